@@ -1,0 +1,48 @@
+# make install | demo | test | lint | bench | soak | down
+SHELL := /bin/bash
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+UV := .uv/bin/uv
+BIN := .venv/bin
+# Trust the machine's own certificates: companies put a proxy's there.
+export UV_SYSTEM_CERTS := 1
+STRATEGY ?= multi_worker
+LOOPS ?= 20
+JOBS ?= auto
+
+.PHONY: install demo test lint lint-types bench soak down clean
+
+install: .venv/.installed
+
+$(UV):
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.installed: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --locked --extra dev
+	@touch $@
+
+demo: install
+	@$(BIN)/shipway demo --param strategy=$(STRATEGY)
+
+test: install
+	SHIPWAY_LOOPS=$(LOOPS) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=10
+
+lint: install
+	$(UV) lock --check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy -p shipway
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+soak: install
+	SHIPWAY_LOOPS=500 $(BIN)/python -m pytest -n $(JOBS) -m soak --timeout 7200
+
+down:
+	@$(BIN)/shipway down
+
+clean: down
+	rm -rf .venv .uv .shipway

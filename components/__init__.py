@@ -1,0 +1,1 @@
+"""Component rooms, one folder per verb."""

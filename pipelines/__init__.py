@@ -1,0 +1,1 @@
+"""Pipelines, one folder each."""

@@ -1,0 +1,50 @@
+"""Typed, versioned JSON documents that pipelines pass on; the bulk they name stays in object storage."""
+
+from __future__ import annotations
+
+from shipway.artifacts.base import Artifact, FileRef, Record, RelativePath, Sha256, Shard, Uri
+from shipway.artifacts.dataset import SPLITS, DatasetManifest, FeatureSpec, SplitManifest
+from shipway.artifacts.evaluation import (
+    BaselineMetrics,
+    ClassMetrics,
+    Confusion,
+    DecisionRecord,
+    EvaluationRecord,
+    Interval,
+    RuleResult,
+    SliceMetrics,
+    Threshold,
+)
+from shipway.artifacts.model import ModelManifest, Parity
+from shipway.artifacts.records import RunRecord, StepError, StepRecord
+from shipway.artifacts.sweep import SweepRecord, TrialRecord
+
+__all__ = [
+    "SPLITS",
+    "Artifact",
+    "BaselineMetrics",
+    "ClassMetrics",
+    "Confusion",
+    "DatasetManifest",
+    "DecisionRecord",
+    "EvaluationRecord",
+    "FeatureSpec",
+    "FileRef",
+    "Interval",
+    "ModelManifest",
+    "Parity",
+    "Record",
+    "RelativePath",
+    "RuleResult",
+    "RunRecord",
+    "Sha256",
+    "Shard",
+    "SliceMetrics",
+    "SplitManifest",
+    "StepError",
+    "StepRecord",
+    "SweepRecord",
+    "Threshold",
+    "TrialRecord",
+    "Uri",
+]

@@ -1,0 +1,59 @@
+"""DatasetManifest: encoded shards, the rows they came from, the encoder fitted on them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from shipway.artifacts.base import Artifact, FileRef, Record, Sha256, Shard, Uri
+
+SPLITS = ("train", "eval", "test")
+
+
+class FeatureSpec(Record):
+    """One encoded tensor of a record.
+
+    `shape` is that of one example; at most its first dimension may be None (variable length, padded with 0 in a batch).
+    """
+
+    dtype: str  # "int64" | "float32" | "bytes"
+    shape: list[int | None]
+
+
+class SplitManifest(Record):
+    """One split: TFRecord shards (globally shuffled) and the same rows as Parquet."""
+
+    rows: int
+    groups: int  # distinct groups; equals rows where there is no group column
+    class_counts: dict[str, int] = Field(default_factory=dict)
+    shards: list[Shard] = Field(default_factory=list)  # tf.train.Example records, gzip-free TFRecord
+    row_files: list[Shard] = Field(default_factory=list)  # Parquet: row_id, text, label, group, split + other columns
+    group_hashes: FileRef | None = None  # Parquet, one uint64 column `group_hash`, sorted and distinct
+
+
+class DatasetManifest(Artifact):
+    """What `prep.dataset` publishes; all paths are below `uri`."""
+
+    KIND: ClassVar[str] = "DatasetManifest"
+
+    name: str  # the model's name
+    uri: Uri
+    fingerprint: str  # over content: equal data, equal fingerprint
+    recipe: str
+    recipe_params: dict[str, object] = Field(default_factory=dict)  # the recipe's validated EncoderParams
+    source_uri: str = ""
+    text_column: str = "text"
+    label_column: str = "label"
+    group_column: str | None = None
+    labels: list[str]  # class names; the position is the class id
+    features: dict[str, FeatureSpec]  # encoded inputs; the record also holds "label" (int64, shape [])
+    splits: dict[str, SplitManifest]  # train, eval, test
+    encoder: FileRef  # encoder.json
+    encoder_sha256: Sha256
+    quarantined_rows: int = 0
+    quarantine: list[Shard] = Field(default_factory=list)
+    leakage: dict[str, float] = Field(default_factory=dict)
+    statistics: dict[str, object] = Field(default_factory=dict)
+    created_at: str = ""
+    shipway_version: str = ""

@@ -1,0 +1,119 @@
+"""EvaluationRecord and DecisionRecord: how good a model is, and what was decided on that."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shipway.artifacts.base import Artifact, FileRef, Record, Uri
+
+
+class ClassMetrics(Record):
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Interval(Record):
+    """A bootstrap confidence interval over groups."""
+
+    low: float
+    high: float
+    level: float = 0.95
+
+
+class BaselineMetrics(Record):
+    """A baseline on the same split: `majority` or `linear_svm`."""
+
+    name: str
+    accuracy: float
+    macro_f1: float
+    trained_rows: int
+    sampled: bool = False  # trained on a sample of the training rows
+    model_loses: bool = False  # the model's accuracy is below this baseline's
+
+
+class Threshold(Record):
+    """Out-of-scope threshold on the top probability, calibrated on the eval split."""
+
+    value: float
+    coverage: float  # share of the split's rows at or above it
+    accuracy: float  # accuracy on those rows
+    curve: list[list[float]] = Field(default_factory=list)  # [threshold, coverage, accuracy]
+
+
+class Confusion(Record):
+    """One confused pair with example rows (text, probability)."""
+
+    label: str
+    predicted: str
+    count: int
+    examples: list[dict[str, object]] = Field(default_factory=list)
+
+
+class SliceMetrics(Record):
+    column: str
+    value: str
+    rows: int
+    accuracy: float
+    macro_f1: float
+
+
+class EvaluationRecord(Artifact):
+    """A model's score on one split of a dataset. `metrics` keys: accuracy, macro_f1, weighted_f1, log_loss, ece."""
+
+    KIND: ClassVar[str] = "EvaluationRecord"
+
+    name: str
+    uri: Uri  # folder of predictions.parquet and confusion.json
+    split: str
+    rows: int
+    groups: int
+    metrics: dict[str, float]
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    per_class: list[ClassMetrics] = Field(default_factory=list)
+    labels: list[str]
+    confusion: FileRef  # JSON {"labels": [...], "counts": [[...]]}, rows are true classes
+    worst_confusions: list[Confusion] = Field(default_factory=list)
+    threshold: Threshold | None = None
+    baselines: list[BaselineMetrics] = Field(default_factory=list)
+    slices: list[SliceMetrics] = Field(default_factory=list)
+    # Parquet: row_id, group_hash (uint64), label, predicted, probability, probabilities (list<float32>), text
+    predictions: FileRef
+    unknown_label_rows: int = 0  # rows whose label the model never saw: counted as errors
+    model_uri: Uri
+    model_digest: str
+    dataset_uri: Uri
+    dataset_fingerprint: str
+    created_at: str = ""
+
+
+class RuleResult(Record):
+    """One rule of the policy, with the numbers it was judged on."""
+
+    rule: str
+    passed: bool
+    applies: bool = True
+    value: float | None = None
+    bound: float | None = None
+    detail: str = ""
+
+
+class DecisionRecord(Artifact):
+    """What `promote.gate` decided, rule by rule."""
+
+    KIND: ClassVar[str] = "DecisionRecord"
+
+    name: str
+    decision: Literal["blessed", "rejected"]
+    reason: str  # one sentence a person can read
+    rules: list[RuleResult]
+    challenger_digest: str
+    champion_version: int | None = None
+    champion_digest: str | None = None
+    comparison: dict[str, object] = Field(default_factory=dict)
+    policy: dict[str, object] = Field(default_factory=dict)
+    created_at: str = ""

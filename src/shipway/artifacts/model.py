@@ -1,0 +1,60 @@
+"""ModelManifest: a trained model's folder, file by file."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from shipway.artifacts.base import Artifact, FileRef, Record, Uri
+from shipway.artifacts.dataset import FeatureSpec
+
+
+class Parity(Record):
+    """How far a variant's probabilities are from the SavedModel's on the same real inputs."""
+
+    max_abs_diff: float
+    argmax_agreement: float
+    rows: int
+    passed: bool
+    tolerance: float
+
+
+class ModelManifest(Artifact):
+    """What training publishes; all paths are below `uri`: saved_model/, model.onnx, encoder.json."""
+
+    KIND: ClassVar[str] = "ModelManifest"
+
+    name: str
+    uri: Uri
+    recipe: str
+    params: dict[str, object]  # the recipe's validated Params
+    labels: list[str]
+    inputs: dict[str, FeatureSpec]  # the serving signature's inputs; output `probabilities`, float32 (n, classes)
+    output: str = "probabilities"
+    files: list[FileRef]
+    serving_format: str = "onnx"  # "onnx" | "saved_model": SavedModel where ONNX failed its parity check
+    onnx_parity: Parity | None = None
+    tolerance: float = 1e-5  # how far served probabilities may be from evaluation's
+    dataset_uri: Uri
+    dataset_fingerprint: str
+    job: str  # name of the training job
+    strategy: str
+    workers: int
+    steps: int  # optimiser steps taken
+    epochs: float
+    metrics: dict[str, float] = Field(default_factory=dict)  # on the eval split
+    parameter_count: int = 0
+    seed: int = 0
+    versions: dict[str, str] = Field(default_factory=dict)  # library -> version
+    git_commit: str | None = None
+    image: str = ""
+    created_at: str = ""
+    shipway_version: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Hash over the files' hashes: two folders with equal bytes are the same model."""
+        from shipway.canonical import fingerprint
+
+        return fingerprint([[file.path, file.sha256] for file in sorted(self.files, key=lambda f: f.path)])

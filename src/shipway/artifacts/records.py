@@ -1,0 +1,54 @@
+"""StepRecord and RunRecord: what notify, the CLI and notebooks read instead of logs."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shipway.artifacts.base import Artifact, Record
+
+StepState = Literal["Running", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped"]
+
+
+class StepError(Record):
+    """What a person should read first."""
+
+    kind: str  # exception class
+    message: str
+    replica: str | None = None
+    exit_code: int | None = None
+    last_lines: list[str] = Field(default_factory=list)
+
+
+class StepRecord(Artifact):
+    """One launch of one task; at runs/<run>/steps/<task>.json."""
+
+    KIND: ClassVar[str] = "StepRecord"
+
+    run: str
+    task: str
+    state: StepState
+    started_at: str = ""
+    seconds: float = 0.0
+    error: StepError | None = None
+    outputs: dict[str, object] = Field(default_factory=dict)  # small facts worth showing: uris, counts, metrics
+    reports: dict[str, str] = Field(default_factory=dict)  # title -> URI of an HTML file
+    jobs: list[str] = Field(default_factory=list)
+    log: str = ""
+
+
+class RunRecord(Artifact):
+    """One run; at runs/<run>/run.json."""
+
+    KIND: ClassVar[str] = "RunRecord"
+
+    run: str
+    pipeline: str
+    name: str = ""
+    state: StepState
+    started_at: str = ""
+    seconds: float = 0.0
+    params: dict[str, object] = Field(default_factory=dict)
+    steps: list[StepRecord] = Field(default_factory=list)
+    error: StepError | None = None

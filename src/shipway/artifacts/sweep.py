@@ -1,0 +1,39 @@
+"""SweepRecord: every trial of a sweep."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shipway.artifacts.base import Artifact, Record
+
+
+class TrialRecord(Record):
+    number: int
+    state: Literal["Succeeded", "Failed", "EarlyStopped", "Running", "Killed"]
+    params: dict[str, object]
+    metrics: dict[str, float] = Field(default_factory=dict)
+    history: list[list[float]] = Field(default_factory=list)  # [step, objective]
+    seconds: float = 0.0
+    seed: int = 0
+    job: str = ""
+    error: str = ""
+
+
+class SweepRecord(Artifact):
+    """What `sweep.katib` found."""
+
+    KIND: ClassVar[str] = "SweepRecord"
+
+    name: str
+    objective: str
+    direction: Literal["maximize", "minimize"]
+    algorithm: str
+    best_trial: int | None = None
+    best_value: float | None = None
+    best_params: dict[str, object] = Field(default_factory=dict)
+    trials: list[TrialRecord] = Field(default_factory=list)
+    importance: dict[str, float] = Field(default_factory=dict)
+    dataset_fingerprint: str = ""
+    created_at: str = ""

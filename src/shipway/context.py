@@ -1,0 +1,52 @@
+"""Where a step runs and where it finds storage: read from the environment, never from a parameter.
+
+A run id or an endpoint among a component's arguments would defeat caching, so both travel in the environment:
+`shipway run --local` sets it for the processes it starts, the images and the step's own pod set it on a cluster.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME = "SHIPWAY_HOME"
+STORE = "SHIPWAY_STORE"
+RUN = "SHIPWAY_RUN"
+EXECUTOR = "SHIPWAY_EXECUTOR"
+NAMESPACE = "SHIPWAY_NAMESPACE"
+
+
+@dataclass(frozen=True)
+class Context:
+    """The surroundings of one step.
+
+    Attributes:
+        home: Local state folder: embedded store, jobs, endpoints, logs (default `.shipway`).
+        store_uri: Root of everything Shipway stores, `s3://bucket/prefix` or `file:///folder`.
+        run: The run's key; names jobs and records.
+        executor: `process` or `kubernetes`.
+        namespace: Kubernetes namespace of what is created.
+    """
+
+    home: Path
+    store_uri: str
+    run: str
+    executor: str
+    namespace: str
+
+    @classmethod
+    def current(cls) -> Context:
+        """The context that the environment describes."""
+        home = Path(os.environ.get(HOME, ".shipway")).absolute()
+        return cls(
+            home=home,
+            store_uri=os.environ.get(STORE, "s3://shipway").rstrip("/"),
+            run=os.environ.get(RUN, "adhoc"),
+            executor=os.environ.get(EXECUTOR, "process"),
+            namespace=os.environ.get(NAMESPACE, "default"),
+        )
+
+    def uri(self, *parts: str) -> str:
+        """A URI below the store's root, `uri("jobs", name)`."""
+        return "/".join([self.store_uri, *parts])

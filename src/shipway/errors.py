@@ -1,0 +1,92 @@
+"""Everything that Shipway raises on purpose, and the exit code that each ends with.
+
+    ShipwayError                      exit 1   ours, or the cluster's: keeps its cause chained
+    |- UserError                      exit 2   the user can mend it: one clear line, never a traceback
+    |  |- InvalidSpec                          a parameter, spec or manifest field is wrong
+    |  |- InvalidData                          the user's data cannot be used as it is
+    |  `- NotFound                             a name, version, alias or URI that does not exist
+    |- StorageError                   exit 1   object storage does not answer, or refuses
+    |  |- StorageUnavailable                   nobody answers at the endpoint
+    |  |- AccessDenied                exit 2   wrong or missing credentials
+    |  `- Conflict                             a conditional write lost its race
+    |- CorruptArtifact                exit 1   bytes differ from the hash that their manifest states
+    |- JobFailed                      exit 1   a job's replica failed for good
+    |- RetryableError                 exit 143 a lost peer, an expired lease: the same command may succeed again
+    `- Cancelled                      exit 130 a person stopped it
+
+Exit codes above 127 are what the training operator retries under `restartPolicy: ExitCode`.
+A message says where, what was given, what is allowed and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ShipwayError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class UserError(ShipwayError):
+    """The user can mend this; shown as one line."""
+
+    exit_code = 2
+
+
+class InvalidSpec(UserError):
+    """A parameter, spec or manifest field is wrong."""
+
+
+class InvalidData(UserError):
+    """The user's data cannot be used as it is."""
+
+
+class NotFound(UserError):
+    """A name, version, alias or URI that does not exist."""
+
+
+class StorageError(ShipwayError):
+    """Object storage does not answer, or refuses."""
+
+
+class StorageUnavailable(StorageError):
+    """Nobody answers at the storage endpoint."""
+
+
+class AccessDenied(StorageError):
+    """The storage endpoint refuses the credentials."""
+
+    exit_code = 2
+
+
+class Conflict(StorageError):
+    """A create-only or compare-and-swap write lost its race."""
+
+
+class CorruptArtifact(ShipwayError):
+    """Bytes differ from the sha256 that their manifest states, or the manifest cannot be read."""
+
+
+class JobFailed(ShipwayError):
+    """A job's replica failed for good; the message holds which, why, and its last lines."""
+
+
+class RetryableError(ShipwayError):
+    """Ends a replica so that its operator starts it again (128-255 retry under ExitCode)."""
+
+    exit_code = 143
+
+
+class Cancelled(ShipwayError):
+    """A person or the platform stopped the work."""
+
+    exit_code = 130
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the closest allowed word, or an empty string."""
+    found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -1,0 +1,16 @@
+"""Labels and annotations on everything that Shipway creates."""
+
+from __future__ import annotations
+
+PREFIX = "shipway.dev"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+NAME = f"{PREFIX}/name"  # the model's name
+RUN = f"{PREFIX}/run"  # the run that owns the object
+TASK = f"{PREFIX}/task"  # the task of that run
+ATTEMPT = f"{PREFIX}/attempt"
+SPEC_HASH = f"{PREFIX}/spec-hash"  # annotation: sha256 of the manifest, so that a changed spec is never adopted
+
+
+def common(name: str, run: str, task: str) -> dict[str, str]:
+    """The labels that every created object carries."""
+    return {MANAGED_BY: "shipway", NAME: name, RUN: run, TASK: task}

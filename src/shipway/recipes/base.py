@@ -1,0 +1,130 @@
+"""The protocol that model code implements, and how a recipe is found by name.
+
+A recipe is a package (`shipway.recipes.intents`) or a user's `package.module:name`; it exposes one object with the
+attributes of `Recipe`. Its `model` functions import TensorFlow inside, everything else runs anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from shipway.artifacts import FeatureSpec
+from shipway.errors import InvalidSpec, nearest
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Variable-length rows as Arrow and TensorFlow hold them.
+
+    Attributes:
+        values: All rows' values one behind the other, int64 or float32, shape (total,).
+        offsets: int64, shape (n + 1,); row i is `values[offsets[i]:offsets[i + 1]]`.
+    """
+
+    values: NDArray[Any]
+    offsets: NDArray[np.int64]
+
+    def to_padded(self) -> NDArray[Any]:
+        """Dense (n, longest row, at least 1), padded with 0 behind."""
+        lengths = np.diff(self.offsets)
+        width = max(int(lengths.max(initial=0)), 1)
+        dense = np.zeros((len(lengths), width), dtype=self.values.dtype)
+        dense[np.arange(width) < lengths[:, None]] = self.values
+        return dense
+
+
+Encoded = dict[str, "NDArray[Any] | Ragged"]  # feature name -> all examples of a chunk
+
+
+class Encoder(Protocol):
+    """Fitted on the training split; the same code in prep, evaluation and the predictor."""
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names; the position is the class id."""
+        ...
+
+    @property
+    def features(self) -> dict[str, FeatureSpec]:
+        """The encoded tensors."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Encodes a chunk of texts; a feature of variable length comes as `Ragged`."""
+        ...
+
+    def to_document(self) -> dict[str, Any]:
+        """A JSON document that `Recipe.load_encoder` turns back into an equal encoder."""
+        ...
+
+
+def dense(encoded: Encoded) -> dict[str, NDArray[Any]]:
+    """What a model takes: every feature padded to the longest row of this batch."""
+    return {name: value.to_padded() if isinstance(value, Ragged) else value for name, value in encoded.items()}
+
+
+@runtime_checkable
+class Recipe(Protocol):
+    """Model code behind a small surface.
+
+    Attributes:
+        name: As given in specs.
+        EncoderParams: What the encoder depends on; a change encodes the dataset anew.
+        Params: What the model and its training depend on; what a sweep may vary.
+    """
+
+    name: str
+    EncoderParams: type[BaseModel]
+    Params: type[BaseModel]
+
+    def fit_encoder(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> Encoder:
+        """Fits on the training split, given as a stream of frames with `text` and `label` columns."""
+        ...
+
+    def load_encoder(self, document: dict[str, Any]) -> Encoder:
+        """The encoder that `to_document` described."""
+        ...
+
+    def build_model(self, params: BaseModel, encoder: Encoder) -> Any:
+        """An uncompiled tf_keras Model: dict of encoded tensors (batched, padded) -> logits, float32 (n, classes)."""
+        ...
+
+    def compile_model(self, model: Any, params: BaseModel, optimizer_wrapper: Any = None) -> None:
+        """Compiles with the recipe's loss and metrics; Horovod passes a wrapper for the optimizer."""
+        ...
+
+
+BUILT_IN = ("intents",)
+
+
+def load_recipe(reference: str) -> Recipe:
+    """The recipe named `intents`, or a user's `package.module:name`.
+
+    Raises:
+        InvalidSpec: unknown name, module that does not import, or an object that is no recipe.
+    """
+    module_name, _, attribute = reference.partition(":")
+    if not attribute:
+        if module_name not in BUILT_IN:
+            raise InvalidSpec(
+                f"recipe: unknown recipe {reference!r}; expected one of {', '.join(BUILT_IN)} "
+                f"or 'package.module:name'{nearest(reference, BUILT_IN)}"
+            )
+        module_name, attribute = f"shipway.recipes.{module_name}", "recipe"
+    try:
+        found = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidSpec(f"recipe: {reference!r} cannot be loaded: {error}; is its package on PYTHONPATH?") from error
+    if not isinstance(found, Recipe):
+        raise InvalidSpec(f"recipe: {reference!r} is a {type(found).__name__}, not a recipe; see docs/recipes.md")
+    return found

@@ -1,0 +1,78 @@
+"""Specs: one document, whether it comes from the UI, a YAML file or Python; refused with one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shipway.errors import InvalidSpec, nearest
+
+
+class Spec(BaseModel):
+    """Base of all specs: an unknown field is an error, since a typo must not train a wrong model silently."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), validate_default=True)
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def parse(model: type[S], document: S | Mapping[str, Any] | str, where: str = "") -> S:
+    """The validated spec.
+
+    Args:
+        model: The spec's class.
+        document: An instance, a mapping, or YAML/JSON text.
+        where: Prefix of the field's path in messages, `training`.
+
+    Raises:
+        InvalidSpec: says the field's path, what it got, what it may be, and the nearest right name.
+    """
+    if isinstance(document, model):
+        return document
+    if isinstance(document, str):
+        try:
+            document = yaml.safe_load(document) or {}
+        except yaml.YAMLError as error:
+            raise InvalidSpec(
+                f"{where or model.__name__}: neither JSON nor YAML: {' '.join(str(error).split())}"
+            ) from error
+    if not isinstance(document, Mapping):
+        raise InvalidSpec(f"{where or model.__name__}: expected a mapping, got {type(document).__name__} {document!r}")
+    try:
+        return model.model_validate(dict(document))
+    except ValidationError as error:
+        raise InvalidSpec("; ".join(_explain(model, problem, where) for problem in error.errors()[:3])) from error
+
+
+def _explain(model: type[BaseModel], problem: Any, where: str) -> str:
+    """One pydantic problem as one line: path, given, allowed, nearest."""
+    path = where
+    for part in problem["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    if problem["type"] == "extra_forbidden":
+        names = sorted(_fields_at(model, problem["loc"][:-1]))
+        word = str(problem["loc"][-1])
+        return f"{path}: unknown field; expected one of {', '.join(names)}{nearest(word, names)}"
+    given = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{path}: {message[:1].lower()}{message[1:]}{given}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:
+    """Field names of the nested model at a pydantic error location."""
+    current: set[type[BaseModel]] = {model}
+    for part in location:
+        annotations = [m.model_fields[part].annotation for m in current if part in m.model_fields]
+        if annotations:
+            current = {found for annotation in annotations for found in _models_in(annotation)}
+    return {name for m in current for name in m.model_fields}
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {found for inner in get_args(annotation) for found in _models_in(inner)}

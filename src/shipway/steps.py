@@ -1,0 +1,141 @@
+"""The frame around every launch: record, clear error, cancel, and an end with whoever started it.
+
+KFP turns every exit code into 1 and keeps no message, so what a person should read is a StepRecord in object storage.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+
+from shipway.artifacts import StepError, StepRecord
+from shipway.context import Context
+from shipway.errors import Cancelled, ShipwayError, UserError
+
+PARENT_POLL_S = 0.2
+WATCH_PARENT = "SHIPWAY_WATCH_PARENT"  # set by the local runner; a pod's parent is the kubelet's business
+
+
+class Step:
+    """What a launch may say about itself while it runs."""
+
+    def __init__(self, task: str) -> None:
+        self.context = Context.current()
+        self.task = task
+        self.record = StepRecord(
+            run=self.context.run, task=task, state="Running", started_at=datetime.now(UTC).isoformat(timespec="seconds")
+        )
+        self._cancel: list[Callable[[], None]] = []
+        self._began = time.monotonic()
+
+    def output(self, **facts: object) -> None:
+        """Adds small facts worth showing: URIs, counts, metrics."""
+        self.record.outputs.update(facts)
+
+    def report(self, title: str, uri: str) -> None:
+        """Adds an HTML report by URI."""
+        self.record.reports[title] = uri
+
+    def job(self, name: str, on_cancel: Callable[[], None] | None = None) -> None:
+        """Names a job that this step started, and what ends it.
+
+        `on_cancel` runs first and must not print: KFP's launcher is gone when SIGTERM arrives, and a write to its
+        closed pipe would end the handler before the job is deleted.
+        """
+        if name not in self.record.jobs:
+            self.record.jobs.append(name)
+        if on_cancel is not None:
+            self._cancel.append(on_cancel)
+        self.save()
+
+    def cancel(self) -> None:
+        """Ends what this step started."""
+        while self._cancel:
+            try:
+                self._cancel.pop()()
+            except Exception:  # noqa: BLE001 - one job that cannot be deleted must not keep the others alive
+                continue
+
+    def save(self) -> None:
+        """Writes the record; a store that does not answer must not hide the step's own error."""
+        from shipway.storage import Store
+
+        self.record.seconds = round(time.monotonic() - self._began, 3)
+        key = f"runs/{self.record.run}/steps/{self.task}.json"
+        try:
+            Store.open(self.context.store_uri).put(key, self.record.to_json().encode())
+        except ShipwayError as error:
+            print(f"shipway: record of step {self.task} not written: {error}", file=sys.stderr)
+
+
+@contextmanager
+def step(task: str) -> Iterator[Step]:
+    """Runs a launch as one step of a run.
+
+    A `ShipwayError` ends the process with its exit code after one line on standard error; anything else is a defect
+    of ours and keeps its traceback. SIGTERM and SIGINT, or the death of the local runner, cancel the step's jobs.
+    """
+    current = Step(task)
+    _install_handlers(current)
+    current.save()
+    try:
+        yield current
+    except ShipwayError as error:
+        _end(current, error)
+        raise SystemExit(error.exit_code) from None
+    except BaseException as error:
+        _end(current, error)
+        raise
+    current.record.state = "Succeeded"
+    current.save()
+
+
+def _end(current: Step, error: BaseException) -> None:
+    current.cancel()
+    current.record.state = "Cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "Failed"
+    message = str(error) if isinstance(error, ShipwayError) else f"{type(error).__name__}: {error}"
+    current.record.error = StepError(kind=type(error).__name__, message=message)
+    for attribute in ("replica", "exit_code", "last_lines"):  # JobFailed carries these on the instance
+        value = error.__dict__.get(attribute)
+        if value is not None:
+            setattr(current.record.error, attribute, value)
+    current.save()
+    if isinstance(error, ShipwayError):
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        if not isinstance(error, UserError) and error.__cause__ is not None:
+            traceback.print_exception(error.__cause__)
+
+
+def _install_handlers(current: Step) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        current.cancel()
+        raise Cancelled(f"step {current.task} was stopped by {signal.Signals(number).name}")
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    if os.environ.get(WATCH_PARENT):
+        threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _watch_parent(parent: int) -> None:
+    """Stops this process when its parent goes: kfp.local leaves a step alive when the run is killed.
+
+    A thread that polls, because the parent-death signal fires when the parent's *thread* ends, and kfp.local starts
+    steps from threads.
+    """
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+    os._exit(130)
