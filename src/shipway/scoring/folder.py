@@ -1,0 +1,104 @@
+"""A model's files on this machine: fetched once, kept by content, verified before every use."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from shipway.artifacts import FileRef, ModelManifest
+from shipway.context import Context
+from shipway.errors import CorruptArtifact
+
+SAVED_MODEL = "saved_model/"
+ONNX = "model.onnx"
+_CHUNK = 1 << 20
+
+
+def needed_files(manifest: ModelManifest) -> list[FileRef]:
+    """The files that serving needs: of SavedModel and ONNX, only the one that `serving_format` names."""
+    if manifest.serving_format == "saved_model":
+        return [file for file in manifest.files if not file.path.startswith(ONNX)]
+    return [file for file in manifest.files if not file.path.startswith(SAVED_MODEL)]
+
+
+def verify_files(folder: Path, files: Iterable[FileRef], where: str = "") -> None:
+    """Checks size and sha256 of each file below `folder`.
+
+    Raises:
+        CorruptArtifact: names the first file that is missing or differs.
+    """
+    for file in files:
+        path = folder / file.path
+        source = where or str(folder)
+        if not path.is_file():
+            raise CorruptArtifact(f"model at {source}: {file.path} is missing; train again with --fresh")
+        size = path.stat().st_size
+        if size != file.size_bytes:
+            raise CorruptArtifact(
+                f"model at {source}: {file.path} has {size} bytes, its manifest says {file.size_bytes}; "
+                "train again with --fresh"
+            )
+        given = _sha256(path)
+        if given != file.sha256:
+            raise CorruptArtifact(
+                f"model at {source}: {file.path} was changed (sha256 {given[:12]}..., its manifest says "
+                f"{file.sha256[:12]}...); train again with --fresh"
+            )
+
+
+def fetch_model(manifest: ModelManifest, cache: Path | None = None) -> Path:
+    """A local folder with the files that serving needs, each verified.
+
+    Args:
+        manifest: Names the files; they are read from `manifest.uri`.
+        cache: Where folders are kept by digest; default `SHIPWAY_HOME/cache/models`. A folder that was changed on
+            disk is fetched anew; two processes that fetch at once end with one whole folder.
+
+    Raises:
+        CorruptArtifact: the stored files differ from the manifest.
+        NotFound, StorageUnavailable, AccessDenied: as the store says.
+    """
+    from shipway.storage import open_folder
+
+    root = cache or Context.current().home / "cache" / "models"
+    folder = root / f"{manifest.digest}-{manifest.serving_format}"
+    files = needed_files(manifest)
+    if folder.is_dir():
+        try:
+            verify_files(folder, files)
+            return folder
+        except CorruptArtifact:
+            _discard(folder)
+    scratch = root / f".{folder.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    try:
+        open_folder(manifest.uri).download_folder("", files, scratch)
+        verify_files(scratch, files, where=manifest.uri)
+        try:
+            scratch.rename(folder)
+        except OSError:  # another process was faster: its folder is as whole as ours
+            verify_files(folder, files)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def _discard(folder: Path) -> None:
+    """Out of the way by rename first, so that nobody opens a folder that is half removed."""
+    doomed = folder.with_name(f".doomed-{uuid.uuid4().hex[:8]}")
+    try:
+        folder.rename(doomed)
+    except OSError:
+        return
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
