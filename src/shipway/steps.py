@@ -5,6 +5,7 @@ KFP turns every exit code into 1 and keeps no message, so what a person should r
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -20,8 +21,10 @@ from shipway.artifacts import StepError, StepRecord
 from shipway.context import Context
 from shipway.errors import Cancelled, ShipwayError, UserError
 
-PARENT_POLL_S = 0.2
-WATCH_PARENT = "SHIPWAY_WATCH_PARENT"  # set by the local runner; a pod's parent is the kubelet's business
+HOST_POLL_S = 0.2
+END_GRACE_S = 10.0
+WATCH = "SHIPWAY_WATCH"  # path of the local host's lock; a pod's end is the kubelet's business
+TASK = "SHIPWAY_TASK"  # the task's name in its pipeline, where the local host knows it
 
 
 class Step:
@@ -29,7 +32,7 @@ class Step:
 
     def __init__(self, task: str) -> None:
         self.context = Context.current()
-        self.task = task
+        self.task = task = os.environ.get(TASK, task)
         self.record = StepRecord(
             run=self.context.run, task=task, state="Running", started_at=datetime.now(UTC).isoformat(timespec="seconds")
         )
@@ -124,18 +127,23 @@ def _install_handlers(current: Step) -> None:
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-    if os.environ.get(WATCH_PARENT):
-        threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    if os.environ.get(WATCH):
+        threading.Thread(target=_watch_host, args=(os.environ[WATCH],), daemon=True).start()
 
 
-def _watch_parent(parent: int) -> None:
-    """Stops this process when its parent goes: kfp.local leaves a step alive when the run is killed.
+def _watch_host(lock: str) -> None:
+    """Stops this process when the run's host goes: kfp.local leaves a step alive when the run is killed.
 
-    A thread that polls, because the parent-death signal fires when the parent's *thread* ends, and kfp.local starts
-    steps from threads.
+    The host holds an exclusive lock as long as it lives, and the kernel lets go of it however the host dies.
     """
-    while os.getppid() == parent:
-        time.sleep(PARENT_POLL_S)
+    with open(lock) as file:
+        while True:
+            time.sleep(HOST_POLL_S)
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            break
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(10)
+    time.sleep(END_GRACE_S)
     os._exit(130)

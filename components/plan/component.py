@@ -1,0 +1,64 @@
+"""`plan.train_and_deploy`: the first task of the pipeline, never cached."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from shipway import images
+
+
+@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+def train_and_deploy(
+    name: str,
+    data: str,
+    text_column: str = "",
+    label_column: str = "",
+    group_column: str = "",
+    split_column: str = "",
+    preset: str = "default",
+    recipe: str = "",
+    strategy: str = "",
+    workers: int = 0,
+    epochs: int = 0,
+    overrides: dict = {},  # noqa: B006 - kfp reads the literal, nobody mutates it
+) -> NamedTuple(
+    "Plan",
+    [
+        ("dataset", str),
+        ("sweep", str),
+        ("training", str),
+        ("evaluation", str),
+        ("promotion", str),
+        ("endpoint", str),
+        ("data_fingerprint", str),
+        ("code_fingerprint", str),
+    ],
+):
+    """Check the whole configuration in seconds and give each step exactly what it depends on.
+
+    Args:
+        name: Model's name; registry, champion and endpoint are kept per name.
+        data: Local path, `s3://`, `file://` or HTTP address of CSV, TSV, JSONL or Parquet, compressed or not.
+        text_column: Column of the text; empty for the preset's.
+        label_column: Column of the intent; empty for the preset's.
+        group_column: Rows of one group never stand on both sides of a split.
+        split_column: Column that says train, eval or test; empty to split by a hash of the group.
+        preset: File of `pipelines/train_and_deploy/params` to start from.
+        recipe: Model code, `intents` or `package.module:name`; empty for the preset's.
+        strategy: `single`, `multi_worker` or `horovod`; empty for the preset's.
+        workers: Training replicas; 0 for the preset's.
+        epochs: Passes over the training split; 0 for the preset's.
+        overrides: Anything else, by section: `{"training": {"batch_size": 64}}`.
+
+        dataset: DatasetSpec, canonical JSON.
+        sweep: SweepSpec, canonical JSON.
+        training: TrainingSpec, canonical JSON.
+        evaluation: EvaluationSpec, canonical JSON.
+        promotion: PromotionPolicy, canonical JSON.
+        endpoint: EndpointSpec, canonical JSON.
+        data_fingerprint: Changes when the bytes behind `data` do.
+        code_fingerprint: Changes when the installed package or the recipe's source does.
+    """
+    from shipway.components.plan import launch
+
+    return launch.train_and_deploy(**{key: value for key, value in locals().items() if key != "launch"})

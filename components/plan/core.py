@@ -1,0 +1,190 @@
+"""Preset < overrides < flat parameters, merged and validated into one spec per step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel
+
+from shipway.canonical import canonical_json, fingerprint, sha256_hex
+from shipway.components.deploy.spec import EndpointSpec
+from shipway.components.evaluate.spec import EvaluationSpec
+from shipway.components.prep.spec import DatasetSpec
+from shipway.components.promote.spec import PromotionPolicy
+from shipway.components.sweep.spec import SweepSpec
+from shipway.components.train.spec import TrainingSpec
+from shipway.errors import InvalidSpec, nearest
+from shipway.recipes import load_recipe
+from shipway.specs import parse
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "dataset": DatasetSpec,
+    "sweep": SweepSpec,
+    "training": TrainingSpec,
+    "evaluation": EvaluationSpec,
+    "promotion": PromotionPolicy,
+    "endpoint": EndpointSpec,
+}
+
+# Flat parameter of the pipeline -> where it lands. An empty string or 0 means "not given": KFP has no optional
+# parameters that kfp.local can run.
+FLAT = {
+    "name": [(section, "name") for section in ("dataset", "training", "endpoint")],
+    "data": [("dataset", "data")],
+    "text_column": [("dataset", "text_column")],
+    "label_column": [("dataset", "label_column")],
+    "group_column": [("dataset", "group_column")],
+    "split_column": [("dataset", "split_column")],
+    "recipe": [("dataset", "recipe"), ("training", "recipe")],
+    "strategy": [("training", "strategy")],
+    "workers": [("training", "workers")],
+    "epochs": [("training", "epochs")],
+}
+
+
+class Plan(NamedTuple):
+    """One canonical JSON string per step, so that a step's cache key holds what it depends on and nothing else."""
+
+    dataset: str
+    sweep: str
+    training: str
+    evaluation: str
+    promotion: str
+    endpoint: str
+    data_fingerprint: str
+    code_fingerprint: str
+
+
+def presets(pipeline: str) -> list[str]:
+    """Names of the presets that a pipeline ships."""
+    folder = files("shipway").joinpath("pipelines", pipeline, "params")
+    return sorted(Path(str(entry)).stem for entry in folder.iterdir() if str(entry).endswith(".yaml"))
+
+
+def read_preset(pipeline: str, preset: str) -> dict[str, Any]:
+    """A preset's sections.
+
+    Raises:
+        InvalidSpec: no such preset.
+    """
+    names = presets(pipeline)
+    if preset not in names:
+        raise InvalidSpec(
+            f"preset: unknown preset {preset!r}; expected one of {', '.join(names)}{nearest(preset, names)}"
+        )
+    text = files("shipway").joinpath("pipelines", pipeline, "params", f"{preset}.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text) or {}
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `base`; mappings merge, everything else is replaced. Neither argument is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        known = merged.get(key)
+        merged[key] = merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def resolve(pipeline: str, params: Mapping[str, Any]) -> dict[str, BaseModel]:
+    """The validated spec of every step.
+
+    Args:
+        pipeline: Folder name of the pipeline, whose presets are read.
+        params: Flat parameters as typed in the UI, on the command line or in Python.
+
+    Raises:
+        InvalidSpec: says the field's path, what it got, what it may be, and the nearest right name.
+    """
+    preset = str(params.get("preset") or "default")
+    overrides = params.get("overrides") or {}
+    if isinstance(overrides, str):
+        overrides = yaml.safe_load(overrides) or {}
+    if not isinstance(overrides, Mapping):
+        raise InvalidSpec(f"overrides: expected a mapping of sections, got {overrides!r}")
+    for section in overrides:
+        if section not in SECTIONS:
+            raise InvalidSpec(
+                f"overrides.{section}: unknown section; expected one of {', '.join(SECTIONS)}"
+                f"{nearest(str(section), SECTIONS)}"
+            )
+    document = merge(read_preset(pipeline, preset), overrides)
+    for flat, places in FLAT.items():
+        value = params.get(flat)
+        if value in (None, "", 0):
+            continue
+        for section, field in places:
+            document = merge(document, {section: {field: value}})
+    for required in ("name", "data"):
+        if not params.get(required):
+            raise InvalidSpec(
+                f"{required}: missing; give {required}=..., for example name=my-bot data=intents.csv "
+                "(registry, champion and endpoint are kept per name)"
+            )
+    return _validated(document)
+
+
+def _validated(document: Mapping[str, Any]) -> dict[str, BaseModel]:
+    recipe = load_recipe(str(document.get("training", {}).get("recipe", "intents")))
+    specs = {
+        section: parse(model, document.get(section, {}), section)
+        for section, model in SECTIONS.items()
+        if section != "sweep"
+    }
+    # A recipe's numbers arrive from the UI as floats; only its own model knows which are whole.
+    for section, field, model in (
+        ("dataset", "encoder", recipe.EncoderParams),
+        ("training", "params", recipe.Params),
+    ):
+        checked = parse(model, getattr(specs[section], field), f"{section}.{field}")
+        specs[section] = specs[section].model_copy(update={field: checked.model_dump(mode="json")})
+    sweep = merge(document.get("sweep", {}), {"training": specs["training"].model_dump(mode="json")})
+    specs["sweep"] = parse(SweepSpec, sweep, "sweep")
+    return {section: specs[section] for section in SECTIONS}
+
+
+def code_fingerprint(recipe: str) -> str:
+    """Hash over the installed package's Python files and the source folder of a user's recipe."""
+    roots = [Path(str(files("shipway")))]
+    module_name = recipe.partition(":")[0] if ":" in recipe else ""
+    if module_name and not module_name.startswith("shipway."):
+        roots.append(_source_of(module_name))
+    return fingerprint([[str(index), *_hashes(root)] for index, root in enumerate(roots)])
+
+
+def _source_of(module_name: str) -> Path:
+    from importlib.util import find_spec
+
+    spec = find_spec(module_name)
+    if spec is None or spec.origin is None:
+        raise InvalidSpec(f"recipe: module {module_name!r} has no source file")
+    origin = Path(spec.origin)
+    return origin.parent if origin.name == "__init__.py" or "." in module_name else origin
+
+
+def _hashes(root: Path) -> list[str]:
+    if root.is_file():
+        return [sha256_hex(root.read_bytes())]
+    found: list[str] = []
+    for folder in [root, *(link for link in (root / "components", root / "pipelines") if link.is_symlink())]:
+        # A development checkout reaches components and pipelines through links, which rglob does not follow.
+        real = folder.resolve()
+        found += [f"{path.relative_to(real)}:{sha256_hex(path.read_bytes())}" for path in sorted(real.rglob("*.py"))]
+    return found
+
+
+def make_plan(pipeline: str, params: Mapping[str, Any]) -> Plan:
+    """Everything that `plan` gives out; also what `--dry-run` shows and what a run's key is hashed from."""
+    from shipway.storage.sources import fingerprint_source
+
+    specs = resolve(pipeline, params)
+    dataset = json.loads(canonical_json(specs["dataset"]))
+    return Plan(
+        **{section: canonical_json(spec) for section, spec in specs.items()},
+        data_fingerprint=fingerprint_source(dataset["data"]),
+        code_fingerprint=code_fingerprint(dataset["recipe"]),
+    )

@@ -1,0 +1,87 @@
+"""A local run's folder: what the caller asks of the host process, and what the host says back.
+
+`.shipway/runs/<run>/`: request.json, events.jsonl (one JSON object a line), host.log (kfp's own words), <task>.log,
+host.lock (held by the host as long as it lives).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Request:
+    """What the host is to run."""
+
+    run: str
+    pipeline: str  # `package.module:name` or `file.py:name`
+    params: dict[str, Any]
+    name: str = ""
+    pipeline_name: str = ""  # as the user typed it
+    fresh: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class RunFolder:
+    """Paths and files of one run."""
+
+    def __init__(self, home: Path, run: str) -> None:
+        self.home = home
+        self.run = run
+        self.path = home / "runs" / run
+        self.lock = self.path / "host.lock"
+        self.log = self.path / "host.log"
+        self._events = self.path / "events.jsonl"
+
+    def create(self, request: Request) -> None:
+        """Makes the folder ready for a new host; the last host's events go."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "request.json").write_text(json.dumps(asdict(request), indent=1), encoding="utf-8")
+        self._events.write_text("", encoding="utf-8")
+
+    def request(self) -> Request:
+        """What was asked."""
+        return Request(**json.loads((self.path / "request.json").read_text(encoding="utf-8")))
+
+    def task_log(self, task: str) -> Path:
+        """Where a task's output goes."""
+        return self.path / f"{task}.log"
+
+    def emit(self, kind: str, **data: Any) -> None:
+        """Appends an event; one write, so that a reader never sees half a line from a writer that lives."""
+        line = json.dumps({"at": time.time(), "kind": kind, **data}, default=str) + "\n"
+        descriptor = os.open(self._events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+    def events(self, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Whole events from a byte offset on, each with the offset behind it."""
+        if not self._events.exists():
+            return
+        with self._events.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                offset += len(line)
+                yield offset, json.loads(line)
+
+    def host_lives(self) -> bool:
+        """Whether a host holds the lock; the kernel lets go of it however the host dies."""
+        if not self.lock.exists():
+            return False
+        with self.lock.open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False

@@ -1,0 +1,123 @@
+"""The two places where we reach into kfp.local, pinned to kfp 2.17.0 and held by a contract test.
+
+kfp.local has no callbacks, keeps no record of a run, and starts a step so that it outlives whoever started it. So:
+- `task_executor.execute_single_task` is wrapped: a task's start, end and cache hit become events and records;
+- `subprocess_task_handler.run_local_subprocess` is replaced: a step gets its own log, process group and
+  parent-death signal, and knows its task's name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from shipway.local.folder import RunFolder
+
+TASK = "SHIPWAY_TASK"
+WATCH = "SHIPWAY_WATCH"  # path of the host's lock: a step that can take it has lost its host
+_PR_SET_PDEATHSIG = 1
+STOP_GRACE_S = 15.0
+
+OnTask = Callable[[str, str, dict[str, Any]], None]  # task, state, facts
+
+
+class Hooks:
+    """Installed once per host process."""
+
+    def __init__(self, folder: RunFolder, on_task: OnTask) -> None:
+        self._folder = folder
+        self._on_task = on_task
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._guard = threading.Lock()
+        self._local = threading.local()
+        self.stopping = False
+
+    def install(self) -> None:
+        """Puts both hooks in place."""
+        from kfp.local import cache, subprocess_task_handler
+        from kfp.local.orchestrator import task_executor
+
+        execute = task_executor.execute_single_task
+        lookup = cache.LocalCache.get
+
+        def get(store: Any, key: str) -> Any:
+            found = lookup(store, key)
+            self._local.cached, self._local.key = found is not None, key
+            return found
+
+        def execute_single_task(**arguments: Any) -> Any:
+            task = arguments["task_name"]
+            self._local.task, self._local.cached, self._local.key = task, False, None
+            began = time.monotonic()
+            self._on_task(task, "Running", {})
+            outputs, status = execute(**arguments)
+            ended = "Cached" if self._local.cached else "Succeeded" if status.name == "SUCCESS" else "Failed"
+            facts = {"seconds": round(time.monotonic() - began, 3), "cache_key": self._local.key}
+            self._on_task(task, "Cancelled" if ended == "Failed" and self.stopping else ended, facts)
+            return outputs, status
+
+        cache.LocalCache.get = get
+        task_executor.execute_single_task = execute_single_task
+        subprocess_task_handler.run_local_subprocess = self._run_subprocess
+
+    def _run_subprocess(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+        task = self._local.task
+        environment = {**os.environ, **(env_vars or {}), TASK: task, WATCH: str(self._folder.lock)}
+        with self._folder.task_log(task).open("ab") as log:
+            process = subprocess.Popen(
+                full_command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+            with self._guard:
+                self._running[process.pid] = process
+                stopping = self.stopping
+            if stopping:
+                _signal_group(process, signal.SIGTERM)
+            try:
+                return process.wait()
+            finally:
+                with self._guard:
+                    del self._running[process.pid]
+                _signal_group(process, signal.SIGKILL)  # whatever the step left behind
+
+    def stop(self) -> None:
+        """Ends the running steps: TERM, a grace in which they cancel their jobs, KILL."""
+        with self._guard:
+            self.stopping = True
+            running = list(self._running.values())
+        for process in running:
+            _signal_group(process, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_GRACE_S
+        while time.monotonic() < deadline and any(process.poll() is None for process in running):
+            time.sleep(0.05)
+        for process in running:
+            if process.poll() is None:
+                _signal_group(process, signal.SIGKILL)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def forget_cache(cache_root: str) -> None:
+    """Drops every cached result (`--fresh`)."""
+    shutil.rmtree(cache_root, ignore_errors=True)

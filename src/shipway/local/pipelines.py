@@ -1,0 +1,108 @@
+"""Finds a pipeline by the name a person typed."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.resources import files
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from shipway.errors import InvalidSpec, NotFound, nearest
+
+
+def built_in() -> list[str]:
+    """Names of the pipelines that the package ships."""
+    folder = files("shipway").joinpath("pipelines")
+    return sorted(Path(str(entry)).name for entry in folder.iterdir() if entry.joinpath("pipeline.py").is_file())
+
+
+def reference_of(name: str) -> str:
+    """`module:function` or `/absolute/file.py:function` of a pipeline.
+
+    Args:
+        name: A shipped pipeline's name, `package.module:function`, or `file.py[:function]`.
+
+    Raises:
+        NotFound: nothing of that name.
+    """
+    if ":" not in name and not name.endswith(".py"):
+        if name not in built_in():
+            raise NotFound(
+                f"pipeline: unknown pipeline {name!r}; expected one of {', '.join(built_in())}, file.py:function "
+                f"or package.module:function{nearest(name, built_in())}"
+            )
+        return f"shipway.pipelines.{name}.pipeline:{name}"
+    module, _, function = name.partition(":")
+    if not module.endswith(".py"):
+        return name
+    path = Path(module).absolute()
+    if not path.is_file():
+        raise NotFound(f"pipeline: no file {module!r}")
+    return f"{path}:{function or path.stem}"
+
+
+def load_pipeline(reference: str) -> Any:
+    """The pipeline function behind a reference, a kfp GraphComponent.
+
+    Raises:
+        InvalidSpec: the module does not import, or the name is no pipeline.
+    """
+    module_name, _, function = reference.rpartition(":")
+    try:
+        module = _load_file(Path(module_name)) if module_name.endswith(".py") else import_module(module_name)
+    except ImportError as error:
+        raise InvalidSpec(f"pipeline: {module_name} does not import: {error}") from error
+    found = getattr(module, function, None)
+    if found is None or not hasattr(found, "pipeline_spec"):
+        names = [key for key, value in vars(module).items() if hasattr(value, "pipeline_spec")]
+        raise InvalidSpec(
+            f"pipeline: {module_name} has no pipeline {function!r}; it has {', '.join(names) or 'none'}"
+            f"{nearest(function, names)}"
+        )
+    return found
+
+
+def _load_file(path: Path) -> Any:
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent))
+    spec.loader.exec_module(module)
+    return module
+
+
+def leaf_tasks(pipeline_spec: Any) -> list[str]:
+    """Names of the tasks that run a container, in the order they stand, inner DAGs included."""
+    names: list[str] = []
+
+    def visit(dag: Any) -> None:
+        for task_name, task in _in_order(dag):
+            component = pipeline_spec.components[task.component_ref.name]
+            if component.HasField("dag"):
+                visit(component.dag)
+            else:
+                names.append(task_name)
+
+    visit(pipeline_spec.root.dag)
+    return names
+
+
+def _in_order(dag: Any) -> list[tuple[str, Any]]:
+    """A DAG's tasks, each behind those it depends on."""
+    tasks = dict(dag.tasks.items())
+    done: list[str] = []
+
+    def place(name: str) -> None:
+        if name in done:
+            return
+        for dependency in sorted(tasks[name].dependent_tasks):
+            place(dependency)
+        done.append(name)
+
+    for name in sorted(tasks):
+        place(name)
+    return [(name, tasks[name]) for name in done]

@@ -1,0 +1,361 @@
+"""Runs from Python: `shipway.run(...)` starts a pipeline here and gives back an object to wait on and look at."""
+
+from __future__ import annotations
+
+import html
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shipway.artifacts import EvaluationRecord, RunRecord, StepRecord, SweepRecord
+from shipway.context import EXECUTOR, HOME, RUN, STORE, Context
+from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
+from shipway.local.folder import Request, RunFolder
+
+if TYPE_CHECKING:
+    from shipway.artifacts import DecisionRecord
+
+OnEvent = Callable[[dict[str, Any]], None]
+POLL_S = 0.05
+STOP_S = 30.0
+
+
+@dataclass
+class Run:
+    """One run on this machine.
+
+    Attributes:
+        key: The run's key; equal over retries of the same pipeline, parameters, data and code.
+        home: Local state folder.
+        state: Running, Succeeded, Failed or Cancelled.
+        steps: Latest record of every step, by task name.
+    """
+
+    key: str
+    home: Path
+    state: str = "Running"
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    tasks: list[str] = field(default_factory=list)
+    record: RunRecord | None = None
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _offset: int = 0
+
+    @property
+    def folder(self) -> RunFolder:
+        """Logs and events of the run."""
+        return RunFolder(self.home, self.key)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Events until the run ends; each is applied to this object before it is given out."""
+        while True:
+            yield from self._new_events()
+            if self.record is not None:
+                return
+            if not self._host_lives():
+                yield from self._new_events()
+                if self.record is None:
+                    self._host_is_gone()
+                return
+            time.sleep(POLL_S)
+
+    def _new_events(self) -> Iterator[dict[str, Any]]:
+        for offset, event in self.folder.events(self._offset):
+            self._offset = offset
+            if event["kind"] == "tasks":
+                self.tasks = event["tasks"]
+            elif event["kind"] == "step":
+                step = StepRecord.model_validate(event["step"])
+                self.steps[step.task] = step
+            elif event["kind"] == "run":
+                self.record = RunRecord.model_validate(event["record"])
+                self.state = self.record.state
+                self.steps = {step.task: step for step in self.record.steps}
+            yield event
+
+    def _host_lives(self) -> bool:
+        if self._process is not None and self._process.poll() is None:
+            return True
+        return self.folder.host_lives()
+
+    def _host_is_gone(self) -> None:
+        self.state = "Failed"
+        raise JobFailed(f"run {self.key}: its host process ended without a word; see {self.folder.log}, then run again")
+
+    def wait(self, on_event: OnEvent | None = None) -> Run:
+        """Waits for the end; failing is told by `state`, not by an exception."""
+        for event in self.events():
+            if on_event is not None:
+                on_event(event)
+        if self._process is not None:
+            self._process.wait()
+        return self
+
+    def stop(self) -> None:
+        """Cancels the run: steps end their jobs, then the host ends."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def raise_for_state(self) -> Run:
+        """Raises JobFailed with the first error unless the run succeeded."""
+        if self.state not in ("Succeeded", "Running"):
+            error = self.record.error if self.record else None
+            raise JobFailed(f"run {self.key} {self.state}: {error.message if error else 'no reason was recorded'}")
+        return self
+
+    def output(self, task: str, fact: str, default: Any = None) -> Any:
+        """One small fact that a step gave out, `run.output("evaluate", "uri")`."""
+        step = self.steps.get(task)
+        return default if step is None else step.outputs.get(fact, default)
+
+    @property
+    def evaluation(self) -> EvaluationRecord | None:
+        """The model's score, once evaluate ran."""
+        uri = self.output("evaluate", "uri")
+        return self._artifact(EvaluationRecord, f"{uri}/record.json") if uri else None
+
+    @property
+    def decision(self) -> DecisionRecord | None:
+        """What the gate decided, once it ran."""
+        from shipway.artifacts import DecisionRecord
+
+        uri = self.output("gate", "uri")
+        return self._artifact(DecisionRecord, f"{uri}/record.json") if uri else None
+
+    @property
+    def sweep(self) -> SweepRecord | None:
+        """Every trial, once the sweep ran."""
+        uri = self.output("sweep", "uri")
+        return self._artifact(SweepRecord, f"{uri}/record.json") if uri else None
+
+    @property
+    def model(self) -> int | None:
+        """The registered version, if the gate blessed one."""
+        version = self.output("register", "version")
+        return None if version is None else int(version)
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where the model answers."""
+        url = self.output("deploy", "url")
+        return None if url is None else str(url)
+
+    def _artifact(self, kind: Any, uri: str) -> Any:
+        from shipway.storage import read_artifact
+
+        use_store(Context.current())
+        return read_artifact(kind, uri)
+
+    def report(self, title: str | None = None) -> str:
+        """HTML of a step's report by title, the newest when none is named.
+
+        Raises:
+            NotFound: no such report; names those there are.
+        """
+        from shipway.storage import open_uri
+
+        found = {name: uri for step in self.steps.values() for name, uri in step.reports.items()}
+        title = title or next(reversed(found), None)
+        if title not in found:
+            raise NotFound(f"report: no report {title!r} in run {self.key}; there are {', '.join(found) or 'none yet'}")
+        use_store(Context.current())
+        store, key = open_uri(found[title])
+        return store.get(key).decode()
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(step.task)}</td><td>{step.state}</td><td>{step.seconds:.1f} s</td></tr>"
+            for step in self.steps.values()
+        )
+        return f"<b>Run {self.key}</b>: {self.state}<table><tr><th>step<th>state<th>seconds</tr>{rows}</table>"
+
+
+def use_store(context: Context) -> dict[str, str]:
+    """Starts (or adopts) the embedded store unless the environment names another, and points this process at it.
+
+    Returns:
+        The variables that a process needs to find storage.
+    """
+    environment = {HOME: str(context.home), STORE: context.store_uri, EXECUTOR: context.executor}
+    if context.store_uri.startswith("s3://") and "AWS_ENDPOINT_URL" not in os.environ:
+        from shipway.storage import embedded
+        from shipway.storage.buckets import ensure_bucket
+
+        environment |= embedded.environment(embedded.start(context.home))
+        os.environ.update(environment)
+        ensure_bucket(context.store_uri)
+    os.environ.update(environment)
+    return environment
+
+
+def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters turned into the pipeline's own types.
+
+    Raises:
+        InvalidSpec: an unknown or missing parameter, or a value of the wrong type.
+    """
+    import json
+
+    from shipway.local.pipelines import load_pipeline
+
+    inputs = load_pipeline(reference).component_spec.inputs or {}
+    checked: dict[str, Any] = {}
+    for key, value in params.items():
+        if key not in inputs:
+            raise InvalidSpec(
+                f"{key}: unknown parameter of {pipeline}; expected one of {', '.join(inputs)}{nearest(key, inputs)}"
+            )
+        kind = inputs[key].type
+        try:
+            if isinstance(value, str) and kind == "NUMBER_INTEGER":
+                value = int(value)
+            elif isinstance(value, str) and kind == "NUMBER_DOUBLE":
+                value = float(value)
+            elif isinstance(value, str) and kind in ("STRUCT", "LIST"):
+                value = json.loads(value)
+            elif isinstance(value, str) and kind == "BOOLEAN":
+                value = {"true": True, "false": False}[value.lower()]
+        except (ValueError, KeyError) as error:
+            raise InvalidSpec(f"{key}: got {value!r}, expected {_KINDS.get(kind, kind)}") from error
+        checked[key] = value
+    missing = [key for key, spec in inputs.items() if not spec.optional and checked.get(key) in (None, "")]
+    if missing:
+        raise InvalidSpec(f"{missing[0]}: missing; {pipeline} needs {', '.join(f'{key}=...' for key in missing)}")
+    return checked
+
+
+_KINDS = {
+    "NUMBER_INTEGER": "a whole number",
+    "NUMBER_DOUBLE": "a number",
+    "STRUCT": "a JSON object",
+    "LIST": "a JSON list",
+    "BOOLEAN": "true or false",
+}
+
+
+def run(
+    pipeline: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    fresh: bool = False,
+    on_event: OnEvent | None = None,
+    wait: bool = False,
+    **more: Any,
+) -> Run:
+    """Starts a pipeline on this machine.
+
+    Args:
+        pipeline: A shipped pipeline's name, `package.module:function`, or `file.py[:function]`.
+        params: The pipeline's parameters; keyword arguments are added to them.
+        fresh: Start anew instead of going on where the same run stopped, and use no cached step.
+        on_event: Called with every event while waiting.
+        wait: Wait for the end before returning.
+
+    Raises:
+        InvalidSpec: a parameter is wrong; nothing has been started.
+    """
+    from shipway.local.pipelines import reference_of
+
+    context = Context.current()
+    reference = reference_of(pipeline)
+    checked = _absolute_data(check_params(reference, pipeline, {**(params or {}), **more}))
+    environment = use_store(context)
+    key = run_key(pipeline, reference, checked, fresh)
+    folder = RunFolder(context.home, key)
+    request = Request(
+        run=key,
+        pipeline=reference,
+        params=checked,
+        name=str(checked.get("name", "")),
+        pipeline_name=pipeline,
+        fresh=fresh,
+        environment={**environment, RUN: key},
+    )
+    if folder.host_lives():  # typed twice at once: follow the one that runs
+        started = Run(key, context.home)
+    else:
+        folder.create(request)
+        started = Run(key, context.home, _process=_start_host(folder))
+    return started.wait(on_event) if wait or on_event is not None else started
+
+
+def _start_host(folder: RunFolder) -> subprocess.Popen[bytes]:
+    with folder.log.open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "shipway.local.host", str(folder.home), folder.run],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches us; we tell the host, which ends its steps in order
+        )
+
+
+def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:
+    data = params.get("data")
+    if isinstance(data, str) and data and "://" not in data:
+        params["data"] = str(Path(data).expanduser().absolute())
+    return params
+
+
+def run_key(pipeline: str, reference: str, params: Mapping[str, Any], fresh: bool) -> str:
+    """The run's key: equal for the same pipeline, validated parameters, data and code, so that a killed run goes on."""
+    from shipway.executors import identity
+    from shipway.local.pipelines import built_in
+
+    if fresh:
+        return f"{identity.run_key(pipeline, dict(params), [])[:8]}-{uuid.uuid4().hex[:8]}"
+    if pipeline in built_in():
+        from shipway.components.plan.core import make_plan
+
+        plan = make_plan(pipeline, params)
+        return identity.run_key(pipeline, plan._asdict(), [plan.data_fingerprint, plan.code_fingerprint])
+    path = Path(reference.rpartition(":")[0])
+    return identity.run_key(pipeline, dict(params), [path.read_text(encoding="utf-8") if path.is_file() else ""])
+
+
+def list_runs(context: Context | None = None) -> list[RunRecord]:
+    """All runs that storage knows, newest first."""
+    from shipway.storage import Store
+
+    context = context or Context.current()
+    use_store(context)
+    store = Store.open(context.store_uri)
+    found: list[RunRecord] = []
+    for entry in store.list("runs/"):
+        if entry.key.count("/") == 2 and entry.key.endswith("/run.json"):
+            try:
+                found.append(RunRecord.from_json(store.get(entry.key), entry.key))
+            except ShipwayError as error:  # one record that cannot be read must not hide the others
+                print(f"shipway: {error}", file=sys.stderr)
+    return sorted(found, key=lambda record: record.started_at, reverse=True)
+
+
+def load_run(key: str, context: Context | None = None) -> Run:
+    """A run of earlier, by its key or the beginning of it.
+
+    Raises:
+        NotFound: none, or more than one, begins so.
+    """
+    context = context or Context.current()
+    records = [record for record in list_runs(context) if record.run.startswith(key)]
+    if len(records) != 1:
+        raise NotFound(f"run: {len(records)} runs begin with {key!r}; `shipway runs list` names them")
+    record = records[0]
+    return Run(
+        record.run,
+        context.home,
+        record.state,
+        {s.task: s for s in record.steps},
+        [s.task for s in record.steps],
+        record,
+    )
