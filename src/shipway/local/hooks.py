@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -31,8 +30,9 @@ OnTask = Callable[[str, str, dict[str, Any]], None]  # task, state, facts
 class Hooks:
     """Installed once per host process."""
 
-    def __init__(self, folder: RunFolder, on_task: OnTask) -> None:
+    def __init__(self, folder: RunFolder, on_task: OnTask, *, fresh: bool = False) -> None:
         self._folder = folder
+        self._fresh = fresh
         self._on_task = on_task
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._guard = threading.Lock()
@@ -48,7 +48,7 @@ class Hooks:
         lookup = cache.LocalCache.get
 
         def get(store: Any, key: str) -> Any:
-            found = lookup(store, key)
+            found = None if self._fresh else lookup(store, key)
             self._local.cached, self._local.key = found is not None, key
             return found
 
@@ -116,8 +116,3 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
         os.killpg(process.pid, number)
     except ProcessLookupError:
         return
-
-
-def forget_cache(cache_root: str) -> None:
-    """Drops every cached result (`--fresh`)."""
-    shutil.rmtree(cache_root, ignore_errors=True)

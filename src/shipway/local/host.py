@@ -32,7 +32,7 @@ class Host:
     def __init__(self, home: Path, run: str) -> None:
         self.folder = RunFolder(home, run)
         self.request = self.folder.request()
-        self.hooks = Hooks(self.folder, self.on_task)
+        self.hooks = Hooks(self.folder, self.on_task, fresh=self.request.fresh)
         self.record = RunRecord(
             run=run,
             pipeline=self.request.pipeline_name,
