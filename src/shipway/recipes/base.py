@@ -99,8 +99,13 @@ class Recipe(Protocol):
         """An uncompiled tf_keras Model: dict of encoded tensors (batched, padded) -> logits, float32 (n, classes)."""
         ...
 
-    def compile_model(self, model: Any, params: BaseModel, optimizer_wrapper: Any = None) -> None:
-        """Compiles with the recipe's loss and metrics; Horovod passes a wrapper for the optimizer."""
+    def compile_model(
+        self, model: Any, params: BaseModel, optimizer_wrapper: Any = None, total_steps: int | None = None
+    ) -> None:
+        """Compiles with the recipe's loss and metrics.
+
+        Horovod passes a wrapper for the optimizer; `total_steps` is how many the training will take, for a schedule.
+        """
         ...
 
 

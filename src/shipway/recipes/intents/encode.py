@@ -1,0 +1,203 @@
+"""The intents encoder: texts to n-gram buckets and word ids. Numpy only: the same code in prep and in the predictor."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shipway.artifacts import FeatureSpec
+from shipway.errors import CorruptArtifact, InvalidData
+from shipway.recipes.base import Encoded, Ragged
+from shipway.recipes.intents import text as tx
+from shipway.recipes.intents.params import EncoderParams
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FORMAT = 1  # of encoder.json and of the hash; a change of either is a new number
+CHUNK = 20_000  # texts per pass: the working arrays stay within a few tens of MB
+MAX_COUNTED_WORDS = 2_000_000
+
+
+class IntentsEncoder:
+    """Texts to `grams` (n-gram buckets, 1-based) and `words` (word ids); 0 is padding in both.
+
+    Args:
+        params: What was fitted.
+        labels: Class names by id.
+        counts: How often each bucket occurred in the training split, uint32, shape (buckets,).
+        rows: Texts of the training split.
+        vocabulary: Words with an id of their own, most frequent first.
+    """
+
+    def __init__(
+        self,
+        params: EncoderParams,
+        labels: Sequence[str],
+        counts: NDArray[np.uint32],
+        rows: int,
+        vocabulary: Sequence[str],
+    ) -> None:
+        self.params = params
+        self.rows = rows
+        self.counts = counts
+        self.vocabulary = list(vocabulary)
+        self._labels = list(labels)
+        self._kept = counts >= params.min_count
+        hashes = np.array([tx.word_hash(word) for word in self.vocabulary], dtype=np.uint64)
+        self._order = np.argsort(hashes)
+        self._sorted_hashes = hashes[self._order]
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names; the position is the class id."""
+        return self._labels
+
+    @property
+    def features(self) -> dict[str, FeatureSpec]:
+        """`grams` and `words`, int64 of variable length."""
+        return {name: FeatureSpec(dtype="int64", shape=[None]) for name in ("grams", "words")}
+
+    @property
+    def word_ids(self) -> int:
+        """Size of the word id space: padding, unknown buckets, vocabulary."""
+        return 1 + self.params.unknown_buckets + len(self.vocabulary)
+
+    def idf(self) -> NDArray[np.float32]:
+        """Weight of each bucket, `log((1 + rows) / (1 + count)) + 1`, 0 for dropped ones; shape (buckets,).
+
+        Occurrences stand in for documents: in short texts a gram rarely occurs twice, and no pass over sorted pairs
+        is needed.
+        """
+        frequency = np.minimum(self.counts, self.rows).astype(np.float64)
+        weights = np.log((1.0 + self.rows) / (1.0 + frequency)) + 1.0
+        return np.where(self._kept, weights, 0.0).astype(np.float32)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """`grams` and `words` of each text, as `Ragged`."""
+        parts = [self._encode_chunk(texts[i : i + CHUNK]) for i in range(0, max(len(texts), 1), CHUNK)]
+        return {
+            name: parts[0][name] if len(parts) == 1 else _concatenate([part[name] for part in parts])
+            for name in ("grams", "words")
+        }
+
+    def _encode_chunk(self, texts: Sequence[str]) -> dict[str, Ragged]:
+        characters = tx.normalise(texts, self.params.fold_accents)
+        found = tx.words(characters)
+        values, offsets = _grams(characters, found, self.params)
+        kept = self._kept[values]
+        position = np.concatenate(([0], np.cumsum(kept)))
+        return {"grams": Ragged(values[kept], position[offsets]), "words": self._word_ids(found)}
+
+    def _word_ids(self, found: tx.Words) -> Ragged:
+        lengths = np.diff(found.offsets)
+        kept_lengths = np.minimum(lengths, self.params.max_words)
+        within = np.arange(len(found.hashes)) - np.repeat(found.offsets[:-1], lengths)
+        hashes = found.hashes[within < self.params.max_words]
+        ids = tx.bucket(tx.mix(hashes, 99), self.params.unknown_buckets + 1)
+        if len(self.vocabulary):
+            place = np.minimum(np.searchsorted(self._sorted_hashes, hashes), len(self._sorted_hashes) - 1)
+            known = self._sorted_hashes[place] == hashes
+            ids[known] = self._order[place[known]] + 1 + self.params.unknown_buckets
+        return Ragged(ids, np.concatenate(([0], np.cumsum(kept_lengths))).astype(np.int64))
+
+    def to_document(self) -> dict[str, Any]:
+        """JSON: parameters, labels, vocabulary, and the bucket counts (uint32 little endian, zlib, base64)."""
+        return {
+            "recipe": "intents",
+            "format": FORMAT,
+            "params": self.params.model_dump(mode="json"),
+            "labels": self.labels,
+            "rows": self.rows,
+            "vocabulary": self.vocabulary,
+            "counts": base64.b64encode(zlib.compress(self.counts.astype("<u4").tobytes(), 9)).decode(),
+        }
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> IntentsEncoder:
+        """The encoder that `to_document` described.
+
+        Raises:
+            CorruptArtifact: another recipe's document, a newer format, or a field that is missing or damaged.
+        """
+        if document.get("recipe") != "intents" or document.get("format") != FORMAT:
+            raise CorruptArtifact(
+                f"encoder.json: expected recipe 'intents' of format {FORMAT}, got {document.get('recipe')!r} of format "
+                f"{document.get('format')!r}; encode the dataset with the Shipway that trains on it"
+            )
+        try:
+            params = EncoderParams.model_validate(document["params"])
+            counts = np.frombuffer(zlib.decompress(base64.b64decode(document["counts"])), dtype="<u4")
+            if len(counts) != params.buckets:
+                raise ValueError(f"{len(counts)} counts for {params.buckets} buckets")
+            return cls(
+                params, document["labels"], counts.astype(np.uint32), int(document["rows"]), document["vocabulary"]
+            )
+        except (KeyError, ValueError, TypeError, zlib.error) as error:
+            raise CorruptArtifact(f"encoder.json: {type(error).__name__}: {error}; run prep again") from error
+
+
+def fit(rows: Iterable[pl.DataFrame], params: EncoderParams) -> IntentsEncoder:
+    """Counts n-grams, words and labels over a stream of frames with `text` and `label` columns.
+
+    Raises:
+        InvalidData: there are no rows.
+    """
+    counts = np.zeros(params.buckets, dtype=np.int64)
+    labels: set[str] = set()
+    total = 0
+    vocabulary = _WordCounts()
+    for frame in rows:
+        labels.update(str(label) for label in frame["label"].unique().drop_nulls().to_list())
+        texts = frame["text"].fill_null("").to_list()
+        for i in range(0, len(texts), CHUNK):
+            characters = tx.normalise(texts[i : i + CHUNK], params.fold_accents)
+            found = tx.words(characters)
+            values, _ = _grams(characters, found, params)
+            counts += np.bincount(values, minlength=params.buckets)
+            vocabulary.add(characters, found)
+        total += len(texts)
+    if not total:
+        raise InvalidData("encode: the training split has no rows; an encoder needs some to fit on")
+    bounded = np.minimum(counts, np.iinfo(np.uint32).max).astype(np.uint32)
+    return IntentsEncoder(params, sorted(labels), bounded, total, vocabulary.most_common(params.vocabulary))
+
+
+def _grams(characters: tx.Characters, found: tx.Words, params: EncoderParams) -> tuple[tx.IntArray, tx.IntArray]:
+    return tx.grams(
+        characters, found, params.word_ngrams, params.char_ngrams_min, params.char_ngrams_max, params.buckets
+    )
+
+
+def _concatenate(parts: Sequence[Ragged]) -> Ragged:
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Ragged(np.concatenate([part.values for part in parts]), np.concatenate(([0], np.cumsum(lengths))))
+
+
+class _WordCounts:
+    """Counts words by hash, and spells each out once."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._spelled: dict[int, str] = {}
+
+    def add(self, characters: tx.Characters, found: tx.Words) -> None:
+        distinct, first, counts = np.unique(found.hashes, return_index=True, return_counts=True)
+        for key, at, count in zip(distinct.tolist(), first.tolist(), counts.tolist(), strict=True):
+            if key not in self._counts:
+                codes = characters.codes[found.begins[at] : found.ends[at]].astype("<u4")
+                self._spelled[key] = codes.tobytes().decode("utf-32-le", "replace")
+            self._counts[key] = self._counts.get(key, 0) + count
+        if len(self._counts) > MAX_COUNTED_WORDS:  # a stream without end must not fill the memory
+            self._counts = {key: count for key, count in self._counts.items() if count > 1}
+            self._spelled = {key: self._spelled[key] for key in self._counts}
+
+    def most_common(self, limit: int) -> list[str]:
+        """Words seen at least twice, most frequent first, equal counts by spelling."""
+        often = [(-count, self._spelled[key]) for key, count in self._counts.items() if count > 1]
+        return [word for _, word in sorted(often)[:limit]]

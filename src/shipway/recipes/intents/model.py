@@ -1,0 +1,142 @@
+"""The intents model: a wide bag of n-grams, and beside it a part that reads words. Imports TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+
+from shipway.recipes.intents.encode import IntentsEncoder
+from shipway.recipes.intents.params import Params
+from shipway.recipes.layers import CompactEmbedding, SmoothedCrossentropy, SparseAdam, StepDropout
+
+
+class WeightedBag(tf_keras.layers.Layer):  # type: ignore[misc]
+    """Sum of a text's n-gram embeddings by IDF weight, over the square root of the summed weights.
+
+    Args:
+        idf: Weight of each bucket, float32, shape (buckets,); bucket 0 is padding and weighs nothing.
+        dim: Width of an embedding.
+        feature_dropout: Share of a text's n-grams that are hidden in training.
+    """
+
+    def __init__(self, idf: NDArray[np.float32], dim: int, feature_dropout: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._idf = idf
+        self.embedding = CompactEmbedding(len(idf), dim, name="grams")
+        self.hide = StepDropout(feature_dropout, name="hide_grams")
+
+    def build(self, _shape: Any) -> None:
+        self.idf = self.add_weight(
+            "idf", self._idf.shape, initializer=tf_keras.initializers.Constant(self._idf), trainable=False
+        )
+
+    def call(self, grams: Any, training: Any = None) -> Any:
+        weights = tf.gather(self.idf, grams) * tf.cast(grams > 0, tf.float32)
+        norm = tf.sqrt(tf.reduce_sum(weights, axis=1, keepdims=True)) + 1e-6
+        hidden = self.hide(weights, training=training)
+        bag = tf.matmul(tf.expand_dims(hidden, 1), self.embedding(grams, training=training))
+        return tf.squeeze(bag, 1) / norm
+
+
+def build(params: Params, encoder: IntentsEncoder) -> Any:
+    """The uncompiled model: {"grams", "words"}: int64 (n, length) -> logits, float32 (n, classes)."""
+    classes = len(encoder.labels)
+    grams = tf_keras.Input((None,), dtype=tf.int64, name="grams")
+    words = tf_keras.Input((None,), dtype=tf.int64, name="words")
+    wide = WeightedBag(encoder.idf(), params.dim, params.feature_dropout, name="wide")(grams)
+    features = [wide]
+    if params.architecture != "bag" or params.embeddings:
+        features.append(_reader(params, encoder, words))
+    joined = features[0] if len(features) == 1 else tf_keras.layers.Concatenate(name="joined")(features)
+    logits = tf_keras.layers.Dense(classes, name="direct")(StepDropout(params.dropout, name="drop_joined")(joined))
+    if params.hidden:
+        hidden = tf_keras.layers.Dense(params.hidden, activation="relu", name="hidden")(joined)
+        hidden = StepDropout(params.dropout, name="drop_hidden")(hidden)
+        logits = tf_keras.layers.Add(name="logits")(
+            [logits, tf_keras.layers.Dense(classes, use_bias=False, name="deep")(hidden)]
+        )
+    return tf_keras.Model({"grams": grams, "words": words}, logits, name="intents")
+
+
+def _reader(params: Params, encoder: IntentsEncoder, words: Any) -> Any:
+    """What the words say in order: shape (n, width)."""
+    table = load_embeddings(params.embeddings, encoder) if params.embeddings else None
+    width = params.word_dim if table is None else table.shape[1]
+    embedded = CompactEmbedding(encoder.word_ids, width, initial=table, name="word_table")(words)
+    mask = tf_keras.layers.Lambda(lambda ids: tf.cast(ids > 0, tf.float32)[..., None], name="mask")(words)
+    embedded = StepDropout(params.feature_dropout, broadcast_last=True, name="hide_words")(embedded * mask)
+    if params.architecture == "bag":
+        count = tf.reduce_sum(mask, axis=1) + 1e-6
+        return tf.reduce_sum(embedded, axis=1) / tf.sqrt(count)
+    if params.architecture == "cnn":
+        # Two zeros behind: a filter of width 3 needs three words, and a text may have one.
+        padded = tf_keras.layers.ZeroPadding1D((0, 2), name="pad")(embedded)
+        pooled = [
+            tf_keras.layers.GlobalMaxPooling1D(name=f"pool_{width}")(
+                tf_keras.layers.Conv1D(params.units, width, activation="relu", name=f"conv_{width}")(padded)
+            )
+            for width in (1, 2, 3)
+        ]
+        return tf_keras.layers.Concatenate(name="read")(pooled)
+    cell = tf_keras.layers.LSTM if params.architecture == "lstm" else tf_keras.layers.GRU
+    states = tf_keras.layers.Bidirectional(cell(params.units, return_sequences=True), name="read")(
+        embedded, mask=tf.squeeze(mask, -1) > 0
+    )
+    # Maximum over the real words: states are above -1, so padding at -1 never wins.
+    return tf_keras.layers.Lambda(lambda pair: tf.reduce_max(pair[0] * pair[1] - (1.0 - pair[1]), axis=1), name="peak")(
+        [states, mask]
+    )
+
+
+def load_embeddings(uri: str, encoder: IntentsEncoder) -> NDArray[np.float32]:
+    """Word vectors from a text file (a word, then its numbers, one word a line; a header line is skipped).
+
+    Returns:
+        float32, shape (word ids, width); words that the file lacks start small and random.
+    """
+    from shipway.errors import InvalidSpec
+    from shipway.storage import open_uri
+
+    store, key = open_uri(uri)
+    place = {word: i for i, word in enumerate(encoder.vocabulary, start=1 + encoder.params.unknown_buckets)}
+    found: dict[int, NDArray[np.float32]] = {}
+    for number, line in enumerate(store.get(key).decode("utf-8", "replace").splitlines()):
+        word, _, rest = line.rstrip().partition(" ")
+        if number == 0 and len(rest.split()) == 1:
+            continue
+        if word.lower() in place:
+            try:
+                found.setdefault(place[word.lower()], np.array(rest.split(), dtype=np.float32))
+            except ValueError as error:
+                raise InvalidSpec(f"params.embeddings: {uri} line {number + 1}: not numbers behind {word!r}") from error
+    widths = {len(vector) for vector in found.values()}
+    if len(widths) != 1:
+        raise InvalidSpec(
+            f"params.embeddings: {uri} has {f'rows of widths {widths}' if widths else 'no word of the vocabulary'}; "
+            "expected one word a line, each with equally many numbers"
+        )
+    table = np.random.default_rng(0).normal(0, 0.05, (encoder.word_ids, widths.pop())).astype(np.float32)
+    for row, vector in found.items():
+        table[row] = vector
+    return table
+
+
+def compile_model(model: Any, params: Params, optimizer_wrapper: Any, total_steps: int | None) -> None:
+    """Compiles with smoothed cross-entropy and `SparseAdam`."""
+    rate: Any = params.learning_rate
+    if params.decay == "cosine" and total_steps:
+        rate = tf_keras.optimizers.schedules.CosineDecay(params.learning_rate, total_steps)
+    elif params.decay == "linear" and total_steps:
+        rate = tf_keras.optimizers.schedules.PolynomialDecay(params.learning_rate, total_steps, 0.0)
+    optimizer: Any = SparseAdam(rate)
+    if optimizer_wrapper is not None:
+        optimizer = optimizer_wrapper(optimizer)
+    model.compile(
+        optimizer=optimizer,
+        loss=SmoothedCrossentropy(params.label_smoothing),
+        metrics=["sparse_categorical_accuracy"],
+    )

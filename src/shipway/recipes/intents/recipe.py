@@ -1,0 +1,47 @@
+"""The `intents` recipe's surface: light to import, TensorFlow only where a model is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from shipway.recipes.base import Encoder
+from shipway.recipes.intents.encode import IntentsEncoder, fit
+from shipway.recipes.intents.params import EncoderParams, Params
+from shipway.specs import parse
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class IntentsRecipe:
+    """Implements `shipway.recipes.Recipe`."""
+
+    name = "intents"
+    EncoderParams: type[BaseModel] = EncoderParams
+    Params: type[BaseModel] = Params
+
+    def fit_encoder(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> IntentsEncoder:
+        """Fits on the training split."""
+        return fit(rows, parse(EncoderParams, params.model_dump(), "encoder"))
+
+    def load_encoder(self, document: dict[str, Any]) -> IntentsEncoder:
+        """The encoder that `to_document` described."""
+        return IntentsEncoder.from_document(document)
+
+    def build_model(self, params: BaseModel, encoder: Encoder) -> Any:
+        """An uncompiled tf_keras Model: `grams` and `words` -> logits, float32 (n, classes)."""
+        from shipway.recipes.intents.model import build
+
+        assert isinstance(encoder, IntentsEncoder)
+        return build(parse(Params, params.model_dump(), "params"), encoder)
+
+    def compile_model(
+        self, model: Any, params: BaseModel, optimizer_wrapper: Any = None, total_steps: int | None = None
+    ) -> None:
+        """Smoothed cross-entropy, Adam that touches only the embeddings of a batch."""
+        from shipway.recipes.intents.model import compile_model
+
+        compile_model(model, parse(Params, params.model_dump(), "params"), optimizer_wrapper, total_steps)

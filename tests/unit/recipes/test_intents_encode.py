@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import itertools
+import json
+import unicodedata
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
+from shipway.recipes import Encoder, Ragged, Recipe, load_recipe
+from shipway.recipes.intents import text as tx
+from shipway.recipes.intents.params import EncoderParams
+from shipway.specs import parse
+
+ROWS = [
+    ("Turn on the light", "on"),
+    ("turn off the LIGHT, please!", "off"),
+    ("Schalte das Licht in der Küche ein", "on"),
+    ("凑合 日本語 тест", "off"),
+    ("", "on"),
+]
+MASK = (1 << 64) - 1
+
+
+def fitted(**params: object) -> Encoder:
+    recipe = load_recipe("intents")
+    frame = pl.DataFrame(ROWS, schema=["text", "label"], orient="row")
+    return recipe.fit_encoder([frame], parse(EncoderParams, params))
+
+
+def mix(value: int, salt: int) -> int:
+    value = (value + salt * 0x9E3779B97F4A7C15) & MASK
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & MASK
+    return value ^ (value >> 31)
+
+
+def slow_grams(text: str, buckets: int) -> list[int]:
+    """The same definition, one n-gram at a time in plain integers."""
+
+    def bucket(value: int) -> int:
+        return 1 + ((value >> 32) * (buckets - 1) >> 32)
+
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text.replace("\0", " ")).lower())
+    text = "".join(" " if c.isspace() or unicodedata.category(c) in ("Cc", "Zs") else c for c in text)
+    text = " " + " ".join(text.split(" ")).strip(" ") + " "
+    while "  " in text:
+        text = text.replace("  ", " ")
+    words = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split(" ")
+    hashes = [tx.word_hash(word) for word in words if word]
+    ids = [bucket(mix(h, 1)) for h in hashes]
+    ids += [bucket(mix((mix(a, 2) * tx._BASE + b) & MASK, 2)) for a, b in itertools.pairwise(hashes)]
+    for n in range(2, 6):
+        for i in range(len(text) - n + 1):
+            value = 0
+            for c in text[i : i + n]:
+                value = (value * tx._BASE + ord(c)) & MASK
+            ids.append(bucket(mix(value, 16 + n)))
+    return ids
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=30), max_size=6))
+def test_a_chunk_is_encoded_as_each_text_alone_and_as_the_definition_says(texts: list[str]) -> None:
+    characters = tx.normalise(texts)
+    values, offsets = tx.grams(characters, tx.words(characters), 2, 2, 5, 1024)
+    assert len(offsets) == len(texts) + 1
+    for i, text in enumerate(texts):
+        assert values[offsets[i] : offsets[i + 1]].tolist() == slow_grams(text, 1024), repr(text)
+
+
+def test_the_hash_is_pinned() -> None:
+    characters = tx.normalise(["Hi Zoë"])
+    values, _ = tx.grams(characters, tx.words(characters), 2, 2, 3, 65536)
+    assert values.tolist() == [
+        7357,
+        18374,
+        36637,
+        10810,
+        59535,
+        40814,
+        25445,
+        62449,
+        18083,
+        56540,
+        34052,
+        6056,
+        52879,
+        9096,
+        26364,
+        58655,
+    ]
+
+
+def test_normalisation_makes_case_width_and_spaces_equal() -> None:
+    encoder = fitted()
+    one, two = encoder.encode(["Turn  on\tthe light"]), encoder.encode(["ｔｕｒｎ on the LIGHT "])
+    for name, value in one.items():
+        other = two[name]
+        assert isinstance(value, Ragged)
+        assert isinstance(other, Ragged)
+        assert value.values.tolist() == other.values.tolist()
+
+
+def test_accents_are_folded_on_demand() -> None:
+    folded = fitted(fold_accents=True).encode(["Küche", "Kuche"])["words"]
+    kept = fitted().encode(["Küche", "Kuche"])["words"]
+    assert isinstance(folded, Ragged)
+    assert isinstance(kept, Ragged)
+    assert folded.values[0] == folded.values[1]
+    assert kept.values[0] != kept.values[1]
+
+
+def test_the_document_gives_back_an_equal_encoder() -> None:
+    encoder = fitted()
+    recipe = load_recipe("intents")
+    assert isinstance(recipe, Recipe)
+    again = recipe.load_encoder(json.loads(json.dumps(encoder.to_document())))
+    assert again.labels == encoder.labels == ["off", "on"]
+    assert again.features == encoder.features
+    texts = [text for text, _ in ROWS] + ["never seen before", "\ud800 lone surrogate"]
+    for name, value in encoder.encode(texts).items():
+        other = again.encode(texts)[name]
+        assert isinstance(value, Ragged)
+        assert isinstance(other, Ragged)
+        assert np.array_equal(value.values, other.values)
+        assert np.array_equal(value.offsets, other.offsets)
+
+
+def test_grams_that_training_never_saw_are_dropped() -> None:
+    grams = fitted().encode(["zzzzzzz"])["grams"]
+    assert isinstance(grams, Ragged)
+    assert len(grams.values) < 5  # what is left are collisions
+
+
+def test_long_texts_keep_their_first_words_and_padding_is_zero() -> None:
+    words = fitted(max_words=3).encode(["a b c d e f", "", "a"])["words"]
+    assert isinstance(words, Ragged)
+    assert np.diff(words.offsets).tolist() == [3, 0, 1]
+    assert words.to_padded()[1].tolist() == [0, 0, 0]
+
+
+def test_no_rows_is_the_users_mistake() -> None:
+    with pytest.raises(InvalidData, match="no rows"):
+        load_recipe("intents").fit_encoder([], EncoderParams())
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"recipe": "entities", "format": 1}, "expected recipe 'intents'"),
+        ({"recipe": "intents", "format": 99}, "format 99"),
+        ({"recipe": "intents", "format": 1}, "KeyError"),
+    ],
+)
+def test_a_damaged_encoder_is_said_to_be_one(document: dict[str, object], says: str) -> None:
+    with pytest.raises(CorruptArtifact, match=says):
+        load_recipe("intents").load_encoder(document)
+
+
+def test_encoder_params_that_leave_nothing_are_refused() -> None:
+    with pytest.raises(InvalidSpec, match="nothing is left to encode"):
+        parse(EncoderParams, {"word_ngrams": 0, "char_ngrams_max": 0})
