@@ -1,0 +1,90 @@
+"""Compiles a pipeline to KFP IR YAML, with the images that a company mirrors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shipway import images
+from shipway.errors import InvalidSpec, nearest
+
+_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_REGISTRY = re.compile(r"^[a-z0-9.\-]+(:\d+)?(/[a-z0-9._\-]+)*$")
+
+
+def compile_pipeline(
+    pipeline: str,
+    out: Path,
+    *,
+    registry: str | None = None,
+    digests: Mapping[str, str] | None = None,
+) -> Path:
+    """Writes the pipeline's IR.
+
+    Args:
+        pipeline: As for `shipway.run`.
+        out: File to write, `.yaml`.
+        registry: Registry and path in place of the package's default, `registry.example.com/ml`.
+        digests: Image's short name (launcher, tensorflow, ...) -> `sha256:...`, to pin what the tag points at.
+
+    Raises:
+        InvalidSpec: unknown image name, malformed registry or digest.
+    """
+    from kfp import compiler
+
+    from shipway.local.pipelines import load_pipeline, reference_of
+
+    if out.suffix not in (".yaml", ".yml"):
+        raise InvalidSpec(f"out: {str(out)!r} must end in .yaml; KFP takes the format from the name")
+    names = rewritten(registry, digests or {})
+    function = load_pipeline(reference_of(pipeline))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part.yaml")
+    try:
+        compiler.Compiler().compile(function, str(part))
+        documents = [_with_images(document, names) for document in yaml.safe_load_all(part.read_text(encoding="utf-8"))]
+        text = yaml.safe_dump_all(documents, sort_keys=True, width=120, allow_unicode=True)
+        part.write_text(_header(function) + text, encoding="utf-8")
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return out
+
+
+def rewritten(registry: str | None, digests: Mapping[str, str]) -> dict[str, str]:
+    """Default image reference -> the one to run."""
+    for name, digest in digests.items():
+        if name not in images.ALL:
+            raise InvalidSpec(
+                f"digest: unknown image {name!r}; expected one of {', '.join(images.ALL)}{nearest(name, images.ALL)}"
+            )
+        if not _DIGEST.match(digest):
+            raise InvalidSpec(f"digest: {name}={digest!r} is not sha256: and 64 hexadecimal digits")
+    if registry is not None and not _REGISTRY.match(registry):
+        raise InvalidSpec(f"registry: {registry!r} is not host[:port][/path] in lower case, without a scheme")
+    found: dict[str, str] = {}
+    for name, image in images.ALL.items():
+        repository, tag = image.rsplit(":", 1)
+        if registry is not None:
+            repository = f"{registry.rstrip('/')}/{repository.rsplit('/', 1)[1]}"
+        found[image] = f"{repository}@{digests[name]}" if name in digests else f"{repository}:{tag}"
+    return found
+
+
+def _with_images(node: Any, names: Mapping[str, str]) -> Any:
+    """Every `image` of the IR, rewritten; a job's own images follow from SHIPWAY_REGISTRY in the step."""
+    if isinstance(node, dict):
+        return {
+            key: names.get(value, value) if key == "image" and isinstance(value, str) else _with_images(value, names)
+            for key, value in node.items()
+        }
+    return [_with_images(item, names) for item in node] if isinstance(node, list) else node
+
+
+def _header(function: Any) -> str:
+    """KFP reads a pipeline's description from the IR; people read this comment."""
+    return f"# {function.name}, compiled by Shipway {images.VERSION}; change the pipeline, not this file\n"
