@@ -1,0 +1,86 @@
+"""Small pipelines that the tests of local runs play."""
+
+from kfp import dsl
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def add(a: int, b: int = 1) -> int:
+    print(f"adding {b} to {a}")
+    return a + b
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def hang(a: int, marker: str) -> int:
+    import os
+    import pathlib
+    import time
+
+    pathlib.Path(marker).write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.1)
+    return a
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def launch_and_hang(a: int, marker: str) -> int:
+    import os
+    import pathlib
+    import time
+
+    from shipway.steps import step
+
+    with step("launch-and-hang") as current:
+        current.job("some-job", on_cancel=lambda: pathlib.Path(marker + ".cancelled").write_text("yes"))
+        pathlib.Path(marker).write_text(str(os.getpid()))
+        while True:
+            time.sleep(0.1)
+    return a
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def refuse(a: int) -> int:
+    from shipway.errors import InvalidSpec
+    from shipway.steps import step
+
+    with step("refuse"):
+        raise InvalidSpec(f"a: got {a}, expected less")
+    return a
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def flaky(marker: str) -> int:
+    import pathlib
+
+    seen = pathlib.Path(marker)
+    if not seen.exists():
+        seen.write_text("once")
+        raise RuntimeError("only the second time")
+    return 1
+
+
+@dsl.pipeline
+def chain(start: int = 0, label: str = "x"):
+    first = add(a=start)
+    second = add(a=first.output)
+    with dsl.If(second.output > 100, name="big"):
+        add(a=second.output, b=1000)
+
+
+@dsl.pipeline
+def hanging(marker: str, start: int = 0):
+    hang(a=add(a=start).output, marker=marker)
+
+
+@dsl.pipeline
+def launching(marker: str, start: int = 0):
+    launch_and_hang(a=add(a=start).output, marker=marker)
+
+
+@dsl.pipeline
+def refusing(start: int = 0):
+    refuse(a=add(a=start).output)
+
+
+@dsl.pipeline
+def failing_once(marker: str, start: int = 0):
+    flaky(marker=marker).after(add(a=start))

@@ -1,0 +1,153 @@
+"""Local runs: what they record, how they end, and that nothing outlives them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import shipway.runs as runs
+from shipway.errors import InvalidSpec, NotFound
+from shipway.local.folder import RunFolder
+
+PIPELINES = Path(__file__).with_name("pipelines.py")
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SHIPWAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
+    return tmp_path / "home"
+
+
+def play(name: str, **params: object) -> runs.Run:
+    return runs.run(f"{PIPELINES}:{name}", params, wait=True)
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end, f"still waiting until {what}"
+        time.sleep(0.02)
+
+
+def lives(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status not in "ZX"
+
+
+def test_a_run_records_every_step_and_the_branch_it_skipped(home: Path) -> None:
+    run = play("chain", start=1)
+    assert run.state == "Succeeded"
+    assert {task: step.state for task, step in run.steps.items()} == {
+        "add": "Succeeded",
+        "add-2": "Succeeded",
+        "add-3": "Skipped",
+    }
+    assert "adding 1 to 1" in run.folder.task_log("add").read_text()
+    (listed,) = runs.list_runs()
+    assert listed.run == run.key
+    assert runs.load_run(run.key[:6]).state == "Succeeded"
+
+
+def test_the_second_run_comes_from_the_cache_and_a_fresh_one_does_not(home: Path) -> None:
+    first = play("chain", start=1)
+    again = play("chain", start=1)
+    assert again.key == first.key
+    assert {step.state for step in again.steps.values()} == {"Cached", "Skipped"}
+    fresh = runs.run(f"{PIPELINES}:chain", {"start": 1}, fresh=True, wait=True)
+    assert fresh.key != first.key
+    assert [step.state for step in fresh.steps.values()] == ["Succeeded", "Succeeded", "Skipped"]
+
+
+def test_a_failed_run_typed_again_goes_on_behind_its_finished_steps(home: Path, tmp_path: Path) -> None:
+    marker = str(tmp_path / "marker")
+    first = play("failing_once", marker=marker)
+    assert first.state == "Failed"
+    assert first.record is not None
+    assert first.record.error is not None
+    assert "only the second time" in first.record.error.message
+    again = play("failing_once", marker=marker)
+    assert again.state == "Succeeded"
+    assert again.steps["add"].state == "Cached"
+
+
+def test_a_steps_own_error_is_what_the_run_says(home: Path) -> None:
+    run = play("refusing", start=4)
+    assert run.state == "Failed"
+    assert run.record is not None
+    assert run.record.error is not None
+    assert run.record.error.message == "a: got 5, expected less"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
+@pytest.mark.parametrize("victim", ["caller", "host"])
+@pytest.mark.parametrize("pipeline", ["hanging", "launching"])
+def test_nothing_outlives_a_run_that_is_killed(
+    home: Path, tmp_path: Path, number: signal.Signals, victim: str, pipeline: str
+) -> None:
+    marker = tmp_path / "marker"
+    code = f"import shipway.runs as r; r.run({str(PIPELINES) + ':' + pipeline!r}, marker={str(marker)!r}, wait=True)"
+    caller = subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy(), stderr=subprocess.DEVNULL)
+    until(lambda: marker.exists() and bool(marker.read_text()), "the step runs")
+    step = int(marker.read_text())
+    (folder,) = (home / "runs").iterdir()
+    host = int(subprocess.check_output(["pgrep", "-P", str(caller.pid)]).split()[0])
+    os.kill(caller.pid if victim == "caller" else host, number)
+    until(lambda: not lives(step), "the step is gone")
+    until(lambda: not lives(host), "the host is gone")
+    if pipeline == "launching":
+        until(Path(f"{marker}.cancelled").exists, "the step's job is cancelled")
+    if victim == "host":
+        assert caller.wait(DEADLINE_S) in (0, 1)
+    else:
+        caller.wait(DEADLINE_S)
+    assert not RunFolder(home, folder.name).host_lives()
+
+
+def test_the_same_run_typed_twice_at_once_is_followed_not_doubled(home: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    first = runs.run(f"{PIPELINES}:hanging", marker=str(marker))
+    until(lambda: marker.exists() and bool(marker.read_text()), "the step runs")
+    step = marker.read_text()
+    second = runs.run(f"{PIPELINES}:hanging", marker=str(marker))
+    assert second.key == first.key
+    next(event for event in second.events() if event["kind"] == "step")
+    assert marker.read_text() == step
+    first.stop()
+    assert second.wait().state == "Cancelled"
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"strat": 1}, "strat: unknown parameter of .*; expected one of start, label .did you mean 'start'"),
+        ({"start": "one"}, "start: got 'one', expected a whole number"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_starts(
+    home: Path, params: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        runs.run(f"{PIPELINES}:chain", params)
+    assert not (home / "runs").exists()
+
+
+def test_an_unknown_pipeline_names_the_nearest(home: Path) -> None:
+    with pytest.raises(NotFound, match="did you mean 'train_and_deploy'"):
+        runs.run("train_and_deplo")
+
+
+def test_a_file_without_that_pipeline_names_those_it_has(home: Path) -> None:
+    with pytest.raises(InvalidSpec, match="it has .*chain"):
+        runs.run(f"{PIPELINES}:chian")
