@@ -1,0 +1,22 @@
+"""Versions of a model by name, and the aliases `candidate` and `champion` that point at them."""
+
+from __future__ import annotations
+
+from shipway.registry.catalog import Registry
+from shipway.registry.changes import VersionDiff, diff_versions
+from shipway.registry.collect import Garbage, GarbageReport
+from shipway.registry.record import ALIASES, Alias, ModelVersion, Move, Rollback, VersionSummary
+
+__all__ = [
+    "ALIASES",
+    "Alias",
+    "Garbage",
+    "GarbageReport",
+    "ModelVersion",
+    "Move",
+    "Registry",
+    "Rollback",
+    "VersionDiff",
+    "VersionSummary",
+    "diff_versions",
+]

@@ -1,0 +1,312 @@
+"""The registry: everything that is kept about a name's versions, in object storage.
+
+    models/<name>/content/<digest>/...     the model's files, copied: the training job may be cleaned up
+    models/<name>/versions/<n>.json        create-only, immutable
+    models/<name>/cards/<n>.{md,html}      written from the version, can be written again
+    models/<name>/aliases/<alias>.json     pointer, moved by compare-and-swap
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from shipway.artifacts import DatasetManifest, DecisionRecord, EvaluationRecord, ModelManifest
+from shipway.errors import Conflict, InvalidSpec, NotFound, nearest
+from shipway.images import VERSION
+from shipway.registry.aliases import history, move_alias, previous_version, read_alias
+from shipway.registry.changes import VersionDiff, diff_versions
+from shipway.registry.collect import GarbageReport, collect_garbage
+from shipway.registry.endpoints import endpoints_of
+from shipway.registry.record import ALIASES, Alias, ModelVersion, Move, Rollback, VersionSummary
+from shipway.scoring import verify_files
+from shipway.storage import Store, open_folder
+
+_ATTEMPTS = 20  # lost races before giving up; each lost race is another writer's success
+
+
+class Registry:
+    """Versions and aliases of every model name in one store."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store or Store.open()
+
+    # --- versions
+
+    def register(
+        self,
+        model: ModelManifest,
+        *,
+        evaluation: EvaluationRecord | None = None,
+        decision: DecisionRecord | None = None,
+        dataset: DatasetManifest | None = None,
+        run: str = "",
+    ) -> ModelVersion:
+        """Makes a trained model a version of its name, and points `candidate` at it.
+
+        The same model evaluated on the same rows is the same version, however often a step is run again.
+
+        Args:
+            model: As training published it; its files are copied and verified.
+            evaluation: How good it is; goes into the version and its card.
+            decision: Why it was let through.
+            dataset: What it was trained on.
+            run: The run that registers it.
+
+        Returns:
+            The version; new, or the one that was there.
+
+        Raises:
+            CorruptArtifact: a file differs from the manifest.
+            InvalidSpec: the records are of another model.
+        """
+        _check_name(model.name)
+        for record, digest in ((evaluation, evaluation and evaluation.model_digest),
+                               (decision, decision and decision.challenger_digest)):
+            if record is not None and digest != model.digest:
+                raise InvalidSpec(
+                    f"register: the {record.KIND} is of model {digest}, not of {model.digest} ({model.uri}); "
+                    "pass the records of this model's own evaluation"
+                )
+        version = self._find(model, evaluation, run)
+        if version is None:
+            kept = self._copy(model)
+            draft = ModelVersion(
+                name=model.name,
+                version=0,
+                digest=model.digest,
+                model=kept,
+                source_uri=model.uri,
+                evaluation=evaluation,
+                decision=decision,
+                dataset_uri=model.dataset_uri,
+                dataset_fingerprint=model.dataset_fingerprint,
+                dataset_rows={split: part.rows for split, part in dataset.splits.items()} if dataset else {},
+                dataset_source=dataset.source_uri if dataset else "",
+                run=run,
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                shipway_version=VERSION,
+            )
+            version = self._publish(draft, evaluation)
+        self.write_card(version)
+        if self.alias(version.name, "candidate") != version.version:
+            self.set_alias(version.name, "candidate", version.version, reason="registered", run=run)
+        return version
+
+    def names(self) -> list[str]:
+        """Every name that has a version, sorted."""
+        keys = (info.key.split("/") for info in self.store.list("models/"))
+        return sorted({parts[1] for parts in keys if len(parts) == 4 and parts[2] == "versions"})
+
+    def versions(self, name: str) -> list[int]:
+        """A name's version numbers, ascending; empty for an unknown name."""
+        found = (re.fullmatch(r"(\d+)\.json", info.key.rsplit("/", 1)[1]) for info in self.store.list(f"models/{name}/versions/"))
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def get(self, name: str, selector: int | str = "latest") -> ModelVersion:
+        """One version.
+
+        Args:
+            name: The model's name.
+            selector: A number (`3`, `"3"`, `"v3"`), an alias, or `latest`.
+
+        Raises:
+            NotFound: says what there is.
+        """
+        number = self.resolve(name, selector)
+        key = _version_key(name, number)
+        return ModelVersion.from_json(self.store.get(key), where=key)
+
+    def resolve(self, name: str, selector: int | str = "latest") -> int:
+        """The number that a selector means."""
+        numbers = self.versions(name)
+        if not numbers:
+            names = self.names()
+            known = f"known names: {', '.join(names)}" if names else "no model is registered yet"
+            raise NotFound(f"models: no version of {name!r}; {known}{nearest(name, names)}")
+        if selector == "latest":
+            return numbers[-1]
+        if selector in ALIASES:
+            found = self.alias(name, str(selector))
+            if found is None:
+                raise NotFound(f"models: {name} has no {selector} yet; versions: {_list(numbers)}")
+            return found
+        match = re.fullmatch(r"v?(\d+)", str(selector))
+        if match is None or int(match.group(1)) not in numbers:
+            raise NotFound(
+                f"models: {name} has no version {selector!r}; expected one of {_list(numbers)}, latest, {', '.join(ALIASES)}"
+            )
+        return int(match.group(1))
+
+    def list(self, name: str | None = None) -> list[VersionSummary]:
+        """One line by version, the newest first within a name."""
+        if name is not None:
+            self.resolve(name)
+        return [line for each in ([name] if name else self.names()) for line in self._summaries(each)]
+
+    def diff(self, name: str, before: int | str, after: int | str = "latest") -> VersionDiff:
+        """What differs between two versions of a name."""
+        return diff_versions(self.get(name, before), self.get(name, after))
+
+    # --- aliases
+
+    def alias(self, name: str, alias: str) -> int | None:
+        """The version that an alias names; None where it was never set."""
+        found = read_alias(self.store, name, alias)
+        return found[1].version if found else None
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Alias -> version, of those that are set."""
+        found = {alias: self.alias(name, alias) for alias in ALIASES}
+        return {alias: version for alias, version in found.items() if version is not None}
+
+    def history(self, name: str, alias: Alias = "champion") -> list[Move]:
+        """All moves of an alias, the newest first."""
+        return list(history(self.store, name, alias))
+
+    def set_alias(
+        self, name: str, alias: Alias, selector: int | str, *, reason: str = "", run: str = "", rollback: bool = False
+    ) -> Move:
+        """Points an alias at a version; setting it to where it points already does nothing.
+
+        Raises:
+            NotFound: no such version.
+            Conflict: another writer moves it without end, or the version is being removed.
+        """
+        if alias not in ALIASES:
+            raise InvalidSpec(f"models: unknown alias {alias!r}; expected one of {', '.join(ALIASES)}{nearest(alias, ALIASES)}")
+        version = self.resolve(name, selector)
+        for _ in range(_ATTEMPTS):
+            found = read_alias(self.store, name, alias)
+            if found is not None and found[1].version == version:
+                return found[1]
+            move = Move(
+                name=name, alias=alias, version=version, how="rollback" if rollback else "set", run=run, reason=reason
+            )
+            try:
+                return move_alias(
+                    self.store, move, expected=found[0] if found else None, version_key=_version_key(name, version)
+                )
+            except Conflict:
+                continue
+        raise Conflict(f"models: alias {alias} of {name} is moved by others all the time; try again")
+
+    def promote(self, name: str, selector: int | str = "candidate", *, reason: str = "", run: str = "") -> Move:
+        """Makes a version the champion. The endpoint is not touched: `deploy` does this once its check has passed."""
+        return self.set_alias(name, "champion", selector, reason=reason, run=run)
+
+    def rollback(self, name: str, *, reason: str = "", run: str = "") -> Rollback:
+        """Makes the previous champion the champion again.
+
+        Raises:
+            NotFound: there is no champion, or none before it.
+        """
+        current = self.resolve(name, "champion")
+        moves = self.history(name)
+        there = set(self.versions(name))
+        target = previous_version([move for move in moves if move.version in there])
+        if target is None:
+            raise NotFound(f"models: {name} has no champion before version {current}; versions: {_list(sorted(there))}")
+        self.set_alias(name, "champion", target, reason=reason or "rollback", run=run, rollback=True)
+        redeploy = [point.name for point in endpoints_of(self.store, name) if point.version != target]
+        return Rollback(name=name, from_version=current, version=target, redeploy=redeploy)
+
+    # --- cards and cleaning
+
+    def card_uri(self, name: str, selector: int | str = "latest", kind: str = "html") -> str:
+        """Where a version's model card lies, `md` or `html`."""
+        return f"{self.store.uri}/{_card_key(name, self.resolve(name, selector), kind)}"
+
+    def write_card(self, version: ModelVersion) -> None:
+        """Writes a version's model card, as Markdown and as HTML."""
+        from shipway.registry.card import card_html, card_markdown
+
+        self.store.put(_card_key(version.name, version.version, "md"), card_markdown(version).encode())
+        self.store.put(_card_key(version.name, version.version, "html"), card_html(version).encode())
+
+    def gc(
+        self, name: str | None = None, *, keep: int = 3, dry_run: bool = True, grace_s: float = 7 * 86400
+    ) -> GarbageReport:
+        """Removes what nothing uses any more; see `collect.collect_garbage`."""
+        return collect_garbage(self, name, keep=keep, dry_run=dry_run, grace_s=grace_s)
+
+    # --- inside
+
+    def _summaries(self, name: str) -> Iterator[VersionSummary]:
+        aliases = self.aliases(name)
+        for number in reversed(self.versions(name)):
+            version = self.get(name, number)
+            yield VersionSummary(
+                name=name,
+                version=number,
+                aliases=[alias for alias, target in aliases.items() if target == number],
+                digest=version.digest,
+                created_at=version.created_at,
+                run=version.run,
+                metrics=version.evaluation.metrics if version.evaluation else version.model.metrics,
+                decision=version.decision.decision if version.decision else "",
+                size_bytes=sum(file.size_bytes for file in version.model.files),
+            )
+
+    def _find(self, model: ModelManifest, evaluation: EvaluationRecord | None, run: str) -> ModelVersion | None:
+        """The version that this registration would repeat: same bytes, and the same run or the same test rows."""
+        for number in reversed(self.versions(model.name)):
+            version = self.get(model.name, number)
+            if version.digest != model.digest:
+                continue
+            if (run and version.run == run) or _test_rows(version.evaluation) == _test_rows(evaluation):
+                return version
+        return None
+
+    def _copy(self, model: ModelManifest) -> ModelManifest:
+        """Copies the files below the registry; the version's document names that copy."""
+        prefix = f"models/{model.name}/content/{model.digest}"
+        kept = model.model_copy(update={"uri": f"{self.store.uri}/{prefix}"})
+        with tempfile.TemporaryDirectory(prefix="shipway-register-") as folder:
+            open_folder(model.uri).download_folder("", model.files, Path(folder))
+            verify_files(Path(folder), model.files, where=model.uri)
+            self.store.upload_many([(Path(folder) / file.path, f"{prefix}/{file.path}") for file in model.files])
+        self.store.put(f"{prefix}/manifest.json", kept.to_json().encode())
+        return kept
+
+    def _publish(self, draft: ModelVersion, evaluation: EvaluationRecord | None) -> ModelVersion:
+        """Writes the version under the next free number; two writers never share one."""
+        for _ in range(_ATTEMPTS):
+            number = max(self.versions(draft.name), default=0) + 1
+            version = draft.model_copy(update={"version": number})
+            try:
+                self.store.put(_version_key(draft.name, number), version.to_json().encode(), create=True)
+                return version
+            except Conflict:
+                found = self._find(draft.model, evaluation, draft.run)
+                if found is not None:
+                    return found
+        raise Conflict(f"models: {_ATTEMPTS} other versions of {draft.name} were registered meanwhile; try again")
+
+
+def _version_key(name: str, version: int) -> str:
+    return f"models/{name}/versions/{version}.json"
+
+
+def _card_key(name: str, version: int, kind: str) -> str:
+    return f"models/{name}/cards/{version}.{kind}"
+
+
+def _test_rows(evaluation: EvaluationRecord | None) -> tuple[str, str] | None:
+    return (evaluation.dataset_fingerprint, evaluation.split) if evaluation else None
+
+
+def _list(numbers: list[int]) -> str:
+    shown = [str(number) for number in numbers[-10:]]
+    return ", ".join(["...", *shown] if len(numbers) > 10 else shown)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", name):
+        raise InvalidSpec(
+            f"name: {name!r} cannot name a model; expected up to 63 small letters, digits, '-', '_' or '.', "
+            "beginning and ending with a letter or digit"
+        )
