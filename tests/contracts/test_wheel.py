@@ -61,7 +61,11 @@ def test_the_wheel_brings_every_file_of_the_checkout(fresh_python: Path) -> None
     )
     installed = set(ask(fresh_python, code))  # type: ignore[call-overload]
     expected = set()
-    for base, prefix in ((ROOT / "src/shipway", ""), (ROOT / "components", "components/"), (ROOT / "pipelines", "pipelines/")):
+    for base, prefix in (
+        (ROOT / "src/shipway", ""),
+        (ROOT / "components", "components/"),
+        (ROOT / "pipelines", "pipelines/"),
+    ):
         for path in base.rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 expected.add(prefix + str(path.relative_to(base)))

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-
 from shipway.errors import NotFound
 from shipway.registry.record import Alias, Move
 from shipway.storage import Store
@@ -111,5 +110,3 @@ def _read(store: Store, key: str) -> Move:
     except NotFound as error:
         raise NotFound(f"{key}: the alias names a move that is gone; set it again: shipway models promote") from error
     return Move.from_json(document, where=key)
-
-

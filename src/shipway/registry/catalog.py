@@ -1,9 +1,9 @@
 """The registry: everything that is kept about a name's versions, in object storage.
 
-    models/<name>/content/<digest>/...     the model's files, copied: the training job may be cleaned up
-    models/<name>/versions/<n>.json        create-only, immutable
-    models/<name>/cards/<n>.{md,html}      written from the version, can be written again
-    models/<name>/aliases/<alias>.json     pointer, moved by compare-and-swap
+models/<name>/content/<digest>/...     the model's files, copied: the training job may be cleaned up
+models/<name>/versions/<n>.json        create-only, immutable
+models/<name>/cards/<n>.{md,html}      written from the version, can be written again
+models/<name>/aliases/<alias>.json     pointer, moved by compare-and-swap
 """
 
 from __future__ import annotations
@@ -64,8 +64,10 @@ class Registry:
             InvalidSpec: the records are of another model.
         """
         _check_name(model.name)
-        for record, digest in ((evaluation, evaluation and evaluation.model_digest),
-                               (decision, decision and decision.challenger_digest)):
+        for record, digest in (
+            (evaluation, evaluation and evaluation.model_digest),
+            (decision, decision and decision.challenger_digest),
+        ):
             if record is not None and digest != model.digest:
                 raise InvalidSpec(
                     f"register: the {record.KIND} is of model {digest}, not of {model.digest} ({model.uri}); "
@@ -103,7 +105,10 @@ class Registry:
 
     def versions(self, name: str) -> list[int]:
         """A name's version numbers, ascending; empty for an unknown name."""
-        found = (re.fullmatch(r"(\d+)\.json", info.key.rsplit("/", 1)[1]) for info in self.store.list(f"models/{name}/versions/"))
+        found = (
+            re.fullmatch(r"(\d+)\.json", info.key.rsplit("/", 1)[1])
+            for info in self.store.list(f"models/{name}/versions/")
+        )
         return sorted(int(match.group(1)) for match in found if match)
 
     def get(self, name: str, selector: int | str = "latest") -> ModelVersion:
@@ -137,7 +142,8 @@ class Registry:
         match = re.fullmatch(r"v?(\d+)", str(selector))
         if match is None or int(match.group(1)) not in numbers:
             raise NotFound(
-                f"models: {name} has no version {selector!r}; expected one of {_list(numbers)}, latest, {', '.join(ALIASES)}"
+                f"models: {name} has no version {selector!r}; expected one of {_list(numbers)}, latest, "
+                f"{', '.join(ALIASES)}"
             )
         return int(match.group(1))
 
@@ -177,7 +183,9 @@ class Registry:
             Conflict: another writer moves it without end, or the version is being removed.
         """
         if alias not in ALIASES:
-            raise InvalidSpec(f"models: unknown alias {alias!r}; expected one of {', '.join(ALIASES)}{nearest(alias, ALIASES)}")
+            raise InvalidSpec(
+                f"models: unknown alias {alias!r}; expected one of {', '.join(ALIASES)}{nearest(alias, ALIASES)}"
+            )
         version = self.resolve(name, selector)
         for _ in range(_ATTEMPTS):
             found = read_alias(self.store, name, alias)

@@ -54,9 +54,7 @@ class GarbageReport:
         return sum(item.size_bytes for item in self.removed)
 
 
-def collect_garbage(
-    registry: Registry, name: str | None, *, keep: int, dry_run: bool, grace_s: float
-) -> GarbageReport:
+def collect_garbage(registry: Registry, name: str | None, *, keep: int, dry_run: bool, grace_s: float) -> GarbageReport:
     """Removes what nothing uses, or lists it.
 
     Args:
@@ -137,7 +135,9 @@ class _Sweeper:
                 self.report.kept[f"{name}/{number}"] = reason
                 return
         self.doomed.add((name, number))
-        self._remove(key, [info for info in [document, *cards] if info], f"not among the newest {self.keep}, not in use")
+        self._remove(
+            key, [info for info in [document, *cards] if info], f"not among the newest {self.keep}, not in use"
+        )
         if not self.report.dry_run:
             self.store.delete(tombstone_key(name, number))
 

@@ -42,4 +42,6 @@ def endpoints_of(store: Store, model: str) -> list[Endpoint]:
 def _endpoint(key: str, record: dict[str, Any]) -> Endpoint:
     version = record.get("version")
     name = str(record.get("name") or key)
-    return Endpoint(name=name, model=str(record.get("model") or name), version=int(version) if version is not None else None)
+    return Endpoint(
+        name=name, model=str(record.get("model") or name), version=int(version) if version is not None else None
+    )
