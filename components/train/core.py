@@ -1,0 +1,188 @@
+"""A TrainingSpec as a custom resource: TFJob, or MPIJob for Horovod. A pure function, so that it can be tested by eye."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from shipway import images
+from shipway.canonical import canonical_json
+from shipway.components.train.spec import TrainingSpec
+from shipway.errors import InvalidSpec
+from shipway.training.spec import FitSpec, TrainingDocument
+
+Manifest = dict[str, Any]
+
+WORKER = ["python", "-m", "shipway.components.train.worker"]
+API_VERSION = "kubeflow.org/v1"
+FINISHED_AFTER_S = 3600  # of a job object that nobody told how long to stay
+
+
+def _kf() -> Any:
+    """kubeflow-training's models; imported late, since they bring the kubernetes client with them."""
+    from kubeflow.training import models
+
+    return models
+
+
+def document(spec: TrainingSpec, dataset_uri: str, output_uri: str | None) -> TrainingDocument:
+    """What each replica is started with: nothing of how the job runs, so that a longer deadline is no other training."""
+    fields = {name: value for name, value in spec.model_dump().items() if name in FitSpec.model_fields}
+    fields["params"] = spec.recipe_params().model_dump(mode="json")  # the UI's floats become what the recipe says
+    return TrainingDocument(
+        spec=FitSpec.model_validate(fields),
+        dataset_uri=dataset_uri,
+        output_uri=output_uri,
+        lease_s=spec.lease_s,
+        image=image_of(spec),
+    )
+
+
+def image_of(spec: TrainingSpec) -> str:
+    """The image that the strategy needs, unless the spec names one."""
+    return spec.image or (images.HOROVOD if spec.strategy == "horovod" else images.TENSORFLOW)
+
+
+def render(
+    spec: TrainingSpec, job_name: str, dataset_uri: str, *, store_uri: str, output_uri: str | None = None
+) -> Manifest:
+    """The manifest of a training job.
+
+    Args:
+        spec: The training.
+        job_name: DNS-1035 name, at most 40 characters.
+        dataset_uri: Folder of the dataset.
+        store_uri: Root of the store, handed to each replica as SHIPWAY_STORE.
+        output_uri: Where checkpoints, records and the model go; None: `jobs/<job_name>` in the store.
+
+    Returns:
+        A TFJob with a chief and `workers - 1` workers, or an MPIJob with a launcher and `workers` workers.
+    """
+    target = output_uri or f"{store_uri}/jobs/{job_name}"
+    environment = {
+        "SHIPWAY_TRAINING": canonical_json(document(spec, dataset_uri, target)),
+        "SHIPWAY_STORE": store_uri,
+        "TF_USE_LEGACY_KERAS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    build = _mpijob if spec.strategy == "horovod" else _tfjob
+    return _plain(build(spec, job_name, environment))
+
+
+def _tfjob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> Any:
+    kf = _kf()
+
+    def replicas(count: int) -> Any:
+        return kf.KubeflowOrgV1ReplicaSpec(
+            replicas=count,
+            # 128-255 are tried again (a lost peer, a killed pod), everything else is final.
+            restart_policy="ExitCode",
+            template=_pod(spec, "tensorflow", WORKER, environment, spec.resources.model_dump()),
+        )
+
+    roles = {"Chief": replicas(1)}
+    if spec.workers > 1:
+        roles["Worker"] = replicas(spec.workers - 1)
+    return kf.KubeflowOrgV1TFJob(
+        api_version=API_VERSION,
+        kind="TFJob",
+        metadata={"name": job_name},
+        spec=kf.KubeflowOrgV1TFJobSpec(run_policy=_run_policy(spec), success_policy="", tf_replica_specs=roles),
+    )
+
+
+def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> Any:
+    kf = _kf()
+    # mpirun hands on only what it is told to; the store's credentials come from the worker's own environment.
+    forwarded = [word for key in environment for word in ("-x", key)]
+    command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", str(spec.workers), "-bind-to", "none"]
+    launcher_resources = {"cpu": "500m", "memory": "512Mi", "gpu": 0}
+    return kf.KubeflowOrgV1MPIJob(
+        api_version=API_VERSION,
+        kind="MPIJob",
+        metadata={"name": job_name},
+        spec=kf.KubeflowOrgV1MPIJobSpec(
+            run_policy=_run_policy(spec),
+            slots_per_worker=1,
+            mpi_replica_specs={
+                "Launcher": kf.KubeflowOrgV1ReplicaSpec(
+                    replicas=1,
+                    restart_policy="OnFailure",
+                    template=_pod(spec, "mpi", [*command, *forwarded, *WORKER], environment, launcher_resources),
+                ),
+                "Worker": kf.KubeflowOrgV1ReplicaSpec(
+                    replicas=spec.workers,
+                    restart_policy="OnFailure",
+                    template=_pod(spec, "mpi", None, environment, spec.resources.model_dump()),
+                ),
+            },
+        ),
+    )
+
+
+def _run_policy(spec: TrainingSpec) -> Any:
+    kf = _kf()
+    scheduling = None
+    if spec.queue or spec.priority:
+        scheduling = kf.KubeflowOrgV1SchedulingPolicy(
+            min_available=spec.workers + (spec.strategy == "horovod"),
+            queue=spec.queue or None,
+            priority_class=spec.priority or None,
+        )
+    return kf.KubeflowOrgV1RunPolicy(
+        clean_pod_policy="All",  # the operator's default, None, leaves finished replicas alive with their GPUs
+        ttl_seconds_after_finished=FINISHED_AFTER_S if spec.keep_s is None else spec.keep_s,
+        active_deadline_seconds=spec.deadline_s,
+        backoff_limit=spec.retries,
+        scheduling_policy=scheduling,
+    )
+
+
+def _pod(
+    spec: TrainingSpec, container: str, command: list[str] | None, environment: dict[str, str], asked: dict[str, Any]
+) -> dict[str, Any]:
+    quantities = {"cpu": asked["cpu"], "memory": asked["memory"]}
+    if asked["gpu"]:
+        quantities["nvidia.com/gpu"] = str(asked["gpu"])
+    described: dict[str, Any] = {
+        "name": container,
+        "image": image_of(spec),
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "resources": {"requests": dict(quantities), "limits": dict(quantities)},
+    }
+    if command is not None:
+        described["command"] = command
+    if spec.store_secret:
+        described["envFrom"] = [{"secretRef": {"name": spec.store_secret}}]
+    pod: dict[str, Any] = {"containers": [described]}
+    if spec.node_selector:
+        pod["nodeSelector"] = dict(spec.node_selector)
+    if spec.priority:
+        pod["priorityClassName"] = spec.priority
+    if spec.service_account:
+        pod["serviceAccountName"] = spec.service_account
+    # Istio's sidecar keeps a finished replica's pod running, and breaks mpirun.
+    metadata = {"annotations": {"sidecar.istio.io/inject": "false"}}
+    return {"metadata": metadata, "spec": pod}
+
+
+def _plain(resource: Any) -> Manifest:
+    """The typed resource as the API server takes it, empty fields left out."""
+    from kubeflow.training import ApiClient
+
+    plain: Manifest = ApiClient().sanitize_for_serialization(resource)
+    return plain
+
+
+def training_of(manifest: Manifest) -> TrainingDocument:
+    """The training document that a rendered manifest carries.
+
+    Raises:
+        InvalidSpec: the manifest holds none.
+    """
+    specs = manifest["spec"].get("tfReplicaSpecs") or manifest["spec"].get("mpiReplicaSpecs") or {}
+    for replica in specs.values():
+        for variable in replica["template"]["spec"]["containers"][0].get("env", []):
+            if variable["name"] == "SHIPWAY_TRAINING":
+                return TrainingDocument.model_validate(json.loads(variable["value"]))
+    raise InvalidSpec(f"manifest {manifest['metadata'].get('name')}: no replica carries SHIPWAY_TRAINING")

@@ -1,0 +1,46 @@
+"""TrainingSpec: how a model is trained, and on what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from shipway.specs import Spec
+from shipway.training.spec import FitSpec
+
+Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([kMGTP]i?|m)?$")]
+
+
+class Resources(Spec):
+    """What each replica asks for, as Kubernetes writes it; requests and limits are equal."""
+
+    cpu: Annotated[Quantity, Field(description="cores")] = "1"
+    memory: Quantity = "4Gi"
+    gpu: Annotated[int, Field(ge=0, le=16, description="nvidia.com/gpu")] = 0
+
+
+class TrainingSpec(FitSpec):
+    """What `train.job` is given: `FitSpec`, and how the job runs."""
+
+    image: Annotated[str, Field(description="empty: the package's own for the strategy")] = ""
+    resources: Resources = Field(default_factory=Resources)
+    deadline_s: Annotated[int, Field(ge=1, description="seconds until the job is ended as failed")] = 24 * 3600
+    retries: Annotated[int, Field(ge=0, le=100, description="restarts of replicas, and new attempts of the job")] = 3
+    lease_s: Annotated[
+        float, Field(ge=5, description="a job whose launcher is gone for so long saves a checkpoint and ends")
+    ] = 120
+    keep_s: Annotated[int | None, Field(ge=0, description="seconds until the finished job object is deleted")] = None
+    priority: Annotated[str, Field(description="priorityClassName")] = ""
+    queue: Annotated[str, Field(description="of the gang scheduler or Kueue")] = ""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    service_account: str = ""
+    store_secret: Annotated[
+        str, Field(description="Secret whose keys (AWS_...) reach each replica; empty: none is asked for")
+    ] = ""
+
+    @model_validator(mode="after")
+    def _one_replica_has_all_gpus(self) -> Self:
+        if self.strategy == "mirrored" and self.resources.gpu == 1:
+            raise ValueError("strategy 'mirrored' with one GPU is 'single'; raise resources.gpu or change the strategy")
+        return self
