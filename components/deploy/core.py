@@ -1,0 +1,234 @@
+"""An endpoint as an InferenceService, and what "serves the model that was evaluated" means in numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shipway import images, labels
+from shipway.canonical import fingerprint
+from shipway.components.deploy.spec import EndpointSpec
+
+PORT = 8080
+PRE_STOP_S = 5  # until every node has heard that the pod takes no more connections
+LOCAL_PORT = f"{labels.PREFIX}/local-port"
+VERSION = f"{labels.PREFIX}/version"
+SHOWN_ROWS = 5
+
+
+def candidate_name(name: str) -> str:
+    """The endpoint at which a new version is checked."""
+    return f"{name}-candidate"
+
+
+def inference_service(
+    spec: EndpointSpec,
+    *,
+    endpoint: str,
+    version: int,
+    model_uri: str,
+    model_digest: str,
+    threshold: float | None,
+    store_uri: str,
+    run: str,
+    namespace: str,
+) -> dict[str, Any]:
+    """The InferenceService (serving.kserve.io/v1beta1) that serves one version.
+
+    Args:
+        spec: The endpoint.
+        endpoint: `spec.name`, or its candidate's name; models keep their name in the URL.
+        version: In the registry, told in every answer.
+        model_uri: Folder of the model's files and `manifest.json`.
+        model_digest: That the model there must have.
+        threshold: Of the top probability; None: never "none of these".
+        store_uri: Root of the store, without endpoint or credential.
+        run: That deploys it; a label, no part of the hash that decides adoption.
+        namespace: Of the object.
+    """
+    arguments = {
+        "model_name": spec.name,
+        "model_uri": model_uri,
+        "model_digest": model_digest,
+        "model_version": version,
+        "threshold": threshold,
+        "max_instances": spec.max_instances,
+        "max_text_chars": spec.max_text_chars,
+        "threads": max(1, math.floor(_cores(spec.resources.cpu))),
+        "grace_s": spec.grace_s,
+        "http_port": PORT,
+    }
+    quantities = {"cpu": spec.resources.cpu, "memory": spec.resources.memory}
+    container: dict[str, Any] = {
+        "name": "kserve-container",
+        "image": spec.image or images.PREDICTOR,
+        "command": ["python", "-m", "shipway.components.predict.worker"],
+        "args": [f"--{name}={value}" for name, value in arguments.items() if value is not None],
+        "env": [{"name": "SHIPWAY_STORE", "value": store_uri}, {"name": "SHIPWAY_BIND", "value": "0.0.0.0"}],
+        "ports": [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}],
+        "resources": {"requests": quantities, "limits": dict(quantities)},
+        "readinessProbe": _probe(f"/v2/models/{spec.name}/ready", 5, 3),
+        "livenessProbe": _probe("/v2/health/live", 10, 6),
+        "startupProbe": _probe(f"/v2/models/{spec.name}/ready", 2, math.ceil(spec.deadline_s / 2)),
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP_S)]}}},
+    }
+    if spec.store_secret:
+        container["envFrom"] = [{"secretRef": {"name": spec.store_secret}}]
+    predictor: dict[str, Any] = {
+        "minReplicas": spec.replicas,
+        "maxReplicas": spec.replicas,
+        "terminationGracePeriodSeconds": spec.grace_s + PRE_STOP_S,
+        "containers": [container],
+    }
+    if spec.service_account:
+        predictor["serviceAccountName"] = spec.service_account
+    if spec.node_selector:
+        predictor["nodeSelector"] = dict(spec.node_selector)
+    annotations = {"serving.kserve.io/deploymentMode": spec.deployment_mode, VERSION: str(version)}
+    if spec.port is not None and endpoint == spec.name:
+        annotations[LOCAL_PORT] = str(spec.port)
+    annotations[labels.SPEC_HASH] = fingerprint([predictor, annotations])
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {
+            "name": endpoint,
+            "namespace": namespace,
+            "labels": labels.common(spec.name, run, "deploy"),
+            "annotations": annotations,
+        },
+        "spec": {"predictor": predictor},
+    }
+
+
+def predict_url(url: str, name: str, protocol: str) -> str:
+    """Where predictions are asked for, below an endpoint's base URL."""
+    base = url.rstrip("/")
+    return f"{base}/v2/models/{name}/infer" if protocol == "v2" else f"{base}/v1/models/{name}:predict"
+
+
+def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": PORT},
+        "periodSeconds": period_s,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }
+
+
+def _cores(quantity: str) -> float:
+    """Cores of a Kubernetes quantity, `500m` or `2`."""
+    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity.rstrip("kMGTPi"))
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """One row that the endpoint answers otherwise than evaluation kept."""
+
+    row: int  # position among the rows that were sent
+    text: str
+    expected: str
+    got: str
+    max_abs_diff: float
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How an endpoint's answers compare with evaluation's.
+
+    Attributes:
+        rows: That were sent.
+        max_abs_diff: Largest difference of a probability.
+        tolerance: That was allowed.
+        argmax_agreement: Share of rows with the same top class.
+        differences: The first rows that differ too much.
+        latencies_ms: Of requests with one text each.
+    """
+
+    rows: int
+    max_abs_diff: float
+    tolerance: float
+    argmax_agreement: float
+    differences: list[RowDifference] = field(default_factory=list)
+    latencies_ms: list[float] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.differences
+
+    def latency_ms(self, quantile: float) -> float:
+        return float(np.quantile(self.latencies_ms, quantile)) if self.latencies_ms else math.nan
+
+    @property
+    def reason(self) -> str:
+        """One line: which row, what was expected, what came."""
+        if self.passed:
+            return f"{self.rows} rows within {self.tolerance:g} (largest difference {self.max_abs_diff:.2g})"
+        first = self.differences[0]
+        return (
+            f"row {first.row} {first.text[:80]!r}: expected {first.expected}, got {first.got} "
+            f"(difference {first.max_abs_diff:.2g}, allowed {self.tolerance:g}; "
+            f"{len(self.differences)} of {self.rows} rows differ)"
+        )
+
+
+def compare(
+    texts: Sequence[str],
+    names: Sequence[str],
+    expected: NDArray[np.float32],
+    served: NDArray[np.float32],
+    tolerance: float,
+    latencies_ms: Sequence[float] = (),
+) -> CheckResult:
+    """Compares served probabilities with kept ones.
+
+    Args:
+        texts: The rows.
+        names: Class names by column.
+        expected: Kept by evaluation, float32 (n, classes).
+        served: Answered by the endpoint, same shape.
+        tolerance: Largest difference of a probability that is allowed. Two classes that evaluation itself sees closer
+            than twice that may change places: within the tolerance either is the top one.
+        latencies_ms: Kept with the result.
+    """
+    gap = np.abs(expected.astype(np.float64) - served)
+    gap[~np.isfinite(gap)] = np.inf
+    by_row = gap.max(axis=1, initial=0.0)
+    top_expected, top_served = expected.argmax(axis=1), served.argmax(axis=1)
+    rows = np.arange(len(expected))
+    is_tie = expected[rows, top_expected] - expected[rows, top_served] <= 2 * tolerance
+    agrees = (top_expected == top_served) | is_tie
+    wrong = np.flatnonzero((by_row > tolerance) | ~agrees)
+    differences = [
+        RowDifference(
+            row=int(i),
+            text=texts[int(i)],
+            expected=_answer(names, expected[i]),
+            got=_answer(names, served[i]),
+            max_abs_diff=float(by_row[i]),
+        )
+        for i in wrong
+    ]
+    return CheckResult(
+        rows=len(expected),
+        max_abs_diff=float(by_row.max(initial=0.0)),
+        tolerance=tolerance,
+        argmax_agreement=float(agrees.mean()) if len(agrees) else 1.0,
+        differences=differences,
+        latencies_ms=list(latencies_ms),
+    )
+
+
+def _answer(names: Sequence[str], row: NDArray[np.float32]) -> str:
+    best = int(row.argmax())
+    return f"{names[best]} {float(row[best]):.6f}"
+
+
+def chosen_rows(total: int, wanted: int) -> NDArray[np.int64]:
+    """Positions of `wanted` rows spread evenly over `total`, always the same ones."""
+    return np.unique(np.linspace(0, total - 1, min(wanted, total)).round().astype(np.int64)) if total else np.array([])

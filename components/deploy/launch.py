@@ -1,0 +1,106 @@
+"""What the deploy components do in their task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from shipway.components.deploy.rollout import Deployment
+
+
+class Served(NamedTuple):
+    """Outputs of `deploy.kserve`."""
+
+    url: str
+
+
+class Checked(NamedTuple):
+    """Outputs of `deploy.check`."""
+
+    max_abs_diff: float
+    latency_p50_ms: float
+
+
+def kserve(model: Any, evaluation: Any, version: int, spec: str, report: Any) -> Served:
+    """Serves a registered version; see `component.kserve` for the arguments (KFP artifacts have `.path`)."""
+    from shipway.artifacts import EvaluationRecord, ModelManifest
+    from shipway.components.deploy.reports import deployment_report
+    from shipway.components.deploy.spec import EndpointSpec
+    from shipway.errors import InvalidSpec
+    from shipway.registry import Registry
+    from shipway.specs import parse
+    from shipway.steps import step
+
+    with step("deploy") as current:
+        endpoint = parse(EndpointSpec, spec, "endpoint")
+        manifest = ModelManifest.read(model.path)
+        registry = Registry()
+        registered = registry.get(endpoint.name, int(version))
+        if registered.digest != manifest.digest:
+            raise InvalidSpec(
+                f"version: {version} of {endpoint.name} is model {registered.digest}, the given model is "
+                f"{manifest.digest}; pass the version that `register` gave for this model"
+            )
+        done = _deploy(endpoint, registered, registry, EvaluationRecord.read(evaluation.path), current)
+        html = deployment_report(done)
+        html.write(report.path)
+        current.output(
+            url=done.predict_url,
+            endpoint=endpoint.name,
+            version=registered.version,
+            before=done.before,
+            adopted=done.is_adopted,
+            max_abs_diff=done.checks["endpoint"].max_abs_diff,
+            latency_p50_ms=round(done.checks["endpoint"].latency_ms(0.5), 3),
+            latency_p99_ms=round(done.checks["endpoint"].latency_ms(0.99), 3),
+        )
+        key = f"runs/{current.context.run}/reports/deploy.html"
+        registry.store.put(key, html.render().encode())
+        current.report("Deployment", current.context.uri(key))
+        return Served(done.predict_url)
+
+
+def deploy_version(name: str, version: int | str = "champion", spec: Any = None) -> Deployment:
+    """Serves a version that is in the registry, outside of a run: what a rollback ends with.
+
+    Args:
+        name: The model's.
+        version: Number, alias or `latest`.
+        spec: An `EndpointSpec` or its document; default as the presets have it.
+
+    Raises:
+        NotFound: no such version.
+        CheckFailed: it does not answer as it was evaluated; the version before goes on being served.
+    """
+    from shipway.components.deploy.spec import EndpointSpec
+    from shipway.registry import Registry
+    from shipway.specs import parse
+
+    registry = Registry()
+    return _deploy(parse(EndpointSpec, spec or {"name": name}, "endpoint"), registry.get(name, version), registry)
+
+
+def check(url: str, model: Any, evaluation: Any, report: Any, rows: int) -> Checked:
+    """Compares an endpoint's answers with evaluation's; see `component.check`."""
+    from shipway.artifacts import EvaluationRecord, ModelManifest
+    from shipway.components.deploy.parity import check_endpoint, kept_rows
+    from shipway.components.deploy.reports import check_report
+    from shipway.components.deploy.rollout import CheckFailed
+    from shipway.steps import step
+
+    with step("check") as current:
+        manifest = ModelManifest.read(model.path)
+        found = check_endpoint(url, kept_rows(EvaluationRecord.read(evaluation.path), int(rows)), manifest.tolerance)
+        check_report(url, found).write(report.path)
+        current.output(url=url, rows=found.rows, max_abs_diff=found.max_abs_diff, passed=found.passed)
+        if not found.passed:
+            raise CheckFailed(f"deploy.check: {url}: {found.reason}")
+        return Checked(found.max_abs_diff, found.latency_ms(0.5))
+
+
+def _deploy(spec: Any, version: Any, registry: Any, evaluation: Any = None, current: Any = None) -> Deployment:
+    from shipway import executors
+    from shipway.components.deploy.rollout import Rollout
+
+    on_job = (lambda name, cancel: current.job(name, on_cancel=cancel)) if current else (lambda _name, _cancel: None)
+    return Rollout(spec, version, executors.current(), registry, evaluation, on_job).run()

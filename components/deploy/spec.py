@@ -1,0 +1,60 @@
+"""EndpointSpec: how a model is served."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shipway.specs import Spec
+
+Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([kMGTP]i?|m)?$")]
+
+
+class EndpointResources(Spec):
+    """What the predictor asks for, as Kubernetes writes it; requests and limits are equal."""
+
+    cpu: Annotated[Quantity, Field(description="cores")] = "1"
+    memory: Quantity = "1Gi"
+
+
+class EndpointSpec(Spec):
+    """An endpoint, named like its model; a new version is checked as `<name>-candidate` before it takes over."""
+
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$",
+            max_length=40,
+            description="of model and endpoint: lower case letters, digits and '-'",
+        ),
+    ]
+    protocol: Annotated[Literal["v1", "v2"], Field(description="whose URL is told; both are always served")] = "v1"
+    replicas: Annotated[int, Field(ge=1, le=100, description="predictors on a cluster; one process here")] = 1
+    resources: EndpointResources = Field(default_factory=EndpointResources)
+    port: Annotated[
+        int | None, Field(ge=1, le=65535, description="on this machine; none: a free one that the endpoint keeps")
+    ] = None
+    out_of_scope: Annotated[
+        bool, Field(description='answer "none of these" below the threshold that evaluation calibrated')
+    ] = True
+    threshold: Annotated[
+        float | None, Field(ge=0, le=1, description="of the top probability, in place of evaluation's")
+    ] = None
+    max_instances: Annotated[int, Field(ge=1, le=100_000, description="texts in one request")] = 1024
+    max_text_chars: Annotated[int, Field(ge=1, le=1_000_000, description="characters of one text")] = 10_000
+    check_rows: Annotated[
+        int, Field(ge=1, le=100_000, description="held-out rows that are sent through HTTP and compared")
+    ] = 500
+    deadline_s: Annotated[int, Field(ge=1, description="seconds until a version must be ready")] = 600
+    grace_s: Annotated[int, Field(ge=1, description="seconds that requests may take to finish after SIGTERM")] = 30
+    deployment_mode: Annotated[
+        Literal["Standard", "RawDeployment", "Knative", "Serverless"],
+        Field(description="KServe's; RawDeployment and Serverless are the names before 0.16"),
+    ] = "Standard"
+    image: Annotated[str, Field(description="empty: the package's own predictor")] = ""
+    service_account: str = ""
+    store_secret: Annotated[
+        str, Field(description="Secret whose keys (AWS_...) reach the predictor; empty: none is asked for")
+    ] = ""
+    node_selector: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,242 @@
+"""The predictor's process: `python -m shipway.components.predict.worker --model_name NAME --model_uri URI ...`.
+
+Fetches a model by its manifest, verifies every hash, loads it, warms it up with texts of real lengths, and only then
+accepts. On this machine it shares a listening socket with the version before it (`SHIPWAY_LISTEN_FD`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shipway.artifacts import ModelManifest
+from shipway.components.predict.core import BadRequest, Limits, Query, answers, read_v1, read_v2, top
+from shipway.components.predict.light import light_kserve
+from shipway.errors import CorruptArtifact, ShipwayError
+from shipway.executors.process.service_control import CONTROL, LISTEN_FD, serve_in_thread
+from shipway.scoring import ModelSession
+
+with light_kserve():
+    import kserve
+    from kserve.errors import InvalidInput
+    from kserve.model_server import parser as kserve_parser
+
+INLINE_TEXTS = 4  # so few are answered in the loop: handing them to a thread costs more than the model does
+WARM_UP_WORDS = (1, 8, 64)
+WARM_UP_TEXTS = (1, 2, 16)
+
+
+class TextClassifier(kserve.Model):  # type: ignore[misc]
+    """Texts in, labels and probabilities out, over V1 and V2.
+
+    Args:
+        name: In the URL's path.
+        session: The loaded model.
+        threshold: Of the top probability; below it the answer is "none of these". None: never.
+        version: The registry's.
+        limits: Of one request.
+    """
+
+    def __init__(
+        self, name: str, session: ModelSession, threshold: float | None, version: str, limits: Limits | None = None
+    ) -> None:
+        super().__init__(name)
+        self.session = session
+        self.threshold = threshold
+        self.version = version
+        self.limits = limits or Limits()
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="predict")
+
+    def load(self) -> bool:
+        """Warms up: the first call of a model costs up to 0.3 s, and of some runtimes again for each new shape."""
+        for words in WARM_UP_WORDS:
+            text = " ".join(f"{label} word" for label in (self.session.labels * words)[:words])
+            for n in WARM_UP_TEXTS:
+                self._probabilities([text] * n)
+        self.ready = True
+        return True
+
+    def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Query:
+        """The query of a V1 body or a V2 request."""
+        try:
+            if isinstance(payload, kserve.InferRequest):
+                return self._read_v2(payload)
+            if isinstance(payload, bytes | str):  # a content type that is not JSON's, as curl -d sends it
+                payload = json.loads(payload)
+            return read_v1(payload, self.limits)
+        except BadRequest as error:
+            raise InvalidInput(str(error)) from None
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(f"the body is not JSON: {error}") from None
+
+    async def predict(self, query: Query, headers: dict[str, str] | None = None) -> tuple[Query, NDArray[np.float32]]:
+        if len(query.texts) <= INLINE_TEXTS:
+            return query, self._probabilities(query.texts)
+        loop = asyncio.get_running_loop()
+        return query, await loop.run_in_executor(self._threads, self.session.predict, query.texts)
+
+    def postprocess(self, result: tuple[Query, NDArray[np.float32]], headers: dict[str, str] | None = None) -> Any:
+        query, probabilities = result
+        if isinstance(query, V2Query):
+            return self._v2_answer(query, probabilities)
+        return {
+            "predictions": answers(probabilities, self.session.labels, self.threshold, query.top_k),
+            "model_name": self.name,
+            "model_version": self.version,
+        }
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        return [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        return [
+            {"name": "label", "datatype": "BYTES", "shape": [-1]},
+            {"name": "out_of_scope", "datatype": "BOOL", "shape": [-1]},
+            {"name": "probability", "datatype": "FP32", "shape": [-1]},
+            {"name": "labels", "datatype": "BYTES", "shape": [-1, -1]},
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, -1]},
+        ]
+
+    def _probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.session.infer(self.session.encode(texts))
+
+    def _read_v2(self, request: Any) -> V2Query:
+        if len(request.inputs) != 1:
+            raise BadRequest(f'"inputs" must hold one BYTES tensor of texts, got {len(request.inputs)} tensors')
+        tensor = request.inputs[0]
+        if tensor.datatype != "BYTES":
+            raise BadRequest(f"inputs[0].datatype must be BYTES, got {tensor.datatype}")
+        shape = list(tensor.shape)
+        flat = tensor.as_numpy().ravel().tolist() if tensor.data is None else _flatten(tensor.data)
+        if len(shape) not in (1, 2) or int(np.prod(shape)) != len(flat) or (len(shape) == 2 and shape[1] != 1):
+            raise BadRequest(f"inputs[0].shape must be [{len(flat)}] or [{len(flat)}, 1] as its data is, got {shape}")
+        query = read_v2(flat, request.parameters, self.limits)
+        return V2Query(query.texts, query.top_k, str(request.id or ""))
+
+    def _v2_answer(self, query: V2Query, probabilities: NDArray[np.float32]) -> Any:
+        """As tensors: BYTES cannot be null, so "none of these" is an empty label beside `out_of_scope`."""
+        ids = top(probabilities, query.top_k)
+        values = np.take_along_axis(probabilities, ids, axis=1)
+        labels = np.array(self.session.labels, dtype=object)
+        is_out = np.zeros(len(values), bool) if self.threshold is None else values[:, 0] < self.threshold
+        outputs = {
+            "label": ("BYTES", np.where(is_out, "", labels[ids[:, 0]])),
+            "out_of_scope": ("BOOL", is_out),
+            "probability": ("FP32", values[:, 0]),
+            "labels": ("BYTES", labels[ids]),
+            "probabilities": ("FP32", values),
+        }
+        return kserve.InferResponse(
+            response_id=query.request_id,
+            model_name=self.name,
+            model_version=self.version,
+            infer_outputs=[
+                kserve.InferOutput(name, list(value.shape), kind, data=value.ravel().tolist())
+                for name, (kind, value) in outputs.items()
+            ],
+        )
+
+
+class V2Query(Query):
+    """A query that is answered as tensors."""
+
+    def __init__(self, texts: list[str], top_k: int | None, request_id: str) -> None:
+        super().__init__(texts, top_k)
+        object.__setattr__(self, "request_id", request_id)
+
+    request_id: str
+
+
+def _flatten(data: Any) -> list[Any]:
+    return [leaf for item in data for leaf in (_flatten(item) if isinstance(item, list) else [item])]
+
+
+def read_manifest(uri: str, digest: str | None) -> ModelManifest:
+    """The model at `uri`.
+
+    Raises:
+        CorruptArtifact: another model lies there than the one that was evaluated (`digest`).
+        NotFound: nothing lies there.
+    """
+    from shipway.storage import read_artifact
+
+    manifest = read_artifact(ModelManifest, uri)
+    if digest and manifest.digest != digest:
+        raise CorruptArtifact(
+            f"model at {uri}: its digest is {manifest.digest}, the registered version's is {digest}; deploy again"
+        )
+    return manifest
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serves one model until SIGTERM.
+
+    Exit codes: those of `shipway.errors`; 0 after a drain.
+    """
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    for name in ("kserve", "kserve.trace", "uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    listener = _listener(given.http_port)
+    state = {"state": "loading", "pid": os.getpid(), "version": given.model_version}
+    if path := os.environ.get(CONTROL):
+        serve_in_thread(Path(path), lambda: state, listener.fileno())
+    try:
+        manifest = read_manifest(given.model_uri, given.model_digest)
+        session = ModelSession.open(manifest, threads=given.threads)
+        limits = Limits(given.max_instances, given.max_text_chars)
+        model = TextClassifier(given.model_name, session, given.threshold, given.model_version, limits)
+        model.load()
+    except ShipwayError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    logging.info("model %s version %s (%s) is warm", given.model_name, given.model_version, manifest.digest)
+
+    def on_state(now: str) -> None:
+        state["state"] = now
+        logging.info("%s on port %s", now, given.http_port if not path else "shared")
+
+    from shipway.components.predict.server import PredictorServer
+
+    PredictorServer(listener, max_body_bytes=limits.max_body_bytes, on_state=on_state, grace_s=given.grace_s).start(
+        [model]
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(parents=[kserve_parser], description="Serves a text classifier.")
+    parser.add_argument("--model_uri", required=True, help="URI of the model's folder, where manifest.json lies")
+    parser.add_argument("--model_digest", help="digest that the model at that URI must have")
+    parser.add_argument("--model_version", default="", help="version in the registry, told in every answer")
+    parser.add_argument("--threshold", type=float, help='top probability below which the answer is "none of these"')
+    parser.add_argument("--max_instances", type=int, default=Limits.max_instances)
+    parser.add_argument("--max_text_chars", type=int, default=Limits.max_text_chars)
+    parser.add_argument("--threads", type=int, default=1, help="threads of one inference")
+    parser.add_argument("--grace_s", type=float, default=25.0, help="how long requests may take after SIGTERM")
+    return parser
+
+
+def _listener(port: int) -> socket.socket:
+    """The inherited socket; else one of our own, on 127.0.0.1 unless SHIPWAY_BIND says otherwise (the image does)."""
+    if given := os.environ.get(LISTEN_FD):
+        return socket.socket(fileno=int(given))
+    listener = socket.create_server((os.environ.get("SHIPWAY_BIND", "127.0.0.1"), port), backlog=1024)
+    listener.setblocking(False)
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

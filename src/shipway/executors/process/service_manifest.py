@@ -1,0 +1,149 @@
+"""An InferenceService read as a command for this machine: what is honoured, what is not applied, what is refused."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shipway import images, labels
+from shipway.canonical import fingerprint
+from shipway.errors import InvalidSpec, nearest
+from shipway.executors.base import Manifest
+
+KIND = "InferenceService"
+LOCAL_PORT = f"{labels.PREFIX}/local-port"  # annotation: the port on this machine, stable over versions
+START_DEADLINE_S = 300.0
+GRACE_S = 30.0
+
+_HONOURED = {"containers", "terminationGracePeriodSeconds"}
+_NOT_APPLIED = {
+    "minReplicas": "one process serves",
+    "maxReplicas": "one process serves",
+    "serviceAccountName": "storage credentials come from the environment",
+    "nodeSelector": "there is one machine",
+    "tolerations": "there is one machine",
+    "affinity": "there is one machine",
+    "imagePullSecrets": "no image is pulled",
+    "securityContext": "runs as this user",
+    "priorityClassName": "there is no scheduler",
+    "deploymentStrategy": "a new version always takes over without a gap",
+    "timeout": "the predictor's own limits hold",
+}
+_CONTAINER_HONOURED = {"name", "image", "command", "args", "env", "startupProbe", "workingDir"}
+_CONTAINER_NOT_APPLIED = {
+    "resources": "nothing limits a process here",
+    "ports": "the port is that of the endpoint",
+    "readinessProbe": "the predictor says itself when it serves",
+    "livenessProbe": "a predictor that ends is started again",
+    "lifecycle": "a predictor drains on SIGTERM",
+    "securityContext": "runs as this user",
+    "imagePullPolicy": "no image is pulled",
+}
+# Of the run that deploys, not of the endpoint that outlives it.
+_RUN_ONLY = ("SHIPWAY_RUN", "SHIPWAY_WATCH_PARENT", "SHIPWAY_JOB", "SHIPWAY_TRAINING", "SHIPWAY_PROGRESS")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start the predictor of an InferenceService here."""
+
+    name: str
+    spec_hash: str
+    command: list[str]
+    env: dict[str, str]
+    port: int | None
+    grace_s: float
+    start_deadline_s: float
+    not_applied: list[str] = field(default_factory=list)
+
+
+def read_manifest(manifest: Manifest) -> Launch:
+    """The command that an InferenceService stands for.
+
+    Raises:
+        InvalidSpec: names the field that cannot be honoured here.
+    """
+    if manifest.get("kind") != KIND:
+        raise InvalidSpec(f"kind: expected {KIND}, got {manifest.get('kind')!r}")
+    metadata = manifest.get("metadata") or {}
+    name = str(metadata.get("name") or "")
+    if not name or "/" in name or name.startswith("."):
+        raise InvalidSpec(f"metadata.name: {name!r} is no name for an endpoint")
+    spec = manifest.get("spec") or {}
+    if extra := sorted(set(spec) - {"predictor"}):
+        raise InvalidSpec(f"spec.{extra[0]}: not supported by the process executor; only spec.predictor is")
+    predictor = spec.get("predictor") or {}
+    skipped = _checked(predictor, "spec.predictor", _HONOURED, _NOT_APPLIED)
+    containers = predictor.get("containers") or []
+    if len(containers) != 1:
+        raise InvalidSpec(f"spec.predictor.containers: expected one container, got {len(containers)}")
+    where = "spec.predictor.containers[0]"
+    skipped += _checked(containers[0], where, _CONTAINER_HONOURED, _CONTAINER_NOT_APPLIED)
+    annotations = metadata.get("annotations") or {}
+    return Launch(
+        name=name,
+        spec_hash=str(annotations.get(labels.SPEC_HASH) or fingerprint(dict(spec))),
+        command=_command(containers[0], where),
+        env=_env(containers[0].get("env") or [], where),
+        port=_port(annotations.get(LOCAL_PORT)),
+        grace_s=float(predictor.get("terminationGracePeriodSeconds", GRACE_S)),
+        start_deadline_s=_start_deadline(containers[0].get("startupProbe")),
+        not_applied=skipped,
+    )
+
+
+def caller_env() -> dict[str, str]:
+    """What a predictor inherits from whoever deploys it: storage and its credentials, not the run."""
+    return {key: value for key, value in os.environ.items() if key not in _RUN_ONLY}
+
+
+def _checked(given: Mapping[str, Any], where: str, honoured: set[str], not_applied: Mapping[str, str]) -> list[str]:
+    """Lines for fields that mean nothing here; an unknown field is an error."""
+    allowed = honoured | set(not_applied)
+    for key in given:
+        if key not in allowed:
+            raise InvalidSpec(
+                f"{where}.{key}: not supported by the process executor; supported are "
+                f"{', '.join(sorted(allowed))}{nearest(key, allowed)}"
+            )
+    return [f"{where}.{key}: {not_applied[key]}" for key in given if key in not_applied]
+
+
+def _command(container: Mapping[str, Any], where: str) -> list[str]:
+    image = str(container.get("image", ""))
+    base = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    ours = images.PREDICTOR.rpartition("/")[2].partition(":")[0]
+    if base != ours:
+        raise InvalidSpec(f"{where}.image: {image!r} has no environment on this machine; expected {images.PREDICTOR}")
+    command = [*container.get("command", []), *container.get("args", [])]
+    if not command:
+        raise InvalidSpec(f"{where}.command: is needed here, where no image holds an entrypoint")
+    if command[0] in ("python", "python3"):
+        command[0] = sys.executable
+    return [str(word) for word in command]
+
+
+def _env(entries: list[Mapping[str, Any]], where: str) -> dict[str, str]:
+    env: dict[str, str] = {}
+    for i, entry in enumerate(entries):
+        if "valueFrom" in entry:
+            raise InvalidSpec(f"{where}.env[{i}] ({entry.get('name')}): valueFrom cannot be resolved on this machine")
+        env[str(entry["name"])] = str(entry.get("value", ""))
+    return env
+
+
+def _port(given: Any) -> int | None:
+    if given in (None, ""):
+        return None
+    if not str(given).isdigit() or not 0 < int(given) < 65536:
+        raise InvalidSpec(f"metadata.annotations.{LOCAL_PORT}: {given!r} is not a port (1-65535)")
+    return int(given)
+
+
+def _start_deadline(probe: Mapping[str, Any] | None) -> float:
+    if not probe:
+        return START_DEADLINE_S
+    return float(probe.get("failureThreshold", 3)) * float(probe.get("periodSeconds", 10))

@@ -1,0 +1,162 @@
+"""What is kept about an endpoint in `.shipway/endpoints/<name>/state.json`, and processes told from their namesakes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shipway.context import Context
+
+TAIL_LINES = 20
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process by id and start time: ids are reused, and a stranger must never be signalled."""
+
+    pid: int
+    started: int  # clock ticks after boot, field 22 of /proc/<pid>/stat (proc(5))
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """The process that has this id now; None when there is none or only its zombie."""
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
+
+    @property
+    def alive(self) -> bool:
+        return Process.of(self.pid) == self
+
+    def signal(self, number: int) -> None:
+        """Sends a signal, unless the process is gone; by descriptor, so that its id cannot change hands meanwhile."""
+        with suppress(OSError):
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                if self.alive:
+                    signal.pidfd_send_signal(descriptor, number)
+            finally:
+                os.close(descriptor)
+
+    def end(self, grace_s: float) -> None:
+        """SIGTERM, then SIGKILL after `grace_s`; returns when it is gone."""
+        self.signal(signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        while self.alive:
+            if time.monotonic() > deadline:
+                self.signal(signal.SIGKILL)
+                deadline = time.monotonic() + 60
+            time.sleep(0.01)
+
+
+@dataclass
+class RevisionState:
+    """One version of an endpoint's predictor.
+
+    `state`: Starting, Ready, Draining, Restarting, CrashLoop, Failed, Stopped.
+    """
+
+    number: int
+    spec_hash: str
+    state: str = "Starting"
+    process: Process | None = None
+    restarts: int = 0
+    exit_code: int | None = None
+    last_lines: list[str] = field(default_factory=list)
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def log(self) -> str:
+        return f"revision-{self.number}.log"
+
+    @property
+    def control(self) -> str:
+        return f"revision-{self.number}.sock"
+
+
+@dataclass
+class EndpointState:
+    """An endpoint on this machine. `current` takes the requests, `incoming` is being brought up."""
+
+    name: str
+    port: int = 0
+    state: str = "Stopped"  # Starting, Ready, Restarting, CrashLoop, Failed, Stopped
+    revisions: int = 0  # how many there ever were
+    supervisor: Process | None = None
+    current: RevisionState | None = None
+    incoming: RevisionState | None = None
+    draining: list[RevisionState] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def all(self) -> list[RevisionState]:
+        return [revision for revision in (self.current, self.incoming, *self.draining) if revision is not None]
+
+    def write(self, folder: Path) -> None:
+        """Whole or not at all: a reader never sees half a document."""
+        scratch = folder / f".state-{os.getpid()}.json"
+        scratch.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        scratch.replace(folder / "state.json")
+
+    @classmethod
+    def read(cls, folder: Path) -> EndpointState | None:
+        """What the supervisor wrote last; None where there is no endpoint."""
+        try:
+            raw = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return cls.from_dict(raw)
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> EndpointState:
+        """From `asdict`'s plain form."""
+        return cls(
+            **{key: raw[key] for key in ("name", "port", "state", "revisions")},
+            supervisor=_process(raw["supervisor"]),
+            current=_revision(raw["current"]),
+            incoming=_revision(raw["incoming"]),
+            draining=[found for entry in raw["draining"] if (found := _revision(entry))],
+        )
+
+
+def _process(raw: dict[str, Any] | None) -> Process | None:
+    return Process(**raw) if raw else None
+
+
+def _revision(raw: dict[str, Any] | None) -> RevisionState | None:
+    return RevisionState(**{**raw, "process": _process(raw["process"])}) if raw else None
+
+
+def endpoint_folder(context: Context, name: str) -> Path:
+    """Where the endpoint of this name keeps its state and logs."""
+    return context.home / "endpoints" / name
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One `ensure` or stop of an endpoint at a time."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def tail(path: Path, lines: int = TAIL_LINES) -> list[str]:
+    """The last lines of a log file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 16384))
+            return file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    except OSError:
+        return []
