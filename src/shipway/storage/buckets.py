@@ -1,0 +1,82 @@
+"""Buckets themselves: create, lifecycle, notifications. The only place that uses the minio client."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from shipway.errors import AccessDenied, StorageError, StorageUnavailable
+from shipway.storage.credentials import S3Config, s3_config
+
+TIMEOUT_S = 10.0
+
+
+def client(config: S3Config | None = None) -> Any:
+    """A minio client for the endpoint in force."""
+    import urllib3
+    from minio import Minio
+
+    config = config or s3_config()
+    parts = urlsplit(config.endpoint or "https://s3.amazonaws.com")
+    return Minio(
+        parts.netloc,
+        access_key=config.access_key,
+        secret_key=config.secret_key,
+        session_token=config.token,
+        secure=parts.scheme == "https",
+        region=config.region,
+        http_client=urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=3.0, read=TIMEOUT_S), retries=urllib3.Retry(total=2, backoff_factor=0.2)
+        ),
+    )
+
+
+def ensure_bucket(bucket: str, config: S3Config | None = None) -> None:
+    """Creates the bucket where it does not exist.
+
+    Raises:
+        AccessDenied: the credentials are refused.
+        StorageUnavailable: nobody answers.
+    """
+    from minio.error import S3Error
+
+    config = config or s3_config()
+    with _Errors(f"s3://{bucket}", config):
+        found = client(config)
+        if not found.bucket_exists(bucket):
+            try:
+                found.make_bucket(bucket)
+            except S3Error as error:
+                if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                    raise
+
+
+class _Errors:
+    """minio's and urllib3's errors as ours."""
+
+    def __init__(self, where: str, config: S3Config) -> None:
+        self.where, self.endpoint = where, config.endpoint or "Amazon S3"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        from minio.error import MinioException, S3Error
+        from urllib3.exceptions import HTTPError
+
+        if isinstance(error, S3Error) and error.code in (
+            "AccessDenied",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "InvalidTokenId",
+        ):
+            raise AccessDenied(
+                f"{self.where}: {self.endpoint} refuses the credentials ({error.code}); "
+                "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from error
+        if isinstance(error, HTTPError):
+            raise StorageUnavailable(
+                f"{self.where}: nobody answers at {self.endpoint}; is the store running? `shipway store start`"
+            ) from error
+        if isinstance(error, MinioException):
+            raise StorageError(f"{self.where}: {' '.join(str(error).split())[:300]}") from error

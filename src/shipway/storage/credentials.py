@@ -1,0 +1,55 @@
+"""Where an S3 endpoint and its keys come from: the environment, or the embedded server of this home."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from shipway.context import Context
+from shipway.errors import AccessDenied
+
+REGION = "us-east-1"
+# obstore finds these by itself: a pod's identity, a container's, a token file.
+AMBIENT = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+)
+
+
+@dataclass(frozen=True)
+class S3Config:
+    """How to reach S3; `endpoint` None is Amazon's, `access_key` None leaves the identity to the environment."""
+
+    endpoint: str | None
+    region: str
+    access_key: str | None
+    secret_key: str | None
+    token: str | None = None
+
+
+def s3_config() -> S3Config:
+    """The configuration in force.
+
+    Raises:
+        AccessDenied: no keys anywhere; asking Amazon's metadata address for some would hang on a laptop.
+    """
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if access and secret:
+        return S3Config(endpoint, region, access, secret, os.environ.get("AWS_SESSION_TOKEN") or None)
+    if any(os.environ.get(name) for name in AMBIENT):
+        return S3Config(endpoint, region, None, None)
+    if endpoint is None:
+        from shipway.storage import embedded
+
+        info = embedded.read_info(Context.current().home)
+        if info is not None:
+            return S3Config(info.endpoint, info.region, info.access_key, info.secret_key)
+    where = endpoint or "object storage"
+    raise AccessDenied(
+        f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL), "
+        "or start the local store with `shipway store start`"
+    )

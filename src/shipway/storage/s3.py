@@ -1,0 +1,281 @@
+"""S3 as a store's backend, over obstore: big objects by parallel ranges, small ones by many requests at once."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shipway.errors import Conflict, NotFound, StorageError
+from shipway.storage.base import ObjectInfo
+from shipway.storage.credentials import S3Config, s3_config
+from shipway.storage.local import disk_error
+from shipway.storage.s3_errors import LostRace, is_transient, s3_errors
+
+MIB = 1 << 20
+PART = 16 * MIB  # of a multipart upload and of a ranged download
+PARTS_AT_ONCE = 4
+BIG = 32 * MIB  # from here on an object travels in parts
+THREADS = 16  # small objects at once
+ATTEMPTS = 3  # of a read whose body breaks off: obstore retries requests, not bodies
+WRITER = "shipway-writer"  # user metadata that tells our own write from a rival's
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@functools.lru_cache(maxsize=64)
+def _connect(bucket: str, config: S3Config, _pid: int) -> Any:
+    from obstore.store import S3Store
+
+    options: dict[str, Any] = {"region": config.region, "conditional_put": "etag"}
+    if config.endpoint:
+        options["endpoint"] = config.endpoint.rstrip("/")
+        options["virtual_hosted_style_request"] = False
+    if config.access_key:
+        options["access_key_id"], options["secret_access_key"] = config.access_key, config.secret_key
+        if config.token:
+            options["session_token"] = config.token
+    return S3Store(
+        bucket,
+        **options,
+        client_options={
+            "allow_http": True,
+            "connect_timeout": timedelta(seconds=3),
+            "read_timeout": timedelta(seconds=20),
+            "timeout": timedelta(seconds=300),  # of a whole part: 16 MiB at 0.5 Mbit/s
+            "pool_max_idle_per_host": "32",
+        },
+        # obstore's ten retries make a call to a dead server hang for minutes.
+        retry_config={
+            "max_retries": 3,
+            "retry_timeout": timedelta(seconds=30),
+            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 3},
+        },
+    )
+
+
+class S3Backend:
+    """One bucket. Keys are whole."""
+
+    def __init__(self, bucket: str, config: S3Config) -> None:
+        self.bucket = bucket
+        self.config = config
+        self._store = _connect(bucket, config, os.getpid())
+
+    @classmethod
+    def open(cls, bucket: str) -> S3Backend:
+        """The bucket at the endpoint that the environment names."""
+        return cls(bucket, s3_config())
+
+    def get(self, key: str) -> tuple[bytes, str]:
+        def fetch() -> tuple[bytes, str]:
+            result = self._store.get(key)
+            return bytes(result.bytes()), result.meta["e_tag"] or ""
+
+        return self._read(key, fetch)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        if length == 0:
+            return b""
+        info = self.head(key)
+        if info is None:
+            raise NotFound(f"s3://{self.bucket}/{key}: no such object")
+        if start >= info.size_bytes:
+            return b""
+        return bytes(self._read(key, lambda: self._store.get_range(key, start=start, length=length)))
+
+    def head(self, key: str) -> ObjectInfo | None:
+        try:
+            return _info(self._read(key, lambda: self._store.head(key)))
+        except NotFound:
+            return None
+
+    def put(self, key: str, data: bytes) -> ObjectInfo:
+        with self._errors(key):
+            return self._written(key, data, self._store.put(key, data, use_multipart=len(data) > BIG))
+
+    def create(self, key: str, data: bytes) -> ObjectInfo:
+        return self._conditional(key, data, "create", "exists already")
+
+    def swap(self, key: str, data: bytes, etag: str) -> ObjectInfo:
+        return self._conditional(key, data, {"e_tag": etag}, "has changed since it was read")
+
+    def _conditional(self, key: str, data: bytes, mode: Any, why: str) -> ObjectInfo:
+        """A write whose answer was lost is retried and then meets itself: the metadata says whose write stands."""
+        writer = uuid.uuid4().hex
+        try:
+            with self._errors(key):
+                result = self._store.put(key, data, mode=mode, use_multipart=False, attributes={WRITER: writer})
+                return self._written(key, data, result)
+        except LostRace as error:
+            with self._errors(key):
+                try:
+                    standing = self._store.get(key, options={"head": True})
+                except FileNotFoundError:
+                    standing, why = None, "is gone"
+                if standing is not None and standing.attributes.get(WRITER) == writer:
+                    return _info(standing.meta)
+            raise Conflict(
+                f"s3://{self.bucket}/{key}: {why}; another writer was first, read it again"
+            ) from error.__cause__
+
+    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
+        def fetch() -> list[ObjectInfo]:
+            found = [_info(meta) for chunk in self._store.list(prefix or None, chunk_size=1000) for meta in chunk]
+            return sorted(found, key=lambda info: info.key)
+
+        yield from self._read(prefix, fetch)
+
+    def delete(self, keys: list[str]) -> None:
+        with self._errors(keys[0]):
+            try:
+                self._store.delete(keys)
+            except FileNotFoundError:
+                for key in keys:
+                    self._delete_one(key)
+
+    def _delete_one(self, key: str) -> None:
+        try:
+            self._store.delete(key)
+        except FileNotFoundError:
+            return
+
+    def upload(self, path: Path, key: str) -> tuple[int, str]:
+        size = path.stat().st_size
+        if size < BIG:
+            data = _read_file(path)
+            self.put(key, data)
+            return len(data), hashlib.sha256(data).hexdigest()
+        with ThreadPoolExecutor(1) as pool:  # hashing costs a third of the upload's time: beside it, not before it
+            digest = pool.submit(_hash_file, path)
+            with self._errors(key):
+                self._store.put(key, path, use_multipart=True, chunk_size=_part(size), max_concurrency=PARTS_AT_ONCE)
+            return size, digest.result()
+
+    def upload_many(self, files: list[tuple[Path, str]]) -> list[tuple[int, str]]:
+        return list(_parallel(lambda pair: self.upload(*pair), files, THREADS))
+
+    def download(self, key: str, path: Path) -> str:
+        info = self.head(key)
+        if info is None:
+            raise NotFound(f"s3://{self.bucket}/{key}: no such object")
+        if info.size_bytes < BIG:
+            return self._download_whole(key, path)
+        return self._download_ranges(key, path, info)
+
+    def download_many(self, files: list[tuple[str, Path]]) -> Iterator[str]:
+        yield from _parallel(lambda pair: self._download_small(*pair), files, THREADS)
+
+    def _download_small(self, key: str, path: Path) -> str:
+        """One request where one is enough: the answer's header says how big the object is."""
+        result = self._read(key, lambda: self._store.get(key))
+        if result.meta["size"] >= BIG:
+            return self._download_ranges(key, path, _info(result.meta))
+        try:
+            with self._errors(key):
+                data = result.bytes()
+        except StorageError:
+            return self._download_whole(key, path)
+        return _write_file(path, data)
+
+    def _download_whole(self, key: str, path: Path) -> str:
+        return _write_file(path, self.get(key)[0])
+
+    def _download_ranges(self, key: str, path: Path, info: ObjectInfo) -> str:
+        """Ranges in parallel, written where they belong; hashed in order as they come."""
+        starts = range(0, info.size_bytes, PART)
+        digest = hashlib.sha256()
+        with _disk(path), open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, info.size_bytes)  # a full disk is said now, not after the transfer
+
+            def fetch(start: int) -> Any:
+                end = min(start + PART, info.size_bytes)
+                # If-Match: parts of two versions would make a file that never was.
+                options = {"range": (start, end), "if_match": info.etag or None}
+                block = self._read(key, lambda: self._store.get(key, options=options).bytes())
+                os.pwrite(file.fileno(), block, start)
+                return block
+
+            for block in _parallel(fetch, starts, PARTS_AT_ONCE):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def _read(self, key: str, fetch: Callable[[], T]) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                with self._errors(key):
+                    return fetch()
+            except LostRace as error:
+                raise StorageError(f"s3://{self.bucket}/{key}: was overwritten while it was read") from error.__cause__
+            except StorageError as error:
+                if attempt == ATTEMPTS - 1 or not is_transient(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    def _errors(self, key: str) -> Any:
+        return s3_errors(f"s3://{self.bucket}/{key}", self.config.endpoint)
+
+    def _written(self, key: str, data: bytes, result: Any) -> ObjectInfo:
+        import time
+
+        return ObjectInfo(key, len(data), result["e_tag"] or "", time.time())
+
+
+def _info(meta: Any) -> ObjectInfo:
+    return ObjectInfo(meta["path"], meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
+
+
+def _part(size: int) -> int:
+    """S3 takes at most 10,000 parts of an object."""
+    return max(PART, -(-size // 9_000 // MIB) * MIB + MIB if size > 9_000 * PART else PART)
+
+
+def _parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Results in order; at most `2 * threads` items are under way, so that memory stays bounded."""
+    pool = ThreadPoolExecutor(threads)
+    waiting: list[Any] = []
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= 2 * threads:
+                yield waiting.pop(0).result()
+        while waiting:
+            yield waiting.pop(0).result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _disk(path: Path) -> Any:
+    import contextlib
+
+    @contextlib.contextmanager
+    def guard() -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise disk_error(error, path) from error
+
+    return guard()
+
+
+def _read_file(path: Path) -> bytes:
+    with _disk(path):
+        return path.read_bytes()
+
+
+def _write_file(path: Path, data: Any) -> str:
+    with _disk(path), open(path, "wb") as file:
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _hash_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,92 @@
+"""What obstore raises, as one clear line of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shipway.errors import AccessDenied, NotFound, StorageError, StorageUnavailable
+
+_DEAD = (
+    "connect error",
+    "connection refused",
+    "error sending request",
+    "dns error",
+    "timed out",
+    "timedout",
+    "connectionreset",
+    "connection reset",
+    "broken pipe",
+    "incompletemessage",
+    "connection closed",
+)
+
+
+class LostRace(StorageError):
+    """A precondition did not hold; the caller knows which words fit."""
+
+
+def is_transient(error: StorageError) -> bool:
+    """Whether the same read may succeed at once: obstore has retried requests, but not a body that broke off."""
+    return bool(getattr(error, "broken_body", False))
+
+
+@contextmanager
+def s3_errors(where: str, endpoint: str | None) -> Iterator[None]:
+    """Maps obstore's errors.
+
+    Args:
+        where: The object's URI, which begins the message.
+        endpoint: Who should have answered; None is Amazon's.
+    """
+    from obstore import exceptions as found
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error):
+            bucket = "/".join(where.split("/")[:3])
+            raise NotFound(f"{bucket}: no such bucket at {endpoint or 'Amazon S3'}; create it first") from error
+        raise NotFound(f"{where}: no such object") from error
+    except (found.AlreadyExistsError, found.PreconditionError) as error:
+        raise LostRace(where) from error
+    except (found.PermissionDeniedError, found.UnauthenticatedError) as error:
+        raise AccessDenied(
+            f"{where}: {endpoint or 'Amazon S3'} refuses the credentials{_code(error)}; "
+            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from error
+    except found.BaseError as error:
+        raise _other(where, endpoint, error) from error
+
+
+def _other(where: str, endpoint: str | None, error: Exception) -> StorageError:
+    text = str(error)
+    low = text.lower()
+    if (
+        "no writable volumes" in low
+        or "no free volumes" in low
+        or "no space left" in low
+        or "XMinioStorageFull" in text
+    ):
+        return StorageError(f"{where}: the object store at {endpoint} has no space left; free some disk and run again")
+    if "body error" in low or "kind: body" in low or "kind: decode" in low:
+        broken = StorageUnavailable(f"{where}: the answer of {endpoint or 'Amazon S3'} broke off; try again")
+        broken.broken_body = True  # type: ignore[attr-defined]
+        return broken
+    if any(word in low for word in _DEAD):
+        return StorageUnavailable(
+            f"{where}: nobody answers at {endpoint or 'Amazon S3'}; is the store running? `shipway store start`"
+        )
+    status = re.search(r"\b(5\d\d) [A-Z]", text) or re.search(r"status: (5\d\d)", text)
+    if status:
+        return StorageUnavailable(
+            f"{where}: {endpoint or 'Amazon S3'} answers {status.group(1)}{_code(error)} again and again; "
+            "see its log, or `shipway store status`"
+        )
+    return StorageError(f"{where}: {' '.join(text.split())[:300]}")
+
+
+def _code(error: Exception) -> str:
+    found = re.search(r"<Code>(\w+)</Code>", str(error))
+    return f" ({found.group(1)})" if found else ""

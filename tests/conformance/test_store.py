@@ -1,0 +1,124 @@
+"""What every store must do, run against each backend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound
+from shipway.storage import Store, open_folder, open_uri
+
+
+@pytest.fixture(params=["file", "s3"])
+def store(request: pytest.FixtureRequest) -> Store:
+    return Store.open(request.getfixturevalue("store_uri" if request.param == "s3" else "local_store_uri"))
+
+
+def test_what_was_put_is_got(store: Store) -> None:
+    info = store.put("a/b.bin", b"hello")
+    assert (info.key, info.size_bytes) == ("a/b.bin", 5)
+    assert store.get("a/b.bin") == b"hello"
+    head = store.head("a/b.bin")
+    assert head is not None
+    assert (head.key, head.size_bytes, head.etag) == ("a/b.bin", 5, info.etag)
+
+
+def test_a_missing_object_is_not_found(store: Store) -> None:
+    assert store.head("nothing") is None
+    assert store.get_versioned("nothing") is None
+    with pytest.raises(NotFound, match="nothing"):
+        store.get("nothing")
+    with pytest.raises(NotFound, match="nothing"):
+        store.get_range("nothing", 0, 5)
+
+
+def test_ranges_end_where_the_object_ends(store: Store) -> None:
+    store.put("x", b"0123456789")
+    assert store.get_range("x", 2, 3) == b"234"
+    assert store.get_range("x", 8, 10) == b"89"
+    assert store.get_range("x", 10, 5) == b""
+    assert store.get_range("x", 3, 0) == b""
+
+
+def test_only_the_first_of_two_creations_wins(store: Store) -> None:
+    store.put("x", b"1", create=True)
+    with pytest.raises(Conflict, match="exists already"):
+        store.put("x", b"2", create=True)
+    assert store.get("x") == b"1"
+
+
+def test_a_swap_needs_the_version_that_was_read(store: Store) -> None:
+    first = store.compare_and_swap("x", b"1", None)
+    second = store.compare_and_swap("x", b"2", first.etag)
+    with pytest.raises(Conflict, match="changed since"):
+        store.compare_and_swap("x", b"3", first.etag)
+    found = store.get_versioned("x")
+    assert found == (b"2", second.etag)
+    with pytest.raises(Conflict, match="exists already"):
+        store.compare_and_swap("x", b"4", None)
+
+
+def test_a_listing_is_sorted_and_stays_in_its_folder(store: Store) -> None:
+    for key in ("b/2", "b/10", "a", "b/1/x", "bb/1", "b-1/x"):
+        store.put(key, b"1")
+    assert [info.key for info in store.list()] == ["a", "b-1/x", "b/1/x", "b/10", "b/2", "bb/1"]
+    assert [info.key for info in store.list("b")] == ["b/1/x", "b/10", "b/2"]
+    assert [info.key for info in store.list("b/")] == ["b/1/x", "b/10", "b/2"]
+    assert list(store.list("none")) == []
+
+
+def test_deleting_twice_is_no_error(store: Store) -> None:
+    store.put("x", b"1")
+    store.put("y", b"1")
+    store.delete("x", "y", "z")
+    store.delete("x")
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 70_000, (33 << 20) + 7])
+def test_a_file_comes_back_as_it_went(store: Store, tmp_path: Path, size: int) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(size))
+    ref = store.upload(source, "deep/file.bin")
+    assert (ref.path, ref.size_bytes) == ("deep/file.bin", size)
+    store.download("deep/file.bin", tmp_path / "out" / "file", sha256=ref.sha256)
+    assert (tmp_path / "out" / "file").read_bytes() == source.read_bytes()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
+
+
+def test_folders_travel_whole(store: Store, tmp_path: Path) -> None:
+    for number in range(50):
+        path = tmp_path / "in" / str(number % 3) / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(number))
+    refs = store.upload_folder(tmp_path / "in", "data")
+    assert [ref.path for ref in refs] == sorted(ref.path for ref in refs)
+    store.download_folder("data", refs, tmp_path / "out")
+    for ref in refs:
+        assert (tmp_path / "out" / ref.path).read_bytes() == (tmp_path / "in" / ref.path).read_bytes()
+
+
+def test_a_damaged_object_never_reaches_the_disk(store: Store, tmp_path: Path) -> None:
+    store.put("good", b"good")
+    source = tmp_path / "source"
+    source.write_bytes(b"bad")
+    ref = store.upload(source, "bad")
+    store.put("bad", b"BAD")
+    with pytest.raises(CorruptArtifact, match=r"bad: sha256"):
+        store.download_many([("good", tmp_path / "out" / "good", None), ("bad", tmp_path / "out" / "bad", ref.sha256)])
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/../b", "../a", "a//b", "a/", "a\\b", "a\0b", ".", ".shipway-x"])
+def test_a_key_that_escapes_is_refused(store: Store, key: str) -> None:
+    with pytest.raises(InvalidSpec, match="storage key"):
+        store.put(key, b"1")
+
+
+def test_an_objects_uri_opens_the_store_that_holds_it(store: Store) -> None:
+    store.put("a/b", b"1")
+    other, key = open_uri(f"{store.uri}/a/b")
+    assert other.get(key) == b"1"
+    assert open_folder(f"{store.uri}/a").get("b") == b"1"

@@ -1,0 +1,73 @@
+"""Fixtures that need real parts: one object store for the whole session, a fresh prefix for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+from shipway.storage import embedded, processes
+
+STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _reap_abandoned()
+        ticks = processes.start_ticks(os.getpid())
+        os.environ[STORE_HOME] = tempfile.mkdtemp(prefix=f"shipway-tests-{os.getpid()}-{ticks}-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    home = None if hasattr(config, "workerinput") else os.environ.pop(STORE_HOME, None)
+    if home:
+        embedded.stop(home, grace_s=0)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _reap_abandoned() -> None:
+    """Stores of sessions that were killed before they could end theirs."""
+    for home in Path(tempfile.gettempdir()).glob("shipway-tests-*"):
+        parts = home.name.split("-")
+        owned = home.is_dir() and home.stat().st_uid == os.getuid() and parts[2].isdigit() and parts[3].isdigit()
+        if owned and not processes.is_same(int(parts[2]), int(parts[3])):
+            embedded.stop(home, grace_s=0)
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def embedded_store() -> embedded.ServerInfo:
+    """A real SeaweedFS, one for all workers; the session's first process ends it."""
+    return embedded.start(os.environ[STORE_HOME])
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh SHIPWAY_HOME."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("SHIPWAY_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def store_uri(embedded_store: embedded.ServerInfo, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh prefix in the real store; SHIPWAY_STORE, SHIPWAY_HOME and the AWS variables are set."""
+    for name, value in embedded.environment(embedded_store).items():
+        monkeypatch.setenv(name, value)
+    uri = f"s3://shipway/t-{uuid.uuid4().hex[:12]}"
+    monkeypatch.setenv("SHIPWAY_STORE", uri)
+    return uri
+
+
+@pytest.fixture
+def local_store_uri(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh folder as the store, for what needs no server."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{folder}")
+    return f"file://{folder}"
