@@ -73,6 +73,10 @@ class CorruptArtifact(ShipwayError):
 class JobFailed(ShipwayError):
     """A job's replica failed for good; the message holds which, why, and its last lines."""
 
+    replica: str | None = None
+    replica_exit_code: int | None = None  # `exit_code` is that of the process that reports this error
+    last_lines: tuple[str, ...] = ()
+
 
 class RetryableError(ShipwayError):
     """Ends a replica so that its operator starts it again (128-255 retry under ExitCode)."""

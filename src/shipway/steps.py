@@ -19,7 +19,7 @@ from types import FrameType
 
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import Context
-from shipway.errors import Cancelled, ShipwayError, UserError
+from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError
 
 HOST_POLL_S = 0.2
 END_GRACE_S = 10.0
@@ -106,10 +106,10 @@ def _end(current: Step, error: BaseException) -> None:
     current.record.state = "Cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "Failed"
     message = str(error) if isinstance(error, ShipwayError) else f"{type(error).__name__}: {error}"
     current.record.error = StepError(kind=type(error).__name__, message=message)
-    for attribute in ("replica", "exit_code", "last_lines"):  # JobFailed carries these on the instance
-        value = error.__dict__.get(attribute)
-        if value is not None:
-            setattr(current.record.error, attribute, value)
+    if isinstance(error, JobFailed):
+        current.record.error.replica = error.replica
+        current.record.error.exit_code = error.replica_exit_code
+        current.record.error.last_lines = list(error.last_lines)
     current.save()
     if isinstance(error, ShipwayError):
         print(f"error: {message}", file=sys.stderr, flush=True)
