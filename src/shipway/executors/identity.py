@@ -1,0 +1,107 @@
+"""The one place that decides names: of runs, of jobs and of their attempts.
+
+A name is a pure function of what the work is, so that whoever types the same command again, or retries the same step,
+finds the job that is already there instead of starting a second one.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shipway import labels
+from shipway.executors.base import Manifest
+
+JOB_NAME_MAX = 40  # a Katib Experiment's limit; with `-worker-999` behind it a pod's name stays below 63
+BASE_NAME_MAX = JOB_NAME_MAX - len("-r999")
+DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_ATTEMPT = re.compile(r"(?P<base>.+)-r(?P<attempt>[1-9]\d{0,2})")
+
+
+def slug(text: str, length: int, default: str = "x") -> str:
+    """`text` as part of a DNS-1035 name: lower case letters, digits and inner dashes, at most `length` characters."""
+    cleaned = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:length].strip("-")
+    return cleaned or default
+
+
+def job_name(name: str, run: str, task: str, iteration: str = "") -> str:
+    """The name of the job that a task of a run starts.
+
+    Args:
+        name: The model's name; the readable first part.
+        run: The run's key: equal over retries of a step, and when a killed run is typed again.
+        task: The task within the run, `train`.
+        iteration: Tells apart what one task starts several times: a trial's number, a loop's item.
+
+    Returns:
+        A DNS-1035 name of at most 35 characters, so that an attempt's suffix fits in 40.
+    """
+    digest = _digest({"iteration": iteration, "name": name, "run": run, "task": task}, 10)
+    readable = f"{slug(name, 12)}-{slug(task, 10)}"
+    if not readable[0].isalpha():
+        readable = f"j{readable}"[:23]
+    return f"{readable}-{digest}"
+
+
+def run_key(pipeline: str, params: Mapping[str, Any], fingerprints: Mapping[str, str] | None = None) -> str:
+    """The key of a local run: the same pipeline, validated parameters and fingerprints give the same run again.
+
+    Args:
+        pipeline: The pipeline's name.
+        params: Validated parameters; a raw dict from KFP (all numbers floats) would give another key.
+        fingerprints: Of the data and of the code.
+    """
+    digest = _digest({"fingerprints": dict(fingerprints or {}), "params": dict(params), "pipeline": pipeline}, 12)
+    return f"{slug(pipeline, 30)}-{digest}"
+
+
+def attempt_name(base: str, attempt: int) -> str:
+    """`base` for the first attempt, `base-r1` for the next."""
+    return base if attempt == 0 else f"{base}-r{attempt}"
+
+
+def split_attempt(name: str) -> tuple[str, int]:
+    """The base name and number of an attempt's name; checkpoints lie under the base name."""
+    found = _ATTEMPT.fullmatch(name)
+    return (found["base"], int(found["attempt"])) if found else (name, 0)
+
+
+def spec_hash(manifest: Manifest) -> str:
+    """sha256 over what the manifest asks for: apiVersion, kind and spec, not labels or the name."""
+    return _digest({key: manifest.get(key) for key in ("apiVersion", "kind", "spec")}, 64)
+
+
+def stamp(manifest: Manifest, *, name: str, run: str, task: str, job: str = "", namespace: str = "") -> Manifest:
+    """A copy of the manifest with our labels, the spec hash, and (when given) its name and namespace.
+
+    Args:
+        manifest: A custom resource.
+        name: The model's name.
+        run: The run's key.
+        task: The task of that run.
+        job: The object's name; what the manifest says where empty.
+        namespace: Likewise.
+    """
+    stamped = copy.deepcopy(manifest)
+    metadata = stamped.setdefault("metadata", {})
+    if job:
+        metadata["name"] = job
+    if namespace:
+        metadata["namespace"] = namespace
+    ours = {key: _label(value) for key, value in labels.common(name, run, task).items()}
+    metadata["labels"] = {**(metadata.get("labels") or {}), **ours}
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), labels.SPEC_HASH: spec_hash(manifest)}
+    return stamped
+
+
+def _label(value: str) -> str:
+    """A valid label value: at most 63 of [A-Za-z0-9._-], alphanumeric at both ends."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", value)[:63].strip("-._")
+
+
+def _digest(document: Mapping[str, Any], length: int) -> str:
+    from shipway.canonical import fingerprint  # pydantic: the supervisor, which imports this package, never needs it
+
+    return fingerprint(document, length)

@@ -1,0 +1,76 @@
+"""A manifest from a file, and its way through the executor in force: what `shipway job run` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from shipway.errors import InvalidSpec
+from shipway.executors.base import Executor, Handle, Manifest, OnEvent, Outcome
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """The custom resource in a YAML or JSON file.
+
+    Raises:
+        InvalidSpec: the file cannot be read, is not YAML, or holds anything but one object with apiVersion, kind,
+            metadata.name and spec; says where.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InvalidSpec(f"{path}: {reason}; expected a YAML file with one manifest") from error
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        raise InvalidSpec(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if len(documents) != 1:
+        raise InvalidSpec(f"{path}: expected one manifest, got {len(documents)}; give each a file of its own")
+    manifest = documents[0]
+    if not isinstance(manifest, dict):
+        raise InvalidSpec(f"{path}: expected a mapping with apiVersion, kind, metadata and spec, got {manifest!r:.80}")
+    for field, kind in (("apiVersion", str), ("kind", str), ("metadata", dict), ("spec", dict)):
+        if not isinstance(manifest.get(field), kind):
+            what = "a string" if kind is str else "a mapping"
+            raise InvalidSpec(f"{path}: {field}: expected {what}, got {manifest.get(field)!r:.80}")
+    if not isinstance(manifest["metadata"].get("name"), str):
+        raise InvalidSpec(f"{path}: metadata.name: expected a string, got {manifest['metadata'].get('name')!r:.80}")
+    return manifest
+
+
+def run_manifest(path: str | Path, on_event: OnEvent | None = None, *, deadline_s: float | None = None) -> Outcome:
+    """Plays the manifest of a file to its end, or follows the job that is already there.
+
+    Raises:
+        InvalidSpec: see `read_manifest` and the executor.
+    """
+    from shipway.executors import current
+
+    executor = current()
+    return executor.follow(executor.ensure(read_manifest(path)), on_event=on_event, deadline_s=deadline_s)
+
+
+def play(
+    executor: Executor,
+    manifest: Manifest,
+    *,
+    backoff_limit: int = 0,
+    on_event: OnEvent | None = None,
+    deadline_s: float | None = None,
+) -> tuple[Handle, Outcome]:
+    """Ensures and follows, attempt after attempt, until one succeeds or `backoff_limit` failed ones were followed by
+    another; a platform's own retries are not to be counted on.
+
+    `deadline_s` holds for each attempt.
+    """
+    handle = executor.ensure(manifest, backoff_limit=backoff_limit)
+    while True:
+        outcome = executor.follow(handle, on_event=on_event, deadline_s=deadline_s)
+        if outcome.state != "Failed":
+            return handle, outcome
+        following = executor.ensure(manifest, backoff_limit=backoff_limit)
+        if following.name == handle.name:  # the attempts are used up
+            return handle, outcome
+        handle = following

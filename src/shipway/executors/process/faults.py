@@ -1,0 +1,84 @@
+"""What a test wants to go wrong, said in the manifest's annotation `shipway.dev/fault`.
+
+    kill worker-1 when progress.step>=20 with KILL
+    kill chief-0 when started with TERM times 3; kill worker-0 when after>=1.5 with SEGV
+
+Clauses stand apart by `;`. `progress.<field>` is compared with the replica's own progress objects, `after` with the
+seconds since its start. Each clause strikes once in an attempt unless `times` says more. Only processes of this
+machine listen to it.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from shipway.errors import InvalidSpec
+
+_CLAUSE = re.compile(
+    r"kill\s+(?P<replica>[a-z]+-\d+)\s+when\s+(?P<what>started|after|progress\.(?P<field>\w+))"
+    r"(?:\s*(?P<op>>=|<=|==|>|<)\s*(?P<value>-?\d+(?:\.\d+)?))?"
+    r"\s+with\s+(?:SIG)?(?P<signal>[A-Z]+)(?:\s+times\s+(?P<times>\d+))?"
+)
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@dataclass
+class Fault:
+    """One clause."""
+
+    text: str
+    replica: str
+    what: str
+    field: str
+    op: str
+    value: float
+    signal: signal.Signals
+    left: int
+
+    def strikes(self, replica: str, running_s: float, progress: dict[str, Any] | None) -> bool:
+        """Whether it strikes now; `progress` is a new object of that replica, None between them."""
+        if not self.left or replica != self.replica:
+            return False
+        if self.what == "started":
+            return True
+        if self.what == "after":
+            return _COMPARE[self.op](running_s, self.value)
+        given = (progress or {}).get(self.field)
+        return isinstance(given, int | float) and _COMPARE[self.op](given, self.value)
+
+
+def parse_fault(text: str) -> Fault:
+    """One clause of the annotation.
+
+    Raises:
+        InvalidSpec: shows what a clause looks like.
+    """
+    found = _CLAUSE.fullmatch(text)
+    name = f"SIG{found['signal']}" if found else ""
+    if not found or name not in signal.Signals.__members__ or (found["what"] != "started") != bool(found["op"]):
+        raise InvalidSpec(
+            f"metadata.annotations['shipway.dev/fault']: cannot read {text!r}; expected, for example, "
+            "'kill worker-1 when progress.step>=20 with KILL', 'kill worker-0 when after>=1.5 with TERM times 2' or "
+            "'kill worker-0 when started with KILL'"
+        )
+    return Fault(
+        text=text,
+        replica=found["replica"],
+        what=found["what"],
+        field=found["field"] or "",
+        op=found["op"] or ">=",
+        value=float(found["value"] or 0),
+        signal=signal.Signals[name],
+        left=int(found["times"] or 1),
+    )

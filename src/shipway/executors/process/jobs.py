@@ -1,0 +1,226 @@
+"""TFJob and MPIJob, reduced to a plan.
+
+The rules are those of the training operator 1.8 and 1.9 (`pkg/controller.v1/{common,tensorflow,mpi}`) and of the MPI
+operator 0.6; docs/decisions/0020-process-executor.md says where this machine differs.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shipway import labels
+from shipway.errors import InvalidSpec, nearest
+from shipway.executors import identity
+from shipway.executors.base import Manifest
+from shipway.executors.process.fields import Fields
+from shipway.executors.process.plan import MpiPlan, Plan, ReplicaPlan
+from shipway.executors.process.pods import Container, read_template
+from shipway.executors.process.pods import Identity as Pod
+
+FAULT = f"{labels.PREFIX}/fault"  # annotation: what a test wants to go wrong
+KINDS = ("TFJob", "MPIJob")
+MPI_V2_BACKOFF_LIMIT = 6  # the launcher is a batch Job there, and this is a batch Job's default
+_TF_ROLES = {"Chief": "chief", "Evaluator": "evaluator", "Master": "master", "PS": "ps", "Worker": "worker"}
+_RESTART = ("Never", "OnFailure", "Always", "ExitCode")
+_CLEAN = ("None", "Running", "All")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all kinds have in common."""
+
+    name: str
+    namespace: str
+    uid: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    known: Mapping[str, Path]
+
+    def pod(self, replica: str) -> Pod:
+        return Pod(f"{self.name}-{replica}", self.namespace, self.uid, self.labels, self.annotations)
+
+
+def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Path]) -> tuple[Plan, list[str]]:
+    """The plan of a job, and the paths of fields that are not applied here.
+
+    Args:
+        manifest: A TFJob or MPIJob.
+        name: The job's base name, as `base_name` gives it.
+        attempt: 0 for the first.
+        known: Image to interpreter.
+
+    Raises:
+        InvalidSpec: names the path of the field that is wrong or cannot be honoured.
+    """
+    notes: list[str] = []
+    top = Fields(manifest, "", notes)
+    kind, version = top.require("kind", str), top.require("apiVersion", str)
+    metadata = top.child("metadata")
+    spec = top.child("spec")
+    top.skip("status")
+    top.done()
+    job = _Job(
+        name=identity.attempt_name(name, attempt),
+        namespace=metadata.take("namespace", str, "default"),
+        uid=str(uuid.uuid4()),
+        labels=metadata.take("labels", dict, {}),
+        annotations=metadata.take("annotations", dict, {}),
+        known=known,
+    )
+    if (kind, version) == ("TFJob", "kubeflow.org/v1"):
+        parts = _tfjob(spec, job)
+    elif kind == "MPIJob" and version in ("kubeflow.org/v1", "kubeflow.org/v2beta1"):
+        parts = _mpijob(spec, job, version)
+    else:
+        raise InvalidSpec(
+            f"kind: the process executor does not play {version} {kind}; expected kubeflow.org/v1 TFJob or "
+            f"kubeflow.org/v1 or v2beta1 MPIJob{nearest(kind, KINDS)}"
+        )
+    spec.done()
+    faults = [clause.strip() for clause in str(job.annotations.get(FAULT, "")).split(";") if clause.strip()]
+    common = {
+        "name": job.name,
+        "base": name,
+        "attempt": attempt,
+        "kind": kind,
+        "namespace": job.namespace,
+        "spec_hash": identity.spec_hash(manifest),
+        "uid": job.uid,
+        "faults": faults,
+    }
+    return Plan(**{**common, **parts}), notes
+
+
+def base_name(manifest: Manifest) -> str:
+    """The job's name, checked as the operator's webhook does.
+
+    Raises:
+        InvalidSpec: not a DNS-1035 label, or too long for an attempt's suffix.
+    """
+    if not isinstance(manifest, dict):
+        raise InvalidSpec(f"manifest: expected a mapping, got {type(manifest).__name__} {manifest!r:.80}")
+    metadata = manifest.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str) or not identity.DNS_1035.fullmatch(name) or len(name) > 57:
+        raise InvalidSpec(
+            f"metadata.name: {name!r} is not a DNS-1035 label of at most 57 characters: lower case letters, digits and "
+            "dashes, beginning with a letter, ending with a letter or digit"
+        )
+    return name
+
+
+def _run_policy(spec: Fields, key: str = "runPolicy") -> dict[str, Any]:
+    policy = spec.child(key)
+    policy.skip("schedulingPolicy")
+    manager = policy.take("managedBy", str, "kubeflow.org/training-operator")
+    if manager not in ("kubeflow.org/training-operator", "kubeflow.org/mpi-operator"):
+        raise InvalidSpec(f"{policy.at('managedBy')}: {manager!r} would play this job, not the operator")
+    parts = {
+        "clean_pods": policy.choose("cleanPodPolicy", _CLEAN, "None"),
+        "backoff_limit": policy.natural("backoffLimit", None),
+        "active_deadline_s": policy.natural("activeDeadlineSeconds", None, least=1),
+        "ttl_s": policy.natural("ttlSecondsAfterFinished", None),
+        "suspended": policy.take("suspend", bool, False),
+    }
+    policy.done()
+    return parts
+
+
+def _replicas(
+    spec: Fields, role: str, container: str, job: _Job, *, is_played: bool = True
+) -> tuple[list[ReplicaPlan], Container]:
+    """One entry of the replica specs, spread into its replicas; a command that is not played may be missing."""
+    count = spec.natural("replicas", 1) or 0
+    policy = spec.choose("restartPolicy", _RESTART, "Never")
+    template = spec.take("template", dict, {})
+    spec.done()
+    replicas, found = [], None
+    for index in range(max(count, 1)):
+        name = f"{role}-{index}"
+        notes = spec.notes if index == 0 else []
+        found = read_template(
+            Fields(template, spec.at("template"), notes), container, job.known, job.pod(name), is_played
+        )
+        replicas.append(ReplicaPlan(name, role, index, found.argv, found.env, policy, found.grace_s))
+    assert found is not None
+    return replicas[:count], found
+
+
+def _tfjob(spec: Fields, job: _Job) -> dict[str, Any]:
+    spec.refuse("enableDynamicWorker", "TF_CONFIG would need a sparse cluster")
+    policy = spec.choose("successPolicy", ("", "AllWorkers"), "")
+    run = _run_policy(spec)
+    roles = spec.child("tfReplicaSpecs")
+    replicas: list[ReplicaPlan] = []
+    python: Path | None = None
+    given = {name.lower(): name for name in roles.value}
+    for title, role in _TF_ROLES.items():
+        if role in given:  # the operator's webhook accepts any case
+            found, container = _replicas(roles.child(given[role]), role, "tensorflow", job)
+            replicas += found
+            python = python or container.python
+        else:
+            roles.skip(title)
+    roles.done()
+    if "chief" in given and "master" in given:
+        raise InvalidSpec(f"{roles.path}: Chief and Master together; expected at most one of them")
+    leader = next((role for role in ("chief", "master") if role in given), "")
+    if python is None or not any(r.role == (leader or "worker") for r in replicas):
+        raise InvalidSpec(
+            f"{roles.path}: expected a Worker or Chief with at least one replica, got {sorted(roles.value)}"
+        )
+    if leader and sum(r.role == leader for r in replicas) > 1:
+        raise InvalidSpec(f"{roles.at(given[leader])}.replicas: expected 1")
+    success = "chief" if leader else "all-workers" if policy == "AllWorkers" else "worker-0"
+    return run | {
+        "replicas": replicas,
+        "success": success,
+        "distributed": len(replicas) > 1,
+        "bin": str(python.parent),
+        "python": str(python),
+    }
+
+
+def _mpijob(spec: Fields, job: _Job, version: str) -> dict[str, Any]:
+    is_v2 = version == "kubeflow.org/v2beta1"
+    if is_v2:
+        spec.skip("sshAuthMountPath", "launcherCreationPolicy")
+        spec.choose("mpiImplementation", ("OpenMPI",), "OpenMPI")
+        spec.refuse("runLauncherAsWorker", "the launcher has no rank of its own here")
+    else:
+        spec.skip("cleanPodPolicy")
+    container_name = "mpi" if is_v2 else spec.take("mainContainer", str, "mpi")
+    slots = spec.natural("slotsPerWorker", 1, least=1) or 1
+    run = _run_policy(spec)
+    roles = spec.child("mpiReplicaSpecs")
+    launchers, launcher = _role(roles, "Launcher", container_name, job)
+    workers, worker = _role(roles, "Worker", container_name, job)
+    roles.done()
+    if len(launchers) != 1:
+        raise InvalidSpec(f"{roles.at('Launcher')}.replicas: expected 1, got {len(launchers)}")
+    if not workers:
+        raise InvalidSpec(f"{roles.at('Worker')}.replicas: expected at least 1, got 0")
+    if is_v2 and run["backoff_limit"] is None:
+        run["backoff_limit"] = MPI_V2_BACKOFF_LIMIT
+    return run | {
+        "replicas": launchers,
+        "success": "launcher",
+        "retries_failures": is_v2,
+        "bin": str(launcher.python.parent),
+        "python": str(launcher.python),
+        "mpi": MpiPlan(slots=[slots] * len(workers), worker_env=worker.env),
+    }
+
+
+def _role(roles: Fields, title: str, name: str, job: _Job) -> tuple[list[ReplicaPlan], Container]:
+    if title not in roles.value:
+        raise InvalidSpec(f"{roles.at(title)}: missing; an MPIJob has a Launcher and a Worker")
+    spec = roles.child(title)
+    # Both operators take the only container, whatever its name; the SDK calls it `mpi`.
+    containers = ((spec.value.get("template") or {}).get("spec") or {}).get("containers") or []
+    first = containers[0].get("name") if containers and isinstance(containers[0], dict) else None
+    return _replicas(spec, title.lower(), str(first or name), job, is_played=title == "Launcher")

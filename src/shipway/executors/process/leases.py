@@ -1,0 +1,29 @@
+"""What keeps a job alive between `ensure` and the end of `follow`: this process's hold on it.
+
+One per process and job, whichever executor object is asked; the kernel lets go when the process dies.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from shipway.executors.process.folder import JobFolder
+
+_held: dict[str, int] = {}
+_lock = threading.Lock()
+
+
+def hold(folder: JobFolder) -> None:
+    """Follows the job until `let_go`."""
+    with _lock:
+        if str(folder.path) not in _held:
+            _held[str(folder.path)] = folder.lease()
+
+
+def let_go(folder: JobFolder) -> None:
+    """Ends this process's hold; safe to call twice."""
+    with _lock:
+        descriptor = _held.pop(str(folder.path), None)
+    if descriptor is not None:
+        os.close(descriptor)

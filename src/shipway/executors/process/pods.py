@@ -1,0 +1,196 @@
+"""Reads a pod template: one container, its command and environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shipway.errors import InvalidSpec
+from shipway.executors.process.environments import environment_of, resolve_command
+from shipway.executors.process.fields import Fields
+
+DEFAULT_GRACE_S = 10
+
+# Understood, and of no meaning for processes of one machine.
+_POD_NOT_APPLIED = (
+    "affinity", "automountServiceAccountToken", "dnsConfig", "dnsPolicy", "enableServiceLinks", "hostNetwork",
+    "imagePullSecrets", "nodeName", "nodeSelector", "preemptionPolicy", "priority", "priorityClassName",
+    "runtimeClassName", "schedulerName", "schedulingGates", "securityContext", "serviceAccount", "serviceAccountName",
+    "tolerations", "topologySpreadConstraints",
+)  # fmt: skip
+_CONTAINER_NOT_APPLIED = (
+    "envFrom", "imagePullPolicy", "livenessProbe", "ports", "readinessProbe", "resources", "securityContext",
+    "startupProbe", "stdin", "terminationMessagePath", "terminationMessagePolicy", "tty",
+)  # fmt: skip
+_REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a pod's downward API may tell its container."""
+
+    pod: str
+    namespace: str
+    uid: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Container:
+    """A pod template's only container, as processes need it."""
+
+    argv: list[str]
+    env: dict[str, str]
+    python: Path
+    grace_s: float
+
+
+def read_template(
+    template: Fields, name: str, known: Mapping[str, Path], who: Identity, is_played: bool = True
+) -> Container:
+    """The container named `name` of a pod template.
+
+    Args:
+        template: `template` of a replica spec.
+        name: What the operator demands that the container is called.
+        known: Image to interpreter.
+        who: What fieldRef may ask for.
+        is_played: Whether the command will run; an MPIJob's workers wait for the launcher, and nothing else.
+    """
+    template.skip("metadata")
+    pod = template.child("spec")
+    template.done()
+    pod.skip(*_POD_NOT_APPLIED)
+    pod.refuse("initContainers", "let the command itself do that work")
+    pod.refuse("hostPID", "processes see each other anyway")
+    _volumes(pod)
+    pod.take("restartPolicy", str, "")  # the operator overwrites it with the replica spec's
+    grace = pod.natural("terminationGracePeriodSeconds", DEFAULT_GRACE_S)
+    containers = pod.children("containers")
+    pod.done()
+    named = [container for container in containers if container.value.get("name") == name]
+    if len(named) != 1 or len(containers) != 1:
+        given = ", ".join(str(container.value.get("name")) for container in containers) or "none"
+        raise InvalidSpec(f"{pod.at('containers')}: expected one container named {name!r}, got {given}")
+    return _container(named[0], known, who, float(grace or 0), is_played)
+
+
+def _container(
+    container: Fields, known: Mapping[str, Path], who: Identity, grace_s: float, is_played: bool
+) -> Container:
+    container.take("name", str, "")
+    container.skip(*_CONTAINER_NOT_APPLIED)
+    container.refuse("workingDir", "a replica works in a private folder of its own")
+    container.refuse("lifecycle", "there is no container to hook into")
+    _mounts(container)
+    python = environment_of(container.require("image", str), known, container.at("image"))
+    env = _environment(container.children("env"), who)
+    if not is_played:
+        container.skip("command", "args")
+        container.done()
+        return Container([], env, python, grace_s)
+    command = _words(container, "command") + _words(container, "args")
+    if not container.value.get("command"):
+        raise InvalidSpec(f"{container.at('command')}: missing; a process has no image whose entrypoint could be used")
+    container.done()
+    argv = [_expand(word, env) for word in command]
+    return Container(resolve_command(argv, python), env, python, grace_s)
+
+
+def _words(container: Fields, key: str) -> list[str]:
+    words: list[object] = container.take(key, list, [])
+    for position, word in enumerate(words):
+        if not isinstance(word, str):
+            raise InvalidSpec(f"{container.at(key)}[{position}]: expected a string, got {word!r:.80}; quote it")
+    return [str(word) for word in words]
+
+
+def _volumes(pod: Fields) -> None:
+    """Shared memory volumes are what this machine has anyway; any other volume's content would be missing."""
+    for volume in pod.children("volumes"):
+        if (volume.value.get("emptyDir") or {}).get("medium") != "Memory":
+            raise InvalidSpec(
+                f"{volume.path}: volume {volume.value.get('name')!r} cannot be honoured by the process executor; "
+                "replicas exchange data through object storage (an emptyDir of medium Memory is allowed)"
+            )
+    pod.skip("volumes")
+
+
+def _mounts(container: Fields) -> None:
+    for mount in container.children("volumeMounts"):
+        if mount.value.get("mountPath") != "/dev/shm":
+            raise InvalidSpec(f"{mount.at('mountPath')}: only /dev/shm can be honoured by the process executor")
+    container.skip("volumeMounts")
+
+
+def _environment(entries: list[Fields], who: Identity) -> dict[str, str]:
+    env: dict[str, str] = {}
+    for entry in entries:
+        name = entry.require("name", str)
+        if entry.value.get("valueFrom") is not None:
+            if entry.value.get("value"):
+                raise InvalidSpec(f"{entry.path}: {name} has both value and valueFrom")
+            value = _value_from(entry.child("valueFrom"), name, who)
+        else:
+            value = _expand(entry.take("value", str, ""), env)
+        entry.take("value", str, "")
+        entry.done()
+        if value is not None:
+            env[name] = value
+    return env
+
+
+def _value_from(source: Fields, name: str, who: Identity) -> str | None:
+    """A downward-API field, or (for secrets and config maps) this process's own variable of the same name."""
+    if "fieldRef" in source.value:
+        field = source.child("fieldRef")
+        field.skip("apiVersion")
+        path = field.require("fieldPath", str)
+        source.done()
+        return _downward(path, who, field.at("fieldPath"))
+    for kind in ("secretKeyRef", "configMapKeyRef"):
+        if kind in source.value:
+            optional = bool((source.value[kind] or {}).get("optional"))
+            source.skip(kind)
+            source.done()
+            if name not in os.environ and not optional:
+                what = kind.removesuffix("KeyRef")
+                raise InvalidSpec(f"{source.at(kind)}: there is no {what} here; set {name} in the environment")
+            return os.environ.get(name)
+    raise InvalidSpec(f"{source.path}: expected fieldRef, secretKeyRef or configMapKeyRef, got {sorted(source.value)}")
+
+
+def _downward(path: str, who: Identity, where: str) -> str:
+    simple = {
+        "metadata.name": who.pod,
+        "metadata.namespace": who.namespace,
+        "metadata.uid": who.uid,
+        "status.podIP": "127.0.0.1",
+        "status.hostIP": "127.0.0.1",
+        "spec.nodeName": socket.gethostname(),
+        "spec.serviceAccountName": "default",
+    }
+    if path in simple:
+        return simple[path]
+    keyed = re.fullmatch(r"metadata\.(labels|annotations)\['([^']+)'\]", path)
+    if keyed:
+        return (who.labels if keyed[1] == "labels" else who.annotations).get(keyed[2], "")
+    raise InvalidSpec(
+        f"{where}: {path!r} is not known here; expected one of {', '.join(simple)}, metadata.labels['KEY']"
+    )
+
+
+def _expand(text: str, env: Mapping[str, str]) -> str:
+    """Kubernetes' `$(NAME)` in commands and values; an unknown name stays as it is, `$$` is one dollar sign."""
+
+    def replace(found: re.Match[str]) -> str:
+        if found[0] == "$$":
+            return "$"
+        return env.get(found[1], found[0])
+
+    return _REFERENCE.sub(replace, text)
