@@ -1,0 +1,93 @@
+"""Duplicates and leakage, counted over hashes bucket by bucket."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from shipway.artifacts import SPLITS
+from shipway.components.prep.hashes import SPLIT_CODE
+from shipway.components.prep.spill import GROUP_RECORD, HASH_RECORD, Records, read_records
+
+TRAIN = SPLIT_CODE["train"]
+
+
+@dataclass
+class Leakage:
+    """What stands on more than one side.
+
+    Attributes:
+        texts: Distinct texts, by `normalise`.
+        duplicate_rows: Rows whose text stood in another row before.
+        conflicting_texts: Texts that occur with more than one label.
+        conflicting_rows: Rows of such texts.
+        leaked_rows: Split -> rows of eval or test whose text also stands in train.
+        groups: Split -> distinct groups.
+        shared_groups: Groups that stand in more than one split.
+    """
+
+    texts: int = 0
+    duplicate_rows: int = 0
+    conflicting_texts: int = 0
+    conflicting_rows: int = 0
+    leaked_rows: Counter[str] = field(default_factory=Counter)
+    groups: Counter[str] = field(default_factory=Counter)
+    shared_groups: int = 0
+
+    def add_texts(self, records: Records) -> None:
+        """Counts one bucket of (text, label, split)."""
+        if not len(records):
+            return
+        texts, inverse, counts = np.unique(records["text"], return_inverse=True, return_counts=True)
+        self.texts += len(texts)
+        self.duplicate_rows += int((counts - 1).sum())
+        pairs = np.unique(np.stack([inverse.astype(np.uint64), records["label"]], axis=1), axis=0)
+        conflicting = np.bincount(pairs[:, 0].astype(np.int64), minlength=len(texts)) > 1
+        self.conflicting_texts += int(conflicting.sum())
+        self.conflicting_rows += int(counts[conflicting].sum())
+        in_train = np.zeros(len(texts), dtype=bool)
+        in_train[inverse[records["split"] == TRAIN]] = True
+        leaked = in_train[inverse]
+        for code, name in enumerate(SPLITS):
+            if code != TRAIN:
+                self.leaked_rows[name] += int((leaked & (records["split"] == code)).sum())
+
+    def document(self, rows: dict[str, int]) -> dict[str, float]:
+        """What the manifest keeps: counts, and shares of the split's rows."""
+        found: dict[str, float] = {"shared_groups": float(self.shared_groups)}
+        for split in ("eval", "test"):
+            found[f"{split}_rows_in_train"] = float(self.leaked_rows[split])
+            found[f"{split}_share_in_train"] = self.leaked_rows[split] / rows[split] if rows[split] else 0.0
+        return found
+
+
+def measure(scratch: Path, buckets: int) -> Leakage:
+    """Reads all hash buckets; leaves `groups-<split>-<bucket>.parquet` with the sorted distinct group hashes."""
+    found = Leakage()
+    for number in range(buckets):
+        found.add_texts(read_records(scratch, "hashes", number, HASH_RECORD))
+        groups = np.unique(read_records(scratch, "groups", number, GROUP_RECORD))
+        if not len(groups):
+            continue
+        found.shared_groups += len(groups) - len(np.unique(groups["group"])) if len(groups) else 0
+        for code, name in enumerate(SPLITS):
+            mine = groups["group"][groups["split"] == code]
+            if len(mine):
+                found.groups[name] += len(mine)
+                frame = pl.DataFrame({"group_hash": np.ascontiguousarray(mine)})
+                frame.write_parquet(scratch / f"groups-{name}-{number:05d}.parquet")
+    return found
+
+
+def write_group_hashes(scratch: Path, split: str, path: Path) -> None:
+    """One Parquet file, sorted: buckets are ranges of the hash, so their order is the hashes' order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = sorted(scratch.glob(f"groups-{split}-*.parquet"))
+    if parts:
+        pl.scan_parquet(parts).sink_parquet(path, maintain_order=True)
+    else:
+        pl.DataFrame(schema={"group_hash": pl.UInt64}).write_parquet(path)

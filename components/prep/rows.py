@@ -1,0 +1,151 @@
+"""First pass: a piece of the source to checked, hashed, split rows on scratch disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from shipway.artifacts import SPLITS
+from shipway.components.prep.checks import given_splits, reasons, with_roles
+from shipway.components.prep.hashes import SPLIT_CODE, hash_strings, mix, normalise, split_codes
+from shipway.components.prep.parse import RAW_CHARS
+from shipway.components.prep.sources import Piece, read
+from shipway.components.prep.spec import DatasetSpec
+from shipway.components.prep.spill import (
+    GROUP_RECORD,
+    HASH_RECORD,
+    append_frame,
+    append_records,
+    bucket_of,
+)
+from shipway.components.prep.statistics import Statistics
+
+SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the first pass puts rows, and in how many buckets; the same for every process.
+
+    Attributes:
+        columns: All other columns of the dataset, in order.
+        row_buckets, hash_buckets: Powers of two.
+    """
+
+    scratch: Path
+    columns: tuple[str, ...]
+    row_buckets: int
+    hash_buckets: int
+
+
+@dataclass(frozen=True)
+class PieceResult:
+    """What a piece held; `sizes` is the bytes written by split and bucket, int64, shape (3, row_buckets)."""
+
+    number: int
+    source: int
+    statistics: Statistics
+    sizes: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+
+
+def take_piece(piece: Piece, spec: DatasetSpec, layout: Layout, owner: str) -> PieceResult:
+    """Reads, checks, hashes, splits and spills a piece.
+
+    Args:
+        owner: Name of this process among the scratch files.
+
+    Raises:
+        InvalidData: an unknown word in the split column.
+    """
+    statistics = Statistics()
+    sizes = np.zeros((len(SPLITS), layout.row_buckets), dtype=np.int64)
+    for parsed in read(piece):
+        statistics.records += parsed.records
+        good, bad = separate(parsed.frame, parsed.bad, spec)
+        statistics.count_bad(bad, piece.number)
+        if len(bad):
+            append_frame(layout.scratch / f"bad-{piece.number:06d}.{owner}", bad)
+        if not len(good):
+            continue
+        hashed = with_hashes(good, spec)
+        statistics.count_good(hashed)
+        sizes += _spill(hashed, layout, owner, piece.number)
+    return PieceResult(piece.number, piece.source, statistics, sizes)
+
+
+def separate(frame: pl.DataFrame, unparsed: pl.DataFrame, spec: DatasetSpec) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Good rows by role, and bad ones as `_row`, `raw`, `reason`."""
+    roles = with_roles(frame, spec)
+    judged = roles.with_columns(reasons(spec))
+    wrong = pl.col("_reason").is_not_null()
+    if not judged.select(wrong.any()).item():
+        return roles, unparsed
+    raw = pl.struct(pl.exclude("^_.*$")).struct.json_encode().str.slice(0, RAW_CHARS)
+    bad = judged.filter(wrong).select("_row", raw.alias("raw"), pl.col("_reason").alias("reason"))
+    return judged.filter(~wrong).drop("_reason"), pl.concat([unparsed, bad]).sort("_row")
+
+
+def with_hashes(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
+    """Adds `_text_hash`, `_group_hash`, `_row_hash` (uint64, see hashes.py) and the split."""
+    normalised = frame.select(normalise(pl.col("text"))).to_series()
+    text_hash = hash_strings(normalised)
+    if spec.group_column:
+        group_hash = hash_strings(frame.select(pl.col("group").str.normalize("NFC")).to_series())
+    else:
+        group_hash = text_hash
+        frame = frame.with_columns(normalised.alias("group"))
+    key = pl.concat_str("text", "label", "group", separator=SEPARATOR)
+    out = frame.with_columns(
+        pl.Series("_text_hash", text_hash),
+        pl.Series("_group_hash", group_hash),
+        pl.Series("_row_hash", hash_strings(frame.select(key).to_series())),
+    )
+    if spec.split_column:
+        return given_splits(out, spec)
+    codes = split_codes(group_hash, spec.seed, spec.eval_fraction, spec.test_fraction)
+    return out.with_columns(pl.Series("split", np.array(SPLITS, dtype=object)[codes], dtype=pl.String))
+
+
+def _spill(frame: pl.DataFrame, layout: Layout, owner: str, number: int) -> np.ndarray:
+    """Writes rows and hashes to their buckets; the bytes of rows, shape (3, row_buckets)."""
+    split = frame.get_column("split").replace_strict(SPLIT_CODE, return_dtype=pl.UInt8).to_numpy()
+    hashes = frame.get_column("_row_hash").to_numpy()
+    bucket = bucket_of(mix(hashes), layout.row_buckets).astype(np.int64) + split.astype(np.int64) * layout.row_buckets
+    order = np.argsort(bucket, kind="stable")
+    missing = [name for name in layout.columns if name not in frame.columns]
+    rows = frame.select(
+        pl.lit(number, dtype=pl.UInt32).alias("_piece"),
+        "_row",
+        "_row_hash",
+        "text",
+        "label",
+        "group",
+        "split",
+        *[pl.lit(None, dtype=pl.String).alias(name) if name in missing else pl.col(name) for name in layout.columns],
+    )[order]
+    sizes = np.zeros(len(SPLITS) * layout.row_buckets, dtype=np.int64)
+    bounds = np.searchsorted(bucket[order], np.arange(len(sizes) + 1))
+    for key, (start, end) in enumerate(pairwise(bounds)):
+        if end > start:
+            side, position = divmod(key, layout.row_buckets)
+            path = layout.scratch / f"rows-{SPLITS[side]}-{position:05d}.{owner}"
+            sizes[key] = append_frame(path, rows.slice(start, end - start))
+    _spill_hashes(frame, split, layout, owner)
+    return sizes.reshape(len(SPLITS), layout.row_buckets)
+
+
+def _spill_hashes(frame: pl.DataFrame, split: np.ndarray, layout: Layout, owner: str) -> None:
+    records = np.empty(len(frame), dtype=HASH_RECORD)
+    records["text"] = frame.get_column("_text_hash").to_numpy()
+    records["group"] = frame.get_column("_group_hash").to_numpy()
+    labels = frame.get_column("label").unique(maintain_order=True)
+    label_hashes = pl.Series(hash_strings(labels))
+    records["label"] = frame.get_column("label").replace_strict(labels, label_hashes).to_numpy()
+    records["split"] = split
+    append_records(layout.scratch, "hashes", owner, records, "text", layout.hash_buckets)
+    groups = np.unique(records[["group", "split"]]).astype(GROUP_RECORD)
+    append_records(layout.scratch, "groups", owner, groups, "group", layout.hash_buckets)

@@ -1,0 +1,76 @@
+"""DatasetSpec: where the rows are, what their columns mean, how they are split and encoded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from shipway.specs import Spec
+
+Format = Literal["auto", "csv", "tsv", "jsonl", "parquet"]
+
+
+def _none_if_empty(value: Any) -> Any:
+    """KFP has no optional parameters that run locally, so an empty string means "not given"."""
+    return None if value == "" else value
+
+
+OptionalName = Annotated[str | None, BeforeValidator(_none_if_empty)]
+OptionalCharacter = Annotated[Annotated[str, Field(min_length=1, max_length=1)] | None, BeforeValidator(_none_if_empty)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class DatasetSpec(Spec):
+    """What `prep.dataset` does, and what its result depends on.
+
+    Attributes:
+        name: The model's name; statistics are compared with this name's champion.
+        data: A file or folder: local path, `file://`, `s3://`, `http(s)://`; CSV, TSV, JSONL or Parquet, also
+            compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
+        format: What the files are; `auto` goes by their suffix.
+        delimiter: One character; empty to find it in a CSV's header.
+        group_column: Rows with one value stand on one side of the split; default: the normalised text.
+        split_column: Holds train, eval (or val, valid, validation, dev) or test; then nothing is hashed.
+        encoder: The recipe's EncoderParams.
+        eval_fraction, test_fraction: Expected share of the groups.
+        seed: Another seed is another split.
+        max_bad_fraction: Share of rows that may be quarantined before the step fails.
+        max_text_chars: A longer text is a bad row.
+        on_unseen_label: What happens to the rows of a label that has none in train: `error`, or `quarantine`.
+        shard_mb: Size in MB that a shard of TFRecords aims at.
+        min_shards: At least as many training shards, where there are 64 rows for each; replicas read whole shards.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    data: Annotated[str, Field(min_length=1)]
+    format: Format = "auto"
+    delimiter: OptionalCharacter = None
+    text_column: Annotated[str, Field(min_length=1)] = "text"
+    label_column: Annotated[str, Field(min_length=1)] = "label"
+    group_column: OptionalName = None
+    split_column: OptionalName = None
+    recipe: Annotated[str, Field(min_length=1)] = "intents"
+    encoder: dict[str, Any] = Field(default_factory=dict)
+    eval_fraction: Fraction = 0.1
+    test_fraction: Fraction = 0.15
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+    max_text_chars: Count = 10_000
+    on_unseen_label: Literal["error", "quarantine"] = "error"
+    shard_mb: Annotated[int, Field(ge=1, le=1024)] = 96
+    min_shards: Annotated[int, Field(ge=1, le=4096)] = 8
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.eval_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"eval_fraction {self.eval_fraction} + test_fraction {self.test_fraction} leave nothing for train; "
+                "their sum must be below 1"
+            )
+        columns = [self.text_column, self.label_column, self.split_column]
+        given = [column for column in columns if column]
+        if len(set(given)) < len(given):
+            raise ValueError(f"text_column, label_column and split_column must differ, got {', '.join(given)}")
+        return self
