@@ -34,6 +34,10 @@ def client(config: S3Config | None = None) -> Any:
 def ensure_bucket(bucket: str, config: S3Config | None = None) -> None:
     """Creates the bucket where it does not exist.
 
+    Args:
+        bucket: Its name, or any `s3://` URI in it.
+        config: How to reach it, by default as the environment says.
+
     Raises:
         AccessDenied: the credentials are refused.
         StorageUnavailable: nobody answers.
@@ -41,6 +45,7 @@ def ensure_bucket(bucket: str, config: S3Config | None = None) -> None:
     from minio.error import S3Error
 
     config = config or s3_config()
+    bucket = bucket.removeprefix("s3://").partition("/")[0]
     with _Errors(f"s3://{bucket}", config):
         found = client(config)
         if not found.bucket_exists(bucket):

@@ -1,0 +1,182 @@
+"""Files behind HTTP addresses: their identity, and downloads that go on where they broke off.
+
+The standard library's client: it follows the machine's proxies and certificates, and nothing here needs more.
+"""
+
+from __future__ import annotations
+
+import email.message
+import hashlib
+import http.client
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from shipway.errors import InvalidData, NotFound, StorageUnavailable
+from shipway.storage.base import RESERVED
+from shipway.storage.local import disk_error
+
+ATTEMPTS = 4  # without any progress between them
+BACKOFF_S = 0.3
+TIMEOUT_S = 20.0
+BLOCK = 1 << 20
+
+
+def shown(url: str) -> str:
+    """The address without what may be a secret: user, password, query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "?..." if parts.query else "", ""))
+
+
+def identity(url: str) -> list[str]:
+    """What tells one content of this address from another: ETag, or Last-Modified and length, or the content's hash."""
+    with closing(_head(url)) as answer:
+        headers = answer.headers
+        length = headers.get("Content-Length", "")
+        if headers.get("ETag"):
+            return ["etag", headers["ETag"], length]
+        if headers.get("Last-Modified") and length:
+            return ["modified", headers["Last-Modified"], length]
+    digest = hashlib.sha256()
+    for block in _blocks(url, lambda _headers: None):
+        if block is not None:
+            digest.update(block)
+        else:
+            digest = hashlib.sha256()
+    return ["sha256", digest.hexdigest(), ""]
+
+
+def download(url: str, folder: Path, name_of: Callable[[str | None, str], str]) -> Path:
+    """Downloads into `folder`; the file appears whole or not at all.
+
+    Args:
+        url: Where from.
+        folder: Where to.
+        name_of: (file name the server offers, media type) to the file's name; may refuse.
+
+    Raises:
+        NotFound: 404 or 410.
+        InvalidData: another refusal, or `name_of`'s.
+        StorageUnavailable: no answer, or broken off again and again.
+    """
+    temporary = folder / f"{RESERVED}{uuid.uuid4().hex}"
+    names: list[str] = []
+
+    def see(headers: email.message.Message) -> None:
+        names[:] = [name_of(headers.get_filename(), headers.get_content_type())]
+
+    try:
+        with open(temporary, "wb") as file:
+            for block in _blocks(url, see):
+                if block is not None:
+                    file.write(block)
+                else:  # the server starts again from the beginning
+                    file.seek(0)
+                    file.truncate()
+        path = folder / names[0]
+        os.replace(temporary, path)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _blocks(url: str, see: Callable[[email.message.Message], None]) -> Iterator[bytes | None]:
+    """The content in blocks; None means: forget what came before, it starts again."""
+    done, furthest, failures, validator = 0, 0, 0, ""
+    while True:
+        try:
+            with closing(_open(url, _resume(done, validator))) as answer:
+                if done and not _continues(answer, done):
+                    done = 0
+                    yield None
+                see(answer.headers)
+                total = _total(answer, done)
+                validator = _strong(answer.headers.get("ETag", ""))
+                while block := answer.read(BLOCK):
+                    done += len(block)
+                    yield block
+                if total is None or done >= total:
+                    return
+                reason = f"broke off at {done} of {total} bytes"
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            reason = f"broke off at {done} bytes ({error or type(error).__name__})"
+        failures = 1 if done > furthest else failures + 1
+        furthest = max(done, furthest)
+        if failures >= ATTEMPTS:
+            raise StorageUnavailable(f"data {shown(url)!r}: {reason}, {ATTEMPTS} times; try again later")
+        time.sleep(BACKOFF_S * 2 ** (failures - 1))
+
+
+def _resume(done: int, validator: str) -> dict[str, str]:
+    if not done:
+        return {}
+    # Without a strong validator the rest could be another version's: start again.
+    return {"Range": f"bytes={done}-", "If-Range": validator} if validator else {}
+
+
+def _continues(answer: Any, done: int) -> bool:
+    return answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {done}-")
+
+
+def _total(answer: Any, done: int) -> int | None:
+    length = answer.headers.get("Content-Length")
+    return done + int(length) if length is not None and length.isdigit() else None
+
+
+def _strong(etag: str) -> str:
+    return "" if etag.startswith("W/") else etag
+
+
+def _head(url: str) -> Any:
+    try:
+        return _open(url, {}, method="HEAD")
+    except InvalidData:  # some servers refuse HEAD
+        return _open(url, {})
+
+
+def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
+    """The open answer; 5xx and connections that fail are tried again."""
+    request = urllib.request.Request(
+        url, headers={"User-Agent": "shipway", "Accept-Encoding": "identity", **headers}, method=method
+    )
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return urllib.request.urlopen(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            with suppress(OSError):
+                error.close()
+            if error.code < 500 and error.code not in (408, 429):
+                raise _refusal(url, error) from error
+            failure = StorageUnavailable(f"data {shown(url)!r}: the server answers {error.code} {error.reason}")
+            failure.__cause__ = error
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, socket.gaierror):
+                raise InvalidData(f"data {shown(url)!r}: unknown host {urlsplit(url).hostname!r}") from error
+            failure = StorageUnavailable(f"data {shown(url)!r}: nobody answers ({error.reason})")
+            failure.__cause__ = error
+        except (OSError, http.client.HTTPException) as error:
+            failure = StorageUnavailable(f"data {shown(url)!r}: no answer ({error or type(error).__name__})")
+            failure.__cause__ = error
+        except ValueError as error:
+            raise InvalidData(f"data {shown(url)!r}: not an address ({error})") from error
+        if attempt == ATTEMPTS:
+            raise failure
+        time.sleep(BACKOFF_S * 2 ** (attempt - 1))
+    raise AssertionError("unreachable")
+
+
+def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
+    if error.code in (404, 410):
+        return NotFound(f"data {shown(url)!r}: the server answers {error.code} {error.reason}; no such file there")
+    hint = "; it wants a login: download it yourself and give the file" if error.code in (401, 403) else ""
+    return InvalidData(f"data {shown(url)!r}: the server answers {error.code} {error.reason}{hint}")

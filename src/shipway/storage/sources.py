@@ -1,0 +1,203 @@
+"""Where the user's data lie: a local file or folder, `s3://`, or an HTTP address; fingerprints and fetching."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from shipway.canonical import fingerprint
+from shipway.errors import InvalidData, NotFound, nearest
+from shipway.storage import http
+from shipway.storage.store import ObjectInfo, open_folder, open_uri
+
+FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+NAMED = (*FORMATS, ".tab", ".txt", ".json", ".pq")  # readable too, where a file is named itself: not swept up by folder
+COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
+SUPPORTED = f"{', '.join(FORMATS)}, alone or with {', '.join(COMPRESSIONS)}"
+WHOLE = 256 << 20  # bytes up to which a local file's whole content is hashed (0.2 s)
+SAMPLES = 64  # blocks of a bigger one
+BLOCK = 64 << 10
+
+
+def fingerprint_source(uri: str) -> str:
+    """A cheap identity of the content: equal content gives an equal one, an edit in place another.
+
+    - Local files: sha256 of the content up to 256 MiB; above that size, modification time (ns) and 64 sampled blocks,
+      so that a touched big file counts as new and no edit goes unseen that leaves a later time behind.
+    - `s3://`: ETags and sizes. - HTTP: ETag, or Last-Modified and length, or else a hash of the content.
+
+    Args:
+        uri: A path, `file://`, `s3://`, `http://` or `https://` URI of a file or a folder.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Raises:
+        NotFound: nothing stands there.
+        InvalidData: another scheme, no file of a supported format.
+    """
+    kind, where = _kind(uri)
+    if kind == "local":
+        top = Path(where)
+        return fingerprint([[_name(path, top), _file_identity(path)] for path in _local_files(top)])
+    if kind == "s3":
+        return fingerprint([[name, info.etag, info.size_bytes] for name, info in _objects(where)])
+    return fingerprint(["http", where, http.identity(where)])
+
+
+def fetch_source(uri: str, folder: str | Path) -> list[Path]:
+    """The source's files on this machine, by name.
+
+    Args:
+        uri: As for `fingerprint_source`.
+        folder: Where downloads go; local files are read where they are.
+
+    Raises:
+        NotFound: nothing stands there.
+        InvalidData: no file of a supported format.
+        StorageUnavailable: the server does not answer, or breaks off again and again.
+    """
+    kind, where = _kind(uri)
+    if kind == "local":
+        return _local_files(Path(where))
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    if kind == "s3":
+        found = _objects(where)
+        open_folder("/".join(where.split("/")[:3])).download_many(
+            [(info.key, target / name, None) for name, info in found]
+        )
+        return [target / name for name, _ in found]
+    return [http.download(where, target, lambda name, media: _http_name(where, name, media))]
+
+
+def has_supported_suffix(name: str, formats: tuple[str, ...] = FORMATS) -> bool:
+    """Whether a file of this name is one of the supported formats."""
+    low = name.lower()
+    for suffix in COMPRESSIONS:
+        low = low.removesuffix(suffix)
+    return low.endswith(formats)
+
+
+def _kind(uri: str) -> tuple[str, str]:
+    """("local" | "s3" | "http", path or URI)."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        if not uri:
+            raise InvalidData("data: empty; expected a path, s3://, http:// or https://")
+        return "local", os.path.expanduser(uri)
+    if scheme == "file":
+        return "local", unquote(rest)
+    if scheme == "s3":
+        return "s3", uri.rstrip("/")
+    if scheme in ("http", "https"):
+        return "http", uri
+    allowed = ("file", "s3", "http", "https")
+    raise InvalidData(
+        f"data {uri!r}: unknown scheme {scheme!r}; expected a path or one of "
+        f"{', '.join(f'{name}://' for name in allowed)}{nearest(scheme, allowed)}"
+    )
+
+
+def _local_files(top: Path) -> list[Path]:
+    try:
+        if top.is_dir():
+            found = sorted(path for path in top.rglob("*") if path.is_file() and not _is_hidden(path, top))
+            files = [path for path in found if has_supported_suffix(path.name)]
+            if not files:
+                others = f" (it has {', '.join(path.name for path in found[:3])})" if found else " (it is empty)"
+                raise InvalidData(f"data {str(top)!r}: no supported file in this folder{others}; expected {SUPPORTED}")
+            return files
+        if not top.exists():
+            raise _missing(top)
+    except PermissionError as error:
+        raise InvalidData(f"data {str(top)!r}: permission denied for user id {os.getuid()}") from error
+    if not top.is_file():
+        raise InvalidData(f"data {str(top)!r}: neither a file nor a folder")
+    if not has_supported_suffix(top.name, NAMED):
+        raise InvalidData(f"data {str(top)!r}: unsupported format {top.suffix!r}; expected {SUPPORTED}")
+    return [top]
+
+
+def _missing(path: Path) -> NotFound:
+    folder = next((parent for parent in path.parents if parent.is_dir()), Path())
+    if folder != path.parent:
+        return NotFound(
+            f"data {str(path)!r}: no such file or folder; {str(folder)!r} exists, what is below it does not"
+        )
+    hint = nearest(path.name, [entry.name for entry in folder.iterdir()])
+    return NotFound(f"data {str(path)!r}: no such file or folder in {str(folder.absolute())!r}{hint}")
+
+
+def _is_hidden(path: Path, top: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in path.relative_to(top).parts)
+
+
+def _name(path: Path, top: Path) -> str:
+    """Relative within a folder; of a single file only what says how to read it."""
+    return path.relative_to(top).as_posix() if path != top else "".join(path.suffixes[-2:]).lower()
+
+
+def _file_identity(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            stat = os.fstat(file.fileno())
+            if stat.st_size <= WHOLE:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+            for number in range(SAMPLES):
+                file.seek((stat.st_size - BLOCK) * number // (SAMPLES - 1))
+                digest.update(file.read(BLOCK))
+            return digest.hexdigest()
+    except PermissionError as error:
+        raise InvalidData(f"data {str(path)!r}: permission denied for user id {os.getuid()}") from error
+
+
+def _objects(uri: str) -> list[tuple[str, ObjectInfo]]:
+    """(name below the folder, object) of one object or of all supported ones below a prefix."""
+    store = open_folder("/".join(uri.split("/")[:3]))
+    key = "/".join(uri.split("/")[3:])
+    single = open_uri(uri)[0].head(key) if key else None
+    if single is not None:
+        name = key.rpartition("/")[2]
+        if not has_supported_suffix(name, NAMED):
+            raise InvalidData(f"data {uri!r}: unsupported format; expected {SUPPORTED}")
+        return [(name, single)]
+    prefix = f"{key}/" if key else ""
+    found = list(store.list(key))
+    if not found:
+        raise NotFound(f"data {uri!r}: no such object, and nothing below it")
+    files = [(info.key.removeprefix(prefix), info) for info in found if has_supported_suffix(info.key)]
+    if not files:
+        names = ", ".join(info.key.removeprefix(prefix) for info in found[:3])
+        raise InvalidData(f"data {uri!r}: no supported file below it (it has {names}); expected {SUPPORTED}")
+    return files
+
+
+_MEDIA = {
+    "text/csv": ".csv",
+    "application/csv": ".csv",
+    "text/tab-separated-values": ".tsv",
+    "application/jsonl": ".jsonl",
+    "application/x-ndjson": ".jsonl",
+    "application/jsonlines": ".jsonl",
+    "application/vnd.apache.parquet": ".parquet",
+    "application/x-parquet": ".parquet",
+}
+
+
+def _http_name(url: str, offered: str | None, media: str) -> str:
+    """A file name with a suffix that says the format: the server's, the address's, or by media type."""
+    last = unquote(urlsplit(url).path).rpartition("/")[2]
+    for name in (offered or "", last):
+        plain = name.replace("\\", "/").rpartition("/")[2].lstrip(".")
+        if plain and has_supported_suffix(plain, NAMED):
+            return plain
+    if media in _MEDIA:
+        return f"{last or 'data'}{_MEDIA[media]}"
+    raise InvalidData(
+        f"data {http.shown(url)!r}: cannot tell its format (name {last!r}, type {media or 'not given'!r}); "
+        f"expected an address that ends in {SUPPORTED}"
+    )
