@@ -1,4 +1,4 @@
-# make install | demo | test | lint | bench | soak | down
+# make install | horovod | demo | test | lint | bench | soak | down
 SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.8
@@ -10,7 +10,8 @@ STRATEGY ?= multi_worker
 LOOPS ?= 20
 JOBS ?= auto
 
-.PHONY: install demo test lint lint-types bench soak down clean
+# `make demo STRATEGY=horovod` and the tests need Horovod; it is built once into a cache folder.
+.PHONY: install horovod demo test lint lint-types bench soak down clean
 
 install: .venv/.installed
 
@@ -22,10 +23,14 @@ $(UV):
 	$(UV) sync --locked --extra dev
 	@touch $@
 
-demo: install
+# After each `uv sync`, which takes away what the lock doesn't know; instant when it is there.
+horovod: install
+	@tools/horovod-wheel.sh $(BIN)/python >/dev/null
+
+demo: $(if $(filter horovod,$(STRATEGY)),horovod,install)
 	@$(BIN)/shipway demo --param strategy=$(STRATEGY)
 
-test: install
+test: horovod
 	SHIPWAY_LOOPS=$(LOOPS) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=10
 
 lint: install
@@ -38,7 +43,7 @@ lint: install
 bench: install
 	$(BIN)/python -m benchmarks
 
-soak: install
+soak: horovod
 	SHIPWAY_LOOPS=500 $(BIN)/python -m pytest -n $(JOBS) -m soak --timeout 7200
 
 down:

@@ -9,6 +9,7 @@ from pydantic import Field
 from shipway.specs import Spec
 
 Baseline = Literal["majority", "linear_svm"]
+BASELINES: tuple[Baseline, ...] = ("majority", "linear_svm")
 
 # Names of an EvaluationRecord's metrics; a policy's thresholds are checked against them.
 METRICS = (
@@ -41,7 +42,7 @@ class EvaluationSpec(Spec):
     """Columns of the rows; each of their values is measured by itself."""
     max_slice_values: Annotated[int, Field(ge=1, le=1000)] = 20
     """Values of a column that are measured: those with the most rows."""
-    baselines: list[Baseline] = Field(default_factory=lambda: ["majority", "linear_svm"])
+    baselines: list[Baseline] = Field(default_factory=lambda: list(BASELINES))
     baseline_rows: Annotated[int, Field(ge=1, le=200_000)] = 200_000
     """The linear SVM is fitted on at most this many training rows, a sample by row hash otherwise."""
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shipway.components.evaluate.spec import LOWER_IS_BETTER, METRICS, Baseline
+from shipway.components.evaluate.spec import BASELINES, LOWER_IS_BETTER, METRICS, Baseline
 from shipway.errors import nearest
 from shipway.specs import Spec
 
@@ -58,7 +58,7 @@ class ForbiddenConfusion(Spec):
 class BaselineRule(Spec):
     """Baselines that the model must not lose to."""
 
-    must_not_lose_to: list[Baseline] = Field(default_factory=lambda: ["majority", "linear_svm"])
+    must_not_lose_to: list[Baseline] = Field(default_factory=lambda: list(BASELINES))
     margin: Share = 0.01
     """Accuracy that it may stay behind."""
 

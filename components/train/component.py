@@ -13,7 +13,7 @@ def job(
     model: Output[Model],
     metrics: Output[Metrics],
     mlpipeline_ui_metadata: Output[Artifact],
-    best_params: str = "",
+    best: str = "",
     code_fingerprint: str = "",
 ):
     """Train a model: as a TFJob, or as an MPIJob where the strategy is horovod.
@@ -21,7 +21,7 @@ def job(
     Args:
         dataset: A `DatasetManifest`.
         spec: A `TrainingSpec` as JSON or YAML.
-        best_params: Recipe parameters that win over the spec's, JSON: what a sweep found. Empty for none.
+        best: Recipe parameters that win over the spec's, JSON: what a sweep found. Empty for none.
         code_fingerprint: Of the package and the recipe, so that changed code is trained anew.
 
         model: A `ModelManifest`.
@@ -30,7 +30,7 @@ def job(
     """
     from shipway.components.train import launch
 
-    launch.job(dataset, spec, best_params, model, metrics, mlpipeline_ui_metadata)
+    launch.job(dataset, spec, best, model, metrics, mlpipeline_ui_metadata)
 
 
 @dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
@@ -40,7 +40,7 @@ def tfjob(
     model: Output[Model],
     metrics: Output[Metrics],
     mlpipeline_ui_metadata: Output[Artifact],
-    best_params: str = "",
+    best: str = "",
     code_fingerprint: str = "",
 ):
     """Train a model as a TFJob: strategy single, mirrored or multi_worker.
@@ -48,7 +48,7 @@ def tfjob(
     Args:
         dataset: A `DatasetManifest`.
         spec: A `TrainingSpec` as JSON or YAML.
-        best_params: Recipe parameters that win over the spec's, JSON: what a sweep found. Empty for none.
+        best: Recipe parameters that win over the spec's, JSON: what a sweep found. Empty for none.
         code_fingerprint: Of the package and the recipe, so that changed code is trained anew.
 
         model: A `ModelManifest`.
@@ -57,7 +57,7 @@ def tfjob(
     """
     from shipway.components.train import launch
 
-    launch.tfjob(dataset, spec, best_params, model, metrics, mlpipeline_ui_metadata)
+    launch.tfjob(dataset, spec, best, model, metrics, mlpipeline_ui_metadata)
 
 
 @dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
@@ -67,7 +67,7 @@ def mpijob(
     model: Output[Model],
     metrics: Output[Metrics],
     mlpipeline_ui_metadata: Output[Artifact],
-    best_params: str = "",
+    best: str = "",
     code_fingerprint: str = "",
 ):
     """Train a model as an MPIJob: strategy horovod.
@@ -75,7 +75,7 @@ def mpijob(
     Args:
         dataset: A `DatasetManifest`.
         spec: A `TrainingSpec` as JSON or YAML.
-        best_params: Recipe parameters that win over the spec's, JSON: what a sweep found. Empty for none.
+        best: Recipe parameters that win over the spec's, JSON: what a sweep found. Empty for none.
         code_fingerprint: Of the package and the recipe, so that changed code is trained anew.
 
         model: A `ModelManifest`.
@@ -84,4 +84,4 @@ def mpijob(
     """
     from shipway.components.train import launch
 
-    launch.mpijob(dataset, spec, best_params, model, metrics, mlpipeline_ui_metadata)
+    launch.mpijob(dataset, spec, best, model, metrics, mlpipeline_ui_metadata)

@@ -1,4 +1,4 @@
-"""A TrainingSpec as a custom resource: TFJob, or MPIJob for Horovod. A pure function, so that it can be tested by eye."""
+"""A TrainingSpec as a custom resource: TFJob, or MPIJob for Horovod. A pure function: it can be tested by eye."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _kf() -> Any:
 
 
 def document(spec: TrainingSpec, dataset_uri: str, output_uri: str | None) -> TrainingDocument:
-    """What each replica is started with: nothing of how the job runs, so that a longer deadline is no other training."""
+    """What each replica is started with: nothing of how the job runs: a longer deadline is no other training."""
     fields = {name: value for name, value in spec.model_dump().items() if name in FitSpec.model_fields}
     fields["params"] = spec.recipe_params().model_dump(mode="json")  # the UI's floats become what the recipe says
     return TrainingDocument(

@@ -43,6 +43,9 @@ class Threshold(Record):
     coverage: float  # share of the split's rows at or above it
     accuracy: float  # accuracy on those rows
     curve: list[list[float]] = Field(default_factory=list)  # [threshold, coverage, accuracy]
+    calibrated_on: str = "eval"
+    calibration_coverage: float | None = None  # on the split that it was calibrated on
+    calibration_accuracy: float | None = None
 
 
 class Confusion(Record):
@@ -63,7 +66,8 @@ class SliceMetrics(Record):
 
 
 class EvaluationRecord(Artifact):
-    """A model's score on one split of a dataset. `metrics` keys: accuracy, macro_f1, weighted_f1, log_loss, ece."""
+    """A model's score on one split of a dataset. `metrics` keys: accuracy, macro_f1, weighted_f1, log_loss, ece,
+    unknown_label_rate, and coverage and covered_accuracy where there is a threshold."""
 
     KIND: ClassVar[str] = "EvaluationRecord"
 
@@ -75,15 +79,18 @@ class EvaluationRecord(Artifact):
     metrics: dict[str, float]
     intervals: dict[str, Interval] = Field(default_factory=dict)
     per_class: list[ClassMetrics] = Field(default_factory=list)
-    labels: list[str]
-    confusion: FileRef  # JSON {"labels": [...], "counts": [[...]]}, rows are true classes
+    labels: list[str]  # the model's; a column of `probabilities` each
+    confusion: FileRef  # JSON {"labels": [...], "counts": [[...]]}, rows are true classes; unknown labels come last
     worst_confusions: list[Confusion] = Field(default_factory=list)
     threshold: Threshold | None = None
     baselines: list[BaselineMetrics] = Field(default_factory=list)
     slices: list[SliceMetrics] = Field(default_factory=list)
-    # Parquet: row_id, group_hash (uint64), label, predicted, probability, probabilities (list<float32>), text
+    # Parquet: row_id, group_hash (uint64), label, predicted, probability, label_probability, probabilities
+    # (list<float32>, in the order of the model's labels), text, and the columns of the slices
     predictions: FileRef
     unknown_label_rows: int = 0  # rows whose label the model never saw: counted as errors
+    unknown_labels: dict[str, int] = Field(default_factory=dict)  # those labels, sorted -> rows
+    calibration_bins: list[list[float]] = Field(default_factory=list)  # [low, high, rows, mean confidence, accuracy]
     model_uri: Uri
     model_digest: str
     dataset_uri: Uri

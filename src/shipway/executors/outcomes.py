@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,23 +36,17 @@ def outcome_from(document: dict[str, Any]) -> Outcome:
     return Outcome(**known, first_failure=ReplicaFailure(**failure) if failure else None)
 
 
-def _open(store_uri: str) -> Any:
-    """The store, imported late: what only reads outcomes needs none."""
-    try:
-        return importlib.import_module("shipway.storage").Store.open(store_uri)
-    except AttributeError as error:  # until the storage room has landed
-        raise StorageError("no object storage in this version") from error
-
-
 def read_outcome(store_uri: str, base: str) -> OutcomeRecord | None:
     """The record of a job; None where it has not ended, or nobody answers: then only this machine knows.
 
     Raises:
         CorruptArtifact: not a record.
     """
+    from shipway.storage import Store
+
     key = f"jobs/{base}/outcome.json"
     try:
-        document = json.loads(_open(store_uri).get(key))
+        document = json.loads(Store.open(store_uri).get(key))
         known = {name: document[name] for name in ("name", "attempt", "spec_hash", "failures", "invocation")}
         return OutcomeRecord(**known, outcome=outcome_from(document["outcome"]))
     except (NotFound, StorageError):
@@ -64,8 +57,10 @@ def read_outcome(store_uri: str, base: str) -> OutcomeRecord | None:
 
 def write_outcome(store_uri: str, base: str, record: OutcomeRecord) -> str:
     """Writes the record; what kept it from being written, or an empty string."""
+    from shipway.storage import Store
+
     try:
-        _open(store_uri).put(f"jobs/{base}/outcome.json", json.dumps(asdict(record), indent=1).encode())
+        Store.open(store_uri).put(f"jobs/{base}/outcome.json", json.dumps(asdict(record), indent=1).encode())
     except StorageError as error:
         return str(error)
     return ""

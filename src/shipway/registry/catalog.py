@@ -25,6 +25,11 @@ from shipway.registry.record import ALIASES, Alias, ModelVersion, Move, Rollback
 from shipway.scoring import verify_files
 from shipway.storage import Store, open_folder
 
+Names = list[str]  # `list` is a method of Registry
+Numbers = list[int]
+Moves = list[Move]
+Summaries = list[VersionSummary]
+
 _ATTEMPTS = 20  # lost races before giving up; each lost race is another writer's success
 
 
@@ -98,12 +103,12 @@ class Registry:
             self.set_alias(version.name, "candidate", version.version, reason="registered", run=run)
         return version
 
-    def names(self) -> list[str]:
+    def names(self) -> Names:
         """Every name that has a version, sorted."""
         keys = (info.key.split("/") for info in self.store.list("models/"))
         return sorted({parts[1] for parts in keys if len(parts) == 4 and parts[2] == "versions"})
 
-    def versions(self, name: str) -> list[int]:
+    def versions(self, name: str) -> Numbers:
         """A name's version numbers, ascending; empty for an unknown name."""
         found = (
             re.fullmatch(r"(\d+)\.json", info.key.rsplit("/", 1)[1])
@@ -147,7 +152,7 @@ class Registry:
             )
         return int(match.group(1))
 
-    def list(self, name: str | None = None) -> list[VersionSummary]:
+    def list(self, name: str | None = None) -> Summaries:
         """One line by version, the newest first within a name."""
         if name is not None:
             self.resolve(name)
@@ -169,9 +174,9 @@ class Registry:
         found = {alias: self.alias(name, alias) for alias in ALIASES}
         return {alias: version for alias, version in found.items() if version is not None}
 
-    def history(self, name: str, alias: Alias = "champion") -> list[Move]:
+    def history(self, name: str, alias: Alias = "champion") -> Moves:
         """All moves of an alias, the newest first."""
-        return list(history(self.store, name, alias))
+        return [*history(self.store, name, alias)]
 
     def set_alias(
         self, name: str, alias: Alias, selector: int | str, *, reason: str = "", run: str = "", rollback: bool = False
@@ -206,6 +211,11 @@ class Registry:
         """Makes a version the champion. The endpoint is not touched: `deploy` does this once its check has passed."""
         return self.set_alias(name, "champion", selector, reason=reason, run=run)
 
+    def rollback_target(self, name: str) -> int | None:
+        """The version that `rollback` would return to; None where there is none."""
+        there = set(self.versions(name))
+        return previous_version([move for move in self.history(name) if move.version in there])
+
     def rollback(self, name: str, *, reason: str = "", run: str = "") -> Rollback:
         """Makes the previous champion the champion again.
 
@@ -213,11 +223,11 @@ class Registry:
             NotFound: there is no champion, or none before it.
         """
         current = self.resolve(name, "champion")
-        moves = self.history(name)
-        there = set(self.versions(name))
-        target = previous_version([move for move in moves if move.version in there])
+        target = self.rollback_target(name)
         if target is None:
-            raise NotFound(f"models: {name} has no champion before version {current}; versions: {_list(sorted(there))}")
+            raise NotFound(
+                f"models: {name} has no champion before version {current}; versions: {_list(self.versions(name))}"
+            )
         self.set_alias(name, "champion", target, reason=reason or "rollback", run=run, rollback=True)
         redeploy = [point.name for point in endpoints_of(self.store, name) if point.version != target]
         return Rollback(name=name, from_version=current, version=target, redeploy=redeploy)
@@ -307,7 +317,7 @@ def _test_rows(evaluation: EvaluationRecord | None) -> tuple[str, str] | None:
     return (evaluation.dataset_fingerprint, evaluation.split) if evaluation else None
 
 
-def _list(numbers: list[int]) -> str:
+def _list(numbers: Numbers) -> str:
     shown = [str(number) for number in numbers[-10:]]
     return ", ".join(["...", *shown] if len(numbers) > 10 else shown)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from shipway.artifacts import EvaluationRecord
 from shipway.errors import InvalidSpec
-from shipway.registry.aliases import previous_version, tombstone_key
+from shipway.registry.aliases import tombstone_key
 from shipway.registry.endpoints import endpoints_of
 from shipway.registry.record import ModelVersion
 from shipway.storage import ObjectInfo, Store
@@ -113,8 +113,7 @@ class _Sweeper:
         """Version -> why it must stay."""
         numbers = self.registry.versions(name)
         used = dict.fromkeys(numbers[-self.keep :], "newest")
-        back = previous_version(self.registry.history(name))
-        if back is not None:
+        if (back := self.registry.rollback_target(name)) is not None:
             used[back] = "a rollback returns to it"
         for alias, number in self.registry.aliases(name).items():
             used[number] = f"alias {alias}"
@@ -129,7 +128,7 @@ class _Sweeper:
         key = f"models/{name}/versions/{number}.json"
         document = self.store.head(key)
         if not self.report.dry_run:
-            self.store.put(tombstone_key(name, number), b"")
+            self.store.put(tombstone_key(name, number), b"{}")
             if (reason := self._used(name).get(number)) is not None:
                 self.store.delete(tombstone_key(name, number))
                 self.report.kept[f"{name}/{number}"] = reason
@@ -194,7 +193,7 @@ class _Sweeper:
         return uri.removeprefix(f"{self.store.uri}/").rstrip("/")
 
     def _is_young(self, objects: Iterable[ObjectInfo]) -> bool:
-        return any(info.modified.timestamp() > self.oldest for info in objects)
+        return any(info.modified > self.oldest for info in objects)
 
     def _remove(self, prefix: str, objects: list[ObjectInfo], why: str) -> None:
         self.report.removed.append(Garbage(prefix, why, len(objects), sum(info.size_bytes for info in objects)))

@@ -17,7 +17,7 @@ from shipway.executors.outcomes import OutcomeRecord, other_spec, read_outcome
 from shipway.executors.process import leases, reaper
 from shipway.executors.process.cluster import ambient
 from shipway.executors.process.environments import environments
-from shipway.executors.process.folder import FINAL, JobFolder, locked
+from shipway.executors.process.folder import FINAL, JobFolder, last_lines, locked
 from shipway.executors.process.jobs import read_job
 from shipway.executors.process.plan import Plan
 
@@ -173,7 +173,8 @@ def bury(folder: JobFolder) -> str:
     uid = str((folder.read("plan.json") or {}).get("uid", ""))
     killed = reaper.end(uid) if uid else 0
     message = f"its supervisor (process {state.get('pid', 'unknown')}) died; see {folder / 'supervisor.log'}"
-    lost: dict[str, Any] = {"replica": "", "exit_code": None, "reason": "Lost", "last_lines": []}
+    last = last_lines(folder / "supervisor.log")
+    lost: dict[str, Any] = {"replica": "", "exit_code": None, "reason": "Lost", "last_lines": last}
     folder.tell("failed", message, killed=killed)
     first = state.get("first_failure") or lost
     folder.write(

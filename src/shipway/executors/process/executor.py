@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from shipway.errors import InvalidSpec, NotFound
 from shipway.executors import identity
 from shipway.executors.base import Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.outcomes import OutcomeRecord, outcome_from, read_outcome, write_outcome
-from shipway.executors.process import leases
+from shipway.executors.process import leases, service
 from shipway.executors.process.attempts import Attempts, bury, invocation, reap_children
 from shipway.executors.process.environments import environments
 from shipway.executors.process.faults import parse_fault
@@ -48,8 +47,7 @@ class ProcessExecutor:
             Conflict: a job of that name with another spec.
         """
         if isinstance(manifest, dict) and manifest.get("kind") == SERVICE:
-            handle: Handle = _services().ensure(self.context, manifest)
-            return handle
+            return service.ensure(self.context, manifest)
         base = base_name(manifest)
         plan, notes = read_job(manifest, base, 0, environments())
         for clause in plan.faults:
@@ -63,8 +61,7 @@ class ProcessExecutor:
             NotFound: the job is neither on this machine nor recorded in object storage.
         """
         if handle.kind == SERVICE:
-            ready: Outcome = _services().follow(self.context, handle, on_event=on_event, deadline_s=deadline_s)
-            return ready
+            return service.follow(self.context, handle, on_event=on_event, deadline_s=deadline_s)
         folder = self._folder(handle)
         try:
             lease = folder.lease()
@@ -82,14 +79,13 @@ class ProcessExecutor:
     def logs(self, handle: Handle, *, replica: str | None = None, follow: bool = False) -> Iterator[LogLine]:
         """Lines of every replica and of every start; see `Executor.logs`."""
         if handle.kind == SERVICE:
-            lines: Iterator[LogLine] = _services().logs(self.context, handle, follow=follow)
-            return lines
+            return service.logs(self.context, handle, follow=follow)
         return read_logs(self._folder(handle), replica, follow)
 
     def cancel(self, handle: Handle) -> None:
         """Ends the job and waits until its processes are gone; safe to call twice, prints nothing."""
         if handle.kind == SERVICE:
-            _services().cancel(self.context, handle)
+            service.cancel(self.context, handle)
             return
         folder = self._folder(handle)
         _ask_to_end(folder, "Cancelled", "cancelled on request")
@@ -198,8 +194,3 @@ def _outcome(state: dict[str, Any]) -> Outcome:
 def _deleted(handle: Handle, seconds: float) -> Outcome:
     message = f"job {handle.name} was deleted by somebody while it ran; run again to start it anew"
     return Outcome("Failed", round(seconds, 3), 0, ReplicaFailure("", None, "Deleted"), message)
-
-
-def _services() -> Any:
-    """The room that plays InferenceService."""
-    return importlib.import_module("shipway.executors.process.service")

@@ -4,8 +4,8 @@
     kill chief-0 when started with TERM times 3; kill worker-0 when after>=1.5 with SEGV
 
 Clauses stand apart by `;`. `progress.<field>` is compared with the replica's own progress objects, `after` with the
-seconds since its start. Each clause strikes once in an attempt unless `times` says more. Only processes of this
-machine listen to it.
+seconds since its start. A clause strikes one start of the replica in an attempt, or as many as `times` says. Only
+processes of this machine listen to it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import operator
 import re
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shipway.errors import InvalidSpec
@@ -40,22 +40,27 @@ class Fault:
     text: str
     replica: str
     what: str
-    field: str
+    key: str
     op: str
     value: float
     signal: signal.Signals
-    left: int
+    times: int
+    struck: set[int] = field(default_factory=set)
 
-    def strikes(self, replica: str, running_s: float, progress: dict[str, Any] | None) -> bool:
+    def strikes(self, replica: str, start: int, running_s: float, progress: dict[str, Any] | None) -> bool:
         """Whether it strikes now; `progress` is a new object of that replica, None between them."""
-        if not self.left or replica != self.replica:
+        if replica != self.replica or start in self.struck or len(self.struck) >= self.times:
             return False
         if self.what == "started":
             return True
         if self.what == "after":
             return _COMPARE[self.op](running_s, self.value)
-        given = (progress or {}).get(self.field)
+        given = (progress or {}).get(self.key)
         return isinstance(given, int | float) and _COMPARE[self.op](given, self.value)
+
+    def strike(self, start: int) -> None:
+        """Remembers that it struck this start of the replica."""
+        self.struck.add(start)
 
 
 def parse_fault(text: str) -> Fault:
@@ -76,9 +81,9 @@ def parse_fault(text: str) -> Fault:
         text=text,
         replica=found["replica"],
         what=found["what"],
-        field=found["field"] or "",
+        key=found["field"] or "",
         op=found["op"] or ">=",
         value=float(found["value"] or 0),
         signal=signal.Signals[name],
-        left=int(found["times"] or 1),
+        times=int(found["times"] or 1),
     )

@@ -53,6 +53,7 @@ class Replica:
     quick_deaths: int = 0
     stopped_by_us: bool = False
     last_end: End | None = None
+    oom_kills: int = 0
     offsets: dict[Path, int] = field(default_factory=dict)
 
     @property
@@ -91,6 +92,7 @@ class Replica:
             reaper.TOKEN: plan.uid,
         }
         self.started_at = time.time()
+        self.oom_kills = _oom_kills()
         with open(self.log, "ab") as log:
             try:
                 self.process = subprocess.Popen(
@@ -121,9 +123,13 @@ class Replica:
         if returncode is None:
             return None
         self.kill_group()
-        reaper.end(uid, self.name)
+        # Of a launcher also its ranks: mpirun, killed outright, cannot end them.
+        reaper.end(uid, None if self.plan.role == "launcher" else self.name)
         self.process = None
-        self.last_end = End(time.time(), exit_code_of(returncode), reason_of(returncode))
+        reason = (
+            "OOMKilled" if returncode == -signal.SIGKILL and _oom_kills() > self.oom_kills else reason_of(returncode)
+        )
+        self.last_end = End(time.time(), exit_code_of(returncode), reason)
         self.status.exit_code = self.last_end.exit_code
         return self.last_end
 
@@ -175,6 +181,15 @@ class Replica:
             "exit_code": self.status.exit_code,
             "reason": self.last_end.reason if self.last_end else "",
         }
+
+
+def _oom_kills() -> int:
+    """How many processes of this machine the kernel has ended for want of memory (proc(5), since Linux 4.13)."""
+    try:
+        with open("/proc/vmstat", encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
 
 
 def _die_with(supervisor: int) -> Callable[[], None]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 FIRST_RETRYABLE = 128
-QUICK_DEATH_S = 10.0
 MAX_DELAY_S = 5.0
 
 Phase = Literal["Pending", "Running", "Restarting", "Succeeded", "Failed", "Stopped"]

@@ -7,8 +7,6 @@ parent-death signal that replicas carry fires when the *thread* that started the
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import select
 import shutil
@@ -16,71 +14,64 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from shipway.executors.process import reaper
 from shipway.executors.process.cluster import replica_environment
-from shipway.executors.process.ending import Ending, first_failure_of
+from shipway.executors.process.ending import Ending, Failures
 from shipway.executors.process.faults import parse_fault
 from shipway.executors.process.folder import FINAL, JobFolder
+from shipway.executors.process.outside import Outside
 from shipway.executors.process.plan import Plan
 from shipway.executors.process.ports import free_ports, is_free
 from shipway.executors.process.replica import Replica
-from shipway.executors.process.rules import (
-    QUICK_DEATH_S,
-    Status,
-    after_exit,
-    exceeds_backoff,
-    judge,
-    restart_delay,
-)
+from shipway.executors.process.rules import Status, after_exit, exceeds_backoff, judge, restart_delay
+from shipway.executors.process.telemetry import Telemetry
 
 POLL_S = 0.1
-ORPHAN_CHECK_S = 0.4
+QUICK_DEATH_S = 10.0
 PORT_TRIES = 5
 
 
 class Supervisor:
-    """The job's state machine; `run` returns when the job has ended and nobody needs its processes."""
+    """The job's state machine; `run` returns when the job has ended and no process of it is left."""
 
     def __init__(self, folder: JobFolder) -> None:
         self.folder = folder
-        self.plan = Plan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
-        self.faults = [parse_fault(text) for text in self.plan.faults]
+        self.plan = plan = Plan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
         self.replicas = [
-            Replica(plan, folder, Status(plan.name, plan.role, plan.index, plan.restart_policy))
-            for plan in self.plan.replicas
+            Replica(part, folder, Status(part.name, part.role, part.index, part.restart_policy))
+            for part in plan.replicas
         ]
-        self.state = "Pending"
-        self.message = ""
-        self.created_at = self.began_at = time.time()
-        self.first_failure: dict[str, Any] | None = None
+        self.outside = Outside(folder)
+        self.telemetry = Telemetry(plan, self.replicas, [parse_fault(text) for text in plan.faults], self.tell)
+        self.failures = Failures(folder, self.replicas)
+        self.state, self.message = "Pending", ""
+        self.created_at = float(folder.state().get("created_at", time.time()))
+        self.began_at = time.time()
         self.ending: Ending | None = None
         self.ports: dict[str, int] = {}
         self.port_tries = 0
-        self.control_seen = 0
-        self.next_orphan_check = 0.0
         # Open MPI's session folder holds socket paths, which must stay short.
-        self.scratch = Path(tempfile.mkdtemp(prefix="shipway-")) if self.plan.mpi else None
-
-    # -- the loop --------------------------------------------------------------------------------------------------
+        self.scratch = Path(tempfile.mkdtemp(prefix="shipway-")) if plan.mpi else None
 
     def run(self) -> None:
         """Plays the job."""
-        wake, self._wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(self._wake_end, warn_on_full_buffer=False)
+        wake, wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: self.end("Cancelled", "the supervisor was asked to end (SIGTERM)"))
-        if self.plan.suspended:
-            self.save("Suspended", "created suspended")
-        else:
-            self.begin()
         try:
+            if self.plan.suspended:
+                self.save("Suspended", "created suspended")
+            else:
+                self.begin()
             while not self.is_over():
                 select.select([wake], [], [], POLL_S)
-                with contextlib.suppress(BlockingIOError):
+                with suppress(BlockingIOError):
                     os.read(wake, 4096)
                 self.turn()
         finally:
@@ -92,28 +83,30 @@ class Supervisor:
 
     def turn(self) -> None:
         """One look at everything."""
-        if not (self.folder / "state.json").exists():
+        if not self.outside.is_ours():
             self.end("Cancelled", "the job's folder was deleted", grace_s=0)
         self.reap()
-        self.read_progress()
-        self.read_control()
+        self.telemetry.read(may_strike=self.ending is None)
+        self.obey(self.outside.request())
         self.check_deadline()
         self.check_followers()
         if self.ending is None:
             self.start_due()
-        else:
+        elif not self.ending.lingers:
             self.go_on_ending(self.ending)
 
     def is_over(self) -> bool:
         """Whether the job has its outcome and no process is left."""
-        return self.state in FINAL and not any(r.is_alive for r in self.replicas)
+        return self.state in FINAL and not any(replica.is_alive for replica in self.replicas)
 
     # -- starting --------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Starts all replicas for the first time, or again after a suspension."""
+        """Starts all replicas for the first time, again after a suspension, or again on other ports."""
         self.began_at = time.time()
-        self.choose_ports()
+        if self.plan.distributed:
+            names = [replica.name for replica in self.replicas]
+            self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         for replica in self.replicas:
             replica.due_at = 0.0
             replica.status.phase = "Pending"
@@ -121,16 +114,10 @@ class Supervisor:
         self.save("Running", "")
         self.start_due()
 
-    def choose_ports(self) -> None:
-        if self.plan.distributed:
-            names = [replica.name for replica in self.replicas]
-            self.ports = dict(zip(names, free_ports(len(names)), strict=True))
-
     def start_due(self) -> None:
         """Starts what waits for its moment."""
-        now = time.time()
         for replica in self.replicas:
-            if replica.due_at is None or replica.due_at > now or self.state == "Suspended":
+            if replica.due_at is None or replica.due_at > time.time() or self.ending is not None:
                 continue
             env = replica_environment(self.plan, replica.plan, self.ports, self.folder, self.scratch)
             if replica.launch(self.plan, env):
@@ -140,13 +127,13 @@ class Supervisor:
             else:
                 self.settle(replica)
 
-    # -- ends ------------------------------------------------------------------------------------------------------
+    # -- ends of replicas ------------------------------------------------------------------------------------------
 
     def reap(self) -> None:
-        """Takes notice of every replica that has ended."""
-        for replica in self.replicas:
-            if replica.reap(self.plan.uid) is not None:
-                self.settle(replica)
+        """Takes notice of every replica that has ended; what may be a consequence comes last."""
+        ended = [replica for replica in self.replicas if replica.reap(self.plan.uid)]
+        for replica in sorted(ended, key=Failures.likely_first):
+            self.settle(replica)
 
     def settle(self, replica: Replica) -> None:
         """Decides what a replica's end means for it and for the job."""
@@ -158,15 +145,18 @@ class Supervisor:
             return
         if self.port_was_taken(replica):
             return
-        status.failures += end.exit_code != 0
-        self.tell("ended", f"{replica.name} ended: {end.reason}, exit code {end.exit_code}", replica=replica.name,
-                  exit_code=end.exit_code, restart=replica.start)  # fmt: skip
-        fate = after_exit(status.policy, end.exit_code, retries_failures=self.plan.retries_failures)
-        status.phase = {"done": "Succeeded", "failed": "Failed", "restart": "Restarting"}[fate]  # type: ignore[assignment]
-        if end.exit_code and self.first_failure is None:
-            self.first_failure = first_failure_of(self.folder, replica)
-        if fate == "restart":
-            self.restart(replica)
+        facts = {"replica": replica.name, "restart": replica.start, "exit_code": end.exit_code}
+        self.tell("ended", f"{replica.name} ended: {end.reason}, exit code {end.exit_code}", **facts)
+        if end.exit_code:
+            status.failures += 1
+            self.failures.note(replica)
+        match after_exit(status.policy, end.exit_code, retries_failures=self.plan.retries_failures):
+            case "done":
+                status.phase = "Succeeded"
+            case "failed":
+                status.phase = "Failed"
+            case "restart":
+                self.restart(replica)
         self.save()
         self.decide()
 
@@ -174,43 +164,39 @@ class Supervisor:
         """Plans the next start, or ends the job at its backoff limit."""
         status, end = replica.status, replica.last_end
         assert end is not None
+        status.phase = "Restarting"
         status.restarts += 1
-        if exceeds_backoff(self.plan.backoff_limit, [r.status for r in self.replicas],
-                           retries_failures=self.plan.retries_failures):  # fmt: skip
+        limit = self.plan.backoff_limit
+        all_of_them = [other.status for other in self.replicas]
+        if exceeds_backoff(limit, all_of_them, retries_failures=self.plan.retries_failures):
             status.phase = "Failed"
-            self.first_failure = first_failure_of(self.folder, replica)
-            self.end("Failed", f"backoffLimit {self.plan.backoff_limit} is reached")
+            self.end("Failed", f"{replica.name} ended again and backoffLimit {limit} is reached")
             return
-        is_quick = end.at - replica.started_at < QUICK_DEATH_S
-        replica.quick_deaths = replica.quick_deaths + 1 if is_quick else 0
+        replica.quick_deaths = replica.quick_deaths + 1 if end.at - replica.started_at < QUICK_DEATH_S else 0
         replica.due_at = time.time() + restart_delay(replica.quick_deaths)
 
     def port_was_taken(self, replica: Replica) -> bool:
         """Starts everything anew on other ports where a stranger took the replica's; not a restart that counts."""
         port = self.ports.get(replica.name)
-        if port is None or replica.status.exit_code == 0 or is_free(port) or self.port_tries >= PORT_TRIES:
+        if port is None or replica.status.exit_code == 0 or self.port_tries >= PORT_TRIES or is_free(port):
             return False
         self.port_tries += 1
         self.tell("restarted", f"port {port} of {replica.name} was taken; all replicas start again on other ports")
         for other in self.replicas:
-            other.stopped_by_us = True
             other.kill_group()
             if other.process is not None:
                 other.process.wait()
                 other.reap(self.plan.uid)
-        self.first_failure = None
         self.begin()
         return True
 
     def decide(self) -> None:
         """Ends the job when the operator would."""
         verdict = judge(self.plan.success, [replica.status for replica in self.replicas])
-        if verdict.state == "Failed":
-            self.end("Failed", verdict.message)
-        elif verdict.state == "Succeeded":
-            self.end("Succeeded", verdict.message)
+        if verdict.state != "Running":
+            self.end(verdict.state, verdict.message)
 
-    # -- ending ----------------------------------------------------------------------------------------------------
+    # -- the end of the job ----------------------------------------------------------------------------------------
 
     def end(self, state: str, message: str, *, reason: str = "", grace_s: float | None = None) -> None:
         """Begins to end the job; the first to ask decides how."""
@@ -220,27 +206,25 @@ class Supervisor:
             replica.due_at = None
         grace = max((r.plan.grace_s for r in self.replicas), default=0.0) if grace_s is None else grace_s
         self.ending = Ending(state, message, reason, kill_at=time.time() + grace)
-        if state == "Succeeded" and self.plan.clean_pods == "None" and any(r.is_alive for r in self.replicas):
-            left = ", ".join(r.name for r in self.replicas if r.is_alive)
-            self.tell("lingering", f"{left} left running by cleanPodPolicy None; ended with the last follower")
+        left = [replica for replica in self.replicas if replica.is_alive]
+        if state == "Succeeded" and self.plan.clean_pods == "None" and left:
+            names = ", ".join(replica.name for replica in left)
+            self.tell("lingering", f"{names} left running by cleanPodPolicy None; ended with the last follower")
             self.ending.lingers = True
             self.finish(self.ending)
             return
         self.save()
-        for replica in self.replicas:
+        for replica in left:
             replica.ask_to_end()
 
     def go_on_ending(self, ending: Ending) -> None:
         """Kills what ignores SIGTERM, and writes the outcome when nothing is left."""
-        if ending.lingers:
-            return
-        if any(replica.is_alive for replica in self.replicas):
-            if time.time() >= ending.kill_at:
-                for replica in self.replicas:
-                    replica.kill_group()
-            return
-        reaper.end(self.plan.uid)
-        self.finish(ending)
+        if not any(replica.is_alive for replica in self.replicas):
+            reaper.end(self.plan.uid)
+            self.finish(ending)
+        elif time.time() >= ending.kill_at:
+            for replica in self.replicas:
+                replica.kill_group()
 
     def finish(self, ending: Ending) -> None:
         """Writes the state that the job ended in; once, also where replicas lingered behind it."""
@@ -248,102 +232,58 @@ class Supervisor:
             return
         if ending.state == "Suspended":
             self.ending = None
-            self.save("Suspended", ending.message)
             self.tell("suspended", "suspended: replicas are stopped, the job is kept")
+            self.save("Suspended", ending.message)
             return
-        if ending.state == "Failed" and (self.first_failure is None or ending.reason):
-            leader = self.replicas[0] if self.replicas else None
-            self.first_failure = first_failure_of(self.folder, leader, ending.reason or "Error")
-        if ending.state == "Succeeded":
-            self.first_failure = None
+        self.telemetry.read(may_strike=False)
+        self.failures.conclude(ending)
         self.tell(ending.state.lower(), f"{self.plan.name} {ending.state.lower()}: {ending.message}")
-        if self.plan.clean_pods == "All" and not ending.lingers:
+        if self.plan.clean_pods == "All":
             for replica in self.replicas:
                 shutil.rmtree(replica.private / "work", ignore_errors=True)
         self.save(ending.state, ending.message)
 
     # -- what comes from outside -----------------------------------------------------------------------------------
 
-    def read_progress(self) -> None:
-        """Turns progress lines into events, and lets faults strike."""
-        for replica in self.replicas:
-            if replica.start < 0:
-                continue
-            running_s = time.time() - replica.started_at
-            for name, start, document in replica.progress():
-                message = " ".join(f"{k}={v}" for k, v in document.items() if isinstance(v, int | float | str))
-                self.tell("progress", f"{name}: {message}", **{**document, "replica": name, "restart": start})
-                self.strike(name, running_s, document)
-            if replica.is_alive:
-                self.strike(replica.name, running_s, None)
-
-    def strike(self, name: str, running_s: float, document: dict[str, Any] | None) -> None:
-        for fault in self.faults:
-            victim = next((r for r in self.replicas if r.name == name and r.is_alive), None)
-            pids = [victim.process.pid] if victim and victim.process else reaper.find(self.plan.uid, name)
-            if pids and self.ending is None and fault.strikes(name, running_s, document):
-                fault.left -= 1
-                self.tell("fault", f"fault injected: {fault.text}", replica=name)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pids[-1], fault.signal)
-
-    def read_control(self) -> None:
+    def obey(self, request: dict[str, Any]) -> None:
         """Does what a follower asked for."""
-        with contextlib.suppress(FileNotFoundError):
-            changed = (self.folder / "control.json").stat().st_mtime_ns
-            if changed == self.control_seen:
-                return
-            self.control_seen = changed
-            asked = self.folder.read("control.json") or {}
-            if asked.get("do") == "end":
-                self.end(asked["state"], asked["message"], reason=asked.get("reason", ""))
-            elif asked.get("do") == "suspend" and self.state == "Running":
+        match request.get("do"):
+            case "end":
+                self.end(request["state"], request["message"], reason=request.get("reason", ""))
+            case "suspend" if self.state == "Running":
                 self.end("Suspended", "suspended on request")
-            elif asked.get("do") == "resume" and self.state == "Suspended":
-                self.tell("resumed", "resumed")
+            case "resume" if self.state == "Suspended":
+                self.tell("resumed", "resumed: replicas start again")
                 self.begin()
 
     def check_deadline(self) -> None:
+        """Keeps activeDeadlineSeconds, which the operator itself looks at only when something else happens."""
         limit = self.plan.active_deadline_s
         if limit is not None and self.state == "Running" and time.time() - self.began_at > limit:
             self.end("Failed", f"active longer than activeDeadlineSeconds {limit}", reason="Deadline")
 
     def check_followers(self) -> None:
-        """Ends the job when nobody follows it any more."""
-        now = time.monotonic()
-        if now < self.next_orphan_check or (self.ending is not None and not self.ending.lingers):
+        """Ends what nobody follows any more."""
+        if self.ending is not None and not self.ending.lingers:
             return
-        self.next_orphan_check = now + ORPHAN_CHECK_S
-        try:
-            descriptor = os.open(self.folder / "followers.lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Said while the lock is held: whoever comes now waits for it, and then reads that the job ends.
-            if self.ending is not None:
-                self.ending.lingers = False
-                self.let_go()
-            else:
+        with self.outside.followers_gone() as are_gone:
+            if are_gone and self.ending is None:
                 self.end("Cancelled", "nobody follows it any more: the step that started it is gone")
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(descriptor)
-
-    def let_go(self) -> None:
-        """Ends the replicas that a succeeded job left running."""
-        for replica in self.replicas:
-            replica.ask_to_end()
+            elif are_gone and self.ending is not None:
+                self.ending.lingers = False
+                for replica in self.replicas:
+                    replica.ask_to_end()
 
     # -- records ---------------------------------------------------------------------------------------------------
 
     def tell(self, kind: str, message: str, **data: Any) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self.folder.tell(kind, message, **data)
+        """Appends an event; a deleted folder stays deleted."""
+        if self.outside.is_ours():
+            with suppress(FileNotFoundError):
+                self.folder.tell(kind, message, **data)
 
     def save(self, state: str | None = None, message: str | None = None) -> None:
-        """Writes state.json; a deleted folder stays deleted."""
+        """Writes state.json, with a new state and message where given."""
         self.state = state or self.state
         self.message = self.message if message is None else message
         document = {
@@ -355,11 +295,12 @@ class Supervisor:
             "created_at": self.created_at,
             "updated_at": time.time(),
             "restarts": sum(replica.status.restarts for replica in self.replicas),
-            "first_failure": self.first_failure,
+            "first_failure": self.failures.first,
             "replicas": {replica.name: replica.describe() for replica in self.replicas},
         }
-        with contextlib.suppress(FileNotFoundError):
-            self.folder.write("state.json", document)
+        if self.outside.is_ours():
+            with suppress(FileNotFoundError):
+                self.folder.write("state.json", document)
 
 
 def main(arguments: list[str]) -> int:

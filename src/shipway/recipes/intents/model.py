@@ -43,13 +43,15 @@ class WeightedBag(tf_keras.layers.Layer):  # type: ignore[misc]
 
 
 def build(params: Params, encoder: IntentsEncoder) -> Any:
-    """The uncompiled model: {"grams", "words"}: int64 (n, length) -> logits, float32 (n, classes)."""
+    """The uncompiled model: `grams`, and `words` where they are read, int64 (n, length) -> logits (n, classes)."""
     classes = len(encoder.labels)
     grams = tf_keras.Input((None,), dtype=tf.int64, name="grams")
     words = tf_keras.Input((None,), dtype=tf.int64, name="words")
     wide = WeightedBag(encoder.idf(), params.dim, params.feature_dropout, name="wide")(grams)
     features = [wide]
+    inputs = {"grams": grams}
     if params.architecture != "bag" or params.embeddings:
+        inputs["words"] = words
         features.append(_reader(params, encoder, words))
     joined = features[0] if len(features) == 1 else tf_keras.layers.Concatenate(name="joined")(features)
     logits = tf_keras.layers.Dense(classes, name="direct")(StepDropout(params.dropout, name="drop_joined")(joined))
@@ -59,7 +61,7 @@ def build(params: Params, encoder: IntentsEncoder) -> Any:
         logits = tf_keras.layers.Add(name="logits")(
             [logits, tf_keras.layers.Dense(classes, use_bias=False, name="deep")(hidden)]
         )
-    return tf_keras.Model({"grams": grams, "words": words}, logits, name="intents")
+    return tf_keras.Model(inputs, logits, name="intents")
 
 
 def _reader(params: Params, encoder: IntentsEncoder, words: Any) -> Any:

@@ -1,0 +1,82 @@
+"""What the evaluation's pod does: fetch, score, measure, write."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from shipway.artifacts import DatasetManifest, EvaluationRecord, ModelManifest
+from shipway.specs import parse
+from shipway.steps import step
+
+# KFP keeps the matrix as metadata of one artifact, and its UI draws every cell.
+KFP_MATRIX_CLASSES = 60
+
+
+def classifier(
+    model: Any, dataset: Any, evaluation: Any, confusion: Any, metrics: Any, report: Any, spec: str
+) -> EvaluationRecord:
+    """Scores a model on one split.
+
+    Args:
+        model: KFP artifact, a `ModelManifest` at its path.
+        dataset: KFP artifact, a `DatasetManifest`.
+        evaluation, confusion, metrics, report: KFP outputs.
+        spec: `EvaluationSpec` as JSON or YAML.
+    """
+    with step("evaluate") as current:
+        from shipway.components.evaluate.html import all_labels, evaluation_report
+        from shipway.components.evaluate.measure import measure
+        from shipway.components.evaluate.spec import EvaluationSpec
+        from shipway.storage import Store
+
+        wanted = parse(EvaluationSpec, spec, "evaluation")
+        manifest, data = ModelManifest.read(model.path), DatasetManifest.read(dataset.path)
+        store = Store.open(current.context.store_uri)
+        with tempfile.TemporaryDirectory(prefix="shipway-evaluate-") as folder:
+            found = measure(manifest, data, wanted, store=store, folder=Path(folder))
+        page = evaluation_report(found.record, found.counts)
+        page.write(report.path)
+        key = f"{found.record.uri.removeprefix(f'{store.uri}/')}/report.html"
+        store.put(key, page.render().encode())
+        current.report("Evaluation", f"{store.uri}/{key}")
+        current.output(**_facts(found.record))
+        for name, value in found.record.metrics.items():
+            metrics.log_metric(name, value)
+        names, matrix = _small_matrix(all_labels(found.record), found.counts.tolist())
+        confusion.log_confusion_matrix(names, matrix)
+        found.record.write(evaluation.path)
+        return found.record
+
+
+def _facts(record: EvaluationRecord) -> dict[str, object]:
+    """What the run's summary shows."""
+    return {
+        "evaluation": record.uri,
+        "split": record.split,
+        "rows": record.rows,
+        "metrics": record.metrics,
+        "intervals": {name: [interval.low, interval.high] for name, interval in record.intervals.items()},
+        "baselines": {b.name: {"accuracy": b.accuracy, "macro_f1": b.macro_f1} for b in record.baselines},
+        "loses_to": [b.name for b in record.baselines if b.model_loses],
+        "unknown_labels": record.unknown_labels,
+        "threshold": record.threshold.value if record.threshold else None,
+        "worst_confusions": [
+            {"label": c.label, "predicted": c.predicted, "count": c.count} for c in record.worst_confusions[:5]
+        ],
+    }
+
+
+def _small_matrix(labels: list[str], counts: list[list[int]]) -> tuple[list[str], list[list[int]]]:
+    """All classes, or those with the most errors and one row and column for the rest."""
+    if len(labels) <= KFP_MATRIX_CLASSES:
+        return labels, counts
+    everyone = range(len(labels))
+    errors = [sum(counts[i]) + sum(counts[j][i] for j in everyone) - 2 * counts[i][i] for i in everyone]
+    worst = sorted(sorted(everyone, key=lambda i: -errors[i])[: KFP_MATRIX_CLASSES - 1])
+    rest = [i for i in everyone if i not in set(worst)]
+    parts = [*([i] for i in worst), rest]
+    return [*(labels[i] for i in worst), f"({len(rest)} others)"], [
+        [sum(counts[i][j] for i in rows for j in columns) for columns in parts] for rows in parts
+    ]

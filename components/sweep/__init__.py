@@ -1,0 +1,1 @@
+"""Sweep: search for the parameters with which a recipe does best."""

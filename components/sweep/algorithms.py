@@ -1,0 +1,35 @@
+"""What Katib's algorithms are called, which settings they take, and which of them run on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Reader = Callable[[Any], Any]
+
+_SEED: dict[str, Reader] = {"random_state": int}
+_TPE: dict[str, Reader] = {**_SEED, "n_EI_candidates": int, "gamma": float, "prior_weight": float, "n_startup": int}
+
+# Algorithm -> its settings and how their text is read; our engine runs these.
+LOCAL: dict[str, dict[str, Reader]] = {
+    "random": _SEED,
+    "grid": {},
+    "tpe": _TPE,
+    "multivariate-tpe": _TPE,
+    "cmaes": {**_SEED, "sigma": float, "restart_strategy": str},
+    "sobol": _SEED,
+    "hyperband": {**_SEED, "eta": int, "r_l": int, "resource_name": str},
+}
+# Katib has these; here they need libraries (torch) or machinery that a sweep of ours does without.
+KATIB_ONLY: dict[str, dict[str, Reader]] = {
+    "bayesianoptimization": {
+        **_SEED,
+        "base_estimator": str,
+        "n_initial_points": int,
+        "acq_func": str,
+        "acq_optimizer": str,
+    },
+}
+ALL = {**LOCAL, **KATIB_ONLY}
+
+EARLY_STOPPING: dict[str, dict[str, Reader]] = {"medianstop": {"min_trials_required": int, "start_step": int}}

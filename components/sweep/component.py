@@ -1,0 +1,34 @@
+"""`sweep.katib`: search for the parameters with which a recipe does best."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Output
+
+from shipway import images
+
+
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False)
+def katib(
+    dataset: Input[Dataset],
+    spec: str,
+    sweep: Output[Artifact],
+    report: Output[HTML],
+    code_fingerprint: str = "",
+) -> NamedTuple("Outputs", [("best", str)]):  # type: ignore[valid-type]
+    """Search for the recipe's best parameters on the eval split.
+
+    Args:
+        dataset: A `DatasetManifest`.
+        spec: A `SweepSpec` as JSON or YAML, its `training` being what every trial trains.
+        code_fingerprint: Of the package and the recipe, so that changed code is searched anew.
+
+        sweep: A `SweepRecord`: every trial with its parameters, metrics, seconds and state.
+        report: Optimisation history, parallel coordinates, importance of each parameter.
+        best: The best trial's parameters, JSON; what `train.job` takes as `best`.
+    """
+    from collections import namedtuple
+
+    from shipway.components.sweep import launch
+
+    return namedtuple("Outputs", ["best"])(launch.katib(dataset, spec, sweep, report))

@@ -1,0 +1,137 @@
+"""What a sweep decides without running anything: checks against the recipe, trial documents, the winner."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from shipway.artifacts import TrialRecord
+from shipway.components.sweep.space import Space, Values
+from shipway.components.sweep.spec import Objective, Parameter, SweepSpec
+from shipway.components.train.spec import TrainingSpec
+from shipway.errors import InvalidSpec, nearest
+
+
+def check_parameters(spec: SweepSpec, params_model: type[BaseModel], recipe: str = "") -> None:
+    """Refuses what no trial could run, before anything runs.
+
+    Args:
+        spec: The sweep.
+        params_model: The recipe's `Params`.
+        recipe: Its name, for messages.
+
+    Raises:
+        InvalidSpec: a parameter the recipe does not have, or a value that it does not allow.
+    """
+    base = dict(spec.training.params) if spec.training else {}
+    names = list(params_model.model_fields)
+    for index, parameter in enumerate(spec.parameters):
+        where = f"sweep.parameters[{index}]"
+        if parameter.name not in names:
+            raise InvalidSpec(
+                f"{where}.name: recipe {recipe!r} has no parameter {parameter.name!r}; expected one of "
+                f"{', '.join(names)}{nearest(parameter.name, names)}"
+            )
+        for field, value in _extremes(parameter):
+            problem = _refusal(params_model, {**base, parameter.name: value}, parameter.name)
+            if problem:
+                raise InvalidSpec(f"{where}.feasibleSpace.{field}: {parameter.name}={value!r} is refused: {problem}")
+
+
+def _extremes(parameter: Parameter) -> Iterable[tuple[str, Any]]:
+    space = parameter.feasibleSpace
+    if space.list is not None:
+        yield from ((f"list[{i}]", value) for i, value in enumerate(space.list))
+    else:
+        whole = parameter.parameterType == "int"
+        for field, bound in (("min", space.min), ("max", space.max)):
+            yield field, int(bound or 0) if whole else bound
+
+
+def _refusal(model: type[BaseModel], document: Mapping[str, Any], name: str) -> str:
+    try:
+        model.model_validate(dict(document))
+    except ValidationError as error:
+        for problem in error.errors():
+            if problem["loc"][:1] == (name,):
+                message = str(problem["msg"]).removeprefix("Value error, ")
+                return message[:1].lower() + message[1:]
+    return ""
+
+
+def defaults(spec: SweepSpec, params_model: type[BaseModel] | None) -> Values:
+    """The swept parameters as the training would have them without a sweep.
+
+    A value outside the search space is moved to the nearest allowed one: the space is what its author allows.
+    """
+    known: dict[str, Any] = dict(spec.training.params) if spec.training else {}
+    if params_model is not None:
+        known = params_model.model_validate(known).model_dump(mode="json")
+    space = Space(spec.parameters)
+    internal = {
+        name: axis.encode(known[name]) if name in known else axis.from_unit(0.5) for name, axis in space.axes.items()
+    }
+    return space.decode(internal)
+
+
+def trial_training(spec: SweepSpec, values: Mapping[str, Any]) -> TrainingSpec:
+    """The training of one trial: one worker, which sees the same global batch as all of the training's together."""
+    training = spec.training or TrainingSpec()
+    return training.model_copy(
+        update={
+            "params": {**training.params, **values},
+            "strategy": "single",
+            "workers": 1,
+            "batch_size": training.batch_size * training.workers,
+            "gradient_compression": "none",
+        }
+    )
+
+
+def final_value(objective: Objective, metrics: Mapping[str, float], history: list[list[float]]) -> float:
+    """The objective that a finished trial is judged by.
+
+    Raises:
+        ValueError: the trial did not report it, or it is not a finite number.
+    """
+    name = objective.objectiveMetricName
+    strategy = objective.strategy(name)
+    seen = [value for _, value in history if math.isfinite(value)]
+    if strategy != "latest" and seen:
+        return max(seen) if strategy == "max" else min(seen)
+    value = metrics.get(name, history[-1][1] if history else None)
+    if value is None:
+        raise ValueError(
+            f"the trial reported no metric {name!r}; it reported {', '.join(sorted(metrics)) or 'none'}"
+            f"{nearest(name, metrics)}"
+        )
+    if not math.isfinite(value):
+        raise ValueError(f"the trial's {name} is {value}")
+    return float(value)
+
+
+def best_trial(objective: Objective, trials: Iterable[TrialRecord]) -> TrialRecord | None:
+    """The best finished trial; the earlier one of equals, so that the defaults win a tie."""
+    sign = 1 if objective.type == "maximize" else -1
+    best: tuple[float, TrialRecord] | None = None
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if trial.state != "Succeeded":
+            continue
+        value = sign * final_value(objective, trial.metrics, trial.history)
+        if best is None or value > best[0]:
+            best = (value, trial)
+    return best[1] if best else None
+
+
+def best_so_far(objective: Objective, trials: Iterable[TrialRecord]) -> list[tuple[int, float]]:
+    """(trial number, best objective of the trials up to it), finished trials only."""
+    sign = 1 if objective.type == "maximize" else -1
+    found: list[tuple[int, float]] = []
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if trial.state == "Succeeded":
+            value = final_value(objective, trial.metrics, trial.history)
+            found.append((trial.number, value if not found else sign * max(sign * value, sign * found[-1][1])))
+    return found

@@ -1,0 +1,207 @@
+"""A sweep from its first trial to its record: asks the search, runs trials, writes down what came of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from shipway.artifacts import TrialRecord
+from shipway.components.sweep import core
+from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, pause_s
+from shipway.components.sweep.search import Search
+from shipway.components.sweep.space import Values
+from shipway.components.sweep.spec import SweepSpec
+from shipway.errors import JobFailed
+
+
+class Trials(Protocol):
+    """Whatever runs trials: packed runners, or a job for each."""
+
+    slots: int
+
+    @property
+    def free(self) -> int:
+        """How many more trials may be started now."""
+        ...
+
+    def start(self, request: Request) -> None:
+        """Begins an attempt."""
+        ...
+
+    def resume(self, request: Request) -> bool:
+        """Goes on with an attempt that an earlier engine began; False where it has to be made again."""
+        ...
+
+    def poll(self) -> list[tuple[Request, Status]]:
+        """The state of every attempt under way."""
+        ...
+
+    def decide(self, request: Request, step: int, stop: bool) -> None:
+        """Answers a report."""
+        ...
+
+    def close(self) -> None:
+        """Ends what runs trials."""
+        ...
+
+
+OnTrial = Callable[[TrialRecord], None]
+MakeRequest = Callable[[int, Values], Request]
+
+
+@dataclass
+class Engine:
+    """Plays a sweep.
+
+    Args:
+        make_request: What trial `number` with these parameters is to do.
+        on_trial: Told every trial that ended, those of an earlier engine not.
+    """
+
+    spec: SweepSpec
+    search: Search
+    ledger: Ledger
+    trials: Trials
+    make_request: MakeRequest
+    on_trial: OnTrial = lambda record: None
+    finished: dict[int, TrialRecord] = field(default_factory=dict)
+    _backlog: list[Request] = field(default_factory=list)  # attempts to be made again
+    _judged: dict[int, int] = field(default_factory=dict)  # trial -> reports that were judged
+    _is_over: bool = False
+
+    def run(self) -> list[TrialRecord]:
+        """Every trial, in order of numbers.
+
+        Raises:
+            JobFailed: more trials failed than `maxFailedTrialCount` allows; the last one's error is in the message.
+        """
+        under_way = self._restore()
+        changed = time.monotonic()
+        try:
+            while True:
+                begun = self._begin(under_way)
+                under_way += begun
+                if under_way == 0:
+                    return [self.finished[number] for number in sorted(self.finished)]
+                ended, news = self._look()
+                under_way -= ended
+                if begun or ended or news:
+                    changed = time.monotonic()
+                else:
+                    time.sleep(pause_s(time.monotonic() - changed))
+        finally:
+            self.trials.close()
+
+    def _restore(self) -> int:
+        """Tells the search what earlier engines knew; gives back how many of their attempts are under way."""
+        trials = self.ledger.trials()
+        failed = [n for n, known in trials.items() if known.record and known.record.state == "Failed"]
+        # A sweep that had failed and is typed again gives its failed trials another chance: something was mended.
+        retried = set(failed) if len(failed) > self.spec.maxFailedTrialCount else set()
+        under_way = 0
+        for number, known in trials.items():
+            if known.record is not None and number not in retried:
+                self.search.restore(known.record, known.memory)
+                self.finished[number] = known.record
+            elif known.request is not None:
+                self.search.restore(TrialRecord(number=number, state="Running", params=known.request.params))
+                if known.record is None and self.trials.resume(known.request):
+                    under_way += 1
+                else:
+                    self._backlog.append(replace(known.request, attempt=known.request.attempt + 1))
+        return under_way
+
+    def _begin(self, under_way: int) -> int:
+        """Starts as many trials as are wanted and have room."""
+        begun = 0
+        most = max(self.spec.maxTrialCount, 1)
+        while self.trials.free > 0:
+            if self._backlog:
+                self.trials.start(self._backlog.pop(0))
+            elif self._is_over or self._reached_goal() or len(self.finished) + under_way + begun >= most:
+                break
+            else:
+                asked = self.search.ask()
+                if asked is None:
+                    self._is_over = True  # every combination was tried
+                    break
+                self.trials.start(self.make_request(*asked))
+            begun += 1
+        return begun
+
+    def _look(self) -> tuple[int, bool]:
+        """How many trials ended, and whether anything else happened."""
+        ended, news = 0, False
+        for request, status in self.trials.poll():
+            news = self._judge(request, status) or news
+            if status.state in FINAL:
+                self._finish(request, status)
+                ended += 1
+        return ended, news
+
+    def _judge(self, request: Request, status: Status) -> bool:
+        """Passes new reports to the search and its verdict to the trial."""
+        seen = self._judged.get(request.number, 0)
+        objective = self.spec.objective.objectiveMetricName
+        for index, (step, metrics) in enumerate(status.reports[seen:], start=seen + 1):
+            value = metrics.get(objective)
+            stop = value is not None and self.search.report(request.number, index, value)
+            if request.is_judged and status.state not in FINAL:
+                self.trials.decide(request, step, stop)
+        self._judged[request.number] = len(status.reports)
+        return len(status.reports) > seen
+
+    def _finish(self, request: Request, status: Status) -> None:
+        record = self._record(request, status)
+        self.search.tell(record)
+        self.ledger.finish(record, self.search.memory(record.number))
+        self.finished[record.number] = record
+        self.on_trial(record)
+        self._check_failures()
+
+    def _record(self, request: Request, status: Status) -> TrialRecord:
+        objective = self.spec.objective.objectiveMetricName
+        history = [[float(step), metrics[objective]] for step, metrics in status.reports if objective in metrics]
+        metrics = status.metrics or (status.reports[-1][1] if status.reports else {})
+        record = TrialRecord(
+            number=request.number,
+            state=status.state,
+            params=dict(request.params),
+            metrics=metrics,
+            history=history,
+            seconds=status.seconds,
+            seed=request.seed,
+            job=request.runner,
+            error=status.error,
+        )
+        if record.state == "EarlyStopped" and not history:
+            record.state = "Failed"
+        if record.state == "Succeeded":
+            try:
+                core.final_value(self.spec.objective, record.metrics, record.history)
+            except ValueError as error:
+                record.state, record.error = "Failed", str(error)
+        return record
+
+    def _check_failures(self) -> None:
+        failed = [record for record in self.finished.values() if record.state == "Failed"]
+        if len(failed) > self.spec.maxFailedTrialCount:
+            last = max(failed, key=lambda record: record.number)
+            raise JobFailed(
+                f"sweep: {len(failed)} of {len(self.finished)} trials failed, maxFailedTrialCount is "
+                f"{self.spec.maxFailedTrialCount}; trial {last.number} {_short(last.params)}: {last.error}"
+            )
+
+    def _reached_goal(self) -> bool:
+        goal = self.spec.objective.goal
+        best = core.best_trial(self.spec.objective, self.finished.values())
+        if goal is None or best is None:
+            return False
+        value = core.final_value(self.spec.objective, best.metrics, best.history)
+        return value >= goal if self.spec.objective.type == "maximize" else value <= goal
+
+
+def _short(params: Mapping[str, Any]) -> str:
+    return "(" + ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items()) + ")"

@@ -1,0 +1,287 @@
+"""Katib's Experiment (v1beta1): rendered from a SweepSpec, and read back to be played without Katib."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shipway.components.sweep import core
+from shipway.components.sweep.ledger import Request
+from shipway.components.sweep.spec import Parameter, Scalar, SweepSpec
+from shipway.components.train import core as train_core
+from shipway.errors import InvalidSpec, nearest
+from shipway.executors import Manifest
+from shipway.specs import parse
+
+API_VERSION = "kubeflow.org/v1beta1"
+NAME_MAX = 40
+# Katib's own default filter also takes `epoch=3`; two groups at the top level are what its webhook asks for.
+FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
+DONE = 'status.conditions.#(type=="{}")#|#(status=="True")#'
+WORKER = ["python", "-m", "shipway.components.sweep.worker"]
+TRIAL = "SHIPWAY_TRIAL"
+TRAINING = "SHIPWAY_TRAINING"
+FUNCTION = "shipway.training.loop:run_trial"
+# Kind -> container and pod label of the pod whose output the collector reads.
+_PRIMARY = {
+    "TFJob": ("tensorflow", {"training.kubeflow.org/job-role": "master"}),
+    "MPIJob": ("mpi", {"training.kubeflow.org/job-role": "launcher"}),
+    "Job": ("trial", {}),
+}
+
+
+def runner_manifest(spec: SweepSpec, name: str, sweep_uri: str, store_uri: str, threads: int) -> Manifest:
+    """The job of one runner: the trial's image and resources, its work comes through the sweep's folder."""
+    command = [*WORKER, "packed", sweep_uri, name]
+    return _single_worker(spec, name, store_uri, command, {}, threads)
+
+
+def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifest:
+    """The manifest of one trial, with `${trialParameters.x}` where a parameter's value goes.
+
+    A training of one worker runs as our packed trials do; one of several keeps its strategy and its workers.
+    """
+    holes = {parameter.name: f"${{trialParameters.{parameter.name}}}" for parameter in spec.parameters}
+    training = spec.training
+    if spec.function or training is None or training.workers == 1:
+        request = make_request(spec, dataset_uri, 0, {name: {"$param": name} for name in holes})
+        text = json.dumps({**request.__dict__, "params": holes}, sort_keys=True)
+        return _single_worker(spec, "trial", store_uri, [*WORKER, "trial"], {TRIAL: text}, 0)
+    manifest = train_core.render(training, "trial", dataset_uri, store_uri=store_uri)
+    for container in _containers(manifest):
+        for variable in container.get("env", []):
+            if variable["name"] == TRAINING:
+                document = json.loads(variable["value"])
+                document["spec"]["params"] |= holes
+                document["output_uri"] = None
+                variable["value"] = json.dumps(document, sort_keys=True)
+    return manifest
+
+
+def make_request(
+    spec: SweepSpec, dataset_uri: str, number: int, values: Mapping[str, Any], *, is_judged: bool = False
+) -> Request:
+    """What a trial with these parameters is to do: train the recipe, or call the sweep's own function."""
+    training = core.trial_training(spec, {} if spec.function else values)
+    if spec.function:
+        document: dict[str, Any] = {"params": {**training.params, **values}, "dataset_uri": dataset_uri}
+        document |= {"seed": training.seed, "trial": number}
+    else:
+        plain = train_core.document(core.trial_training(spec, {}), dataset_uri or "file:///none", None)
+        document = plain.model_dump(mode="json") | {"lease_s": 0}
+        document["spec"]["params"] |= dict(values)
+    return Request(
+        number=number,
+        attempt=1,
+        params=dict(values),
+        seed=training.seed,
+        function=spec.function or FUNCTION,
+        document=document,
+        is_judged=is_judged,
+    )
+
+
+def render(spec: SweepSpec, name: str, template: Manifest) -> Manifest:
+    """The Experiment.
+
+    Args:
+        spec: The sweep; at least one parameter and one trial.
+        name: DNS-1035, at most 40 characters (Katib makes longer names from it).
+        template: One trial's manifest (TFJob, MPIJob, batch Job) with `${trialParameters.<parameter>}` in it.
+
+    Raises:
+        InvalidSpec: what Katib's webhook would refuse.
+    """
+    if not 0 < len(name) <= NAME_MAX:
+        raise InvalidSpec(f"sweep: experiment name {name!r} has {len(name)} characters; Katib allows {NAME_MAX}")
+    if not spec.parameters or spec.maxTrialCount < 1:
+        raise InvalidSpec("sweep: an Experiment needs at least one parameter and maxTrialCount of at least 1")
+    kind = template.get("kind", "")
+    if kind not in _PRIMARY:
+        raise InvalidSpec(f"sweep: no trial can be a {kind!r}; expected one of {', '.join(_PRIMARY)}")
+    trial = copy.deepcopy(template)
+    for field in ("name", "namespace"):  # Katib names the trials
+        trial.get("metadata", {}).pop(field, None)
+    trial.pop("status", None)
+    container, labels = _PRIMARY[kind]
+    succeeded = "Complete" if kind == "Job" else "Succeeded"
+    text = json.dumps(trial)
+    used = [parameter for parameter in spec.parameters if f"${{trialParameters.{parameter.name}}}" in text]
+    if len(used) < len(spec.parameters):
+        missing = next(p.name for p in spec.parameters if p not in used)
+        raise InvalidSpec(f"sweep: the trial template never mentions ${{trialParameters.{missing}}}")
+    objective = spec.objective.model_dump(mode="json", exclude_none=True)
+    body: dict[str, Any] = {
+        "objective": {key: value for key, value in objective.items() if value != []},
+        "algorithm": spec.algorithm.model_dump(mode="json"),
+        "parallelTrialCount": min(spec.parallelTrialCount, spec.maxTrialCount),
+        "maxTrialCount": spec.maxTrialCount,
+        "maxFailedTrialCount": min(spec.maxFailedTrialCount, spec.maxTrialCount),
+        "resumePolicy": "Never",
+        "parameters": [_parameter(parameter) for parameter in spec.parameters],
+        "metricsCollectorSpec": {
+            "collector": {"kind": "StdOut"},
+            "source": {"filter": {"metricsFormat": [FILTER]}},
+        },
+        "trialTemplate": {
+            "primaryContainerName": container,
+            **({"primaryPodLabels": labels} if labels else {}),
+            "successCondition": DONE.format(succeeded),
+            "failureCondition": DONE.format("Failed"),
+            "trialParameters": [{"name": p.name, "reference": p.name} for p in spec.parameters],
+            "trialSpec": trial,
+        },
+    }
+    if spec.earlyStopping is not None:
+        body["earlyStopping"] = spec.earlyStopping.model_dump(mode="json")
+    return {"apiVersion": API_VERSION, "kind": "Experiment", "metadata": {"name": name}, "spec": body}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An Experiment as the engine plays it.
+
+    Attributes:
+        parameters: Trial parameter -> the search space's parameter that it stands for.
+        formats: Regular expressions of the metrics collector.
+        notes: Paths of fields that are understood but not applied here.
+    """
+
+    name: str
+    spec: SweepSpec
+    template: Manifest
+    parameters: dict[str, str]
+    formats: list[str]
+    notes: list[str]
+
+    def trial(self, name: str, values: Mapping[str, Scalar]) -> Manifest:
+        """One trial's manifest, its parameters replaced as text, as Katib does."""
+        text = json.dumps(self.template)
+        for trial_parameter, parameter in self.parameters.items():
+            plain = json.dumps(value_text(values[parameter]))[1:-1]
+            # Twice, since a value may stand in a JSON text that is itself a string of the manifest.
+            text = text.replace(f"${{trialParameters.{trial_parameter}}}", plain)
+        manifest: Manifest = json.loads(text)
+        manifest.setdefault("metadata", {})["name"] = name
+        return manifest
+
+
+_SPEC_FIELDS = ("objective", "algorithm", "earlyStopping", "parameters")
+_COUNTS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount")
+_TEMPLATE_FIELDS = ("trialSpec", "trialParameters")
+_TEMPLATE_NOTES = ("primaryContainerName", "primaryPodLabels", "successCondition", "failureCondition", "retain")
+
+
+def read(manifest: Manifest) -> Experiment:
+    """The Experiment of a manifest.
+
+    Raises:
+        InvalidSpec: names the path of a field that is wrong, or that cannot be honoured here.
+    """
+    spec = _mapping(manifest.get("spec"), "spec")
+    notes = [path for path in ("resumePolicy",) if path in spec]
+    known = (*_SPEC_FIELDS, *_COUNTS, "trialTemplate", "metricsCollectorSpec", "resumePolicy", "nasConfig")
+    _refuse_unknown(spec, known, "spec")
+    if spec.get("nasConfig"):
+        raise InvalidSpec("spec.nasConfig: neural architecture search cannot be played here; leave it out")
+    for required in ("maxTrialCount", "parameters", "trialTemplate"):
+        if not spec.get(required):
+            raise InvalidSpec(f"spec.{required}: missing; without it the sweep would have no end or no trials")
+    template = _mapping(spec["trialTemplate"], "spec.trialTemplate")
+    _refuse_unknown(template, (*_TEMPLATE_FIELDS, *_TEMPLATE_NOTES, "configMap"), "spec.trialTemplate")
+    if "trialSpec" not in template:
+        raise InvalidSpec("spec.trialTemplate.trialSpec: missing; a template in a ConfigMap cannot be read here")
+    document = {key: spec[key] for key in (*_SPEC_FIELDS, *_COUNTS) if spec.get(key) is not None}
+    parsed = parse(SweepSpec, {"maxFailedTrialCount": spec["maxTrialCount"], **document}, "spec")
+    names = {parameter.name for parameter in parsed.parameters}
+    references = {}
+    for index, entry in enumerate(template.get("trialParameters") or []):
+        reference = entry.get("reference", "")
+        if reference not in names:
+            raise InvalidSpec(
+                f"spec.trialTemplate.trialParameters[{index}].reference: unknown parameter {reference!r}; expected one "
+                f"of {', '.join(sorted(names))}{nearest(reference, names)}"
+            )
+        references[entry["name"]] = reference
+    name = _mapping(manifest.get("metadata"), "metadata").get("name", "")
+    return Experiment(
+        name=name,
+        spec=parsed,
+        template=template["trialSpec"],
+        parameters=references,
+        formats=_formats(spec.get("metricsCollectorSpec") or {}),
+        notes=[f"spec.{note}" for note in notes]
+        + [f"spec.trialTemplate.{note}" for note in _TEMPLATE_NOTES if note in template],
+    )
+
+
+def value_text(value: Scalar) -> str:
+    """A parameter's value as Katib writes it into a manifest."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _formats(collector: Mapping[str, Any]) -> list[str]:
+    kind = (collector.get("collector") or {}).get("kind", "StdOut")
+    if kind != "StdOut":
+        raise InvalidSpec(
+            f"spec.metricsCollectorSpec.collector.kind: {kind!r} cannot be honoured here; expected StdOut"
+        )
+    source = (collector.get("source") or {}).get("filter") or {}
+    return list(source.get("metricsFormat") or [FILTER])
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    space = parameter.feasibleSpace
+    whole = parameter.parameterType == "int"
+    found: dict[str, Any] = {}
+    for field in ("min", "max", "step"):
+        bound = getattr(space, field)
+        if bound is not None:
+            found[field] = str(int(bound)) if whole else repr(float(bound))
+    if space.list is not None:
+        found["list"] = [value_text(value) for value in space.list]
+    if space.distribution is not None:
+        found["distribution"] = space.distribution
+    return {"name": parameter.name, "parameterType": parameter.parameterType, "feasibleSpace": found}
+
+
+def _single_worker(
+    spec: SweepSpec, name: str, store_uri: str, command: list[str], environment: Mapping[str, str], threads: int
+) -> Manifest:
+    """A TFJob of one replica with the training's image, resources and places; it is never restarted in place."""
+    training = core.trial_training(spec, {})
+    manifest = train_core.render(training, name, "file:///none", store_uri=store_uri)
+    policy = manifest["spec"]["runPolicy"]
+    policy["backoffLimit"] = 0
+    policy.pop("activeDeadlineSeconds", None)  # it would count all trials of a runner together
+    for replica in manifest["spec"]["tfReplicaSpecs"].values():
+        replica["restartPolicy"] = "Never"
+    for container in _containers(manifest):
+        container["command"] = command
+        kept = [variable for variable in container["env"] if variable["name"] != TRAINING]
+        if threads:
+            for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+                kept.append({"name": variable, "value": str(threads)})
+        container["env"] = kept + [{"name": key, "value": value} for key, value in environment.items()]
+    return manifest
+
+
+def _containers(manifest: Manifest) -> list[dict[str, Any]]:
+    spec = manifest["spec"]
+    replicas = spec.get("tfReplicaSpecs") or spec.get("mpiReplicaSpecs") or {}
+    return [container for replica in replicas.values() for container in replica["template"]["spec"]["containers"]]
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidSpec(f"{where}: expected a mapping, got {type(value).__name__} {value!r:.80}")
+    return dict(value)
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in given:
+        if key not in known:
+            raise InvalidSpec(f"{where}.{key}: unknown field; expected one of {', '.join(known)}{nearest(key, known)}")

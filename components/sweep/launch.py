@@ -1,0 +1,215 @@
+"""What the sweep's task does: check, search, write down what was found."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shipway.artifacts import DatasetManifest, SweepRecord, TrialRecord
+from shipway.components.sweep import core
+from shipway.components.sweep.spec import SweepSpec
+from shipway.context import Context
+from shipway.specs import parse
+from shipway.steps import Step, step
+
+if TYPE_CHECKING:
+    from shipway.components.sweep.ledger import Ledger
+    from shipway.components.sweep.search import Search
+    from shipway.executors import Handle
+
+
+def katib(dataset: Any, spec: str, sweep: Any, report: Any) -> str:
+    """Searches, and writes the `SweepRecord` and its report.
+
+    Args:
+        dataset: `Input[Dataset]`.
+        spec: A SweepSpec as JSON or YAML.
+        sweep: `Output[Artifact]`.
+        report: `Output[HTML]`.
+
+    Returns:
+        The best parameters as JSON.
+    """
+    with step("sweep") as current:
+        document = parse(SweepSpec, spec, "sweep")
+        manifest = DatasetManifest.read(dataset.path)
+        record, uri = search(document, manifest.uri, manifest.fingerprint, current)
+        from shipway.components.sweep.page import sweep_report
+
+        record.write(sweep.path)
+        page = sweep_report(record)
+        page.write(report.path)
+        publish(record, Path(report.path), uri)
+        current.report("Sweep", f"{uri}/report.html")
+        current.output(
+            uri=uri, best=record.best_params, best_value=record.best_value, trials=len(record.trials),
+            objective=record.objective,
+        )  # fmt: skip
+        return json.dumps(record.best_params, sort_keys=True)
+    raise AssertionError("unreachable")
+
+
+def search(
+    spec: SweepSpec, dataset_uri: str, dataset_fingerprint: str, current: Step | None = None
+) -> tuple[SweepRecord, str]:
+    """Plays the sweep here, whichever executor runs its trials.
+
+    Args:
+        spec: The sweep.
+        dataset_uri: Folder of the dataset; empty for a function that needs none.
+        dataset_fingerprint: Of its content.
+        current: The step, told which jobs to end with it.
+
+    Returns:
+        The record, and the URI of the sweep's folder.
+
+    Raises:
+        InvalidSpec: a parameter or value that the recipe refuses.
+        JobFailed: more trials failed than allowed.
+    """
+    from shipway.canonical import canonical_json, fingerprint
+    from shipway.executors import identity
+    from shipway.recipes import load_recipe
+
+    context = Context.current()
+    training = spec.training
+    params_model = None
+    if training is not None and not spec.function:
+        params_model = load_recipe(training.recipe).Params
+        core.check_parameters(spec, params_model, training.recipe)
+    document = {"spec": json.loads(canonical_json(spec)), "dataset": dataset_fingerprint}
+    name = identity.job_name(training.name if training else "", context.run, "sweep", iteration=fingerprint(document))
+    uri = context.uri("sweeps", name)
+    first = core.defaults(spec, params_model)
+    if spec.maxTrialCount <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
+        return _record(spec, [], dataset_fingerprint, first), uri
+    trials, importance = _play(spec, name, uri, dataset_uri, document, first, current)
+    return _record(spec, trials, dataset_fingerprint, first, importance), uri
+
+
+def _play(
+    spec: SweepSpec,
+    name: str,
+    uri: str,
+    dataset_uri: str,
+    document: dict[str, Any],
+    first: dict[str, Any],
+    current: Step | None,
+) -> tuple[list[TrialRecord], dict[str, float]]:
+    from shipway import executors
+    from shipway.components.sweep import experiment
+    from shipway.components.sweep.engine import Engine
+    from shipway.components.sweep.ledger import Ledger
+    from shipway.components.sweep.packed import PackedTrials
+    from shipway.components.sweep.runners import Jobs
+    from shipway.components.sweep.search import Search
+    from shipway.storage import open_folder
+
+    context = Context.current()
+    executor = executors.current()
+    ledger = Ledger(open_folder(uri))
+    ledger.claim(document)
+    slots, threads = capacity(spec)
+    training = spec.training
+    finder = Search(spec, first, reports=math.ceil(training.epochs) if training else 0)
+
+    def started(handle: Handle) -> None:
+        if current is not None:
+            current.job(handle.name, on_cancel=lambda: executor.cancel(handle))
+
+    trials = PackedTrials(
+        sweep=name,
+        ledger=ledger,
+        jobs=Jobs(executor, on_start=started),
+        manifest=lambda runner: experiment.runner_manifest(spec, runner, uri, context.store_uri, threads),
+        slots=slots,
+        deadline_s=spec.trial_deadline_s or (training.deadline_s if training else None),
+        engine=f"{os.uname().nodename}-{os.getpid()}",
+    )
+    is_judged = spec.earlyStopping is not None or spec.algorithm.algorithmName == "hyperband"
+    engine = Engine(
+        spec=spec,
+        search=finder,
+        ledger=ledger,
+        trials=trials,
+        make_request=lambda number, values: experiment.make_request(
+            spec, dataset_uri, number, values, is_judged=is_judged and number > 0
+        ),
+        on_trial=lambda record: print(_line(record, spec), flush=True),
+    )
+    found = engine.run()
+    _keep(ledger, spec, name, dataset_uri, finder)
+    return found, finder.importance()
+
+
+def capacity(spec: SweepSpec) -> tuple[int, int]:
+    """How many trials run at once, and the threads of each: as many as their CPU requests leave room for here; a
+    cluster's scheduler decides by itself."""
+    wanted = max(1, min(spec.parallelTrialCount, spec.maxTrialCount))
+    if Context.current().executor != "process":
+        return wanted, 0
+    cores = len(os.sched_getaffinity(0))
+    text = spec.training.resources.cpu if spec.training else "1"
+    asked = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    slots = max(1, min(wanted, int(cores / max(asked, 0.001))))
+    return slots, max(1, cores // slots)
+
+
+def _record(
+    spec: SweepSpec,
+    trials: list[TrialRecord],
+    dataset_fingerprint: str,
+    first: dict[str, Any],
+    importance: dict[str, float] | None = None,
+) -> SweepRecord:
+    best = core.best_trial(spec.objective, trials)
+    return SweepRecord(
+        name=spec.training.name if spec.training else "",
+        objective=spec.objective.objectiveMetricName,
+        direction=spec.objective.type,
+        algorithm=spec.algorithm.algorithmName,
+        best_trial=best.number if best else None,
+        best_value=core.final_value(spec.objective, best.metrics, best.history) if best else None,
+        best_params=dict(best.params) if best else first,
+        trials=trials,
+        importance=importance or {},
+        dataset_fingerprint=dataset_fingerprint,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _keep(ledger: Ledger, spec: SweepSpec, name: str, dataset_uri: str, finder: Search) -> None:
+    """Leaves the Experiment for Katib and the study for Optuna's own tools beside the trials."""
+    import yaml
+
+    from shipway.components.sweep import experiment
+
+    template = experiment.trial_template(spec, dataset_uri, Context.current().store_uri)
+    text = yaml.safe_dump(experiment.render(spec, name, template), sort_keys=False)
+    ledger.store.put("experiment.yaml", text.encode())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "study.db"
+        finder.export(path)
+        ledger.store.upload(path, "study.db")
+
+
+def publish(record: SweepRecord, report: Path, uri: str) -> None:
+    """Puts the record and its report into the sweep's folder."""
+    from shipway.storage import open_folder
+
+    store = open_folder(uri)
+    store.put("report.html", report.read_bytes())
+    store.put("record.json", record.to_json().encode())
+
+
+def _line(record: TrialRecord, spec: SweepSpec) -> str:
+    metric = spec.objective.objectiveMetricName
+    value = record.metrics.get(metric)
+    shown = f"{metric}={value:.4f}" if value is not None else record.error
+    params = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
+    return f"trial {record.number} {record.state} {shown} {record.seconds:.1f} s ({params})"

@@ -1,0 +1,212 @@
+"""What a sweep keeps in object storage, below `sweeps/<job>/`: enough to go on from after a crash at any point.
+
+    sweep.json                        the spec and what it is searched on; another spec under this name is refused
+    lease.json                        rewritten by the engine while it lives; a runner that sees no change ends
+    trials/0003/record.json           a finished trial; never run again unless the whole sweep failed
+    trials/0003/1/request.json        what attempt 1 is to do; written before any runner hears of it
+    trials/0003/1/status.json         how far it is; written by its runner alone
+    trials/0003/1/verdict.json        whether it goes on behind a step; written by the engine alone
+    runners/<runner>/0.json           the runner's work, one object after the other; `{"end": true}` is the last
+    record.json study.db report.html  what was found
+
+Every object has one writer, so nothing needs a lock; a runner and its engine never meet but here, which is why it makes
+no difference whether they share a machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from shipway.artifacts import TrialRecord
+from shipway.canonical import canonical_json
+from shipway.errors import Conflict, InvalidSpec, NotFound
+from shipway.storage import Store
+
+_TRIAL_KEY = re.compile(r"trials/(\d+)/(?:(\d+)/)?(\w+)\.json")
+_RUNNER_KEY = re.compile(r"runners/([^/]+)/(\d+)\.json")
+FINAL = ("Succeeded", "Failed", "EarlyStopped", "Killed")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One attempt at a trial.
+
+    Attributes:
+        number: The trial's, from 0.
+        attempt: From 1; above 1 only where the engine died during an earlier one.
+        params: Parameter values.
+        seed: The trial's.
+        function: `package.module:name`, called as function(document, report).
+        document: Its first argument.
+        is_judged: Every report waits for the engine's verdict.
+        runner: Who is to run it.
+    """
+
+    number: int
+    attempt: int
+    params: dict[str, Any]
+    seed: int
+    function: str
+    document: dict[str, Any]
+    is_judged: bool = False
+    runner: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far an attempt is.
+
+    Attributes:
+        state: `Running` or one of `FINAL`.
+        reports: [step, metrics] of every report so far.
+        metrics: What the function returned.
+    """
+
+    state: str
+    reports: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass
+class Known:
+    """A trial as an earlier engine left it."""
+
+    record: TrialRecord | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
+    request: Request | None = None  # of the last attempt, where it may have to run again
+
+
+class Ledger:
+    """Reads and writes a sweep's folder.
+
+    Args:
+        store: Rooted at the sweep's folder.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def claim(self, document: dict[str, Any]) -> None:
+        """Makes the folder this sweep's.
+
+        Raises:
+            InvalidSpec: another sweep lies there.
+        """
+        text = canonical_json(document).encode()
+        try:
+            self.store.put("sweep.json", text, create=True)
+        except Conflict:
+            if self.store.get("sweep.json") != text:
+                raise InvalidSpec(
+                    f"sweep: {self.store.uri} holds trials of another spec or dataset; run again with --fresh, or "
+                    "under another name"
+                ) from None
+
+    def trials(self) -> dict[int, Known]:
+        """Every trial that any engine began, in order of numbers."""
+        found: dict[int, Known] = {}
+        attempts: dict[int, int] = {}
+        records = set()
+        for info in self.store.list("trials/"):
+            match = _TRIAL_KEY.fullmatch(info.key)
+            if not match:
+                continue
+            number, attempt, kind = int(match[1]), int(match[2] or 0), match[3]
+            found.setdefault(number, Known())
+            if kind == "record":
+                records.add(number)
+            elif kind == "request":
+                attempts[number] = max(attempt, attempts.get(number, 0))
+        for number, known in found.items():
+            if number in records:
+                raw = self._read(f"trials/{number:04}/record.json") or {}
+                known.memory = raw.pop("memory", {})
+                known.record = TrialRecord.model_validate(raw)
+            if number in attempts and (known.record is None or known.record.state == "Failed"):
+                raw = self._read(_key(number, attempts[number], "request")) or {}
+                known.request = Request(**raw)
+        return dict(sorted((n, k) for n, k in found.items() if k.record or k.request))
+
+    def finish(self, record: TrialRecord, memory: dict[str, Any]) -> None:
+        """Writes a finished trial down; from here on a restarted sweep does not run it again."""
+        self._write(f"trials/{record.number:04}/record.json", {**record.model_dump(mode="json"), "memory": memory})
+
+    def request(self, request: Request) -> None:
+        """Writes down what an attempt is to do."""
+        self._write(_key(request.number, request.attempt, "request"), asdict(request))
+
+    def read_request(self, number: int, attempt: int) -> Request:
+        """The request of an attempt."""
+        return Request(**(self._read(_key(number, attempt, "request")) or {}))
+
+    def status(self, number: int, attempt: int) -> Status | None:
+        """How far an attempt is; None before its runner began."""
+        raw = self._read(_key(number, attempt, "status"))
+        if raw is None:
+            return None
+        return Status(**{**raw, "reports": [(int(step), metrics) for step, metrics in raw["reports"]]})
+
+    def set_status(self, number: int, attempt: int, status: Status) -> None:
+        """Called by the runner."""
+        self._write(_key(number, attempt, "status"), asdict(status))
+
+    def verdict(self, number: int, attempt: int) -> tuple[int, bool]:
+        """The last step that was judged (0: none), and whether to stop there."""
+        raw = self._read(_key(number, attempt, "verdict")) or {}
+        return int(raw.get("step", 0)), bool(raw.get("stop", False))
+
+    def set_verdict(self, number: int, attempt: int, step: int, stop: bool) -> None:
+        """Called by the engine."""
+        self._write(_key(number, attempt, "verdict"), {"step": step, "stop": stop})
+
+    def assign(self, runner: str, position: int, work: dict[str, Any]) -> None:
+        """Puts work behind what a runner has."""
+        self._write(f"runners/{runner}/{position}.json", work)
+
+    def work(self, runner: str, position: int) -> dict[str, Any] | None:
+        """A runner's work at a position, None where there is none yet."""
+        return self._read(f"runners/{runner}/{position}.json")
+
+    def runners(self) -> dict[str, int]:
+        """Runner -> how much work it was given."""
+        found: dict[str, int] = {}
+        for info in self.store.list("runners/"):
+            match = _RUNNER_KEY.fullmatch(info.key)
+            if match:
+                found[match[1]] = max(found.get(match[1], 0), int(match[2]) + 1)
+        return found
+
+    def renew_lease(self, beat: int, engine: str) -> None:
+        """Says that the engine lives."""
+        self._write("lease.json", {"beat": beat, "engine": engine})
+
+    def lease(self) -> dict[str, Any] | None:
+        """What `renew_lease` last wrote."""
+        return self._read("lease.json")
+
+    def _read(self, key: str) -> dict[str, Any] | None:
+        try:
+            found = json.loads(self.store.get(key))
+        except NotFound:
+            return None
+        return found if isinstance(found, dict) else None
+
+    def _write(self, key: str, document: dict[str, Any]) -> None:
+        self.store.put(key, json.dumps(document, ensure_ascii=False).encode())
+
+
+def _key(number: int, attempt: int, kind: str) -> str:
+    return f"trials/{number:04}/{attempt}/{kind}.json"
+
+
+def pause_s(idle_s: float) -> float:
+    """How long to wait before looking again, after nothing has changed for `idle_s`.
+
+    A twentieth of the wait so far: never more than 5 % late, and quiet where trials take long.
+    """
+    return min(max(idle_s / 20, 0.005), 2.0)

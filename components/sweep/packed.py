@@ -1,0 +1,168 @@
+"""Trials packed into a few long-lived jobs: TensorFlow takes longer to import than a short trial to train."""
+
+from __future__ import annotations
+
+import copy
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status
+from shipway.components.sweep.runners import Job, Jobs
+from shipway.errors import ShipwayError
+from shipway.executors import Manifest
+
+LEASE_BEAT_S = 2.0
+_RUNNER = re.compile(r"(.+)-w(\d+)-(\d+)")
+
+
+@dataclass
+class _Slot:
+    """One runner after another; a crashed one is followed by the next incarnation."""
+
+    index: int
+    incarnation: int = 0
+    given: int = 0  # how much work its present runner was given
+    job: Job | None = None
+    request: Request | None = None  # what it is at
+    since: float = 0.0
+    is_inherited: bool = False  # the trial was begun under an earlier engine
+
+
+@dataclass
+class PackedTrials:
+    """Runs trials in `slots` runner jobs.
+
+    Args:
+        sweep: Name of the sweep; runners are called `<sweep>-w<slot>-<incarnation>`.
+        manifest: Gives the manifest of a runner of a given name.
+        slots: How many trials run at once.
+        deadline_s: A trial that takes longer is failed and its runner replaced.
+    """
+
+    sweep: str
+    ledger: Ledger
+    jobs: Jobs
+    manifest: Callable[[str], Manifest]
+    slots: int
+    deadline_s: float | None = None
+    engine: str = ""
+    _slots: list[_Slot] = field(default_factory=list)
+    _beat: int = 0
+    _beaten: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._slots = [_Slot(index) for index in range(self.slots)]
+        for runner in self.ledger.runners():
+            match = _RUNNER.fullmatch(runner)
+            if match and int(match[2]) < self.slots:
+                slot = self._slots[int(match[2])]
+                slot.incarnation = max(slot.incarnation, int(match[3]))
+        self._renew()
+
+    @property
+    def free(self) -> int:
+        """How many more trials may be started now."""
+        return sum(slot.request is None for slot in self._slots)
+
+    def start(self, request: Request) -> None:
+        """Hands an attempt to a free runner, which is started where there is none."""
+        self._hand(next(slot for slot in self._slots if slot.request is None), request)
+
+    def resume(self, request: Request) -> bool:
+        """Takes over an attempt that an earlier engine handed out, if its runner may still be at it."""
+        given = self.ledger.runners()
+        match = _RUNNER.fullmatch(request.runner)
+        if match is None or request.runner not in given or int(match[2]) >= self.slots:
+            return False
+        slot = self._slots[int(match[2])]
+        if slot.request is not None:
+            return False
+        status = self.ledger.status(request.number, request.attempt)
+        if status is None or status.state not in FINAL:
+            try:
+                slot.job = self.jobs.start(self.manifest(request.runner))
+            except ShipwayError:
+                return False  # ended with the engine that had started it
+            slot.incarnation, slot.given = int(match[3]), given[request.runner]
+        slot.request, slot.since, slot.is_inherited = request, time.monotonic(), True
+        return True
+
+    def poll(self) -> list[tuple[Request, Status]]:
+        """The state of every attempt under way; a final one has left its slot."""
+        self._renew()
+        found = []
+        for slot in self._slots:
+            request = slot.request
+            if request is None:
+                continue
+            outcome = slot.job.outcome if slot.job else None  # looked at first: a result may come just before the end
+            status = self.ledger.status(request.number, request.attempt) or Status("Running")
+            if status.state in FINAL:
+                slot.request = None
+            elif outcome is not None:
+                if slot.is_inherited:
+                    self._replace(slot)
+                    self._hand(slot, replace(request, attempt=request.attempt + 1))
+                    continue
+                status = self._crashed(slot, status)
+            elif self._is_late(slot):
+                self.jobs.cancel(slot.job) if slot.job else None
+                status = self._crashed(slot, status, f"took longer than {self.deadline_s:g} s")
+            found.append((request, status))
+        return found
+
+    def decide(self, request: Request, step: int, stop: bool) -> None:
+        """Tells a trial whether to go on behind a step that it reported."""
+        self.ledger.set_verdict(request.number, request.attempt, step, stop)
+
+    def close(self, wait_s: float = 20.0) -> None:
+        """Lets the runners end, and ends those that don't."""
+        for slot in self._slots:
+            if slot.job is not None and slot.job.outcome is None:
+                self.ledger.assign(slot.job.name, slot.given, {"end": True})
+        self.jobs.close(wait_s)
+
+    def _hand(self, slot: _Slot, request: Request) -> None:
+        if slot.job is not None and slot.job.outcome is not None:
+            self._replace(slot)
+        if slot.job is None:
+            slot.incarnation += 1
+            slot.given = 0
+        name = f"{self.sweep}-w{slot.index}-{slot.incarnation}"
+        request = replace(request, runner=name)
+        self.ledger.request(request)
+        self.ledger.assign(name, slot.given, {"number": request.number, "attempt": request.attempt})
+        slot.given += 1
+        slot.request, slot.since, slot.is_inherited = request, time.monotonic(), False
+        if slot.job is None:
+            slot.job = self.jobs.start(self.manifest(name))
+
+    def _replace(self, slot: _Slot) -> None:
+        if slot.job is not None:
+            self.jobs.running.pop(slot.job.name, None)
+        slot.job = None
+
+    def _crashed(self, slot: _Slot, status: Status, why: str = "") -> Status:
+        error = why or (slot.job.error() if slot.job else "no runner")
+        seconds = round(time.monotonic() - slot.since, 3)
+        self._replace(slot)
+        slot.request = None
+        return replace(status, state="Failed", error=error, seconds=status.seconds or seconds)
+
+    def _is_late(self, slot: _Slot) -> bool:
+        return self.deadline_s is not None and time.monotonic() - slot.since > self.deadline_s
+
+    def _renew(self) -> None:
+        now = time.monotonic()
+        if self._beat == 0 or now - self._beaten > LEASE_BEAT_S:
+            self._beat, self._beaten = self._beat + 1, now
+            self.ledger.renew_lease(self._beat, self.engine)
+
+
+def named(manifest: Manifest, name: str) -> Manifest:
+    """A copy of the manifest under another name."""
+    copied = copy.deepcopy(manifest)
+    copied.setdefault("metadata", {})["name"] = name
+    return copied

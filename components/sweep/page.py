@@ -1,0 +1,140 @@
+"""A sweep's report: what won, how the search went, which parameters mattered, every trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shipway.artifacts import SweepRecord, TrialRecord
+from shipway.report import Report, bars, duration, lines, number, parallel_coordinates, percent
+
+MOST_TRIALS = 400  # drawn and listed; a report stays below 1 MB
+
+
+def sweep_report(record: SweepRecord) -> Report:
+    """The report as blocks."""
+    name = f" of {record.name}" if record.name else ""
+    page = Report(f"Sweep{name}", f"{record.algorithm}, {record.direction} {record.objective} on the eval split")
+    if not record.trials:
+        return page.callout("info", "No search", "The training's own parameters are used as they are.").facts(
+            record.best_params, caption="Parameters"
+        )
+    _head(page, record)
+    page.section("Optimisation history").chart(_history(record))
+    if record.importance:
+        page.section("Which parameters mattered").chart(
+            bars(record.importance, format=percent),
+            "Share of the objective's variance that each parameter explains (fANOVA) among the finished trials.",
+        )
+    rows = [{**t.params, record.objective: _value(t, record)} for t in _shown(record)]
+    page.section("Parallel coordinates").chart(
+        parallel_coordinates(
+            [row for row in rows if row[record.objective] is not None],
+            list(record.best_params),
+            record.objective,
+            maximize=record.direction == "maximize",
+        )
+    )
+    _best_so_far(page, record)
+    _trials(page, record)
+    return page
+
+
+def _head(page: Report, record: SweepRecord) -> None:
+    finished = [trial for trial in record.trials if trial.state == "Succeeded"]
+    states = {state: sum(t.state == state for t in record.trials) for state in ("EarlyStopped", "Failed", "Killed")}
+    figures: dict[str, object] = {
+        f"Best {record.objective}": (number(record.best_value), f"trial {record.best_trial}"),
+        "Trials": (len(record.trials), f"{len(finished)} finished"),
+        "Time in trials": duration(sum(trial.seconds for trial in record.trials)),
+    }
+    default = next((t for t in record.trials if t.number == 0 and t.state == "Succeeded"), None)
+    first = _value(default, record) if default else None
+    if first is not None and record.best_value is not None:
+        figures["Over the defaults"] = (f"{record.best_value - first:+.4g}", f"trial 0 had {number(first)}")
+    page.tiles(figures)
+    for state, count in states.items():
+        if count:
+            words = {"EarlyStopped": "were given up early", "Failed": "failed", "Killed": "were ended"}[state]
+            page.callout("info" if state == "EarlyStopped" else "warn", f"{count} of {len(record.trials)} {words}")
+    if record.best_params:
+        page.facts(record.best_params, caption="Best parameters")
+
+
+def _history(record: SweepRecord) -> Any:
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for trial in _shown(record):
+        value = _value(trial, record)
+        if value is not None:
+            groups.setdefault({"Succeeded": "finished", "EarlyStopped": "stopped early"}[trial.state], []).append(
+                (trial.number, value)
+            )
+    best = [(float(trial), value) for trial, value in _climb(record)]
+    if best and record.trials[-1].number > best[-1][0]:
+        best.append((float(record.trials[-1].number), best[-1][1]))
+    return lines({"best so far": best}, points=groups, step=True, x_label="trial", y_label=record.objective)
+
+
+def _best_so_far(page: Report, record: SweepRecord) -> None:
+    by_number = {trial.number: trial for trial in record.trials}
+    rows, last, spent = [], None, 0.0
+    for trial, value in _climb(record):
+        spent = sum(t.seconds for t in record.trials if t.number <= trial)
+        if value != last:
+            rows.append([trial, value, duration(spent), _text(by_number[trial].params)])
+            last = value
+    page.section("Best so far").table(["trial", record.objective, "time in trials by then", "parameters"], rows)
+
+
+def _trials(page: Report, record: SweepRecord) -> None:
+    names = list(record.best_params) or sorted({name for trial in record.trials for name in trial.params})
+    others = sorted({m for t in record.trials for m in t.metrics if m != record.objective})[:4]
+    rows = [
+        [
+            trial.number,
+            trial.state,
+            _value(trial, record),
+            *[trial.metrics.get(name) for name in others],
+            *[trial.params.get(name) for name in names],
+            trial.seconds,
+            trial.error,
+        ]
+        for trial in _shown(record)
+    ]
+    tones: list[Any] = [
+        "good" if t.number == record.best_trial else "bad" if t.state == "Failed" else None for t in _shown(record)
+    ]
+    columns = ["trial", "state", record.objective, *others, *names, "seconds", "error"]
+    page.section("Every trial").table(columns, rows, tones=tones, max_rows=MOST_TRIALS)
+
+
+def _shown(record: SweepRecord) -> list[TrialRecord]:
+    """At most `MOST_TRIALS`: all up to there, the best beyond."""
+    if len(record.trials) <= MOST_TRIALS:
+        return record.trials
+    best = [trial for trial in record.trials[MOST_TRIALS:] if trial.number == record.best_trial]
+    return record.trials[:MOST_TRIALS] + best
+
+
+def _climb(record: SweepRecord) -> list[tuple[int, float]]:
+    """(trial, best value up to it)."""
+    sign = 1 if record.direction == "maximize" else -1
+    found: list[tuple[int, float]] = []
+    for trial in record.trials:
+        value = _value(trial, record)
+        if trial.state == "Succeeded" and value is not None:
+            found.append((trial.number, value if not found else sign * max(sign * value, sign * found[-1][1])))
+    return found
+
+
+def _value(trial: TrialRecord, record: SweepRecord) -> float | None:
+    """The objective: what the trial ended with, or its last report where it was stopped early."""
+    if trial.state == "EarlyStopped":
+        return trial.history[-1][1] if trial.history else None
+    if trial.state != "Succeeded":
+        return None
+    value = trial.metrics.get(record.objective)
+    return value if value is not None else (trial.history[-1][1] if trial.history else None)
+
+
+def _text(params: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {number(value)}" for name, value in params.items())

@@ -1,0 +1,222 @@
+"""Runs trials: one after another for an engine that asks through object storage, or a single one for Katib.
+
+    python -m shipway.components.sweep.worker packed <sweep URI> <runner>
+    python -m shipway.components.sweep.worker trial           (SHIPWAY_TRIAL holds the request)
+
+A trial is a function(document, report) -> metrics; its report(step, metrics) says whether the trial is to go on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
+from shipway.errors import InvalidSpec, RetryableError, ShipwayError
+from shipway.storage import open_folder
+
+REQUEST = "SHIPWAY_TRIAL"
+LEASE_S = "SHIPWAY_SWEEP_LEASE_S"  # an engine that shows no sign of life for so long is gone
+
+Report = Callable[[int, dict[str, float]], bool]
+Trial = Callable[[dict[str, Any], Report], Mapping[str, float]]
+
+
+class Stopped(Exception):
+    """Raised in a trial whose function goes on although it was told to end."""
+
+
+def load_trial(reference: str) -> Trial:
+    """The function `package.module:name`.
+
+    Raises:
+        InvalidSpec: it cannot be imported.
+    """
+    module, _, name = reference.partition(":")
+    try:
+        found: Trial = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InvalidSpec(f"sweep.function: {reference!r} cannot be loaded: {error}; is it on PYTHONPATH?") from error
+    return found
+
+
+class Lease:
+    """Whether the engine lives, judged by this machine's clock alone: clocks of two machines differ."""
+
+    def __init__(self, ledger: Ledger, seconds: float) -> None:
+        self.ledger, self.seconds = ledger, seconds
+        self._seen: object = None
+        self._changed = self._looked = time.monotonic()
+
+    def check(self) -> None:
+        """Looks at most once in a tenth of the lease.
+
+        Raises:
+            RetryableError: the engine is gone.
+        """
+        now = time.monotonic()
+        if now - self._looked < self.seconds / 10:
+            return
+        self._looked = now
+        found = self.ledger.lease()
+        if found != self._seen:
+            self._seen, self._changed = found, now
+        elif now - self._changed > self.seconds:
+            raise RetryableError(f"the sweep's engine showed no sign of life for {self.seconds:g} s")
+
+
+def run_packed(uri: str, runner: str) -> int:
+    """Runs a runner's work until it is told that there is no more; returns how many trials ran."""
+    ledger = Ledger(open_folder(uri))
+    lease = Lease(ledger, float(os.environ.get(LEASE_S, "120")))
+    position = done = 0
+    since = time.monotonic()
+    while True:
+        work = ledger.work(runner, position)
+        if work is None:
+            lease.check()
+            time.sleep(pause_s(time.monotonic() - since))
+            continue
+        if work.get("end"):
+            return done
+        request = ledger.read_request(int(work["number"]), int(work["attempt"]))
+        known = ledger.status(request.number, request.attempt)
+        if known is None or known.state == "Running":  # finished: this runner was restarted behind it
+            _run(ledger, lease, request)
+            done += 1
+        position += 1
+        since = time.monotonic()
+
+
+def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
+    """One trial; whatever its function raises is the trial's failure, and the next one runs all the same."""
+    began = time.monotonic()
+    reports: list[tuple[int, dict[str, float]]] = []
+    stopped = False
+
+    def tell(state: str, metrics: Mapping[str, float] | None = None, error: str = "") -> None:
+        seconds = round(time.monotonic() - began, 4)
+        ledger.set_status(
+            request.number, request.attempt, Status(state, reports, _plain(metrics or {}), seconds, error)
+        )
+
+    def report(step: int, metrics: dict[str, float]) -> bool:
+        nonlocal stopped
+        if stopped:
+            raise Stopped
+        reports.append((int(step), _plain(metrics)))
+        print(f"trial {request.number} step {step} {_text(reports[-1][1])}", flush=True)
+        tell("Running")
+        lease.check()
+        stopped = request.is_judged and _wait_for_verdict(ledger, lease, request, int(step))
+        return not stopped
+
+    tell("Running")
+    print(f"trial {request.number} begins {json.dumps(request.params)}", flush=True)
+    try:
+        metrics = load_trial(request.function)(request.document, report)
+    except Stopped:
+        metrics = {}
+    except RetryableError:
+        raise  # the lease is over: nobody is there to tell
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may fail in any way without ending the sweep
+        traceback.print_exc()
+        tell("Failed", error=_one_line(error))
+        return
+    if stopped:
+        tell("EarlyStopped", metrics)
+    else:
+        tell("Succeeded", metrics)
+        print(f"trial {request.number} ends {_text(_plain(metrics))}", flush=True)
+
+
+def _wait_for_verdict(ledger: Ledger, lease: Lease, request: Request, step: int) -> bool:
+    since = time.monotonic()
+    while True:
+        judged, stop = ledger.verdict(request.number, request.attempt)
+        if judged >= step:
+            return stop
+        lease.check()
+        time.sleep(pause_s(time.monotonic() - since))
+
+
+def run_single(text: str) -> int:
+    """One trial on its own; metrics go to standard output as Katib's StdOut collector reads them."""
+    raw = json.loads(text)
+    request = Request(**{**raw, "document": substitute(raw["document"], raw["params"])})
+
+    def report(step: int, metrics: dict[str, float]) -> bool:
+        _print_metrics(_plain(metrics))
+        return True  # Katib ends a trial that falls behind by itself
+
+    metrics = load_trial(request.function)(request.document, report)
+    _print_metrics(_plain(metrics))
+    return 0
+
+
+def substitute(document: Any, params: Mapping[str, Any]) -> Any:
+    """Puts parameter values where the document says `{"$param": name}`.
+
+    Katib replaces text: what it hands over is a string, whatever the parameter's type.
+    """
+    if isinstance(document, Mapping):
+        if set(document) == {"$param"}:
+            return _read_value(params[document["$param"]])
+        return {key: substitute(value, params) for key, value in document.items()}
+    return [substitute(value, params) for value in document] if isinstance(document, list) else document
+
+
+def _read_value(value: Any) -> Any:
+    """A value that Katib passed as text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _print_metrics(metrics: Mapping[str, float]) -> None:
+    """One line a metric with a time stamp: early stopping in Katib needs one. Katib cannot parse `nan`."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    for name, value in metrics.items():
+        if math.isfinite(value):
+            print(f"{now} {name}={value:.8f}", flush=True)
+
+
+def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """JSON has no NaN: what is not finite stays out, and the engine says that it is missing."""
+    return {str(k): float(v) for k, v in metrics.items() if math.isfinite(float(v))}
+
+
+def _text(metrics: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={value:.6g}" for name, value in metrics.items())
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, ShipwayError) else f"{type(error).__name__}: {text}"
+
+
+def main(argv: list[str]) -> int:
+    """Exit code of a run."""
+    try:
+        if argv[:1] == ["trial"]:
+            return run_single(os.environ[REQUEST])
+        run_packed(argv[1], argv[2])
+    except ShipwayError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

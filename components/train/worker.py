@@ -1,0 +1,86 @@
+"""One training replica: `python -m shipway.components.train.worker`.
+
+Everything it needs stands in SHIPWAY_TRAINING (a `TrainingDocument`), TF_CONFIG or mpirun's environment, and
+SHIPWAY_JOB. Exit codes: 0 done, 2 the user's mistake, 1 final, 143 worth another try (a lost peer).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+# Before TensorFlow is imported, which reads them once.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from shipway.errors import InvalidSpec, RetryableError, ShipwayError
+from shipway.specs import parse
+from shipway.training.spec import DISTRIBUTED, TrainingDocument
+
+DOCUMENT = "SHIPWAY_TRAINING"
+WORK = "SHIPWAY_WORK"
+
+
+def main() -> int:
+    """Trains, and as chief publishes; returns the exit code."""
+    try:
+        document = _document()
+        with tempfile.TemporaryDirectory(prefix="shipway-train-", dir=os.environ.get(WORK)) as folder:
+            _run(document, Path(folder))
+    except ShipwayError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def _document() -> TrainingDocument:
+    text = os.environ.get(DOCUMENT)
+    if not text:
+        raise InvalidSpec(f"{DOCUMENT} is not set; `shipway job run manifest.yaml` starts a worker with it")
+    return parse(TrainingDocument, text, DOCUMENT)
+
+
+def _run(document: TrainingDocument, work: Path) -> None:
+    import numpy as np
+    import tensorflow as tf
+
+    spec = document.spec
+    if spec.strategy in DISTRIBUTED and not tf.config.list_physical_devices("GPU"):
+        # Replicas that share a machine's cores would otherwise each start a pool for all of them.
+        threads = max(1, (os.cpu_count() or 1) // spec.workers)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+
+    from shipway.artifacts import DatasetManifest
+    from shipway.storage import read_artifact
+    from shipway.training.callbacks import Monitor
+    from shipway.training.distribution import open_distribution
+    from shipway.training.loop import fit
+    from shipway.training.progress import LeaseWatch, ProgressFile, StallWatch, TensorBoardLog, print_metrics
+
+    monitor = Monitor(
+        progress=ProgressFile(), stall=StallWatch(spec.stall_timeout_s, RetryableError.exit_code)
+    )  # before the cluster forms: a peer that never comes is a stall too
+    distribution = open_distribution(spec)
+    output = document.output_uri
+    if distribution.is_chief:
+        monitor.metric_lines = print_metrics
+        if output is not None:
+            monitor.tensorboard = TensorBoardLog(work, output)
+            monitor.lease = LeaseWatch(output, document.lease_s) if document.lease_s else None
+    manifest = read_artifact(DatasetManifest, document.dataset_uri)
+    fitted = fit(spec, manifest, work, output_uri=output, monitor=monitor, distribution=distribution)
+    if monitor.stall is not None:
+        monitor.stall.close()
+    if distribution.is_chief and output is not None:
+        from shipway.training.export import publish
+
+        published = publish(fitted, work, output, os.environ.get("SHIPWAY_JOB", ""), document.image)
+        print_metrics(fitted.state.step, published.metrics)
+    distribution.sum(np.zeros(1))  # nobody leaves before the chief has published: its peers' end would abort it
+
+
+if __name__ == "__main__":
+    sys.exit(main())

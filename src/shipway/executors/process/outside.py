@@ -1,0 +1,76 @@
+"""What a supervisor looks at beyond its replicas: its folder, requests, followers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from shipway.executors.process.folder import JobFolder
+
+ORPHAN_CHECK_S = 0.4
+
+
+class Outside:
+    """The supervisor's side of the job's folder."""
+
+    def __init__(self, folder: JobFolder) -> None:
+        self.folder = folder
+        # Kept open, so that the inode of a deleted folder is not given to its successor.
+        self._descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._request_seen = 0
+        self._next_check = 0.0
+
+    def is_ours(self) -> bool:
+        """False when somebody deleted the folder, whether or not another job has taken its name since."""
+        try:
+            there = os.stat(self.folder.path)
+            (self.folder / "state.json").stat()
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(self._descriptor)
+        return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
+
+    def request(self) -> dict[str, Any]:
+        """What a follower asked for since the last call; empty for nothing."""
+        try:
+            changed = (self.folder / "control.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return {}
+        if changed == self._request_seen:
+            return {}
+        self._request_seen = changed
+        return self.folder.read("control.json") or {}
+
+    @contextmanager
+    def followers_gone(self) -> Iterator[bool]:
+        """Whether nobody follows the job any more.
+
+        True is said while the lock is held: whoever comes just now waits for it, and then reads in state.json what the
+        body of the `with` wrote there. Asked often, it looks every 0.4 s.
+        """
+        now = time.monotonic()
+        if now < self._next_check:
+            yield False
+            return
+        self._next_check = now + ORPHAN_CHECK_S
+        try:
+            descriptor = os.open(self.folder / "followers.lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield False
+            return
+        try:
+            yield _try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

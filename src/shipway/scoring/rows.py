@@ -1,0 +1,85 @@
+"""A dataset's rows, verified and in pieces: a split may be larger than memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from shipway.artifacts import DatasetManifest
+from shipway.errors import InvalidData, InvalidSpec, nearest
+from shipway.storage import open_folder
+
+CHUNK_ROWS = 16_384
+
+
+def read_rows(
+    dataset: DatasetManifest, split: str, *, columns: Sequence[str] = (), chunk_rows: int = CHUNK_ROWS
+) -> Iterator[pl.DataFrame]:
+    """The rows of one split, a frame at a time, in the order of the manifest.
+
+    Args:
+        dataset: Names the Parquet files; each is fetched, checked against its sha256 and removed again.
+        split: `train`, `eval` or `test`.
+        columns: Wanted beside row_id, text, label and group_hash; read as strings, null as `(empty)`.
+        chunk_rows: Most rows of a frame.
+
+    Yields:
+        Frames with row_id, text, label, group_hash (uint64) and `columns`.
+
+    Raises:
+        InvalidData: the split does not exist or has no rows.
+        InvalidSpec: a column that the rows don't have.
+        CorruptArtifact: a file differs from the manifest.
+    """
+    part = dataset.splits.get(split)
+    if part is None or part.rows == 0 or not part.row_files:
+        there = ", ".join(f"{name} ({found.rows} rows)" for name, found in dataset.splits.items())
+        raise InvalidData(f"dataset {dataset.name}: split {split!r} has no rows; it has {there}; raise its fraction")
+    store = open_folder(dataset.uri)
+    with tempfile.TemporaryDirectory(prefix="shipway-rows-") as folder:
+        for number, file in enumerate(part.row_files):
+            path = Path(folder) / f"{number}.parquet"
+            store.download(file.path, path, sha256=file.sha256)
+            _check_columns(path, columns)
+            for offset in range(0, file.rows, chunk_rows):
+                frame = pl.scan_parquet(path).slice(offset, chunk_rows).collect()
+                yield _select(frame, columns)
+            path.unlink()
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    known = pl.read_parquet_schema(path)
+    for column in columns:
+        if column not in known:
+            raise InvalidSpec(
+                f"slices: the rows have no column {column!r}; expected one of {', '.join(known)}"
+                f"{nearest(column, known)}"
+            )
+
+
+def _select(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    return frame.select(
+        "row_id",
+        "text",
+        "label",
+        _group_hash(frame),
+        *(
+            pl.col(column).cast(pl.String).fill_null("(empty)").alias(column)
+            for column in columns
+            if column not in ("row_id", "text", "label")
+        ),
+    )
+
+
+def _group_hash(frame: pl.DataFrame) -> pl.Series:
+    """Prep's group hash; where a dataset lacks it, a hash of the group, or of the text that is its own group."""
+    if "group_hash" in frame.columns:
+        return frame["group_hash"].cast(pl.UInt64)
+    from xxhash import xxh3_64_intdigest
+
+    group = pl.col("group").cast(pl.String) if "group" in frame.columns else pl.lit(None, pl.String)
+    source = frame.select(pl.coalesce(group, pl.col("text"))).to_series()
+    return pl.Series("group_hash", [xxh3_64_intdigest(value.encode()) for value in source], dtype=pl.UInt64)

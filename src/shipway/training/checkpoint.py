@@ -1,0 +1,120 @@
+"""Checkpoints in object storage: the chief publishes, every worker reads its own copy. Replicas share no disk.
+
+    checkpoints/<step>/state.npz       weights, best weights, optimizer variables
+    checkpoints/<step>/manifest.json   its hash, and the loop's own state
+    checkpoints/current                the pointer, moved last
+
+Random numbers need no state of their own: batches and dropout masks are functions of (seed, step, replica).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from shipway.artifacts import FileRef
+from shipway.errors import Conflict, CorruptArtifact
+from shipway.storage import Store, open_folder
+from shipway.storage.publish import move_pointer, read_pointer
+
+POINTER = "checkpoints/current"
+Arrays = list[NDArray[Any]]
+
+
+class LoopState(BaseModel):
+    """What the loop itself must remember."""
+
+    step: int = 0
+    best_value: float | None = None
+    best_step: int = 0
+    patience_used: int = 0
+    metrics: dict[str, float] = Field(default_factory=dict)  # of the last evaluation
+    best_metrics: dict[str, float] = Field(default_factory=dict)
+    seed: int = 0
+    workers: int = 1
+    finished: bool = False  # early stopping or the last step: a restart has only to publish
+
+
+class _Manifest(BaseModel):
+    state: LoopState
+    file: FileRef
+    counts: tuple[int, int, int]  # weights, optimizer variables, best weights
+
+
+class Checkpoints:
+    """Those of one job.
+
+    Args:
+        output_uri: `jobs/<job>`.
+        work: Private folder of this replica.
+        keep: How many stay.
+    """
+
+    def __init__(self, output_uri: str, work: Path, keep: int) -> None:
+        self.store: Store = open_folder(output_uri)
+        self.work = work
+        self.keep = keep
+
+    def latest(self) -> int | None:
+        """The step of the current checkpoint, None before the first."""
+        pointer = read_pointer(self.store, POINTER)
+        return None if pointer is None else int(pointer.target.rsplit("/", 1)[-1])
+
+    def save(self, state: LoopState, weights: Arrays, optimizer: Arrays, best: Arrays) -> None:
+        """Publishes a checkpoint: content, manifest, pointer; then deletes those that are too old."""
+        prefix = f"checkpoints/{state.step:08d}"
+        path = self.work / "state.npz"
+        arrays = {f"{i:05d}": value for i, value in enumerate([*weights, *optimizer, *best])}
+        np.savez(path, allow_pickle=False, **arrays)
+        file = self.store.upload(path, f"{prefix}/state.npz")
+        path.unlink()
+        manifest = _Manifest(state=state, file=file, counts=(len(weights), len(optimizer), len(best)))
+        self.store.put(f"{prefix}/manifest.json", manifest.model_dump_json().encode())
+        try:
+            move_pointer(self.store, POINTER, prefix, expected=read_pointer(self.store, POINTER))
+        except Conflict:
+            # Only a job's one chief writes: a newer chief has taken over, and what it says stands.
+            return
+        self._prune()
+
+    def load(self, step: int) -> tuple[LoopState, Arrays, Arrays, Arrays]:
+        """State, weights, optimizer variables and best weights of a checkpoint.
+
+        Raises:
+            CorruptArtifact: the stored bytes are not those of the manifest.
+        """
+        prefix = f"checkpoints/{step:08d}"
+        try:
+            manifest = _Manifest.model_validate(json.loads(self.store.get(f"{prefix}/manifest.json")))
+        except ValueError as error:
+            raise CorruptArtifact(f"{self.store.uri}/{prefix}/manifest.json: {error}; train with --fresh") from error
+        path = self.work / "restored.npz"
+        self.store.download(f"{prefix}/state.npz", path, sha256=manifest.file.sha256)
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = [archive[name] for name in sorted(archive.files)]
+        path.unlink()
+        first, second, third = manifest.counts
+        if len(arrays) != first + second + third:
+            raise CorruptArtifact(f"{self.store.uri}/{prefix}: {len(arrays)} arrays; train with --fresh")
+        return manifest.state, arrays[:first], arrays[first : first + second], arrays[first + second :]
+
+    def _prune(self) -> None:
+        steps = sorted({int(info.key.split("/")[1]) for info in self.store.list("checkpoints/") if _numbered(info.key)})
+        for step in steps[: -self.keep]:
+            self.store.delete(*[info.key for info in self.store.list(f"checkpoints/{step:08d}/")])
+
+
+def _numbered(key: str) -> bool:
+    parts = key.split("/")
+    return len(parts) == 3 and parts[1].isdigit()
+
+
+def shapes_match(arrays: Sequence[NDArray[Any]], variables: Sequence[Any]) -> bool:
+    """Whether arrays fit a model's variables, one by one."""
+    return [tuple(a.shape) for a in arrays] == [tuple(v.shape) for v in variables]

@@ -1,0 +1,248 @@
+"""A dataset's shards on this machine, and batches that are a pure function of (seed, step, world size).
+
+Two ways in. `memory`: the parsed split is held as ragged tensors, and each step's global batch is a slice of a seeded
+permutation over all records; worker w of n takes the w-th part of it, so the global batch holds the same examples for
+any n. `stream`: each worker downloads and reads only its share of the shards, again each epoch; its batches depend on
+the number of workers, since its share does. Imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
+from shipway.errors import CorruptArtifact, InvalidData
+from shipway.recipes import Encoder, load_recipe
+from shipway.storage import open_folder
+
+PARSE_BATCH = 1024
+LABEL = "label"
+_DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the data a worker trains on."""
+
+    rank: int
+    size: int
+
+
+def fetch_encoder(manifest: DatasetManifest, folder: Path) -> tuple[Encoder, Path]:
+    """The dataset's encoder and the verified file it came from."""
+    path = folder / "encoder.json"
+    open_folder(manifest.uri).download(manifest.encoder.path, path, sha256=manifest.encoder.sha256)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorruptArtifact(
+            f"{manifest.uri}/{manifest.encoder.path}: not JSON ({error}); prepare it again"
+        ) from error
+    return load_recipe(manifest.recipe).load_encoder(document), path
+
+
+def split_shards(manifest: DatasetManifest, split: str) -> list[Shard]:
+    """A split's shards by path.
+
+    Raises:
+        InvalidData: the split has no rows.
+    """
+    found = manifest.splits.get(split)
+    if found is None or not sum(shard.rows for shard in found.shards):
+        raise InvalidData(
+            f"dataset {manifest.name}: the {split} split has no rows; give more data or larger split fractions"
+        )
+    return sorted((shard for shard in found.shards if shard.rows), key=lambda shard: shard.path)
+
+
+def fetch_shards(manifest: DatasetManifest, shards: Sequence[Shard], folder: Path) -> list[Path]:
+    """Downloads shards side by side, each verified by its sha256."""
+    paths = [folder / shard.path for shard in shards]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    open_folder(manifest.uri).download_many(
+        [(shard.path, path, shard.sha256) for shard, path in zip(shards, paths, strict=True)]
+    )
+    return paths
+
+
+class Parser:
+    """Serialised `tf.train.Example` records to tensors, a batch at a time.
+
+    Args:
+        features: The encoded features to read; what a model does not use is not even parsed.
+    """
+
+    def __init__(self, features: dict[str, FeatureSpec]) -> None:
+        self.features = features
+        self._ragged = {name for name, spec in features.items() if spec.shape and spec.shape[0] is None}
+        self._schema: dict[str, Any] = {LABEL: tf.io.FixedLenFeature([], tf.int64)}
+        for name, spec in features.items():
+            if name in self._ragged:
+                partitions = [tf.io.RaggedFeature.UniformRowLength(int(n)) for n in spec.shape[1:] if n is not None]
+                self._schema[name] = tf.io.RaggedFeature(
+                    _DTYPES[spec.dtype], partitions=partitions, row_splits_dtype=tf.int64
+                )
+            else:
+                self._schema[name] = tf.io.FixedLenFeature(spec.shape, _DTYPES[spec.dtype])
+
+    def __call__(self, serialised: Any) -> dict[str, Any]:
+        """Ragged or dense tensors by feature, and `label`."""
+        parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema)
+        return parsed
+
+    def dense(self, parsed: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Features padded with zeros to the batch's longest, and the labels: what `fit` takes."""
+        features = {name: parsed[name].to_tensor() if name in self._ragged else parsed[name] for name in self.features}
+        # A batch of empty texts still needs one column, as `Ragged.to_padded` gives it.
+        for name in self._ragged:
+            value = features[name]
+            missing = tf.maximum(1 - tf.shape(value)[1], 0)
+            features[name] = tf.pad(value, [[0, 0], [0, missing]] + [[0, 0]] * (len(self.features[name].shape) - 1))
+        return features, parsed[LABEL]
+
+    def read(self, paths: Sequence[Path]) -> Any:
+        """Parsed batches of each file in turn: no interleaving, which measured several times slower."""
+        names = [str(path) for path in paths]
+        batches = tf.data.TFRecordDataset(names).batch(PARSE_BATCH)
+        return batches.map(self, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+
+    def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
+        """A whole split as one tensor for each feature.
+
+        Raises:
+            CorruptArtifact: the files hold another number of records than the manifest says.
+        """
+        try:
+            parts = list(self.read(paths))
+        except tf.errors.DataLossError as error:
+            raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
+        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in [*self.features, LABEL]}
+        found = int(merged[LABEL].shape[0])
+        if found != rows:
+            raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")
+        return merged
+
+
+def permutation(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of an epoch's records, from Philox(seed, epoch)."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(rows)
+
+
+def global_batch(rows: int, batch: int, seed: int, step: int) -> NDArray[np.int64]:
+    """Record numbers of one step's global batch.
+
+    Epochs follow each other without a gap: step s holds positions [s * batch, (s + 1) * batch) of the endless sequence
+    of permutations, so no record is left out and a batch may span two epochs.
+    """
+    first, last = step * batch, (step + 1) * batch
+    parts = [
+        permutation(rows, seed, epoch)[max(first - epoch * rows, 0) : last - epoch * rows]
+        for epoch in range(first // rows, (last - 1) // rows + 1)
+    ]
+    return np.concatenate(parts)
+
+
+def _local_batches(rows: int, batch: int, seed: int, step: int, share: Share) -> Iterator[NDArray[np.int64]]:
+    """`global_batch` from `step` on, of each the part that is this worker's; draws a permutation once an epoch."""
+    local = batch // share.size
+    epoch, order = -1, np.empty(0, np.int64)
+    while True:
+        wanted = np.arange(step * batch + share.rank * local, step * batch + (share.rank + 1) * local)
+        picked = np.empty(local, np.int64)
+        for needed in np.unique(wanted // rows):
+            if needed != epoch:
+                epoch, order = int(needed), permutation(rows, seed, int(needed))
+            mine = wanted // rows == needed
+            picked[mine] = order[wanted[mine] - epoch * rows]
+        yield picked
+        step += 1
+
+
+def memory_batches(
+    parser: Parser, split: dict[str, Any], rows: int, batch: int, seed: int, step: int, share: Share
+) -> Any:
+    """A tf.data.Dataset of (features, labels): this worker's part of each global batch from `step` on, without end."""
+
+    def gather(picked: Any) -> Any:
+        return parser.dense({name: tf.gather(value, picked) for name, value in split.items()})
+
+    indices = tf.data.Dataset.from_generator(
+        lambda: _blocks(_local_batches(rows, batch, seed, step, share)),
+        output_signature=tf.TensorSpec((None, batch // share.size), tf.int64),
+    )
+    return _ready(indices.unbatch().map(gather, num_parallel_calls=2, deterministic=True))
+
+
+def _blocks(batches: Iterator[NDArray[np.int64]], size: int = 64) -> Iterator[NDArray[np.int64]]:
+    """Several steps' indices at once: a Python call for each step would cost as much as gathering its rows."""
+    while True:
+        yield np.stack([next(batches) for _ in range(size)])
+
+
+def stream_batches(
+    parser: Parser, shards: Sequence[Shard], paths: Sequence[Path], batch: int, seed: int, step: int
+) -> Any:
+    """Like `memory_batches`, read from this worker's own shards again each epoch.
+
+    Each epoch takes the shards in another order; within a shard prep's global shuffle stands. A resumed training
+    skips whole shards without reading them.
+    """
+    rows = [shard.rows for shard in shards]
+    per_epoch = sum(rows)
+    epoch, skip = divmod(step * batch, per_epoch)
+
+    def orders() -> Iterator[tuple[list[str], int]]:
+        number, left = epoch, skip
+        while True:
+            order = list(np.random.Generator(np.random.Philox(key=[seed, number])).permutation(len(shards)))
+            while left and rows[order[0]] <= left:
+                left -= rows[order.pop(0)]
+            yield [str(paths[i]) for i in order], left
+            number, left = number + 1, 0
+
+    files = tf.data.Dataset.from_generator(
+        orders, output_signature=(tf.TensorSpec((None,), tf.string), tf.TensorSpec((), tf.int64))
+    )
+    records = files.flat_map(lambda names, left: tf.data.TFRecordDataset(names).skip(left))
+    batches = records.batch(batch, drop_remainder=True)
+    return _ready(batches.map(lambda one: parser.dense(parser(one)), num_parallel_calls=2, deterministic=True))
+
+
+def _ready(dataset: Any) -> Any:
+    options = tf.data.Options()
+    # Each worker's dataset is its own share already: TensorFlow must not divide it once more.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    options.deterministic = True
+    return dataset.prefetch(4).with_options(options)
+
+
+def own_shards(shards: Sequence[Shard], share: Share) -> list[Shard]:
+    """This worker's shards, dealt in turn by size, largest first: every worker has much the same to read.
+
+    Raises:
+        InvalidData: there are fewer shards than workers.
+    """
+    if len(shards) < share.size:
+        raise InvalidData(
+            f"input 'stream' with {share.size} workers needs as many shards, the dataset has {len(shards)}; prepare it "
+            "with smaller shards, or set training.input to memory"
+        )
+    return sorted(shards, key=lambda shard: (-shard.rows, shard.path))[share.rank :: share.size]
+
+
+def padded_batches(parser: Parser, split: dict[str, Any], batch: int, share: Share) -> Iterator[tuple[Any, Any]]:
+    """Every row of this worker's part of a split, once, in batches: for evaluation."""
+    rows = int(split[LABEL].shape[0])
+    mine = np.arange(share.rank, rows, share.size)
+    for start in range(0, len(mine), batch):
+        picked = tf.constant(mine[start : start + batch])
+        yield parser.dense({name: tf.gather(value, picked) for name, value in split.items()})

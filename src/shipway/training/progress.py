@@ -1,0 +1,134 @@
+"""What a training says about itself: progress records, lines for Katib's collector, TensorBoard files."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from shipway.errors import ShipwayError
+from shipway.storage import open_folder
+
+PROGRESS = "SHIPWAY_PROGRESS"
+AUDIT = "SHIPWAY_AUDIT"
+LEASE_KEY = "lease.json"
+
+Report = Callable[[int, dict[str, float]], bool]  # (step, metrics) -> go on?
+
+
+def audited() -> bool:
+    """Whether each step is recorded, with a hash of the batch that the model was given."""
+    return os.environ.get(AUDIT, "") not in ("", "0")
+
+
+class ProgressFile:
+    """Appends JSON lines to the file that the executor named and follows; nothing where it named none."""
+
+    def __init__(self) -> None:
+        path = os.environ.get(PROGRESS)
+        self._file = open(path, "a", encoding="utf-8", buffering=1) if path else None  # noqa: SIM115 - open to the end
+
+    def write(self, **record: Any) -> None:
+        """One line, at once on disk: a worker may be killed after it."""
+        if self._file is not None:
+            self._file.write(json.dumps({"at": round(time.time(), 3), **record}, allow_nan=False) + "\n")
+
+
+def print_metrics(step: int, metrics: dict[str, float]) -> None:
+    """Lines as Katib's StdOut collector reads them: a timestamp, then `name=value`."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for name, value in {"step": float(step), **metrics}.items():
+        if value == value:  # `nan` does not parse there
+            print(f"{now} {name}={value:.6g}", flush=True)
+
+
+class TensorBoardLog:
+    """Event files below the work folder, uploaded to `tensorboard/` at every checkpoint."""
+
+    def __init__(self, work: Path, output_uri: str) -> None:
+        import tensorflow as tf
+
+        self._tf = tf
+        self._folder = work / "tensorboard"
+        self._output_uri = output_uri
+        self._writer = tf.summary.create_file_writer(str(self._folder))
+        # What tensorboard's own scalar() writes; that package is not needed where a model is trained.
+        self._metadata = tf.compat.v1.SummaryMetadata(data_class=1)
+        self._metadata.plugin_data.plugin_name = "scalars"
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Adds scalars and uploads; a store that fails here must not end a training."""
+        with self._writer.as_default(step=step):
+            for name, value in metrics.items():
+                self._tf.summary.write(name, self._tf.constant(value, self._tf.float32), metadata=self._metadata)
+        self._writer.flush()
+        try:
+            store = open_folder(self._output_uri)
+            for path in self._folder.iterdir():
+                store.put(f"tensorboard/{path.name}", path.read_bytes())
+        except ShipwayError as error:
+            print(f"shipway: TensorBoard log not uploaded: {error}", file=sys.stderr, flush=True)
+
+
+class LeaseWatch:
+    """Reads the launcher's lease every quarter of its length; `lapsed` says that nobody renews it any more."""
+
+    def __init__(self, output_uri: str, lease_s: float) -> None:
+        self.lapsed = threading.Event()
+        self._stop = threading.Event()
+        self._store = open_folder(output_uri)
+        self._lease_s = lease_s
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        seen: bytes | None = None
+        since = time.monotonic()
+        while not self._stop.wait(self._lease_s / 4):
+            try:
+                found = self._store.get_versioned(LEASE_KEY)
+            except ShipwayError:
+                continue  # a store that is away says nothing about the launcher
+            if found is None or found[0] != seen:
+                seen, since = found[0] if found else None, time.monotonic()
+                if found is None:
+                    continue  # no launcher ever held a lease: a worker started by hand
+            # Judged by this clock alone: the document changes at every renewal, and clocks of two machines differ.
+            elif time.monotonic() - since > self._lease_s:
+                self.lapsed.set()
+                return
+
+    def close(self) -> None:
+        """Ends the watch."""
+        self._stop.set()
+
+
+class StallWatch:
+    """Ends this process with a retryable code when no step was reported for too long: a peer hangs, or is gone."""
+
+    def __init__(self, limit_s: float, exit_code: int) -> None:
+        self._limit_s, self._exit_code = limit_s, exit_code
+        self._last = time.monotonic()
+        self._stop = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def alive(self) -> None:
+        """A step was taken."""
+        self._last = time.monotonic()
+
+    def close(self) -> None:
+        """Ends the watch."""
+        self._stop.set()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(min(self._limit_s / 4, 5.0)):
+            if time.monotonic() - self._last > self._limit_s:
+                message = f"error: no training step for {self._limit_s:g} s; ending to be started again"
+                print(message, file=sys.stderr, flush=True)
+                os._exit(self._exit_code)
