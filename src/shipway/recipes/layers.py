@@ -27,11 +27,12 @@ class StepDropout(tf_keras.layers.Layer):  # type: ignore[misc]
         self.rate = rate
         self.broadcast_last = broadcast_last
         self._seed = (0, 0)
-        self._step: Any = None
+        self._step: Any = lambda: tf.constant(0)
 
     def bind(self, step: Any, seed: int, index: int, replica: int) -> None:
         """Names the step variable and what makes this layer's draws its own."""
-        self._step, self._seed = step, (seed * 1009 + index, replica)
+        # Behind a function: a variable as attribute would become one of this layer's own weights.
+        self._step, self._seed = lambda: step, (seed * 1009 + index, replica)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         if not training or self.rate == 0.0:
@@ -41,7 +42,7 @@ class StepDropout(tf_keras.layers.Layer):  # type: ignore[misc]
             shape = tf.concat([shape[:-1], [1]], 0)
         context = tf.distribute.get_replica_context()
         replica = self._seed[1] + (tf.cast(context.replica_id_in_sync_group, tf.int32) if context else 0)
-        step = tf.constant(0) if self._step is None else tf.cast(self._step, tf.int32)
+        step = tf.cast(self._step(), tf.int32)
         seed = tf.stack([tf.constant(self._seed[0], tf.int32), step * 65536 + replica])
         kept = tf.random.stateless_uniform(shape, seed, dtype=tf.float32, alg="philox") >= self.rate
         return inputs * tf.cast(kept, inputs.dtype) / (1.0 - self.rate)

@@ -44,7 +44,7 @@ class LoopState(BaseModel):
 class _Manifest(BaseModel):
     state: LoopState
     file: FileRef
-    counts: tuple[int, int, int]  # weights, optimizer variables, best weights
+    counts: tuple[int, int, int]  # weights, optimizer variables, best weights (none: the weights are the best)
 
 
 class Checkpoints:
@@ -68,6 +68,7 @@ class Checkpoints:
 
     def save(self, state: LoopState, weights: Arrays, optimizer: Arrays, best: Arrays) -> None:
         """Publishes a checkpoint: content, manifest, pointer; then deletes those that are too old."""
+        best = [] if state.best_step == state.step else best
         prefix = f"checkpoints/{state.step:08d}"
         path = self.work / "state.npz"
         arrays = {f"{i:05d}": value for i, value in enumerate([*weights, *optimizer, *best])}
@@ -102,7 +103,8 @@ class Checkpoints:
         first, second, third = manifest.counts
         if len(arrays) != first + second + third:
             raise CorruptArtifact(f"{self.store.uri}/{prefix}: {len(arrays)} arrays; train with --fresh")
-        return manifest.state, arrays[:first], arrays[first : first + second], arrays[first + second :]
+        weights, best = arrays[:first], arrays[first + second :]
+        return manifest.state, weights, arrays[first : first + second], best or list(weights)
 
     def _prune(self) -> None:
         steps = sorted({int(info.key.split("/")[1]) for info in self.store.list("checkpoints/") if _numbered(info.key)})

@@ -45,8 +45,7 @@ def publish(fitted: Fitted, work: Path, output_uri: str, job: str, image: str) -
     (folder / "encoder.json").write_text(json.dumps(document, sort_keys=True, ensure_ascii=False), encoding="utf-8")
     parity = _onnx(fitted, serve.function, specs, features, folder, work)
     target = f"{output_uri}/model"
-    store = open_folder(target)
-    files: list[FileRef] = store.upload_folder(folder, "")
+    files: list[FileRef] = open_folder(output_uri).upload_folder(folder, "model")
     manifest = _manifest(fitted, target, features, files, parity, job, image)
     write_artifact(manifest, target)
     return manifest

@@ -25,7 +25,7 @@ MAX_COUNTED_WORDS = 2_000_000
 
 
 class IntentsEncoder:
-    """Texts to `grams` (n-gram buckets, 1-based) and `words` (word ids); 0 is padding in both.
+    """Texts to `grams` (ids of hash buckets) and `words` (word ids); both count from 1, 0 is padding.
 
     Args:
         params: What was fitted.
@@ -48,7 +48,11 @@ class IntentsEncoder:
         self.counts = counts
         self.vocabulary = list(vocabulary)
         self._labels = list(labels)
-        self._kept = counts >= params.min_count
+        # Buckets that training saw are numbered without gaps: the model's table has no rows that nobody ever uses.
+        kept = counts >= params.min_count
+        kept[0] = False
+        self._ids = np.where(kept, np.cumsum(kept), 0).astype(np.int64)
+        self._kept = np.flatnonzero(kept)
         hashes = np.array([tx.word_hash(word) for word in self.vocabulary], dtype=np.uint64)
         self._order = np.argsort(hashes)
         self._sorted_hashes = hashes[self._order]
@@ -69,14 +73,14 @@ class IntentsEncoder:
         return 1 + self.params.unknown_buckets + len(self.vocabulary)
 
     def idf(self) -> NDArray[np.float32]:
-        """Weight of each bucket, `log((1 + rows) / (1 + count)) + 1`, 0 for dropped ones; shape (buckets,).
+        """Weight of each gram id, `log((1 + rows) / (1 + count)) + 1`, 0 for padding; float32, shape (gram ids,).
 
         Occurrences stand in for documents: in short texts a gram rarely occurs twice, and no pass over sorted pairs
         is needed.
         """
-        frequency = np.minimum(self.counts, self.rows).astype(np.float64)
+        frequency = np.minimum(self.counts[self._kept], self.rows).astype(np.float64)
         weights = np.log((1.0 + self.rows) / (1.0 + frequency)) + 1.0
-        return np.where(self._kept, weights, 0.0).astype(np.float32)
+        return np.concatenate(([0.0], weights)).astype(np.float32)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """`grams` and `words` of each text, as `Ragged`."""
@@ -90,9 +94,10 @@ class IntentsEncoder:
         characters = tx.normalise(texts, self.params.fold_accents)
         found = tx.words(characters)
         values, offsets = _grams(characters, found, self.params)
-        kept = self._kept[values]
+        ids = self._ids[values]
+        kept = ids > 0
         position = np.concatenate(([0], np.cumsum(kept)))
-        return {"grams": Ragged(values[kept], position[offsets]), "words": self._word_ids(found)}
+        return {"grams": Ragged(ids[kept], position[offsets]), "words": self._word_ids(found)}
 
     def _word_ids(self, found: tx.Words) -> Ragged:
         lengths = np.diff(found.offsets)

@@ -1,0 +1,164 @@
+"""What `train`'s components do in their task: render the manifest, have it played, hand on what it published."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from shipway.errors import InvalidSpec
+from shipway.steps import step
+
+if TYPE_CHECKING:
+    from shipway.artifacts import DatasetManifest, ModelManifest
+    from shipway.components.train.spec import TrainingSpec
+    from shipway.executors import Event, Outcome
+    from shipway.storage import Store
+
+OUR_OWN_GRACE_S = 30  # the operator's deadline fires only at the object's next update; ours comes a little later
+
+
+def job(dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any) -> None:
+    """Trains; the manifest's kind follows the strategy. Arguments are KFP artifacts with `.path`."""
+    _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, ())
+
+
+def tfjob(dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any) -> None:
+    """`job`, refusing strategies that are no TFJob."""
+    allowed = ("single", "mirrored", "multi_worker")
+    _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, allowed)
+
+
+def mpijob(dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any) -> None:
+    """`job`, refusing strategies that are no MPIJob."""
+    _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, ("horovod",))
+
+
+def _launch(dataset: Any, spec: str, best: str, model: Any, metrics: Any, ui: Any, allowed: tuple[str, ...]) -> None:
+    with step("train") as current:
+        from shipway.artifacts import DatasetManifest
+        from shipway.components.train.spec import TrainingSpec
+        from shipway.specs import parse
+
+        training = with_best(parse(TrainingSpec, spec, "training"), best)
+        if allowed and training.strategy not in allowed:
+            raise InvalidSpec(
+                f"training.strategy: {training.strategy!r} is not for this component; expected one of "
+                f"{', '.join(allowed)}, or use train.job, which takes all"
+            )
+        manifest = train(training, DatasetManifest.read(dataset.path), current)
+        manifest.write(model.path)
+        for name, value in manifest.metrics.items():
+            metrics.log_metric(name, value)
+        job_uri = manifest.uri.rsplit("/", 1)[0]
+        viewer = {"outputs": [{"type": "tensorboard", "source": f"{job_uri}/tensorboard"}]}
+        _write(ui.path, json.dumps(viewer))
+
+
+def with_best(spec: TrainingSpec, best: str) -> TrainingSpec:
+    """The spec with a sweep's best recipe parameters laid over its own.
+
+    Raises:
+        InvalidSpec: `best` is no JSON object, or names parameters that the recipe does not have.
+    """
+    if not best.strip():
+        return spec
+    try:
+        found = json.loads(best)
+    except ValueError as error:
+        raise InvalidSpec(f"best: not JSON ({error}); expected an object of recipe parameters") from error
+    if not isinstance(found, dict):
+        raise InvalidSpec(f"best: expected an object of recipe parameters, got {best:.80}")
+    merged = spec.model_copy(update={"params": {**spec.params, **found}})
+    return merged.model_copy(update={"params": merged.recipe_params().model_dump(mode="json")})
+
+
+def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any) -> ModelManifest:
+    """The trained model's manifest: an executor plays the job, or adopts the one that is already there.
+
+    Raises:
+        JobFailed: names the replica that failed first, with its last lines.
+    """
+    from shipway import executors
+    from shipway.artifacts import ModelManifest
+    from shipway.components.train.core import render
+    from shipway.executors import identity
+    from shipway.executors.outcomes import raise_for
+    from shipway.storage import Store, read_artifact
+
+    if spec.recipe != dataset.recipe:
+        raise InvalidSpec(
+            f"training.recipe: {spec.recipe!r}, but the dataset was encoded by {dataset.recipe!r}; give both the same"
+        )
+    spec = spec if spec.name else spec.model_copy(update={"name": dataset.name})
+    context = current.context
+    iteration = f"{dataset.fingerprint}"
+    name = identity.job_name(spec.name, context.run, current.task, iteration)
+    manifest = render(spec, name, dataset.uri, store_uri=context.store_uri)
+    manifest = identity.stamp(
+        manifest, name=spec.name, run=context.run, task=current.task, job=name, namespace=context.namespace
+    )
+    executor = executors.current()
+    store = Store.open(context.store_uri)
+    with leased(store, f"jobs/{name}/lease.json", spec.lease_s):
+        handle = executor.ensure(manifest, backoff_limit=spec.retries)
+        current.job(handle.name, on_cancel=lambda: executor.cancel(handle))
+        print(f"{handle.kind} {handle.name}: {spec.strategy}, {spec.workers} worker(s)", flush=True)
+        outcome: Outcome = executor.follow(handle, on_event=_tell, deadline_s=spec.deadline_s + OUR_OWN_GRACE_S)
+    raise_for(outcome, handle)
+    published = read_artifact(ModelManifest, f"{context.store_uri}/jobs/{name}/model")
+    current.output(
+        model=published.uri,
+        job=handle.name,
+        strategy=spec.strategy,
+        workers=spec.workers,
+        restarts=outcome.restarts,
+        steps=published.steps,
+        serving_format=published.serving_format,
+        **{key: round(value, 5) for key, value in published.metrics.items()},
+    )
+    return published
+
+
+@contextmanager
+def leased(store: Store, key: str, lease_s: float) -> Iterator[None]:
+    """Renews a job's lease while the body runs; without it the job's chief saves a checkpoint and ends by itself."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        from shipway.errors import ShipwayError
+
+        number = 0
+        while True:
+            number += 1
+            document = {"number": number, "renewed_at": round(time.time(), 3), "lease_s": lease_s}
+            try:
+                store.put(key, json.dumps(document).encode())
+            except ShipwayError as error:
+                print(f"lease not renewed: {error}", flush=True)  # the next renewal may succeed
+            if ended.wait(lease_s / 4):
+                return
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=5)
+
+
+def _tell(event: Event) -> None:
+    """Progress for whoever reads the step's log."""
+    if event.kind != "progress" or event.data.get("interval"):
+        print(f"{event.kind}: {event.message}", flush=True)
+
+
+def _write(path: str, text: str) -> None:
+    from pathlib import Path
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding="utf-8")
