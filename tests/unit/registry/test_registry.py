@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from shipway.artifacts import DatasetManifest, DecisionRecord, EvaluationRecord, FileRef, Interval, ModelManifest
+from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
+from shipway.registry import Registry
+from shipway.registry.aliases import previous_version
+from shipway.registry.record import Move
+from shipway.scoring import ModelSession
+from shipway.storage import Store
+from tests.fixtures import toy
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetManifest, list[ModelManifest]]:
+    root = tmp_path_factory.mktemp("registry")
+    train = toy.rows(60)
+    dataset = toy.write_dataset(root / "dataset", {"train": train, "eval": toy.rows(20, 1), "test": toy.rows(20, 2)})
+    models = [toy.write_model(root / f"model-{i}", dataset, train, flip=i / 10) for i in range(4)]
+    return dataset, models
+
+
+@pytest.fixture
+def dataset(made: tuple[DatasetManifest, list[ModelManifest]]) -> DatasetManifest:
+    return made[0]
+
+
+@pytest.fixture
+def models(made: tuple[DatasetManifest, list[ModelManifest]]) -> list[ModelManifest]:
+    return made[1]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(Store.open((tmp_path / "store").as_uri()))
+
+
+def evaluation(model: ModelManifest, accuracy: float = 0.9, fingerprint: str = "rows-1") -> EvaluationRecord:
+    file = FileRef(path="predictions.parquet", size_bytes=1, sha256="0" * 64)
+    return EvaluationRecord(
+        name=model.name, uri="file:///nowhere", split="test", rows=20, groups=7,
+        metrics={"accuracy": accuracy, "macro_f1": accuracy}, intervals={"accuracy": Interval(low=0.8, high=0.95)},
+        labels=model.labels, confusion=file, predictions=file, model_uri=model.uri, model_digest=model.digest,
+        dataset_uri=model.dataset_uri, dataset_fingerprint=fingerprint,
+    )  # fmt: skip
+
+
+def test_a_registered_model_survives_the_job_that_trained_it(
+    registry: Registry, dataset: DatasetManifest, models: list[ModelManifest], tmp_path: Path
+) -> None:
+    version = registry.register(models[0], evaluation=evaluation(models[0]), dataset=dataset, run="r1")
+    assert version.version == 1
+    assert version.model.uri == f"{registry.store.uri}/models/toy/content/{models[0].digest}"
+    assert version.source_uri == models[0].uri
+    assert version.dataset_rows == {"train": 60, "eval": 20, "test": 20}
+    session = ModelSession.open(registry.get("toy").model, cache=tmp_path / "cache")
+    assert session.predict(["w0_1 w0_2"]).shape == (1, 4)
+
+
+def test_registering_again_gives_the_version_that_is_there(registry: Registry, models: list[ModelManifest]) -> None:
+    first = registry.register(models[0], evaluation=evaluation(models[0]), run="r1")
+    same_run = registry.register(models[0], evaluation=evaluation(models[0], fingerprint="other rows"), run="r1")
+    same_rows = registry.register(models[0], evaluation=evaluation(models[0]), run="r2")
+    assert first == same_run == same_rows
+    other_rows = registry.register(models[0], evaluation=evaluation(models[0], fingerprint="other rows"), run="r3")
+    other_model = registry.register(models[1], evaluation=evaluation(models[1]), run="r1")
+    assert [other_rows.version, other_model.version] == [2, 3]
+    assert registry.versions("toy") == [1, 2, 3]
+
+
+def test_writers_at_the_same_time_never_share_a_version(registry: Registry, models: list[ModelManifest]) -> None:
+    barrier = threading.Barrier(8)
+    numbers: list[int] = []
+
+    def register(i: int) -> None:
+        barrier.wait()
+        numbers.append(registry.register(models[i % 4], evaluation=evaluation(models[i % 4]), run=f"r{i % 4}").version)
+
+    threads = [threading.Thread(target=register, args=(i,)) for i in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sorted(set(numbers)) == registry.versions("toy")
+    by_version = {number: registry.get("toy", number) for number in registry.versions("toy")}
+    assert [version.version for version in by_version.values()] == sorted(by_version)
+    assert {version.digest for version in by_version.values()} == {model.digest for model in models}
+
+
+def test_a_damaged_file_is_not_registered(registry: Registry, models: list[ModelManifest]) -> None:
+    wrong = models[0].files[0].model_copy(update={"sha256": "0" * 64})
+    with pytest.raises(CorruptArtifact):
+        registry.register(models[0].model_copy(update={"files": [wrong, *models[0].files[1:]]}))
+    assert registry.versions("toy") == []
+
+
+def test_the_records_of_another_model_are_refused(registry: Registry, models: list[ModelManifest]) -> None:
+    with pytest.raises(InvalidSpec, match="EvaluationRecord is of model"):
+        registry.register(models[0], evaluation=evaluation(models[1]))
+
+
+def test_a_name_that_would_escape_is_refused(registry: Registry, models: list[ModelManifest]) -> None:
+    for name in ("../x", "A b", "", "a/b"):
+        with pytest.raises(InvalidSpec, match="cannot name a model"):
+            registry.register(models[0].model_copy(update={"name": name}))
+
+
+def test_versions_are_found_by_number_alias_and_latest(registry: Registry, models: list[ModelManifest]) -> None:
+    for model in models[:3]:
+        registry.register(model)
+    registry.promote("toy", 2)
+    for selector, number in ((1, 1), ("1", 1), ("v1", 1), ("latest", 3), ("candidate", 3), ("champion", 2)):
+        assert registry.get("toy", selector).version == number
+    assert registry.aliases("toy") == {"candidate": 3, "champion": 2}
+    assert [(line.version, line.aliases) for line in registry.list()] == [
+        (3, ["candidate"]),
+        (2, ["champion"]),
+        (1, []),
+    ]
+
+
+def test_what_does_not_exist_is_answered_with_what_does(registry: Registry, models: list[ModelManifest]) -> None:
+    with pytest.raises(NotFound, match="no model is registered yet"):
+        registry.get("toy")
+    registry.register(models[0])
+    with pytest.raises(NotFound, match=r"known names: toy \(did you mean 'toy'\?\)"):
+        registry.get("toi")
+    with pytest.raises(NotFound, match="no champion yet; versions: 1"):
+        registry.get("toy", "champion")
+    with pytest.raises(NotFound, match="no version 7; expected one of 1, latest, candidate, champion"):
+        registry.get("toy", 7)
+    with pytest.raises(InvalidSpec, match="did you mean 'champion'"):
+        registry.set_alias("toy", "champoin", 1)  # type: ignore[arg-type]
+
+
+def test_the_history_of_an_alias_is_exact(registry: Registry, models: list[ModelManifest]) -> None:
+    for model in models[:3]:
+        registry.register(model)
+    for number in (1, 2, 2, 3):
+        registry.promote("toy", number, reason=f"because {number}", run="r")
+    moves = registry.history("toy")
+    assert [(move.version, move.previous_version) for move in moves] == [(3, 2), (2, 1), (1, None)]
+    assert moves[0].reason == "because 3"
+
+
+def test_many_writers_of_one_alias_leave_a_whole_history(registry: Registry, models: list[ModelManifest]) -> None:
+    for model in models:
+        registry.register(model)
+    barrier = threading.Barrier(4)
+
+    def promote(number: int) -> None:
+        barrier.wait()
+        for _ in range(3):
+            registry.promote("toy", number)
+
+    threads = [threading.Thread(target=promote, args=(number,)) for number in (1, 2, 3, 4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    moves = registry.history("toy")
+    assert moves[0].version == registry.alias("toy", "champion")
+    assert [move.previous_version for move in moves] == [*(move.version for move in moves[1:]), None]
+    assert {move.version for move in moves} == {1, 2, 3, 4}
+
+
+def test_rolling_back_twice_goes_two_champions_back(registry: Registry, models: list[ModelManifest]) -> None:
+    for model in models[:3]:
+        registry.register(model)
+        registry.promote("toy", "latest")
+    registry.store.put("endpoints/toy.json", json.dumps({"name": "toy", "model": "toy", "version": 3}).encode())
+    back = registry.rollback("toy")
+    assert (back.from_version, back.version, back.redeploy) == (3, 2, ["toy"])
+    assert back.message == "champion of toy: version 3 -> 2; redeploy version 2 to toy"
+    assert registry.rollback("toy").version == 1
+    with pytest.raises(NotFound, match="no champion before version 1"):
+        registry.rollback("toy")
+
+
+def test_a_champion_set_after_a_rollback_is_above_the_one_rolled_back_to() -> None:
+    def move(version: int, how: str = "set") -> Move:
+        return Move(name="toy", alias="champion", version=version, how=how)  # type: ignore[arg-type]
+
+    newest_first = [move(4), move(1, "rollback"), move(3), move(1)]
+    assert previous_version(newest_first) == 1
+    assert previous_version([move(1, "rollback"), *newest_first]) is None
+    assert previous_version([]) is None
+
+
+def test_a_diff_names_parameters_metrics_labels_and_files(registry: Registry, models: list[ModelManifest]) -> None:
+    registry.register(models[0], evaluation=evaluation(models[0], 0.8))
+    changed = models[1].model_copy(update={"labels": [*models[1].labels[1:], "intent_new"], "seed": 5})
+    registry.register(changed, evaluation=evaluation(changed, 0.9))
+    found = registry.diff("toy", 1, 2)
+    assert found.params == {"flip": (0.0, 0.1)}
+    assert found.metrics["accuracy"] == (0.8, 0.9)
+    assert (found.new_labels, found.gone_labels) == (["intent_new"], ["intent_0"])
+    assert found.files == {"model.onnx": "changed"}
+    assert found.facts == {"seed": (0, 5)}
+    assert found.same_test_rows
+
+
+def test_the_card_is_filled_from_the_records_and_escapes_what_users_wrote(
+    registry: Registry, dataset: DatasetManifest, models: list[ModelManifest]
+) -> None:
+    decision = DecisionRecord(
+        name="toy", decision="blessed", reason="all rules pass | really", rules=[], challenger_digest=models[0].digest
+    )
+    model = models[0].model_copy(update={"params": {"<b>": "a|b"}})
+    registry.register(model, evaluation=evaluation(model), decision=decision, dataset=dataset)
+    markdown = registry.store.get("models/toy/cards/1.md").decode()
+    html = registry.store.get("models/toy/cards/1.html").decode()
+    for text in ("# toy, version 1", "## Metrics", "80.0", "95.0", "train 60 rows", "intent\\_0", "a\\|b"):
+        assert text in markdown
+    assert "<b>" not in markdown
+    assert "<b>" not in html.split("<main", 1)[-1].replace("<b>Left", "")
+    assert registry.card_uri("toy").endswith("models/toy/cards/1.html")
