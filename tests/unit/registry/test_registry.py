@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shipway.artifacts import DatasetManifest, DecisionRecord, EvaluationRecord, FileRef, Interval, ModelManifest
+from shipway.artifacts import DatasetManifest, DecisionRecord, ModelManifest
 from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
 from shipway.registry import Registry
 from shipway.registry.aliases import previous_version
@@ -14,6 +14,7 @@ from shipway.registry.record import Move
 from shipway.scoring import ModelSession
 from shipway.storage import Store
 from tests.fixtures import toy
+from tests.unit.registry.records import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +39,6 @@ def models(made: tuple[DatasetManifest, list[ModelManifest]]) -> list[ModelManif
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry(Store.open((tmp_path / "store").as_uri()))
-
-
-def evaluation(model: ModelManifest, accuracy: float = 0.9, fingerprint: str = "rows-1") -> EvaluationRecord:
-    file = FileRef(path="predictions.parquet", size_bytes=1, sha256="0" * 64)
-    return EvaluationRecord(
-        name=model.name, uri="file:///nowhere", split="test", rows=20, groups=7,
-        metrics={"accuracy": accuracy, "macro_f1": accuracy}, intervals={"accuracy": Interval(low=0.8, high=0.95)},
-        labels=model.labels, confusion=file, predictions=file, model_uri=model.uri, model_digest=model.digest,
-        dataset_uri=model.dataset_uri, dataset_fingerprint=fingerprint,
-    )  # fmt: skip
 
 
 def test_a_registered_model_survives_the_job_that_trained_it(
