@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from shipway.components.deploy.core import CheckResult
 from shipway.components.deploy.rollout import Deployment
 from shipway.report import Report, columns, duration, number
@@ -84,8 +86,6 @@ def _latencies(report: Report, found: CheckResult) -> None:
     if not found.latencies_ms:
         return
     bounds = (0.0, *_BINS_MS, float("inf"))
-    counts = [
-        sum(low <= value < high for value in found.latencies_ms) for low, high in zip(bounds, bounds[1:], strict=False)
-    ]
+    counts = [sum(low <= value < high for value in found.latencies_ms) for low, high in itertools.pairwise(bounds)]
     names = [f"< {high:g}" for high in _BINS_MS] + [f">= {_BINS_MS[-1]:g}"]
     report.chart(columns(names, counts, title="Latency of single requests", x_label="ms", y_label="requests"))

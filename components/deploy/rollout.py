@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shipway.artifacts import EvaluationRecord
-from shipway.components.deploy.parity import KeptRows, check_endpoint, kept_rows
 from shipway.components.deploy.core import CheckResult, candidate_name, inference_service, predict_url
+from shipway.components.deploy.parity import KeptRows, check_endpoint, kept_rows
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.context import Context
 from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed, NotFound, ShipwayError

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from shipway.artifacts import ModelManifest
@@ -52,7 +53,7 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
     def __init__(
         self, name: str, session: ModelSession, threshold: float | None, version: str, limits: Limits | None = None
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, return_response_headers=True)
         self.session = session
         self.threshold = threshold
         self.version = version
@@ -81,21 +82,33 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
         except (ValueError, RecursionError) as error:
             raise InvalidInput(f"the body is not JSON: {error}") from None
 
-    async def predict(self, query: Query, headers: dict[str, str] | None = None) -> tuple[Query, NDArray[np.float32]]:
+    async def predict(
+        self, query: Query, headers: dict[str, str] | None = None, _response_headers: dict[str, str] | None = None
+    ) -> tuple[Query, NDArray[np.float32]]:
+        """Few texts here and now, many in a thread, so that others need not wait."""
         if len(query.texts) <= INLINE_TEXTS:
             return query, self._probabilities(query.texts)
         loop = asyncio.get_running_loop()
         return query, await loop.run_in_executor(self._threads, self.session.predict, query.texts)
 
-    def postprocess(self, result: tuple[Query, NDArray[np.float32]], headers: dict[str, str] | None = None) -> Any:
+    def postprocess(
+        self,
+        result: tuple[Query, NDArray[np.float32]],
+        headers: dict[str, str] | None = None,
+        response_headers: dict[str, str] | None = None,
+    ) -> Any:
+        """The answer: V1 as JSON bytes, V2 as tensors."""
         query, probabilities = result
         if isinstance(query, V2Query):
             return self._v2_answer(query, probabilities)
-        return {
+        if response_headers is not None:
+            response_headers["content-type"] = "application/json"
+        answer = {
             "predictions": answers(probabilities, self.session.labels, self.threshold, query.top_k),
             "model_name": self.name,
             "model_version": self.version,
         }
+        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)  # float32 as its shortest digits
 
     def get_input_types(self) -> list[dict[str, Any]]:
         return [{"name": "text", "datatype": "BYTES", "shape": [-1]}]

@@ -264,8 +264,9 @@ class _Teller:
     def skipped(self, folder: Path, handle: Handle) -> None:
         state = EndpointState.read(folder)
         revision = _target(state, handle.spec_hash) if state else None
-        for line in read_manifest(revision.manifest).not_applied if revision else []:
-            self._tell("not_applied", f"not applied here: {line}", {})
+        fields = read_manifest(revision.manifest).not_applied if revision and not handle.adopted else []
+        if fields:
+            self._tell("not_applied", f"not applied here: {'; '.join(fields)}", {"fields": fields})
 
     def state(self, name: str, revision: RevisionState) -> None:
         now = f"{revision.state} (restarts {revision.restarts})"
