@@ -1,8 +1,8 @@
 """KServe's server without its control-plane client.
 
 `import kserve` takes 3.4 s, of which 2.2 s go to the Kubernetes client, 200 generated models of custom resources,
-pandas and httpx's command line: nothing that a predictor calls. They are left out while kserve is imported, and can be imported afterwards as
-ever. A version of kserve that was not measured is imported whole.
+pandas and httpx's command line: nothing that a predictor calls. They are left out while kserve is imported, and can be
+imported afterwards as ever. A version of kserve that was not measured is imported whole.
 """
 
 from __future__ import annotations

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shipway import images, labels
-from shipway.canonical import fingerprint
+from shipway import labels
+from shipway.context import HOME, Context
 from shipway.errors import InvalidSpec, nearest
 from shipway.executors.base import Manifest
+from shipway.executors.identity import spec_hash
+from shipway.executors.process.environments import environment_of, environments, resolve_command
 
 KIND = "InferenceService"
 LOCAL_PORT = f"{labels.PREFIX}/local-port"  # annotation: the port on this machine, stable over versions
@@ -38,6 +39,7 @@ _CONTAINER_NOT_APPLIED = {
     "ports": "the port is that of the endpoint",
     "readinessProbe": "the predictor says itself when it serves",
     "livenessProbe": "a predictor that ends is started again",
+    "envFrom": "the environment is that of the caller",
     "lifecycle": "a predictor drains on SIGTERM",
     "securityContext": "runs as this user",
     "imagePullPolicy": "no image is pulled",
@@ -85,7 +87,7 @@ def read_manifest(manifest: Manifest) -> Launch:
     annotations = metadata.get("annotations") or {}
     return Launch(
         name=name,
-        spec_hash=str(annotations.get(labels.SPEC_HASH) or fingerprint(dict(spec))),
+        spec_hash=str(annotations.get(labels.SPEC_HASH) or spec_hash(manifest)),
         command=_command(containers[0], where),
         env=_env(containers[0].get("env") or [], where),
         port=_port(annotations.get(LOCAL_PORT)),
@@ -96,8 +98,21 @@ def read_manifest(manifest: Manifest) -> Launch:
 
 
 def caller_env() -> dict[str, str]:
-    """What a predictor inherits from whoever deploys it: storage and its credentials, not the run."""
-    return {key: value for key, value in os.environ.items() if key not in _RUN_ONLY}
+    """What a predictor inherits from whoever deploys it: storage and its credentials, not the run.
+
+    The embedded store's address and keys are left out: they change when it is started anew, and a predictor finds the
+    ones in force by itself.
+    """
+    from shipway.storage import embedded
+
+    env = {key: value for key, value in os.environ.items() if key not in _RUN_ONLY}
+    home = Context.current().home
+    env[HOME] = str(home)
+    info = embedded.read_info(home)
+    if info is not None and env.get("AWS_ENDPOINT_URL") == info.endpoint:
+        for key in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            env.pop(key, None)
+    return env
 
 
 def _checked(given: Mapping[str, Any], where: str, honoured: set[str], not_applied: Mapping[str, str]) -> list[str]:
@@ -113,17 +128,11 @@ def _checked(given: Mapping[str, Any], where: str, honoured: set[str], not_appli
 
 
 def _command(container: Mapping[str, Any], where: str) -> list[str]:
-    image = str(container.get("image", ""))
-    base = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-    ours = images.PREDICTOR.rpartition("/")[2].partition(":")[0]
-    if base != ours:
-        raise InvalidSpec(f"{where}.image: {image!r} has no environment on this machine; expected {images.PREDICTOR}")
-    command = [*container.get("command", []), *container.get("args", [])]
+    python = environment_of(str(container.get("image", "")), environments(), f"{where}.image")
+    command = [str(word) for word in (*container.get("command", []), *container.get("args", []))]
     if not command:
         raise InvalidSpec(f"{where}.command: is needed here, where no image holds an entrypoint")
-    if command[0] in ("python", "python3"):
-        command[0] = sys.executable
-    return [str(word) for word in command]
+    return resolve_command(command, python)
 
 
 def _env(entries: list[Mapping[str, Any]], where: str) -> dict[str, str]:

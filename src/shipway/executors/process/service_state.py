@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shipway.context import Context
+from shipway.storage.processes import start_ticks
 
 TAIL_LINES = 20
 
@@ -28,11 +29,8 @@ class Process:
     @classmethod
     def of(cls, pid: int) -> Process | None:
         """The process that has this id now; None when there is none or only its zombie."""
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
+        ticks = start_ticks(pid)
+        return None if ticks is None else cls(pid, ticks)
 
     @property
     def alive(self) -> bool:

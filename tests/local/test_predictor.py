@@ -1,0 +1,262 @@
+"""The predictor's protocols, asked over real HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shipway.artifacts import ModelManifest
+from shipway.components.predict.core import Client
+from shipway.errors import NotFound, UserError
+from shipway.executors.process import service_control
+from shipway.scoring import ModelSession
+from tests.fixtures import toy
+from tests.local.test_endpoints import ROOT, until
+
+pytestmark = pytest.mark.heavy
+
+TEXTS = ["w2_1 w2_2 w2_3 shared1", "zzz", "w0_1 w0_4"]
+
+
+class Server:
+    """One predictor on a socket of the test's."""
+
+    def __init__(self, folder: Path, model: ModelManifest) -> None:
+        import socket
+
+        self.model = model
+        self.log = folder / "log"
+        control = folder / "control.sock"
+        with socket.socket() as listener, self.log.open("wb") as log:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+            env = os.environ | {
+                "PYTHONPATH": str(ROOT),
+                "SHIPWAY_HOME": str(folder / "home"),
+                service_control.LISTEN_FD: str(listener.fileno()),
+                service_control.CONTROL: str(control),
+            }
+            command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "toy"]
+            command += ["--model_uri", model.uri, "--model_digest", model.digest, "--model_version", "3"]
+            command += ["--threshold", "0.5", "--max_instances", "50", "--max_text_chars", "100"]
+            self.process = subprocess.Popen(
+                command, env=env, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+        def is_serving() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                return service_control.call(control, {"do": "status"}).get("state") == "serving"
+            except OSError:
+                return False
+
+        until(is_serving, 60)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        connection.request(method, path, data, {name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        text = response.read()
+        connection.close()
+        return response.status, json.loads(text) if text[:1] in (b"{", b"[") else text.decode()
+
+    def predict(self, body: Any, **headers: str) -> tuple[int, Any]:
+        return self.send("POST", "/v1/models/toy:predict", body, **({"content_type": "application/json"} | headers))
+
+    def infer(self, body: Any, **headers: str) -> tuple[int, Any]:
+        return self.send("POST", "/v2/models/toy/infer", body, **({"content_type": "application/json"} | headers))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("predictor")
+    train = toy.rows(300)
+    dataset = toy.write_dataset(root / "dataset", {"train": train, "eval": toy.rows(60, 1)})
+    found = Server(root, toy.write_model(root / "model", dataset, train))
+    yield found
+    found.process.terminate()
+    assert found.process.wait(30) == 0  # drained: SIGTERM is the ordinary end
+    assert "Traceback" not in found.log.read_text()
+
+
+def kept(server: Server, texts: list[str]) -> Any:
+    folder = Path(urllib.parse.urlsplit(server.model.uri).path)
+    return ModelSession.open(server.model, folder, threads=1).predict(texts)
+
+
+def test_v1_answers_labels_probabilities_and_none_of_these(server: Server) -> None:
+    status, answer = server.predict({"instances": TEXTS, "parameters": {"top_k": 2}})
+    assert status == 200
+    assert (answer["model_name"], answer["model_version"]) == ("toy", "3")
+    sure, unknown, _ = answer["predictions"]
+    assert (sure["label"], sure["out_of_scope"], len(sure["probabilities"])) == ("intent_2", False, 2)
+    assert (unknown["label"], unknown["out_of_scope"], unknown["probability"]) == (None, True, 0.25)
+    assert sure["probability"] == pytest.approx(kept(server, TEXTS)[0].max(), abs=1e-6)
+
+
+def test_many_texts_get_the_answers_of_single_ones(server: Server) -> None:
+    texts = [" ".join(TEXTS[: i % 3 + 1]) for i in range(40)]
+    _, answer = server.predict({"instances": texts, "parameters": {"top_k": "all"}})
+    served = np.array(
+        [[p["probabilities"][label] for label in server.model.labels] for p in answer["predictions"]], np.float32
+    )
+    np.testing.assert_allclose(served, kept(server, texts), atol=1e-6)
+
+
+def test_v2_takes_a_bytes_tensor_and_answers_tensors(server: Server) -> None:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [3], "data": TEXTS}
+    status, answer = server.infer({"id": "q7", "inputs": [tensor], "parameters": {"top_k": 2}})
+    assert status == 200, answer
+    assert (answer["id"], answer["model_version"]) == ("q7", "3")
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    assert outputs["label"]["data"] == ["intent_2", "", "intent_0"]
+    assert outputs["out_of_scope"]["data"] == [False, True, False]
+    assert outputs["probabilities"]["shape"] == [3, 2]
+    np.testing.assert_allclose(outputs["probability"]["data"], kept(server, TEXTS).max(axis=1), atol=1e-6)
+    column = {**tensor, "shape": [3, 1], "data": [[text] for text in TEXTS]}
+    assert server.infer({"inputs": [column]})[1]["outputs"][0]["data"] == outputs["label"]["data"]
+
+
+def test_v2_takes_a_binary_tensor(server: Server) -> None:
+    raw = b"".join(len(text).to_bytes(4, "little") + text.encode() for text in TEXTS)
+    tensor = {"name": "t", "datatype": "BYTES", "shape": [3], "parameters": {"binary_data_size": len(raw)}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    binary = {"content_type": "application/octet-stream", "inference_header_content_length": str(len(head))}
+    status, answer = server.infer(head + raw, **binary)
+    assert status == 200, answer
+    assert answer["outputs"][0]["data"] == ["intent_2", "", "intent_0"]
+    status, answer = server.infer(head + raw[:-3], **binary)
+    assert (status, list(answer)) == (400, ["error"])
+
+
+def test_the_type_that_curl_sends_by_default_is_understood(server: Server) -> None:
+    body = json.dumps({"instances": ["w0_1"]}).encode()
+    status, answer = server.predict(body, content_type="application/x-www-form-urlencoded")
+    assert (status, answer["predictions"][0]["label"]) == (200, "intent_0")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"instances": ["a"', "Unrecognized request format"),
+        (b"", "Unrecognized request format"),
+        (b"\xff\xfe", "Unrecognized request format"),
+        (["a"], "the body must be a JSON object, got a list"),
+        ({"texts": ["a"]}, '"instances" is missing'),
+        ({"instances": []}, '"instances" is empty; expected 1 to 50 texts'),
+        ({"instances": ["a"] * 51}, '"instances" holds 51 texts, at most 50 are allowed'),
+        ({"instances": ["a" * 101]}, "instances[0] has 101 characters, at most 100 are allowed"),
+        ({"instances": ["a", 3]}, "instances[1] must be a string, got a number"),
+        ({"instances": ["a"], "parameters": {"top_k": "some"}}, "parameters.top_k must be a whole number"),
+    ],
+)
+def test_a_bad_v1_request_gets_400_and_the_reason_in_one_line(server: Server, body: Any, reason: str) -> None:
+    status, answer = server.predict(body)
+    assert status == 400
+    assert reason in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+def v2(**changed: Any) -> dict[str, Any]:
+    return {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"], **changed}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{", "JSON"),
+        ({}, "inputs"),
+        ({"inputs": []}, '"inputs" must hold one BYTES tensor of texts, got 0 tensors'),
+        (v2(datatype="FP32", data=[1.0]), "inputs[0].datatype must be BYTES, got FP32"),
+        (v2(shape=[2]), "inputs[0].shape must be [1] or [1, 1]"),
+        (v2(data=[1]), "inputs[0].data[0] must be a string"),
+        (v2(data=[], shape=[0]), '"inputs[0].data" is empty'),
+        (v2(shape="x"), "shape"),
+    ],
+)
+def test_a_bad_v2_request_gets_400_and_the_reason_in_one_line(server: Server, body: Any, reason: str) -> None:
+    status, answer = server.infer(body)
+    assert status == 400, answer
+    assert reason in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+def test_an_unknown_model_is_404_on_both_protocols(server: Server) -> None:
+    tensor = v2()
+    for status, answer in (
+        server.send("POST", "/v1/models/other:predict", {"instances": ["a"]}, content_type="application/json"),
+        server.send("POST", "/v2/models/other/infer", tensor, content_type="application/json"),
+        server.send("GET", "/v1/models/other"),
+        server.send("GET", "/v2/models/other/ready"),
+    ):
+        assert status == 404
+        assert "other" in answer["error"]
+    with Client(server.url, "other") as client, pytest.raises(NotFound, match="HTTP 404"):
+        client.predict(["a"])
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.putrequest("POST", "/v1/models/toy:predict")
+    connection.putheader("Content-Length", str(1 << 40))
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 413
+    assert "larger than" in json.loads(response.read())["error"]
+    connection.close()
+
+
+def test_nobody_can_unload_the_model(server: Server) -> None:
+    assert server.send("POST", "/v2/repository/models/toy/unload")[0] == 404
+    assert server.predict({"instances": ["a"]})[0] == 200
+
+
+def test_health_metadata_and_metrics_are_kserves(server: Server) -> None:
+    assert server.send("GET", "/v2/models/toy/ready") == (200, {"name": "toy", "ready": True})
+    assert server.send("GET", "/v2/health/live")[1] == {"live": True}
+    assert server.send("GET", "/v1/models")[1] == {"models": ["toy"]}
+    assert server.send("GET", "/v2/models/toy")[1]["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+    status, text = server.send("GET", "/metrics")
+    assert status == 200
+    assert 'request_predict_seconds_count{model_name="toy"}' in text
+
+
+def test_the_client_gives_predictions_and_clear_errors(server: Server) -> None:
+    with Client(f"{server.url}/v1/models/toy:predict") as client:
+        found = client.predict(TEXTS, top_k=1)
+        assert [(p.text, p.label, p.is_out_of_scope) for p in found][1] == ("zzz", None, True)
+        assert found[0].model_version == "3"
+        with pytest.raises(UserError, match=r"HTTP 400: instances\[0\] has 101 characters"):
+            client.predict(["a" * 101])
+        assert client.predict(["w0_1"])[0].label == "intent_0"  # the connection is still good
+
+
+def test_it_listens_on_the_loopback_unless_told_otherwise() -> None:
+    from shipway.components.predict.worker import _listener
+
+    with _listener(0) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_light_import_leaves_no_placeholder_behind() -> None:
+    code = (
+        "import sys; import shipway.components.predict.server as s; "
+        "assert 'pandas' not in sys.modules and 'kubernetes' not in sys.modules; "
+        "import pandas; assert pandas.DataFrame({'a': [1]}).a.sum() == 1"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shipway.components.predict.core import BadRequest, Client, Limits, answers, read_v1, read_v2
+from shipway.errors import UserError
+
+LIMITS = Limits(max_instances=3, max_text_chars=20)
+
+
+def test_texts_come_bare_or_in_objects() -> None:
+    query = read_v1({"instances": ["a", {"text": "b", "id": 7}]}, LIMITS)
+    assert (query.texts, query.top_k) == (["a", "b"], 5)
+    assert read_v1({"instances": ["a"], "parameters": {"top_k": 2}}, LIMITS).top_k == 2
+    assert read_v1({"instances": ["a"], "parameters": {"top_k": "all"}}, LIMITS).top_k is None
+    assert read_v2([b"gr\xc3\xbc\xc3\x9f", "b"], {"top_k": 1}, LIMITS).texts == ["grüß", "b"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (["a"], "the body must be a JSON object, got a list"),
+        ({}, '"instances" is missing'),
+        ({"instances": "a"}, '"instances" must be a list of texts, got a string'),
+        ({"instances": []}, '"instances" is empty'),
+        ({"instances": ["a", 7]}, r"instances\[1\] must be a string, got a number"),
+        ({"instances": [None]}, r"instances\[0\] must be a string, got null"),
+        ({"instances": [{"txt": "a"}]}, r'instances\[0\]: "text" is missing'),
+        ({"instances": [{"text": True}]}, r"instances\[0\]\.text must be a string, got a boolean"),
+        ({"instances": ["a"] * 4}, "holds 4 texts, at most 3"),
+        ({"instances": ["a", "b" * 21]}, r"instances\[1\] has 21 characters, at most 20"),
+        ({"instances": ["a"], "parameters": 3}, '"parameters" must be an object, got a number'),
+        ({"instances": ["a"], "parameters": {"top_k": 0}}, r"parameters\.top_k must be a whole number from 1"),
+        ({"instances": ["a"], "parameters": {"top_k": True}}, r"parameters\.top_k .* got True"),
+    ],
+)
+def test_a_bad_request_is_refused_with_the_reason(body: Any, reason: str) -> None:
+    with pytest.raises(BadRequest, match=reason):
+        read_v1(body, LIMITS)
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(BadRequest, match=r"inputs\[0\]\.data\[0\]: not UTF-8"):
+        read_v2([b"\xff"], None, LIMITS)
+
+
+def test_a_top_probability_below_the_threshold_is_none_of_these() -> None:
+    probabilities = np.array([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]], dtype=np.float32)
+    sure, unsure = answers(probabilities, ["a", "b", "c"], 0.5, 2)
+    assert (sure["label"], sure["out_of_scope"], list(sure["probabilities"])) == ("b", False, ["b", "c"])
+    assert (unsure["label"], unsure["out_of_scope"]) == (None, True)
+    assert unsure["probability"] == np.float32(0.4)
+    assert list(unsure["probabilities"]) == ["c", "a"]
+    assert answers(probabilities, ["a", "b", "c"], None, None)[1]["label"] == "c"
+
+
+def test_the_threshold_itself_is_in_scope() -> None:
+    assert answers(np.array([[0.5, 0.5]], dtype=np.float32), ["a", "b"], 0.5, 1)[0]["label"] == "a"
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x", "host:80", "http://"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="is not an http address"):
+        Client(url, "m")
+
+
+def test_a_base_address_needs_a_name() -> None:
+    with pytest.raises(UserError, match="names no model"):
+        Client("http://127.0.0.1:1")
+    assert Client("http://127.0.0.1:1", "my bot").url == "http://127.0.0.1:1/v1/models/my%20bot:predict"
