@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shipway.storage import embedded, processes
+from tests.fixtures import tiny_model
 
 STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
 
@@ -71,3 +72,9 @@ def local_store_uri(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch)
     folder.mkdir()
     monkeypatch.setenv("SHIPWAY_STORE", f"file://{folder}")
     return f"file://{folder}"
+
+
+@pytest.fixture(scope="session")
+def tiny(embedded_store: embedded.ServerInfo) -> tiny_model.Tiny:
+    """A small dataset and a model trained on it, in the session's store (tests/fixtures/tiny_model.py)."""
+    return tiny_model.build(os.environ[STORE_HOME], embedded.environment(embedded_store))
