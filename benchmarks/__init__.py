@@ -1,0 +1,1 @@
+"""Measurements against a named baseline taken in the same run; `python -m benchmarks [names]`."""
