@@ -123,4 +123,6 @@ class DecisionRecord(Artifact):
     champion_digest: str | None = None
     comparison: dict[str, object] = Field(default_factory=dict)
     policy: dict[str, object] = Field(default_factory=dict)
+    uri: Uri | None = None  # folder of record.json and report.html
+    evaluation_uri: Uri | None = None  # what it was decided on
     created_at: str = ""

@@ -1,0 +1,95 @@
+"""The decision's report."""
+
+from __future__ import annotations
+
+from shipway.artifacts import DecisionRecord
+from shipway.components.promote.core import Champion, Figures
+from shipway.report import Report, percent
+from shipway.report.page import Tone
+
+
+def decision_report(record: DecisionRecord, champion: Champion) -> Report:
+    """The decision, rule by rule, and what the champion would have answered."""
+    blessed = record.decision == "blessed"
+    page = Report(f"Decision on {record.name}", "Blessed" if blessed else "Rejected")
+    page.callout("good" if blessed else "bad", "Blessed" if blessed else "Rejected", record.reason)
+    page.section("Rule by rule").table(
+        ["rule", "", "value", "bound", "detail"],
+        [
+            [
+                rule.rule,
+                "passes" if rule.passed and rule.applies else "does not apply" if not rule.applies else "fails",
+                _figure(rule.value),
+                _figure(rule.bound),
+                rule.detail,
+            ]
+            for rule in record.rules
+        ],
+        sortable=False,
+        tones=[_tone(rule.passed, rule.applies) for rule in record.rules],
+    )
+    _champion(page, champion)
+    page.section("Where this comes from").facts(
+        {
+            "challenger digest": record.challenger_digest,
+            "champion digest": record.champion_digest or "none",
+            "evaluation": record.evaluation_uri or "",
+            "decided at": record.created_at,
+            "policy": record.policy,
+        }
+    )
+    return page
+
+
+def _tone(passed: bool, applies: bool) -> Tone | None:
+    return None if not applies else "good" if passed else "bad"
+
+
+def _figure(value: float | None) -> object:
+    return None if value is None else (f"{value:.4g}", value)
+
+
+def _champion(page: Report, champion: Champion) -> None:
+    page.section("Against the champion", f"{champion.detail[:1].upper()}{champion.detail[1:]}.")
+    if champion.state in ("leaked", "unknown"):
+        page.callout("warn", "The champion was not compared", champion.detail)
+    if champion.new_labels:
+        page.text(f"Labels that only the challenger knows: {_named(champion.new_labels)}.")
+    if champion.gone_labels:
+        page.text(f"Labels that only the champion knows: {_named(champion.gone_labels)}.")
+    differ = bool(champion.new_labels or champion.gone_labels)
+    for figures, title in ((champion.shared, "Rows whose label both know"), (champion.all, "All test rows")):
+        if figures is not None and (differ or title.startswith("All")):
+            _table(page, figures, f"{title}: {figures.rows:,}")
+    if champion.lost:
+        page.table(
+            ["text", "is", "the challenger says"],
+            [[row["text"], row["label"], row["predicted"]] for row in champion.lost],
+            caption="Rows that the champion answers rightly and the challenger does not",
+        )
+
+
+def _named(labels: list[str]) -> str:
+    return ", ".join(labels[:50]) + (f" and {len(labels) - 50} more" if len(labels) > 50 else "")
+
+
+def _table(page: Report, figures: Figures, caption: str) -> None:
+    page.table(
+        ["metric", "champion", "challenger", "difference", "interval of the difference"],
+        [
+            [
+                name,
+                (percent(found["champion"]), found["champion"]),
+                (percent(found["challenger"]), found["challenger"]),
+                (f"{found['difference'] * 100:+.2f} points", found["difference"]),
+                f"{found['low'] * 100:+.2f} to {found['high'] * 100:+.2f} points",
+            ]
+            for name, found in figures.metrics.items()
+        ],
+        caption=caption,
+        sortable=False,
+    )
+    page.text(
+        f"{figures.only_champion} rows only the champion answers rightly, {figures.only_challenger} only the "
+        f"challenger: McNemar's exact test gives p = {figures.p_value:.3g}."
+    )

@@ -1,0 +1,52 @@
+"""What the gate's pod does."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from shipway.artifacts import DatasetManifest, EvaluationRecord, ModelManifest
+from shipway.specs import parse
+from shipway.steps import step
+
+
+class Judged(NamedTuple):
+    """What the component gives out."""
+
+    decision: str
+
+
+def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, spec: str) -> Judged:
+    """Judges a model by a policy and against the champion of its name.
+
+    Args:
+        model: KFP artifact, a `ModelManifest` at its path.
+        dataset: KFP artifact, a `DatasetManifest`.
+        evaluation: KFP artifact, the model's `EvaluationRecord` on that dataset.
+        record, report: KFP outputs.
+        spec: `PromotionPolicy` as JSON or YAML.
+    """
+    with step("gate") as current:
+        from shipway.components.promote.decide import decide
+        from shipway.components.promote.html import decision_report
+        from shipway.components.promote.spec import PromotionPolicy
+        from shipway.registry import Registry
+        from shipway.storage import Store
+
+        found, champion = decide(
+            ModelManifest.read(model.path),
+            DatasetManifest.read(dataset.path),
+            EvaluationRecord.read(evaluation.path),
+            parse(PromotionPolicy, spec, "promotion"),
+            Registry(Store.open(current.context.store_uri)),
+        )
+        current.output(
+            decision=found.decision,
+            reason=found.reason,
+            champion=champion.state,
+            champion_version=champion.version,
+            failed=[rule.rule for rule in found.rules if rule.applies and not rule.passed],
+        )
+        current.report("Decision", f"{found.uri}/report.html")
+        decision_report(found, champion).write(report.path)
+        found.write(record.path)
+        return Judged(found.decision)
