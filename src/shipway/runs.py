@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from shipway.artifacts import EvaluationRecord, RunRecord, StepRecord, SweepRecord
 from shipway.context import EXECUTOR, HOME, RUN, STORE, Context
@@ -106,6 +107,11 @@ class Run:
         except subprocess.TimeoutExpired:
             self._process.kill()
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process started the run; otherwise it only follows one that another process started."""
+        return self._process is not None
+
     def raise_for_state(self) -> Run:
         """Raises JobFailed with the first error unless the run succeeded."""
         if self.state not in ("Succeeded", "Running"):
@@ -193,7 +199,7 @@ def use_store(context: Context) -> dict[str, str]:
 
         environment |= embedded.environment(embedded.start(context.home))
         os.environ.update(environment)
-        ensure_bucket(context.store_uri)
+        ensure_bucket(urlsplit(context.store_uri).netloc)
     os.environ.update(environment)
     return environment
 
@@ -215,7 +221,7 @@ def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> di
             raise InvalidSpec(
                 f"{key}: unknown parameter of {pipeline}; expected one of {', '.join(inputs)}{nearest(key, inputs)}"
             )
-        kind = inputs[key].type
+        kind = _IR_KINDS.get(inputs[key].type, inputs[key].type)
         try:
             if isinstance(value, str) and kind == "NUMBER_INTEGER":
                 value = int(value)
@@ -234,6 +240,14 @@ def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> di
     return checked
 
 
+# kfp names a type one way when it reads a function and another way in compiled IR.
+_IR_KINDS = {
+    "Integer": "NUMBER_INTEGER",
+    "Float": "NUMBER_DOUBLE",
+    "Dict": "STRUCT",
+    "List": "LIST",
+    "Boolean": "BOOLEAN",
+}
 _KINDS = {
     "NUMBER_INTEGER": "a whole number",
     "NUMBER_DOUBLE": "a number",
@@ -312,15 +326,21 @@ def run_key(pipeline: str, reference: str, params: Mapping[str, Any], fresh: boo
     from shipway.executors import identity
     from shipway.local.pipelines import built_in
 
+    source, _, function = reference.rpartition(":")
     if fresh:
-        return f"{identity.run_key(pipeline, dict(params), [])[:8]}-{uuid.uuid4().hex[:8]}"
+        return identity.run_key(function, params, {"fresh": uuid.uuid4().hex})
     if pipeline in built_in():
         from shipway.components.plan.core import make_plan
 
-        plan = make_plan(pipeline, params)
-        return identity.run_key(pipeline, plan._asdict(), [plan.data_fingerprint, plan.code_fingerprint])
-    path = Path(reference.rpartition(":")[0])
-    return identity.run_key(pipeline, dict(params), [path.read_text(encoding="utf-8") if path.is_file() else ""])
+        plan = make_plan(pipeline, params)._asdict()
+        prints = {key: plan.pop(key) for key in ("data_fingerprint", "code_fingerprint")}
+        return identity.run_key(function, plan, prints)
+    path = Path(source)
+    return identity.run_key(
+        function,
+        {**params, "pipeline": reference},
+        {"code": path.read_text(encoding="utf-8") if path.is_file() else ""},
+    )
 
 
 def list_runs(context: Context | None = None) -> list[RunRecord]:

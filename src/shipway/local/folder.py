@@ -9,8 +9,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,3 +87,19 @@ class RunFolder:
             except BlockingIOError:
                 return True
             return False
+
+    def stop_host(self, grace_s: float = 30.0) -> bool:
+        """Tells the host to end its steps and itself, and waits for it; False when none lives."""
+        if not self.host_lives():
+            return False
+        deadline = time.monotonic() + grace_s
+        number = signal.SIGTERM
+        while self.host_lives():
+            with suppress(ValueError, OSError):  # it has just ended, or has not yet said who it is
+                os.kill(int(self.lock.read_text(encoding="utf-8")), number)
+            until = time.monotonic() + (grace_s if number == signal.SIGTERM else 1.0)
+            while self.host_lives() and time.monotonic() < until:
+                time.sleep(0.05)
+            if time.monotonic() >= deadline:
+                number = signal.SIGKILL
+        return True

@@ -22,6 +22,7 @@ from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.errors import ShipwayError, UserError
 from shipway.local.folder import RunFolder
 from shipway.local.hooks import Hooks
+from shipway.summary import redact
 
 POLL_S = 0.2
 
@@ -39,7 +40,7 @@ class Host:
             name=self.request.name,
             state="Running",
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            params=self.request.params,
+            params=redact(self.request.params),
         )
         self.states: dict[str, StepRecord] = {}
         self._began = time.monotonic()
@@ -174,11 +175,13 @@ def main() -> int:
     """Entry of the host process."""
     home, run = Path(sys.argv[1]), sys.argv[2]
     host = Host(home, run)
-    with host.folder.lock.open("w") as lock:
+    with host.folder.lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return 75  # another host is on it: the caller follows that one
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)  # whom `shipway down` tells to stop
         return host.play()
 
 

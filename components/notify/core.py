@@ -1,0 +1,201 @@
+"""A run's record from its steps' records, its page, and the webhook."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from shipway.artifacts import RunRecord, StepError, StepRecord
+from shipway.errors import CorruptArtifact, InvalidSpec
+from shipway.report.numbers import duration, number, percent
+from shipway.summary import step_of
+
+if TYPE_CHECKING:
+    from shipway.report import Report
+    from shipway.report.page import Tone
+
+TIMEOUT_S = 10.0
+RETRIES = 2
+WAIT_S = 1.0  # before the first retry; doubled before the second
+_TONES: dict[str, Tone] = {"Succeeded": "good", "Failed": "bad", "Cancelled": "warn"}
+
+
+def summary_record(
+    records: Iterable[str], *, run: str, told: str, pipeline: str, name: str, now: datetime
+) -> RunRecord:
+    """The run as its steps tell it.
+
+    Args:
+        records: StepRecords as JSON; one that cannot be read is left out.
+        run: The run's key.
+        told: KFP's final state. It decides only where no record says that a step failed: KFP keeps no message, names
+            the handler instead of the culprit, and says RUNNING when a timeout ended the run.
+        pipeline: KFP's name of the run.
+        name: Model's name.
+        now: The run's end.
+    """
+    steps = _of_this_attempt(_parsed(records))
+    for step in steps:
+        if step.state == "Running":  # its pod is gone: the exit handler runs behind every other task
+            step.state = "Failed"
+            step.error = step.error or StepError(
+                kind="Lost", message="ended without a word: out of memory, evicted, or past its deadline"
+            )
+    failed = next((step for step in steps if step.state in ("Failed", "Cancelled")), None)
+    state = failed.state if failed else "Succeeded" if told.upper() in ("SUCCEEDED", "COMPLETE") else "Failed"
+    error = failed.error if failed else None
+    if state == "Failed" and error is None:
+        error = StepError(kind="Unknown", message=f"no step recorded a failure; Kubeflow says {told or 'nothing'}")
+    started = steps[0].started_at if steps else now.isoformat(timespec="seconds")
+    return RunRecord(
+        run=run,
+        pipeline=pipeline,
+        name=name,
+        state=state,
+        started_at=started,
+        seconds=max((now - _time(started, now)).total_seconds(), 0.0),
+        steps=steps,
+        error=error,
+    )
+
+
+def _parsed(records: Iterable[str]) -> list[StepRecord]:
+    found = []
+    for text in records:
+        try:
+            found.append(StepRecord.from_json(text, "step record"))
+        except CorruptArtifact as error:
+            print(f"notify: {error}")
+    return sorted(found, key=lambda step: step.started_at)
+
+
+def _of_this_attempt(steps: list[StepRecord]) -> list[StepRecord]:
+    """Without what an earlier attempt of the same run left: `plan` runs first, and every time."""
+    plan = step_of(steps, "plan")
+    return [step for step in steps if plan is None or step.started_at >= plan.started_at]
+
+
+def _time(text: str, otherwise: datetime) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return otherwise
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def summary_report(summary: Mapping[str, Any]) -> Report:
+    """The run on one page."""
+    from shipway.report import Report, bars
+
+    title = summary["name"] or summary["pipeline"] or summary["run"]
+    page = Report(f"Run of {title}: {summary['state']}", f"{summary['run']} · {duration(summary['seconds'])}")
+    if summary["error"]:
+        error = summary["error"]
+        page.callout("bad", f"{error.get('step') or 'The run'} failed", error.get("message", ""))
+        if error.get("last_lines"):
+            page.code("\n".join(error["last_lines"]), f"Last lines of {error.get('replica', 'the step')}")
+    decision = summary["decision"]
+    if decision:
+        page.callout("good" if decision["decision"] == "blessed" else "warn", decision["decision"], decision["reason"])
+    page.tiles(_tiles(summary), tones={"State": _TONES.get(summary["state"], "info")})
+    _add_scores(page, summary)
+    ran = [step for step in summary["steps"] if step["seconds"] > 0]
+    page.section("Steps")
+    if ran:
+        page.chart(bars([(step["task"], step["seconds"]) for step in ran], format=duration, title="Time by step"))
+    page.table(
+        ["step", "state", "took", "what it said"],
+        [
+            (s["task"], s["state"], ("cached" if s["cached"] else duration(s["seconds"]), s["seconds"]), _said(s))
+            for s in summary["steps"]
+        ],
+        tones=["bad" if step["state"] == "Failed" else None for step in summary["steps"]],
+    )
+    _add_places(page, summary)
+    return page
+
+
+def _tiles(summary: Mapping[str, Any]) -> dict[str, Any]:
+    tiles: dict[str, Any] = {"State": summary["state"], "Took": duration(summary["seconds"])}
+    evaluation = summary["evaluation"]
+    if evaluation:
+        bounds = evaluation["intervals"].get("accuracy")
+        spread = f"{percent(bounds[0])} to {percent(bounds[1])}" if bounds else f"{evaluation['split']} split"
+        tiles["Accuracy"] = (percent(evaluation["metrics"].get("accuracy")), spread)
+    if summary["model"]:
+        tiles["Version"] = (summary["model"]["version"], summary["model"]["name"])
+    return tiles
+
+
+def _add_scores(page: Report, summary: Mapping[str, Any]) -> None:
+    from shipway.report import bars
+
+    evaluation = summary["evaluation"]
+    if evaluation:
+        scores = {"this model": evaluation["metrics"].get("accuracy", 0.0)}
+        scores |= {name.replace("_", " "): b["accuracy"] for name, b in evaluation["baselines"].items()}
+        page.section("How good it is", f"{evaluation['split']} split, {number(evaluation['rows'])} rows.")
+        page.chart(
+            bars(scores, title="Accuracy beside the baselines", format=percent, highlight=["this model"], high=1.0)
+        )
+        lost = [name for name, baseline in evaluation["baselines"].items() if baseline["model_loses"]]
+        if lost:
+            page.callout("bad", f"The model loses to: {', '.join(lost)}")
+    if summary["best_parameters"]:
+        page.facts(summary["best_parameters"], caption="Parameters that won")
+
+
+def _add_places(page: Report, summary: Mapping[str, Any]) -> None:
+    endpoint = summary["endpoint"]
+    facts = {**({"endpoint": endpoint["predict_url"]} if endpoint else {}), **summary["reports"]}
+    if facts:
+        page.section("Where everything lies").facts(facts)
+
+
+def _said(step: Mapping[str, Any]) -> str:
+    if step.get("error"):
+        return str(step["error"])
+    plain = {k: v for k, v in step["outputs"].items() if isinstance(v, int | float) or "://" not in str(v)}
+    return ", ".join(f"{key} {number(value)}" for key, value in plain.items() if not isinstance(value, dict | list))
+
+
+def post(url: str, document: Mapping[str, Any]) -> int:
+    """Sends JSON; two more tries after a 5xx or a failed connection.
+
+    Returns:
+        The HTTP status of the last answer.
+
+    Raises:
+        InvalidSpec: not an http or https address.
+        OSError: nobody answered.
+    """
+    from urllib.error import HTTPError
+    from urllib.parse import urlsplit
+    from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+    class Stay(HTTPRedirectHandler):
+        """A redirect is an answer: following one would send the summary where nobody asked for it."""
+
+        def redirect_request(self, *_: Any, **__: Any) -> None:
+            return None
+
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise InvalidSpec("webhook: expected an http:// or https:// address; nothing was sent")
+    body = json.dumps(document, ensure_ascii=False, default=str).encode()
+    request = Request(url, data=body, headers={"Content-Type": "application/json", "User-Agent": "shipway"})
+    for attempt in range(RETRIES + 1):
+        if attempt:
+            time.sleep(WAIT_S * 2 ** (attempt - 1))
+        try:
+            with build_opener(Stay).open(request, timeout=TIMEOUT_S) as response:
+                return int(response.status)
+        except HTTPError as error:
+            if error.code < 500 or attempt == RETRIES:
+                return int(error.code)
+        except OSError:
+            if attempt == RETRIES:
+                raise
+    raise AssertionError  # the last attempt returned or raised

@@ -1,0 +1,87 @@
+"""What the notify task does in its pod."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+
+from shipway.components.notify.core import post, summary_record, summary_report
+from shipway.errors import ShipwayError, UserError
+from shipway.steps import step
+from shipway.summary import build_summary, public_url
+
+
+def notify(state: str, pipeline: str, name: str, webhook: str, report_path: str) -> None:
+    """Writes runs/<run>/run.json and reports/summary.{json,html}, then calls the webhook.
+
+    Nothing that goes wrong here fails the run: the run's own end is what counts.
+
+    Args:
+        state: KFP's final status, SUCCEEDED or FAILED; RUNNING where a task's timeout ended the run.
+        pipeline: KFP's name of the run.
+        name: Model's name.
+        webhook: Address, or an empty string.
+        report_path: Where KFP takes the HTML from.
+    """
+    with step("notify") as current:
+        record = summary_record(
+            _records(current.context.run, current.task),
+            run=current.context.run,
+            told=state,
+            pipeline=pipeline,
+            name=name,
+            now=datetime.now(UTC),
+        )
+        summary = build_summary(record)
+        page = summary_report(summary)
+        page.write(report_path)
+        current.output(state=record.state)
+        uri = _keep(record.run, record.to_json(), summary, page.render())
+        if uri:
+            current.report("Run summary", uri)
+        if webhook:
+            current.output(webhook=_call(webhook, summary))
+
+
+def _records(run: str, own_task: str) -> list[str]:
+    """The steps' records as JSON, but our own; empty where storage does not answer."""
+    from shipway.storage import Store
+
+    try:
+        store = Store.open()
+        keys = [info.key for info in store.list(f"runs/{run}/steps/") if info.key.endswith(".json")]
+        return [store.get(key).decode() for key in keys if not key.endswith(f"/{own_task}.json")]
+    except ShipwayError as error:
+        print(f"notify: the steps' records cannot be read: {error}", file=sys.stderr)
+        return []
+
+
+def _keep(run: str, record: str, summary: dict[str, object], page: str) -> str | None:
+    """URI of the page; None where storage does not answer."""
+    import json
+
+    from shipway.storage import Store
+
+    try:
+        store = Store.open()
+        store.put(f"runs/{run}/run.json", record.encode())
+        store.put(f"runs/{run}/reports/summary.json", json.dumps(summary, indent=1, default=str).encode())
+        store.put(f"runs/{run}/reports/summary.html", page.encode())
+        return f"{store.uri}/runs/{run}/reports/summary.html"
+    except ShipwayError as error:
+        print(f"notify: the summary is not kept: {error}", file=sys.stderr)
+        return None
+
+
+def _call(webhook: str, summary: dict[str, object]) -> str:
+    """What came of it, in words without the address."""
+    try:
+        status = post(webhook, summary)
+    except UserError as error:
+        told = str(error)
+    except OSError as error:
+        told = f"{public_url(webhook)} was not reached: {type(error).__name__}"
+    else:
+        told = f"{public_url(webhook)} answered {status}"
+    print(f"notify: webhook {told}", flush=True)
+    return told

@@ -1,0 +1,167 @@
+"""Which components and pipelines there are, read from their folders and docstrings: no registry to keep up to date."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from shipway.errors import NotFound, nearest
+
+_KINDS = {
+    "Integer": "int",
+    "Float": "float",
+    "String": "str",
+    "Boolean": "bool",
+    "List": "list",
+    "Dict": "dict",
+    "NUMBER_INTEGER": "int",
+    "NUMBER_DOUBLE": "float",
+    "STRING": "str",
+    "BOOLEAN": "bool",
+    "LIST": "list",
+    "STRUCT": "dict",
+    "TASK_FINAL_STATUS": "final status (given by the exit handler)",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component (`evaluate.classifier`) or pipeline (`train_and_deploy`)."""
+
+    kind: Literal["component", "pipeline"]
+    name: str
+    module: str
+    function: Any  # kfp's component object
+
+    @property
+    def description(self) -> str:
+        """First paragraph of the docstring, on one line."""
+        text = inspect.getdoc(_python(self.function)) or ""
+        return " ".join(text.split("\n\n")[0].split())
+
+    def summary(self) -> dict[str, Any]:
+        """Kind, name, what it does."""
+        return {"kind": self.kind, "name": self.name, "description": self.description}
+
+    def details(self) -> dict[str, Any]:
+        """Everything that `describe` shows."""
+        spec = self.function.component_spec
+        inputs = spec.inputs or {}
+        meanings = _arguments(inspect.getdoc(_python(self.function)) or "")
+        return {
+            **self.summary(),
+            "inputs": [
+                {
+                    "name": name,
+                    "type": _kind(given.type),
+                    "required": not given.optional,
+                    "default": given.default,
+                    "description": meanings.get(name, ""),
+                }
+                for name, given in inputs.items()
+            ],
+            "outputs": [
+                {"name": name, "type": _kind(given.type), "description": meanings.get(name, "")}
+                for name, given in (spec.outputs or {}).items()
+            ],
+            "presets": presets(self.name) if self.kind == "pipeline" else {},
+            "image": _image(spec),
+            "import": f"from {self.module.rpartition('.')[0]} import {self.function.python_func.__name__}"
+            if self.kind == "component"
+            else f"from {self.module} import {self.name}",
+        }
+
+
+def catalog() -> list[Entry]:
+    """All shipped pipelines and components, by name."""
+    return [*_pipelines(), *_components()]
+
+
+def find(name: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        NotFound: names the nearest.
+    """
+    entries = {entry.name: entry for entry in catalog()}
+    if name not in entries:
+        raise NotFound(
+            f"describe: unknown name {name!r}; expected one of {', '.join(sorted(entries))}{nearest(name, entries)}"
+        )
+    return entries[name]
+
+
+def presets(pipeline: str) -> dict[str, str]:
+    """Presets of a pipeline: name to the comment that opens the file."""
+    folder = Path(str(files("shipway"))) / "pipelines" / pipeline / "params"
+    found: dict[str, str] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        comment: list[str] = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("#"):
+                break
+            comment.append(line.lstrip("# ").strip())
+        found[path.stem] = " ".join(comment)
+    return found
+
+
+def _pipelines() -> list[Entry]:
+    from shipway.local.pipelines import built_in, load_pipeline, reference_of
+
+    return [
+        Entry("pipeline", name, reference_of(name).partition(":")[0], load_pipeline(reference_of(name)))
+        for name in built_in()
+    ]
+
+
+def _components() -> list[Entry]:
+    """Every kfp component that a room's component.py defines."""
+    folder = Path(str(files("shipway"))) / "components"
+    found = []
+    for path in sorted(folder.glob("*/component.py")):
+        verb = path.parent.name
+        module = import_module(f"shipway.components.{verb}.component")
+        for name, value in vars(module).items():
+            # One object under two names (an alias) is one component.
+            if hasattr(value, "python_func") and value.python_func.__name__ == name:
+                found.append(Entry("component", f"{verb}.{name}", module.__name__, value))
+    return found
+
+
+def _python(function: Any) -> Any:
+    return getattr(function, "python_func", None) or getattr(function, "pipeline_func", function)
+
+
+def _kind(kfp_type: str) -> str:
+    return _KINDS.get(kfp_type, kfp_type.removeprefix("system.").partition("@")[0])
+
+
+def _image(spec: Any) -> str:
+    container = getattr(spec.implementation, "container", None)
+    return str(container.image) if container is not None else ""
+
+
+def _arguments(docstring: str) -> dict[str, str]:
+    """Names and texts of a Google-style Args section; outputs stand there too."""
+    found: dict[str, str] = {}
+    name, inside = "", False
+    for line in docstring.splitlines():
+        if line.strip() == "Args:":
+            inside = True
+            continue
+        if not inside or not line.strip():
+            continue
+        indent = len(line) - len(line.lstrip())
+        if indent == 0:
+            break
+        head, colon, rest = line.strip().partition(":")
+        if indent == 4 and colon and head.replace("_", "").isalnum():
+            name = head
+            found[name] = rest.strip()
+        elif name:
+            found[name] += f" {line.strip()}"
+    return found

@@ -1,0 +1,90 @@
+"""Parameters as a person types them: `--param name=my-bot data=rows.csv overrides.training.epochs=3`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shipway.errors import InvalidSpec, NotFound
+
+_ASSIGNMENT = re.compile(r"^[A-Za-z_][\w.\-]*=", re.DOTALL)
+_FLAG = "--param"
+
+
+def spread_params(arguments: Sequence[str]) -> list[str]:
+    """`--param a=1 b=2` as `--param a=1 --param b=2`; everything else untouched."""
+    spread: list[str] = []
+    inside = False
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            return spread + list(arguments[index:])
+        if inside and _ASSIGNMENT.match(argument):
+            if spread[-1] != _FLAG:
+                spread.append(_FLAG)
+            spread.append(argument)
+            continue
+        inside = argument == _FLAG or (argument.startswith(f"{_FLAG}=") and bool(_ASSIGNMENT.match(argument[8:])))
+        spread.append(argument)
+    return spread
+
+
+def collect_params(pairs: Iterable[str], params_file: Path | None = None, preset: str | None = None) -> dict[str, Any]:
+    """Parameters of a run: file, then preset, then pairs; the later wins.
+
+    A dotted key reaches into a mapping: `overrides.training.epochs=3`.
+
+    Raises:
+        InvalidSpec: a pair without `=`, or a file that is no mapping.
+        NotFound: no such file.
+    """
+    params: dict[str, Any] = read_params(params_file) if params_file else {}
+    if preset:
+        params["preset"] = preset
+    for pair in pairs:
+        if not _ASSIGNMENT.match(pair):
+            raise InvalidSpec(f"--param {pair!r}: expected key=value, as in --param name=my-bot data=rows.csv")
+        key, _, value = pair.partition("=")
+        if "." in key:
+            _put(params, key.split("."), _typed(value), pair)
+        else:
+            params[key] = value
+    return params
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """A YAML or JSON file of parameters."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFound(f"--params-file: no file {str(path)!r}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSpec(f"--params-file {path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InvalidSpec(f"--params-file {path}: neither YAML nor JSON: {' '.join(str(error).split())}") from error
+    if not isinstance(document, Mapping):
+        raise InvalidSpec(f"--params-file {path}: expected a mapping of parameters, got {type(document).__name__}")
+    return {str(key): value for key, value in document.items()}
+
+
+def _typed(value: str) -> Any:
+    """What YAML makes of it: numbers, booleans, lists; text otherwise."""
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def _put(params: dict[str, Any], path: Sequence[str], value: Any, pair: str) -> None:
+    here = params
+    for part in path[:-1]:
+        below = here.setdefault(part, {})
+        if not isinstance(below, dict):
+            raise InvalidSpec(f"--param {pair}: {part!r} is {below!r} already, not a mapping")
+        here = below
+    here[path[-1]] = value

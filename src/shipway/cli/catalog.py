@@ -1,0 +1,87 @@
+"""`list`, `describe`, `compile`: what is there, and what it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shipway.cli.console import AsJson, facts, heading, print_json, say, table
+
+
+def list_(as_json: AsJson = False) -> None:
+    """Components and pipelines, with what each does."""
+    from shipway.catalog import catalog
+
+    entries = catalog()
+    if as_json:
+        print_json([entry.summary() for entry in entries])
+        return
+    for kind in ("pipeline", "component"):
+        rows = [(entry.name, entry.summary()["description"]) for entry in entries if entry.kind == kind]
+        table([kind, "what it does"], rows)
+        say()
+    say("Next: shipway describe NAME", style="dim")
+
+
+def describe(
+    name: Annotated[str, typer.Argument(help="As `shipway list` names it: train_and_deploy, evaluate.classifier.")],
+    as_json: AsJson = False,
+) -> None:
+    """What a component or pipeline takes and gives."""
+    from shipway.catalog import find
+
+    entry = find(name)
+    if as_json:
+        print_json(entry.details())
+        return
+    details = entry.details()
+    heading(f"{entry.kind} {entry.name}")
+    say(details["description"])
+    say()
+    rows = [(i["name"], i["type"], _default(i), i["description"]) for i in details["inputs"]]
+    table(["input", "type", "default", "meaning"], rows)
+    if details["outputs"]:
+        say()
+        table(["output", "type", "meaning"], [(o["name"], o["type"], o["description"]) for o in details["outputs"]])
+    if details["presets"]:
+        say()
+        table(["preset", "what for"], list(details["presets"].items()))
+    if entry.kind == "pipeline":
+        required = " ".join(f"{i['name']}=..." for i in details["inputs"] if i["required"])
+        say()
+        say(f"Next: shipway run {entry.name} --local --param {required}", style="dim")
+    else:
+        say()
+        facts([("image", details["image"]), ("import", details["import"])])
+
+
+def _default(entry: dict[str, Any]) -> str:
+    return "required" if entry["required"] else repr(entry["default"])
+
+
+def compile_(
+    pipeline: Annotated[str, typer.Argument(help="A shipped pipeline, file.py:function or package.module:function.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write (default PIPELINE.yaml).")] = None,
+    registry: Annotated[str | None, typer.Option(help="Registry and path instead of the package's own.")] = None,
+    digest: Annotated[list[str] | None, typer.Option(help="image=sha256:..., for each image to pin.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compile to KFP IR YAML, with your registry's images."""
+    from shipway.compiling import compile_pipeline
+    from shipway.errors import InvalidSpec
+
+    digests = {}
+    for pair in digest or []:
+        image, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidSpec(f"--digest {pair!r}: expected image=sha256:..., as in --digest launcher=sha256:0123...")
+        digests[image] = value
+    name = pipeline.rpartition(":")[2] if ":" in pipeline else Path(pipeline).stem
+    written = compile_pipeline(pipeline, out or Path(f"{name}.yaml"), registry=registry, digests=digests)
+    if as_json:
+        print_json({"pipeline": pipeline, "path": str(written), "size_bytes": written.stat().st_size})
+        return
+    say(f"Wrote {written} ({written.stat().st_size / 1000:.0f} KB).")
+    say("Next: upload it in the Kubeflow UI (Pipelines, Upload pipeline), or with kfp.Client().", style="dim")

@@ -1,0 +1,105 @@
+"""What every command prints with: tables for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+MARKS = {
+    "Succeeded": "green",
+    "Cached": "cyan",
+    "Running": "yellow",
+    "Failed": "red",
+    "Cancelled": "magenta",
+    "Skipped": "dim",
+}
+
+
+@cache
+def console(*, stderr: bool = False) -> Console:
+    """Rich's console: colours on a terminal unless NO_COLOR is set, wide plain text otherwise."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else max(160, shutil.get_terminal_size().columns)
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
+
+
+def print_json(document: Any) -> None:
+    """One document on standard output."""
+    print(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "__dataclass_fields__"):
+        from dataclasses import asdict
+
+        return asdict(value)
+    return str(value)
+
+
+def say(text: str = "", *, style: str = "") -> None:
+    """One line for a person; the text is never read as markup."""
+    console().print(text, style=style or None, markup=False)
+
+
+def heading(text: str) -> None:
+    """A heading above a table or a paragraph."""
+    console().print()
+    console().print(text, style="bold", markup=False)
+
+
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    title: str = "",
+    right: Sequence[str] = (),
+    styles: Sequence[str | None] = (),
+) -> None:
+    """A table without frames; nothing in it is read as markup.
+
+    Args:
+        columns: Headings.
+        rows: Cells, any objects.
+        title: Above it.
+        right: Columns that stand right.
+        styles: One Rich style per row, or None.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False, show_edge=False)
+    drawn.title = Text(title, style="bold") if title else None
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for index, row in enumerate(rows):
+        style = styles[index] if index < len(styles) else None
+        drawn.add_row(*[Text("" if cell is None else str(cell)) for cell in row], style=style)
+    console().print(drawn)
+
+
+def facts(pairs: Sequence[tuple[str, Any]]) -> None:
+    """Names and values in two columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, show_header=False, pad_edge=False)
+    drawn.add_column(style="dim", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in pairs:
+        drawn.add_row(name, Text(str(value)))
+    console().print(drawn)

@@ -1,0 +1,150 @@
+"""`models list|show|diff|promote|rollback`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shipway.cli.console import AsJson, facts, heading, print_json, say, table
+
+if TYPE_CHECKING:
+    from shipway.registry import Registry
+
+app = typer.Typer(help="Registered versions and the champion.", no_args_is_help=True, rich_markup_mode=None)
+Name = Annotated[str, typer.Argument(help="The model's name.")]
+_VERSION = "A number, `latest`, `candidate` or `champion`."
+Reason = Annotated[str, typer.Option(help="Why; kept in the alias's history.")]
+
+
+@app.command("list")
+def list_(
+    name: Annotated[str | None, typer.Argument(help="Only this name.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Versions, the newest first within a name."""
+    versions = _registry().list(name) if name or _anything() else []
+    if as_json:
+        print_json(versions)
+        return
+    if not versions:
+        say("No models yet. Next: shipway demo")
+        return
+    from shipway.report.numbers import bytes_text, percent
+
+    rows = [
+        (v.name, v.version, " ".join(v.aliases), percent(v.metrics.get("accuracy")), percent(v.metrics.get("macro_f1")),
+         v.decision, bytes_text(v.size_bytes), v.created_at.replace("T", " ")[:19], v.run)
+        for v in versions
+    ]  # fmt: skip
+    columns = ["name", "version", "alias", "accuracy", "macro F1", "decision", "size", "created (UTC)", "run"]
+    table(columns, rows, right=["version", "accuracy", "macro F1", "size"])
+    say(f"Next: shipway models show {versions[0].name} {versions[0].version}", style="dim")
+
+
+@app.command()
+def show(
+    name: Name, version: Annotated[str, typer.Argument(help=_VERSION)] = "latest", as_json: AsJson = False
+) -> None:
+    """One version: how good, trained on what, with which parameters."""
+    from shipway.report.numbers import number, percent
+
+    registry = _registry()
+    found = registry.get(name, version)
+    aliases = [alias for alias, target in registry.aliases(name).items() if target == found.version]
+    if as_json:
+        print_json(
+            {**found.model_dump(mode="json"), "aliases": aliases, "card": registry.card_uri(name, found.version)}
+        )
+        return
+    heading(f"{found.name} version {found.version}" + (f" ({', '.join(aliases)})" if aliases else ""))
+    model = found.model
+    pairs: list[tuple[str, Any]] = [
+        ("created", found.created_at),
+        ("run", found.run),
+        ("digest", found.digest),
+        ("files", model.uri),
+        ("serving format", model.serving_format),
+        ("labels", len(model.labels)),
+        ("trained", f"{model.strategy}, {model.workers} workers, {number(model.steps)} steps, {model.epochs:g} epochs"),
+        ("parameters", ", ".join(f"{key}={value}" for key, value in sorted(model.params.items()))),
+        ("dataset", f"{found.dataset_uri} ({found.dataset_source})" if found.dataset_source else found.dataset_uri),
+        ("card", registry.card_uri(name, found.version)),
+    ]
+    if found.decision:
+        pairs.append(("decision", f"{found.decision.decision}: {found.decision.reason}"))
+    facts(pairs)
+    if found.evaluation:
+        say()
+        metrics = [(key, percent(v) if 0 <= v <= 1 else number(v)) for key, v in found.evaluation.metrics.items()]
+        table([f"metric ({found.evaluation.split} split)", "value"], metrics, right=["value"])
+
+
+@app.command()
+def diff(
+    name: Name,
+    before: Annotated[str, typer.Argument(help=_VERSION)],
+    after: Annotated[str, typer.Argument(help=_VERSION)] = "latest",
+    as_json: AsJson = False,
+) -> None:
+    """What differs between two versions."""
+    from shipway.report.numbers import number
+
+    found = _registry().diff(name, before, after)
+    if as_json:
+        print_json(found)
+        return
+    columns = ["", f"version {found.before}", f"version {found.after}"]
+    for title, rows in (("metrics", found.metrics), ("parameters", found.params), ("facts", found.facts)):
+        if rows:
+            table([title, *columns[1:]], [(key, number(a), number(b)) for key, (a, b) in rows.items()])
+            say()
+    if found.metrics and not found.same_test_rows:
+        say("The metrics are of different test rows: they do not compare.", style="yellow")
+    for title, labels in (("new labels", found.new_labels), ("gone labels", found.gone_labels)):
+        if labels:
+            say(f"{title}: {', '.join(labels)}")
+    for path, change in found.files.items():
+        say(f"{change:8} {path}", style="dim")
+    if not (found.metrics or found.params or found.facts or found.files):
+        say("Nothing differs.")
+
+
+@app.command()
+def promote(
+    name: Name,
+    version: Annotated[str, typer.Argument(help=_VERSION)] = "candidate",
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a version the champion."""
+    move = _registry().promote(name, version, reason=reason)
+    if as_json:
+        print_json(move)
+        return
+    before = f" (before: version {move.previous_version})" if move.previous_version else ""
+    say(f"champion of {move.name} is version {move.version}{before}", style="green")
+    say("Endpoints were not touched; run the pipeline again to deploy.", style="dim")
+
+
+@app.command()
+def rollback(name: Name, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Make the previous champion the champion again."""
+    done = _registry().rollback(name, reason=reason)
+    if as_json:
+        print_json({**vars(done), "message": done.message})
+        return
+    say(done.message, style="green")
+
+
+def _anything() -> bool:
+    from shipway.cli.places import has_store
+
+    return has_store()
+
+
+def _registry() -> Registry:
+    from shipway.cli.places import open_store
+    from shipway.registry import Registry
+
+    return Registry(open_store())

@@ -1,0 +1,79 @@
+"""`reports list|open`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shipway.cli.console import AsJson, print_json, say, table
+
+app = typer.Typer(help="HTML reports of runs.", no_args_is_help=True, rich_markup_mode=None)
+Run = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` for the newest.")]
+
+
+@app.command("list")
+def list_(run: Run = "last", as_json: AsJson = False) -> None:
+    """Reports of a run."""
+    found = _reports(run)
+    if as_json:
+        print_json([{"title": title, "step": step, "uri": uri} for title, (step, uri) in found.items()])
+        return
+    table(["report", "step", "uri"], [(title, step, uri) for title, (step, uri) in found.items()])
+    say(f"Next: shipway reports open {run} [TITLE]", style="dim")
+
+
+@app.command("open")
+def open_(
+    run: Run = "last",
+    title: Annotated[str | None, typer.Argument(help="As `shipway reports list` names it; without one, all.")] = None,
+    browser: Annotated[bool, typer.Option(help="Show in the browser; --no-browser only saves.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Folder to save to (default .shipway/reports/RUN).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Save reports as files and show them."""
+    from shipway.context import Context
+    from shipway.errors import NotFound, nearest
+    from shipway.storage import open_uri
+
+    found = _reports(run)
+    if title is not None and title not in found:
+        raise NotFound(f"reports: no report {title!r}; there are {', '.join(found) or 'none'}{nearest(title, found)}")
+    folder = out or Context.current().home / "reports" / run
+    folder.mkdir(parents=True, exist_ok=True)
+    saved: dict[str, str] = {}
+    for name, (_, uri) in found.items():
+        if title is None or name == title:
+            store, key = open_uri(uri)
+            path = folder / f"{_file_name(name)}.html"
+            path.write_bytes(store.get(key))
+            saved[name] = str(path)
+    if as_json:
+        print_json(saved)
+    else:
+        for name, file in saved.items():
+            say(f"{name}: {file}")
+    if browser and not as_json:
+        _show(list(saved.values()))
+
+
+def _show(paths: list[str]) -> None:
+    import webbrowser
+
+    for path in paths:
+        if not webbrowser.open(Path(path).absolute().as_uri()):
+            say("No browser was found here; open the files yourself.", style="dim")
+            return
+
+
+def _file_name(title: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-") or "report"
+
+
+def _reports(run: str) -> dict[str, tuple[str, str]]:
+    """Title -> (step, URI)."""
+    from shipway.cli.runs import _load
+
+    found = _load(run)
+    return {title: (step.task, uri) for step in found.steps.values() for title, uri in step.reports.items()}

@@ -1,0 +1,117 @@
+"""`run`: plan, progress, what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shipway.cli.console import AsJson, print_json, say
+
+if TYPE_CHECKING:
+    from shipway.cli.planning import RunPlan
+    from shipway.runs import Run
+
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--param", "-p", help="key=value ...; several after one --param; dots reach into mappings."),
+]
+ParamsFile = Annotated[Path | None, typer.Option("--params-file", "-f", help="YAML or JSON file of parameters.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew: no cached step, no run to go on with.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, start nothing.")]
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(help="A shipped pipeline, file.py:function or package.module:function.")],
+    local: Annotated[bool, typer.Option("--local", help="Run on this machine.")] = False,
+    param: Params = None,
+    params_file: ParamsFile = None,
+    preset: Annotated[str | None, typer.Option(help="A preset of the pipeline (shipway describe PIPELINE).")] = None,
+    fresh: Fresh = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a pipeline; typed again, it goes on."""
+    from shipway.cli.arguments import collect_params
+    from shipway.errors import InvalidSpec
+
+    if not local:
+        raise InvalidSpec(
+            f"run: say where: `shipway run {pipeline} --local ...` runs on this machine; "
+            f"for Kubeflow, `shipway compile {pipeline}` and upload the file"
+        )
+    params = collect_params(param or [], params_file, preset)
+    play(pipeline, params, fresh=fresh, dry_run=dry_run, as_json=as_json)
+
+
+def play(pipeline: str, params: dict[str, Any], *, fresh: bool, dry_run: bool, as_json: bool) -> None:
+    """Plans, runs, and ends the command with the run's exit code."""
+    from shipway.cli.planning import make_run_plan, show_plan
+
+    plan = make_run_plan(pipeline, params, with_key=dry_run)
+    if dry_run:
+        _show_dry_run(plan, as_json)
+        return
+    if not as_json:
+        show_plan(plan)
+        say()
+    finished = _follow(plan, pipeline, params, fresh=fresh, quiet=as_json)
+    from shipway.summary import exit_code, summarise
+
+    summary = summarise(finished)
+    if as_json:
+        print_json(summary)
+    else:
+        from shipway.cli.screens import closing_screen
+
+        closing_screen(summary)
+    raise typer.Exit(exit_code(summary))
+
+
+def _show_dry_run(plan: RunPlan, as_json: bool) -> None:
+    from shipway.cli.planning import show_plan
+
+    if as_json:
+        print_json(plan)
+        return
+    show_plan(plan)
+    say()
+    say("Nothing was started (--dry-run).", style="dim")
+
+
+def _follow(plan: RunPlan, pipeline: str, params: dict[str, Any], *, fresh: bool, quiet: bool) -> Run:
+    """Starts the run and follows it; Ctrl-C stops it and says how to go on."""
+    from shipway.cli.progress import Progress, job_detail
+    from shipway.runs import run as start
+
+    started = start(pipeline, params, fresh=fresh)
+    if quiet:
+        return _until_stopped(started, None)
+    say(f"Run {started.key}; log {started.folder.path}", style="dim")
+    titles = {step.task: step.title for step in plan.steps}
+    with Progress(titles, job_detail(started.home, started.key)) as progress:
+        return _until_stopped(started, progress)
+
+
+def _until_stopped(run: Run, on_event: Any) -> Run:
+    import signal
+    from contextlib import suppress
+
+    from shipway.errors import JobFailed
+
+    def stop(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        return run.wait(on_event)
+    except KeyboardInterrupt:
+        if run.is_ours:
+            run.stop()
+            with suppress(JobFailed):  # a host that had to be killed says no last word
+                run.wait()
+        run.state = "Cancelled"
+        return run
+    finally:
+        signal.signal(signal.SIGTERM, before)

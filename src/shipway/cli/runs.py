@@ -1,0 +1,198 @@
+"""`runs list|show|compare` and `logs`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shipway.cli.console import MARKS, AsJson, print_json, say, table
+
+if TYPE_CHECKING:
+    from shipway.runs import Run
+
+app = typer.Typer(help="Runs of this store: list, show, compare.", no_args_is_help=True, rich_markup_mode=None)
+Key = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` for the newest.")]
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option(help="At most this many, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Runs, the newest first."""
+    records = _records()[: max(limit, 0)]
+    if as_json:
+        print_json(
+            [
+                {"run": r.run, "pipeline": r.pipeline, "name": r.name, "state": r.state, "started_at": r.started_at,
+                 "seconds": r.seconds}
+                for r in records
+            ]
+        )  # fmt: skip
+        return
+    if not records:
+        say("No runs yet. Next: shipway demo")
+        return
+    from shipway.report.numbers import duration
+
+    rows = [
+        (r.run, r.pipeline, r.name, r.state, r.started_at.replace("T", " ")[:19], duration(r.seconds)) for r in records
+    ]
+    styles = [MARKS.get(r.state) if r.state != "Succeeded" else None for r in records]
+    table(["run", "pipeline", "name", "state", "started (UTC)", "took"], rows, right=["took"], styles=styles)
+    say("Next: shipway runs show RUN", style="dim")
+
+
+@app.command()
+def show(run: Key = "last", as_json: AsJson = False) -> None:
+    """One run: steps, scores, decision, endpoint."""
+    from shipway.cli.screens import closing_screen
+    from shipway.summary import summarise
+
+    summary = summarise(_load(run))
+    if as_json:
+        print_json(summary)
+    else:
+        closing_screen(summary)
+
+
+@app.command()
+def compare(runs: Annotated[list[str], typer.Argument(help="Two or more runs.")], as_json: AsJson = False) -> None:
+    """Runs side by side: parameters and metrics that differ, seconds by step."""
+    from shipway.errors import InvalidSpec
+    from shipway.summary import summarise
+
+    if len(runs) < 2:
+        raise InvalidSpec(f"runs compare: got {len(runs)} run, expected at least two")
+    comparison = compare_summaries([summarise(_load(run)) for run in runs])
+    if as_json:
+        print_json(comparison)
+        return
+    names = [summary["run"] for summary in comparison["runs"]]
+    for title, rows in comparison["tables"].items():
+        say()
+        table([title, *names], [(key, *[_shown(v) for v in values]) for key, values in rows.items()], right=names)
+
+
+def compare_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """What differs between runs.
+
+    Returns:
+        `runs`: key, state, seconds of each; `tables`: title -> row name -> one value per run, None where it has none.
+        Parameters are shown where they differ, metrics and steps all.
+    """
+    parameters = _rows(summaries, lambda s: {**s["parameters"], **(s["best_parameters"] or {})})
+    metrics = _rows(summaries, lambda s: (s["evaluation"] or {}).get("metrics", {}))
+    baselines = _rows(
+        summaries,
+        lambda s: {
+            f"{name} accuracy": b["accuracy"] for name, b in (s["evaluation"] or {}).get("baselines", {}).items()
+        },
+    )
+    steps = _rows(
+        summaries, lambda s: {x["task"]: "cached" if x["cached"] else round(x["seconds"], 1) for x in s["steps"]}
+    )
+    decision = _rows(
+        summaries,
+        lambda s: {"decision": (s["decision"] or {}).get("decision"), "version": (s["model"] or {}).get("version")},
+    )
+    differing = {key: row for key, row in parameters.items() if any(value != row[0] for value in row)}
+    return {
+        "runs": [{key: s[key] for key in ("run", "name", "state", "seconds")} for s in summaries],
+        "tables": {"metric": {**metrics, **baselines, **decision}, "parameter": differing, "step (s)": steps},
+    }
+
+
+def _rows(summaries: list[dict[str, Any]], facts: Any) -> dict[str, list[Any]]:
+    found = [facts(summary) for summary in summaries]
+    names = list(dict.fromkeys(name for each in found for name in each))
+    return {name: [each.get(name) for each in found] for name in names}
+
+
+def _shown(value: Any) -> str:
+    from shipway.report.numbers import number
+
+    return number(value) if not isinstance(value, dict | list) else str(value)
+
+
+def logs(
+    run: Key,
+    step: Annotated[str | None, typer.Argument(help="A step; without one, the step that failed, or all.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on printing while the run goes on.")] = False,
+    tail: Annotated[int, typer.Option("--tail", "-n", help="Only the last N lines of each log; 0 for all.")] = 0,
+) -> None:
+    """What a run's steps printed on this machine."""
+    from shipway.errors import NotFound, nearest
+    from shipway.local.folder import RunFolder
+
+    folder = RunFolder(_home(), _local_key(run))
+    files = {path.stem: path for path in sorted(folder.path.glob("*.log"), key=lambda p: p.stat().st_mtime)}
+    if step is not None and step not in files:
+        raise NotFound(
+            f"logs: run {folder.run} has no log of step {step!r}; there are {', '.join(files)}{nearest(step, files)}"
+        )
+    wanted = {step: files[step]} if step else files
+    for name, path in wanted.items():
+        if len(wanted) > 1:
+            say(f"==> {name} <==", style="bold")
+        _print_log(path, tail, (lambda: folder.host_lives()) if follow and len(wanted) == 1 else (lambda: False))
+
+
+def _print_log(path: Path, tail: int, goes_on: Any) -> None:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = file.readlines()
+        sys.stdout.writelines(lines[-tail:] if tail else lines)
+        while goes_on():
+            rest = file.read()
+            if not rest:
+                time.sleep(0.2)
+                continue
+            sys.stdout.write(rest)
+            sys.stdout.flush()
+        sys.stdout.write(file.read())
+
+
+def _home() -> Path:
+    from shipway.context import Context
+
+    return Context.current().home
+
+
+def _local_key(beginning: str) -> str:
+    """The key of a run on this machine that begins so; logs need no store."""
+    from shipway.errors import NotFound
+
+    folders = sorted((p for p in (_home() / "runs").glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    if beginning == "last" and folders:
+        return folders[-1].name
+    found = [path.name for path in folders if path.name.startswith(beginning)]
+    if beginning in found:
+        return beginning
+    if len(found) != 1:
+        raise NotFound(
+            f"run: {len(found)} runs on this machine begin with {beginning!r}; `shipway runs list` names them"
+        )
+    return found[0]
+
+
+def _records() -> list[Any]:
+    from shipway.cli.places import has_store
+    from shipway.runs import list_runs
+
+    return list_runs() if has_store() else []
+
+
+def _load(key: str) -> Run:
+    from shipway.errors import NotFound
+    from shipway.runs import load_run
+
+    if key == "last":
+        records = _records()
+        if not records:
+            raise NotFound("run: no runs yet; `shipway demo` makes one")
+        key = records[0].run
+    return load_run(key)

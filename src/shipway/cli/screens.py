@@ -1,0 +1,146 @@
+"""What a run's end looks like: what was found, where it lies, what to type next. Drawn from `shipway.summary` alone."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from shipway.cli.console import MARKS, console, facts, heading, say, table
+from shipway.report.numbers import duration, number, percent
+
+EXAMPLE = "turn on the kitchen light"
+Summary = Mapping[str, Any]
+
+
+def closing_screen(summary: Summary, *, example: str = EXAMPLE) -> None:
+    """The closing screen of any run; what did not come about is not shown."""
+    _steps(summary)
+    if summary["state"] not in ("Succeeded",):
+        _failure(summary)
+        return
+    if summary["evaluation"]:
+        _scores(summary["evaluation"])
+        _confusions(summary["evaluation"])
+    if summary["best_parameters"]:
+        _parameters(summary)
+    if summary["decision"]:
+        _decision(summary)
+    _places(summary)
+    _next(summary, example)
+
+
+def _steps(summary: Summary) -> None:
+    rows, styles = [], []
+    for step in summary["steps"]:
+        took = "" if step["state"] in ("Cached", "Skipped") else duration(step["seconds"])
+        rows.append((step["task"], step["state"], took))
+        styles.append(MARKS.get(step["state"]) if step["state"] not in ("Succeeded",) else None)
+    say()
+    table(["step", "state", "took"], rows, right=["took"], styles=styles)
+    colour = MARKS.get(summary["state"], "")
+    say()
+    say(f"Run {summary['run']}: {summary['state']} in {duration(summary['seconds'])}", style=f"bold {colour}".strip())
+
+
+def _failure(summary: Summary) -> None:
+    error = summary["error"] or {}
+    if summary["state"] == "Cancelled":
+        say("Stopped. Type the same command again to go on; --fresh starts anew.")
+        return
+    where = f"{error['step']}: " if error.get("step") else ""
+    console(stderr=True).print(f"error: {where}{error.get('message', 'no reason was recorded')}", markup=False)
+    if error.get("replica"):
+        say(f"First to fail: {error['replica']} (exit code {error.get('exit_code')})")
+    for line in error.get("last_lines", [])[-10:]:
+        say(f"  | {line}", style="dim")
+    say(f"Next: shipway logs {summary['run']} {error.get('step') or ''}".rstrip(), style="dim")
+
+
+def _scores(evaluation: Summary) -> None:
+    heading(f"How good it is ({evaluation['split']} split, {number(evaluation['rows'])} rows)")
+    metrics, intervals = evaluation["metrics"], evaluation["intervals"]
+    bounds = intervals.get("accuracy")
+    spread = f"{percent(bounds[0])} to {percent(bounds[1])}" if bounds else ""
+    rows: list[tuple[Any, ...]] = [
+        ("this model", percent(metrics.get("accuracy")), percent(metrics.get("macro_f1")), spread)
+    ]
+    for name, baseline in evaluation["baselines"].items():
+        note = "the model loses to it" if baseline["model_loses"] else ""
+        rows.append((name.replace("_", " "), percent(baseline["accuracy"]), percent(baseline["macro_f1"]), note))
+    lost = any(baseline["model_loses"] for baseline in evaluation["baselines"].values())
+    table(["", "accuracy", "macro F1", ""], rows, right=["accuracy", "macro F1"], styles=["red" if lost else "green"])
+    if evaluation["threshold"]:
+        chosen = evaluation["threshold"]
+        say(
+            f'Answers "none of these" below probability {chosen["value"]:.2f}: it then answers '
+            f"{percent(chosen['coverage'])} of the rows, {percent(chosen['accuracy'])} of them right.",
+            style="dim",
+        )
+
+
+def _confusions(evaluation: Summary) -> None:
+    worst = evaluation["worst_confusions"]
+    if not worst:
+        return
+    heading("Worst confusions")
+    rows = []
+    for pair in worst:
+        example = (pair.get("examples") or [{}])[0].get("text", "")
+        rows.append((pair["count"], pair["label"], pair["predicted"], f"“{example}”" if example else ""))
+    table(["rows", "is", "was taken for", "for example"], rows, right=["rows"])
+
+
+def _parameters(summary: Summary) -> None:
+    sweep = summary["sweep"] or {}
+    heading("Parameters that won")
+    best = ", ".join(f"{name} = {number(value)}" for name, value in summary["best_parameters"].items())
+    say(best)
+    if sweep:
+        early = f", {sweep['stopped_early']} stopped early" if sweep["stopped_early"] else ""
+        failed = f", {sweep['failed']} failed" if sweep["failed"] else ""
+        say(
+            f"of {sweep['trials']} trials{early}{failed}; {sweep['objective']} {number(sweep['best_value'])}",
+            style="dim",
+        )
+
+
+def _decision(summary: Summary) -> None:
+    decision = summary["decision"]
+    heading("Decision")
+    good = decision["decision"] == "blessed"
+    say(f"{decision['decision']}: {decision['reason']}", style="green" if good else "yellow")
+    for rule in decision.get("rules", []):
+        if rule["applies"] and not rule["passed"]:
+            say(f"  ✗ {rule['rule']}: {rule['detail']}", style="yellow")
+
+
+def _places(summary: Summary) -> None:
+    heading("Where everything lies")
+    pairs: list[tuple[str, Any]] = []
+    if summary["model"]:
+        pairs.append(("model", f"{summary['model']['name']} version {summary['model']['version']}"))
+    if summary["endpoint"]:
+        pairs.append(("endpoint", summary["endpoint"]["url"]))
+    if summary["reports"]:
+        pairs.append(("reports", f"{', '.join(summary['reports'])} (shipway reports open {summary['run']})"))
+    pairs.append(("logs", f"{summary['home']}/runs/{summary['run']}"))
+    facts(pairs)
+
+
+def curl_line(endpoint: Summary, text: str) -> str:
+    """The command that asks the endpoint."""
+    body = json.dumps({"instances": [text]}, ensure_ascii=False)
+    return f"curl -s {shlex.quote(endpoint['predict_url'])} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+
+
+def _next(summary: Summary, example: str) -> None:
+    heading("Next")
+    endpoint = summary["endpoint"]
+    if endpoint:
+        say(curl_line(endpoint, example))
+        say(f"shipway predict {endpoint['name']} {shlex.quote(example)}")
+    else:
+        say(f"shipway runs show {summary['run']}")
+    say("shipway down    # stops what was started here")

