@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from shipway.context import Context
 from shipway.executors.base import Handle, Manifest
@@ -165,23 +164,26 @@ def reap_children() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
-def bury(folder: JobFolder) -> str:
-    """The final state of a job without a supervisor; one whose supervisor died before writing it is failed here."""
+def bury(folder: JobFolder, *, was_followed: bool) -> str:
+    """The final state of a job without a supervisor; one whose supervisor died before writing it is settled here.
+
+    Args:
+        folder: The job's.
+        was_followed: Somebody waited for it, and is told Failed. Otherwise the machine or the step that started it
+            went away, which is no failure of the job: Cancelled, and the next attempt is free.
+    """
     state = folder.state()
     if not state or state.get("state") in FINAL:
         return str(state.get("state", ""))
     uid = str((folder.read("plan.json") or {}).get("uid", ""))
     killed = reaper.end(uid) if uid else 0
     message = f"its supervisor (process {state.get('pid', 'unknown')}) died; see {folder / 'supervisor.log'}"
-    last = last_lines(folder / "supervisor.log")
-    lost: dict[str, Any] = {"replica": "", "exit_code": None, "reason": "Lost", "last_lines": last}
-    folder.tell("failed", message, killed=killed)
-    first = state.get("first_failure") or lost
-    folder.write(
-        "state.json",
-        {**state, "state": "Failed", "message": message, "updated_at": time.time(), "first_failure": first},
-    )
-    return "Failed"
+    lost = {"replica": "", "exit_code": None, "reason": "Lost", "last_lines": last_lines(folder / "supervisor.log")}
+    final = "Failed" if was_followed else "Cancelled"
+    folder.tell(final.lower(), message, killed=killed)
+    settled = {"state": final, "message": message, "updated_at": time.time()}
+    folder.write("state.json", {**state, **settled, "first_failure": state.get("first_failure") or lost})
+    return final
 
 
 def _settled_state(folder: JobFolder) -> str:
@@ -190,7 +192,7 @@ def _settled_state(folder: JobFolder) -> str:
     while True:
         state = folder.state()
         if not folder.is_supervised():
-            return bury(folder)
+            return bury(folder, was_followed=False)
         if not state.get("ending") or state.get("state") == "Succeeded":
             return str(state.get("state", "Pending"))
         time.sleep(POLL_S)  # it ends: the supervisor kills what ignores SIGTERM after its grace

@@ -138,7 +138,7 @@ class ProcessExecutor:
             elif now >= next_check:
                 next_check = now + ALIVE_CHECK_S
                 if not folder.is_supervised():
-                    bury(folder)
+                    bury(folder, was_followed=True)
                     continue
             time.sleep(POLL_S)
 
