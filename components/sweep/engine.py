@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from shipway.artifacts import TrialRecord
 from shipway.components.sweep import core
@@ -13,6 +13,7 @@ from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, paus
 from shipway.components.sweep.search import Search
 from shipway.components.sweep.space import Values
 from shipway.components.sweep.spec import SweepSpec
+from shipway.components.sweep.summary import describe_params
 from shipway.errors import JobFailed
 
 
@@ -191,7 +192,7 @@ class Engine:
             last = max(failed, key=lambda record: record.number)
             raise JobFailed(
                 f"sweep: {len(failed)} of {len(self.finished)} trials failed, maxFailedTrialCount is "
-                f"{self.spec.maxFailedTrialCount}; trial {last.number} {_short(last.params)}: {last.error}"
+                f"{self.spec.maxFailedTrialCount}; trial {last.number} ({describe_params(last.params)}): {last.error}"
             )
 
     def _reached_goal(self) -> bool:
@@ -201,7 +202,3 @@ class Engine:
             return False
         value = core.final_value(self.spec.objective, best.metrics, best.history)
         return value >= goal if self.spec.objective.type == "maximize" else value <= goal
-
-
-def _short(params: Mapping[str, Any]) -> str:
-    return "(" + ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items()) + ")"

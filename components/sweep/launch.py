@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shipway.artifacts import DatasetManifest, SweepRecord, TrialRecord
 from shipway.components.sweep import core
 from shipway.components.sweep.spec import SweepSpec
+from shipway.components.sweep.summary import describe_trial, make_record
 from shipway.context import Context
 from shipway.specs import parse
 from shipway.steps import Step, step
@@ -87,9 +88,9 @@ def search(
     uri = context.uri("sweeps", name)
     first = core.defaults(spec, params_model)
     if spec.maxTrialCount <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
-        return _record(spec, [], dataset_fingerprint, first), uri
+        return make_record(spec, [], dataset_fingerprint, first), uri
     trials, importance = _play(spec, name, uri, dataset_uri, document, first, current)
-    return _record(spec, trials, dataset_fingerprint, first, importance), uri
+    return make_record(spec, trials, dataset_fingerprint, first, importance), uri
 
 
 def _play(
@@ -140,7 +141,7 @@ def _play(
         make_request=lambda number, values: experiment.make_request(
             spec, dataset_uri, number, values, is_judged=is_judged and number > 0
         ),
-        on_trial=lambda record: print(_line(record, spec), flush=True),
+        on_trial=lambda record: print(describe_trial(record, spec), flush=True),
     )
     found = engine.run()
     _keep(ledger, spec, name, dataset_uri, finder)
@@ -158,29 +159,6 @@ def capacity(spec: SweepSpec) -> tuple[int, int]:
     asked = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
     slots = max(1, min(wanted, int(cores / max(asked, 0.001))))
     return slots, max(1, cores // slots)
-
-
-def _record(
-    spec: SweepSpec,
-    trials: list[TrialRecord],
-    dataset_fingerprint: str,
-    first: dict[str, Any],
-    importance: dict[str, float] | None = None,
-) -> SweepRecord:
-    best = core.best_trial(spec.objective, trials)
-    return SweepRecord(
-        name=spec.training.name if spec.training else "",
-        objective=spec.objective.objectiveMetricName,
-        direction=spec.objective.type,
-        algorithm=spec.algorithm.algorithmName,
-        best_trial=best.number if best else None,
-        best_value=core.final_value(spec.objective, best.metrics, best.history) if best else None,
-        best_params=dict(best.params) if best else first,
-        trials=trials,
-        importance=importance or {},
-        dataset_fingerprint=dataset_fingerprint,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
 
 
 def _keep(ledger: Ledger, spec: SweepSpec, name: str, dataset_uri: str, finder: Search) -> None:
@@ -205,11 +183,3 @@ def publish(record: SweepRecord, report: Path, uri: str) -> None:
     store = open_folder(uri)
     store.put("report.html", report.read_bytes())
     store.put("record.json", record.to_json().encode())
-
-
-def _line(record: TrialRecord, spec: SweepSpec) -> str:
-    metric = spec.objective.objectiveMetricName
-    value = record.metrics.get(metric)
-    shown = f"{metric}={value:.4f}" if value is not None else record.error
-    params = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in record.params.items())
-    return f"trial {record.number} {record.state} {shown} {record.seconds:.1f} s ({params})"

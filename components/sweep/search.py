@@ -36,14 +36,14 @@ class Search:
 
     Args:
         spec: The sweep; its algorithm must run here.
-        first: Parameters of the first trial, the defaults.
+        first: Parameters of the first trial, the defaults; None: the algorithm chooses that one too.
         reports: How often a trial reports at most; what hyperband divides. 0: not known.
 
     Raises:
         InvalidSpec: the algorithm runs on Katib only.
     """
 
-    def __init__(self, spec: SweepSpec, first: Values, reports: int = 0) -> None:
+    def __init__(self, spec: SweepSpec, first: Values | None, reports: int = 0) -> None:
         name = spec.algorithm.algorithmName
         if name not in algorithms.LOCAL:
             raise InvalidSpec(
@@ -55,7 +55,7 @@ class Search:
         self.space = Space(spec.parameters)
         self.settings = spec.algorithm.settings()
         self.seed = int(self.settings.get("random_state", spec.seed))
-        self.first = self.space.encode(first)
+        self.first = self.space.encode(first) if first is not None else None
         self.distributions = {name: _distribution(axis) for name, axis in self.space.axes.items()}
         self._grid = self._grid_points() if name == "grid" else []
         with warnings.catch_warnings():
@@ -111,11 +111,11 @@ class Search:
         """Notes an intermediate objective; True when the trial is not worth going on with.
 
         Reports are counted from 1, as Katib counts them: a trial's own steps may be epochs or optimiser steps.
-        The first trial is never given up: the sweep must know how good the defaults are.
+        The defaults are never given up: the sweep must know how good they are.
         """
         trial = self._running[number]
         trial.report(value, index)
-        return number > 0 and bool(trial.should_prune())
+        return (number > 0 or self.first is None) and bool(trial.should_prune())
 
     def tell(self, record: TrialRecord) -> None:
         """Notes how a trial ended."""
@@ -168,7 +168,7 @@ class Search:
 
     def _suggest(self, number: int) -> dict[str, float] | None:
         """Internal values of trial `number`; None where the sampler chooses while the trial is created."""
-        if number == 0:
+        if number == 0 and self.first is not None:
             return self.first
         if self.name == "grid":
             return self._grid[number]
@@ -200,7 +200,7 @@ class Search:
         seed = int(np.random.SeedSequence([self.seed, number, redraw]).generate_state(1)[0])
         if self.name == "cmaes":
             return optuna.samplers.CmaEsSampler(
-                x0={k: v for k, v in self.first.items() if not _is_categorical(self.distributions[k])},
+                x0={k: v for k, v in (self.first or {}).items() if not _is_categorical(self.distributions[k])} or None,
                 sigma0=self.settings.get("sigma"),
                 with_margin=any(d.step for d in self.distributions.values() if hasattr(d, "step")),
                 independent_sampler=optuna.samplers.RandomSampler(seed=seed),
@@ -221,7 +221,8 @@ class Search:
         )
 
     def _grid_points(self) -> list[dict[str, float]]:
-        return [self.first, *(point for point in self.space.grid() if point != self.first)]
+        points = list(self.space.grid())
+        return points if self.first is None else [self.first, *(point for point in points if point != self.first)]
 
 
 def _distribution(axis: Any) -> Any:

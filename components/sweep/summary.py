@@ -1,0 +1,56 @@
+"""Trials in words and as a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from shipway.artifacts import SweepRecord, TrialRecord
+from shipway.components.sweep import core
+from shipway.components.sweep.spec import SweepSpec
+
+
+def make_record(
+    spec: SweepSpec,
+    trials: list[TrialRecord],
+    dataset_fingerprint: str,
+    first: Mapping[str, Any],
+    importance: Mapping[str, float] | None = None,
+) -> SweepRecord:
+    """The record of a sweep that has ended.
+
+    Args:
+        spec: The sweep.
+        trials: All of them, in order of numbers.
+        dataset_fingerprint: What was trained on.
+        first: The defaults: best where no trial was worth running.
+        importance: Of each parameter.
+    """
+    best = core.best_trial(spec.objective, trials)
+    return SweepRecord(
+        name=spec.training.name if spec.training else "",
+        objective=spec.objective.objectiveMetricName,
+        direction=spec.objective.type,
+        algorithm=spec.algorithm.algorithmName,
+        best_trial=best.number if best else None,
+        best_value=core.final_value(spec.objective, best.metrics, best.history) if best else None,
+        best_params=dict(best.params) if best else dict(first),
+        trials=trials,
+        importance=dict(importance or {}),
+        dataset_fingerprint=dataset_fingerprint,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def describe_params(params: Mapping[str, Any]) -> str:
+    """`learning_rate=0.002, dropout=0.5`."""
+    return ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
+
+
+def describe_trial(record: TrialRecord, spec: SweepSpec) -> str:
+    """One line on a trial that ended."""
+    metric = spec.objective.objectiveMetricName
+    value = record.metrics.get(metric)
+    shown = record.error if record.state == "Failed" or value is None else f"{metric}={value:.4f}"
+    return f"trial {record.number} {record.state} {shown} in {record.seconds:.1f} s ({describe_params(record.params)})"
