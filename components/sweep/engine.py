@@ -164,13 +164,15 @@ class Engine:
 
     def _record(self, request: Request, status: Status) -> TrialRecord:
         objective = self.spec.objective.objectiveMetricName
-        history = [[float(step), metrics[objective]] for step, metrics in status.reports if objective in metrics]
-        metrics = status.metrics or (status.reports[-1][1] if status.reports else {})
+        history = [
+            [float(step), value] for step, metrics in status.reports if (value := metrics.get(objective)) is not None
+        ]
+        reported = status.metrics or (status.reports[-1][1] if status.reports else {})
         record = TrialRecord(
             number=request.number,
             state=status.state,
             params=dict(request.params),
-            metrics=metrics,
+            metrics={name: value for name, value in reported.items() if value is not None},
             history=history,
             seconds=status.seconds,
             seed=request.seed,
@@ -179,7 +181,9 @@ class Engine:
         )
         if record.state == "EarlyStopped" and not history:
             record.state = "Failed"
-        if record.state == "Succeeded":
+        if record.state == "Succeeded" and reported.get(objective, 0.0) is None:
+            record.state, record.error = "Failed", f"the trial's {objective} is not a finite number"
+        elif record.state == "Succeeded":
             try:
                 core.final_value(self.spec.objective, record.metrics, record.history)
             except ValueError as error:

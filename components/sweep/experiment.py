@@ -172,7 +172,8 @@ class Experiment:
 _SPEC_FIELDS = ("objective", "algorithm", "earlyStopping", "parameters")
 _COUNTS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount")
 _TEMPLATE_FIELDS = ("trialSpec", "trialParameters")
-_TEMPLATE_NOTES = ("primaryContainerName", "primaryPodLabels", "successCondition", "failureCondition", "retain")
+# How a trial ended and which replica is read follows from its kind here, as these fields say it for Katib.
+_TEMPLATE_KNOWN = ("primaryContainerName", "primaryPodLabels", "successCondition", "failureCondition", "retain")
 
 
 def read(manifest: Manifest) -> Experiment:
@@ -182,7 +183,7 @@ def read(manifest: Manifest) -> Experiment:
         InvalidSpec: names the path of a field that is wrong, or that cannot be honoured here.
     """
     spec = _mapping(manifest.get("spec"), "spec")
-    notes = [path for path in ("resumePolicy",) if path in spec]
+    notes = ["spec.resumePolicy"] if "resumePolicy" in spec else []
     known = (*_SPEC_FIELDS, *_COUNTS, "trialTemplate", "metricsCollectorSpec", "resumePolicy", "nasConfig")
     _refuse_unknown(spec, known, "spec")
     if spec.get("nasConfig"):
@@ -191,7 +192,7 @@ def read(manifest: Manifest) -> Experiment:
         if not spec.get(required):
             raise InvalidSpec(f"spec.{required}: missing; without it the sweep would have no end or no trials")
     template = _mapping(spec["trialTemplate"], "spec.trialTemplate")
-    _refuse_unknown(template, (*_TEMPLATE_FIELDS, *_TEMPLATE_NOTES, "configMap"), "spec.trialTemplate")
+    _refuse_unknown(template, (*_TEMPLATE_FIELDS, *_TEMPLATE_KNOWN, "configMap"), "spec.trialTemplate")
     if "trialSpec" not in template:
         raise InvalidSpec("spec.trialTemplate.trialSpec: missing; a template in a ConfigMap cannot be read here")
     document = {key: spec[key] for key in (*_SPEC_FIELDS, *_COUNTS) if spec.get(key) is not None}
@@ -213,8 +214,7 @@ def read(manifest: Manifest) -> Experiment:
         template=template["trialSpec"],
         parameters=references,
         formats=_formats(spec.get("metricsCollectorSpec") or {}),
-        notes=[f"spec.{note}" for note in notes]
-        + [f"spec.trialTemplate.{note}" for note in _TEMPLATE_NOTES if note in template],
+        notes=notes,
     )
 
 
@@ -252,7 +252,7 @@ def _single_worker(
     spec: SweepSpec, name: str, store_uri: str, command: list[str], environment: Mapping[str, str], threads: int
 ) -> Manifest:
     """A TFJob of one replica with the training's image, resources and places; it is never restarted in place."""
-    training = core.trial_training(spec, {})
+    training = core.trial_training(spec, {}).model_copy(update={"params": {}})  # they travel with the request
     manifest = train_core.render(training, name, "file:///none", store_uri=store_uri)
     policy = manifest["spec"]["runPolicy"]
     policy["backoffLimit"] = 0

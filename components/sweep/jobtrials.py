@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from shipway.components.sweep.ledger import Ledger, Request, Status
+from shipway.components.sweep.ledger import Ledger, Metrics, Request, Status
 from shipway.components.sweep.runners import Job, Jobs
 from shipway.errors import NotFound
 from shipway.executors import Manifest
@@ -101,7 +101,7 @@ class JobTrials:
             return []
 
 
-def read_metrics(lines: Iterable[str], formats: Iterable[str], objective: str) -> list[tuple[int, dict[str, float]]]:
+def read_metrics(lines: Iterable[str], formats: Iterable[str], objective: str) -> list[tuple[int, Metrics]]:
     """What a trial printed, as reports: a new one begins where a metric appears again.
 
     Args:
@@ -113,7 +113,7 @@ def read_metrics(lines: Iterable[str], formats: Iterable[str], objective: str) -
         (step, metrics), steps counted from 1; metrics behind the last objective belong to its report.
     """
     patterns = [re.compile(text) for text in formats]
-    reports: list[dict[str, float]] = [{}]
+    reports: list[Metrics] = [{}]
     for line in lines:
         for pattern in patterns:
             for match in pattern.finditer(line):
@@ -123,7 +123,7 @@ def read_metrics(lines: Iterable[str], formats: Iterable[str], objective: str) -
                 if name in reports[-1]:
                     reports.append({})
                 reports[-1][name] = value
-    kept: list[dict[str, float]] = []
+    kept: list[Metrics] = []
     for report in reports:
         if objective in report:
             kept.append(report)

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,24 +72,32 @@ def search(
         InvalidSpec: a parameter or value that the recipe refuses.
         JobFailed: more trials failed than allowed.
     """
-    from shipway.canonical import canonical_json, fingerprint
-    from shipway.executors import identity
     from shipway.recipes import load_recipe
 
-    context = Context.current()
     training = spec.training
     params_model = None
     if training is not None and not spec.function:
         params_model = load_recipe(training.recipe).Params
         core.check_parameters(spec, params_model, training.recipe)
-    document = {"spec": json.loads(canonical_json(spec)), "dataset": dataset_fingerprint}
-    name = identity.job_name(training.name if training else "", context.run, "sweep", iteration=fingerprint(document))
-    uri = context.uri("sweeps", name)
+    name, uri, document = identify(spec, dataset_fingerprint)
     first = core.defaults(spec, params_model)
     if spec.maxTrialCount <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
         return make_record(spec, [], dataset_fingerprint, first), uri
     trials, importance = _play(spec, name, uri, dataset_uri, document, first, current)
     return make_record(spec, trials, dataset_fingerprint, first, importance), uri
+
+
+def identify(spec: SweepSpec, dataset_fingerprint: str) -> tuple[str, str, dict[str, Any]]:
+    """Name and folder of the sweep in this run, and what they stem from: the same command finds the same folder."""
+    from shipway.canonical import canonical_json, fingerprint
+    from shipway.executors import identity
+
+    document = {"spec": json.loads(canonical_json(spec)), "dataset": dataset_fingerprint}
+    context = Context.current()
+    name = identity.job_name(
+        spec.training.name if spec.training else "", context.run, "sweep", iteration=fingerprint(document)
+    )
+    return name, context.uri("sweeps", name), document
 
 
 def _play(

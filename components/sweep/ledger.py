@@ -27,6 +27,7 @@ from shipway.storage import Store
 
 _TRIAL_KEY = re.compile(r"trials/(\d+)/(?:(\d+)/)?(\w+)\.json")
 _RUNNER_KEY = re.compile(r"runners/([^/]+)/(\d+)\.json")
+Metrics = dict[str, float | None]  # None: it was not finite
 FINAL = ("Succeeded", "Failed", "EarlyStopped", "Killed")
 
 
@@ -66,8 +67,8 @@ class Status:
     """
 
     state: str
-    reports: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    metrics: dict[str, float] = field(default_factory=dict)
+    reports: list[tuple[int, Metrics]] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=dict)
     seconds: float = 0.0
     error: str = ""
 

@@ -80,6 +80,8 @@ class PackedTrials:
         if slot.request is not None:
             return False
         status = self.ledger.status(request.number, request.attempt)
+        if status is not None and status.state == "Failed":
+            return False  # with its engine, perhaps: nobody saw it
         if status is None or status.state not in FINAL:
             try:
                 slot.job = self.jobs.start(self.manifest(request.runner))

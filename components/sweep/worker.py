@@ -99,7 +99,7 @@ def run_packed(uri: str, runner: str) -> int:
 def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     """One trial; whatever its function raises is the trial's failure, and the next one runs all the same."""
     began = time.monotonic()
-    reports: list[tuple[int, dict[str, float]]] = []
+    reports: list[tuple[int, dict[str, float | None]]] = []
     stopped = False
 
     def tell(state: str, metrics: Mapping[str, float] | None = None, error: str = "") -> None:
@@ -184,21 +184,21 @@ def _read_value(value: Any) -> Any:
         return value
 
 
-def _print_metrics(metrics: Mapping[str, float]) -> None:
+def _print_metrics(metrics: Mapping[str, float | None]) -> None:
     """One line a metric with a time stamp: early stopping in Katib needs one. Katib cannot parse `nan`."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     for name, value in metrics.items():
-        if math.isfinite(value):
+        if value is not None:
             print(f"{now} {name}={value:.8f}", flush=True)
 
 
-def _plain(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """JSON has no NaN: what is not finite stays out, and the engine says that it is missing."""
-    return {str(k): float(v) for k, v in metrics.items() if math.isfinite(float(v))}
+def _plain(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """JSON has no NaN: None stands for what is not finite."""
+    return {str(k): float(v) if math.isfinite(float(v)) else None for k, v in metrics.items()}
 
 
-def _text(metrics: Mapping[str, float]) -> str:
-    return " ".join(f"{name}={value:.6g}" for name, value in metrics.items())
+def _text(metrics: Mapping[str, float | None]) -> str:
+    return " ".join(f"{name}={value}" if value is None else f"{name}={value:.6g}" for name, value in metrics.items())
 
 
 def _one_line(error: BaseException) -> str:

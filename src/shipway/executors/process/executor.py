@@ -12,7 +12,7 @@ from shipway.errors import InvalidSpec, NotFound
 from shipway.executors import identity
 from shipway.executors.base import Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.outcomes import OutcomeRecord, outcome_from, read_outcome, write_outcome
-from shipway.executors.process import leases, service
+from shipway.executors.process import experiment, leases, service
 from shipway.executors.process.attempts import Attempts, bury, invocation, reap_children
 from shipway.executors.process.environments import environments
 from shipway.executors.process.faults import parse_fault
@@ -48,6 +48,8 @@ class ProcessExecutor:
         """
         if isinstance(manifest, dict) and manifest.get("kind") == SERVICE:
             return service.ensure(self.context, manifest)
+        if isinstance(manifest, dict) and manifest.get("kind") == experiment.KIND:
+            manifest = experiment.controller_job(manifest)
         base = base_name(manifest)
         plan, notes = read_job(manifest, base, 0, environments())
         for clause in plan.faults:

@@ -27,13 +27,13 @@ def bowl(document: dict[str, Any], report: Report) -> dict[str, float]:
 def fragile(document: dict[str, Any], report: Report) -> dict[str, float]:
     """Ends in another way for each x below 0.9."""
     x = document["params"]["x"]
-    report(1, {"score": x})
     if x < 0.2:
         raise ValueError("x is too small\nfor this trial")
     if x < 0.4:
         os._exit(3)  # as a segmentation fault would: the whole runner goes
     if x < 0.5:
         return {"other": x}
+    report(1, {"score": x})
     if x < 0.6:
         return {"score": float("nan")}
     return {"score": x}
@@ -50,3 +50,28 @@ def counted(document: dict[str, Any], report: Report) -> dict[str, float]:
     with open(Path(params["log"]), "a", encoding="utf-8") as log:
         log.write(f"{document['trial']}\n")
     return {"score": params["x"]}
+
+
+def mended(document: dict[str, Any], report: Report) -> dict[str, float]:
+    """Fails until somebody makes the file `mended`."""
+    if not Path(document["params"]["mended"]).exists():
+        raise RuntimeError("the disk is full")
+    return {"score": document["params"]["x"]}
+
+
+def hangs(document: dict[str, Any], report: Report) -> dict[str, float]:
+    """Never ends where x is above 0.6."""
+    x = document["params"]["x"]
+    while x > 0.6:
+        time.sleep(0.05)
+    return {"score": x}
+
+
+def search(environment: dict[str, str], document: dict[str, Any], dataset_uri: str) -> None:
+    """A sweep's step, in a process that a test may kill."""
+    os.environ.update(environment)
+    from shipway.components.sweep import launch
+    from shipway.components.sweep.spec import SweepSpec
+    from shipway.specs import parse
+
+    launch.search(parse(SweepSpec, document, "sweep"), dataset_uri, "")
