@@ -22,6 +22,7 @@ METRICS = (
     "covered_accuracy",
     "unknown_label_rate",
 )
+WITH_INTERVAL = ("accuracy", "macro_f1", "weighted_f1")
 LOWER_IS_BETTER = ("log_loss", "ece", "unknown_label_rate")
 
 

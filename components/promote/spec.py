@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shipway.components.evaluate.spec import BASELINES, LOWER_IS_BETTER, METRICS, Baseline
+from shipway.components.evaluate.spec import BASELINES, LOWER_IS_BETTER, METRICS, WITH_INTERVAL, Baseline
 from shipway.errors import nearest
 from shipway.specs import Spec
 
@@ -99,6 +99,14 @@ class PromotionPolicy(Spec):
     forbidden_confusions: list[ForbiddenConfusion] = Field(default_factory=list)
     baselines: BaselineRule = Field(default_factory=BaselineRule)
     champion: ChampionRules = Field(default_factory=ChampionRules)
+
+    @field_validator("thresholds")
+    @classmethod
+    def _intervals_exist(cls, value: dict[str, Bound]) -> dict[str, Bound]:
+        for metric, bound in value.items():
+            if bound.confident and metric not in WITH_INTERVAL:
+                raise ValueError(f"{metric} has no interval; expected one of {', '.join(WITH_INTERVAL)} for confident")
+        return value
 
     @field_validator("thresholds", mode="before")
     @classmethod
