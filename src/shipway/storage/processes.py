@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
-import time
 from pathlib import Path
 
-POLL_S = 0.02
 KILL_S = 10.0
 
 
@@ -34,15 +33,27 @@ def age_s(ticks: int) -> float:
 
 
 def end(pid: int, ticks: int, grace_s: float) -> bool:
-    """TERM, then KILL after the grace; False when it was not there any more. Returns when it is gone."""
-    if not is_same(pid, ticks):
+    """TERM, then KILL after the grace; False when it was not there any more. Returns when it is gone.
+
+    Through a pidfd: between a check and a kill by number the pid could pass to a stranger. And it tells the end of all
+    threads, where /proc already calls the process a zombie while some of them still hold its ports.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (ProcessLookupError, OSError):
         return False
-    if grace_s > 0:
-        _signal(pid, ticks, signal.SIGTERM)
-        _wait_gone(pid, ticks, grace_s)
-    _signal(pid, ticks, signal.SIGKILL)
-    _wait_gone(pid, ticks, KILL_S)
-    with contextlib.suppress(ChildProcessError, OSError):
+    try:
+        if not is_same(pid, ticks):
+            return False
+        for number, seconds in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_S)):
+            if seconds > 0:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, number)
+                if select.select([descriptor], [], [], seconds)[0]:
+                    break
+    finally:
+        os.close(descriptor)
+    with contextlib.suppress(OSError):
         os.waitpid(pid, os.WNOHANG)  # ours, when the caller started it
     return True
 
@@ -60,20 +71,3 @@ def kill_owned(argument: str, grace_s: float) -> bool:
             if argument.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
                 found = end(int(folder.name), ticks, grace_s) or found
     return found
-
-
-def _signal(pid: int, ticks: int, number: signal.Signals) -> None:
-    """Through a pidfd, checked after it was opened: between check and kill a pid could pass to a stranger."""
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid)
-        try:
-            if is_same(pid, ticks):
-                signal.pidfd_send_signal(descriptor, number)
-        finally:
-            os.close(descriptor)
-
-
-def _wait_gone(pid: int, ticks: int, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while is_same(pid, ticks) and time.monotonic() < deadline:
-        time.sleep(POLL_S)

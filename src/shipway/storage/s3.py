@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +18,15 @@ from shipway.errors import Conflict, NotFound, StorageError
 from shipway.storage.base import ObjectInfo
 from shipway.storage.credentials import S3Config, s3_config
 from shipway.storage.local import disk_error
-from shipway.storage.s3_errors import LostRace, is_transient, s3_errors
+from shipway.storage.s3_errors import LostRace, s3_errors, worth_another
 
 MIB = 1 << 20
 PART = 16 * MIB  # of a multipart upload and of a ranged download
 PARTS_AT_ONCE = 4
 BIG = 32 * MIB  # from here on an object travels in parts
 THREADS = 16  # small objects at once
-ATTEMPTS = 3  # of a read whose body breaks off: obstore retries requests, not bodies
+ATTEMPTS = 3  # of what obstore does not repeat by itself
+BACKOFF_S = 0.2
 WRITER = "shipway-writer"  # user metadata that tells our own write from a rival's
 
 T = TypeVar("T")
@@ -98,8 +101,8 @@ class S3Backend:
             return None
 
     def put(self, key: str, data: bytes) -> ObjectInfo:
-        with self._errors(key):
-            return self._written(key, data, self._store.put(key, data, use_multipart=len(data) > BIG))
+        result = self._again(key, lambda: self._store.put(key, data, use_multipart=len(data) > BIG))
+        return self._written(key, data, result)
 
     def create(self, key: str, data: bytes) -> ObjectInfo:
         return self._conditional(key, data, "create", "exists already")
@@ -108,23 +111,26 @@ class S3Backend:
         return self._conditional(key, data, {"e_tag": etag}, "has changed since it was read")
 
     def _conditional(self, key: str, data: bytes, mode: Any, why: str) -> ObjectInfo:
-        """A write whose answer was lost is retried and then meets itself: the metadata says whose write stands."""
-        writer = uuid.uuid4().hex
+        """A write whose answer was lost is repeated and then meets itself: the metadata says whose write stands."""
+        attributes = {WRITER: uuid.uuid4().hex}
         try:
-            with self._errors(key):
-                result = self._store.put(key, data, mode=mode, use_multipart=False, attributes={WRITER: writer})
-                return self._written(key, data, result)
+            result = self._again(
+                key, lambda: self._store.put(key, data, mode=mode, use_multipart=False, attributes=attributes)
+            )
         except LostRace as error:
-            with self._errors(key):
-                try:
-                    standing = self._store.get(key, options={"head": True})
-                except FileNotFoundError:
-                    standing, why = None, "is gone"
-                if standing is not None and standing.attributes.get(WRITER) == writer:
-                    return _info(standing.meta)
-            raise Conflict(
-                f"s3://{self.bucket}/{key}: {why}; another writer was first, read it again"
-            ) from error.__cause__
+            standing = self._standing(key)
+            if standing is not None and standing.attributes.get(WRITER) == attributes[WRITER]:
+                return _info(standing.meta)
+            why = why if standing is not None else "is gone"
+            message = f"s3://{self.bucket}/{key}: {why}; another writer was first, read it again"
+            raise Conflict(message) from error.__cause__
+        return self._written(key, data, result)
+
+    def _standing(self, key: str) -> Any:
+        try:
+            return self._read(key, lambda: self._store.get(key, options={"head": True}))
+        except NotFound:
+            return None
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         def fetch() -> list[ObjectInfo]:
@@ -134,18 +140,10 @@ class S3Backend:
         yield from self._read(prefix, fetch)
 
     def delete(self, keys: list[str]) -> None:
-        with self._errors(keys[0]):
-            try:
-                self._store.delete(keys)
-            except FileNotFoundError:
-                for key in keys:
-                    self._delete_one(key)
-
-    def _delete_one(self, key: str) -> None:
-        try:
-            self._store.delete(key)
-        except FileNotFoundError:
-            return
+        for start in range(0, len(keys), 1000):  # S3's limit for one request
+            some = keys[start : start + 1000]
+            with contextlib.suppress(NotFound):
+                self._again(some[0], lambda some=some: self._store.delete(some))  # type: ignore[misc]
 
     def upload(self, path: Path, key: str) -> tuple[int, str]:
         size = path.stat().st_size
@@ -155,8 +153,8 @@ class S3Backend:
             return len(data), hashlib.sha256(data).hexdigest()
         with ThreadPoolExecutor(1) as pool:  # hashing costs a third of the upload's time: beside it, not before it
             digest = pool.submit(_hash_file, path)
-            with self._errors(key):
-                self._store.put(key, path, use_multipart=True, chunk_size=_part(size), max_concurrency=PARTS_AT_ONCE)
+            options = {"use_multipart": True, "chunk_size": _part(size), "max_concurrency": PARTS_AT_ONCE}
+            self._again(key, lambda: self._store.put(key, path, **options))
             return size, digest.result()
 
     def upload_many(self, files: list[tuple[Path, str]]) -> list[tuple[int, str]]:
@@ -208,23 +206,27 @@ class S3Backend:
         return digest.hexdigest()
 
     def _read(self, key: str, fetch: Callable[[], T]) -> T:
-        for attempt in range(ATTEMPTS):
+        try:
+            return self._again(key, fetch)
+        except LostRace as error:
+            raise StorageError(f"s3://{self.bucket}/{key}: was overwritten while it was read") from error.__cause__
+
+    def _again(self, key: str, act: Callable[[], T]) -> T:
+        """What may be done twice, done again where that helps."""
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self._errors(key):
-                    return fetch()
-            except LostRace as error:
-                raise StorageError(f"s3://{self.bucket}/{key}: was overwritten while it was read") from error.__cause__
+                    return act()
             except StorageError as error:
-                if attempt == ATTEMPTS - 1 or not is_transient(error):
+                if attempt == ATTEMPTS or not worth_another(error):
                     raise
+            time.sleep(BACKOFF_S * attempt)
         raise AssertionError("unreachable")
 
     def _errors(self, key: str) -> Any:
         return s3_errors(f"s3://{self.bucket}/{key}", self.config.endpoint)
 
     def _written(self, key: str, data: bytes, result: Any) -> ObjectInfo:
-        import time
-
         return ObjectInfo(key, len(data), result["e_tag"] or "", time.time())
 
 
@@ -252,17 +254,12 @@ def _parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Itera
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _disk(path: Path) -> Any:
-    import contextlib
-
-    @contextlib.contextmanager
-    def guard() -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise disk_error(error, path) from error
-
-    return guard()
+@contextlib.contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, path) from error
 
 
 def _read_file(path: Path) -> bytes:

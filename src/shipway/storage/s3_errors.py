@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from shipway.errors import AccessDenied, NotFound, StorageError, StorageUnavailable
 
+_BODY = ("body error", "kind: body", "kind: decode")
 _DEAD = (
     "connect error",
     "connection refused",
@@ -20,6 +21,7 @@ _DEAD = (
     "broken pipe",
     "incompletemessage",
     "connection closed",
+    *_BODY,
 )
 
 
@@ -27,9 +29,12 @@ class LostRace(StorageError):
     """A precondition did not hold; the caller knows which words fit."""
 
 
-def is_transient(error: StorageError) -> bool:
-    """Whether the same read may succeed at once: obstore has retried requests, but not a body that broke off."""
-    return bool(getattr(error, "broken_body", False))
+def worth_another(error: StorageError) -> bool:
+    """Whether the same request may succeed at once, and obstore has not tried that itself.
+
+    It repeats what never arrived and 5xx answers; not a body that broke off, nor a write whose answer was lost.
+    """
+    return bool(getattr(error, "again", False))
 
 
 @contextmanager
@@ -52,10 +57,7 @@ def s3_errors(where: str, endpoint: str | None) -> Iterator[None]:
     except (found.AlreadyExistsError, found.PreconditionError) as error:
         raise LostRace(where) from error
     except (found.PermissionDeniedError, found.UnauthenticatedError) as error:
-        raise AccessDenied(
-            f"{where}: {endpoint or 'Amazon S3'} refuses the credentials{_code(error)}; "
-            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        ) from error
+        raise _denied(where, endpoint, error) from error
     except found.BaseError as error:
         raise _other(where, endpoint, error) from error
 
@@ -70,14 +72,14 @@ def _other(where: str, endpoint: str | None, error: Exception) -> StorageError:
         or "XMinioStorageFull" in text
     ):
         return StorageError(f"{where}: the object store at {endpoint} has no space left; free some disk and run again")
-    if "body error" in low or "kind: body" in low or "kind: decode" in low:
-        broken = StorageUnavailable(f"{where}: the answer of {endpoint or 'Amazon S3'} broke off; try again")
-        broken.broken_body = True  # type: ignore[attr-defined]
-        return broken
+    if re.search(r"status(?: code)?: 40[13]\b", text):  # listings: obstore has no class for these
+        return _denied(where, endpoint, error)
     if any(word in low for word in _DEAD):
-        return StorageUnavailable(
+        dead = StorageUnavailable(
             f"{where}: nobody answers at {endpoint or 'Amazon S3'}; is the store running? `shipway store start`"
         )
+        dead.__dict__["again"] = "retries: 0," in text or any(word in low for word in _BODY)
+        return dead
     status = re.search(r"\b(5\d\d) [A-Z]", text) or re.search(r"status: (5\d\d)", text)
     if status:
         return StorageUnavailable(
@@ -85,6 +87,13 @@ def _other(where: str, endpoint: str | None, error: Exception) -> StorageError:
             "see its log, or `shipway store status`"
         )
     return StorageError(f"{where}: {' '.join(text.split())[:300]}")
+
+
+def _denied(where: str, endpoint: str | None, error: Exception) -> AccessDenied:
+    return AccessDenied(
+        f"{where}: {endpoint or 'Amazon S3'} refuses the credentials{_code(error)}; "
+        "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
 
 
 def _code(error: Exception) -> str:
