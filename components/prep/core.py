@@ -20,7 +20,7 @@ from shipway.artifacts import SPLITS
 from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.rows import Layout, PieceResult, take_piece
-from shipway.components.prep.shards import ShardTask, Written, encode_rows, ordered_rows, write_shards
+from shipway.components.prep.shards import ShardTask, Written, chunks, encode_rows, ordered_rows, write_shards
 from shipway.components.prep.sources import Source, all_columns, cut
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import read_frames
@@ -209,7 +209,7 @@ def training_frames(taken: Taken) -> Iterator[pl.DataFrame]:
     """`text` and `label` of the training split, a bucket at a time."""
     for bucket in range(taken.layout.row_buckets):
         if taken.sizes[0, bucket]:
-            yield ordered_rows(taken.layout.scratch, "train", bucket).select("text", "label")
+            yield from chunks(ordered_rows(taken.layout.scratch, "train", bucket).select("text", "label"))
 
 
 def fit_encoder(taken: Taken, spec: DatasetSpec) -> Encoder:

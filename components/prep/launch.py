@@ -70,10 +70,7 @@ def _make(spec: DatasetSpec, store: Store, prefix: str, folder: Path) -> Dataset
     scratch, out = folder / "scratch", folder / "out"
     scratch.mkdir()
     out.mkdir()
-    fetched = fetch_source(spec.data, folder / "source")
-    # Local files are read where they stand; several lie below one folder.
-    root = fetched[0] if len(fetched) == 1 else Path(os.path.commonpath(fetched))
-    sources = find_sources(root, spec)
+    sources = find_sources(fetch_source(spec.data, folder / "source"), spec)
     size = sum(source.path.stat().st_size for source in sources)
     with Pool(_workers() if size > POOL_BYTES else 1) as pool:
         taken = core.take(sources, spec, scratch, pool)

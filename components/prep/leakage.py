@@ -13,7 +13,7 @@ from shipway.artifacts import SPLITS
 from shipway.components.prep.hashes import SPLIT_CODE
 from shipway.components.prep.spill import GROUP_RECORD, HASH_RECORD, Records, read_records
 
-TRAIN = SPLIT_CODE["train"]
+TRAIN = SPLIT_CODE["train"]  # the smallest code: a text stands in train if its smallest code is this
 
 
 @dataclass
@@ -42,19 +42,21 @@ class Leakage:
         """Counts one bucket of (text, label, split)."""
         if not len(records):
             return
-        texts, inverse, counts = np.unique(records["text"], return_inverse=True, return_counts=True)
-        self.texts += len(texts)
-        self.duplicate_rows += int((counts - 1).sum())
-        pairs = np.unique(np.stack([inverse.astype(np.uint64), records["label"]], axis=1), axis=0)
-        conflicting = np.bincount(pairs[:, 0].astype(np.int64), minlength=len(texts)) > 1
+        texts = records["text"]
+        order = np.argsort(texts)
+        records, texts = records[order], texts[order]
+        firsts = np.flatnonzero(np.concatenate([[True], texts[1:] != texts[:-1]]))
+        counts = np.diff(firsts, append=len(texts))
+        self.texts += len(firsts)
+        self.duplicate_rows += len(texts) - len(firsts)
+        labels = records["label"]
+        conflicting = np.minimum.reduceat(labels, firsts) != np.maximum.reduceat(labels, firsts)
         self.conflicting_texts += int(conflicting.sum())
         self.conflicting_rows += int(counts[conflicting].sum())
-        in_train = np.zeros(len(texts), dtype=bool)
-        in_train[inverse[records["split"] == TRAIN]] = True
-        leaked = in_train[inverse]
+        in_train = np.repeat(np.minimum.reduceat(records["split"], firsts) == TRAIN, counts)
         for code, name in enumerate(SPLITS):
             if code != TRAIN:
-                self.leaked_rows[name] += int((leaked & (records["split"] == code)).sum())
+                self.leaked_rows[name] += int((in_train & (records["split"] == code)).sum())
 
     def document(self, rows: dict[str, int]) -> dict[str, float]:
         """What the manifest keeps: counts, and shares of the split's rows."""
@@ -70,15 +72,13 @@ def measure(scratch: Path, buckets: int) -> Leakage:
     found = Leakage()
     for number in range(buckets):
         found.add_texts(read_records(scratch, "hashes", number, HASH_RECORD))
-        groups = np.unique(read_records(scratch, "groups", number, GROUP_RECORD))
-        if not len(groups):
-            continue
-        found.shared_groups += len(groups) - len(np.unique(groups["group"])) if len(groups) else 0
-        for code, name in enumerate(SPLITS):
-            mine = groups["group"][groups["split"] == code]
+        records = read_records(scratch, "groups", number, GROUP_RECORD)
+        sides = [np.unique(records["group"][records["split"] == code]) for code in range(len(SPLITS))]
+        found.shared_groups += sum(map(len, sides)) - len(np.unique(np.concatenate(sides)))
+        for name, mine in zip(SPLITS, sides, strict=True):
             if len(mine):
                 found.groups[name] += len(mine)
-                frame = pl.DataFrame({"group_hash": np.ascontiguousarray(mine)})
+                frame = pl.DataFrame({"group_hash": mine})
                 frame.write_parquet(scratch / f"groups-{name}-{number:05d}.parquet")
     return found
 

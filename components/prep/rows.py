@@ -147,5 +147,8 @@ def _spill_hashes(frame: pl.DataFrame, split: np.ndarray, layout: Layout, owner:
     records["label"] = frame.get_column("label").replace_strict(labels, label_hashes).to_numpy()
     records["split"] = split
     append_records(layout.scratch, "hashes", owner, records, "text", layout.hash_buckets)
-    groups = np.unique(records[["group", "split"]]).astype(GROUP_RECORD)
-    append_records(layout.scratch, "groups", owner, groups, "group", layout.hash_buckets)
+    for code in range(len(SPLITS)):
+        groups = np.unique(records["group"][split == code])
+        sided = np.empty(len(groups), dtype=GROUP_RECORD)
+        sided["group"], sided["split"] = groups, code
+        append_records(layout.scratch, "groups", owner, sided, "group", layout.hash_buckets)

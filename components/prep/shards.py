@@ -17,6 +17,7 @@ from shipway.components.prep.tfrecord import serialise, write_records
 from shipway.recipes.base import Encoder
 
 CHUNK_ROWS = 4_096
+CHUNK_BYTES = 1 << 18
 ROW_COLUMNS = ("row_id", "text", "label", "group", "split")
 
 
@@ -89,9 +90,20 @@ def write_shards(task: ShardTask, scratch: Path, out: Path, encoder: Encoder) ->
 
 def encode_rows(rows: pl.DataFrame, encoder: Encoder, ids: dict[str, int]) -> Iterator[list[bytes]]:
     """Serialised examples, a chunk at a time: the encoder's features and `label`."""
-    for chunk in rows.iter_slices(CHUNK_ROWS):
+    for chunk in chunks(rows):
         labels = chunk.get_column("label").replace_strict(ids, return_dtype=pl.Int64).to_numpy()
         yield serialise({**encoder.encode(chunk.get_column("text").to_list()), "label": labels})
+
+
+def chunks(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Slices whose texts are few and short enough for an encoder's working arrays, which hold each n-gram as a word."""
+    ends = np.cumsum(rows.get_column("text").str.len_bytes().to_numpy().astype(np.int64))
+    start = 0
+    while start < len(rows):
+        full = int(np.searchsorted(ends, (ends[start - 1] if start else 0) + CHUNK_BYTES, side="right"))
+        end = min(max(full, start + 1), start + CHUNK_ROWS)
+        yield rows.slice(start, end - start)
+        start = end
 
 
 def as_shard(ref: FileRef, rows: int) -> Shard:

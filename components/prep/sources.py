@@ -7,7 +7,8 @@ import csv
 import gzip
 import json
 import lzma
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -18,7 +19,7 @@ from polars.exceptions import PolarsError
 
 from shipway.components.prep.parse import BAD_SCHEMA, Parsed, parse_csv, parse_jsonl
 from shipway.components.prep.spec import DatasetSpec
-from shipway.errors import InvalidData, NotFound, nearest
+from shipway.errors import InvalidData, nearest
 
 PIECE_BYTES = 8 << 20
 MAX_RECORD_BYTES = 64 << 20
@@ -82,26 +83,17 @@ class Piece:
     is_scratch: bool = False
 
 
-def find_sources(root: Path, spec: DatasetSpec) -> list[Source]:
+def find_sources(files: Sequence[Path], spec: DatasetSpec) -> list[Source]:
     """The files of a source, opened far enough to know their columns.
 
+    Args:
+        files: As `shipway.storage.sources.fetch_source` gives them.
+
     Raises:
-        InvalidData: none of them can be read, or one lacks a column; names the columns there are.
+        InvalidData: one cannot be read, or lacks a column; names the columns there are.
     """
-    if not root.exists():
-        raise NotFound(f"data: {spec.data!r} does not exist")
-    if root.is_file():
-        files = [root]
-    else:
-        files = sorted(path for path in root.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(root)))
-        readable = [path for path in files if _kind(path, spec)[0]]
-        if not readable:
-            what = (
-                f"only {', '.join(sorted({path.suffix or path.name for path in files})[:5])}" if files else "no files"
-            )
-            raise InvalidData(f"data: {spec.data!r} holds {what}; expected {ENDINGS}")
-        files = readable
-    sources = [_open_source(path, str(path.relative_to(root)) if root.is_dir() else path.name, spec) for path in files]
+    folder = os.path.commonpath([path.parent for path in files]) if files else ""
+    sources = [_open_source(path, os.path.relpath(path, folder), spec) for path in files]
     found = [source for source in sources if source.columns]
     if not found:
         raise InvalidData(f"data: {spec.data!r} is empty; expected a header and rows")
@@ -148,10 +140,6 @@ def read(piece: Piece) -> Iterator[Parsed]:
         yield parse_csv(block, list(piece.columns), piece.delimiter)
     else:
         yield parse_jsonl(block, list(piece.columns))
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
 
 
 def _kind(path: Path, spec: DatasetSpec) -> tuple[Kind | None, str]:

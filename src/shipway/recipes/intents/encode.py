@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of encoder.json and of the hash; a change of either is a new number
 CHUNK = 20_000  # texts per pass: the working arrays stay within a few tens of MB
-MAX_COUNTED_WORDS = 2_000_000
+MAX_COUNTED_WORDS = 300_000  # about 100 MB of counts and spellings
 
 
 class IntentsEncoder:
