@@ -1,0 +1,106 @@
+"""What the compiled pipeline promises Kubeflow: types, images, retries, cache settings, and that it changes on purpose."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shipway import images
+from shipway.compiling import compile_pipeline
+from shipway.errors import InvalidSpec
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "train_and_deploy.yaml"
+DIGEST = "sha256:" + "a" * 64
+NEVER_CACHED = {"plan", "gate", "register", "deploy", "notify"}
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    out = tmp_path_factory.mktemp("ir") / "train_and_deploy.yaml"
+    return list(yaml.safe_load_all(compile_pipeline("train_and_deploy", out).read_text()))
+
+
+@pytest.fixture(scope="module")
+def ir(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    return documents[0]
+
+
+def tasks_of(ir: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Tasks that run a container, by name, those of inner DAGs too."""
+    found: dict[str, dict[str, Any]] = {}
+    dags = [ir["root"]["dag"]]
+    while dags:
+        for name, task in dags.pop()["tasks"].items():
+            component = ir["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                dags.append(component["dag"])
+            else:
+                found[name] = task
+    return found
+
+
+def test_the_pipeline_has_at_most_ten_tasks_with_names_that_mean_something(ir: dict[str, Any]) -> None:
+    tasks = tasks_of(ir)
+    assert len(tasks) <= 10
+    for name, task in tasks.items():
+        assert task["taskInfo"]["name"] != name, f"{name} needs a display name"
+
+
+def test_just_the_steps_that_decide_or_act_are_never_cached(ir: dict[str, Any]) -> None:
+    cached = {name: task.get("cachingOptions", {}).get("enableCache", False) for name, task in tasks_of(ir).items()}
+    assert {name for name, is_cached in cached.items() if not is_cached} == NEVER_CACHED
+
+
+def test_every_image_is_the_packages_own(ir: dict[str, Any]) -> None:
+    used = {executor["container"]["image"] for executor in ir["deploymentSpec"]["executors"].values()}
+    assert used <= set(images.ALL.values())
+
+
+def test_no_step_installs_packages_when_it_starts(ir: dict[str, Any]) -> None:
+    for name, executor in ir["deploymentSpec"]["executors"].items():
+        assert "pip install" not in str(executor["container"]["command"]), name
+
+
+def test_every_parameter_of_the_form_is_described(ir: dict[str, Any]) -> None:
+    parameters = ir["root"]["inputDefinitions"]["parameters"]
+    assert len(parameters) <= 13
+    for name, parameter in parameters.items():
+        assert parameter.get("description"), f"{name} needs a description in the pipeline's docstring"
+    assert {name for name, parameter in parameters.items() if not parameter.get("isOptional")} == {"name", "data"}
+
+
+def test_the_registry_and_digests_of_a_company_replace_ours(tmp_path: Path) -> None:
+    out = compile_pipeline(
+        "train_and_deploy", tmp_path / "p.yaml", registry="registry.example.com:5000/ml", digests={"launcher": DIGEST}
+    )
+    text = out.read_text()
+    assert f"registry.example.com:5000/ml/python-launcher@{DIGEST}" in text
+    assert f"registry.example.com:5000/ml/python-tensorflow:{images.VERSION}" in text
+    assert images.REGISTRY not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"digests": {"lancher": DIGEST}}, "unknown image 'lancher'.*did you mean 'launcher'"),
+        ({"digests": {"launcher": "latest"}}, "not sha256:"),
+        ({"registry": "https://r.example.com"}, "without a scheme"),
+    ],
+)
+def test_a_wrong_registry_or_digest_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        compile_pipeline("train_and_deploy", tmp_path / "p.yaml", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_compiled_pipeline_changes_only_on_purpose(documents: list[dict[str, Any]]) -> None:
+    """`SHIPWAY_UPDATE_GOLDEN=1 pytest tests/contracts/test_pipeline_ir.py` writes the file anew."""
+    text = yaml.safe_dump_all(documents, sort_keys=True, width=120, allow_unicode=True)
+    if os.environ.get("SHIPWAY_UPDATE_GOLDEN"):
+        GOLDEN.parent.mkdir(exist_ok=True)
+        GOLDEN.write_text(text, encoding="utf-8")
+    assert text == GOLDEN.read_text(encoding="utf-8"), "the IR changed; if that is what you want, see this test's words"
