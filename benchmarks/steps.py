@@ -1,4 +1,4 @@
-"""What a step of `shipway run --local` costs more than one of bare kfp.local: ten trivial steps, the store already up."""
+"""What a step of `shipway run --local` costs more than one of bare kfp.local: ten trivial steps, the store up."""
 
 from __future__ import annotations
 

@@ -223,13 +223,13 @@ def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> di
             )
         kind = _IR_KINDS.get(inputs[key].type, inputs[key].type)
         try:
-            if isinstance(value, str) and kind == "NUMBER_INTEGER":
+            if isinstance(value, str) and kind == "Integer":
                 value = int(value)
-            elif isinstance(value, str) and kind == "NUMBER_DOUBLE":
+            elif isinstance(value, str) and kind == "Float":
                 value = float(value)
-            elif isinstance(value, str) and kind in ("STRUCT", "LIST"):
+            elif isinstance(value, str) and kind in ("Dict", "List"):
                 value = json.loads(value)
-            elif isinstance(value, str) and kind == "BOOLEAN":
+            elif isinstance(value, str) and kind == "Boolean":
                 value = {"true": True, "false": False}[value.lower()]
         except (ValueError, KeyError) as error:
             raise InvalidSpec(f"{key}: got {value!r}, expected {_KINDS.get(kind, kind)}") from error
@@ -249,11 +249,11 @@ _IR_KINDS = {
     "Boolean": "BOOLEAN",
 }
 _KINDS = {
-    "NUMBER_INTEGER": "a whole number",
-    "NUMBER_DOUBLE": "a number",
-    "STRUCT": "a JSON object",
-    "LIST": "a JSON list",
-    "BOOLEAN": "true or false",
+    "Integer": "a whole number",
+    "Float": "a number",
+    "Dict": "a JSON object",
+    "List": "a JSON list",
+    "Boolean": "true or false",
 }
 
 

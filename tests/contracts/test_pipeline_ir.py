@@ -1,4 +1,4 @@
-"""What the compiled pipeline promises Kubeflow: types, images, retries, cache settings, and that it changes on purpose."""
+"""What the compiled pipeline promises Kubeflow: types, images, retries, cache settings, no change by accident."""
 
 from __future__ import annotations
 

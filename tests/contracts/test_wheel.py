@@ -57,7 +57,8 @@ def test_the_wheel_is_what_is_imported(fresh_python: Path) -> None:
 def test_the_wheel_brings_every_file_of_the_checkout(fresh_python: Path) -> None:
     code = (
         "import json, shipway, pathlib; root = pathlib.Path(shipway.__file__).parent; "
-        "print(json.dumps(sorted(str(p.relative_to(root)) for p in root.rglob('*') if p.is_file() and '__pycache__' not in p.parts)))"
+        "files = [p.relative_to(root) for p in root.rglob('*') if p.is_file() and '__pycache__' not in p.parts]; "
+        "print(json.dumps(sorted(map(str, files))))"
     )
     installed = set(ask(fresh_python, code))  # type: ignore[call-overload]
     expected = set()

@@ -99,7 +99,8 @@ def test_nothing_outlives_a_run_that_is_killed(
     marker = tmp_path / "marker"
     code = f"import shipway.runs as r; r.run({str(PIPELINES) + ':' + pipeline!r}, marker={str(marker)!r}, wait=True)"
     caller = subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy(), stderr=subprocess.DEVNULL)
-    until(lambda: marker.exists() and bool(marker.read_text()), "the step runs")
+    until(lambda: caller.poll() is not None or (marker.exists() and bool(marker.read_text())), "the step runs")
+    assert caller.poll() is None
     step = int(marker.read_text())
     (folder,) = (home / "runs").iterdir()
     host = int(subprocess.check_output(["pgrep", "-P", str(caller.pid)]).split()[0])
@@ -131,7 +132,7 @@ def test_the_same_run_typed_twice_at_once_is_followed_not_doubled(home: Path, tm
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"strat": 1}, "strat: unknown parameter of .*; expected one of start, label .did you mean 'start'"),
+        ({"strat": 1}, r"strat: unknown parameter of .*; expected one of start, label \(did you mean 'start'"),
         ({"start": "one"}, "start: got 'one', expected a whole number"),
     ],
 )
@@ -149,5 +150,5 @@ def test_an_unknown_pipeline_names_the_nearest(home: Path) -> None:
 
 
 def test_a_file_without_that_pipeline_names_those_it_has(home: Path) -> None:
-    with pytest.raises(InvalidSpec, match="it has .*chain"):
+    with pytest.raises(InvalidSpec, match=r"it has .*chain"):
         runs.run(f"{PIPELINES}:chian")

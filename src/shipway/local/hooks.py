@@ -22,6 +22,10 @@ from shipway.local.folder import RunFolder
 TASK = "SHIPWAY_TASK"
 WATCH = "SHIPWAY_WATCH"  # path of the host's lock: a step that can take it has lost its host
 _PR_SET_PDEATHSIG = 1
+# kfp starts a step from a shell that stays between us and Python, and dies of a signal before Python has cancelled its
+# jobs; `exec` puts Python in the shell's place, where the signals, the parent-death one too, reach it.
+_SHELL_CALL = "_KFP_RUNTIME=true "
+_SHELL_EXEC = "export _KFP_RUNTIME=true; exec "
 STOP_GRACE_S = 15.0
 
 OnTask = Callable[[str, str, dict[str, Any]], None]  # task, state, facts
@@ -72,7 +76,7 @@ class Hooks:
         environment = {**os.environ, **(env_vars or {}), TASK: task, WATCH: str(self._folder.lock)}
         with self._folder.task_log(task).open("ab") as log:
             process = subprocess.Popen(
-                full_command,
+                [part.replace(_SHELL_CALL, _SHELL_EXEC) for part in full_command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
