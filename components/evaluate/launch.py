@@ -53,7 +53,7 @@ def classifier(
 def _facts(record: EvaluationRecord) -> dict[str, object]:
     """What the run's summary shows."""
     return {
-        "evaluation": record.uri,
+        "uri": record.uri,
         "split": record.split,
         "rows": record.rows,
         "metrics": record.metrics,

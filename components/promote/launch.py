@@ -40,6 +40,7 @@ def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, sp
             Registry(Store.open(current.context.store_uri)),
         )
         current.output(
+            uri=found.uri,
             decision=found.decision,
             reason=found.reason,
             champion=champion.state,

@@ -49,7 +49,7 @@ def train_and_deploy(
         overrides: Anything else, by section: `{"training": {"batch_size": 64}}`.
     """
     told = notify(name=name, webhook=webhook)
-    told.set_display_name("Tell how it went")
+    told.set_display_name("Tell how it went").set_caching_options(False)
     with dsl.ExitHandler(told, name="From rows to a served model"):
         planned = plan(
             name=name,

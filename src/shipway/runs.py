@@ -119,10 +119,11 @@ class Run:
             raise JobFailed(f"run {self.key} {self.state}: {error.message if error else 'no reason was recorded'}")
         return self
 
-    def output(self, task: str, fact: str, default: Any = None) -> Any:
-        """One small fact that a step gave out, `run.output("evaluate", "uri")`."""
-        step = self.steps.get(task)
-        return default if step is None else step.outputs.get(fact, default)
+    def output(self, role: str, fact: str) -> Any:
+        """One small fact that a step gave out, `run.output("evaluate", "uri")`; None where there is none."""
+        from shipway.summary import fact as fact_of
+
+        return fact_of(list(self.steps.values()), role, fact)
 
     @property
     def evaluation(self) -> EvaluationRecord | None:
