@@ -30,6 +30,10 @@ Report = Callable[[int, dict[str, float]], bool]
 Trial = Callable[[dict[str, Any], Report], Mapping[str, float]]
 
 
+class EngineGone(RetryableError):
+    """Nobody is left to report to."""
+
+
 class Stopped(Exception):
     """Raised in a trial whose function goes on although it was told to end."""
 
@@ -60,7 +64,7 @@ class Lease:
         """Looks at most once in a tenth of the lease.
 
         Raises:
-            RetryableError: the engine is gone.
+            EngineGone: it showed no sign of life for the whole lease.
         """
         now = time.monotonic()
         if now - self._looked < self.seconds / 10:
@@ -70,7 +74,7 @@ class Lease:
         if found != self._seen:
             self._seen, self._changed = found, now
         elif now - self._changed > self.seconds:
-            raise RetryableError(f"the sweep's engine showed no sign of life for {self.seconds:g} s")
+            raise EngineGone(f"the sweep's engine showed no sign of life for {self.seconds:g} s")
 
 
 def run_packed(uri: str, runner: str) -> int:
@@ -98,7 +102,6 @@ def run_packed(uri: str, runner: str) -> int:
 
 def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     """One trial; whatever its function raises is the trial's failure, and the next one runs all the same."""
-    began = time.monotonic()
     reports: list[tuple[int, dict[str, float | None]]] = []
     stopped = False
 
@@ -119,14 +122,17 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
         stopped = request.is_judged and _wait_for_verdict(ledger, lease, request, int(step))
         return not stopped
 
+    began = time.monotonic()
     tell("Running")
     print(f"trial {request.number} begins {json.dumps(request.params)}", flush=True)
     try:
-        metrics = load_trial(request.function)(request.document, report)
+        function = load_trial(request.function)
+        began = time.monotonic()  # TensorFlow's import is the runner's, not the first trial's
+        metrics = function(request.document, report)
     except Stopped:
         metrics = {}
-    except RetryableError:
-        raise  # the lease is over: nobody is there to tell
+    except EngineGone:
+        raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may fail in any way without ending the sweep
         traceback.print_exc()
         tell("Failed", error=_one_line(error))
