@@ -8,8 +8,8 @@ what they write does not depend on how many.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,47 +17,72 @@ import polars as pl
 from numpy.typing import NDArray
 
 from shipway.artifacts import SPLITS
-from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
 from shipway.components.prep.pool import Pool
-from shipway.components.prep.rows import Layout, PieceResult, take_piece
-from shipway.components.prep.shards import ShardTask, Written, chunks, encode_rows, ordered_rows, write_shards
+from shipway.components.prep.rows import Layout, refine, take_piece
+from shipway.components.prep.shards import (
+    ShardTask,
+    Target,
+    Written,
+    chunks,
+    encode_rows,
+    ordered_rows,
+    write_shards,
+)
 from shipway.components.prep.sources import Source, all_columns, cut
 from shipway.components.prep.spec import DatasetSpec
-from shipway.components.prep.spill import read_frames
+from shipway.components.prep.spill import iter_frames
 from shipway.components.prep.statistics import Statistics
 from shipway.errors import InvalidData
 from shipway.recipes.base import Encoder, load_recipe
 from shipway.specs import parse
 
-BUCKET_BYTES = 24 << 20  # of rows as they lie on scratch disk
+BUCKET_BYTES = 16 << 20  # of rows as they lie on scratch disk
 HASH_BUCKET_BYTES = 16 << 20
-MAX_BUCKETS = 1_024
+FIRST_BUCKETS = 256  # at most, in pass one: more would append crumbs
+HASH_BUCKETS = 4_096
+MIN_BUCKETS = 8
 ROWS_PER_SHARD = 64  # a split with fewer than this for each of `min_shards` gets fewer shards
 SAMPLE_ROWS = 2_000
-MANY_LABELS = 20_000
+UNSEEN = "label without rows in train"
+ROLES = {"text", "label", "group", "split", "row_id"}
 
 
-@dataclass
-class Prepared:
-    """Everything about a dataset before it is published; files lie below `out`."""
+@dataclass(frozen=True)
+class Origins:
+    """Where each piece came from.
 
-    out: Path
-    statistics: Statistics
-    leakage: Leakage
-    encoder: Encoder
-    written: dict[str, Written]
-    notes: list[str] = field(default_factory=list)
+    Attributes:
+        files: By piece: the file's name below the source.
+        first_rows: By piece: rows of that file in front of it.
+    """
+
+    files: list[str]
+    first_rows: list[int]
+
+    def locate(self, piece: int, row: int) -> tuple[str, int]:
+        """File, and row of it (from 1, header not counted)."""
+        return self.files[piece], self.first_rows[piece] + row
+
+    @classmethod
+    def of(cls, sources: list[Source], pieces: Iterable[tuple[int, int]]) -> Origins:
+        """From (source, records) of each piece, in order."""
+        before = [source.first_row for source in sources]
+        files, first_rows = [], []
+        for source, records in pieces:
+            files.append(sources[source].shown)
+            first_rows.append(before[source])
+            before[source] += records
+        return cls(files, first_rows)
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What pass one found."""
+    """What pass one found; `sizes` is bytes of rows on scratch disk, int64, shape (3, layout.row_buckets)."""
 
     layout: Layout
     statistics: Statistics
-    sizes: NDArray[np.int64]  # bytes, shape (3, row_buckets)
-    first_rows: list[int]  # by piece: rows of its file in front of it
-    piece_sources: list[int]  # by piece: its file
+    sizes: NDArray[np.int64]
+    origins: Origins
 
 
 def layout_for(sources: list[Source], scratch: Path, spec: DatasetSpec) -> Layout:
@@ -68,16 +93,15 @@ def layout_for(sources: list[Source], scratch: Path, spec: DatasetSpec) -> Layou
         for source in sources
     )
     used = {spec.text_column, spec.label_column, spec.group_column, spec.split_column}
-    taken = {"text", "label", "group", "split", "row_id"}
     others = [name for name in all_columns(sources) if name not in used and not name.startswith("_")]
-    columns = tuple(f"source_{name}" if name in taken else name for name in others)
-    wanted = max(size / BUCKET_BYTES, 8.0)
-    return Layout(scratch, columns, _power_of_two(wanted), _power_of_two(size / HASH_BUCKET_BYTES))
+    columns = tuple(f"source_{name}" if name in ROLES else name for name in others)
+    rows = _power_of_two(max(size / BUCKET_BYTES, MIN_BUCKETS), FIRST_BUCKETS)
+    return Layout(scratch, columns, rows, _power_of_two(size / HASH_BUCKET_BYTES, HASH_BUCKETS))
 
 
-def _power_of_two(number: float) -> int:
+def _power_of_two(number: float, most: int) -> int:
     power = 1
-    while power < number and power < MAX_BUCKETS:
+    while power < number and power < most:
         power *= 2
     return power
 
@@ -86,130 +110,83 @@ def take(sources: list[Source], spec: DatasetSpec, scratch: Path, pool: Pool) ->
     """Pass one.
 
     Raises:
-        InvalidData: no rows, or a file that cannot be read to its end.
+        InvalidData: a file that cannot be read to its end, or an unknown word in the split column.
     """
     layout = layout_for(sources, scratch, spec)
-    results: list[PieceResult] = []
-    tasks = ((piece, spec, layout) for piece in cut(sources, scratch))
-    for result in pool.run(take_piece, tasks):
-        results.append(result)
+    results = list(pool.run(take_piece, ((piece, spec, layout) for piece in cut(sources, scratch))))
     results.sort(key=lambda result: result.number)
     statistics = Statistics()
     sizes = np.zeros((len(SPLITS), layout.row_buckets), dtype=np.int64)
-    before: dict[int, int] = {}
-    first_rows = []
     for result in results:
         statistics.add(result.statistics)
         sizes += result.sizes
-        first_rows.append(before.get(result.source, 0))
-        before[result.source] = first_rows[-1] + result.statistics.records
-    return Taken(layout, statistics, sizes, first_rows, [result.source for result in results])
+    origins = Origins.of(sources, ((result.source, result.statistics.records) for result in results))
+    return Taken(layout, statistics, sizes, origins)
 
 
-def write_quarantine(taken: Taken, sources: list[Source], out: Path) -> Path | None:
-    """One Parquet file: `source`, `row` (of the file, header not counted), `reason`, `raw`; None without bad rows."""
-    if not taken.statistics.bad_rows:
-        return None
+def refined(taken: Taken, pool: Pool) -> Taken:
+    """The same rows in as many more buckets as keep each small; mostly they are small already."""
+    factor = _power_of_two(taken.sizes.max(initial=0) / (2 * BUCKET_BYTES), 2**15 // taken.layout.row_buckets)
+    if factor == 1:
+        return taken
+    layout = replace(taken.layout, row_buckets=taken.layout.row_buckets * factor)
+    sizes = np.zeros((len(SPLITS), layout.row_buckets), dtype=np.int64)
+    filled = [(SPLITS[side], int(bucket)) for side, bucket in zip(*np.nonzero(taken.sizes), strict=True)]
+    tasks = ((split, bucket, taken.layout, factor) for split, bucket in filled)
+    for split, bucket, parts in pool.run(refine, tasks):
+        sizes[SPLITS.index(split), bucket * factor : (bucket + 1) * factor] = parts
+    return replace(taken, layout=layout, sizes=sizes)
+
+
+def write_quarantine(taken: Taken, path: Path) -> int:
+    """One Parquet file: `source`, `row` (of the file, header not counted), `reason`, `raw`; how many rows it has."""
     parts = []
-    for number, (first, source) in enumerate(zip(taken.first_rows, taken.piece_sources, strict=True)):
-        for frame in read_frames(taken.layout.scratch, f"bad-{number:06d}"):
-            parts.append(
-                frame.select(
-                    pl.lit(sources[source].shown).alias("source"),
-                    (pl.col("_row").cast(pl.Int64) + first).alias("row"),
-                    "reason",
-                    "raw",
-                )
-            )
-    path = out / "quarantine" / "00000.parquet"
+    for number, (file, first) in enumerate(zip(taken.origins.files, taken.origins.first_rows, strict=True)):
+        for frame in iter_frames(taken.layout.scratch, f"bad-{number:06d}"):
+            row = (pl.col("_row").cast(pl.Int64) + first).alias("row")
+            parts.append(frame.select(pl.lit(file).alias("source"), row, "reason", "raw"))
+    return _write_together(parts, path)
+
+
+def write_unseen(taken: Taken, path: Path) -> int:
+    """The same for rows whose label has none in train."""
+    files = pl.Series(taken.origins.files)
+    first = pl.Series(taken.origins.first_rows)
+    parts = [
+        frame.select(
+            pl.col("_piece").map_elements(files.__getitem__, return_dtype=pl.String).alias("source"),
+            (pl.col("_row").cast(pl.Int64) + pl.col("_piece").map_elements(first.__getitem__, return_dtype=pl.Int64))
+            .alias("row"),
+            pl.lit(UNSEEN).alias("reason"),
+            pl.struct("text", "label").struct.json_encode().alias("raw"),
+        )
+        for frame in iter_frames(taken.layout.scratch, "unseen")
+    ]  # fmt: skip
+    return _write_together(parts, path)
+
+
+def _write_together(parts: list[pl.DataFrame], path: Path) -> int:
+    if not parts:
+        return 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    pl.concat(parts).write_parquet(path)
-    return path
+    rows = pl.concat(parts).sort("source", "row")
+    rows.write_parquet(path)
+    return len(rows)
 
 
-def check(taken: Taken, sources: list[Source], spec: DatasetSpec, quarantine_uri: str) -> list[str]:
-    """Whether this is a dataset to train on.
-
-    Returns:
-        What a person should know although it is no error.
-
-    Raises:
-        InvalidData: no rows, too many bad ones, one class, or a class without training rows.
-    """
-    statistics = taken.statistics
-    if not statistics.records:
-        raise InvalidData(f"data: {spec.data!r} has a header but no rows")
-    bad = statistics.bad_rows
-    if bad > spec.max_bad_fraction * statistics.records:
-        raise InvalidData(_too_many_bad(taken, sources, spec, quarantine_uri))
-    labels = statistics.labels()
-    if len(labels) < 2:
-        only = next(iter(labels), "")
-        raise InvalidData(
-            f"label_column {spec.label_column!r}: all {statistics.rows:,} rows have the label {only!r}; a classifier "
-            "needs at least two"
-        )
-    if len(labels) > MANY_LABELS and len(labels) > statistics.rows / 2:
-        raise InvalidData(
-            f"label_column {spec.label_column!r}: {len(labels):,} different labels in {statistics.rows:,} rows; "
-            "is it the right column?"
-        )
-    return _check_sides(statistics, spec)
-
-
-def _too_many_bad(taken: Taken, sources: list[Source], spec: DatasetSpec, quarantine_uri: str) -> str:
-    statistics = taken.statistics
-    bad = statistics.bad_rows
-    kinds = ", ".join(f"{count:,} {reason}" for reason, count in statistics.bad.most_common(3))
-    examples = "; ".join(
-        f"{sources[taken.piece_sources[e.piece]].shown} row {taken.first_rows[e.piece] + e.row}: {e.reason}"
-        for e in statistics.examples[:3]
-    )
-    return (
-        f"data: {bad:,} of {statistics.records:,} rows are bad ({bad / statistics.records:.1%}, allowed "
-        f"{spec.max_bad_fraction:.1%} by max_bad_fraction): {kinds}; for example {examples}; "
-        f"all of them in {quarantine_uri}"
-    )
-
-
-def _check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
+def without_unseen(statistics: Statistics) -> None:
+    """Counts rows of labels that train does not know as bad ones."""
     train = statistics.labels("train")
-    rows = statistics.split_rows()
-    how = f"split_column {spec.split_column!r}" if spec.split_column else "split by group hash"
-    if not rows["train"]:
-        raise InvalidData(f"{how}: no row stands in train ({rows['eval']:,} in eval, {rows['test']:,} in test)")
-    notes = []
-    for split in ("test", "eval"):
-        if not rows[split]:
-            notes.append(f"{split} has no rows")
-            continue
-        labels = statistics.labels(split)
-        unseen = {label: count for label, count in labels.items() if label not in train}
-        if unseen and spec.on_unseen_label == "error":
-            shown = ", ".join(f"{label!r} ({count:,} rows)" for label, count in list(unseen.items())[:5])
-            mend = (
-                "put some of its rows into train"
-                if spec.split_column
-                else f"give it more groups, try another seed than {spec.seed}, or name a split_column"
-            )
-            raise InvalidData(
-                f"{how}: {len(unseen)} label(s) of {split} have no row in train: {shown}; {mend}, or set "
-                "on_unseen_label=quarantine"
-            )
-        lacking = [label for label in train if label not in labels]
-        if lacking:
-            notes.append(
-                f"{len(lacking)} of {len(train)} labels have no row in {split}: {', '.join(lacking[:10])}"
-                + (", ..." if len(lacking) > 10 else "")
-            )
-    return notes
+    for label, split in list(statistics.classes):
+        if label not in train:
+            statistics.bad[UNSEEN] += statistics.classes.pop((label, split))
 
 
 def training_frames(taken: Taken) -> Iterator[pl.DataFrame]:
-    """`text` and `label` of the training split, a bucket at a time."""
-    for bucket in range(taken.layout.row_buckets):
-        if taken.sizes[0, bucket]:
-            yield from chunks(ordered_rows(taken.layout.scratch, "train", bucket).select("text", "label"))
+    """`text` and `label` of the training split, in chunks that an encoder's arrays bear."""
+    layout = taken.layout
+    for bucket in np.flatnonzero(taken.sizes[0]).tolist():
+        yield from chunks(ordered_rows(layout.scratch, "train", bucket, layout.row_buckets).select("text", "label"))
 
 
 def fit_encoder(taken: Taken, spec: DatasetSpec) -> Encoder:
@@ -219,7 +196,8 @@ def fit_encoder(taken: Taken, spec: DatasetSpec) -> Encoder:
     expected = sorted(taken.statistics.labels("train"))
     if sorted(encoder.labels) != expected:
         raise InvalidData(
-            f"recipe {spec.recipe!r}: its encoder has {len(encoder.labels)} labels, the training split {len(expected)}"
+            f"recipe {spec.recipe!r}: its encoder has {len(encoder.labels)} labels, the training split "
+            f"{len(expected)}; fit_encoder must keep every label"
         )
     return encoder
 
@@ -229,18 +207,18 @@ def plan_shards(taken: Taken, spec: DatasetSpec, bytes_per_row: float) -> list[S
     tasks = []
     rows = taken.statistics.split_rows()
     for side, split in enumerate(SPLITS):
-        buckets = [number for number in range(taken.layout.row_buckets) if taken.sizes[side, number]]
-        if not buckets:
+        buckets = np.flatnonzero(taken.sizes[side])
+        if not len(buckets):
             continue
         wanted = int(np.ceil(rows[split] * bytes_per_row / (spec.shard_mb * 1e6)))
         if split == "train":
             wanted = max(wanted, min(spec.min_shards, rows[split] // ROWS_PER_SHARD))
-        in_memory = int(np.ceil(taken.sizes[side].sum() / (2 * BUCKET_BYTES)))
-        wanted = max(wanted, in_memory, 1)
-        groups = np.array_split(np.array(buckets), min(wanted, len(buckets)))
-        share = np.linspace(0, wanted, len(groups) + 1).astype(int)
-        for group, first, end in zip(groups, share, share[1:], strict=False):
-            tasks.append(ShardTask(split, tuple(int(bucket) for bucket in group), int(first), int(end - first)))
+        bearable = int(np.ceil(taken.sizes[side].sum() / (2 * BUCKET_BYTES)))  # a task's rows are in memory at once
+        wanted = max(wanted, bearable, 1)
+        groups = np.array_split(buckets, min(wanted, len(buckets)))
+        bounds = np.linspace(0, wanted, len(groups) + 1).astype(int).tolist()
+        for group, first, end in zip(groups, bounds[:-1], bounds[1:], strict=True):
+            tasks.append(ShardTask(split, tuple(group.tolist()), first, end - first))
     return tasks
 
 
@@ -252,36 +230,14 @@ def sample_bytes(taken: Taken, encoder: Encoder) -> float:
     return size / len(rows)
 
 
-def encode(taken: Taken, spec: DatasetSpec, encoder: Encoder, out: Path, pool: Pool) -> dict[str, Written]:
-    """Pass two: all shards and row files, by split."""
-    document = encoder.to_document()
-    (out / "encoder.json").write_text(json.dumps(document, sort_keys=True, ensure_ascii=False), encoding="utf-8")
-    tasks = plan_shards(taken, spec, sample_bytes(taken, encoder))
-    done = list(pool.run(_shard_task, ((task, taken.layout.scratch, out, spec.recipe) for task in tasks)))
-    written = {split: Written([], []) for split in SPLITS}
-    for split, part in done:
-        written[split].shards.extend(part.shards)
-        written[split].row_files.extend(part.row_files)
-    for part in written.values():
-        part.shards.sort()
-        part.row_files.sort()
+def write_encoder(encoder: Encoder, path: Path) -> None:
+    """encoder.json, stable over equal encoders."""
+    path.write_text(json.dumps(encoder.to_document(), sort_keys=True, ensure_ascii=False), encoding="utf-8")
+
+
+def encode(taken: Taken, tasks: list[ShardTask], target: Target, pool: Pool) -> dict[str, Written]:
+    """Pass two: all shards and row files, uploaded, by split."""
+    written = {split: Written(split) for split in SPLITS}
+    for part in pool.run(write_shards, ((task, target) for task in tasks)):
+        written[part.split].add(part)
     return written
-
-
-_encoders: dict[Path, Encoder] = {}
-
-
-def _shard_task(task: ShardTask, scratch: Path, out: Path, recipe: str, owner: str) -> tuple[str, Written]:
-    if out not in _encoders:
-        document = json.loads((out / "encoder.json").read_text(encoding="utf-8"))
-        _encoders.clear()
-        _encoders[out] = load_recipe(recipe).load_encoder(document)
-    return task.split, write_shards(task, scratch, out, _encoders[out])
-
-
-def finish(taken: Taken, out: Path) -> Leakage:
-    """Leakage over all hashes, and the group hashes of each split below `out/groups`."""
-    leakage = measure(taken.layout.scratch, taken.layout.hash_buckets)
-    for split in SPLITS:
-        write_group_hashes(taken.layout.scratch, split, out / "groups" / f"{split}.parquet")
-    return leakage

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shipway.specs import parse
 from shipway.steps import Step, step
 
 if TYPE_CHECKING:
     from shipway.artifacts import DatasetManifest
-    from shipway.components.prep.spec import DatasetSpec
-    from shipway.storage import Store
-
-POOL_BYTES = 4 << 20  # a smaller source is done before a second process has started
+    from shipway.components.prep.rows_manifest import RowsManifest
 
 
 def dataset(spec: str, dataset: Any, report: Any) -> None:
@@ -27,67 +21,86 @@ def dataset(spec: str, dataset: Any, report: Any) -> None:
         report: KFP output with `.path`.
     """
     with step("dataset") as current:
+        from shipway.components.prep.make import make_dataset
         from shipway.components.prep.spec import DatasetSpec
+        from shipway.specs import parse
+        from shipway.storage import Store
 
-        checked = parse(DatasetSpec, spec, "dataset")
-        manifest = prepare(checked, current)
+        manifest, found = make_dataset(parse(DatasetSpec, spec, "dataset"), Store.open())
+        _tell_dataset(current, manifest, found)
         manifest.write(dataset.path)
-        from shipway.storage import open_uri
-
-        store, key = open_uri(f"{manifest.uri}/report.html")
-        Path(report.path).parent.mkdir(parents=True, exist_ok=True)
-        Path(report.path).write_bytes(store.get(key))
+        _copy_report(current, "Dataset", manifest.uri, report)
 
 
-def prepare(spec: DatasetSpec, current: Step | None = None) -> DatasetManifest:
-    """The published dataset of a spec, made if it is not there yet."""
-    from shipway.components.prep import publish
+def ingest(spec: str, rows: Any) -> None:
+    """A source's rows as Parquet in the store."""
+    with step("ingest") as current:
+        from shipway.components.prep.make import make_rows
+        from shipway.components.prep.spec import DatasetSpec
+        from shipway.specs import parse
+        from shipway.storage import Store
+
+        made = make_rows("ingested", Store.open(), spec=parse(DatasetSpec, spec, "dataset"))
+        _tell_rows(current, made, rows)
+
+
+def validate(rows: Any, validated: Any, report: Any) -> None:
+    """Bad rows set aside, the others counted."""
+    with step("validate") as current:
+        made = _next_stage("validated", rows)
+        _tell_rows(current, made, validated)
+        _copy_report(current, "Validation", made.uri, report)
+
+
+def split(rows: Any, splits: Any, report: Any) -> None:
+    """Rows on their sides."""
+    with step("split") as current:
+        made = _next_stage("split", rows)
+        _tell_rows(current, made, splits)
+        _copy_report(current, "Split", made.uri, report)
+
+
+def encode(rows: Any, dataset: Any, report: Any) -> None:
+    """Split rows to a published dataset."""
+    with step("encode") as current:
+        from shipway.components.prep.make import encode_rows
+        from shipway.components.prep.rows_manifest import RowsManifest
+        from shipway.storage import Store
+
+        manifest, found = encode_rows(RowsManifest.read(rows.path), Store.open())
+        _tell_dataset(current, manifest, found)
+        manifest.write(dataset.path)
+        _copy_report(current, "Dataset", manifest.uri, report)
+
+
+def _next_stage(stage: Any, rows: Any) -> RowsManifest:
+    from shipway.components.prep.make import make_rows
+    from shipway.components.prep.rows_manifest import RowsManifest
     from shipway.storage import Store
-    from shipway.storage.sources import fingerprint_source
 
-    store = Store.open()
-    prefix = f"datasets/{publish.dataset_fingerprint(spec, fingerprint_source(spec.data))}"
-    manifest = publish.find_published(store, prefix)
-    found = manifest is not None
-    if manifest is None:
-        with tempfile.TemporaryDirectory(prefix="shipway-prep-") as folder:
-            manifest = _make(spec, store, prefix, Path(folder))
-    if current is not None:
-        rows = {split: part.rows for split, part in manifest.splits.items()}
-        current.output(dataset=manifest.uri, rows=rows, labels=len(manifest.labels), reused=found)
-        current.output(quarantined_rows=manifest.quarantined_rows)
-        current.report("Dataset", f"{manifest.uri}/report.html")
-    return manifest
+    return make_rows(stage, Store.open(), rows=RowsManifest.read(rows.path))
 
 
-def _make(spec: DatasetSpec, store: Store, prefix: str, folder: Path) -> DatasetManifest:
-    from shipway.components.prep import core, publish
-    from shipway.components.prep.pool import Pool
-    from shipway.components.prep.report import render
-    from shipway.components.prep.sources import find_sources
-    from shipway.storage.sources import fetch_source
-
-    scratch, out = folder / "scratch", folder / "out"
-    scratch.mkdir()
-    out.mkdir()
-    sources = find_sources(fetch_source(spec.data, folder / "source"), spec)
-    size = sum(source.path.stat().st_size for source in sources)
-    with Pool(_workers() if size > POOL_BYTES else 1) as pool:
-        taken = core.take(sources, spec, scratch, pool)
-        quarantine = core.write_quarantine(taken, sources, out)
-        if quarantine is not None:  # first, so that a failing step's message can point at it
-            store.upload(quarantine, f"{prefix}/quarantine/{quarantine.name}")
-        notes = core.check(taken, sources, spec, f"{store.uri}/{prefix}/quarantine")
-        leakage = core.finish(taken, out)
-        encoder = core.fit_encoder(taken, spec)
-        written = core.encode(taken, spec, encoder, out, pool)
-    prepared = core.Prepared(out, taken.statistics, leakage, encoder, written, notes)
-    refs = {ref.path: ref for ref in store.upload_folder(out, prefix)}
-    manifest = publish.describe(prepared, spec, store, prefix, refs)
-    store.put(f"{prefix}/report.html", render(manifest).encode())
-    store.put(f"{prefix}/{publish.MANIFEST}", manifest.to_json().encode())
-    return manifest
+def _tell_rows(current: Step, made: RowsManifest, output: Any) -> None:
+    current.output(rows_uri=made.uri, rows=made.rows, quarantined_rows=sum(made.bad.values()))
+    made.write(output.path)
 
 
-def _workers() -> int:
-    return max(1, min(len(os.sched_getaffinity(0)), int(os.environ.get("SHIPWAY_PREP_WORKERS", "16"))))
+def _tell_dataset(current: Step, manifest: DatasetManifest, found: bool) -> None:
+    current.output(
+        dataset=manifest.uri,
+        rows={split: part.rows for split, part in manifest.splits.items()},
+        labels=len(manifest.labels),
+        quarantined_rows=manifest.quarantined_rows,
+        notes=manifest.statistics.get("notes", []),
+        reused=found,
+    )
+
+
+def _copy_report(current: Step, title: str, uri: str, report: Any) -> None:
+    from shipway.storage import open_uri
+
+    store, key = open_uri(f"{uri}/report.html")
+    Path(report.path).parent.mkdir(parents=True, exist_ok=True)
+    Path(report.path).write_bytes(store.get(key))
+    current.report(title, f"{uri}/report.html")

@@ -1,30 +1,55 @@
-"""A dataset's folder in the store: bulk first, the manifest last, so that a reader sees all of it or nothing."""
+"""A folder in the store: bulk first, the manifest last, so that a reader sees all of it or nothing."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from shipway.artifacts import SPLITS, DatasetManifest, FileRef, SplitManifest
+from shipway.artifacts import SPLITS, Artifact, DatasetManifest, FileRef, Shard, SplitManifest
 from shipway.canonical import fingerprint, sha256_hex
-from shipway.components.prep.core import Prepared
-from shipway.components.prep.shards import as_shard
+from shipway.components.prep.leakage import Leakage
+from shipway.components.prep.rows_manifest import RowsManifest
+from shipway.components.prep.shards import Written
 from shipway.components.prep.spec import DatasetSpec
+from shipway.components.prep.statistics import Statistics
+from shipway.errors import CorruptArtifact
 from shipway.images import VERSION
-from shipway.recipes.base import load_recipe
+from shipway.recipes.base import Encoder, load_recipe
 
 if TYPE_CHECKING:
     from shipway.storage import Store
 
 MANIFEST = "manifest.json"
+M = TypeVar("M", bound=Artifact)
 
 
-def dataset_fingerprint(spec: DatasetSpec, source_fingerprint: str) -> str:
-    """Equal data, equal settings and equal code give equal bytes, hence one folder."""
-    document = spec.model_dump(mode="json")
-    return fingerprint({"spec": document, "source": source_fingerprint, "code": code_hash(spec.recipe)})
+@dataclass(frozen=True)
+class Prepared:
+    """Everything about a dataset whose files are in the store already."""
+
+    statistics: Statistics
+    leakage: Leakage
+    encoder: Encoder
+    written: dict[str, Written]
+    refs: dict[str, FileRef]  # encoder.json and group hashes, by path below the dataset
+    quarantine: list[Shard]
+    document: dict[str, Any]  # statistics, notes and comparison for the manifest
+
+
+def folder_fingerprint(what: str, spec: DatasetSpec, source: str) -> str:
+    """Equal input, equal settings and equal code give equal bytes, hence one folder.
+
+    Args:
+        what: `dataset`, or a stage.
+        source: Fingerprint of the source's bytes, or of the stage before.
+    """
+    return fingerprint(
+        {"what": what, "spec": spec.model_dump(mode="json"), "source": source, "code": code_hash(spec.recipe)}
+    )
 
 
 def code_hash(recipe: str) -> str:
@@ -35,84 +60,86 @@ def code_hash(recipe: str) -> str:
     return fingerprint([[path.name, sha256_hex(path.read_bytes())] for path in sorted(files)])
 
 
-def find_published(store: Store, prefix: str) -> DatasetManifest | None:
-    """The dataset that is already there, if all its files are, with their sizes."""
+def find_published(store: Store, prefix: str, kind: type[M]) -> M | None:
+    """The manifest that is already there, if all its files are, with their sizes."""
     if store.head(f"{prefix}/{MANIFEST}") is None:
         return None
-    manifest = DatasetManifest.from_json(store.get(f"{prefix}/{MANIFEST}"), f"{store.uri}/{prefix}/{MANIFEST}")
-    there = {info.key.removeprefix(f"{prefix}/"): info.size_bytes for info in store.list(f"{prefix}/")}
-    complete = all(there.get(ref.path) == ref.size_bytes for ref in file_refs(manifest))
-    return manifest if complete else None
+    try:
+        manifest = kind.from_json(store.get(f"{prefix}/{MANIFEST}"), f"{store.uri}/{prefix}/{MANIFEST}")
+    except CorruptArtifact:
+        return None
+    there = {info.key.removeprefix(f"{prefix}/"): info.size_bytes for info in store.list(prefix)}
+    return manifest if all(there.get(ref.path) == ref.size_bytes for ref in file_refs(manifest)) else None
 
 
-def file_refs(manifest: DatasetManifest) -> list[FileRef]:
+def file_refs(manifest: Artifact) -> list[FileRef]:
     """Every file that the manifest names."""
+    if isinstance(manifest, RowsManifest):
+        return [*manifest.files, *manifest.quarantine]
+    if not isinstance(manifest, DatasetManifest):
+        return []
     refs: list[FileRef] = [manifest.encoder, *manifest.quarantine]
     for split in manifest.splits.values():
         refs += [*split.shards, *split.row_files, *([split.group_hashes] if split.group_hashes else [])]
     return refs
 
 
-def describe(
-    prepared: Prepared, spec: DatasetSpec, store: Store, prefix: str, refs: dict[str, FileRef]
-) -> DatasetManifest:
-    """The manifest over files that are already in the store.
-
-    Args:
-        refs: By path below the dataset's folder.
-    """
-    rows = prepared.statistics.split_rows()
-    splits = {}
-    for split in SPLITS:
-        written = prepared.written[split]
-        splits[split] = SplitManifest(
-            rows=sum(count for _, count in written.shards),
-            groups=prepared.leakage.groups[split],
-            class_counts=prepared.statistics.labels(split),
-            shards=[as_shard(refs[path], count) for path, count in written.shards],
-            row_files=[as_shard(refs[path], count) for path, count in written.row_files],
-            group_hashes=refs[f"groups/{split}.parquet"],
-        )
-    encoder = refs["encoder.json"]
+def describe(prepared: Prepared, spec: DatasetSpec, uri: str) -> DatasetManifest:
+    """The manifest over files that are already in the store."""
+    statistics = prepared.statistics
+    encoder = prepared.refs["encoder.json"]
     recipe = load_recipe(spec.recipe)
-    params = recipe.EncoderParams.model_validate(spec.encoder)
     return DatasetManifest(
         name=spec.name,
-        uri=f"{store.uri}/{prefix}",
-        fingerprint=prefix.rsplit("/", 1)[-1],
+        uri=uri,
+        fingerprint=uri.rsplit("/", 1)[-1],
         recipe=spec.recipe,
-        recipe_params=params.model_dump(mode="json"),
+        recipe_params=recipe.EncoderParams.model_validate(spec.encoder).model_dump(mode="json"),
         source_uri=shown_source(spec.data),
         text_column=spec.text_column,
         label_column=spec.label_column,
         group_column=spec.group_column,
         labels=prepared.encoder.labels,
         features=prepared.encoder.features,
-        splits=splits,
+        splits={split: _split(split, prepared) for split in SPLITS},
         encoder=encoder,
         encoder_sha256=encoder.sha256,
-        quarantined_rows=prepared.statistics.bad_rows,
-        quarantine=[
-            as_shard(ref, prepared.statistics.bad_rows) for path, ref in refs.items() if path.startswith("quarantine/")
-        ],
-        leakage=prepared.leakage.document(rows),
-        statistics=statistics_document(prepared),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        quarantined_rows=statistics.bad_rows,
+        quarantine=prepared.quarantine,
+        leakage=prepared.leakage.document(statistics.split_rows()),
+        statistics=prepared.document,
+        created_at=now(),
         shipway_version=VERSION,
     )
 
 
-def statistics_document(prepared: Prepared) -> dict[str, object]:
-    """Counts, duplicates and notes."""
-    leakage = prepared.leakage
+def _split(split: str, prepared: Prepared) -> SplitManifest:
+    written = prepared.written[split]
+    return SplitManifest(
+        rows=sum(shard.rows for shard in written.shards),
+        groups=prepared.leakage.groups[split],
+        class_counts=prepared.statistics.labels(split),
+        shards=written.shards,
+        row_files=written.row_files,
+        group_hashes=prepared.refs[f"groups/{split}.parquet"],
+    )
+
+
+def statistics_document(statistics: Statistics, leakage: Leakage, notes: Iterable[str]) -> dict[str, Any]:
+    """What the manifest keeps of the counts."""
     return {
-        **prepared.statistics.document(),
+        **statistics.document(),
         "duplicate_rows": leakage.duplicate_rows,
         "distinct_texts": leakage.texts,
         "conflicting_texts": leakage.conflicting_texts,
         "conflicting_rows": leakage.conflicting_rows,
-        "notes": prepared.notes,
+        "notes": list(notes),
     }
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def shown_source(data: str) -> str:

@@ -1,16 +1,134 @@
-"""The dataset's report as one HTML file."""
+"""What a person sees of the data: counts, faults, splits, and the difference from the champion's data."""
 
 from __future__ import annotations
 
-from importlib.resources import files
+from collections.abc import Mapping
+from typing import Any
 
-from jinja2 import Environment
+from shipway.artifacts import SPLITS, DatasetManifest
+from shipway.components.prep.rows_manifest import RowsManifest
+from shipway.report import Report, bars, columns, percent
 
-from shipway.artifacts import DatasetManifest
+EDGE_NAMES = "characters"
 
 
-def render(manifest: DatasetManifest) -> str:
-    """One self-contained page."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = files("shipway.components.prep").joinpath("templates", "dataset.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(m=manifest, s=manifest.statistics)
+def dataset_report(manifest: DatasetManifest) -> Report:
+    """A whole dataset."""
+    statistics = manifest.statistics
+    report = Report(f"Dataset {manifest.name}", f"{manifest.source_uri} · {manifest.fingerprint}")
+    report.tiles(
+        {
+            "rows": statistics["rows"],
+            "labels": len(manifest.labels),
+            "quarantined": manifest.quarantined_rows,
+            "test rows seen in train": percent(manifest.leakage.get("test_share_in_train", 0.0)),
+        }
+    )
+    _notes(report, statistics)
+    report.section("Splits", _how_split(manifest.group_column))
+    report.table(
+        ["split", "rows", "share", "groups", "labels", "shards", "texts that stand in train"],
+        [_split_row(manifest, name) for name in SPLITS],
+        sortable=False,
+    )
+    _labels(report, statistics, {name: manifest.splits[name].class_counts for name in SPLITS})
+    _content(report, statistics)
+    _comparison(report, statistics)
+    report.section("Encoder").facts({"recipe": manifest.recipe, **manifest.recipe_params})
+    return report
+
+
+def rows_report(manifest: RowsManifest) -> Report:
+    """Rows after one of the single steps."""
+    statistics = manifest.statistics
+    report = Report(f"Rows {manifest.name}", f"{manifest.stage} · {manifest.fingerprint}")
+    report.tiles({"rows": manifest.rows, "labels": len(_counts(statistics)), "quarantined": sum(manifest.bad.values())})
+    _notes(report, statistics)
+    if manifest.leakage:
+        report.section("Leakage").facts(manifest.leakage)
+    _labels(report, statistics, {})
+    _content(report, statistics)
+    _comparison(report, statistics)
+    return report
+
+
+def _split_row(manifest: DatasetManifest, name: str) -> list[object]:
+    split = manifest.splits[name]
+    total = sum(part.rows for part in manifest.splits.values())
+    leaked = "" if name == "train" else percent(manifest.leakage.get(f"{name}_share_in_train", 0.0))
+    labels = sum(1 for count in split.class_counts.values() if count)
+    return [name, split.rows, percent(split.rows / total), split.groups, labels, len(split.shards), leaked]
+
+
+def _how_split(group_column: str | None) -> str:
+    by = f"the column {group_column!r}" if group_column else "the normalised text"
+    return f"A row's group is {by}; rows of one group stand on one side."
+
+
+def _notes(report: Report, statistics: Mapping[str, Any]) -> None:
+    for note in statistics.get("notes", []):
+        report.callout("warn", note)
+
+
+def _counts(statistics: Mapping[str, Any]) -> dict[str, int]:
+    counts: dict[str, int] = statistics["label_counts"]
+    return counts
+
+
+def _labels(report: Report, statistics: Mapping[str, Any], splits: Mapping[str, Mapping[str, int]]) -> None:
+    ordered = sorted(_counts(statistics).items(), key=lambda item: (-item[1], item[0]))
+    report.section("Labels")
+    if ordered:
+        most, least = ordered[0], ordered[-1]
+        report.text(
+            f"The largest class, {most[0]}, has {most[1]:,} rows, the smallest, {least[0]}, {least[1]:,}; always "
+            f"answering the largest is right for {most[1] / sum(count for _, count in ordered):.1%} of the rows."
+        )
+        report.chart(bars(ordered, title="Rows by label"))
+    if splits:
+        report.table(
+            ["label", *splits], [[label, *(side.get(label, 0) for side in splits.values())] for label, _ in ordered]
+        )
+
+
+def _content(report: Report, statistics: Mapping[str, Any]) -> None:
+    report.section("Texts")
+    histogram: dict[str, int] = statistics["text_length_histogram"]
+    if histogram:
+        report.chart(columns(list(histogram), list(histogram.values()), title="Rows by length", x_label=EDGE_NAMES))
+    report.facts({f"length {name}": value for name, value in statistics["text_length"].items()})
+    if "distinct_texts" in statistics:
+        report.facts(
+            {
+                "distinct texts": statistics["distinct_texts"],
+                "rows that repeat a text": statistics["duplicate_rows"],
+                "texts with several labels": statistics["conflicting_texts"],
+                "rows of such texts": statistics["conflicting_rows"],
+            }
+        )
+    if statistics["bad"]:
+        report.section("Quarantine", "Rows that were set aside, by reason; the quarantine names file and row of each.")
+        report.table(["reason", "rows"], list(statistics["bad"].items()))
+    if statistics["missing"]:
+        report.section("Missing values").table(["column", "rows without a value"], list(statistics["missing"].items()))
+
+
+def _comparison(report: Report, statistics: Mapping[str, Any]) -> None:
+    comparison = statistics.get("comparison")
+    report.section("Beside the champion's data")
+    if not comparison:
+        report.text("There is no champion of this name yet, or its dataset is gone.")
+        return
+    report.facts(
+        {
+            "champion's dataset": comparison["fingerprint"],
+            "rows then": comparison["rows"][0],
+            "rows now": comparison["rows"][1],
+            "new labels": ", ".join(comparison["new_labels"]) or "none",
+            "labels that are gone": ", ".join(comparison["gone_labels"]) or "none",
+            "drift of the labels (PSI)": comparison["label_psi"],
+            "drift of the labels (Jensen-Shannon, bits)": comparison["label_js"],
+            "drift of the text length (PSI)": comparison["length_psi"],
+        }
+    )
+    report.table(["label", "share then", "share now"], [[a, percent(b), percent(c)] for a, b, c in comparison["moved"]])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from shipway.artifacts import SPLITS
 from shipway.components.prep.checks import given_splits, reasons, with_roles
@@ -21,6 +22,8 @@ from shipway.components.prep.spill import (
     append_frame,
     append_records,
     bucket_of,
+    iter_frames,
+    remove,
 )
 from shipway.components.prep.statistics import Statistics
 
@@ -49,7 +52,7 @@ class PieceResult:
     number: int
     source: int
     statistics: Statistics
-    sizes: np.ndarray[tuple[int, int], np.dtype[np.int64]]
+    sizes: NDArray[np.int64]
 
 
 def take_piece(piece: Piece, spec: DatasetSpec, layout: Layout, owner: str) -> PieceResult:
@@ -75,6 +78,33 @@ def take_piece(piece: Piece, spec: DatasetSpec, layout: Layout, owner: str) -> P
         statistics.count_good(hashed)
         sizes += _spill(hashed, layout, owner, piece.number)
     return PieceResult(piece.number, piece.source, statistics, sizes)
+
+
+def row_prefix(split: str, bucket: int, buckets: int) -> str:
+    """Name of a bucket's scratch files; holds how many buckets there are, since they are split again when too big."""
+    return f"rows-{split}-{buckets}-{bucket:05d}"
+
+
+def refine(split: str, bucket: int, layout: Layout, factor: int, owner: str) -> tuple[str, int, NDArray[np.int64]]:
+    """Splits a bucket by the next bits of its rows' hashes, a frame at a time.
+
+    Returns:
+        split, bucket, and the bytes of each of its `factor` parts, int64, shape (factor,).
+    """
+    buckets = layout.row_buckets * factor
+    sizes = np.zeros(factor, dtype=np.int64)
+    prefix = row_prefix(split, bucket, layout.row_buckets)
+    for frame in iter_frames(layout.scratch, prefix):
+        numbers = bucket_of(mix(frame.get_column("_row_hash").to_numpy()), buckets).astype(np.int64)
+        order = np.argsort(numbers, kind="stable")
+        rows = frame[order]
+        bounds = np.searchsorted(numbers[order], bucket * factor + np.arange(factor + 1))
+        for part, (start, end) in enumerate(pairwise(bounds.tolist())):
+            if end > start:
+                path = layout.scratch / f"{row_prefix(split, bucket * factor + part, buckets)}.{owner}"
+                sizes[part] += append_frame(path, rows.slice(start, end - start))
+    remove(layout.scratch, prefix)
+    return split, bucket, sizes
 
 
 def separate(frame: pl.DataFrame, unparsed: pl.DataFrame, spec: DatasetSpec) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -110,7 +140,7 @@ def with_hashes(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     return out.with_columns(pl.Series("split", np.array(SPLITS, dtype=object)[codes], dtype=pl.String))
 
 
-def _spill(frame: pl.DataFrame, layout: Layout, owner: str, number: int) -> np.ndarray:
+def _spill(frame: pl.DataFrame, layout: Layout, owner: str, number: int) -> NDArray[np.int64]:
     """Writes rows and hashes to their buckets; the bytes of rows, shape (3, row_buckets)."""
     split = frame.get_column("split").replace_strict(SPLIT_CODE, return_dtype=pl.UInt8).to_numpy()
     hashes = frame.get_column("_row_hash").to_numpy()
@@ -132,13 +162,15 @@ def _spill(frame: pl.DataFrame, layout: Layout, owner: str, number: int) -> np.n
     for key, (start, end) in enumerate(pairwise(bounds)):
         if end > start:
             side, position = divmod(key, layout.row_buckets)
-            path = layout.scratch / f"rows-{SPLITS[side]}-{position:05d}.{owner}"
+            path = layout.scratch / f"{row_prefix(SPLITS[side], position, layout.row_buckets)}.{owner}"
             sizes[key] = append_frame(path, rows.slice(start, end - start))
-    _spill_hashes(frame, split, layout, owner)
+    spill_hashes(frame, layout, owner)
     return sizes.reshape(len(SPLITS), layout.row_buckets)
 
 
-def _spill_hashes(frame: pl.DataFrame, split: np.ndarray, layout: Layout, owner: str) -> None:
+def spill_hashes(frame: pl.DataFrame, layout: Layout, owner: str) -> None:
+    """Writes each row's text, label and group hashes, with its split, to the buckets of `leakage.measure`."""
+    split = frame.get_column("split").replace_strict(SPLIT_CODE, return_dtype=pl.UInt8).to_numpy()
     records = np.empty(len(frame), dtype=HASH_RECORD)
     records["text"] = frame.get_column("_text_hash").to_numpy()
     records["group"] = frame.get_column("_group_hash").to_numpy()

@@ -1,9 +1,11 @@
-"""Second pass: buckets of rows to shuffled, encoded TFRecord shards and the same rows as Parquet."""
+"""Second pass: buckets of rows to shuffled, encoded TFRecord shards and the same rows as Parquet, into the store."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,13 +14,32 @@ import polars as pl
 
 from shipway.artifacts import FileRef, Shard
 from shipway.components.prep.hashes import GOLDEN, U64, mix
-from shipway.components.prep.spill import read_frames
+from shipway.components.prep.rows import row_prefix
+from shipway.components.prep.spill import append_frame, iter_frames, remove
 from shipway.components.prep.tfrecord import serialise, write_records
-from shipway.recipes.base import Encoder
+from shipway.recipes.base import Encoder, load_recipe
 
 CHUNK_ROWS = 4_096
 CHUNK_BYTES = 1 << 18
 ROW_COLUMNS = ("row_id", "text", "label", "group", "split")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where shards come from and go to; the same for every process.
+
+    Attributes:
+        scratch: Buckets, and shards on their way.
+        encoder: encoder.json on scratch disk.
+        store_uri, prefix: The dataset's folder in the store.
+    """
+
+    scratch: Path
+    buckets: int
+    recipe: str
+    encoder: Path
+    store_uri: str
+    prefix: str
 
 
 @dataclass(frozen=True)
@@ -31,61 +52,90 @@ class ShardTask:
     parts: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Written:
-    """Files of one task, in order, below the dataset's folder; `rows` and labels as written."""
+    """What a split has in the store, by number."""
 
-    shards: list[tuple[str, int]]  # path, rows
-    row_files: list[tuple[str, int]]
+    split: str
+    shards: list[Shard] = field(default_factory=list)
+    row_files: list[Shard] = field(default_factory=list)
+
+    def add(self, other: Written) -> None:
+        """Takes in another task's files."""
+        self.shards = sorted([*self.shards, *other.shards], key=lambda shard: shard.path)
+        self.row_files = sorted([*self.row_files, *other.row_files], key=lambda shard: shard.path)
 
 
-def ordered_rows(scratch: Path, split: str, bucket: int) -> pl.DataFrame:
+def ordered_rows(scratch: Path, split: str, bucket: int, buckets: int) -> pl.DataFrame:
     """A bucket's rows in the order of the source, whatever process wrote them."""
-    frames = read_frames(scratch, f"rows-{split}-{bucket:05d}")
+    frames = list(iter_frames(scratch, row_prefix(split, bucket, buckets)))
     return pl.concat(frames).sort("_piece", "_row") if frames else pl.DataFrame()
 
 
-def shuffled_rows(scratch: Path, split: str, bucket: int) -> pl.DataFrame:
+def shuffled_rows(scratch: Path, split: str, bucket: int, buckets: int) -> pl.DataFrame:
     """A bucket's rows with their ids, in the order of a hash.
 
-    An id is the row's hash in 16 hexadecimal digits, `-1`, `-2`, ... behind the second and further equal rows: it stays
-    when rows are added, and when the same rows are ingested again.
+    An id is the row's hash in 16 hexadecimal digits, with `-1`, `-2`, ... behind the second and further equal rows: it
+    stays when rows are added, and when the same rows are ingested again.
     """
-    rows = ordered_rows(scratch, split, bucket)
+    rows = ordered_rows(scratch, split, bucket, buckets)
     if not len(rows):
         return rows
     hashes: U64 = rows.get_column("_row_hash").to_numpy()
-    copies = rows.select((pl.int_range(pl.len()).over("_row_hash")).alias("copy")).to_series()
-    suffix = copies.to_numpy()
-    ids = [f"{row:016x}-{copy}" if copy else f"{row:016x}" for row, copy in zip(hashes.tolist(), suffix, strict=True)]
+    copies = rows.select(pl.int_range(pl.len()).over("_row_hash")).to_series().to_numpy()
+    ids = [f"{row:016x}-{copy}" if copy else f"{row:016x}" for row, copy in zip(hashes.tolist(), copies, strict=True)]
     with np.errstate(over="ignore"):
-        order = np.argsort(mix(mix(hashes) + GOLDEN * suffix.astype(np.uint64)), kind="stable")
-    return rows.with_columns(pl.Series("row_id", ids))[order].select(
-        *ROW_COLUMNS, *[name for name in rows.columns if name not in ROW_COLUMNS and not name.startswith("_")]
-    )
+        order = np.argsort(mix(mix(hashes) + GOLDEN * copies.astype(np.uint64)), kind="stable")
+    return rows.with_columns(pl.Series("row_id", ids))[order]
 
 
-def write_shards(task: ShardTask, scratch: Path, out: Path, encoder: Encoder) -> Written:
-    """Encodes the task's rows into `out/<split>/NNNNN.tfrecord` and `out/rows/<split>/NNNNN.parquet`."""
-    frames = [frame for bucket in task.buckets if len(frame := shuffled_rows(scratch, task.split, bucket))]
-    rows = pl.concat(frames)
+def write_shards(task: ShardTask, target: Target, owner: str) -> Written:
+    """Encodes the task's rows into `<split>/NNNNN.tfrecord` and `rows/<split>/NNNNN.parquet` of the store.
+
+    Rows whose label the encoder does not know are left on scratch disk as `unseen.<owner>`.
+    """
+    encoder = _encoder(target.encoder, target.recipe)
     ids = {label: number for number, label in enumerate(encoder.labels)}
-    shards, row_files = [], []
+    frames = [shuffled_rows(target.scratch, task.split, bucket, target.buckets) for bucket in task.buckets]
+    rows = pl.concat([frame for frame in frames if len(frame)])
+    del frames
+    unseen = rows.filter(~pl.col("label").is_in(list(ids)))
+    if len(unseen):
+        append_frame(target.scratch / f"unseen.{owner}", unseen.select("_piece", "_row", "text", "label"))
+        rows = rows.filter(pl.col("label").is_in(list(ids)))
+    others = [name for name in rows.columns if name not in ROW_COLUMNS and not name.startswith("_")]
+    rows = rows.select(*ROW_COLUMNS, *others)
+    written = Written(task.split)
     bounds = np.linspace(0, len(rows), task.parts + 1).astype(int).tolist()
     for part, (start, end) in enumerate(pairwise(bounds)):
-        number = task.first + part
-        piece = rows.slice(start, end - start)
-        shard = f"{task.split}/{number:05d}.tfrecord"
-        table = f"rows/{task.split}/{number:05d}.parquet"
-        for name in (shard, table):
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-        with (out / shard).open("wb") as file:
-            for records in encode_rows(piece, encoder, ids):
-                write_records(file, records)
-        piece.write_parquet(out / table)
-        shards.append((shard, len(piece)))
-        row_files.append((table, len(piece)))
-    return Written(shards, row_files)
+        if end > start:
+            _write_part(rows.slice(start, end - start), task.first + part, written, target, encoder, ids)
+    for bucket in task.buckets:
+        remove(target.scratch, row_prefix(task.split, bucket, target.buckets))
+    return written
+
+
+def _write_part(
+    rows: pl.DataFrame, number: int, written: Written, target: Target, encoder: Encoder, ids: dict[str, int]
+) -> None:
+    from shipway.storage import Store
+
+    name = f"{written.split}/{number:05d}"
+    shard, table = (target.scratch / f"{written.split}-{number:05d}.{kind}" for kind in ("tfrecord", "parquet"))
+    with shard.open("wb") as file:
+        for records in encode_rows(rows, encoder, ids):
+            write_records(file, records)
+    rows.write_parquet(table)
+    files = [(shard, f"{name}.tfrecord"), (table, f"rows/{name}.parquet")]
+    refs = Store.open(target.store_uri).upload_many([(path, f"{target.prefix}/{key}") for path, key in files])
+    for (path, key), ref, shards in zip(files, refs, (written.shards, written.row_files), strict=True):
+        path.unlink()
+        shards.append(as_shard(ref, key, len(rows)))
+
+
+def as_shard(ref: FileRef, path: str, rows: int) -> Shard:
+    """An uploaded file's reference by its path below the artifact, with its rows."""
+    return Shard(path=path, size_bytes=ref.size_bytes, sha256=ref.sha256, rows=rows)
 
 
 def encode_rows(rows: pl.DataFrame, encoder: Encoder, ids: dict[str, int]) -> Iterator[list[bytes]]:
@@ -106,6 +156,6 @@ def chunks(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         start = end
 
 
-def as_shard(ref: FileRef, rows: int) -> Shard:
-    """A file's reference with its rows."""
-    return Shard(path=ref.path, size_bytes=ref.size_bytes, sha256=ref.sha256, rows=rows)
+@lru_cache(maxsize=1)
+def _encoder(path: Path, recipe: str) -> Encoder:
+    return load_recipe(recipe).load_encoder(json.loads(path.read_text(encoding="utf-8")))

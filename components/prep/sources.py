@@ -61,6 +61,7 @@ class Source:
     columns: tuple[str, ...]
     delimiter: str = ","
     start: int = 0  # offset of the first record (uncompressed)
+    first_row: int = 0  # rows of the original file in front of this one, where it holds a part of it
 
 
 @dataclass(frozen=True)
@@ -296,11 +297,14 @@ def _csv_end(data: bytes) -> int:
 
 def _read_parquet(piece: Piece) -> Iterator[Parsed]:
     at = 1
-    lazy = pl.scan_parquet(piece.path).select(pl.col(list(piece.columns)).cast(pl.String))
+    columns = [name for name in piece.columns if name != "_row"]
+    numbered = len(columns) < len(piece.columns)  # a file of an earlier stage: rows keep their numbers
+    lazy = pl.scan_parquet(piece.path).select(pl.col(columns).cast(pl.String), *([pl.col("_row")] if numbered else []))
     try:
         for frame in lazy.collect_batches(chunk_size=PARQUET_ROWS, maintain_order=True):
-            rows = pl.int_range(at, at + len(frame), dtype=pl.UInt32, eager=True).alias("_row")
+            if not numbered:
+                frame = frame.with_columns(pl.int_range(at, at + len(frame), dtype=pl.UInt32, eager=True).alias("_row"))
             at += len(frame)
-            yield Parsed(frame.with_columns(rows), pl.DataFrame(schema=BAD_SCHEMA), len(frame))
+            yield Parsed(frame, pl.DataFrame(schema=BAD_SCHEMA), len(frame))
     except PolarsError as error:
         raise InvalidData(f"data: {piece.path.name!r} cannot be read to its end: {str(error)[:200]}") from error

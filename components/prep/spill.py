@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,14 +45,18 @@ def append_frame(path: Path, frame: pl.DataFrame) -> int:
     return len(data)
 
 
-def read_frames(folder: Path, prefix: str) -> list[pl.DataFrame]:
-    """All frames that any process appended to `<prefix>.*`."""
-    frames = []
+def iter_frames(folder: Path, prefix: str) -> Iterator[pl.DataFrame]:
+    """The frames that any process appended to `<prefix>.*`, one after the other."""
     for path in sorted(folder.glob(f"{prefix}.*")):
         with path.open("rb") as file:
             while head := file.read(8):
-                frames.append(pl.read_ipc_stream(io.BytesIO(file.read(struct.unpack("<Q", head)[0]))))
-    return frames
+                yield pl.read_ipc_stream(io.BytesIO(file.read(struct.unpack("<Q", head)[0])))
+
+
+def remove(folder: Path, prefix: str) -> None:
+    """Frees the scratch disk of what was appended to `<prefix>.*`."""
+    for path in folder.glob(f"{prefix}.*"):
+        path.unlink()
 
 
 def append_records(folder: Path, prefix: str, owner: str, records: Records, key: str, buckets: int) -> None:

@@ -1,0 +1,234 @@
+"""Datasets and stages made in the store, or found there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shipway.artifacts import SPLITS, DatasetManifest, FileRef, Shard
+from shipway.components.prep import compare, core, publish, stages
+from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
+from shipway.components.prep.pool import Pool
+from shipway.components.prep.report import dataset_report, rows_report
+from shipway.components.prep.rows_manifest import RowsManifest, Stage
+from shipway.components.prep.shards import Target, as_shard
+from shipway.components.prep.sources import Source, find_sources
+from shipway.components.prep.spec import DatasetSpec
+from shipway.components.prep.statistics import Statistics
+from shipway.components.prep.verdict import check_rows, check_sides
+from shipway.errors import InvalidSpec
+from shipway.images import VERSION
+
+if TYPE_CHECKING:
+    from shipway.storage import Store
+
+POOL_BYTES = 8 << 20  # a smaller source is done before a second process has started
+WORKERS = "SHIPWAY_PREP_WORKERS"  # processes; default: the cores that this process may use
+STAGES: tuple[Stage, ...] = ("ingested", "validated", "split")
+
+
+def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool]:
+    """The published dataset of a spec, and whether it was there already."""
+    from shipway.storage.sources import fetch_source, fingerprint_source
+
+    prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, fingerprint_source(spec.data))}"
+    found = publish.find_published(store, prefix, DatasetManifest)
+    if found is not None:
+        return found, True
+    with _workplace() as folder:
+        sources = find_sources(fetch_source(spec.data, folder / "source"), spec)
+        return _encode(sources, spec, spec, store, prefix, folder, {}), False
+
+
+def encode_rows(rows: RowsManifest, store: Store) -> tuple[DatasetManifest, bool]:
+    """The dataset of rows that were split, and whether it was there already."""
+    _expect(rows, "split", "encode")
+    shown = DatasetSpec.model_validate(rows.spec)
+    prefix = f"datasets/{publish.folder_fingerprint('dataset', shown, rows.fingerprint)}"
+    found = publish.find_published(store, prefix, DatasetManifest)
+    if found is not None:
+        return found, True
+    with _workplace() as folder:
+        sources = stages.staged_sources(store, rows, folder / "source")
+        return _encode(sources, stages.staged_spec(rows), shown, store, prefix, folder, rows.bad), False
+
+
+def _encode(
+    sources: list[Source],
+    spec: DatasetSpec,
+    shown: DatasetSpec,
+    store: Store,
+    prefix: str,
+    folder: Path,
+    earlier_bad: dict[str, int],
+) -> DatasetManifest:
+    """`shown` is the spec as the user gave it, `spec` the one whose columns the sources have."""
+    uri = f"{store.uri}/{prefix}"
+    scratch, out = folder / "scratch", folder / "out"
+    with Pool(_workers(sources)) as pool:
+        taken = core.take(sources, spec, scratch, pool)
+        statistics = taken.statistics
+        quarantine = _quarantine(core.write_quarantine(taken, out / "bad.parquet"), out / "bad.parquet", store, prefix)
+        statistics.bad.update(earlier_bad)
+        statistics.records += sum(earlier_bad.values())
+        check_rows(statistics, spec, f"{uri}/quarantine", taken.origins.locate)
+        notes = check_sides(statistics, shown)
+        leakage = measure(scratch, taken.layout.hash_buckets)
+        taken = core.refined(taken, pool)
+        encoder = core.fit_encoder(taken, spec)
+        core.write_encoder(encoder, out / "encoder.json")
+        for split in SPLITS:
+            write_group_hashes(scratch, split, out / "groups" / f"{split}.parquet")
+        tasks = core.plan_shards(taken, spec, core.sample_bytes(taken, encoder))
+        target = Target(
+            scratch, taken.layout.row_buckets, spec.recipe, out / "encoder.json", store.uri, prefix
+        )  # fmt: skip
+        written = core.encode(taken, tasks, target, pool)
+    unseen = out / "unseen.parquet"
+    quarantine += _quarantine(core.write_unseen(taken, unseen), unseen, store, prefix)
+    core.without_unseen(statistics)
+    document = publish.statistics_document(statistics, leakage, [*notes, *_leakage_notes(statistics, leakage)])
+    document["comparison"] = _compared(document, store, shown.name)
+    files = ["encoder.json", *(f"groups/{split}.parquet" for split in SPLITS)]
+    prepared = publish.Prepared(
+        statistics, leakage, encoder, written, _upload(store, out, files, prefix), quarantine, document
+    )
+    manifest = publish.describe(prepared, shown, uri)
+    store.put(f"{prefix}/report.html", dataset_report(manifest).render().encode())
+    store.put(f"{prefix}/{publish.MANIFEST}", manifest.to_json().encode())
+    return manifest
+
+
+def make_rows(
+    stage: Stage, store: Store, *, spec: DatasetSpec | None = None, rows: RowsManifest | None = None
+) -> RowsManifest:
+    """One stage's rows in the store, made unless they are there: `ingested` from a spec, the others from rows."""
+    from shipway.storage.sources import fetch_source, fingerprint_source
+
+    if rows is not None:
+        before = STAGES[STAGES.index(stage) - 1]
+        _expect(rows, before, {"validated": "validate", "split": "split"}.get(stage, stage))
+        shown = DatasetSpec.model_validate(rows.spec)
+        source = rows.fingerprint
+    else:
+        assert spec is not None
+        shown, source = spec, fingerprint_source(spec.data)
+    prefix = f"rows/{publish.folder_fingerprint(stage, shown, source)}"
+    found = publish.find_published(store, prefix, RowsManifest)
+    if found is not None:
+        return found
+    with _workplace() as folder:
+        if rows is not None:
+            sources, current = stages.staged_sources(store, rows, folder / "source"), stages.staged_spec(rows)
+        else:
+            sources, current = find_sources(fetch_source(shown.data, folder / "source"), shown), shown
+        layout = core.layout_for(sources, folder / "scratch", current)
+        plan = stages.StagePlan(stage, current, layout, store.uri, prefix)
+        with Pool(_workers(sources)) as pool:
+            staged = stages.run_stage(plan, sources, pool)
+        return _publish_rows(plan, staged, shown, store, rows)
+
+
+def _publish_rows(
+    plan: stages.StagePlan, staged: stages.Staged, shown: DatasetSpec, store: Store, before: RowsManifest | None
+) -> RowsManifest:
+    uri = f"{store.uri}/{plan.prefix}"
+    statistics = staged.statistics
+    quarantine = _quarantine(staged.bad_rows, staged.quarantine, store, plan.prefix)
+    if before is not None:
+        statistics.bad.update(before.bad)
+        statistics.records = before.records
+    notes: list[str] = []
+    if plan.stage == "validated":
+        check_rows(statistics, shown, f"{uri}/quarantine", staged.locate)
+    if plan.stage == "split":
+        notes = check_sides(statistics, shown)
+    document = None
+    if staged.leakage is not None:
+        document = publish.statistics_document(statistics, staged.leakage, notes)
+        document["comparison"] = _compared(document, store, shown.name)
+    manifest = RowsManifest(
+        name=shown.name,
+        uri=uri,
+        fingerprint=plan.prefix.rsplit("/", 1)[-1],
+        stage=plan.stage,
+        spec=shown.model_dump(mode="json"),
+        files=staged.files,
+        origins=staged.origins,
+        rows=statistics.rows,
+        records=statistics.records,
+        bad=dict(sorted(statistics.bad.items())),
+        quarantine=quarantine,
+        leakage=staged.leakage.document(statistics.split_rows()) if staged.leakage and plan.stage == "split" else {},
+        statistics=document or statistics.document(),
+        created_at=publish.now(),
+        shipway_version=VERSION,
+    )
+    store.put(f"{plan.prefix}/report.html", rows_report(manifest).render().encode())
+    store.put(f"{plan.prefix}/{publish.MANIFEST}", manifest.to_json().encode())
+    return manifest
+
+
+def _expect(rows: RowsManifest, stage: Stage, step: str) -> None:
+    if rows.stage != stage:
+        raise InvalidSpec(f"{step}: these rows are {rows.stage}; expected {stage} ones, from the step before")
+
+
+def _compared(document: dict[str, object], store: Store, name: str) -> dict[str, object] | None:
+    champion = compare.champion_dataset(store, name)
+    if champion is None:
+        return None
+    comparison = compare.compare(document, champion)
+    notes = document["notes"]
+    assert isinstance(notes, list)
+    notes += compare.notes(comparison)
+    return comparison
+
+
+def _leakage_notes(statistics: Statistics, leakage: Leakage) -> list[str]:
+    rows = statistics.split_rows()
+    found = [
+        f"{leakage.leaked_rows[split]:,} of {rows[split]:,} rows of {split} "
+        f"({leakage.leaked_rows[split] / rows[split]:.1%}) have a text that also stands in train: "
+        "figures on them flatter the model"
+        for split in ("eval", "test")
+        if leakage.leaked_rows[split]
+    ]
+    if leakage.shared_groups:
+        found.append(f"{leakage.shared_groups:,} groups stand in more than one split")
+    if leakage.conflicting_texts:
+        found.append(f"{leakage.conflicting_texts:,} texts stand there with different labels")
+    return found
+
+
+def _quarantine(rows: int, path: Path, store: Store, prefix: str) -> list[Shard]:
+    """Uploaded at once, so that a failing step's message can point at it."""
+    if not rows:
+        return []
+    key = f"quarantine/{path.name}"
+    return [as_shard(store.upload(path, f"{prefix}/{key}"), key, rows)]
+
+
+def _upload(store: Store, out: Path, paths: list[str], prefix: str) -> dict[str, FileRef]:
+    refs = store.upload_many([(out / path, f"{prefix}/{path}") for path in paths])
+    return {path: ref.model_copy(update={"path": path}) for path, ref in zip(paths, refs, strict=True)}
+
+
+@contextmanager
+def _workplace() -> Iterator[Path]:
+    """Scratch disk (TMPDIR): about the size of the uncompressed source."""
+    with tempfile.TemporaryDirectory(prefix="shipway-prep-") as name:
+        folder = Path(name)
+        (folder / "scratch").mkdir()
+        (folder / "out").mkdir()
+        yield folder
+
+
+def _workers(sources: list[Source]) -> int:
+    if sum(source.path.stat().st_size for source in sources) <= POOL_BYTES:
+        return 1
+    return int(os.environ.get(WORKERS, len(os.sched_getaffinity(0))))
