@@ -43,8 +43,8 @@ class Trials(Protocol):
         """Answers a report."""
         ...
 
-    def close(self) -> None:
-        """Ends what runs trials."""
+    def close(self, wait_s: float = 20.0) -> None:
+        """Ends what runs trials, after so long at most."""
         ...
 
 
@@ -85,15 +85,18 @@ class Engine:
                 begun = self._begin(under_way)
                 under_way += begun
                 if under_way == 0:
-                    return [self.finished[number] for number in sorted(self.finished)]
+                    break
                 ended, news = self._look()
                 under_way -= ended
                 if begun or ended or news:
                     changed = time.monotonic()
                 else:
                     time.sleep(pause_s(time.monotonic() - changed))
-        finally:
             self.trials.close()
+        except BaseException:
+            self.trials.close(0)
+            raise
+        return [self.finished[number] for number in sorted(self.finished)]
 
     def _restore(self) -> int:
         """Tells the search what earlier engines knew; gives back how many of their attempts are under way."""

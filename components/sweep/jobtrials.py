@@ -90,9 +90,9 @@ class JobTrials:
             running.is_given_up = True
             self.jobs.cancel(running.job)
 
-    def close(self) -> None:
-        """Ends what still runs."""
-        self.jobs.close()
+    def close(self, wait_s: float = 20.0) -> None:
+        """Ends what still runs; a job of its own never waits for more work."""
+        self.jobs.close(0)
 
     def _lines(self, job: Job) -> list[str]:
         try:

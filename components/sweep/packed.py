@@ -120,7 +120,7 @@ class PackedTrials:
         self.ledger.set_verdict(request.number, request.attempt, step, stop)
 
     def close(self, wait_s: float = 20.0) -> None:
-        """Lets the runners end, and ends those that don't."""
+        """Lets the runners end, and ends those that don't in time."""
         for slot in self._slots:
             if slot.job is not None and slot.job.outcome is None:
                 self.ledger.assign(slot.job.name, slot.given, {"end": True})

@@ -275,3 +275,14 @@ def test_an_experiment_that_cannot_be_honoured_is_refused_before_anything_starts
     manifest = {**EXPERIMENT, "spec": {**EXPERIMENT["spec"], "nasConfig": {"graphConfig": {}}}}
     with pytest.raises(InvalidSpec, match=r"spec\.nasConfig"):
         executors.current().ensure(manifest)
+
+
+def test_a_sweep_in_the_real_object_store_leaves_everything_there(store_uri: str) -> None:
+    document = {**BOWL, "maxTrialCount": 4, "parallelTrialCount": 1, "earlyStopping": "medianstop"}
+    record = run(document)
+    folder = open_folder(uri_of(document))
+    assert folder.uri.startswith(store_uri)
+    assert [known.number for known in records(folder.uri)] == [trial.number for trial in record.trials] == [0, 1, 2, 3]
+    before = {info.key: info.modified for info in folder.list("trials/")}
+    assert run(document).trials == record.trials
+    assert {info.key: info.modified for info in folder.list("trials/")} == before
