@@ -12,8 +12,10 @@ import http.client
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from shipway.storage.credentials import REGION, S3Config
 BUCKET = "shipway"
 HOST = "127.0.0.1"
 PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc")
+MIN_FREE = 256 << 20  # bytes of disk below which the server writes no more
 START_S = 60.0  # 3-4 s on a quiet machine
 ATTEMPTS = 5  # a port may be taken between our choosing and its binding
 STOP_GRACE_S = 0.0  # TERM takes it 15-27 s and saves nothing: what was answered the kernel holds already
@@ -125,6 +128,9 @@ def read_info(home: Path | str) -> ServerInfo | None:
 
 
 def _launch(folder: Path, known: ServerInfo | None, bucket: str) -> ServerInfo:
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE:
+        raise StorageError(f"{folder}: {free >> 20} MiB free, the object store keeps {MIN_FREE >> 20}; free some disk")
     access, secret = (known.access_key, known.secret_key) if known else (secrets.token_hex(10), secrets.token_hex(20))
     _write_private(folder / "s3.json", _identities(access, secret))
     ports = known.ports if known and _all_free(known.ports) else _free_ports()
@@ -185,7 +191,7 @@ def _spawn(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
         "-master.electionTimeout=1s",
         "-volume.max=10000",  # by default eight, and each bucket takes several
         "-volume.preStopSeconds=0",
-        "-volume.minFreeSpace=512MiB",
+        f"-volume.minFreeSpace={MIN_FREE >> 20}MiB",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-s3.iam=false",
@@ -210,9 +216,6 @@ def _write_security(folder: Path) -> None:
 
 
 def _weed() -> str:
-    import shutil
-    import sys
-
     beside = Path(sys.executable).parent / "weed"
     found = str(beside) if beside.is_file() else shutil.which("weed")
     if not found:

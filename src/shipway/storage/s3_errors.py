@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -82,11 +83,30 @@ def _other(where: str, endpoint: str | None, error: Exception) -> StorageError:
         return dead
     status = re.search(r"\b(5\d\d) [A-Z]", text) or re.search(r"status: (5\d\d)", text)
     if status:
+        if full := _full_disk(endpoint):
+            return StorageError(f"{where}: {full}")
         return StorageUnavailable(
             f"{where}: {endpoint or 'Amazon S3'} answers {status.group(1)}{_code(error)} again and again; "
             "see its log, or `shipway store status`"
         )
     return StorageError(f"{where}: {' '.join(text.split())[:300]}")
+
+
+def _full_disk(endpoint: str | None) -> str:
+    """SeaweedFS answers a bare 500 when its disk is full; where the server is this home's own, we can look."""
+    from shipway.context import Context
+    from shipway.storage import embedded
+
+    info = embedded.read_info(Context.current().home)
+    if info is None or info.endpoint != endpoint:
+        return ""
+    free = shutil.disk_usage(info.folder).free
+    if free >= embedded.MIN_FREE:
+        return ""
+    return (
+        f"no space left on the disk of the object store ({info.folder}: {free >> 20} MiB free, it keeps "
+        f"{embedded.MIN_FREE >> 20}); free some, or run `shipway store gc`"
+    )
 
 
 def _denied(where: str, endpoint: str | None, error: Exception) -> AccessDenied:
