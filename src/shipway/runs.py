@@ -294,7 +294,8 @@ def run(
         name=str(checked.get("name", "")),
         pipeline_name=pipeline,
         fresh=fresh,
-        environment={**environment, RUN: key},
+        # Jobs that failed before the command was typed again don't use up its attempts (docs/design.md, Executors).
+        environment={**environment, RUN: key, "SHIPWAY_INVOCATION": uuid.uuid4().hex},
     )
     if folder.host_lives():  # typed twice at once: follow the one that runs
         started = Run(key, context.home)

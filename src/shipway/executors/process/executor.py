@@ -22,6 +22,7 @@ from shipway.executors.process.logs import read_logs
 
 POLL_S = 0.05
 ALIVE_CHECK_S = 0.5
+END_S = 5.0
 SERVICE = "InferenceService"
 
 
@@ -132,6 +133,7 @@ class ProcessExecutor:
             if not state:
                 return _deleted(handle, time.monotonic() - began)
             if state.get("state") in FINAL:
+                _await_end(folder)
                 return _outcome(state)
             now = time.monotonic()
             if deadline_s is not None and now - began > deadline_s:
@@ -186,6 +188,14 @@ def _ask_to_end(folder: JobFolder, state: str, message: str, reason: str = "") -
     folder.write("control.json", {"do": "end", "state": state, "message": message, "reason": reason})
     while folder.is_supervised() and folder.state().get("state", state) not in FINAL:
         time.sleep(POLL_S)
+    _await_end(folder)
+
+
+def _await_end(folder: JobFolder) -> None:
+    """Waits until the supervisor of an ended job is gone too, unless it looks after what cleanPodPolicy None left."""
+    until = time.monotonic() + END_S
+    while not folder.state().get("lingers") and folder.is_supervised() and time.monotonic() < until:
+        time.sleep(POLL_S / 5)
 
 
 def _outcome(state: dict[str, Any]) -> Outcome:

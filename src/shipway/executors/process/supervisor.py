@@ -271,6 +271,7 @@ class Supervisor:
                 self.end("Cancelled", "nobody follows it any more: the step that started it is gone")
             elif are_gone and self.ending is not None:
                 self.ending.lingers = False
+                self.save()
                 for replica in self.replicas:
                     replica.ask_to_end()
 
@@ -290,6 +291,7 @@ class Supervisor:
             "name": self.plan.name,
             "state": self.state,
             "ending": self.ending.state if self.ending else "",
+            "lingers": bool(self.ending and self.ending.lingers),
             "message": self.message,
             "pid": os.getpid(),
             "created_at": self.created_at,
