@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from shipway.components.predict.core import Query
+from shipway.components.predict.worker import BATCH_TEXTS, TextClassifier
+from shipway.errors import ShipwayError
+from shipway.scoring import ModelSession
+from tests.fixtures import toy
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> ModelSession:
+    root = tmp_path_factory.mktemp("toy")
+    train = toy.rows(200)
+    dataset = toy.write_dataset(root / "dataset", {"train": train, "eval": toy.rows(20, 1)})
+    return ModelSession.open(toy.write_model(root / "model", dataset, train), root / "model", threads=1)
+
+
+class Counted(ModelSession):
+    """Counts its batches, and refuses one that holds `poison`."""
+
+    def __init__(self, inner: ModelSession, poison: int | None = None) -> None:
+        def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+            self.sizes.append(len(inputs["tokens"]))
+            if poison is not None and (inputs["tokens"] == poison).any():
+                raise ShipwayError("poisoned")
+            return inner._run(inputs)
+
+        super().__init__(inner.manifest, inner.encoder, run)
+        self.sizes: list[int] = []
+
+
+def ask(classifier: TextClassifier, *queries: list[str]) -> list[Any]:
+    """All queries in the same turn of a loop."""
+
+    async def together() -> list[Any]:
+        asked = (classifier.predict(Query(texts, 1)) for texts in queries)
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(together())
+
+
+def test_requests_that_arrive_together_are_one_batch_and_each_gets_its_own_answer(session: ModelSession) -> None:
+    queries = [[f"w{i % 4}_{i % 6} shared{i % 8}"] * (1 + i % 3) for i in range(60)]
+    counted = Counted(session)
+    answers = ask(TextClassifier("toy", counted, None, "1"), *queries)
+    assert len(counted.sizes) == 2
+    assert max(counted.sizes) <= BATCH_TEXTS + 2
+    for texts, (query, probabilities) in zip(queries, answers, strict=True):
+        assert query.texts == texts
+        np.testing.assert_allclose(probabilities, session.predict(texts), atol=1e-6)
+
+
+def test_one_text_that_fails_does_not_fail_the_requests_beside_it(session: ModelSession) -> None:
+    poison = session.encode(["w1_1"])["tokens"].item()
+    classifier = TextClassifier("toy", Counted(session, poison), None, "1")
+    good, bad, also_good = ask(classifier, ["w0_1"], ["w1_1"], ["w2_1"])
+    assert isinstance(bad, ShipwayError)
+    np.testing.assert_allclose(good[1], session.predict(["w0_1"]), atol=1e-6)
+    np.testing.assert_allclose(also_good[1], session.predict(["w2_1"]), atol=1e-6)
+
+
+def test_a_request_that_was_given_up_does_not_disturb_its_batch(session: ModelSession) -> None:
+    classifier = TextClassifier("toy", Counted(session), None, "1")
+
+    async def together() -> Any:
+        given_up = asyncio.ensure_future(classifier.predict(Query(["w0_1"], 1)))
+        waits = asyncio.ensure_future(classifier.predict(Query(["w2_1"], 1)))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        return await waits
+
+    np.testing.assert_allclose(asyncio.run(together())[1], session.predict(["w2_1"]), atol=1e-6)
+
+
+def test_it_is_ready_only_after_it_was_warmed_up(session: ModelSession, tmp_path: Path) -> None:
+    counted = Counted(session)
+    classifier = TextClassifier("toy", counted, None, "1")
+    assert not classifier.ready
+    assert classifier.load()
+    assert {1, 2, 16} <= set(counted.sizes)
