@@ -33,7 +33,7 @@ def train_and_deploy(
         ("data_fingerprint", str),
         ("code_fingerprint", str),
     ],
-):
+):  # type: ignore[valid-type]
     """Check the whole configuration in seconds and give each step exactly what it depends on.
 
     Args:

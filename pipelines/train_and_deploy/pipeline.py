@@ -1,6 +1,6 @@
 """From rows to a served, verified model: one pipeline function, here and on a cluster."""
 
-from kfp import dsl
+from kfp import dsl, kubernetes
 
 from shipway.components.deploy.component import kserve
 from shipway.components.evaluate.component import classifier
@@ -11,6 +11,21 @@ from shipway.components.promote.component import gate
 from shipway.components.register.component import register
 from shipway.components.sweep.component import katib
 from shipway.components.train.component import job
+
+MINUTE, HOUR = 60, 3600
+
+
+def _step(
+    task: dsl.PipelineTask, title: str, *, timeout_s: int, retries: int = 2, cached: bool = True
+) -> dsl.PipelineTask:
+    """Names a task, and bounds it: a pod whose image cannot be pulled would otherwise be running for ever.
+
+    Every launch adopts what its earlier attempt started, so that a retry costs nothing that was done.
+    """
+    task.set_display_name(title).set_caching_options(cached)
+    if retries:
+        task.set_retry(num_retries=retries, backoff_duration="10s")
+    return kubernetes.set_timeout(task, timeout_s)
 
 
 @dsl.pipeline(
@@ -48,8 +63,7 @@ def train_and_deploy(
         webhook: HTTP address told of the run's end; empty for none.
         overrides: Anything else, by section: `{"training": {"batch_size": 64}}`.
     """
-    told = notify(name=name, webhook=webhook)
-    told.set_display_name("Tell how it went").set_caching_options(False)
+    told = _step(notify(name=name, webhook=webhook), "Tell how it went", timeout_s=10 * MINUTE, retries=0, cached=False)
     with dsl.ExitHandler(told, name="From rows to a served model"):
         planned = plan(
             name=name,
@@ -65,48 +79,31 @@ def train_and_deploy(
             epochs=epochs,
             overrides=overrides,
         )
-        planned.set_display_name("Check the configuration").set_caching_options(False)
-        code = planned.outputs["code_fingerprint"]
+        _step(planned, "Check the configuration", timeout_s=10 * MINUTE, retries=0, cached=False)
+        specs, code = planned.outputs, planned.outputs["code_fingerprint"]
 
-        prepared = dataset(
-            spec=planned.outputs["dataset"],
-            data_fingerprint=planned.outputs["data_fingerprint"],
-            code_fingerprint=code,
-        ).set_display_name("Prepare the dataset")
-        swept = katib(
-            dataset=prepared.outputs["dataset"], spec=planned.outputs["sweep"], code_fingerprint=code
-        ).set_display_name("Search hyperparameters")
-        trained = job(
-            dataset=prepared.outputs["dataset"],
-            spec=planned.outputs["training"],
-            best=swept.outputs["best"],
-            code_fingerprint=code,
-        ).set_display_name("Train")
-        scored = classifier(
-            model=trained.outputs["model"],
-            dataset=prepared.outputs["dataset"],
-            spec=planned.outputs["evaluation"],
-            code_fingerprint=code,
-        ).set_display_name("Evaluate")
-        judged = gate(
-            model=trained.outputs["model"],
-            dataset=prepared.outputs["dataset"],
-            evaluation=scored.outputs["evaluation"],
-            spec=planned.outputs["promotion"],
-        )
-        judged.set_display_name("Judge against the champion").set_caching_options(False)
+        prepared = dataset(spec=specs["dataset"], data_fingerprint=specs["data_fingerprint"], code_fingerprint=code)
+        _step(prepared, "Prepare the dataset", timeout_s=24 * HOUR)
+        rows = prepared.outputs["dataset"]
+
+        swept = katib(dataset=rows, spec=specs["sweep"], code_fingerprint=code)
+        _step(swept, "Search hyperparameters", timeout_s=7 * 24 * HOUR)
+
+        trained = job(dataset=rows, spec=specs["training"], best=swept.outputs["best"], code_fingerprint=code)
+        _step(trained, "Train", timeout_s=7 * 24 * HOUR)
+        model = trained.outputs["model"]
+
+        scored = classifier(model=model, dataset=rows, spec=specs["evaluation"], code_fingerprint=code)
+        _step(scored, "Evaluate", timeout_s=24 * HOUR)
+        evaluation = scored.outputs["evaluation"]
+
+        judged = gate(model=model, dataset=rows, evaluation=evaluation, spec=specs["promotion"])
+        _step(judged, "Judge against the champion", timeout_s=4 * HOUR, cached=False)
+
         with dsl.If(judged.outputs["decision"] == "blessed", name="Blessed"):
-            registered = register(
-                model=trained.outputs["model"],
-                dataset=prepared.outputs["dataset"],
-                evaluation=scored.outputs["evaluation"],
-                decision=judged.outputs["record"],
-            )
-            registered.set_display_name("Register").set_caching_options(False)
+            registered = register(model=model, dataset=rows, evaluation=evaluation, decision=judged.outputs["record"])
+            _step(registered, "Register", timeout_s=HOUR, cached=False)
             served = kserve(
-                model=trained.outputs["model"],
-                evaluation=scored.outputs["evaluation"],
-                version=registered.outputs["version"],
-                spec=planned.outputs["endpoint"],
+                model=model, evaluation=evaluation, version=registered.outputs["version"], spec=specs["endpoint"]
             )
-            served.set_display_name("Deploy and check").set_caching_options(False)
+            _step(served, "Deploy and check", timeout_s=2 * HOUR, cached=False)

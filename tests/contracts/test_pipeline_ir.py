@@ -55,6 +55,17 @@ def test_just_the_steps_that_decide_or_act_are_never_cached(ir: dict[str, Any]) 
     assert {name for name, is_cached in cached.items() if not is_cached} == NEVER_CACHED
 
 
+def test_every_step_has_a_timeout_and_all_that_adopt_are_retried(
+    ir: dict[str, Any], documents: list[dict[str, Any]]
+) -> None:
+    timeouts = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {name for name, one in timeouts.items() if int(one["activeDeadlineSeconds"]) > 0} == set(
+        ir["deploymentSpec"]["executors"]
+    )
+    retried = {name for name, task in tasks_of(ir).items() if task.get("retryPolicy", {}).get("maxRetryCount", 0)}
+    assert set(tasks_of(ir)) - retried == {"train-and-deploy", "notify"}
+
+
 def test_every_image_is_the_packages_own(ir: dict[str, Any]) -> None:
     used = {executor["container"]["image"] for executor in ir["deploymentSpec"]["executors"].values()}
     assert used <= set(images.ALL.values())

@@ -48,6 +48,20 @@ def refuse(a: int) -> int:
 
 
 @dsl.component(base_image="python:3.11", install_kfp_package=False)
+def count_and_refuse(marker: str) -> int:
+    import pathlib
+
+    from shipway.errors import InvalidSpec
+    from shipway.steps import step
+
+    with step("refuse"):
+        with pathlib.Path(marker).open("a") as file:
+            file.write("x")
+        raise InvalidSpec("a: mend it")
+    return 1
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
 def flaky(marker: str) -> int:
     import pathlib
 
@@ -84,3 +98,13 @@ def refusing(start: int = 0):
 @dsl.pipeline
 def failing_once(marker: str, start: int = 0):
     flaky(marker=marker).after(add(a=start))
+
+
+@dsl.pipeline
+def retried_once(marker: str):
+    flaky(marker=marker).set_retry(num_retries=2, backoff_duration="600s")
+
+
+@dsl.pipeline
+def refused_with_retries(marker: str):
+    count_and_refuse(marker=marker).set_retry(num_retries=3)

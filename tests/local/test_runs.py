@@ -90,6 +90,13 @@ def test_a_steps_own_error_is_what_the_run_says(home: Path) -> None:
     assert run.record.error.message == "a: got 5, expected less"
 
 
+def test_a_failing_step_is_retried_at_once_and_a_users_mistake_is_not(home: Path, tmp_path: Path) -> None:
+    assert play("retried_once", marker=str(tmp_path / "once")).state == "Succeeded"
+    refused = play("refused_with_retries", marker=str(tmp_path / "refused"))
+    assert refused.state == "Failed"
+    assert (tmp_path / "refused").read_text() == "x"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
 @pytest.mark.parametrize("victim", ["caller", "host"])
 @pytest.mark.parametrize("pipeline", ["hanging", "launching"])

@@ -27,6 +27,7 @@ _PR_SET_PDEATHSIG = 1
 _SHELL_CALL = "_KFP_RUNTIME=true "
 _SHELL_EXEC = "export _KFP_RUNTIME=true; exec "
 STOP_GRACE_S = 15.0
+REFUSED = 2  # the exit code of a UserError
 
 OnTask = Callable[[str, str, dict[str, Any]], None]  # task, state, facts
 
@@ -59,6 +60,8 @@ class Hooks:
         def execute_single_task(**arguments: Any) -> Any:
             task = arguments["task_name"]
             self._local.task, self._local.cached, self._local.key = task, False, None
+            arguments["task_spec"] = _without_waiting(arguments["task_spec"])
+            self._local.refused = False
             began = time.monotonic()
             self._on_task(task, "Running", {})
             outputs, status = execute(**arguments)
@@ -73,6 +76,8 @@ class Hooks:
 
     def _run_subprocess(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         task = self._local.task
+        if self._local.refused or self.stopping:
+            return REFUSED  # a user's mistake, or a stop, is not mended by trying again
         environment = {**os.environ, **(env_vars or {}), TASK: task, WATCH: str(self._folder.lock)}
         with self._folder.task_log(task).open("ab") as log:
             process = subprocess.Popen(
@@ -90,7 +95,9 @@ class Hooks:
             if stopping:
                 _signal_group(process, signal.SIGTERM)
             try:
-                return process.wait()
+                code = process.wait()
+                self._local.refused = code == REFUSED
+                return code
             finally:
                 with self._guard:
                     del self._running[process.pid]
@@ -109,6 +116,13 @@ class Hooks:
         for process in running:
             if process.poll() is None:
                 _signal_group(process, signal.SIGKILL)
+
+
+def _without_waiting(task_spec: Any) -> Any:
+    """The task with its retries but without the pause between them, which is for a cluster's passing troubles."""
+    task_spec = type(task_spec).FromString(task_spec.SerializeToString())
+    task_spec.retry_policy.ClearField("backoff_duration")
+    return task_spec
 
 
 def _die_with_parent() -> None:

@@ -52,7 +52,7 @@ class Host:
         step = StepRecord(
             run=self.record.run,
             task=task,
-            state=state,  # type: ignore[arg-type]
+            state=state,
             started_at=known.started_at if known else started,
             seconds=facts.get("seconds", 0.0),
             log=str(self.folder.task_log(task)),
