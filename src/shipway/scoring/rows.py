@@ -75,11 +75,11 @@ def _select(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def _group_hash(frame: pl.DataFrame) -> pl.Series:
-    """Prep's group hash; where a dataset lacks it, a hash of the group, or of the text that is its own group."""
+    """Prep's hash of the group (docs/decisions/0030-pinned-hash.md); rows without a group stand for themselves."""
     if "group_hash" in frame.columns:
         return frame["group_hash"].cast(pl.UInt64)
     from xxhash import xxh3_64_intdigest
 
     group = pl.col("group").cast(pl.String) if "group" in frame.columns else pl.lit(None, pl.String)
-    source = frame.select(pl.coalesce(group, pl.col("text"))).to_series()
+    source = frame.select(pl.coalesce(group, pl.col("text")).str.normalize("NFC")).to_series()
     return pl.Series("group_hash", [xxh3_64_intdigest(value.encode()) for value in source], dtype=pl.UInt64)

@@ -1,0 +1,67 @@
+"""Evaluate, gate and register as KFP plays them, on a model really trained, in a real object store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import shipway.runs as runs
+from shipway.artifacts import DecisionRecord, EvaluationRecord
+from shipway.registry import Registry
+from shipway.scoring import ModelSession
+from shipway.storage import Store, open_folder
+from tests.fixtures.tiny_model import Tiny
+
+PIPELINE = f"{Path(__file__).with_name('judging.py')}:judge"
+
+
+@pytest.mark.heavy
+def test_a_trained_model_is_measured_judged_and_registered_and_a_strict_policy_only_ends_the_branch(
+    tiny: Tiny, store_uri: str, tmp_path: Path
+) -> None:
+    tiny.model.write(tmp_path / "model.json")
+    tiny.dataset.write(tmp_path / "dataset.json")
+    given = {"model": str(tmp_path / "model.json"), "dataset": str(tmp_path / "dataset.json")}
+    run = runs.run(
+        PIPELINE,
+        {**given, "evaluation": "slices: [split]", "promotion": "baselines: {must_not_lose_to: []}"},
+        wait=True,
+    )
+    assert run.state == "Succeeded", {task: step.error for task, step in run.steps.items()}
+    facts = run.steps["classifier"].outputs
+    record = EvaluationRecord.from_json(open_folder(str(facts["evaluation"])).get("record.json"))
+    assert record.metrics == facts["metrics"]
+    assert record.rows == tiny.dataset.splits["test"].rows
+    assert record.groups == tiny.dataset.splits["test"].groups
+    assert [b.name for b in record.baselines] == ["majority", "linear_svm"]
+    assert run.steps["gate"].outputs["decision"] == "blessed", run.steps["gate"].outputs["reason"]
+
+    registry = Registry(Store.open(store_uri))
+    version = registry.get("tiny", "candidate")
+    assert (version.version, version.digest, version.run) == (1, tiny.model.digest, run.key)
+    assert version.evaluation == record
+    assert isinstance(version.decision, DecisionRecord)
+    # What was kept of evaluation is what the registered copy answers.
+    kept = tmp_path / "predictions.parquet"
+    open_folder(record.uri).download(record.predictions.path, kept, sha256=record.predictions.sha256)
+    rows = pl.read_parquet(kept)
+    hashes = tmp_path / "groups.parquet"
+    part = tiny.dataset.splits["test"].group_hashes
+    assert part is not None
+    open_folder(tiny.dataset.uri).download(part.path, hashes, sha256=part.sha256)
+    assert set(rows["group_hash"]) == set(pl.read_parquet(hashes)["group_hash"])
+    session = ModelSession.open(version.model, cache=tmp_path / "cache")
+    again = session.predict(rows["text"].to_list(), batch_size=7)
+    assert abs(again - rows["probabilities"].list.to_array(len(session.labels)).to_numpy()).max() < 1e-5
+
+    registry.promote("tiny")
+    strict = {**given, "evaluation": "slices: [split]", "promotion": "thresholds: {log_loss: 0.0000001}"}
+    rejected = runs.run(PIPELINE, strict, wait=True)
+    assert rejected.state == "Succeeded"
+    assert rejected.steps["classifier"].state == "Cached"
+    assert rejected.steps["gate"].outputs["decision"] == "rejected"
+    assert rejected.steps["gate"].outputs["champion"] == "same"
+    assert rejected.steps["register"].state == "Skipped"
+    assert registry.versions("tiny") == [1]
