@@ -1,7 +1,5 @@
 """`promote.gate`."""
 
-from typing import NamedTuple
-
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Model, Output
 
@@ -16,7 +14,7 @@ def gate(
     record: Output[Artifact],
     report: Output[HTML],
     spec: str = "",
-) -> NamedTuple("Judged", [("decision", str)]):  # type: ignore[valid-type]
+) -> str:
     """Judge a model by a policy and against the reigning champion on the same test rows.
 
     A rejected model ends the branch that would register and deploy it, not the run.
@@ -29,7 +27,7 @@ def gate(
 
         record: A `DecisionRecord` (JSON): each rule with its numbers.
         report: The decision as one page.
-        decision: `blessed` or `rejected`.
+        Output: `blessed` or `rejected`; unnamed, since kfp.local takes a condition on a named output for false.
     """
     from shipway.components.promote import launch
 

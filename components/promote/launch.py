@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from shipway.artifacts import DatasetManifest, EvaluationRecord, ModelManifest
 from shipway.specs import parse
 from shipway.steps import step
 
 
-class Judged(NamedTuple):
-    """What the component gives out."""
-
-    decision: str
-
-
-def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, spec: str) -> Judged:
+def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, spec: str) -> str:
     """Judges a model by a policy and against the champion of its name.
 
     Args:
@@ -24,6 +18,9 @@ def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, sp
         evaluation: KFP artifact, the model's `EvaluationRecord` on that dataset.
         record, report: KFP outputs.
         spec: `PromotionPolicy` as JSON or YAML.
+
+    Returns:
+        "blessed" or "rejected".
     """
     with step("gate") as current:
         from shipway.components.promote.decide import decide
@@ -50,4 +47,4 @@ def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, sp
         current.report("Decision", f"{found.uri}/report.html")
         decision_report(found, champion).write(report.path)
         found.write(record.path)
-        return Judged(found.decision)
+        return found.decision

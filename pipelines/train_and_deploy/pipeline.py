@@ -100,7 +100,8 @@ def train_and_deploy(
         judged = gate(model=model, dataset=rows, evaluation=evaluation, spec=specs["promotion"])
         _step(judged, "Judge against the champion", timeout_s=4 * HOUR, cached=False)
 
-        with dsl.If(judged.outputs["decision"] == "blessed", name="Blessed"):
+        # kfp.local resolves a condition on an unnamed output only; a named one is silently false.
+        with dsl.If(judged.outputs["Output"] == "blessed", name="Blessed"):
             registered = register(model=model, dataset=rows, evaluation=evaluation, decision=judged.outputs["record"])
             _step(registered, "Register", timeout_s=HOUR, cached=False)
             served = kserve(

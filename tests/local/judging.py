@@ -15,7 +15,7 @@ def judge(model: str, dataset: str, evaluation: str = "", promotion: str = ""):
     judged = gate(
         model=challenger.output, dataset=rows.output, evaluation=scored.outputs["evaluation"], spec=promotion
     ).set_caching_options(False)
-    with dsl.If(judged.outputs["decision"] == "blessed"):
+    with dsl.If(judged.outputs["Output"] == "blessed"):
         register(
             model=challenger.output,
             dataset=rows.output,

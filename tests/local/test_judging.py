@@ -31,7 +31,7 @@ def test_a_trained_model_is_measured_judged_and_registered_and_a_strict_policy_o
     )
     assert run.state == "Succeeded", {task: step.error for task, step in run.steps.items()}
     facts = run.steps["classifier"].outputs
-    record = EvaluationRecord.from_json(open_folder(str(facts["evaluation"])).get("record.json"))
+    record = EvaluationRecord.from_json(open_folder(str(facts["uri"])).get("record.json"))
     assert record.metrics == facts["metrics"]
     assert record.rows == tiny.dataset.splits["test"].rows
     assert record.groups == tiny.dataset.splits["test"].groups
