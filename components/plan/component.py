@@ -21,7 +21,7 @@ def train_and_deploy(
     workers: int = 0,
     epochs: int = 0,
     overrides: dict = {},  # noqa: B006 - kfp reads the literal, nobody mutates it
-) -> NamedTuple(
+) -> NamedTuple(  # type: ignore[valid-type]
     "Plan",
     [
         ("dataset", str),
@@ -33,7 +33,7 @@ def train_and_deploy(
         ("data_fingerprint", str),
         ("code_fingerprint", str),
     ],
-):  # type: ignore[valid-type]
+):
     """Check the whole configuration in seconds and give each step exactly what it depends on.
 
     Args:

@@ -222,7 +222,7 @@ def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> di
             raise InvalidSpec(
                 f"{key}: unknown parameter of {pipeline}; expected one of {', '.join(inputs)}{nearest(key, inputs)}"
             )
-        kind = _IR_KINDS.get(inputs[key].type, inputs[key].type)
+        kind = inputs[key].type
         try:
             if isinstance(value, str) and kind == "Integer":
                 value = int(value)

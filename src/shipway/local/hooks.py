@@ -76,7 +76,7 @@ class Hooks:
 
     def _run_subprocess(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         task = self._local.task
-        if self._local.refused or self.stopping:
+        if self._local.refused:
             return REFUSED  # a user's mistake, or a stop, is not mended by trying again
         environment = {**os.environ, **(env_vars or {}), TASK: task, WATCH: str(self._folder.lock)}
         with self._folder.task_log(task).open("ab") as log:
@@ -96,7 +96,7 @@ class Hooks:
                 _signal_group(process, signal.SIGTERM)
             try:
                 code = process.wait()
-                self._local.refused = code == REFUSED
+                self._local.refused = code == REFUSED or self.stopping
                 return code
             finally:
                 with self._guard:
