@@ -94,6 +94,7 @@ def _tfjob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> An
 def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> Any:
     kf = _kf()
     # mpirun hands on only what it is told to; the store's credentials come from the worker's own environment.
+    environment = environment | {"OMPI_MCA_mpi_yield_when_idle": "1"}  # ranks that wait leave the core to who computes
     forwarded = [word for key in environment for word in ("-x", key)]
     command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", str(spec.workers), "-bind-to", "none"]
     launcher_resources = {"cpu": "500m", "memory": "512Mi", "gpu": 0}
