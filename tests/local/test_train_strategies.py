@@ -1,0 +1,117 @@
+"""The strategies are one training: same losses, same batches, and a killed worker changes neither."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shipway.artifacts import DatasetManifest
+from shipway.storage import embedded
+from tests.conftest import STORE_HOME
+from tests.fixtures.jobs import Trained, play
+from tests.fixtures.tiny_model import Tiny
+
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("train-strategies")]
+
+GLOBAL_BATCH = 16
+STEPS = 36
+EXACT = {
+    "params": {"dim": 16, "hidden": 32, "dropout": 0.0, "feature_dropout": 0.0},
+    "steps": STEPS,
+    "checkpoint_steps": 9,
+    "early_stopping": None,
+}
+needs_horovod = pytest.mark.skipif(
+    importlib.util.find_spec("horovod") is None, reason="HOROVOD IS NOT INSTALLED: run make horovod"
+)
+
+
+@pytest.fixture(scope="module")
+def environment(embedded_store: embedded.ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One home and one prefix of the store for all jobs of this module: they are compared with each other."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in embedded.environment(embedded_store).items():
+            patch.setenv(name, value)
+        patch.setenv("SHIPWAY_STORE", f"s3://shipway/strategies-{os.getpid()}")
+        patch.setenv("SHIPWAY_HOME", str(home))
+        assert os.environ[STORE_HOME]
+        yield
+
+
+def spec(strategy: str, **changes: Any) -> dict[str, Any]:
+    workers = 1 if strategy == "single" else 2
+    return {**EXACT, "strategy": strategy, "workers": workers, "batch_size": GLOBAL_BATCH // workers, **changes}
+
+
+@pytest.fixture(scope="module")
+def single(environment: None, tiny: Tiny) -> Trained:
+    return play("single", tiny.dataset, spec("single"))
+
+
+@pytest.fixture(scope="module")
+def multi_worker(environment: None, tiny: Tiny) -> Trained:
+    return play("multi-worker", tiny.dataset, spec("multi_worker"))
+
+
+@pytest.fixture(scope="module")
+def horovod(environment: None, tiny: Tiny) -> Trained:
+    return play("horovod", tiny.dataset, spec("horovod"))
+
+
+def assert_same_training(one: Trained, other: Trained) -> None:
+    assert sorted(one.losses) == sorted(other.losses) == list(range(1, STEPS + 1))
+    for step in range(1, 21):
+        assert other.losses[step] == pytest.approx(one.losses[step], rel=1e-4), f"step {step}"
+    assert abs(one.model.metrics["val_accuracy"] - other.model.metrics["val_accuracy"]) <= 0.01
+
+
+def test_multi_worker_trains_as_a_single_worker_does(single: Trained, multi_worker: Trained) -> None:
+    assert_same_training(single, multi_worker)
+
+
+@needs_horovod
+def test_horovod_trains_as_a_single_worker_does(single: Trained, horovod: Trained) -> None:
+    assert_same_training(single, horovod)
+
+
+@needs_horovod
+def test_workers_of_both_strategies_are_given_the_same_batches(multi_worker: Trained, horovod: Trained) -> None:
+    """A batch is a function of seed, step and world size, not of who exchanges the gradients."""
+    assert list(multi_worker.batches["chief-0"].values()) == list(horovod.batches["worker-0"].values())
+    assert list(multi_worker.batches["worker-0"].values()) == list(horovod.batches["worker-1"].values())
+
+
+def assert_undisturbed(killed: Trained, calm: Trained) -> None:
+    assert killed.restarts >= 1, "nobody was killed"
+    assert killed.batches == calm.batches
+    assert killed.model.steps == calm.model.steps == STEPS
+    for step, loss in calm.losses.items():
+        assert killed.losses[step] == pytest.approx(loss, rel=1e-4), f"step {step}"
+    assert killed.model.metrics["val_accuracy"] == pytest.approx(calm.model.metrics["val_accuracy"], abs=0.01)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "fault",
+    ["kill worker-0 when progress.step>=13 with KILL", "kill chief-0 when progress.step>=22 with KILL"],
+    ids=["worker", "chief"],
+)
+def test_a_killed_worker_changes_neither_batches_nor_steps(
+    environment: None, tiny: Tiny, multi_worker: Trained, fault: str
+) -> None:
+    killed = play(f"killed-{fault.split()[1]}", tiny.dataset, spec("multi_worker"), fault=fault)
+    assert_undisturbed(killed, multi_worker)
+
+
+@pytest.mark.soak
+@needs_horovod
+def test_a_killed_rank_changes_neither_batches_nor_steps(environment: None, tiny: Tiny, horovod: Trained) -> None:
+    killed = play(
+        "killed-rank", tiny.dataset, spec("horovod"), fault="kill launcher-0 when progress.step>=13 with KILL"
+    )
+    assert_undisturbed(killed, horovod)
