@@ -15,7 +15,7 @@ from tests.conftest import STORE_HOME
 from tests.fixtures.jobs import Trained, play
 from tests.fixtures.tiny_model import Tiny
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("train-strategies")]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900), pytest.mark.xdist_group("train-strategies")]
 
 GLOBAL_BATCH = 16
 STEPS = 36
@@ -112,6 +112,6 @@ def test_a_killed_worker_changes_neither_batches_nor_steps(
 @needs_horovod
 def test_a_killed_rank_changes_neither_batches_nor_steps(environment: None, tiny: Tiny, horovod: Trained) -> None:
     killed = play(
-        "killed-rank", tiny.dataset, spec("horovod"), fault="kill launcher-0 when progress.step>=13 with KILL"
+        "killed-rank", tiny.dataset, spec("horovod"), fault="kill worker-1 when progress.step>=13 with KILL"
     )
     assert_undisturbed(killed, horovod)

@@ -72,6 +72,11 @@ class IntentsEncoder:
         """Size of the word id space: padding, unknown buckets, vocabulary."""
         return 1 + self.params.unknown_buckets + len(self.vocabulary)
 
+    @property
+    def first_char_gram(self) -> int:
+        """Gram ids below it are words and runs of words, from it on runs of characters."""
+        return 1 + int(np.searchsorted(self._kept, tx.word_buckets(self.params.buckets)))
+
     def idf(self) -> NDArray[np.float32]:
         """Weight of each gram id, `log((1 + rows) / (1 + count)) + 1`, 0 for padding; float32, shape (gram ids,).
 
@@ -104,7 +109,7 @@ class IntentsEncoder:
         kept_lengths = np.minimum(lengths, self.params.max_words)
         within = np.arange(len(found.hashes)) - np.repeat(found.offsets[:-1], lengths)
         hashes = found.hashes[within < self.params.max_words]
-        ids = tx.bucket(tx.mix(hashes, 99), self.params.unknown_buckets + 1)
+        ids = tx.bucket(tx.mix(hashes, 99), 1, self.params.unknown_buckets + 1)
         if len(self.vocabulary):
             place = np.minimum(np.searchsorted(self._sorted_hashes, hashes), len(self._sorted_hashes) - 1)
             known = self._sorted_hashes[place] == hashes

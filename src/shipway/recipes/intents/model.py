@@ -14,18 +14,24 @@ from shipway.recipes.intents.params import Params
 from shipway.recipes.layers import CompactEmbedding, SmoothedCrossentropy, SparseAdam, StepDropout
 
 
-class WeightedBag(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Sum of a text's n-gram embeddings by IDF weight, over the square root of the summed weights.
+class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
+    """Two sums of a text's n-gram embeddings by IDF weight: of words and of characters, side by side.
+
+    Each is over the square root of its summed weights: a text has many more runs of characters than words, and in one
+    sum the words would hardly count.
 
     Args:
-        idf: Weight of each bucket, float32, shape (buckets,); bucket 0 is padding and weighs nothing.
+        idf: Weight of each gram id, float32, shape (ids,); id 0 is padding and weighs nothing.
+        first_char_gram: Ids below it are words.
         dim: Width of an embedding.
         feature_dropout: Share of a text's n-grams that are hidden in training.
     """
 
-    def __init__(self, idf: NDArray[np.float32], dim: int, feature_dropout: float, **kwargs: Any) -> None:
+    def __init__(
+        self, idf: NDArray[np.float32], first_char_gram: int, dim: int, feature_dropout: float, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self._idf = idf
+        self._idf, self._cut, self._width = idf, first_char_gram, 2 * dim
         self.embedding = CompactEmbedding(len(idf), dim, name="grams")
         self.hide = StepDropout(feature_dropout, name="hide_grams")
 
@@ -35,11 +41,13 @@ class WeightedBag(tf_keras.layers.Layer):  # type: ignore[misc]
         )
 
     def call(self, grams: Any, training: Any = None) -> Any:
-        weights = tf.gather(self.idf, grams) * tf.cast(grams > 0, tf.float32)
-        norm = tf.sqrt(tf.reduce_sum(weights, axis=1, keepdims=True)) + 1e-6
-        hidden = self.hide(weights, training=training)
-        bag = tf.matmul(tf.expand_dims(hidden, 1), self.embedding(grams, training=training))
-        return tf.squeeze(bag, 1) / norm
+        weights = tf.gather(self.idf, grams)
+        is_word = tf.cast(grams < self._cut, tf.float32)
+        both = tf.stack([weights * is_word, weights * (1.0 - is_word)], axis=1)
+        norm = tf.sqrt(tf.reduce_sum(both, axis=2, keepdims=True)) + 1e-6
+        hidden = tf.expand_dims(self.hide(tf.ones_like(weights), training=training), 1) * both / norm
+        bags = tf.matmul(hidden, self.embedding(grams, training=training))
+        return tf.reshape(bags, [-1, self._width])
 
 
 def build(params: Params, encoder: IntentsEncoder) -> Any:
@@ -47,7 +55,7 @@ def build(params: Params, encoder: IntentsEncoder) -> Any:
     classes = len(encoder.labels)
     grams = tf_keras.Input((None,), dtype=tf.int64, name="grams")
     words = tf_keras.Input((None,), dtype=tf.int64, name="words")
-    wide = WeightedBag(encoder.idf(), params.dim, params.feature_dropout, name="wide")(grams)
+    wide = WeightedBags(encoder.idf(), encoder.first_char_gram, params.dim, params.feature_dropout, name="wide")(grams)
     features = [wide]
     inputs = {"grams": grams}
     if params.architecture != "bag" or params.embeddings:

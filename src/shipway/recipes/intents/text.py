@@ -127,11 +127,16 @@ def mix(values: UIntArray, salt: int) -> UIntArray:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def bucket(hashes: UIntArray, buckets: int) -> IntArray:
-    """Ids in [1, buckets); 0 stays free for padding."""
+def bucket(hashes: UIntArray, first: int, end: int) -> IntArray:
+    """Ids in [first, end)."""
     # The high half, scaled: no division, and no bias worth the name.
-    scaled = ((hashes >> np.uint64(32)) * np.uint64(buckets - 1)) >> np.uint64(32)
-    return scaled.astype(np.int64) + 1
+    scaled = ((hashes >> np.uint64(32)) * np.uint64(end - first)) >> np.uint64(32)
+    return scaled.astype(np.int64) + first
+
+
+def word_buckets(buckets: int) -> int:
+    """Buckets below this one are for words and runs of words, those from it on for runs of characters."""
+    return buckets // 4
 
 
 def words(characters: Characters) -> Words:
@@ -170,31 +175,33 @@ def grams(
 
     Returns:
         values, shape (total,), and offsets, shape (n + 1,), as `Ragged` holds them: of each text first the words,
-        then word pairs and so on, then character n-grams from short to long.
+        then word pairs and so on (ids from 1 on; 0 stays free for padding), then character n-grams from short to long
+        (ids from `word_buckets` on).
     """
+    cut = word_buckets(buckets)
     parts: list[tuple[IntArray, IntArray]] = []
     hashes = found.hashes
     for n in range(1, word_ngrams + 1):
         if n > 1:  # order matters in a pair, hence the factor
             hashes = mix(hashes[:-1], n) * np.uint64(_BASE) + found.hashes[n - 1 :]
-        parts.append(_windows(mix(hashes, n), found.offsets, n, buckets))
+        parts.append(_windows(bucket(mix(hashes, n), 1, cut), found.offsets, n))
     rolling = characters.codes
     for n in range(1, chars_max + 1):
         if n > 1:
             rolling = rolling[:-1] * np.uint64(_BASE) + characters.codes[n - 1 :]
         if n >= chars_min:
-            parts.append(_windows(mix(rolling, 16 + n), characters.starts, n, buckets))
+            parts.append(_windows(bucket(mix(rolling, 16 + n), cut, buckets), characters.starts, n))
     return _interleave(parts, len(characters))
 
 
-def _windows(hashes: UIntArray, offsets: IntArray, n: int, buckets: int) -> tuple[IntArray, IntArray]:
+def _windows(ids: IntArray, offsets: IntArray, n: int) -> tuple[IntArray, IntArray]:
     """Ids of the windows of length n that stay within one text, and how many each text has."""
     lengths = np.diff(offsets)
     counts = np.maximum(lengths - n + 1, 0)
-    crossing = np.zeros(len(hashes) + n, dtype=bool)
+    crossing = np.zeros(len(ids) + n, dtype=bool)
     for back in range(1, n):  # the last n-1 positions of a text start windows that reach into the next
         crossing[np.maximum(offsets[1:] - back, offsets[:-1])[lengths > 0]] = True
-    return bucket(hashes[~crossing[: len(hashes)]], buckets), counts
+    return ids[~crossing[: len(ids)]], counts
 
 
 def _interleave(parts: list[tuple[IntArray, IntArray]], count: int) -> tuple[IntArray, IntArray]:
