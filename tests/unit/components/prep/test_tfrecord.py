@@ -1,0 +1,122 @@
+"""TFRecord shards: protobuf reads what we wrote, and the framing is TensorFlow's."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from shipway.components.prep.tfrecord import masked_crc, pack_varints, serialise, varint, write_records
+from shipway.recipes.base import Ragged
+
+FIELD = descriptor_pb2.FieldDescriptorProto
+REPEATED, OPTIONAL = FIELD.LABEL_REPEATED, FIELD.LABEL_OPTIONAL
+
+
+def example_class() -> Any:
+    """tf.train.Example from its published schema, so that protobuf judges our bytes without TensorFlow."""
+    file = descriptor_pb2.FileDescriptorProto(name="prep_example.proto", package="prep", syntax="proto3")
+    for name, kind in (
+        ("BytesList", FIELD.TYPE_BYTES),
+        ("FloatList", FIELD.TYPE_FLOAT),
+        ("Int64List", FIELD.TYPE_INT64),
+    ):
+        file.message_type.add(name=name).field.add(name="value", number=1, type=kind, label=REPEATED)
+    feature = file.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for number, (name, kind) in enumerate(
+        (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List")), 1
+    ):
+        feature.field.add(
+            name=name, number=number, type=FIELD.TYPE_MESSAGE, type_name=f".prep.{kind}", label=OPTIONAL, oneof_index=0
+        )
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=FIELD.TYPE_STRING, label=OPTIONAL)
+    entry.field.add(name="value", number=2, type=FIELD.TYPE_MESSAGE, type_name=".prep.Feature", label=OPTIONAL)
+    features.field.add(
+        name="feature", number=1, type=FIELD.TYPE_MESSAGE, type_name=".prep.Features.FeatureEntry", label=REPEATED
+    )
+    example = file.message_type.add(name="Example")
+    example.field.add(name="features", number=1, type=FIELD.TYPE_MESSAGE, type_name=".prep.Features", label=OPTIONAL)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("prep.Example"))
+
+
+Example = example_class()
+int64s = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.lists(st.lists(int64s, max_size=6), min_size=1, max_size=8), st.data())
+def test_protobuf_reads_back_what_was_serialised(rows: list[list[int]], data: st.DataObject) -> None:
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    values = np.array([value for row in rows for value in row], dtype=np.int64)
+    labels = data.draw(arrays(np.int64, len(rows), elements=int64s))
+    weights = data.draw(arrays(np.float32, (len(rows), 3), elements=st.floats(width=32, allow_nan=False)))
+    records = serialise({"grams": Ragged(values, offsets), "label": labels, "weights": weights})
+    assert len(records) == len(rows)
+    for row, label, weight, record in zip(rows, labels, weights, records, strict=True):
+        feature = Example.FromString(record).features.feature
+        assert set(feature) == {"grams", "label", "weights"}
+        assert list(feature["grams"].int64_list.value) == row
+        assert list(feature["label"].int64_list.value) == [label]
+        assert np.array_equal(np.array(feature["weights"].float_list.value, dtype=np.float32), weight)
+
+
+@given(st.lists(st.lists(int64s, max_size=4), min_size=1, max_size=4))
+def test_bytes_are_those_of_deterministic_protobuf(rows: list[list[int]]) -> None:
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    values = np.array([value for row in rows for value in row], dtype=np.int64)
+    records = serialise({"b": Ragged(values, offsets), "a": np.arange(len(rows))})
+    for number, (row, record) in enumerate(zip(rows, records, strict=True)):
+        example = Example()
+        example.features.feature["a"].int64_list.value.append(number)
+        example.features.feature["b"].int64_list.value.extend(row)
+        if not row:
+            example.features.feature["b"].int64_list.SetInParent()
+        assert record == example.SerializeToString(deterministic=True)
+
+
+@given(st.lists(int64s, max_size=30))
+def test_varints_of_a_column_are_those_of_each_value(values: list[int]) -> None:
+    packed, sizes = pack_varints(np.array(values, dtype=np.int64))
+    expected = [varint(value % 2**64) for value in values]
+    assert packed.tobytes() == b"".join(expected)
+    assert sizes.tolist() == [len(part) for part in expected]
+
+
+def test_a_part_of_a_ragged_column_keeps_its_own_rows() -> None:
+    whole = Ragged(np.arange(10), np.array([0, 3, 3, 10]))
+    part = Ragged(whole.values[3:], whole.offsets[1:])
+    assert serialise({"x": part}) == serialise({"x": whole})[1:]
+
+
+def test_framing_is_length_checksum_record_checksum() -> None:
+    file = io.BytesIO()
+    written = write_records(file, [b"shipway", b"", b"shipway"])
+    data = file.getvalue()
+    assert written == len(data) == 3 * 16 + 14
+    length, head, body, tail = struct.unpack("<QI7sI", data[:23])
+    assert (length, body) == (7, b"shipway")
+    assert head == masked_crc(data[:8])
+    assert tail == masked_crc(b"shipway")
+
+
+def test_the_masked_checksum_is_the_published_one() -> None:
+    # RFC 3720, B.4: CRC-32C of 32 zero bytes is 0x8a9136aa; masked as in tensorflow/core/lib/hash/crc32c.h
+    crc = 0x8A9136AA
+    assert masked_crc(bytes(32)) == (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def test_a_dtype_without_a_place_in_a_record_is_named() -> None:
+    with pytest.raises(TypeError, match=r"'when'.*datetime64.*use int64 or float32"):
+        serialise({"when": np.array(["2026-01-01"], dtype="datetime64[D]")})
