@@ -22,6 +22,8 @@ from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import check_rows, check_sides
 from shipway.errors import InvalidSpec
 from shipway.images import VERSION
+from shipway.recipes.base import load_recipe
+from shipway.specs import parse
 
 if TYPE_CHECKING:
     from shipway.storage import Store
@@ -35,6 +37,7 @@ def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool
     """The published dataset of a spec, and whether it was there already."""
     from shipway.storage.sources import fetch_source, fingerprint_source
 
+    _check_encoder(spec)
     prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, fingerprint_source(spec.data))}"
     found = publish.find_published(store, prefix, DatasetManifest)
     if found is not None:
@@ -116,6 +119,7 @@ def make_rows(
         source = rows.fingerprint
     else:
         assert spec is not None
+        _check_encoder(spec)
         shown, source = spec, fingerprint_source(spec.data)
     prefix = f"rows/{publish.folder_fingerprint(stage, shown, source)}"
     found = publish.find_published(store, prefix, RowsManifest)
@@ -171,6 +175,11 @@ def _publish_rows(
     store.put(f"{plan.prefix}/report.html", rows_report(manifest).render().encode())
     store.put(f"{plan.prefix}/{publish.MANIFEST}", manifest.to_json().encode())
     return manifest
+
+
+def _check_encoder(spec: DatasetSpec) -> None:
+    """Refuses a wrong recipe or encoder parameter before anything is read."""
+    parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")
 
 
 def _expect(rows: RowsManifest, stage: Stage, step: str) -> None:
