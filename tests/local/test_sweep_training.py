@@ -16,8 +16,9 @@ WORDS = {"light": ("lamp", "light", "bulb"), "music": ("song", "music", "tune"),
 
 @pytest.mark.heavy
 def test_trials_train_the_recipe_on_the_eval_split_and_never_on_test(tmp_path: Path, local_store_uri: str) -> None:
-    from shipway.components.prep.launch import prepare
+    from shipway.components.prep.make import make_dataset
     from shipway.components.prep.spec import DatasetSpec
+    from shipway.storage import Store
 
     lines = ["text,label,split"]
     for label, words in WORDS.items():
@@ -27,9 +28,8 @@ def test_trials_train_the_recipe_on_the_eval_split_and_never_on_test(tmp_path: P
                 f"please {'turn' if number % 3 else 'switch'} the {words[number % 3]} {number},{label},{split}"
             )
     (tmp_path / "rows.csv").write_text("\n".join(lines), encoding="utf-8")
-    dataset = prepare(
-        parse(DatasetSpec, {"name": "bot", "data": str(tmp_path / "rows.csv"), "split_column": "split"}, "dataset")
-    )
+    spec = {"name": "bot", "data": str(tmp_path / "rows.csv"), "split_column": "split"}
+    dataset, _ = make_dataset(parse(DatasetSpec, spec, "dataset"), Store.open())
     document = {
         "parameters": {"learning_rate": loguniform(0.0005, 0.02), "dropout": [0.1, 0.5]},
         "maxTrialCount": 3,
