@@ -152,13 +152,13 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
                     self._answer_alone(some, future, error if len(batch) == 1 else None)
 
     def _answer_alone(
-        self, texts: list[str], future: asyncio.Future[NDArray[np.float32]], error: Exception | None
+        self, texts: list[str], future: asyncio.Future[NDArray[np.float32]], known: Exception | None
     ) -> None:
         """Gives a request its own answer, or its own error; one that was given up meanwhile gets neither."""
         if future.done():
             return
-        if error is not None:
-            future.set_exception(error)
+        if known is not None:
+            future.set_exception(known)
             return
         try:
             future.set_result(self._probabilities(texts))
