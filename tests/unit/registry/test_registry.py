@@ -41,6 +41,12 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(Store.open((tmp_path / "store").as_uri()))
 
 
+@pytest.fixture(params=["store_uri", "local_store_uri"])
+def shared(request: pytest.FixtureRequest) -> Registry:
+    """For what depends on conditional writes: the real object store, and a folder."""
+    return Registry(Store.open(request.getfixturevalue(request.param)))
+
+
 def test_a_registered_model_survives_the_job_that_trained_it(
     registry: Registry, dataset: DatasetManifest, models: list[ModelManifest], tmp_path: Path
 ) -> None:
@@ -53,30 +59,30 @@ def test_a_registered_model_survives_the_job_that_trained_it(
     assert session.predict(["w0_1 w0_2"]).shape == (1, 4)
 
 
-def test_registering_again_gives_the_version_that_is_there(registry: Registry, models: list[ModelManifest]) -> None:
-    first = registry.register(models[0], evaluation=evaluation(models[0]), run="r1")
-    same_run = registry.register(models[0], evaluation=evaluation(models[0], fingerprint="other rows"), run="r1")
-    same_rows = registry.register(models[0], evaluation=evaluation(models[0]), run="r2")
+def test_registering_again_gives_the_version_that_is_there(shared: Registry, models: list[ModelManifest]) -> None:
+    first = shared.register(models[0], evaluation=evaluation(models[0]), run="r1")
+    same_run = shared.register(models[0], evaluation=evaluation(models[0], fingerprint="other rows"), run="r1")
+    same_rows = shared.register(models[0], evaluation=evaluation(models[0]), run="r2")
     assert first == same_run == same_rows
-    other_rows = registry.register(models[0], evaluation=evaluation(models[0], fingerprint="other rows"), run="r3")
-    other_model = registry.register(models[1], evaluation=evaluation(models[1]), run="r1")
+    other_rows = shared.register(models[0], evaluation=evaluation(models[0], fingerprint="other rows"), run="r3")
+    other_model = shared.register(models[1], evaluation=evaluation(models[1]), run="r1")
     assert [other_rows.version, other_model.version] == [2, 3]
-    assert registry.versions("toy") == [1, 2, 3]
+    assert shared.versions("toy") == [1, 2, 3]
 
 
-def test_writers_at_the_same_time_never_share_a_version(registry: Registry, models: list[ModelManifest]) -> None:
+def test_writers_at_the_same_time_never_share_a_version(shared: Registry, models: list[ModelManifest]) -> None:
     barrier = threading.Barrier(8)
     numbers: list[int] = []
 
     def register(i: int) -> None:
         barrier.wait()
-        numbers.append(registry.register(models[i % 4], evaluation=evaluation(models[i % 4]), run=f"r{i % 4}").version)
+        numbers.append(shared.register(models[i % 4], evaluation=evaluation(models[i % 4]), run=f"r{i % 4}").version)
 
     threads = [threading.Thread(target=register, args=(i,)) for i in range(8)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    assert sorted(set(numbers)) == registry.versions("toy")
-    by_version = {number: registry.get("toy", number) for number in registry.versions("toy")}
+    assert sorted(set(numbers)) == shared.versions("toy")
+    by_version = {number: shared.get("toy", number) for number in shared.versions("toy")}
     assert [version.version for version in by_version.values()] == sorted(by_version)
     assert {version.digest for version in by_version.values()} == {model.digest for model in models}
 
@@ -137,36 +143,36 @@ def test_the_history_of_an_alias_is_exact(registry: Registry, models: list[Model
     assert moves[0].reason == "because 3"
 
 
-def test_many_writers_of_one_alias_leave_a_whole_history(registry: Registry, models: list[ModelManifest]) -> None:
+def test_many_writers_of_one_alias_leave_a_whole_history(shared: Registry, models: list[ModelManifest]) -> None:
     for model in models:
-        registry.register(model)
+        shared.register(model)
     barrier = threading.Barrier(4)
 
     def promote(number: int) -> None:
         barrier.wait()
         for _ in range(3):
-            registry.promote("toy", number)
+            shared.promote("toy", number)
 
     threads = [threading.Thread(target=promote, args=(number,)) for number in (1, 2, 3, 4)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
-    moves = registry.history("toy")
-    assert moves[0].version == registry.alias("toy", "champion")
+    moves = shared.history("toy")
+    assert moves[0].version == shared.alias("toy", "champion")
     assert [move.previous_version for move in moves] == [*(move.version for move in moves[1:]), None]
     assert {move.version for move in moves} == {1, 2, 3, 4}
 
 
-def test_rolling_back_twice_goes_two_champions_back(registry: Registry, models: list[ModelManifest]) -> None:
+def test_rolling_back_twice_goes_two_champions_back(shared: Registry, models: list[ModelManifest]) -> None:
     for model in models[:3]:
-        registry.register(model)
-        registry.promote("toy", "latest")
-    registry.store.put("endpoints/toy.json", json.dumps({"name": "toy", "model": "toy", "version": 3}).encode())
-    back = registry.rollback("toy")
+        shared.register(model)
+        shared.promote("toy", "latest")
+    shared.store.put("endpoints/toy.json", json.dumps({"name": "toy", "model": "toy", "version": 3}).encode())
+    back = shared.rollback("toy")
     assert (back.from_version, back.version, back.redeploy) == (3, 2, ["toy"])
     assert back.message == "champion of toy: version 3 -> 2; redeploy version 2 to toy"
-    assert registry.rollback("toy").version == 1
+    assert shared.rollback("toy").version == 1
     with pytest.raises(NotFound, match="no champion before version 1"):
-        registry.rollback("toy")
+        shared.rollback("toy")
 
 
 def test_a_champion_set_after_a_rollback_is_above_the_one_rolled_back_to() -> None:
