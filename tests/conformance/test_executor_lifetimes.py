@@ -19,6 +19,7 @@ import pytest
 from shipway.executors import Handle, Manifest
 from shipway.executors.process import reaper
 from shipway.executors.process.folder import JobFolder
+from shipway.storage import Store
 from tests.fixtures.executor_rigs import Following, ProcessRig
 from tests.fixtures.jobs import SLEEP, STUBBORN, tfjob, wait_for
 
@@ -231,6 +232,47 @@ def test_a_supervisor_asked_to_end_ends_the_job_as_cancelled(process_rig: Proces
     os.kill(folder_of(process_rig, "j").state()["pid"], signal.SIGTERM)
     assert process_rig.executor.follow(handle).state == "Cancelled"
     assert process_rig.pids(handle) == []
+
+
+def test_a_supervisor_that_does_not_answer_is_killed_with_all_it_has(process_rig: ProcessRig) -> None:
+    handle = process_rig.executor.ensure(tfjob("j", {"Worker": (2, SLEEP)}, grace_s=0))
+    wait_for(lambda: len(process_rig.alive(handle)) == 2, "both run")
+    os.kill(folder_of(process_rig, "j").state()["pid"], signal.SIGSTOP)
+    process_rig.executor.cancel(handle)
+    outcome = process_rig.executor.follow(handle)
+    assert outcome.state == "Cancelled"
+    assert "did not answer" in outcome.message
+    assert process_rig.pids(handle) == []
+
+
+def test_a_terminated_step_ends_its_job_records_it_and_exits_as_cancelled(
+    process_rig: ProcessRig, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps(tfjob("j", {"Chief": FAMILY, "Worker": SLEEP})))
+    code = f"""
+import json
+from shipway.executors import current as executor_in_force
+from shipway.steps import step
+with step("train") as current:
+    executor = executor_in_force()
+    handle = executor.ensure(json.load(open({str(tmp_path / "manifest.json")!r})))
+    current.job(handle.name, on_cancel=lambda: executor.cancel(handle))
+    executor.follow(handle)
+"""
+    surroundings = {
+        "SHIPWAY_HOME": str(process_rig.context.home),
+        "SHIPWAY_STORE": process_rig.context.store_uri,
+        "SHIPWAY_RUN": "run",
+    }
+    launch = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **surroundings}, stderr=subprocess.PIPE)
+    wait_for(lambda: (process_rig.context.home / "jobs" / "j" / "plan.json").exists(), "the job is there")
+    wait_for(lambda: len(process_rig.pids(handle_of(process_rig, "j"))) == 4, "two replicas and two children run")
+    launch.send_signal(signal.SIGTERM)
+    _, errors = launch.communicate()
+    assert launch.returncode == 130, errors
+    assert nothing_is_left(process_rig, "j")
+    record = json.loads(Store.open(process_rig.context.store_uri).get("runs/run/steps/train.json"))
+    assert (record["state"], record["jobs"]) == ("Cancelled", ["j"])
 
 
 def test_running_lists_what_down_has_to_end(process_rig: ProcessRig) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from shipway.context import Context
 from shipway.executors.base import Handle, Manifest
@@ -24,6 +28,7 @@ POLL_S = 0.05
 INVOCATION = "SHIPWAY_INVOCATION"  # set by `shipway run`: failures of an earlier invocation don't use up attempts
 
 _children: list[subprocess.Popen[bytes]] = []  # supervisors that this process started, so that none stays a zombie
+_children_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -135,13 +140,14 @@ class Attempts:
         env |= {"SHIPWAY_HOME": str(self.context.home), "SHIPWAY_STORE": self.context.store_uri}
         env |= {"SHIPWAY_RUN": self.context.run, "SHIPWAY_EXECUTOR": "process"}
         command = [sys.executable, "-m", "shipway.executors.process.supervisor", str(folder.path)]
-        _children[:] = [child for child in _children if child.poll() is None]
+        reap_children()
         with open(folder / "supervisor.log", "ab") as log:
             child = subprocess.Popen(
                 command, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True, pass_fds=[lock],
             )  # fmt: skip
-        _children.append(child)
+        with _children_lock:
+            _children.append(child)
 
     def _forget_expired(self) -> None:
         """Removes finished attempts whose ttlSecondsAfterFinished has passed."""
@@ -161,29 +167,45 @@ def invocation() -> str:
 
 def reap_children() -> None:
     """Takes leave of supervisors that have ended."""
-    _children[:] = [child for child in _children if child.poll() is None]
+    with _children_lock:
+        _children[:] = [child for child in _children if child.poll() is None]
 
 
-def bury(folder: JobFolder, *, was_followed: bool) -> str:
+def bury(folder: JobFolder, final: str, message: str = "") -> str:
     """The final state of a job without a supervisor; one whose supervisor died before writing it is settled here.
 
     Args:
         folder: The job's.
-        was_followed: Somebody waited for it, and is told Failed. Otherwise the machine or the step that started it
-            went away, which is no failure of the job: Cancelled, and the next attempt is free.
+        final: Failed where somebody waited for it. Cancelled where the machine or the step that started it went away,
+            which is no failure of the job: the next attempt is free.
+        message: Why, where that is known.
     """
     state = folder.state()
     if not state or state.get("state") in FINAL:
         return str(state.get("state", ""))
     uid = str((folder.read("plan.json") or {}).get("uid", ""))
     killed = reaper.end(uid) if uid else 0
-    message = f"its supervisor (process {state.get('pid', 'unknown')}) died; see {folder / 'supervisor.log'}"
+    message = message or f"its supervisor (process {state.get('pid', 'unknown')}) died; see {folder / 'supervisor.log'}"
     lost = {"replica": "", "exit_code": None, "reason": "Lost", "last_lines": last_lines(folder / "supervisor.log")}
-    final = "Failed" if was_followed else "Cancelled"
     folder.tell(final.lower(), message, killed=killed)
     settled = {"state": final, "message": message, "updated_at": time.time()}
-    folder.write("state.json", {**state, **settled, "first_failure": state.get("first_failure") or lost})
+    first = state.get("first_failure") if state.get("ending") == "Failed" else lost
+    folder.write("state.json", {**state, **settled, "first_failure": first})
     return final
+
+
+def kill_supervisor(folder: JobFolder) -> None:
+    """Ends a supervisor that no longer answers; its replicas die with it."""
+    pid = int(folder.state().get("pid") or 0)
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return
+    if str(folder.path).encode() in command.split(b"\0"):  # not another process that was given its number
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    while folder.is_supervised():
+        time.sleep(POLL_S)
 
 
 def _settled_state(folder: JobFolder) -> str:
@@ -192,7 +214,7 @@ def _settled_state(folder: JobFolder) -> str:
     while True:
         state = folder.state()
         if not folder.is_supervised():
-            return bury(folder, was_followed=False)
+            return bury(folder, "Cancelled")
         if not state.get("ending") or state.get("state") == "Succeeded":
             return str(state.get("state", "Pending"))
         time.sleep(POLL_S)  # it ends: the supervisor kills what ignores SIGTERM after its grace

@@ -22,7 +22,7 @@ class Ending:
 
     Attributes:
         lingers: The outcome is written, and cleanPodPolicy None leaves replicas running.
-        kill_at: Seconds since the epoch at which patience ends.
+        kill_at: When patience ends, by the monotonic clock.
     """
 
     state: str
@@ -57,7 +57,7 @@ class Failures:
         """A replica has just failed."""
         started = max(other.started_at for other in self.replicas)
         all_were_up = all(other.is_alive or other is replica for other in self.replicas)
-        is_new = all_were_up and time.time() - started > SAME_INCIDENT_S
+        is_new = all_were_up and time.monotonic() - started > SAME_INCIDENT_S
         if self.first is None or is_new or len(self.replicas) == 1:
             self.first = first_failure_of(self.folder, replica)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from shipway.context import Context
@@ -13,7 +14,7 @@ from shipway.executors import identity
 from shipway.executors.base import Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.outcomes import OutcomeRecord, outcome_from, read_outcome, write_outcome
 from shipway.executors.process import experiment, leases, service
-from shipway.executors.process.attempts import Attempts, bury, invocation, reap_children
+from shipway.executors.process.attempts import Attempts, bury, invocation, kill_supervisor, reap_children
 from shipway.executors.process.environments import environments
 from shipway.executors.process.faults import parse_fault
 from shipway.executors.process.folder import FINAL, JobFolder
@@ -36,7 +37,7 @@ class ProcessExecutor:
     """
 
     def __init__(self, context: Context) -> None:
-        self.context = context
+        self.context = replace(context, home=context.home.absolute())  # supervisors work elsewhere
 
     def ensure(self, manifest: Manifest, *, backoff_limit: int = 0) -> Handle:
         """Creates the job, or adopts the one of the same name and spec hash; see `Executor.ensure`.
@@ -122,11 +123,13 @@ class ProcessExecutor:
     # -- private ---------------------------------------------------------------------------------------------------
 
     def _watch(self, handle: Handle, folder: JobFolder, on_event: OnEvent, deadline_s: float | None) -> Outcome:
-        began, offset, next_check = time.monotonic(), 0, 0.0
+        began, offset, next_check, seen, state = time.monotonic(), 0, 0.0, -1, dict[str, Any]()
         if handle.adopted:
             on_event(Event(time.time(), "adopted", f"{handle.kind} {handle.name} was already there; following it"))
         while True:
-            state = folder.state()  # before the events, so that the last ones are not missed
+            # The state is read before the events, so that the last ones are not missed.
+            if (changed := folder.changed("state.json")) != seen:
+                seen, state = changed, folder.state()
             events, offset = folder.events(offset)
             for event in events:
                 on_event(event)
@@ -142,7 +145,7 @@ class ProcessExecutor:
             elif now >= next_check:
                 next_check = now + ALIVE_CHECK_S
                 if not folder.is_supervised():
-                    bury(folder, was_followed=True)
+                    bury(folder, "Failed")
                     continue
             time.sleep(POLL_S)
 
@@ -182,11 +185,17 @@ class ProcessExecutor:
 
 
 def _ask_to_end(folder: JobFolder, state: str, message: str, reason: str = "") -> None:
-    """Has the supervisor end the job, and waits for it: bounded by the replicas' grace."""
+    """Has the supervisor end the job, and waits for it; one that does not answer in time is killed with all it has."""
     if not folder.path.exists() or not folder.is_supervised() or folder.state().get("state") in FINAL:
         return
     folder.write("control.json", {"do": "end", "state": state, "message": message, "reason": reason})
+    replicas = (folder.read("plan.json") or {}).get("replicas", [])
+    until = time.monotonic() + max((replica["grace_s"] for replica in replicas), default=0.0) + END_S
     while folder.is_supervised() and folder.state().get("state", state) not in FINAL:
+        if time.monotonic() > until:
+            kill_supervisor(folder)
+            bury(folder, state, f"{message}; its supervisor did not answer and was killed")
+            return
         time.sleep(POLL_S)
     _await_end(folder)
 

@@ -61,6 +61,14 @@ class JobFolder:
             file.write(text)
         os.replace(temporary, self.path / name)
 
+    def changed(self, name: str) -> int:
+        """Tells versions of a file apart: 0 where it is absent, another number after each atomic replacement."""
+        try:
+            found = (self.path / name).stat()
+        except FileNotFoundError:
+            return 0
+        return hash((found.st_mtime_ns, found.st_ino, found.st_size)) or 1
+
     def state(self) -> dict[str, Any]:
         """The supervisor's last word; empty before its first."""
         return self.read("state.json") or {}

@@ -11,7 +11,7 @@ import threading
 from shipway.executors.process.folder import JobFolder
 
 _held: dict[str, int] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()  # a step's signal handler cancels in the thread that may just be in here
 
 
 def hold(folder: JobFolder) -> None:

@@ -91,7 +91,7 @@ class Replica:
             "SHIPWAY_PROGRESS": str(self.private / f"{self.start}.progress.jsonl"),
             reaper.TOKEN: plan.uid,
         }
-        self.started_at = time.time()
+        self.started_at = time.monotonic()
         self.oom_kills = _oom_kills()
         with open(self.log, "ab") as log:
             try:
@@ -101,7 +101,7 @@ class Replica:
                 )  # fmt: skip
             except OSError as error:
                 log.write(f"cannot start {self.plan.argv[0]}: {error.strerror}\n".encode())
-                self.last_end = End(time.time(), COMMAND_NOT_STARTED, "StartError")
+                self.last_end = End(time.monotonic(), COMMAND_NOT_STARTED, "StartError")
                 self.status.exit_code = COMMAND_NOT_STARTED
                 return False
         self.status.phase = "Running"
@@ -129,7 +129,7 @@ class Replica:
         reason = (
             "OOMKilled" if returncode == -signal.SIGKILL and _oom_kills() > self.oom_kills else reason_of(returncode)
         )
-        self.last_end = End(time.time(), exit_code_of(returncode), reason)
+        self.last_end = End(time.monotonic(), exit_code_of(returncode), reason)
         self.status.exit_code = self.last_end.exit_code
         return self.last_end
 

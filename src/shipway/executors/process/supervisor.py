@@ -50,7 +50,7 @@ class Supervisor:
         self.failures = Failures(folder, self.replicas)
         self.state, self.message = "Pending", ""
         self.created_at = float(folder.state().get("created_at", time.time()))
-        self.began_at = time.time()
+        self.began_at = time.monotonic()
         self.ending: Ending | None = None
         self.ports: dict[str, int] = {}
         self.port_tries = 0
@@ -103,7 +103,7 @@ class Supervisor:
 
     def begin(self) -> None:
         """Starts all replicas for the first time, again after a suspension, or again on other ports."""
-        self.began_at = time.time()
+        self.began_at = time.monotonic()
         if self.plan.distributed:
             names = [replica.name for replica in self.replicas]
             self.ports = dict(zip(names, free_ports(len(names)), strict=True))
@@ -117,7 +117,7 @@ class Supervisor:
     def start_due(self) -> None:
         """Starts what waits for its moment."""
         for replica in self.replicas:
-            if replica.due_at is None or replica.due_at > time.time() or self.ending is not None:
+            if replica.due_at is None or replica.due_at > time.monotonic() or self.ending is not None:
                 continue
             env = replica_environment(self.plan, replica.plan, self.ports, self.folder, self.scratch)
             if replica.launch(self.plan, env):
@@ -173,7 +173,7 @@ class Supervisor:
             self.end("Failed", f"{replica.name} ended again and backoffLimit {limit} is reached")
             return
         replica.quick_deaths = replica.quick_deaths + 1 if end.at - replica.started_at < QUICK_DEATH_S else 0
-        replica.due_at = time.time() + restart_delay(replica.quick_deaths)
+        replica.due_at = time.monotonic() + restart_delay(replica.quick_deaths)
 
     def port_was_taken(self, replica: Replica) -> bool:
         """Starts everything anew on other ports where a stranger took the replica's; not a restart that counts."""
@@ -205,7 +205,7 @@ class Supervisor:
         for replica in self.replicas:
             replica.due_at = None
         grace = max((r.plan.grace_s for r in self.replicas), default=0.0) if grace_s is None else grace_s
-        self.ending = Ending(state, message, reason, kill_at=time.time() + grace)
+        self.ending = Ending(state, message, reason, kill_at=time.monotonic() + grace)
         left = [replica for replica in self.replicas if replica.is_alive]
         if state == "Succeeded" and self.plan.clean_pods == "None" and left:
             names = ", ".join(replica.name for replica in left)
@@ -222,7 +222,7 @@ class Supervisor:
         if not any(replica.is_alive for replica in self.replicas):
             reaper.end(self.plan.uid)
             self.finish(ending)
-        elif time.time() >= ending.kill_at:
+        elif time.monotonic() >= ending.kill_at:
             for replica in self.replicas:
                 replica.kill_group()
 
@@ -259,7 +259,7 @@ class Supervisor:
     def check_deadline(self) -> None:
         """Keeps activeDeadlineSeconds, which the operator itself looks at only when something else happens."""
         limit = self.plan.active_deadline_s
-        if limit is not None and self.state == "Running" and time.time() - self.began_at > limit:
+        if limit is not None and self.state == "Running" and time.monotonic() - self.began_at > limit:
             self.end("Failed", f"active longer than activeDeadlineSeconds {limit}", reason="Deadline")
 
     def check_followers(self) -> None:

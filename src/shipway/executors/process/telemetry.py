@@ -39,7 +39,7 @@ class Telemetry:
                 self._strike(replica.name, replica, None)
 
     def _strike(self, name: str, replica: Replica, document: dict[str, Any] | None) -> None:
-        running_s = time.time() - replica.started_at
+        running_s = time.monotonic() - replica.started_at
         for fault in self.faults:
             if not fault.strikes(name, replica.start, running_s, document):
                 continue
