@@ -12,7 +12,7 @@ from shipway.errors import Cancelled, Conflict, InvalidSpec, JobFailed, NotFound
 from shipway.executors import Handle, play, raise_for
 from shipway.storage import Store
 from tests.fixtures.executor_rigs import Following, ProcessRig, Rig
-from tests.fixtures.jobs import SLEEP, changed, tfjob, wait_for
+from tests.fixtures.manifests import SLEEP, changed, tfjob, wait_for
 
 DONE = "print('done')"
 FAILS = "raise SystemExit(3)"

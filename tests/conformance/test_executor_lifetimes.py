@@ -21,7 +21,7 @@ from shipway.executors.process import reaper
 from shipway.executors.process.folder import JobFolder
 from shipway.storage import Store
 from tests.fixtures.executor_rigs import Following, ProcessRig
-from tests.fixtures.jobs import SLEEP, STUBBORN, tfjob, wait_for
+from tests.fixtures.manifests import SLEEP, STUBBORN, tfjob, wait_for
 
 LOOPS = int(os.environ.get("SHIPWAY_LOOPS", "20"))
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 
 from shipway.executors import Event
 from tests.fixtures.executor_rigs import Following, ProcessRig, Rig
-from tests.fixtures.jobs import REPORT, SLEEP, mpijob, wait_for
+from tests.fixtures.manifests import REPORT, SLEEP, mpijob, wait_for
 
 RANK = "import os; rank = os.environ['OMPI_COMM_WORLD_RANK'];"
 

@@ -11,7 +11,7 @@ import pytest
 
 from shipway.executors import Event
 from tests.fixtures.executor_rigs import Rig
-from tests.fixtures.jobs import REPORT, SLEEP, changed, tfjob, wait_for
+from tests.fixtures.manifests import REPORT, SLEEP, changed, tfjob, wait_for
 
 SHOW = "import json, os; print(json.dumps(dict(os.environ) | {'cwd': os.getcwd()}))"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shipway import labels
 from shipway.executors import identity
-from tests.fixtures.jobs import tfjob
+from tests.fixtures.manifests import tfjob
 
 words = st.text(max_size=80)
 

@@ -16,12 +16,13 @@ from shipway.executors import Event, Manifest, read_manifest, run_manifest
 from shipway.executors.process.environments import VARIABLE, environments, resolve_command
 from shipway.executors.process.faults import parse_fault
 from shipway.executors.process.jobs import base_name, read_job
-from tests.fixtures.jobs import changed, mpijob, tfjob
+from tests.fixtures.manifests import batch_job, changed, mpijob, tfjob
 
 JOB = tfjob("j", {"Worker": "pass"})
 POD = "spec.tfReplicaSpecs.Worker.template.spec"
 CONTAINER = f"{POD}.containers.0"
 MPI = mpijob("j", "pass")
+BATCH = batch_job("j", "pass")
 
 
 def plan(manifest: Manifest) -> Any:
@@ -77,6 +78,10 @@ WRONG: dict[str, tuple[Manifest, str]] = {
     "no launcher": (changed(MPI, "spec.mpiReplicaSpecs", {"Worker": {}}), r"mpiReplicaSpecs\.Launcher: missing"),
     "no workers": (changed(MPI, "spec.mpiReplicaSpecs.Worker.replicas", 0), r"Worker\.replicas: expected at least 1"),
     "slots": (changed(MPI, "spec.slotsPerWorker", 0), r"spec\.slotsPerWorker: expected a whole number of at least 1"),
+    "parallel": (changed(BATCH, "spec.parallelism", 2), r"spec\.parallelism: expected 1, got 2; use a TFJob"),
+    "always": (changed(BATCH, "spec.template.spec.restartPolicy", "Always"),
+               r"template\.spec\.restartPolicy: expected one of 'Never', 'OnFailure', got 'Always'"),
+    "indexed": (changed(BATCH, "spec.backoffLimitPerIndex", 1), r"spec\.backoffLimitPerIndex: cannot be honoured"),
     "intel": (changed(changed(MPI, "apiVersion", "kubeflow.org/v2beta1"), "spec.mpiImplementation", "Intel"),
               r"spec\.mpiImplementation: expected one of 'OpenMPI', got 'Intel'"),
 }  # fmt: skip

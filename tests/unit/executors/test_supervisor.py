@@ -14,7 +14,7 @@ from shipway.executors.process import ports
 from shipway.executors.process.folder import JobFolder, last_lines, read_lines
 from shipway.executors.process.outside import Outside
 from tests.fixtures.executor_rigs import ProcessRig
-from tests.fixtures.jobs import tfjob
+from tests.fixtures.manifests import tfjob
 
 
 def test_a_port_taken_by_a_stranger_is_chosen_anew_without_counting_as_a_restart(tmp_path: Path) -> None:

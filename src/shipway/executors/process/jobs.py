@@ -1,4 +1,4 @@
-"""TFJob and MPIJob, reduced to a plan.
+"""TFJob, MPIJob and batch Job, reduced to a plan.
 
 The rules are those of the training operator 1.8 and 1.9 (`pkg/controller.v1/{common,tensorflow,mpi}`) and of the MPI
 operator 0.6; docs/decisions/0020-process-executor.md says where this machine differs.
@@ -22,8 +22,8 @@ from shipway.executors.process.pods import Container, read_template
 from shipway.executors.process.pods import Identity as Pod
 
 FAULT = f"{labels.PREFIX}/fault"  # annotation: what a test wants to go wrong
-KINDS = ("TFJob", "MPIJob")
-MPI_V2_BACKOFF_LIMIT = 6  # the launcher is a batch Job there, and this is a batch Job's default
+KINDS = ("TFJob", "MPIJob", "Job")
+BATCH_BACKOFF_LIMIT = 6  # a batch Job's default; the launcher of an MPIJob v2beta1 is one
 _TF_ROLES = {"Chief": "chief", "Evaluator": "evaluator", "Master": "master", "PS": "ps", "Worker": "worker"}
 _RESTART = ("Never", "OnFailure", "Always", "ExitCode")
 _CLEAN = ("None", "Running", "All")
@@ -48,7 +48,7 @@ def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Pa
     """The plan of a job, and the paths of fields that are not applied here.
 
     Args:
-        manifest: A TFJob or MPIJob.
+        manifest: A TFJob, MPIJob or batch Job.
         name: The job's base name, as `base_name` gives it.
         attempt: 0 for the first.
         known: Image to interpreter.
@@ -75,10 +75,12 @@ def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Pa
         parts = _tfjob(spec, job)
     elif kind == "MPIJob" and version in ("kubeflow.org/v1", "kubeflow.org/v2beta1"):
         parts = _mpijob(spec, job, version)
+    elif (kind, version) == ("Job", "batch/v1"):
+        parts = _batch_job(spec, job)
     else:
         raise InvalidSpec(
-            f"kind: the process executor does not play {version} {kind}; expected kubeflow.org/v1 TFJob or "
-            f"kubeflow.org/v1 or v2beta1 MPIJob{nearest(kind, KINDS)}"
+            f"kind: the process executor does not play {version} {kind}; expected kubeflow.org/v1 TFJob, "
+            f"kubeflow.org/v1 or v2beta1 MPIJob, or batch/v1 Job{nearest(kind, KINDS)}"
         )
     spec.done()
     faults = [clause.strip() for clause in str(job.annotations.get(FAULT, "")).split(";") if clause.strip()]
@@ -185,6 +187,35 @@ def _tfjob(spec: Fields, job: _Job) -> dict[str, Any]:
     }
 
 
+def _batch_job(spec: Fields, job: _Job) -> dict[str, Any]:
+    """A batch Job of one pod; Katib's plain trials are such."""
+    spec.skip("manualSelector", "selector", "completionMode", "podReplacementPolicy")
+    for field in ("parallelism", "completions"):
+        if spec.natural(field, 1) != 1:
+            raise InvalidSpec(
+                f"{spec.at(field)}: expected 1, got {spec.value[field]}; use a TFJob for several replicas"
+            )
+    for field in ("podFailurePolicy", "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy", "managedBy"):
+        spec.refuse(field, "only backoffLimit is")
+    parts = {
+        "backoff_limit": spec.natural("backoffLimit", BATCH_BACKOFF_LIMIT),
+        "active_deadline_s": spec.natural("activeDeadlineSeconds", None, least=1),
+        "ttl_s": spec.natural("ttlSecondsAfterFinished", None),
+        "suspended": spec.take("suspend", bool, False),
+    }
+    template = spec.child("template")
+    pod = Fields(template.value.get("spec"), template.at("spec"), spec.notes)
+    policy = pod.choose("restartPolicy", ("Never", "OnFailure"), "")
+    container = read_template(template, _only_container(template, "main"), job.known, job.pod("pod-0"))
+    return parts | {
+        "replicas": [ReplicaPlan("pod-0", "pod", 0, container.argv, container.env, policy, container.grace_s)],
+        "success": "pod",
+        "retries_failures": policy == "Never",
+        "bin": str(container.python.parent),
+        "python": str(container.python),
+    }
+
+
 def _mpijob(spec: Fields, job: _Job, version: str) -> dict[str, Any]:
     is_v2 = version == "kubeflow.org/v2beta1"
     if is_v2:
@@ -205,7 +236,7 @@ def _mpijob(spec: Fields, job: _Job, version: str) -> dict[str, Any]:
     if not workers:
         raise InvalidSpec(f"{roles.at('Worker')}.replicas: expected at least 1, got 0")
     if is_v2 and run["backoff_limit"] is None:
-        run["backoff_limit"] = MPI_V2_BACKOFF_LIMIT
+        run["backoff_limit"] = BATCH_BACKOFF_LIMIT
     return run | {
         "replicas": launchers,
         "success": "launcher",
@@ -221,6 +252,12 @@ def _role(roles: Fields, title: str, name: str, job: _Job) -> tuple[list[Replica
         raise InvalidSpec(f"{roles.at(title)}: missing; an MPIJob has a Launcher and a Worker")
     spec = roles.child(title)
     # Both operators take the only container, whatever its name; the SDK calls it `mpi`.
-    containers = ((spec.value.get("template") or {}).get("spec") or {}).get("containers") or []
+    called = _only_container(Fields(spec.value.get("template") or {}, spec.at("template"), []), name)
+    return _replicas(spec, title.lower(), called, job, is_played=title == "Launcher")
+
+
+def _only_container(template: Fields, default: str) -> str:
+    """The name of the pod's first container."""
+    containers = (template.value.get("spec") or {}).get("containers") or []
     first = containers[0].get("name") if containers and isinstance(containers[0], dict) else None
-    return _replicas(spec, title.lower(), str(first or name), job, is_played=title == "Launcher")
+    return str(first or default)

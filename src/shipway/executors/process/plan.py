@@ -51,9 +51,9 @@ class Plan:
     Attributes:
         name: With the attempt's suffix.
         base: Without it; checkpoints lie under this name.
-        success: Who decides: `chief`, `worker-0`, `all-workers` or `launcher`.
+        success: Who decides: `chief`, `worker-0`, `all-workers`, `launcher` or `pod`.
         backoff_limit: None: without a limit.
-        retries_failures: A launcher that is a batch Job (MPIJob v2beta1): every failure is tried again.
+        retries_failures: A batch Job (an MPIJob v2beta1's launcher is one): every failure is tried again.
         clean_pods: None, Running or All: what becomes of the rest when the job has ended.
         bin: Folder that stands first on PATH: the environment that stands for the image.
         faults: Clauses of the fault annotation.

@@ -65,7 +65,7 @@ def after_exit(policy: str, exit_code: int, *, retries_failures: bool = False) -
     Args:
         policy: Never, OnFailure, Always, ExitCode.
         exit_code: 0-255.
-        retries_failures: A batch Job stands above the pod and starts another (MPIJob v2beta1's launcher).
+        retries_failures: A batch Job stands above the pod and starts another.
     """
     if policy == "Always":
         return "restart"
@@ -105,12 +105,12 @@ def judge(success: str, statuses: Iterable[Status]) -> Verdict:
     moment a worker fails makes the job Succeeded.
 
     Args:
-        success: `chief`, `worker-0`, `all-workers` or `launcher`.
+        success: `chief`, `worker-0`, `all-workers`, `launcher` or `pod`.
         statuses: Of all replicas.
     """
     kept = list(statuses)
-    if success in ("chief", "launcher"):
-        roles = ("chief", "master") if success == "chief" else ("launcher",)
+    if success in ("chief", "launcher", "pod"):
+        roles = ("chief", "master") if success == "chief" else (success,)
         deciding = [status for status in kept if status.role in roles]
     else:
         deciding = [status for status in kept if status.role == "worker"]
