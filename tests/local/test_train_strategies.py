@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from shipway.artifacts import DatasetManifest
 from shipway.storage import embedded
 from tests.conftest import STORE_HOME
 from tests.fixtures.jobs import Trained, play
@@ -111,7 +110,5 @@ def test_a_killed_worker_changes_neither_batches_nor_steps(
 @pytest.mark.soak
 @needs_horovod
 def test_a_killed_rank_changes_neither_batches_nor_steps(environment: None, tiny: Tiny, horovod: Trained) -> None:
-    killed = play(
-        "killed-rank", tiny.dataset, spec("horovod"), fault="kill worker-1 when progress.step>=13 with KILL"
-    )
+    killed = play("killed-rank", tiny.dataset, spec("horovod"), fault="kill worker-1 when progress.step>=13 with KILL")
     assert_undisturbed(killed, horovod)
