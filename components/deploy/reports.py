@@ -6,7 +6,7 @@ import itertools
 
 from shipway.components.deploy.core import CheckResult
 from shipway.components.deploy.rollout import Deployment
-from shipway.report import Report, columns, duration, percent
+from shipway.report import Report, columns, duration, number
 
 _BINS_MS = (0.5, 1, 2, 3, 5, 10, 20, 50, 100)
 
@@ -14,7 +14,7 @@ _BINS_MS = (0.5, 1, 2, 3, 5, 10, 20, 50, 100)
 def deployment_report(done: Deployment) -> Report:
     """What was deployed where, and how it was checked."""
     now = done.version.version
-    change = f"version {done.before} → {now}" if done.before not in (None, now) else f"version {now}"
+    change = f"version {done.before} -> {now}" if done.before not in (None, now) else f"version {now}"
     report = Report(f"Deployment of {done.spec.name}", change)
     last = done.checks["endpoint"]
     report.tiles(
@@ -76,9 +76,9 @@ def _row(where: str, found: CheckResult) -> list[object]:
         found.rows,
         (f"{found.max_abs_diff:.1e}", found.max_abs_diff),
         (f"{found.tolerance:g}", found.tolerance),
-        (percent(found.argmax_agreement), found.argmax_agreement),
-        round(found.latency_ms(0.5), 2),
-        round(found.latency_ms(0.99), 2),
+        f"{found.argmax_agreement:.1%}",
+        number(found.latency_ms(0.5)),
+        number(found.latency_ms(0.99)),
     ]
 
 
@@ -88,7 +88,4 @@ def _latencies(report: Report, found: CheckResult) -> None:
     bounds = (0.0, *_BINS_MS, float("inf"))
     counts = [sum(low <= value < high for value in found.latencies_ms) for low, high in itertools.pairwise(bounds)]
     names = [f"< {high:g}" for high in _BINS_MS] + [f">= {_BINS_MS[-1]:g}"]
-    while not counts[-1]:  # the slow end, where nothing was slow
-        counts.pop()
-    names = names[: len(counts)]
     report.chart(columns(names, counts, title="Latency of single requests", x_label="ms", y_label="requests"))

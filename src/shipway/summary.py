@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shipway import errors
+from shipway.context import Context
 
 if TYPE_CHECKING:
     from shipway.artifacts import DecisionRecord, EvaluationRecord, RunRecord, StepRecord, SweepRecord
@@ -64,17 +65,18 @@ def summarise(run: Run) -> dict[str, Any]:
     record = run.record or RunRecord.model_validate(
         {"run": run.key, "pipeline": "", "state": run.state, "steps": list(run.steps.values())}
     )
-    return build_summary(record, home=str(run.home))
+    return build_summary(record, home=str(run.home), store=Context.current().store_uri)
 
 
 def build_summary(
-    record: RunRecord, *, home: str = "", read: Callable[[Any, str], Any] | None = None
+    record: RunRecord, *, home: str = "", store: str = "", read: Callable[[Any, str], Any] | None = None
 ) -> dict[str, Any]:
     """The document.
 
     Args:
         record: The run, with its steps.
         home: Local state folder, where there is one.
+        store: Root of object storage.
         read: (artifact class, URI) -> artifact or None; object storage by default.
 
     Returns:
@@ -105,6 +107,7 @@ def build_summary(
         "endpoint": _endpoint(record, steps),
         "reports": {title: uri for step in steps for title, uri in step.reports.items()},
         "home": home,
+        "store": store,
     }
 
 
@@ -210,5 +213,10 @@ def _endpoint(record: RunRecord, steps: Sequence[StepRecord]) -> dict[str, Any] 
     if not isinstance(url, str) or not url:
         return None
     name = str(fact(steps, "deploy", "endpoint", "name") or record.name)
-    predict = fact(steps, "deploy", "predict_url")
-    return {"name": name, "url": url, "predict_url": predict or f"{url.rstrip('/')}/v1/models/{name}:predict"}
+    base = url.partition("/v1/")[0].rstrip("/")  # deploy gives out the address that predicts
+    return {
+        "name": name,
+        "url": base,
+        "predict_url": url if url.endswith(":predict") else f"{base}/v1/models/{name}:predict",
+        "version": fact(steps, "deploy", "version"),
+    }

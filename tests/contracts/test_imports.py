@@ -121,7 +121,7 @@ def test_no_worker_brings_kfp() -> None:
 
 
 def test_every_module_can_be_the_first_one_imported() -> None:
-    """An import circle shows only when a module is the first: each is imported in a fork that knows the artifacts only."""
+    """An import circle shows only when a module is the first: each gets a fork that knows the artifacts only."""
     names = [name for name in modules("**/*.py") if not runs_in_workers(name)]
     code = (
         "import importlib, os, sys, traceback\n"

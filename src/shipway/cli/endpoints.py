@@ -51,6 +51,24 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def deploy(
+    name: Annotated[str, typer.Argument(help="The model's name; its endpoint has the same.")],
+    version: Annotated[str, typer.Argument(help="A number, `latest`, `candidate` or `champion`.")] = "champion",
+    as_json: AsJson = False,
+) -> None:
+    """Serve a registered version: what a rollback ends with."""
+    from shipway.cli.places import open_store
+    from shipway.components.deploy.launch import deploy_version
+
+    open_store()
+    done = deploy_version(name, version)
+    if as_json:
+        print_json({"name": name, "version": done.version.version, "predict_url": done.predict_url})
+    else:
+        say(f"Version {done.version.version} of {name} answers at {done.predict_url}", style="green")
+
+
+@app.command()
 def stop(name: Name, as_json: AsJson = False) -> None:
     """Stop an endpoint; the next deployment starts it again."""
     from shipway.context import Context
@@ -81,15 +99,14 @@ def predict(
     for given, answer in zip(texts, predictions, strict=True):
         best = answer_of(answer)
         rows.append((given, best[0], percent(best[1])))
-        styles.append("yellow" if answer.get("in_scope") is False else None)
+        styles.append("yellow" if answer.get("out_of_scope") else None)
     table(["text", "intent", "probability"], rows, right=["probability"], styles=styles)
 
 
 def answer_of(answer: dict[str, Any]) -> tuple[str, float | None]:
     """Intent and probability of one V1 prediction."""
-    label = next((answer[key] for key in ("intent", "label", "predicted") if answer.get(key) is not None), None)
-    probability = next((answer[key] for key in ("probability", "score") if key in answer), None)
-    return str(label) if label is not None else "none of these", probability
+    label = answer.get("label")
+    return "none of these" if label is None else str(label), answer.get("probability")
 
 
 def ask(url: str, texts: Sequence[str]) -> list[dict[str, Any]]:

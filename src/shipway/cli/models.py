@@ -124,7 +124,7 @@ def promote(
         return
     before = f" (before: version {move.previous_version})" if move.previous_version else ""
     say(f"champion of {move.name} is version {move.version}{before}", style="green")
-    say("Endpoints were not touched; run the pipeline again to deploy.", style="dim")
+    say(f"The endpoint was not touched. Next: shipway endpoints deploy {name}", style="dim")
 
 
 @app.command()
@@ -135,6 +135,8 @@ def rollback(name: Name, reason: Reason = "", as_json: AsJson = False) -> None:
         print_json({**vars(done), "message": done.message})
         return
     say(done.message, style="green")
+    if done.redeploy:
+        say(f"Next: shipway endpoints deploy {name}", style="dim")
 
 
 def _anything() -> bool:

@@ -94,7 +94,8 @@ def highlights(step: StepRecord) -> str:
     for name, value in step.outputs.items():
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             continue
-        if isinstance(value, str) and name != "url" and (len(value) > 40 or "fingerprint" in name or "://" in value):
+        is_reference = isinstance(value, str) and (len(value) > 40 or "fingerprint" in name or "://" in value)
+        if name in ("job", "objective", "uri") or (is_reference and name != "url"):
             continue
         shown = percent(value) if name in _SHARES and isinstance(value, float) else number(value)
         words.append(f"{name.replace('_', ' ')} {shown}")

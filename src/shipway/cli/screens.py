@@ -49,8 +49,9 @@ def _failure(summary: Summary) -> None:
     if summary["state"] == "Cancelled":
         say("Stopped. Type the same command again to go on; --fresh starts anew.")
         return
-    where = f"{error['step']}: " if error.get("step") else ""
-    console(stderr=True).print(f"error: {where}{error.get('message', 'no reason was recorded')}", markup=False)
+    message = error.get("message", "no reason was recorded")
+    where = "" if not error.get("step") or message.startswith(f"{error['step']}:") else f"{error['step']}: "
+    console(stderr=True).print(f"error: {where}{message}", markup=False)
     if error.get("replica"):
         say(f"First to fail: {error['replica']} (exit code {error.get('exit_code')})")
     for line in error.get("last_lines", [])[-10:]:
@@ -111,9 +112,11 @@ def _decision(summary: Summary) -> None:
     heading("Decision")
     good = decision["decision"] == "blessed"
     say(f"{decision['decision']}: {decision['reason']}", style="green" if good else "yellow")
-    for rule in decision.get("rules", []):
-        if rule["applies"] and not rule["passed"]:
-            say(f"  ✗ {rule['rule']}: {rule['detail']}", style="yellow")
+    failed = [rule for rule in decision.get("rules", []) if rule["applies"] and not rule["passed"]]
+    for rule in failed if len(failed) > 1 else []:  # of a single one the reason has told
+        say(f"  ✗ {rule['rule']}: {rule['detail']}", style="yellow")
+    if not good:
+        say("So nothing was registered or deployed; what was served before is served still.", style="dim")
 
 
 def _places(summary: Summary) -> None:
@@ -125,6 +128,7 @@ def _places(summary: Summary) -> None:
         pairs.append(("endpoint", summary["endpoint"]["url"]))
     if summary["reports"]:
         pairs.append(("reports", f"{', '.join(summary['reports'])} (shipway reports open {summary['run']})"))
+    pairs.append(("data", f"{summary['store']} (shipway store ls)"))
     pairs.append(("logs", f"{summary['home']}/runs/{summary['run']}"))
     facts(pairs)
 
@@ -141,6 +145,8 @@ def _next(summary: Summary, example: str) -> None:
     if endpoint:
         say(curl_line(endpoint, example))
         say(f"shipway predict {endpoint['name']} {shlex.quote(example)}")
+    elif summary["decision"] and summary["decision"]["decision"] != "blessed":
+        say(f"shipway reports open {summary['run']} Decision")
     else:
         say(f"shipway runs show {summary['run']}")
     say("shipway down    # stops what was started here")

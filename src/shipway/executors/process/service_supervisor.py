@@ -17,9 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shipway.errors import ShipwayError
 from shipway.executors.process.service_control import bind
-from shipway.executors.process.service_manifest import GRACE_S, caller_env, read_manifest
+from shipway.executors.process.service_manifest import caller_env, read_manifest
 from shipway.executors.process.service_revision import Revision
 from shipway.executors.process.service_state import EndpointState, Process, RevisionState
 
@@ -71,12 +70,7 @@ class Supervisor:
         for record in left.all():
             if record.process is None or not record.process.alive:
                 continue
-            try:
-                revision = Revision(record, read_manifest(record.manifest), self.folder)
-            except ShipwayError as error:  # what stood for its image is gone: it could not be started again
-                print(f"supervisor: revision {record.number} is ended: {error}", flush=True)
-                record.process.end(GRACE_S)
-                continue
+            revision = Revision(record, read_manifest(record.manifest), self.folder)
             if left.current is record and (await revision.status()).get("state") == "serving":
                 record.state = "Ready"
                 self.current = revision

@@ -1,0 +1,78 @@
+"""Parameters as people type them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shipway.cli.arguments import collect_params, spread_params
+from shipway.errors import InvalidSpec, NotFound
+
+
+@pytest.mark.parametrize(
+    ("typed", "spread"),
+    [
+        (["--param", "a=1", "b=2", "--json"], ["--param", "a=1", "--param", "b=2", "--json"]),
+        (["--param", "a=1", "--param", "b=2"], ["--param", "a=1", "--param", "b=2"]),
+        (["--param=a=1", "b=2"], ["--param=a=1", "--param", "b=2"]),
+        (["run", "x=1"], ["run", "x=1"]),
+        (["--param", "a=1", "stranger"], ["--param", "a=1", "stranger"]),
+        (["--param", "a=1", "b=s3://bucket/k?x=y", "o.t.e=3"],
+         ["--param", "a=1", "--param", "b=s3://bucket/k?x=y", "--param", "o.t.e=3"]),
+        (["--", "--param", "a=1", "b=2"], ["--", "--param", "a=1", "b=2"]),
+        (["--param"], ["--param"]),
+    ],
+)  # fmt: skip
+def test_several_pairs_may_stand_behind_one_flag(typed: list[str], spread: list[str]) -> None:
+    assert spread_params(typed) == spread
+
+
+def test_pairs_win_over_the_preset_flag_and_that_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("name: a\npreset: quick\nepochs: 3\noverrides: {training: {batch_size: 8}}\n")
+    found = collect_params(["name=b", "overrides.training.seed=5"], file, "demo")
+    assert found == {
+        "name": "b",
+        "preset": "demo",
+        "epochs": 3,
+        "overrides": {"training": {"batch_size": 8, "seed": 5}},
+    }
+
+
+def test_a_value_may_hold_equal_signs_and_be_empty() -> None:
+    assert collect_params(["data=http://h/x?a=b=c", "recipe="]) == {"data": "http://h/x?a=b=c", "recipe": ""}
+
+
+def test_dotted_values_are_typed_as_yaml_does() -> None:
+    found = collect_params(["overrides.a.b=[1, 2]", "overrides.a.c=true", "overrides.a.d=x"])
+    assert found == {"overrides": {"a": {"b": [1, 2], "c": True, "d": "x"}}}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (["name"], "expected key=value"),
+        (["=x"], "expected key=value"),
+        (["a=1", "a.b=2"], "'a' is '1' already, not a mapping"),
+    ],
+)
+def test_a_pair_that_is_none_is_one_clear_line(pairs: list[str], message: str) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        collect_params(pairs)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"- a\n- b\n", "got list"), (b"a: [", "neither YAML nor JSON"), (b"\xff\xfe\x00", "cannot be read|neither YAML")],
+)
+def test_a_params_file_that_is_no_mapping_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InvalidSpec, match=message):
+        collect_params([], file)
+
+
+def test_a_params_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"no file .*gone\.yaml"):
+        collect_params([], tmp_path / "gone.yaml")

@@ -1,0 +1,75 @@
+"""What people see at the end of a run, and side by side."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shipway.cli.console import console
+from shipway.cli.runs import compare_summaries
+from shipway.cli.screens import closing_screen, curl_line
+
+
+@pytest.fixture(autouse=True)
+def fresh_console() -> Iterator[None]:
+    """Rich keeps the stream it was made with; pytest gives each test another."""
+    console.cache_clear()
+    yield
+    console.cache_clear()
+
+
+def shown(capsys: pytest.CaptureFixture[str], summary: dict[str, Any]) -> tuple[str, str]:
+    closing_screen(summary)
+    found = capsys.readouterr()
+    return found.out, found.err
+
+
+def test_the_closing_screen_says_what_was_found_and_what_to_type(
+    capsys: pytest.CaptureFixture[str], summary: dict[str, Any]
+) -> None:
+    out, _ = shown(capsys, summary)
+    for words in ("93.0 %", "linear svm", "92.0 %", "majority", "91.0 % to 95.0 %", "learning_rate = 0.002",
+                  "blessed: no champion yet", "bot version 3", "curl -s", "shipway predict bot", "shipway down",
+                  "2 trials, 1 failed", "[red]hi[/red]"):  # fmt: skip
+        assert words in out, words
+    assert "\x1b[" not in out
+
+
+def test_a_model_that_loses_to_a_baseline_is_said_to_lose(
+    capsys: pytest.CaptureFixture[str], losing: dict[str, Any]
+) -> None:
+    out, _ = shown(capsys, losing)
+    assert "the model loses to it" in out
+
+
+def test_a_failed_run_says_where_and_what_to_look_at(
+    capsys: pytest.CaptureFixture[str], failed: dict[str, Any]
+) -> None:
+    out, err = shown(capsys, failed)
+    assert err == "error: dataset: column 'txt' is missing; expected one of text, label\n"
+    assert "shipway logs run-1 dataset" in out
+    assert "curl" not in out
+
+
+def test_a_stopped_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str], summary: dict[str, Any]) -> None:
+    out, err = shown(capsys, {**summary, "state": "Cancelled"})
+    assert "the same command again to go on" in out
+    assert err == ""
+
+
+def test_the_curl_line_survives_a_shell() -> None:
+    words = shlex.split(curl_line({"predict_url": "http://h/v1/models/b:predict"}, """it's "on" $HOME"""))
+    assert words[2] == "http://h/v1/models/b:predict"
+    assert json.loads(words[-1]) == {"instances": ["""it's "on" $HOME"""]}
+
+
+def test_runs_are_compared_by_what_differs(summary: dict[str, Any], losing: dict[str, Any]) -> None:
+    other = {**losing, "run": "run-2", "best_parameters": {"learning_rate": 0.004, "dropout": 0.4}}
+    found = compare_summaries([summary, other])
+    assert found["tables"]["parameter"] == {"learning_rate": [0.002, 0.004]}
+    assert found["tables"]["metric"]["accuracy"] == [0.93, 0.9]
+    assert found["tables"]["step (s)"]["dataset"] == ["cached", "cached"]
