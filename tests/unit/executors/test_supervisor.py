@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from shipway.errors import NotFound, ShipwayError, UserError
 from shipway.executors.process import ports
 from shipway.executors.process.folder import JobFolder, last_lines, read_lines
 from shipway.executors.process.outside import Outside
 from tests.fixtures.executor_rigs import ProcessRig
-from tests.fixtures.manifests import tfjob
+from tests.fixtures.manifests import SLEEP, tfjob, wait_for
 
 
 def test_a_port_taken_by_a_stranger_is_chosen_anew_without_counting_as_a_restart(tmp_path: Path) -> None:
@@ -79,6 +84,17 @@ def test_a_deleted_folder_is_not_taken_for_its_successor(tmp_path: Path) -> None
     assert not outside.is_ours()
 
 
+def test_a_job_that_takes_a_deleted_ones_name_is_held_by_whoever_ensured_it(tmp_path: Path) -> None:
+    rig = ProcessRig(tmp_path / "home", f"file://{tmp_path}/store")
+    rig.delete(rig.executor.ensure(tfjob("j", {"Worker": SLEEP})))
+    handle = rig.executor.ensure(tfjob("j", {"Worker": SLEEP}))
+    wait_for(lambda: rig.alive(handle) == ["worker-0"], "it runs")
+    until = time.monotonic() + 1.5  # the supervisor looks for followers every 0.4 s
+    while time.monotonic() < until:
+        assert rig.alive(handle) == ["worker-0"]
+    rig.executor.cancel(handle)
+
+
 def test_job_files_hold_credentials_and_are_closed_to_others(tmp_path: Path) -> None:
     rig = ProcessRig(tmp_path / "home", f"file://{tmp_path}/store")
     handle = rig.executor.ensure(tfjob("j", {"Worker": "pass"}))
@@ -108,3 +124,51 @@ def test_a_half_written_progress_file_breaks_nothing(tmp_path: Path, text: str) 
     code = f"import os; open(os.environ['SHIPWAY_PROGRESS'], 'w').write({text!r})"
     handle = rig.executor.ensure(tfjob("j", {"Worker": code}))
     assert rig.executor.follow(handle).state == "Succeeded"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of two mebibytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_clear_line_when_a_job_is_to_start(small_disk: Path, tmp_path: Path) -> None:
+    rig = ProcessRig(small_disk / "home", f"file://{tmp_path}/store")
+    with (small_disk / "filler").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(small_disk).free)
+    with pytest.raises(ShipwayError, match=r"job j: no space left on the disk of .*small/home .0 MiB free.; free some"):
+        rig.executor.ensure(tfjob("j", {"Worker": "pass"}))
+    (small_disk / "filler").unlink()
+    assert rig.executor.follow(rig.executor.ensure(tfjob("j", {"Worker": "pass"}))).state == "Succeeded"
+
+
+def test_a_replica_that_fills_the_disk_ends_the_job_with_a_clear_line(small_disk: Path, tmp_path: Path) -> None:
+    rig = ProcessRig(small_disk / "home", f"file://{tmp_path}/store")
+    handle = rig.executor.ensure(tfjob("j", {"Worker": "import os\nwhile True: os.write(1, b'x' * 4096)"}))
+    try:
+        outcome = rig.executor.follow(handle)
+    except ShipwayError as error:
+        assert "no space left on the disk" in str(error)  # noqa: PT017 - either end is a clear one
+    else:
+        assert outcome.first_failure is not None
+        assert outcome.first_failure.replica == "worker-0"
+    assert rig.pids(handle) == []
+
+
+def test_a_home_that_is_a_file_is_the_users_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    rig = ProcessRig(tmp_path / "home", f"file://{tmp_path}/store")
+    with pytest.raises(UserError, match=r"job j: .*home.*: Not a directory; set SHIPWAY_HOME"):
+        rig.executor.ensure(tfjob("j", {"Worker": "pass"}))
+
+
+@pytest.mark.parametrize("name", ["../j", "/etc", "", "J"])
+def test_a_name_never_leads_out_of_the_folder_of_jobs(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotFound, match="not on this machine"):
+        ProcessRig(tmp_path / "home", f"file://{tmp_path}/store").executor.find(name)

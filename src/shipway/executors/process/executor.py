@@ -17,7 +17,7 @@ from shipway.executors.process import experiment, leases, service
 from shipway.executors.process.attempts import Attempts, bury, invocation, kill_supervisor, reap_children
 from shipway.executors.process.environments import environments
 from shipway.executors.process.faults import parse_fault
-from shipway.executors.process.folder import FINAL, JobFolder
+from shipway.executors.process.folder import FINAL, JobFolder, disk_errors
 from shipway.executors.process.jobs import KINDS, base_name, read_job
 from shipway.executors.process.logs import read_logs
 
@@ -56,7 +56,8 @@ class ProcessExecutor:
         plan, notes = read_job(manifest, base, 0, environments())
         for clause in plan.faults:
             parse_fault(clause)
-        return Attempts(self.context, base).ensure(manifest, plan, notes, backoff_limit)
+        with disk_errors(base, self.context.home):
+            return Attempts(self.context, base).ensure(manifest, plan, notes, backoff_limit)
 
     def follow(self, handle: Handle, *, on_event: OnEvent | None = None, deadline_s: float | None = None) -> Outcome:
         """Waits for the end; see `Executor.follow`. An adopter, too, is given every event since the job's creation.
@@ -72,7 +73,8 @@ class ProcessExecutor:
         except FileNotFoundError:
             return self._recorded(handle)
         try:
-            outcome = self._watch(handle, folder, on_event or (lambda _event: None), deadline_s)
+            with disk_errors(handle.name, self.context.home):
+                outcome = self._watch(handle, folder, on_event or (lambda _event: None), deadline_s)
         finally:
             os.close(lease)
         leases.let_go(folder)
@@ -115,7 +117,8 @@ class ProcessExecutor:
         Raises:
             NotFound: there is none.
         """
-        document = JobFolder(self.context.home / "jobs" / name).read("plan.json")
+        is_name = identity.DNS_1035.fullmatch(name) is not None  # never a path out of the folder of jobs
+        document = JobFolder(self.context.home / "jobs" / name).read("plan.json") if is_name else None
         if document is None:
             raise NotFound(f"job {name!r}: not on this machine; jobs lie in {self.context.home / 'jobs'}")
         return Handle(document["kind"], name, document["namespace"], document["spec_hash"], adopted=True)
@@ -159,7 +162,7 @@ class ProcessExecutor:
             handle.name, document["attempt"], handle.spec_hash, failures, outcome, invocation=invocation()
         )
         problem = write_outcome(self.context.store_uri, document["base"], record)
-        if problem:
+        if problem and folder.path.exists():
             folder.tell("warning", f"outcome record not written: {problem}")
 
     def _recorded(self, handle: Handle) -> Outcome:

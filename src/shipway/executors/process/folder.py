@@ -13,9 +13,11 @@ The kernel releases a lock however its holder died, so nobody needs a process id
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from shipway.errors import ShipwayError, UserError
 from shipway.executors.base import Event
 
 FINAL = ("Succeeded", "Failed", "Cancelled")
@@ -117,6 +120,27 @@ def _open_lock(path: Path) -> int | None:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+
+
+@contextmanager
+def disk_errors(job: str, folder: Path) -> Iterator[None]:
+    """Says in one line what the disk refuses, instead of a traceback.
+
+    Raises:
+        ShipwayError: no space, or no right to write, below the folder of local state.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+            free = shutil.disk_usage(there).free >> 20
+            message = f"job {job}: no space left on the disk of {folder} ({free} MiB free); free some and run again"
+            raise ShipwayError(message) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            where = error.filename or folder
+            raise UserError(f"job {job}: {where}: {error.strerror}; set SHIPWAY_HOME to a folder of yours") from error
+        raise
 
 
 @contextmanager

@@ -17,8 +17,21 @@ _lock = threading.RLock()  # a step's signal handler cancels in the thread that 
 def hold(folder: JobFolder) -> None:
     """Follows the job until `let_go`."""
     with _lock:
-        if str(folder.path) not in _held:
+        held = _held.get(str(folder.path))
+        if held is not None and not _is_of(held, folder):
+            let_go(folder)  # of a deleted job that had this name before
+            held = None
+        if held is None:
             _held[str(folder.path)] = folder.lease()
+
+
+def _is_of(descriptor: int, folder: JobFolder) -> bool:
+    try:
+        there = (folder / "followers.lock").stat()
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(descriptor)
+    return (ours.st_ino, ours.st_dev) == (there.st_ino, there.st_dev)
 
 
 def let_go(folder: JobFolder) -> None:

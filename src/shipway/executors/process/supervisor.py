@@ -278,9 +278,9 @@ class Supervisor:
     # -- records ---------------------------------------------------------------------------------------------------
 
     def tell(self, kind: str, message: str, **data: Any) -> None:
-        """Appends an event; a deleted folder stays deleted."""
+        """Appends an event; a deleted folder stays deleted, and a full disk is noticed by `save`."""
         if self.outside.is_ours():
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 self.folder.tell(kind, message, **data)
 
     def save(self, state: str | None = None, message: str | None = None) -> None:
