@@ -107,7 +107,7 @@ def _figures(evaluation: EvaluationRecord | None) -> Iterator[Section]:
         "Metrics",
         [],
         ["metric", "value", "interval"],
-        [[name, _metric(name, value), _interval(evaluation, name)] for name, value in evaluation.metrics.items()],
+        [[name, _metric(name, evaluation.metrics[name]), _interval(evaluation, name)] for name in _ordered(evaluation)],
     )
     names = {"majority": "most frequent label", "linear_svm": "linear SVM over TF-IDF n-grams"}
     yield Section(
@@ -172,7 +172,7 @@ def _provenance(version: ModelVersion) -> Iterator[Section]:
     yield Section(
         "How it was made",
         [],
-        ["", ""],
+        ["what", "value"],
         [
             ["registered", version.created_at],
             ["run", version.run or "none"],
@@ -192,6 +192,12 @@ def _provenance(version: ModelVersion) -> Iterator[Section]:
         yield Section("Parameters", [], ["parameter", "value"], [[k, str(v)] for k, v in sorted(model.params.items())])
     if model.versions:
         yield Section("Versions", [], ["library", "version"], [[k, v] for k, v in sorted(model.versions.items())])
+
+
+def _ordered(evaluation: EvaluationRecord) -> list[str]:
+    """The metrics that people ask for first come first; JSON keeps them by name."""
+    first = [name for name in ("accuracy", "macro_f1", "weighted_f1") if name in evaluation.metrics]
+    return first + [name for name in evaluation.metrics if name not in first]
 
 
 def _metric(name: str, value: float) -> str:
