@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from shipway.artifacts import BaselineMetrics
-from shipway.components.evaluate.core import averages, confusion_matrix
+from shipway.components.evaluate.core import Ints, averages
 
 _CHUNK = 8192
 # Above this many rows, grams that occur once are left out: half the vocabulary, none of the accuracy.
@@ -20,7 +20,7 @@ _PRUNE_ROWS = 20_000
 
 
 class Baseline:
-    """One baseline, fitted; counts are added up a frame at a time."""
+    """One baseline, fitted."""
 
     def __init__(self, name: str, classifier: Any, rows: int, sampled: bool) -> None:
         self.name = name
@@ -28,21 +28,18 @@ class Baseline:
         self._rows = rows
         self._sampled = sampled
 
-    def score(self, frames: Iterable[pl.DataFrame], labels: Sequence[str]) -> BaselineMetrics:
-        """Its figures on frames with `text` and `label` columns.
-
-        Args:
-            frames: The rows; labels outside `labels` are not expected.
-            labels: Every label that occurs in training or in these rows.
-        """
+    def predict(self, frames: Iterable[pl.DataFrame], labels: Sequence[str]) -> Ints:
+        """Its answers to frames with a `text` column, as positions in `labels`, shape (n,)."""
         ids = {label: i for i, label in enumerate(labels)}
-        counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-        for frame in frames:
-            for piece in frame.iter_slices(_CHUNK):
-                truth = np.array([ids[label] for label in piece["label"]], dtype=np.int64)
-                answers = self._classifier.predict(piece["text"].to_list())
-                predicted = np.array([ids[label] for label in answers], dtype=np.int64)
-                counts += confusion_matrix(truth, predicted, len(labels))
+        answers = [
+            [ids[label] for label in self._classifier.predict(piece["text"].to_list())]
+            for frame in frames
+            for piece in frame.iter_slices(_CHUNK)
+        ]
+        return np.concatenate([np.array(part, dtype=np.int64) for part in answers])
+
+    def measured(self, counts: Ints) -> BaselineMetrics:
+        """Its figures, given its confusion matrix."""
         found = averages(counts)
         return BaselineMetrics(
             name=self.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shipway.artifacts import EvaluationRecord
+from shipway.artifacts import BaselineMetrics, EvaluationRecord
 from shipway.components.evaluate.core import Ints
 from shipway.report import Report, bars, confusion_matrix, lines, percent
 
@@ -68,10 +68,18 @@ def _baselines(page: Report, record: EvaluationRecord) -> None:
     if not record.baselines:
         return
     names = {"majority": "most frequent label", "linear_svm": "linear SVM"}
-    lost = [names.get(b.name, b.name) for b in record.baselines if b.model_loses]
+    lost = [b for b in record.baselines if b.model_loses]
     page.section("Beside simple baselines")
     if lost:
-        page.callout("bad", f"The model loses to: {', '.join(lost)}", "The simpler model is the better one here.")
+        named = ", ".join(names.get(b.name, b.name) for b in lost)
+        surely = [b for b in lost if b.difference_interval is None or b.difference_interval.high < 0]
+        page.callout(
+            "bad" if surely else "warn",
+            f"The model loses to: {named}",
+            "The simpler model is the better one here."
+            if surely
+            else "The difference is within what chance does on these rows: more test groups would tell.",
+        )
     else:
         page.callout("good", "The model beats its baselines")
     values = {"this model": record.metrics["accuracy"]}
@@ -88,18 +96,27 @@ def _baselines(page: Report, record: EvaluationRecord) -> None:
         )
     )
     page.table(
-        ["baseline", "accuracy", "macro F1", "fitted on rows", ""],
+        ["baseline", "accuracy", "macro F1", "the model is ahead by", "fitted on rows", ""],
         [
             [
                 names.get(b.name, b.name),
                 (percent(b.accuracy), b.accuracy),
                 (percent(b.macro_f1), b.macro_f1),
+                _ahead(b),
                 b.trained_rows,
                 "a sample of the training rows" if b.sampled else "all training rows",
             ]
             for b in record.baselines
         ],
     )
+
+
+def _ahead(baseline: BaselineMetrics) -> object:
+    if baseline.difference is None:
+        return None
+    found = baseline.difference_interval
+    between = f" ({found.low * 100:+.1f} to {found.high * 100:+.1f})" if found else ""
+    return f"{baseline.difference * 100:+.1f} points{between}", baseline.difference
 
 
 def _confusions(page: Report, record: EvaluationRecord, counts: Ints) -> None:

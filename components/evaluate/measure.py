@@ -26,7 +26,7 @@ from shipway.artifacts import (
 from shipway.canonical import fingerprint
 from shipway.components.evaluate import core
 from shipway.components.evaluate import threshold as out_of_scope
-from shipway.components.evaluate.baselines import fit_linear_svm, fit_majority, sample_rows
+from shipway.components.evaluate.baselines import Baseline, fit_linear_svm, fit_majority, sample_rows
 from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.scoring import ModelSession
 from shipway.scoring.predictions import predict_rows
@@ -149,7 +149,7 @@ def measure(
         confusion=confusion,
         worst_confusions=_confusions(path, scored.labels, counts, spec),
         threshold=threshold,
-        baselines=_baselines(path, dataset, spec, scored, metrics["accuracy"]),
+        baselines=_baselines(path, dataset, spec, scored),
         slices=[line for column in spec.slices for line in _slices(path, column, scored.labels, spec)],
         predictions=predictions,
         unknown_label_rows=sum(unknown.values()),
@@ -267,9 +267,7 @@ def _slices(path: Path, column: str, labels: list[str], spec: EvaluationSpec) ->
         )
 
 
-def _baselines(
-    path: Path, dataset: DatasetManifest, spec: EvaluationSpec, scored: Scored, accuracy: float
-) -> list[BaselineMetrics]:
+def _baselines(path: Path, dataset: DatasetManifest, spec: EvaluationSpec, scored: Scored) -> list[BaselineMetrics]:
     """Fitted on the training split, scored on the same rows as the model."""
     train = dataset.splits["train"]
     labels = sorted({*scored.labels, *dataset.labels, *train.class_counts})
@@ -279,8 +277,25 @@ def _baselines(
     if "linear_svm" in spec.baselines and len([n for n in train.class_counts.values() if n]) > 1:
         rows, sampled = sample_rows(read_rows(dataset, "train"), train.rows, spec.baseline_rows, spec.seed)
         fitted.append(fit_linear_svm(rows, sampled=sampled, seed=spec.seed))
-    results = [baseline.score(_scored_rows(path, len(scored.truth)), labels) for baseline in fitted]
-    return [found.model_copy(update={"model_loses": accuracy < found.accuracy}) for found in results]
+    return [_beside(baseline, path, labels, scored, spec) for baseline in fitted]
+
+
+def _beside(baseline: Baseline, path: Path, labels: list[str], scored: Scored, spec: EvaluationSpec) -> BaselineMetrics:
+    """A baseline's figures, and how far the model is ahead of it on the same rows."""
+    place = {label: i for i, label in enumerate(labels)}
+    renumbered = np.array([place[label] for label in scored.labels], dtype=np.int64)
+    truth, ours = renumbered[scored.truth], renumbered[scored.predicted]
+    theirs = baseline.predict(_scored_rows(path, len(truth)), labels)
+    found = baseline.measured(core.confusion_matrix(truth, theirs, len(labels)))
+    ahead = float((ours == truth).mean() - (theirs == truth).mean())
+    between = None
+    if spec.bootstrap:
+        low, high = core.bootstrap_difference(
+            truth, theirs, ours, scored.groups, len(labels),
+            resamples=spec.bootstrap, level=spec.level, seed=spec.seed,
+        )["accuracy"]  # fmt: skip
+        between = Interval(low=low, high=high, level=spec.level)
+    return found.model_copy(update={"model_loses": ahead < 0, "difference": ahead, "difference_interval": between})
 
 
 def _scored_rows(path: Path, rows: int) -> Iterator[pl.DataFrame]:

@@ -247,18 +247,22 @@ def _baselines(rule: BaselineRule, evaluation: EvaluationRecord) -> Iterator[Rul
     measured = {baseline.name: baseline for baseline in evaluation.baselines}
     accuracy = evaluation.metrics["accuracy"]
     for name in rule.must_not_lose_to:
-        title = f"does not lose to {_BASELINES[name]}" + (f" by more than {rule.margin:g}" if rule.margin else "")
+        sure = "surely " if rule.only_sure_losses else ""
+        title = f"does not {sure}lose to {_BASELINES[name]}" + (f" by more than {rule.margin:g}" if rule.margin else "")
         found = measured.get(name)
         if found is None:
             yield RuleResult(rule=title, passed=True, applies=False, detail="not measured by this evaluation")
             continue
+        interval = found.difference_interval if rule.only_sure_losses else None
+        ahead = accuracy - found.accuracy
+        between = f" ({interval.low:+.4f} to {interval.high:+.4f})" if interval else ""
         yield RuleResult(
             rule=title,
-            passed=accuracy >= found.accuracy - rule.margin,
-            value=accuracy,
-            bound=found.accuracy - rule.margin,
-            detail=f"accuracy {accuracy:.4f}, the baseline's {found.accuracy:.4f}"
-            + (" (fitted on a sample)" if found.sampled else ""),
+            passed=(interval.high if interval else ahead) >= -rule.margin - 1e-12,
+            value=interval.high if interval else ahead,
+            bound=-rule.margin,
+            detail=f"accuracy {accuracy:.4f}, the baseline's {found.accuracy:.4f}, difference {ahead:+.4f}{between}"
+            + (", the baseline fitted on a sample" if found.sampled else ""),
         )
 
 

@@ -61,6 +61,9 @@ class BaselineRule(Spec):
     must_not_lose_to: list[Baseline] = Field(default_factory=lambda: list(BASELINES))
     margin: Share = 0.01
     """Accuracy that it may stay behind."""
+    only_sure_losses: bool = True
+    """Only a loss that the whole interval of the difference confirms rejects: on a few hundred rows, or rows of a few
+    templates, a point or two is chance. False asks it of the accuracies themselves."""
 
 
 class Comparison(Spec):

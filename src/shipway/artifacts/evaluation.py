@@ -34,6 +34,8 @@ class BaselineMetrics(Record):
     trained_rows: int
     sampled: bool = False  # trained on a sample of the training rows
     model_loses: bool = False  # the model's accuracy is below this baseline's
+    difference: float | None = None  # the model's accuracy minus this baseline's
+    difference_interval: Interval | None = None  # of it, on the same resampled groups
 
 
 class Threshold(Record):

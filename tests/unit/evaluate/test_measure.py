@@ -115,6 +115,9 @@ def test_baselines_are_fitted_on_the_training_rows_and_a_model_that_loses_is_sai
     assert majority.accuracy < svm.accuracy
     assert not majority.model_loses
     assert svm.model_loses == (made.record.metrics["accuracy"] < svm.accuracy)
+    assert svm.difference == pytest.approx(made.record.metrics["accuracy"] - svm.accuracy)
+    assert svm.difference_interval is not None
+    assert svm.difference_interval.low <= svm.difference <= svm.difference_interval.high
     assert svm.trained_rows == 600
     assert not svm.sampled
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from shipway.artifacts import BaselineMetrics, EvaluationRecord, RuleResult
+from shipway.artifacts import BaselineMetrics, EvaluationRecord, Interval, RuleResult
 from shipway.components.promote.core import Champion, Figures, compare, judge, mcnemar, verdict
 from shipway.components.promote.spec import ChampionRules, PromotionPolicy
 from shipway.errors import InvalidSpec
@@ -105,6 +105,20 @@ def test_losing_to_a_baseline_by_more_than_the_margin_fails() -> None:
         (False, True),
     ]
     assert judged("baselines: {margin: 0.02}", record)[1].passed
+
+
+@pytest.mark.parametrize(
+    ("high", "policy", "passes"),
+    [(0.004, "{}", True), (-0.009, "{}", True), (-0.011, "{}", False), (0.004, "{only_sure_losses: false}", False)],
+)
+def test_only_a_loss_that_its_interval_confirms_rejects(high: float, policy: str, passes: bool) -> None:
+    between = Interval(low=-0.05, high=high)
+    svm = BaselineMetrics(
+        name="linear_svm", accuracy=0.85, macro_f1=0.8, trained_rows=10, difference=-0.025, difference_interval=between
+    )
+    rule = judged(f"baselines: {policy}", evaluation(baselines=[svm]))[1]
+    assert rule.passed is passes
+    assert "difference -0.0250" in rule.detail
 
 
 def figures(difference: float, low: float, high: float, lost: int = 3, won: int = 1) -> Figures:
