@@ -241,14 +241,6 @@ def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> di
     return checked
 
 
-# kfp names a type one way when it reads a function and another way in compiled IR.
-_IR_KINDS = {
-    "Integer": "NUMBER_INTEGER",
-    "Float": "NUMBER_DOUBLE",
-    "Dict": "STRUCT",
-    "List": "LIST",
-    "Boolean": "BOOLEAN",
-}
 _KINDS = {
     "Integer": "a whole number",
     "Float": "a number",
