@@ -31,7 +31,7 @@ demo: $(if $(filter horovod,$(STRATEGY)),horovod,install)
 	@$(BIN)/shipway demo --param strategy=$(STRATEGY)
 
 test: horovod
-	SHIPWAY_LOOPS=$(LOOPS) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=10
+	SHIPWAY_LOOPS=$(LOOPS) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=10
 
 lint: install
 	$(UV) lock --check

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from shipway.artifacts import DatasetManifest, EvaluationRecord, ModelManifest
 from shipway.specs import parse
-from shipway.steps import step
+from shipway.steps import leave_file, step, write_metrics
 
 # KFP keeps the matrix as metadata of one artifact, and its UI draws every cell.
 KFP_MATRIX_CLASSES = 60
@@ -42,10 +43,10 @@ def classifier(
         store.put(key, page.render().encode())
         current.report("Evaluation", f"{store.uri}/{key}")
         current.output(**_facts(found.record))
-        for name, value in found.record.metrics.items():
-            metrics.log_metric(name, value)
+        write_metrics(metrics, found.record.metrics)
         names, matrix = _small_matrix(all_labels(found.record), found.counts.tolist())
         confusion.log_confusion_matrix(names, matrix)
+        leave_file(confusion.path, json.dumps({"labels": names, "counts": matrix}))
         found.record.write(evaluation.path)
         return found.record
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from shipway.errors import InvalidSpec
-from shipway.steps import step
+from shipway.steps import leave_file, step, write_metrics
 
 if TYPE_CHECKING:
     from shipway.artifacts import DatasetManifest, ModelManifest
@@ -51,11 +51,10 @@ def _launch(dataset: Any, spec: str, best: str, model: Any, metrics: Any, ui: An
             )
         manifest = train(training, DatasetManifest.read(dataset.path), current)
         manifest.write(model.path)
-        for name, value in manifest.metrics.items():
-            metrics.log_metric(name, value)
+        write_metrics(metrics, manifest.metrics)
         job_uri = manifest.uri.rsplit("/", 1)[0]
         viewer = {"outputs": [{"type": "tensorboard", "source": f"{job_uri}/tensorboard"}]}
-        _write(ui.path, json.dumps(viewer))
+        leave_file(ui.path, json.dumps(viewer))
 
 
 def with_best(spec: TrainingSpec, best: str) -> TrainingSpec:
@@ -155,10 +154,3 @@ def _tell(event: Event) -> None:
     """Progress for whoever reads the step's log."""
     if event.kind != "progress" or event.data.get("interval"):
         print(f"{event.kind}: {event.message}", flush=True)
-
-
-def _write(path: str, text: str) -> None:
-    from pathlib import Path
-
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(text, encoding="utf-8")

@@ -6,16 +6,19 @@ KFP turns every exit code into 1 and keeps no message, so what a person should r
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import Context
@@ -99,6 +102,22 @@ def step(task: str) -> Iterator[Step]:
         raise
     current.record.state = "Succeeded"
     current.save()
+
+
+def write_metrics(artifact: Any, metrics: Mapping[str, float]) -> None:
+    """Logs metrics to a KFP Metrics (or ClassificationMetrics) artifact, and leaves them as a file too.
+
+    KFP keeps them as metadata only, and kfp.local takes an output without a file for a cache miss at every run.
+    """
+    for name, value in metrics.items():
+        artifact.log_metric(name, value)
+    leave_file(artifact.path, json.dumps(dict(metrics)))
+
+
+def leave_file(path: str, text: str) -> None:
+    """Writes the file behind an artifact."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding="utf-8")
 
 
 def _end(current: Step, error: BaseException) -> None:
