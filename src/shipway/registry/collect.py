@@ -5,13 +5,15 @@ What is in use is never touched, whatever `keep` says:
 - versions: the newest `keep`, those that an alias names, the one a rollback would return to, those an endpoint serves
   (all of a name, where an endpoint doesn't say which), and whatever is younger than the grace;
 - datasets and evaluations that a kept version names, and all datasets while a job is running;
-- jobs that have not ended, and the model of a job that a kept version or evaluation came from.
+- jobs that have not ended, and the model of a job that a kept version or evaluation came from;
+- whatever a step's record younger than the grace mentions: a cached step hands on what was made long ago.
 
 Documents go before the bulk they name, the reverse of publishing: a reader never meets a document without its bytes.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from shipway.registry.catalog import Registry
 
 _DOCUMENTS = ("manifest.json", "record.json")
+_MENTION = re.compile(r"\b(datasets|evaluations|jobs)/([\w.-]+)")
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,8 @@ class _Sweeper:
         evaluations = {self._key(v.evaluation.uri) for v in kept if v.evaluation}
         models = {self._key(version.source_uri) for version in kept}
         datasets = {self._key(uri) for version in kept for uri in _datasets(version)}
+        recent = self._recently_mentioned()
+        evaluations, models, datasets = evaluations | recent, models | recent, datasets | recent
         for identity, objects in _folders(self.store, "evaluations/"):
             prefix = f"evaluations/{identity}"
             if prefix not in evaluations and not self._is_young(objects):
@@ -178,6 +183,16 @@ class _Sweeper:
             if model and f"jobs/{job}/model" not in models:
                 self._remove(f"jobs/{job}/model/", model, "no kept version came from it")
         return running
+
+    def _recently_mentioned(self) -> set[str]:
+        """`datasets/<id>`, `evaluations/<id>` and `jobs/<id>/model` that young step records name."""
+        found: set[str] = set()
+        for info in self.store.list("runs/"):
+            if info.key.endswith(".json") and self._is_young([info]):
+                text = self.store.get(info.key).decode(errors="replace")
+                for kind, identity in _MENTION.findall(text):
+                    found.add(f"{kind}/{identity}/model" if kind == "jobs" else f"{kind}/{identity}")
+        return found
 
     def _evaluated_models(self, prefix: str, objects: list[ObjectInfo]) -> set[str]:
         """The model that a kept evaluation judged."""

@@ -131,6 +131,18 @@ def test_a_running_job_keeps_its_checkpoints_and_every_dataset(filled: Filled) -
     assert len(filled.folders("datasets")) == 1
 
 
+def test_what_a_young_run_mentions_stays_though_it_is_old_itself(filled: Filled) -> None:
+    record = {"outputs": {"uri": f"{filled.store.uri}/datasets/fp-2", "job": f"{filled.store.uri}/jobs/train-3/model"}}
+    filled.store.put("runs/young/steps/dataset.json", json.dumps(record).encode())
+    filled.registry.gc(keep=1, dry_run=False)
+    assert filled.folders("datasets") == {"fp-2", "fp-6"}
+    assert "jobs/train-3/model/model.onnx" in filled.objects()
+    assert "jobs/train-2/model/model.onnx" not in filled.objects()
+    filled.age("runs")
+    filled.registry.gc(keep=1, dry_run=False)
+    assert filled.folders("datasets") == {"fp-6"}
+
+
 def test_an_endpoint_that_does_not_say_its_version_keeps_them_all(filled: Filled) -> None:
     filled.store.put("endpoints/toy.json", json.dumps({"name": "toy"}).encode())
     filled.registry.gc(keep=1, dry_run=False)
