@@ -75,6 +75,11 @@ def test_storage_credentials_reach_it_and_other_variables_of_the_caller_do_not(
     assert env["SHIPWAY_JOB"] == "j"
 
 
+def test_a_relative_pythonpath_still_leads_to_the_users_code(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "src:/opt/mine")
+    assert seen(rig, tfjob("j", {"Worker": SHOW}))["worker-0"]["PYTHONPATH"] == f"{os.getcwd()}/src:/opt/mine"
+
+
 def test_replicas_share_no_folder(rig: Rig) -> None:
     found = seen(rig, tfjob("j", {"Worker": (3, SHOW + "; open('mine', 'x'); open(os.environ['TMPDIR'] + '/t', 'x')")},
                             success="AllWorkers"))  # fmt: skip

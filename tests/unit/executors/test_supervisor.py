@@ -95,6 +95,17 @@ def test_a_job_that_takes_a_deleted_ones_name_is_held_by_whoever_ensured_it(tmp_
     rig.executor.cancel(handle)
 
 
+@pytest.mark.parametrize(("policy", "is_kept"), [("All", False), ("Running", True)])
+def test_clean_pod_policy_all_takes_the_work_folders_along_and_leaves_the_logs(
+    tmp_path: Path, policy: str, is_kept: bool
+) -> None:
+    rig = ProcessRig(tmp_path / "home", f"file://{tmp_path}/store")
+    handle = rig.executor.ensure(tfjob("j", {"Worker": "print('x'); open('big', 'x')"}, clean=policy))
+    assert rig.executor.follow(handle).state == "Succeeded"
+    assert (tmp_path / "home" / "jobs" / "j" / "replicas" / "worker-0" / "work" / "big").exists() is is_kept
+    assert [line.text for line in rig.executor.logs(handle)] == ["x"]
+
+
 def test_job_files_hold_credentials_and_are_closed_to_others(tmp_path: Path) -> None:
     rig = ProcessRig(tmp_path / "home", f"file://{tmp_path}/store")
     handle = rig.executor.ensure(tfjob("j", {"Worker": "pass"}))

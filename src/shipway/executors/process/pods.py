@@ -62,7 +62,7 @@ def read_template(
         who: What fieldRef may ask for.
         is_played: Whether the command will run; an MPIJob's workers wait for the launcher, and nothing else.
     """
-    template.skip("metadata")
+    template.take("metadata", dict, {})  # labels and annotations for others: the scheduler, a service mesh
     pod = template.child("spec")
     template.done()
     pod.skip(*_POD_NOT_APPLIED)
