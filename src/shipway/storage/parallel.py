@@ -1,0 +1,64 @@
+"""Many transfers at once, results in order, memory bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Results of `work` over threads; at most `2 * threads` items are under way."""
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def gather(work: Callable[[T], Awaitable[R]], items: Sequence[T], at_once: int) -> list[R]:
+    """Results of a coroutine function; the first error ends the rest.
+
+    In a thread of its own: a notebook's event loop is running already, and the caller's thread stays free for signals.
+    """
+    if not items:
+        return []
+    results: dict[int, R] = {}
+    todo = iter(enumerate(items))
+
+    async def worker() -> None:
+        for number, item in todo:
+            results[number] = await work(item)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks.extend(group.create_task(worker()) for _ in range(min(at_once, len(items))))
+
+    tasks: list[asyncio.Task[None]] = []
+    loop = asyncio.new_event_loop()
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(_run, loop, main)
+        try:
+            done.result()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from group.exceptions[0].__cause__
+        except BaseException:  # a signal in the caller's thread
+            loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+            raise
+    return [results[number] for number in range(len(items))]
+
+
+def _run(loop: asyncio.AbstractEventLoop, main: Callable[[], Awaitable[None]]) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())  # type: ignore[arg-type]
