@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import uuid
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound
 from shipway.storage import Store, open_folder, open_uri
@@ -122,3 +126,47 @@ def test_an_objects_uri_opens_the_store_that_holds_it(store: Store) -> None:
     other, key = open_uri(f"{store.uri}/a/b")
     assert other.get(key) == b"1"
     assert open_folder(f"{store.uri}/a").get("b") == b"1"
+
+
+SEGMENT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=12
+).filter(lambda part: part not in (".", "..") and not part.startswith(".shipway-"))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(SEGMENT, min_size=1, max_size=3), data=st.binary(max_size=200))
+def test_any_key_comes_back_from_a_listing_as_it_was_given(store: Store, parts: list[str], data: bytes) -> None:
+    key = "/".join([uuid.uuid4().hex, *parts])
+    store.put(key, data)
+    assert store.get(key) == data
+    assert [info.key for info in store.list(key.split("/")[0])] == [key]
+    store.delete(key)
+    assert store.head(key) is None
+
+
+def test_many_objects_are_listed_and_deleted_at_once(store: Store, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"1")
+    keys = [f"many/{number:04d}" for number in range(1100)]  # more than one page, more than one bulk delete
+    store.upload_many([(source, key) for key in keys])
+    assert [info.key for info in store.list("many")] == keys
+    store.delete(*keys)
+    assert list(store.list("many")) == []
+
+
+def test_a_missing_file_among_many_is_named(store: Store, tmp_path: Path) -> None:
+    store.put("there", b"1")
+    with pytest.raises(NotFound, match="gone"):
+        store.download_many([("there", tmp_path / "a", None), ("gone", tmp_path / "b", None)])
+    assert list(tmp_path.rglob("a")) == []
+    with pytest.raises(NotFound, match="no such file"):
+        store.upload(tmp_path / "nothing", "x")
+
+
+def test_a_transfer_works_inside_a_running_event_loop(store: Store, tmp_path: Path) -> None:
+    async def notebook() -> None:
+        store.put("x", b"1")
+        store.download_many([("x", tmp_path / "x", None)])
+
+    asyncio.run(notebook())
+    assert (tmp_path / "x").read_bytes() == b"1"

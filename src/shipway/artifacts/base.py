@@ -17,16 +17,18 @@ def _safe_relative(path: str) -> str:
     """A path that stays inside its root."""
     if not path or path.startswith("/") or "\\" in path or "\0" in path:
         raise ValueError(f"path {path!r} must be relative and use '/'")
-    if posixpath.normpath(path) != path or ".." in path.split("/"):
+    if posixpath.normpath(path) != path or path == "." or ".." in path.split("/"):
         raise ValueError(f"path {path!r} escapes its root or is not normalised")
     return path
 
 
 def _safe_uri(uri: str) -> str:
     """A URI without endpoint, credential, query or `..`: each side resolves its own."""
-    match = re.fullmatch(r"(s3|file)://([^?#]*)", uri)
+    match = re.fullmatch(r"(s3|file)://([^?#\x00-\x1f\x7f]*)", uri)
     if not match:
-        raise ValueError(f"URI {uri!r} must be s3://bucket/key or file:///path, without query or fragment")
+        raise ValueError(
+            f"URI {uri!r} must be s3://bucket/key or file:///path, without query, fragment or control characters"
+        )
     rest = match.group(2)
     if "@" in rest.split("/")[0] or ".." in rest.split("/"):
         raise ValueError(f"URI {uri!r} holds a credential or escapes its root")
