@@ -29,6 +29,7 @@ Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 
 IDLE_DRAIN_S = 5.0  # how long a drained server waits for a kept connection's next request before it closes it
+ACCEPTED_S = 0.1  # until what was accepted last stands among the connections
 logger = logging.getLogger("shipway.predict")
 
 
@@ -107,6 +108,7 @@ class DrainingServer(uvicorn.Server):  # type: ignore[misc]
         for listener in sockets or []:
             listener.close()
         self.on_state("draining")
+        await asyncio.sleep(ACCEPTED_S)
         began = time.monotonic()
         grace_s = self.config.timeout_graceful_shutdown or 30
         connections = self.server_state.connections

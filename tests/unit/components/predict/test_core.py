@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shipway.components.predict.core import BadRequest, Client, Limits, answers, read_v1, read_v2
 from shipway.errors import UserError
@@ -71,3 +73,45 @@ def test_a_base_address_needs_a_name() -> None:
     with pytest.raises(UserError, match="names no model"):
         Client("http://127.0.0.1:1")
     assert Client("http://127.0.0.1:1", "my bot").url == "http://127.0.0.1:1/v1/models/my%20bot:predict"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+BODIES = JSON | st.fixed_dictionaries(
+    {"instances": JSON | st.lists(st.text(max_size=30) | st.fixed_dictionaries({"text": JSON}), max_size=4)},
+    optional={"parameters": JSON | st.fixed_dictionaries({"top_k": JSON})},
+)
+
+
+@given(BODIES)
+def test_any_body_is_understood_or_refused_in_one_line(body: Any) -> None:
+    reason, query = "", None
+    try:
+        query = read_v1(body, LIMITS)
+    except BadRequest as refused:
+        reason = str(refused)
+    if query is None:
+        assert len(reason.splitlines()) == 1
+    else:
+        assert 1 <= len(query.texts) <= LIMITS.max_instances
+        assert all(isinstance(text, str) and len(text) <= LIMITS.max_text_chars for text in query.texts)
+        assert query.top_k is None or query.top_k >= 1
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 2**32 - 1), st.floats(0, 1) | st.none())
+def test_answers_name_the_highest_first_and_at_most_as_many_as_asked(
+    n: int, k: int, seed: int, threshold: float | None
+) -> None:
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), n).astype(np.float32)
+    labels = ["a", "b", "c", "d"]
+    for row, answer in zip(probabilities, answers(probabilities, labels, threshold, k), strict=True):
+        values = list(answer["probabilities"].values())
+        assert len(values) == min(k, 4)
+        assert values == sorted(values, reverse=True)
+        assert answer["probability"] == row.max()
+        is_out = threshold is not None and bool(row.max() < threshold)
+        assert answer["out_of_scope"] is is_out
+        assert (answer["label"] is None) is is_out
