@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from shipway.executors import Event
+from shipway.executors.process import reaper
 from tests.fixtures.executor_rigs import Following, ProcessRig, Rig
 from tests.fixtures.manifests import REPORT, SLEEP, mpijob, wait_for
 
@@ -105,3 +106,4 @@ def test_ranks_die_with_a_killed_mpirun_or_supervisor(rig: Rig, victim: str) -> 
         os.kill(state["pid"], signal.SIGKILL)
     assert following.outcome().state == "Failed"
     wait_for(lambda: rig.pids(handle) == [], "nothing is left")
+    assert not reaper.scratch(rig.uid(handle)).exists()

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 TOKEN = "SHIPWAY_JOB_UID"
+
+
+def scratch(uid: str) -> Path:
+    """A job's folder outside its own, for what needs short paths; whoever ends the job's processes removes it."""
+    return Path(tempfile.gettempdir()) / f"shipway-mpi-{uid}"
 
 
 def find(uid: str, replica: str | None = None) -> list[int]:

@@ -12,7 +12,6 @@ import select
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -55,7 +54,9 @@ class Supervisor:
         self.ports: dict[str, int] = {}
         self.port_tries = 0
         # Open MPI's session folder holds socket paths, which must stay short.
-        self.scratch = Path(tempfile.mkdtemp(prefix="shipway-")) if plan.mpi else None
+        self.scratch = reaper.scratch(plan.uid) if plan.mpi else None
+        if self.scratch:
+            self.scratch.mkdir(mode=0o700)
 
     def run(self) -> None:
         """Plays the job."""
