@@ -107,3 +107,4 @@ def test_ranks_die_with_a_killed_mpirun_or_supervisor(rig: Rig, victim: str) -> 
     assert following.outcome().state == "Failed"
     wait_for(lambda: rig.pids(handle) == [], "nothing is left")
     assert not reaper.scratch(rig.uid(handle)).exists()
+    assert not reaper.shared_memory(rig.uid(handle)).exists()

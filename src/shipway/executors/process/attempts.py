@@ -185,7 +185,7 @@ def bury(folder: JobFolder, final: str, message: str = "") -> str:
         return str(state.get("state", ""))
     uid = str((folder.read("plan.json") or {}).get("uid", ""))
     killed = reaper.end(uid) if uid else 0
-    shutil.rmtree(reaper.scratch(uid), ignore_errors=True)
+    reaper.clear(uid)
     message = message or f"its supervisor (process {state.get('pid', 'unknown')}) died; see {folder / 'supervisor.log'}"
     lost = {"replica": "", "exit_code": None, "reason": "Lost", "last_lines": last_lines(folder / "supervisor.log")}
     folder.tell(final.lower(), message, killed=killed)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from shipway.executors.process import reaper
 from shipway.executors.process.folder import JobFolder
 from shipway.executors.process.plan import Plan, ReplicaPlan
 
@@ -73,7 +74,13 @@ def _open_mpi(plan: Plan, folder: JobFolder, scratch: Path) -> dict[str, str]:
     for link, target in ((python, Path(sys.executable)), (wrapper, Path(__file__).with_name("rank.py"))):
         if not link.is_symlink():
             link.symlink_to(target)
+    memory = reaper.shared_memory(plan.uid)
+    if os.access(memory.parent, os.W_OK):
+        memory.mkdir(mode=0o700, exist_ok=True)
+    else:
+        memory = scratch
     return {
+        "OMPI_MCA_btl_vader_backing_directory": str(memory),
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "OMPI_MCA_orte_default_hostfile": str(hostfile),

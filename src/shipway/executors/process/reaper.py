@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -12,8 +13,19 @@ TOKEN = "SHIPWAY_JOB_UID"
 
 
 def scratch(uid: str) -> Path:
-    """A job's folder outside its own, for what needs short paths; whoever ends the job's processes removes it."""
+    """A job's folder outside its own, for what needs short paths; whoever ends the job's processes clears it."""
     return Path(tempfile.gettempdir()) / f"shipway-mpi-{uid}"
+
+
+def shared_memory(uid: str) -> Path:
+    """Where a job's ranks on this machine exchange messages; gone with the job, however `mpirun` ended."""
+    return Path("/dev/shm") / f"shipway-mpi-{uid}"
+
+
+def clear(uid: str) -> None:
+    """Removes what a job leaves outside its own folder."""
+    for folder in (scratch(uid), shared_memory(uid)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def find(uid: str, replica: str | None = None) -> list[int]:

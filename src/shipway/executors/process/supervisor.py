@@ -79,8 +79,7 @@ class Supervisor:
             for replica in self.replicas:
                 replica.kill_group()
             reaper.end(self.plan.uid)
-            if self.scratch:
-                shutil.rmtree(self.scratch, ignore_errors=True)
+            reaper.clear(self.plan.uid)
 
     def turn(self) -> None:
         """One look at everything."""
