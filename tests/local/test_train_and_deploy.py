@@ -8,8 +8,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,36 @@ class Home:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
+    def start(self, overrides: dict[str, Any] = TINY) -> subprocess.Popen[bytes]:
+        """The same run, not waited for."""
+        params = [*PARAMS, f"overrides={json.dumps(overrides)}"]
+        command = [SHIPWAY, "run", "train_and_deploy", "--local", "--json", "--param", *params]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=quiet, stderr=quiet)
+
+    def events(self) -> list[tuple[str, str]]:
+        """(task, state) of the only run's steps, as far as they have come."""
+        found = []
+        for path in (self.folder / ".shipway" / "runs").glob("*/events.jsonl"):
+            for line in path.read_text().splitlines():
+                event = json.loads(line)
+                if event["kind"] == "step":
+                    found.append((event["step"]["task"], event["step"]["state"]))
+        return found
+
+    def job_processes(self) -> list[int]:
+        """Processes of jobs that this home's runs started and that still live."""
+        ours = f"SHIPWAY_HOME={self.folder}/.shipway".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if ours in environment and any(entry.startswith(b"SHIPWAY_JOB=") for entry in environment):
+                found.append(int(folder.name))
+        return found
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
@@ -71,7 +102,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 @pytest.fixture(scope="module")
 def first(home: Home) -> dict[str, Any]:
+    """A run that is killed while it trains, then typed again."""
+    killed = home.start()
+    until(lambda: killed.poll() is not None or ("job", "Running") in home.events(), "training begins")
+    until(lambda: killed.poll() is not None or bool(home.job_processes()), "a replica runs")
+    assert killed.poll() is None
+    killed.kill()
+    killed.wait()
+    until(lambda: not home.job_processes(), "no replica outlives the run")
     return home.run()
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 200
+    while not condition():
+        assert time.monotonic() < end, f"still waiting until {what}"
+        time.sleep(0.05)
 
 
 def states(run: dict[str, Any]) -> dict[str, str]:
@@ -86,12 +132,14 @@ def ask(url: str, text: str) -> dict[str, Any]:
     return found
 
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("train_and_deploy")]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900), pytest.mark.xdist_group("train_and_deploy")]
 
 
-def test_a_strangers_csv_ends_as_a_served_judged_model(first: dict[str, Any]) -> None:
+def test_a_strangers_csv_ends_as_a_served_judged_model_though_its_run_was_killed(first: dict[str, Any]) -> None:
     assert first["state"] == "Succeeded"
-    assert set(states(first).values()) == {"Succeeded"}
+    found = states(first)
+    assert [found.pop(task) for task in ("dataset", "katib")] == ["Cached"] * 2, "it went on where it was killed"
+    assert set(found.values()) == {"Succeeded"}
     assert first["decision"]["decision"] == "blessed"
     assert first["model"] == {"name": "my-bot", "version": 1}
     assert set(first["evaluation"]["baselines"]) == {"majority", "linear_svm"}
