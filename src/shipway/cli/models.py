@@ -76,7 +76,10 @@ def show(
     facts(pairs)
     if found.evaluation:
         say()
-        metrics = [(key, percent(v) if 0 <= v <= 1 else number(v)) for key, v in found.evaluation.metrics.items()]
+        metrics = [
+            (key, number(v) if key in ("log_loss", "ece") else percent(v))
+            for key, v in found.evaluation.metrics.items()
+        ]
         table([f"metric ({found.evaluation.split} split)", "value"], metrics, right=["value"])
 
 

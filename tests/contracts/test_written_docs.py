@@ -1,0 +1,30 @@
+"""Pages that are written from the code are up to date, and links between pages lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    page for pattern in ("*.md", "docs/**/*.md", "pipelines/*/*.md") for page in ROOT.glob(pattern) if page.is_file()
+)
+
+
+@pytest.mark.parametrize("tool", ["component_table", "cli_reference"])
+def test_what_is_written_from_docstrings_is_up_to_date(tool: str) -> None:
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
