@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,11 @@ from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
 from shipway.errors import CorruptArtifact, InvalidData
 from shipway.recipes import Encoder, load_recipe
 from shipway.storage import open_folder
+from shipway.training.order import Share, local_batches, permutation
 
 PARSE_BATCH = 1024
 LABEL = "label"
 _DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of the data a worker trains on."""
-
-    rank: int
-    size: int
 
 
 def fetch_encoder(manifest: DatasetManifest, folder: Path) -> tuple[Encoder, Path]:
@@ -132,41 +124,6 @@ class Parser:
         return merged
 
 
-def permutation(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch's records, from Philox(seed, epoch)."""
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(rows)
-
-
-def global_batch(rows: int, batch: int, seed: int, step: int) -> NDArray[np.int64]:
-    """Record numbers of one step's global batch.
-
-    Epochs follow each other without a gap: step s holds positions [s * batch, (s + 1) * batch) of the endless sequence
-    of permutations, so no record is left out and a batch may span two epochs.
-    """
-    first, last = step * batch, (step + 1) * batch
-    parts = [
-        permutation(rows, seed, epoch)[max(first - epoch * rows, 0) : last - epoch * rows]
-        for epoch in range(first // rows, (last - 1) // rows + 1)
-    ]
-    return np.concatenate(parts)
-
-
-def _local_batches(rows: int, batch: int, seed: int, step: int, share: Share) -> Iterator[NDArray[np.int64]]:
-    """`global_batch` from `step` on, of each the part that is this worker's; draws a permutation once an epoch."""
-    local = batch // share.size
-    epoch, order = -1, np.empty(0, np.int64)
-    while True:
-        wanted = np.arange(step * batch + share.rank * local, step * batch + (share.rank + 1) * local)
-        picked = np.empty(local, np.int64)
-        for needed in np.unique(wanted // rows):
-            if needed != epoch:
-                epoch, order = int(needed), permutation(rows, seed, int(needed))
-            mine = wanted // rows == needed
-            picked[mine] = order[wanted[mine] - epoch * rows]
-        yield picked
-        step += 1
-
-
 def memory_batches(
     parser: Parser, split: dict[str, Any], rows: int, batch: int, seed: int, step: int, share: Share
 ) -> Any:
@@ -176,7 +133,7 @@ def memory_batches(
         return parser.dense({name: tf.gather(value, picked) for name, value in split.items()})
 
     indices = tf.data.Dataset.from_generator(
-        lambda: _blocks(_local_batches(rows, batch, seed, step, share)),
+        lambda: _blocks(local_batches(rows, batch, seed, step, share)),
         output_signature=tf.TensorSpec((None, batch // share.size), tf.int64),
     )
     return _ready(indices.unbatch().map(gather, num_parallel_calls=2, deterministic=True))
@@ -203,7 +160,7 @@ def stream_batches(
     def orders() -> Iterator[tuple[list[str], int]]:
         number, left = epoch, skip
         while True:
-            order = list(np.random.Generator(np.random.Philox(key=[seed, number])).permutation(len(shards)))
+            order = permutation(len(shards), seed, number).tolist()
             while left and rows[order[0]] <= left:
                 left -= rows[order.pop(0)]
             yield [str(paths[i]) for i in order], left

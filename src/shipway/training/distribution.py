@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from shipway.errors import InvalidSpec
-from shipway.training.data import Share
+from shipway.training.order import Share
 from shipway.training.spec import FitSpec
 
 COLLECTIVE_TIMEOUT_S = 600

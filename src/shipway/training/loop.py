@@ -157,7 +157,7 @@ def _fit(
     monitor: Monitor,
     dist: Distribution,
 ) -> Fitted:
-    tf.keras.utils.set_random_seed(spec.seed)
+    tf_keras.utils.set_random_seed(spec.seed)
     encoder, _ = td.fetch_encoder(manifest, work)
     shards = td.split_shards(manifest, "train")
     rows = manifest.splits["train"].rows

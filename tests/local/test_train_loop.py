@@ -1,0 +1,212 @@
+"""The training loop in this process: trials, input, leases, architectures, a user's own recipe."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from shipway.artifacts import DatasetManifest, Shard
+from shipway.errors import CorruptArtifact, InvalidData, ShipwayError
+from shipway.scoring import ModelSession
+from shipway.storage import open_folder
+from tests.fixtures import own_recipe
+from tests.fixtures.tiny_model import Tiny, document, make_dataset
+
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("tensorflow")]
+
+# Tracing and converting recurrent cells takes ten times as long as training them; the LSTM stands for both.
+long_only = pytest.mark.skipif(int(os.environ.get("SHIPWAY_LOOPS", "20")) < 100, reason="in make soak")
+SHORT: dict[str, Any] = {"steps": 12, "checkpoint_steps": 4, "batch_size": 16}
+
+
+def never(_step: int, _metrics: dict[str, float]) -> bool:
+    return True
+
+
+def test_a_trial_does_not_depend_on_what_ran_before_it(tiny: Tiny, store_uri: str) -> None:
+    from shipway.training.loop import run_trial
+
+    told: list[int] = []
+
+    def report(step: int, metrics: dict[str, float]) -> bool:
+        assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(metrics)
+        told.append(step)
+        return True
+
+    first = run_trial(document(tiny.dataset, None, **SHORT), report)
+    other = run_trial(document(tiny.dataset, None, **SHORT, seed=5), never)
+    again = run_trial(document(tiny.dataset, None, **SHORT), never)
+    assert told == [4, 8, 12]
+    assert first["steps"] == 12
+    assert first == again
+    assert other != first
+
+
+def test_a_pruned_trial_ends_at_the_interval_that_was_judged(tiny: Tiny, store_uri: str) -> None:
+    from shipway.training.loop import run_trial
+
+    assert run_trial(document(tiny.dataset, None, **SHORT), lambda step, _metrics: step < 8)["steps"] == 8
+
+
+def test_early_stopping_keeps_the_best_weights(tiny: Tiny, store_uri: str, tmp_path: Path) -> None:
+    from shipway.training.loop import fit
+    from shipway.training.spec import EarlyStopping, FitSpec
+
+    rule = EarlyStopping(metric="val_accuracy", patience=1, min_delta=0.99)
+    fitted = fit(FitSpec(**{**SHORT, "early_stopping": rule}), tiny.dataset, tmp_path)
+    assert fitted.state.step == 8  # the second interval improved by less than min_delta
+    assert fitted.state.best_step in (4, 8)
+
+
+def test_a_lapsed_lease_saves_a_checkpoint_from_which_the_run_goes_on(
+    tiny: Tiny, store_uri: str, tmp_path: Path
+) -> None:
+    from shipway.training.callbacks import LeaseLapsed, Monitor
+    from shipway.training.checkpoint import Checkpoints
+    from shipway.training.loop import fit
+    from shipway.training.progress import LEASE_KEY, LeaseWatch
+    from shipway.training.spec import FitSpec
+
+    output = f"{store_uri}/jobs/leased"
+    open_folder(output).put(LEASE_KEY, b'{"number": 1}')  # a launcher that renewed once and died
+    watch = LeaseWatch(output, 0.2)
+    assert watch.lapsed.wait(30)
+    spec = FitSpec(name="tiny", **SHORT)
+    with pytest.raises(LeaseLapsed, match="the same run goes on from it"):
+        fit(spec, tiny.dataset, tmp_path, output_uri=output, monitor=Monitor(lease=watch))
+    assert Checkpoints(output, tmp_path, 2).latest() == 1
+    resumed = fit(spec, tiny.dataset, tmp_path, output_uri=output)
+    calm = fit(spec, tiny.dataset, tmp_path)
+    assert resumed.state.step == calm.state.step == 12
+    assert resumed.state.metrics["val_loss"] == pytest.approx(calm.state.metrics["val_loss"], rel=1e-5)
+
+
+def test_a_checkpoint_of_another_model_is_said_to_be_one(tiny: Tiny, store_uri: str, tmp_path: Path) -> None:
+    from shipway.training.loop import fit
+    from shipway.training.spec import FitSpec
+
+    output = f"{store_uri}/jobs/other"
+    fit(FitSpec(params={"dim": 8, "hidden": 0}, steps=2), tiny.dataset, tmp_path, output_uri=output)
+    with pytest.raises(ShipwayError, match="of another model; train with --fresh"):
+        fit(FitSpec(params={"dim": 4, "hidden": 0}, steps=4), tiny.dataset, tmp_path, output_uri=output)
+
+
+def test_streamed_input_reads_its_own_shards_and_resumes_where_it_was(store_uri: str, tmp_path: Path) -> None:
+    from shipway.training import data as td
+    from shipway.training.order import Share
+
+    dataset = make_dataset(tmp_path)
+    shards = _cut(dataset, 4)
+    parser = td.Parser(dataset.features)
+    whole = parser.load(td.fetch_shards(dataset, shards, tmp_path / "all"), sum(shard.rows for shard in shards))
+    expected = Counter(_rows(parser.dense(whole)))
+    found: Counter[bytes] = Counter()
+    for rank in range(2):
+        own = td.own_shards(shards, Share(rank, 2))
+        paths = td.fetch_shards(dataset, own, tmp_path / f"own-{rank}")
+        assert sum(1 for path in (tmp_path / f"own-{rank}").rglob("*.tfrecord*")) == len(own)
+        rows = sum(shard.rows for shard in own)
+        stream = list(td.stream_batches(parser, own, paths, 1, 3, 0).take(2 * rows))
+        first, second = stream[:rows], stream[rows:]
+        once = Counter(row for batch in first for row in _rows(batch))
+        assert once == Counter(row for batch in second for row in _rows(batch))
+        found += once
+        rest = td.stream_batches(parser, own, paths, 1, 3, rows + 5).take(rows - 5)
+        for undisturbed, resumed in zip(second[5:], rest, strict=True):
+            assert _rows(undisturbed) == _rows(resumed)
+    assert found == expected
+    with pytest.raises(InvalidData, match="prepare it with smaller shards"):
+        td.own_shards(shards, Share(0, len(shards) + 1))
+
+
+def _cut(dataset: DatasetManifest, parts: int) -> list[Shard]:
+    """The training split's records dealt to several shards; prep gives so few rows one."""
+    import tensorflow as tf
+
+    store = open_folder(dataset.uri)
+    whole = store.get(dataset.splits["train"].shards[0].path)
+    made = []
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "whole")
+        source.write_bytes(whole)
+        records = [record.numpy() for record in tf.data.TFRecordDataset(str(source))]
+        for part in range(parts):
+            path, mine = Path(folder, f"{part}"), records[part::parts]
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for record in mine:
+                    writer.write(record)
+            made.append(Shard(**store.upload(path, f"train/cut-{part}.tfrecord").model_dump(), rows=len(mine)))
+    return made
+
+
+def _rows(batch: tuple[dict[str, Any], Any]) -> list[bytes]:
+    """Each row without its padding, as bytes."""
+    features, labels = batch
+    return [
+        b"|".join(np.trim_zeros(np.asarray(features[name][row]), "b").tobytes() for name in sorted(features))
+        + bytes([int(labels[row])])
+        for row in range(len(labels))
+    ]
+
+
+def test_a_damaged_shard_is_never_trained_on(store_uri: str, tmp_path: Path) -> None:
+    from shipway.training.loop import fit
+    from shipway.training.spec import FitSpec
+
+    dataset = make_dataset(tmp_path, seed=99)
+    shard = dataset.splits["train"].shards[0]
+    store = open_folder(dataset.uri)
+    store.put(shard.path, store.get(shard.path)[:-1] + b"x")
+    with pytest.raises(CorruptArtifact, match=r"train/.*sha256"):
+        fit(FitSpec(steps=2), dataset, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"architecture": "lstm", "units": 8},
+        pytest.param({"architecture": "gru", "units": 8}, marks=long_only),
+        {"architecture": "cnn", "units": 8},
+        {"architecture": "bag", "embeddings": "vectors.txt"},
+    ],
+    ids=lambda params: str(params["architecture"]) + ("+embeddings" if "embeddings" in params else ""),
+)
+def test_every_architecture_trains_and_serves_by_onnx(
+    tiny: Tiny, store_uri: str, tmp_path: Path, params: dict[str, Any]
+) -> None:
+    from shipway.training.export import publish
+    from shipway.training.loop import fit
+    from shipway.training.spec import FitSpec
+
+    if "embeddings" in params:
+        open_folder(store_uri).put("vectors.txt", b"2 4\nlight 1 0 0 0.5\nTimer 0 1 0 0\nunheard 0 0 0 1\n")
+        params = {**params, "embeddings": f"{store_uri}/vectors.txt"}
+    spec = FitSpec(name="tiny", params={"dim": 8, "hidden": 8, "word_dim": 8, **params}, steps=3, batch_size=16)
+    fitted = fit(spec, tiny.dataset, tmp_path)
+    model = publish(fitted, tmp_path, f"{store_uri}/jobs/architecture", "architecture", "")
+    assert model.serving_format == "onnx", model.onnx_parity
+    assert set(model.inputs) == {"grams", "words"}
+    probabilities = ModelSession.open(model).predict(["turn on the light", "", "x"])
+    np.testing.assert_allclose(probabilities.sum(-1), 1.0, atol=1e-5)
+
+
+def test_a_users_own_recipe_is_trained_and_served(store_uri: str, tmp_path: Path) -> None:
+    from shipway.training.export import publish
+    from shipway.training.loop import fit
+    from shipway.training.spec import FitSpec
+
+    dataset: DatasetManifest = make_dataset(tmp_path, recipe=own_recipe.REFERENCE)
+    assert dataset.features["letters"].shape == [128]
+    fitted = fit(FitSpec(name="tiny", recipe=own_recipe.REFERENCE, steps=60, batch_size=32), dataset, tmp_path)
+    model = publish(fitted, tmp_path, f"{store_uri}/jobs/own", "own", "")
+    assert model.metrics["val_accuracy"] > 0.4
+    assert ModelSession.open(model).predict(["what is the weather"]).shape == (1, 5)

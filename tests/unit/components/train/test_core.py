@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from kubeflow.training import models
+
+from shipway import images
+from shipway.components.train.core import render, training_of
+from shipway.components.train.spec import TrainingSpec
+from shipway.specs import parse
+
+JOB = "bot-train-0123456789"
+DATA = "s3://shipway/datasets/a"
+
+
+def rendered(**given: Any) -> dict[str, Any]:
+    return render(parse(TrainingSpec, given, "training"), JOB, DATA, store_uri="s3://shipway")
+
+
+def container(manifest: dict[str, Any], role: str) -> dict[str, Any]:
+    specs = manifest["spec"].get("tfReplicaSpecs") or manifest["spec"]["mpiReplicaSpecs"]
+    found: dict[str, Any] = specs[role]["template"]["spec"]["containers"][0]
+    return found
+
+
+def test_one_worker_is_a_tfjob_with_a_chief_alone() -> None:
+    manifest = rendered()
+    assert (manifest["kind"], manifest["apiVersion"]) == ("TFJob", "kubeflow.org/v1")
+    assert manifest["metadata"]["name"] == JOB
+    assert set(manifest["spec"]["tfReplicaSpecs"]) == {"Chief"}
+    assert container(manifest, "Chief")["image"] == images.TENSORFLOW
+
+
+def test_many_workers_are_a_chief_and_the_rest() -> None:
+    manifest = rendered(strategy="multi_worker", workers=4, retries=2, deadline_s=600, resources={"gpu": 1})
+    replicas = manifest["spec"]["tfReplicaSpecs"]
+    assert {role: spec["replicas"] for role, spec in replicas.items()} == {"Chief": 1, "Worker": 3}
+    assert {spec["restartPolicy"] for spec in replicas.values()} == {"ExitCode"}
+    policy = manifest["spec"]["runPolicy"]
+    assert (policy["cleanPodPolicy"], policy["backoffLimit"], policy["activeDeadlineSeconds"]) == ("All", 2, 600)
+    assert container(manifest, "Worker")["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert container(manifest, "Worker")["name"] == "tensorflow"  # the operator finds it by this name
+
+
+def test_horovod_is_an_mpijob_whose_launcher_hands_the_document_on() -> None:
+    manifest = rendered(strategy="horovod", workers=3, gradient_compression="fp16")
+    assert manifest["kind"] == "MPIJob"
+    replicas = manifest["spec"]["mpiReplicaSpecs"]
+    assert {role: spec["replicas"] for role, spec in replicas.items()} == {"Launcher": 1, "Worker": 3}
+    command = container(manifest, "Launcher")["command"]
+    assert command[0] == "mpirun"
+    assert command[command.index("-np") + 1] == "3"
+    forwarded = {after for word, after in itertools.pairwise(command) if word == "-x"}
+    assert {"SHIPWAY_TRAINING", "SHIPWAY_STORE", "TF_USE_LEGACY_KERAS"} <= forwarded
+    assert container(manifest, "Worker")["image"] == images.HOROVOD
+    assert "command" not in container(manifest, "Worker")
+
+
+def test_queue_priority_nodes_and_secrets_reach_the_manifest() -> None:
+    manifest = rendered(
+        strategy="multi_worker", workers=2, queue="team", priority="high", node_selector={"pool": "gpu"},
+        store_secret="store", service_account="trainer", keep_s=5,
+    )  # fmt: skip
+    scheduling = manifest["spec"]["runPolicy"]["schedulingPolicy"]
+    assert scheduling == {"minAvailable": 2, "queue": "team", "priorityClass": "high"}
+    assert manifest["spec"]["runPolicy"]["ttlSecondsAfterFinished"] == 5
+    pod = manifest["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]
+    assert (pod["nodeSelector"], pod["priorityClassName"], pod["serviceAccountName"]) == (
+        {"pool": "gpu"}, "high", "trainer",
+    )  # fmt: skip
+    assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "store"}}]
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"strategy": "horovod", "workers": 2}, {"strategy": "multi_worker", "workers": 2}]
+)
+def test_rendering_is_pure_and_the_document_comes_back(spec: dict[str, Any]) -> None:
+    one, two = rendered(**spec), rendered(**spec)
+    assert one == two
+    found = training_of(one)
+    assert found.dataset_uri == DATA
+    assert found.output_uri == f"s3://shipway/jobs/{JOB}"
+    assert found.spec.strategy == spec.get("strategy", "single")
+
+
+def test_the_manifest_is_what_the_operators_own_model_reads() -> None:
+    manifest = rendered(strategy="multi_worker", workers=2)
+    known = set(models.KubeflowOrgV1TFJobSpec.attribute_map.values())
+    assert set(manifest["spec"]) <= known
+    assert set(manifest["spec"]["runPolicy"]) <= set(models.KubeflowOrgV1RunPolicy.attribute_map.values())
+
+
+@pytest.mark.parametrize("module", ["spec", "core", "launch"])
+def test_a_module_that_runs_anywhere_imports_nothing_heavy(module: str) -> None:
+    code = f"import sys, shipway.components.train.{module}; print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for heavy in ("'tensorflow'", "'kubernetes'", "'kfp'", "'horovod'", "'kubeflow.training'"):
+        assert heavy not in loaded

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from shipway.canonical import fingerprint
+from shipway.components.train.core import document
+from shipway.components.train.launch import with_best
+from shipway.components.train.spec import TrainingSpec
+from shipway.errors import InvalidSpec
+from shipway.specs import parse
+
+URI = "s3://shipway/datasets/a"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"strategy": "parameter_server"},
+            "training.strategy: input should be 'single', 'mirrored', 'multi_worker' or",
+        ),
+        ({"strategy": "single", "workers": 3}, "it runs in one replica; set workers to 1"),
+        ({"strategy": "horovod"}, "needs at least 2; raise workers"),
+        ({"strategy": "multi_worker", "workers": 2, "gradient_compression": "fp16"}, "only horovod"),
+        ({"strategy": "horovod", "workers": 2, "mixed_precision": True}, "use gradient_compression: fp16"),
+        ({"strategy": "mirrored", "resources": {"gpu": 1}}, "raise resources.gpu"),
+        ({"epoch": 3}, "did you mean 'epochs'?"),
+        ({"resources": {"memory": "4 GB"}}, "training.resources.memory"),
+        ({"early_stopping": {"metric": "f1"}}, "training.early_stopping.metric"),
+        ({"batch_size": 0}, "training.batch_size: input should be greater than or equal to 1, got 0"),
+    ],
+)
+def test_what_a_strategy_cannot_honour_is_refused_in_one_line(given: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        parse(TrainingSpec, given, "training")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipes_parameter_is_checked_by_the_recipe() -> None:
+    with pytest.raises(InvalidSpec, match=r"training\.params\.dropot: unknown field.*did you mean 'dropout'"):
+        parse(TrainingSpec, {"params": {"dropot": 0.1}}, "training").recipe_params()
+
+
+def test_one_document_by_three_ways_is_one_training() -> None:
+    python = TrainingSpec(params={"dim": 64}, epochs=8, batch_size=32)
+    by_yaml = parse(TrainingSpec, yaml.safe_dump({"params": {"dim": 64}, "epochs": 8, "batch_size": 32}), "training")
+    from_ui = parse(TrainingSpec, {"params": {"dim": 64.0}, "epochs": 8.0, "batch_size": 32.0}, "training")
+    hashes = {fingerprint(document(spec, URI, None)) for spec in (python, by_yaml, from_ui)}
+    assert len(hashes) == 1
+
+
+def test_what_a_sweep_found_wins_over_the_spec() -> None:
+    spec = TrainingSpec(params={"dim": 64, "dropout": 0.1})
+    best = with_best(spec, json.dumps({"dropout": 0.4, "hidden": 128.0}))
+    assert {key: best.params[key] for key in ("dim", "dropout", "hidden")} == {"dim": 64, "dropout": 0.4, "hidden": 128}
+    assert with_best(spec, "") is spec
+
+
+@pytest.mark.parametrize(("best", "says"), [("{", "not JSON"), ("[1]", "expected an object"), ('{"x": 1}', "unknown")])
+def test_a_best_that_is_none_is_refused(best: str, says: str) -> None:
+    with pytest.raises(InvalidSpec, match=says):
+        with_best(TrainingSpec(), best)
