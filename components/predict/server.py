@@ -16,7 +16,7 @@ from shipway.components.predict.light import light_kserve
 
 with light_kserve():
     import kserve
-    from fastapi import Request
+    from fastapi import HTTPException, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
     from kserve.errors import InvalidInput, ModelNotFound
@@ -33,8 +33,14 @@ ACCEPTED_S = 0.1  # until what was accepted last stands among the connections
 logger = logging.getLogger("shipway.predict")
 
 
-class BodyTooLarge(Exception):
-    """Raised inside the application while it reads a body that exceeds the limit."""
+class BodyTooLarge(HTTPException):
+    """Raised inside the application while it reads a body that exceeds the limit.
+
+    FastAPI passes HTTP exceptions on; any other would become its own 400 on V2.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"the body is larger than {limit} bytes; send fewer texts at a time")
 
 
 class Gate:
@@ -61,7 +67,7 @@ class Gate:
             return
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > self.max_body_bytes:
-            await self._too_large()(scope, receive, send_on)
+            await _error(413, BodyTooLarge(self.max_body_bytes).detail)(scope, receive, send_on)
             return
         seen = 0
 
@@ -70,16 +76,10 @@ class Gate:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self.max_body_bytes:
-                raise BodyTooLarge
+                raise BodyTooLarge(self.max_body_bytes)
             return message
 
-        try:
-            await self.inner(scope, receive_on, send_on)
-        except BodyTooLarge:
-            await self._too_large()(scope, receive, send_on)
-
-    def _too_large(self) -> JSONResponse:
-        return _error(413, f"the body is larger than {self.max_body_bytes} bytes; send fewer texts at a time")
+        await self.inner(scope, receive_on, send_on)
 
 
 class DrainingServer(uvicorn.Server):  # type: ignore[misc]
@@ -145,6 +145,7 @@ class _REST(RESTServer):  # type: ignore[misc]
         app.add_exception_handler(InvalidInput, _bad_request)
         app.add_exception_handler(ModelNotFound, _not_found)
         app.add_exception_handler(RequestValidationError, _invalid)
+        app.add_exception_handler(HTTPException, _as_it_says)
 
 
 class PredictorServer(kserve.ModelServer):  # type: ignore[misc]
@@ -192,6 +193,11 @@ def _error(status: int, reason: str) -> JSONResponse:
 
 async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
     return _error(400, str(error))
+
+
+async def _as_it_says(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, str(error.detail))
 
 
 async def _not_found(_request: Request, error: Exception) -> JSONResponse:

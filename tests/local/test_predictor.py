@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import urllib.parse
@@ -32,8 +33,6 @@ class Server:
     """One predictor on a socket of the test's."""
 
     def __init__(self, folder: Path, model: ModelManifest) -> None:
-        import socket
-
         self.model = model
         self.log = folder / "log"
         control = folder / "control.sock"
@@ -219,6 +218,23 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(server: Server) -
     assert response.status == 413
     assert "larger than" in json.loads(response.read())["error"]
     connection.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/models/toy:predict", "/v2/models/toy/infer"])
+def test_a_body_of_unknown_size_is_refused_where_it_exceeds_the_limit(server: Server, path: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        connection.sendall(head.encode())
+        part = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+        for _ in range((16 << 20) // 0x10000 + 1):
+            connection.sendall(part)
+        answer = connection.recv(1 << 16)
+        while b"}" not in answer:
+            answer += connection.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b'{"error":"the body is larger than' in answer
 
 
 def test_nobody_can_unload_the_model(server: Server) -> None:
