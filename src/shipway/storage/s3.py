@@ -35,10 +35,21 @@ WRITER = "shipway-writer"  # user metadata that tells our own write from a rival
 T = TypeVar("T")
 
 
+_threads = {"running": False, "lost": False}  # obstore's, which a fork does not take along
+
+
+def _after_fork() -> None:
+    _threads["lost"] = _threads["running"]
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 @functools.lru_cache(maxsize=64)
-def _connect(bucket: str, config: S3Config, _pid: int) -> Any:
+def _connect(bucket: str, config: S3Config) -> Any:
     from obstore.store import S3Store
 
+    _threads["running"] = True
     options: dict[str, Any] = {"region": config.region, "conditional_put": "etag"}
     if config.endpoint:
         options["endpoint"] = config.endpoint.rstrip("/")
@@ -72,7 +83,7 @@ class S3Backend:
     def __init__(self, bucket: str, config: S3Config) -> None:
         self.bucket = bucket
         self.config = config
-        self._store = _connect(bucket, config, os.getpid())
+        self._store = _connect(bucket, config)
 
     @classmethod
     def open(cls, bucket: str) -> S3Backend:
@@ -228,6 +239,11 @@ class S3Backend:
         raise AssertionError("unreachable")
 
     def _errors(self, key: str) -> Any:
+        if _threads["lost"]:  # a request would wait for ever
+            raise StorageError(
+                f"s3://{self.bucket}/{key}: this process was forked after its parent had used object storage; "
+                "start it with the `spawn` method, or fork first"
+            )
         return s3_errors(f"s3://{self.bucket}/{key}", self.config.endpoint)
 
     def _written(self, key: str, data: bytes, result: Any) -> ObjectInfo:

@@ -155,3 +155,20 @@ def test_a_broken_answer_is_an_error_of_storage_not_of_ours(store: Store, proxy:
     proxy.cut_answers = (1000, 20)
     with pytest.raises(StorageError):
         store.get("there")
+
+
+def test_a_forked_child_is_told_so_instead_of_waiting_for_ever(store: Store) -> None:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            store.get("there")
+            os.write(writer, b"no error")
+        except StorageError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        assert b"was forked after its parent had used object storage" in pipe.read()
+    os.waitpid(pid, 0)
