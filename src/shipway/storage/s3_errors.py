@@ -95,17 +95,17 @@ def _other(where: str, endpoint: str | None, error: Exception) -> StorageError:
 def _full_disk(endpoint: str | None) -> str:
     """SeaweedFS answers a bare 500 when its disk is full; where the server is this home's own, we can look."""
     from shipway.context import Context
-    from shipway.storage import embedded
+    from shipway.storage import embedded, weed
 
     info = embedded.read_info(Context.current().home)
     if info is None or info.endpoint != endpoint:
         return ""
     free = shutil.disk_usage(info.folder).free
-    if free >= embedded.MIN_FREE:
+    if free >= weed.MIN_FREE:
         return ""
     return (
         f"no space left on the disk of the object store ({info.folder}: {free >> 20} MiB free, it keeps "
-        f"{embedded.MIN_FREE >> 20}); free some, or run `shipway store gc`"
+        f"{weed.MIN_FREE >> 20}); free some, or run `shipway store gc`"
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from shipway.errors import AccessDenied, StorageUnavailable
-from shipway.storage import Store, embedded, processes
+from shipway.storage import Store, embedded, processes, weed
 
 START = "import sys; from shipway.storage import embedded; print(embedded.start(sys.argv[1]).pid)"
 
@@ -125,7 +125,7 @@ def test_a_strangers_process_with_a_recorded_pid_is_never_killed(tmp_path: Path)
         folder = tmp_path / "store"
         folder.mkdir()
         info = embedded.ServerInfo(
-            stranger.pid, ticks - 1, "http://127.0.0.1:1", "r", "a", "s", dict.fromkeys(embedded.PORTS, 1), str(folder)
+            stranger.pid, ticks - 1, "http://127.0.0.1:1", "r", "a", "s", dict.fromkeys(weed.PORTS, 1), str(folder)
         )
         (folder / "server.json").write_text(json.dumps(info.__dict__))
         assert not embedded.stop(tmp_path)
@@ -156,14 +156,14 @@ def test_a_taken_port_is_replaced_by_another(own_home: Path) -> None:
 
 def test_a_port_taken_after_it_was_chosen_is_tried_again(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embedded.stop(own_home, grace_s=0)
-    choose = embedded._free_ports
+    choose = weed.free_ports
     with socket.socket() as rival:
         rival.bind(("127.0.0.1", 0))
         rival.listen()
         taken = rival.getsockname()[1]
         offers = iter([{**choose(), "s3": taken}])
-        monkeypatch.setattr(embedded, "_free_ports", lambda: next(offers, None) or choose())
-        monkeypatch.setattr(embedded, "_all_free", lambda _ports: False)
+        monkeypatch.setattr(weed, "free_ports", lambda: next(offers, None) or choose())
+        monkeypatch.setattr(weed, "all_free", lambda _ports: False)
         assert taken not in embedded.start(own_home).ports.values()
 
 
