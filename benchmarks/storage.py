@@ -46,6 +46,9 @@ def _measure(folder: Path) -> dict[str, Any]:
         for name in ours:
             sides = [(0, ours[name]), (1, raw[name])]
             for side, work in sides if round_number % 2 else reversed(sides):
+                for out in (folder / "ours", folder / "raw"):  # every download goes into an empty folder
+                    shutil.rmtree(out, ignore_errors=True)
+                    (out / "small").mkdir(parents=True)
                 took = _timed(work)
                 if round_number:  # the first warms up
                     seconds[name][side].append(took)
@@ -105,7 +108,6 @@ def _raw(folder: Path, big: Path, small: list[Path]) -> dict[str, Callable[[], o
         "shipway", client_options={"allow_http": True, "timeout": "300s"}, virtual_hosted_style_request=False
     )
     out = folder / "raw"
-    (out / "small").mkdir(parents=True)
 
     def big_down() -> None:
         with open(out / "big", "wb") as file:
