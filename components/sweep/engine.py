@@ -14,7 +14,7 @@ from shipway.components.sweep.search import Search
 from shipway.components.sweep.space import Values
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.sweep.summary import describe_params
-from shipway.errors import JobFailed
+from shipway.errors import InvalidSpec, JobFailed
 
 
 class Trials(Protocol):
@@ -76,6 +76,7 @@ class Engine:
         """Every trial, in order of numbers.
 
         Raises:
+            InvalidSpec: the defaults cannot be trained by the user's own mistake.
             JobFailed: more trials failed than `maxFailedTrialCount` allows; the last one's error is in the message.
         """
         under_way = self._restore()
@@ -158,6 +159,9 @@ class Engine:
         return len(status.reports) > seen
 
     def _finish(self, request: Request, status: Status) -> None:
+        if request.number == 0 and status.is_users and self.search.first is not None:
+            # Not written down: mended and typed again, the trial is made again.
+            raise InvalidSpec(f"sweep: the training's own parameters cannot be trained: {status.error}")
         record = self._record(request, status)
         self.search.tell(record)
         self.ledger.finish(record, self.search.memory(record.number))

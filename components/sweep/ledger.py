@@ -64,6 +64,7 @@ class Status:
         state: `Running` or one of `FINAL`.
         reports: [step, metrics] of every report so far.
         metrics: What the function returned.
+        is_users: The error is one that the user can mend.
     """
 
     state: str
@@ -71,6 +72,7 @@ class Status:
     metrics: Metrics = field(default_factory=dict)
     seconds: float = 0.0
     error: str = ""
+    is_users: bool = False
 
 
 @dataclass

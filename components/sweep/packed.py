@@ -79,6 +79,9 @@ class PackedTrials:
         slot = self._slots[int(match[2])]
         if slot.request is not None:
             return False
+        last = self.ledger.work(request.runner, given[request.runner] - 1) or {}
+        if (last.get("number"), last.get("attempt")) != (request.number, request.attempt):
+            return False  # the engine died between asking for it and handing it out
         status = self.ledger.status(request.number, request.attempt)
         if status is not None and status.state == "Failed":
             return False  # with its engine, perhaps: nobody saw it

@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import Any
 
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
-from shipway.errors import InvalidSpec, RetryableError, ShipwayError
+from shipway.errors import InvalidSpec, RetryableError, ShipwayError, UserError
 from shipway.storage import open_folder
 
 REQUEST = "SHIPWAY_TRIAL"
@@ -105,11 +105,16 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     reports: list[tuple[int, dict[str, float | None]]] = []
     stopped = False
 
-    def tell(state: str, metrics: Mapping[str, float] | None = None, error: str = "") -> None:
-        seconds = round(time.monotonic() - began, 4)
-        ledger.set_status(
-            request.number, request.attempt, Status(state, reports, _plain(metrics or {}), seconds, error)
+    def tell(state: str, metrics: Mapping[str, float] | None = None, error: BaseException | None = None) -> None:
+        status = Status(
+            state=state,
+            reports=reports,
+            metrics=_plain(metrics or {}),
+            seconds=round(time.monotonic() - began, 4),
+            error=_one_line(error) if error else "",
+            is_users=isinstance(error, UserError),
         )
+        ledger.set_status(request.number, request.attempt, status)
 
     def report(step: int, metrics: dict[str, float]) -> bool:
         nonlocal stopped
@@ -135,7 +140,7 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may fail in any way without ending the sweep
         traceback.print_exc()
-        tell("Failed", error=_one_line(error))
+        tell("Failed", error=error)
         return
     if stopped:
         tell("EarlyStopped", metrics)

@@ -122,6 +122,13 @@ def test_a_sweep_that_failed_runs_its_failed_trials_again_when_it_is_typed_again
     assert [(trial.state, trial.params["x"]) for trial in record.trials] == [("Succeeded", x) for x in (3, 1, 2, 4)]
 
 
+def test_a_mistake_that_no_trial_could_survive_ends_the_sweep_with_the_first() -> None:
+    document = {**BOWL, "function": "cheap_trials:bwol", "maxFailedTrialCount": 8}
+    with pytest.raises(InvalidSpec, match=r"'cheap_trials:bwol' cannot be loaded: .*is it on PYTHONPATH"):
+        run(document)
+    assert records(uri_of(document)) == []
+
+
 def test_a_trial_that_hangs_is_failed_at_its_deadline() -> None:
     record = run(
         {
