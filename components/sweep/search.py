@@ -22,7 +22,9 @@ from shipway.components.sweep.spec import SweepSpec
 from shipway.errors import InvalidSpec
 
 STARTUP_TRIALS = 6  # before TPE has enough to model: quasi-random points (docs/decisions/0070-sweep-defaults.md)
-REDRAWS = 32  # how often a combination that was tried already is drawn anew
+REDRAWS = 16  # how often a combination that was tried already is drawn anew
+MODELLED_REDRAWS = 3  # of these, how many ask TPE again, which is slow and likely to repeat itself
+FEW = 10_000  # combinations that may be listed
 STATES = {
     "Succeeded": optuna.trial.TrialState.COMPLETE,
     "EarlyStopped": optuna.trial.TrialState.PRUNED,
@@ -67,7 +69,7 @@ class Search:
                 pruner=_pruner(spec, self.settings, reports),
             )
         self._running: dict[int, optuna.trial.Trial] = {}
-        self._tried: set[str] = set()
+        self._tried: set[tuple[tuple[str, float], ...]] = set()
 
     def ask(self) -> tuple[int, Values] | None:
         """Number and parameters of the next trial; None where every combination was tried."""
@@ -95,7 +97,7 @@ class Search:
             self.study.enqueue_trial(internal)
             self._began(self.study.ask(self.distributions))
             return
-        self._tried.add(repr(internal))
+        self._tried.add(_key(internal))
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=STATES[record.state],
@@ -156,7 +158,7 @@ class Search:
 
     def _began(self, trial: optuna.trial.Trial) -> Values:
         self._running[trial.number] = trial
-        self._tried.add(repr(dict(trial.params)))
+        self._tried.add(_key(trial.params))
         return self.space.decode(trial.params)
 
     def _value(self, record: TrialRecord) -> float | None:
@@ -176,8 +178,11 @@ class Search:
             return None
         for redraw in range(REDRAWS):
             internal = self._draw(number, redraw)
-            if repr(internal) not in self._tried:
-                break
+            if _key(internal) not in self._tried:
+                return internal
+        if self.space.size <= FEW:
+            left = [point for point in self.space.grid() if _key(point) not in self._tried]
+            return left[int(np.random.default_rng([self.seed, number]).integers(len(left)))] if left else internal
         return internal
 
     def _draw(self, number: int, redraw: int) -> dict[str, float]:
@@ -189,7 +194,7 @@ class Search:
         if redraw == 0 and modelled and number < startup:
             return self.space.from_unit(_spread_point(len(self.space.axes), self.seed, number))
         finished = [t for t in self.study.get_trials(deepcopy=False) if t.state != STATES["Failed"]]
-        if not modelled or len(finished) < min(startup, 2) or redraw > REDRAWS // 2:
+        if not modelled or len(finished) < min(startup, 2) or redraw > MODELLED_REDRAWS:
             return self.space.from_unit(list(random.random(len(self.space.axes))))
         # A copy of the study is asked, so that a draw may be thrown away.
         copy = optuna.create_study(direction=self.spec.objective.type, sampler=self._sampler(number, redraw))
@@ -225,6 +230,10 @@ class Search:
         return points if self.first is None else [self.first, *(point for point in points if point != self.first)]
 
 
+def _key(internal: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted((name, float(value)) for name, value in internal.items()))
+
+
 def _distribution(axis: Any) -> Any:
     low, high = axis.bounds
     kind = axis.parameter.parameterType
@@ -246,7 +255,8 @@ def _sobol_point(dimensions: int, seed: int, number: int) -> list[float]:
     from scipy.stats import qmc
 
     engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
-    engine.fast_forward(number)
+    if number:  # scipy overflows at 0
+        engine.fast_forward(number)
     return [float(share) for share in engine.random(1)[0]]
 
 
