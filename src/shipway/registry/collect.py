@@ -112,6 +112,17 @@ class _Sweeper:
             if digest not in digests and not self._is_young(objects):
                 self._remove(f"models/{name}/content/{digest}/", objects, "no version has these files")
 
+        if not self.report.dry_run:
+            self._clear_remains(name)
+
+    def _clear_remains(self, name: str) -> None:
+        """Cards and tombstones of versions that are gone: of a collection that was stopped behind the version."""
+        found = [info for folder in ("cards", "tombstones") for info in self.store.list(f"models/{name}/{folder}/")]
+        # Versions after cards: one that is registered meanwhile has its version before its card.
+        there = {str(number) for number in self.registry.versions(name)}
+        if gone := [info.key for info in found if info.key.rsplit("/", 1)[1].split(".")[0] not in there]:
+            self.store.delete(*gone)
+
     def _used(self, name: str) -> dict[int, str]:
         """Version -> why it must stay."""
         numbers = self.registry.versions(name)

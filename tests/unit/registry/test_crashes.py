@@ -81,3 +81,34 @@ def test_a_registration_killed_at_every_single_write_leaves_whole_versions_and_g
             assert writes >= 7  # files, manifest, version, two cards, move, pointer
             return
     pytest.fail("never came to an end")
+
+
+def test_a_collection_killed_at_every_single_write_leaves_whole_versions_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = toy.rows(60)
+    dataset = toy.write_dataset(tmp_path / "dataset", {"train": train})
+    models = [toy.write_model(tmp_path / f"m{i}", dataset, train, flip=i / 10) for i in range(3)]
+    for writes in range(40):
+        store = Store.open((tmp_path / f"store-{writes}").as_uri())
+        registry = Registry(store)
+        for model in models:
+            registry.register(model)
+        with monkeypatch.context() as patch:
+            Dying(store, writes, patch)
+            try:
+                registry.gc(keep=1, dry_run=False, grace_s=0)
+                survived = True
+            except Killed:
+                survived = False
+        reader = Registry(Store.open(store.uri))
+        check_whole(reader, tmp_path / f"check-{writes}")
+        assert reader.get("toy", "candidate").version == 3
+        reader.gc(keep=1, dry_run=False, grace_s=0)
+        assert reader.versions("toy") == [3]
+        assert {info.key.split("/")[3] for info in reader.store.list("models/toy/content/")} == {models[2].digest}
+        assert not list(reader.store.list("models/toy/tombstones/"))
+        assert len(list(reader.store.list("models/toy/cards/"))) == 2
+        if survived:
+            return
+    pytest.fail("never came to an end")
