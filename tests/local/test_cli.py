@@ -141,6 +141,8 @@ def test_down_leaves_nothing_running_and_is_safe_twice(environment: dict[str, st
     )  # fmt: skip
     until(lambda: marker.exists() and bool(marker.read_text()), "the step runs")
     server = json.loads((tmp_path / "home" / "store" / "server.json").read_text())["pid"]
+    listed = json.loads(shipway(environment, "runs", "list", "--json").stdout)
+    assert [run["state"] for run in listed] == ["Running"]
     stopped = json.loads(shipway(environment, "down", "--json").stdout)
     assert stopped["store"] is True
     assert len(stopped["runs"]) == 1

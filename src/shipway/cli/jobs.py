@@ -24,6 +24,7 @@ def run(
 ) -> None:
     """Run a manifest here as a cluster would; typed again, it is adopted."""
     from shipway.cli.places import prepare_store
+    from shipway.context import Context
     from shipway.executors import current
     from shipway.report.numbers import duration
 
@@ -44,6 +45,8 @@ def run(
         say(f"{handle.kind} {handle.name}: {outcome.state} after {duration(outcome.seconds)}")
         if outcome.url:
             say(f"It answers at {outcome.url}")
+        if handle.kind != "InferenceService":
+            say(f"Logs: {Context.current().home / 'jobs' / handle.name / 'replicas'}", style="dim")
         if outcome.first_failure:
             failure = outcome.first_failure
             table(["first to fail", "exit code", "reason"], [(failure.replica, failure.exit_code, failure.reason)])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shipway.cli.console import MARKS, console, say
+from shipway.cli.console import MARKS, console
 from shipway.report.numbers import duration, number, percent
 
 if TYPE_CHECKING:
@@ -100,70 +98,3 @@ def highlights(step: StepRecord) -> str:
         shown = percent(value) if name in _SHARES and isinstance(value, float) else number(value)
         words.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(words[:4])
-
-
-def job_detail(home: Path, run: str) -> Callable[[str], str]:
-    """What the newest progress line of the run's jobs says: step, rate, time left; else the step's last log line."""
-    began = time.time()
-
-    def detail(task: str) -> str:
-        lines = sorted((home / "jobs").glob("*/progress/*.jsonl"), key=_modified)
-        if task in ("job", "katib", "train", "sweep", "tfjob", "mpijob") and lines and _modified(lines[-1]) >= began:
-            told = _last_json(lines[-1])
-            if told:
-                return _told(told)
-        return _last_line(home / "runs" / run / f"{task}.log")
-
-    return detail
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def _told(line: dict[str, Any]) -> str:
-    """`step 120 of 800, 1,020 examples/s, 12 s left, accuracy 91.0 %`, as far as the worker said it."""
-    words = []
-    if "step" in line:
-        words.append(f"step {number(line['step'])}" + (f" of {number(line['steps'])}" if line.get("steps") else ""))
-    if "epoch" in line:
-        words.append(f"epoch {number(line['epoch'])}" + (f" of {number(line['epochs'])}" if line.get("epochs") else ""))
-    rate = line.get("examples_per_s") or line.get("rate")
-    if isinstance(rate, int | float):
-        words.append(f"{rate:,.0f} examples/s")
-    left = line.get("seconds_left") or line.get("left_s")
-    if isinstance(left, int | float):
-        words.append(f"{duration(left)} left")
-    metrics = line.get("metrics") if isinstance(line.get("metrics"), dict) else line
-    for name in ("val_accuracy", "accuracy", "loss"):
-        value = metrics.get(name) if metrics else None
-        if isinstance(value, int | float):
-            words.append(f"{name.replace('_', ' ')} {percent(value) if 'accuracy' in name else number(value)}")
-            break
-    return ", ".join(words)
-
-
-def _last_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(_last_line(path) or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _last_line(path: Path) -> str:
-    """The last whole line that is not empty; reads 4 KB at most."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(size - 4096, 0))
-            lines = file.read().decode("utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-__all__ = ["Progress", "highlights", "job_detail", "say"]

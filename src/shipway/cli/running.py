@@ -82,7 +82,8 @@ def _show_dry_run(plan: RunPlan, as_json: bool) -> None:
 
 def _follow(plan: RunPlan, pipeline: str, params: dict[str, Any], *, fresh: bool, quiet: bool) -> Run:
     """Starts the run and follows it; Ctrl-C stops it and says how to go on."""
-    from shipway.cli.progress import Progress, job_detail
+    from shipway.cli.progress import Progress
+    from shipway.cli.watching import step_detail
     from shipway.runs import run as start
 
     started = start(pipeline, params, fresh=fresh)
@@ -90,7 +91,8 @@ def _follow(plan: RunPlan, pipeline: str, params: dict[str, Any], *, fresh: bool
         return _until_stopped(started, None)
     say(f"Run {started.key}; log {started.folder.path}", style="dim")
     titles = {step.task: step.title for step in plan.steps}
-    with Progress(titles, job_detail(started.home, started.key)) as progress:
+    trials = plan.specs.get("sweep", {}).get("maxTrialCount")
+    with Progress(titles, step_detail(started.home, started.key, trials)) as progress:
         return _until_stopped(started, progress)
 
 

@@ -12,6 +12,9 @@ import typer
 from shipway.cli.console import MARKS, AsJson, print_json, say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipway.artifacts import RunRecord
     from shipway.runs import Run
 
 app = typer.Typer(help="Runs of this store: list, show, compare.", no_args_is_help=True, rich_markup_mode=None)
@@ -179,11 +182,37 @@ def _local_key(beginning: str) -> str:
     return found[0]
 
 
-def _records() -> list[Any]:
+def _records() -> list[RunRecord]:
+    """Runs that storage knows, with those that are running here; the newest first."""
     from shipway.cli.places import has_store
     from shipway.runs import list_runs
 
-    return list_runs() if has_store() else []
+    running = {record.run: record for record in _running()}
+    known = list_runs() if has_store() else []
+    ended = [record for record in known if record.run not in running]
+    return sorted([*running.values(), *ended], key=lambda record: record.started_at, reverse=True)
+
+
+def _running() -> Iterator[RunRecord]:
+    """Runs whose host lives on this machine; their record is written at their end."""
+    from datetime import UTC, datetime
+
+    from shipway.artifacts import RunRecord
+    from shipway.local.folder import RunFolder
+
+    for path in sorted((_home() / "runs").glob("*/request.json")):
+        folder = RunFolder(_home(), path.parent.name)
+        if folder.host_lives():
+            request = folder.request()
+            began = path.stat().st_mtime
+            yield RunRecord(
+                run=folder.run,
+                pipeline=request.pipeline_name,
+                name=request.name,
+                state="Running",
+                started_at=datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+                seconds=round(time.time() - began, 1),
+            )
 
 
 def _load(key: str) -> Run:

@@ -1,0 +1,48 @@
+"""What a running step is said to be at."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from shipway.cli.watching import step_detail, sweep_detail, training_detail
+
+
+def progress(at: float, step: int, **more: Any) -> dict[str, Any]:
+    return {"kind": "progress", "data": {"at": at, "step": step, "total_steps": 200, **more}}
+
+
+def test_training_says_step_rate_and_time_left() -> None:
+    told = training_detail([progress(100, 20), progress(110, 120, examples_per_s=735.3, val_accuracy=0.957)])
+    assert told == "step 120 of 200, 735 examples/s, 8.0 s left, val accuracy 95.7 %"
+
+
+def test_training_says_what_is_known() -> None:
+    assert training_detail([{"kind": "started", "data": {}}]) == ""
+    assert training_detail([progress(1, 5)]) == "step 5 of 200"
+    assert training_detail([{"kind": "progress", "data": {"step": 7}}]) == "step 7"
+
+
+def test_a_sweep_counts_its_trials() -> None:
+    lines = ["noise", "trial 0 Succeeded val_accuracy=0.96 in 11.5 s (a=1)", "trial 1 Failed in 2.0 s (a=2)"]
+    assert sweep_detail(lines, 4) == "2 of 4 trials, last Failed in 2.0 s"
+    assert sweep_detail([], 4) == "0 of 4 trials"
+
+
+def test_a_job_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    job = tmp_path / "jobs" / "old"
+    job.mkdir(parents=True)
+    (job / "events.jsonl").write_text(json.dumps(progress(1, 5)) + "\n")
+    os.utime(job / "events.jsonl", (1, 1))
+    detail = step_detail(tmp_path, "run-1")
+    assert detail("job") == ""
+    os.utime(job / "events.jsonl", (time.time() + 9, time.time() + 9))
+    assert detail("job") == "step 5 of 200"
+    log = tmp_path / "runs" / "run-1" / "dataset.log"
+    log.parent.mkdir(parents=True)
+    log.write_text('[KFP Executor] x\n{\n "a": 1\n}\nreading rows\n[KFP Executor] y\n')
+    assert detail("dataset") == "reading rows"
+    assert detail("gone") == ""
