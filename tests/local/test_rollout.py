@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ from shipway.registry import ModelVersion, Registry
 from shipway.storage import Store
 from tests.fixtures import toy
 from tests.fixtures.load import Load
-from tests.local.test_endpoints import ROOT
+from tests.local.test_endpoints import ROOT, until
 
 pytestmark = pytest.mark.heavy
 
@@ -142,6 +144,32 @@ def test_a_failed_check_leaves_the_version_before_serving(house: House, tmp_path
         house.deploy(3)
     assert caught.value.__dict__["last_lines"]
     assert (house.served(), house.running(), house.registry.alias("toy", "champion")) == ("1", ["toy"], 1)
+
+
+DEPLOY = (
+    "from shipway.components.deploy.launch import deploy_version as d; d('toy', 2, {'name': 'toy', 'check_rows': 40})"
+)
+
+
+def test_a_deployment_that_is_killed_is_typed_again_and_ends_the_same(house: House) -> None:
+    def is_candidate_coming_up() -> bool:
+        return "toy-candidate" in house.running()
+
+    def is_taking_over() -> bool:
+        return any(state.name == "toy" and state.revisions == 2 for state in service.list_endpoints(house.context))
+
+    first = house.deploy(1)
+    with Load(first.predict_url) as load:
+        for killed_when in (is_candidate_coming_up, is_taking_over):
+            process = subprocess.Popen([sys.executable, "-c", DEPLOY], stderr=subprocess.DEVNULL)
+            until(killed_when, 120)
+            process.kill()
+            process.wait()
+            assert house.registry.alias("toy", "champion") == 1
+        assert house.deploy(2).before == 1
+        load.wait_for(10)
+    assert load.failures == []
+    assert (house.served(), house.running(), house.registry.alias("toy", "champion")) == ("2", ["toy"], 2)
 
 
 class Betrayer(ProcessExecutor):
