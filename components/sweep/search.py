@@ -21,7 +21,7 @@ from shipway.components.sweep.space import Space, Values
 from shipway.components.sweep.spec import SweepSpec
 from shipway.errors import InvalidSpec
 
-STARTUP_TRIALS = 6  # before TPE has enough to model: quasi-random points (docs/decisions/0070-sweep-defaults.md)
+STARTUP_TRIALS = 6  # before TPE has enough to model: quasi-random points (docs/decisions/0072-default-search.md)
 REDRAWS = 16  # how often a combination that was tried already is drawn anew
 MODELLED_REDRAWS = 3  # of these, how many ask TPE again, which is slow and likely to repeat itself
 FEW = 10_000  # combinations that may be listed
