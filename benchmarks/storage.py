@@ -46,9 +46,9 @@ def _measure(folder: Path) -> dict[str, Any]:
         for name in ours:
             sides = [(0, ours[name]), (1, raw[name])]
             for side, work in sides if round_number % 2 else reversed(sides):
-                for out in (folder / "ours", folder / "raw"):  # every download goes into an empty folder
+                for out in (folder / "ours", folder / "raw"):  # every download goes into a new folder
                     shutil.rmtree(out, ignore_errors=True)
-                    (out / "small").mkdir(parents=True)
+                (folder / "raw" / "small").mkdir(parents=True)
                 took = _timed(work)
                 if round_number:  # the first warms up
                     seconds[name][side].append(took)

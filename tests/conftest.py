@@ -34,8 +34,13 @@ def _reap_abandoned() -> None:
     """Stores of sessions that were killed before they could end theirs."""
     for home in Path(tempfile.gettempdir()).glob("shipway-tests-*"):
         parts = home.name.split("-")
-        owned = home.is_dir() and home.stat().st_uid == os.getuid() and parts[2].isdigit() and parts[3].isdigit()
-        if owned and not processes.is_same(int(parts[2]), int(parts[3])):
+        named = len(parts) == 5 and parts[2].isdigit() and parts[3].isdigit()
+        if (
+            named
+            and home.is_dir()
+            and home.stat().st_uid == os.getuid()
+            and not processes.is_same(int(parts[2]), int(parts[3]))
+        ):
             embedded.stop(home, grace_s=0)
             shutil.rmtree(home, ignore_errors=True)
 

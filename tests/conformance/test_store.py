@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_a_damaged_object_never_reaches_the_disk(store: Store, tmp_path: Path) -
     store.put("bad", b"BAD")
     with pytest.raises(CorruptArtifact, match=r"bad: sha256"):
         store.download_many([("good", tmp_path / "out" / "good", None), ("bad", tmp_path / "out" / "bad", ref.sha256)])
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("key", ["", "/a", "a/../b", "../a", "a//b", "a/", "a\\b", "a\0b", ".", ".shipway-x"])
@@ -170,3 +171,33 @@ def test_a_transfer_works_inside_a_running_event_loop(store: Store, tmp_path: Pa
 
     asyncio.run(notebook())
     assert (tmp_path / "x").read_bytes() == b"1"
+
+
+def test_a_folder_appears_whole_or_not_at_all(store: Store, tmp_path: Path) -> None:
+    store.put("a", b"1")
+    store.put("b/c", b"2")
+    out = tmp_path / "here" / "new" / "deep"
+    (tmp_path / "here").mkdir()
+    with pytest.raises(CorruptArtifact):
+        store.download_many([("a", out / "a", None), ("b/c", out / "b" / "c", "0" * 64)])
+    assert list((tmp_path / "here").iterdir()) == []
+    store.download_many([("a", out / "a", None), ("b/c", out / "b" / "c", None)])
+    assert (out / "b" / "c").read_bytes() == b"2"
+    store.download_many([("b/c", out / "a", None), ("a", out / "more" / "a", None)])  # into one that is there
+    assert ((out / "a").read_bytes(), (out / "more" / "a").read_bytes()) == (b"2", b"1")
+    assert sorted(path.name for path in out.rglob("*")) == ["a", "a", "b", "c", "more"]
+
+
+def test_two_downloads_into_one_new_folder_both_arrive(store: Store, tmp_path: Path) -> None:
+    for number in range(20):
+        store.put(f"{number}", str(number).encode())
+    new = tmp_path / "here" / "new"
+    (tmp_path / "here").mkdir()
+
+    def download(turn: range) -> None:
+        store.download_many([(str(number), new / str(number), None) for number in turn])
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(download, [range(10), range(10, 20), range(5, 15)]))
+    assert {path.name: path.read_text() for path in new.iterdir()} == {str(n): str(n) for n in range(20)}
+    assert list((tmp_path / "here").iterdir()) == [new]

@@ -46,7 +46,8 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 @functools.lru_cache(maxsize=64)
-def _connect(bucket: str, config: S3Config) -> Any:
+def _connect(bucket: str, config: S3Config, patient: bool) -> Any:
+    """A client; a patient one leaves a part time to travel, since the wait for the answer begins with the request."""
     from obstore.store import S3Store
 
     _threads["running"] = True
@@ -64,14 +65,14 @@ def _connect(bucket: str, config: S3Config) -> Any:
         client_options={
             "allow_http": True,
             "connect_timeout": timedelta(seconds=3),
-            "read_timeout": timedelta(seconds=20),
-            "timeout": timedelta(seconds=300),  # of a whole part: 16 MiB at 0.5 Mbit/s
+            "read_timeout": timedelta(seconds=180 if patient else 15),
+            "timeout": timedelta(seconds=600),  # of a whole part, up or down
             "pool_max_idle_per_host": "32",
         },
         # obstore's ten retries make a call to a dead server hang for minutes.
         retry_config={
             "max_retries": 3,
-            "retry_timeout": timedelta(seconds=30),
+            "retry_timeout": timedelta(seconds=180 if patient else 15),
             "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 3},
         },
     )
@@ -83,7 +84,8 @@ class S3Backend:
     def __init__(self, bucket: str, config: S3Config) -> None:
         self.bucket = bucket
         self.config = config
-        self._store = _connect(bucket, config)
+        self._store = _connect(bucket, config, False)
+        self._patient = _connect(bucket, config, True)
 
     @classmethod
     def open(cls, bucket: str) -> S3Backend:
@@ -114,7 +116,8 @@ class S3Backend:
             return None
 
     def put(self, key: str, data: bytes) -> ObjectInfo:
-        result = self._again(key, lambda: self._store.put(key, data, use_multipart=len(data) > BIG))
+        client = self._patient if len(data) > MIB else self._store
+        result = self._again(key, lambda: client.put(key, data, use_multipart=len(data) > BIG))
         return self._written(key, data, result)
 
     def create(self, key: str, data: bytes) -> ObjectInfo:
@@ -167,7 +170,7 @@ class S3Backend:
         with ThreadPoolExecutor(1) as pool:  # hashing costs a third of the upload's time: beside it, not before it
             digest = pool.submit(_hash_file, path)
             options = {"use_multipart": True, "chunk_size": _part(size), "max_concurrency": PARTS_AT_ONCE}
-            self._again(key, lambda: self._store.put(key, path, **options))
+            self._again(key, lambda: self._patient.put(key, path, **options))
             return size, digest.result()
 
     def upload_many(self, files: list[tuple[Path, str]]) -> list[tuple[int, str]]:

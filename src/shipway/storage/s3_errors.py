@@ -79,7 +79,8 @@ def _other(where: str, endpoint: str | None, error: Exception) -> StorageError:
         dead = StorageUnavailable(
             f"{where}: nobody answers at {endpoint or 'Amazon S3'}; is the store running? `shipway store start`"
         )
-        dead.__dict__["again"] = "retries: 0," in text or any(word in low for word in _BODY)
+        late = "timed out" in low or "timedout" in low  # it has been waited for long enough
+        dead.__dict__["again"] = not late and ("retries: 0," in text or any(word in low for word in _BODY))
         return dead
     status = re.search(r"\b(5\d\d) [A-Z]", text) or re.search(r"status: (5\d\d)", text)
     if status:

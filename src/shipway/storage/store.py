@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from shipway.artifacts import FileRef, Uri
 from shipway.context import Context
 from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
-from shipway.storage.base import RESERVED, Backend, ObjectInfo, checked_key, is_reserved
-from shipway.storage.local import LocalBackend, disk_error
+from shipway.storage.arrival import arriving
+from shipway.storage.base import Backend, ObjectInfo, checked_key, is_reserved
+from shipway.storage.local import LocalBackend
 
 # Inside `Store` the name `list` is its method.
 FileRefs = list[FileRef]
@@ -119,13 +117,13 @@ class Store:
 
     def download(self, key: str, path: str | Path, *, sha256: str | None = None) -> None:
         """Downloads an object; the file appears whole and verified, or not at all (`CorruptArtifact`)."""
-        with _arriving([Path(path)]) as [temporary]:
+        with arriving([Path(path)]) as [temporary]:
             self._verify(key, self._backend.download(self._whole(key), temporary), sha256)
 
     def download_many(self, files: Iterable[tuple[str, Path, str | None]]) -> None:
         """Downloads (key, file, sha256 or None) triples in parallel, each verified."""
         triples = [(key, Path(path), sha256) for key, path, sha256 in files]
-        with _arriving([path for _, path, _ in triples]) as temporaries:
+        with arriving([path for _, path, _ in triples]) as temporaries:
             pairs = [(self._whole(key), there) for (key, _, _), there in zip(triples, temporaries, strict=True)]
             for (key, _, sha256), got in zip(triples, self._backend.download_many(pairs), strict=True):
                 self._verify(key, got, sha256)
@@ -197,20 +195,3 @@ def _readable(path: str | Path) -> Path:
     if not source.is_file():
         raise NotFound(f"{source}: no such file")
     return source
-
-
-@contextmanager
-def _arriving(paths: list[Path]) -> Iterator[list[Path]]:
-    """Temporary files beside their places; all renamed at the end, or all removed."""
-    temporaries = [path.parent / f"{RESERVED}{uuid.uuid4().hex}" for path in paths]
-    try:
-        for folder in {path.parent for path in paths}:
-            folder.mkdir(parents=True, exist_ok=True)
-        yield temporaries
-        for temporary, path in zip(temporaries, paths, strict=True):
-            os.replace(temporary, path)
-    except OSError as error:
-        raise disk_error(error, paths[0]) from error
-    finally:
-        for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
