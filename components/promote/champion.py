@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest, EvaluationRecord, FileRef, ModelManifest
-from shipway.components.promote.core import Champion, Figures, compare, numbered
+from shipway.components.promote.comparison import Champion, Figures, compare, numbered
 from shipway.components.promote.spec import ChampionRules
 from shipway.errors import NotFound
 from shipway.registry import ModelVersion, Registry

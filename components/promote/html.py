@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shipway.artifacts import DecisionRecord
-from shipway.components.promote.core import Champion, Figures
+from shipway.components.promote.comparison import Champion, Figures
 from shipway.report import Report, percent
 from shipway.report.page import Tone
 
