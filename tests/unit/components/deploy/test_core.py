@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -131,3 +134,19 @@ def test_the_rows_that_are_sent_are_spread_and_always_the_same() -> None:
     assert chosen_rows(10, 3).tolist() == [0, 4, 9]
     assert chosen_rows(3, 10).tolist() == [0, 1, 2]
     assert chosen_rows(0, 5).tolist() == []
+
+
+@pytest.mark.heavy
+def test_every_field_is_one_that_kserve_and_kubernetes_know() -> None:
+    """In a process of its own: the predictor's tests import kserve without these models."""
+    spec = EndpointSpec(name="bot", store_secret="aws", service_account="reader", node_selector={"disk": "ssd"})
+    code = (
+        "import json, sys, kserve, kubernetes.client as k; spec = json.load(sys.stdin)['spec']; "
+        "p = spec['predictor']; names = lambda model: set(model.attribute_map.values()); "
+        "print(set(spec) - names(kserve.V1beta1InferenceServiceSpec), set(p) - names(kserve.V1beta1PredictorSpec), "
+        "set(p['containers'][0]) - names(k.V1Container))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(service(spec)), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set() set() set()"
