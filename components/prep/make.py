@@ -28,7 +28,7 @@ from shipway.specs import parse
 if TYPE_CHECKING:
     from shipway.storage import Store
 
-POOL_BYTES = 8 << 20  # a smaller source is done before a second process has started
+POOL_BYTES = 24 << 20  # a smaller source is done before a second process has started
 WORKERS = "SHIPWAY_PREP_WORKERS"  # processes; default: the cores that this process may use
 STAGES: tuple[Stage, ...] = ("ingested", "validated", "split")
 

@@ -56,8 +56,15 @@ def serialise(columns: Mapping[str, Column]) -> list[bytes]:
         TypeError: a dtype that tf.train.Feature has no list for.
     """
     encoded = [_feature_entries(name, columns[name]) for name in sorted(columns)]
-    rows = len(encoded[0])
-    return [_field(1, b"".join(entries[row] for entries in encoded)) for row in range(rows)]
+    heads: dict[int, bytes] = {}  # lengths repeat
+    records = []
+    for entries in zip(*encoded, strict=True):
+        features = b"".join(entries)
+        size = len(features)
+        if size not in heads:
+            heads[size] = varint(1 << 3 | 2) + varint(size)
+        records.append(heads[size] + features)
+    return records
 
 
 def varint(number: int) -> bytes:
