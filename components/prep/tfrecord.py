@@ -132,17 +132,18 @@ def pack_varints(values: NDArray[np.int64]) -> tuple[Bytes, NDArray[np.int64]]:
         The bytes one behind the other, and how many each value takes, shape (n,).
     """
     bits = values.view(np.uint64)
-    sizes = np.ones(len(bits), dtype=np.int64)
     top = int(bits.max(initial=0))
-    for count in range(1, 10):
-        if top < 1 << (7 * count):
-            break
-        sizes += bits >= np.uint64(1 << (7 * count))
-    starts = np.cumsum(sizes) - sizes
-    out = np.empty(int(sizes.sum()), dtype=np.uint8)
-    for byte in range(int(sizes.max(initial=0))):
-        there = sizes > byte
-        low = (bits[there] >> np.uint64(7 * byte)).astype(np.uint8) & np.uint8(0x7F)
-        more = (sizes[there] > byte + 1).astype(np.uint8) << np.uint8(7)
-        out[starts[there] + byte] = low | more
-    return out, sizes
+    width = next((count for count in range(1, 10) if top < 1 << (7 * count)), 10)
+    if width <= 4:
+        bits = bits.astype(np.uint32)  # half the bytes to move
+    table = np.empty((len(bits), width), dtype=np.uint8)
+    used = np.ones((len(bits), width), dtype=bool)
+    sizes = np.ones(len(bits), dtype=np.int64)
+    for byte in range(width):
+        table[:, byte] = (bits & bits.dtype.type(0x7F)) | bits.dtype.type(0x80)
+        bits = bits >> bits.dtype.type(7)
+        if byte + 1 < width:
+            used[:, byte + 1] = bits != 0
+            sizes += used[:, byte + 1]
+    table[np.arange(len(sizes)), sizes - 1] &= 0x7F  # the last byte of a value says so
+    return table[used], sizes

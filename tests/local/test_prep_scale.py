@@ -67,18 +67,18 @@ def write_rows(path: Path, size_bytes: int) -> int:
     """A CSV of about this size, rows of some 220 bytes, no text twice; gives back the rows."""
     choose = np.random.default_rng(0)
     words = np.array([f"w{number:05d}" for number in range(20_000)])
+    picked = words[np.minimum(choose.zipf(1.3, (ROWS_AT_ONCE, 28)), len(words)) - 1]
+    block = pl.DataFrame({f"c{number}": picked[:, number] for number in range(28)}).select(
+        pl.concat_str(pl.all(), separator=" ").alias("tail"),
+        pl.Series("label", choose.integers(0, 100, ROWS_AT_ONCE)).cast(pl.String) + "_intent",
+        pl.lit("kitchen").alias("room"),
+    )
     rows = 0
     with path.open("wb") as file:
         file.write(b"text,label,room\n")
         while file.tell() < size_bytes:
-            picked = words[np.minimum(choose.zipf(1.3, (ROWS_AT_ONCE, 28)), len(words)) - 1]
-            frame = pl.DataFrame({f"c{number}": picked[:, number] for number in range(28)})
-            frame = frame.select(
-                pl.concat_str(pl.int_range(rows, rows + ROWS_AT_ONCE), pl.all(), separator=" ").alias("text"),
-                pl.Series("label", choose.integers(0, 100, ROWS_AT_ONCE)).cast(pl.String) + "_intent",
-                pl.lit("kitchen").alias("room"),
-            )
-            file.write(frame.write_csv(include_header=False).encode())
+            text = pl.concat_str(pl.int_range(rows, rows + ROWS_AT_ONCE), "tail", separator=" ").alias("text")
+            block.select(text, "label", "room").write_csv(file, include_header=False)
             rows += ROWS_AT_ONCE
     return rows
 

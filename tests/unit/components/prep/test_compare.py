@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipway.components.prep.compare import DRIFT, jensen_shannon, notes, stability_index
@@ -13,6 +13,7 @@ from shipway.components.prep.compare import DRIFT, jensen_shannon, notes, stabil
 counts = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 1000), min_size=1)
 
 
+@settings(deadline=None)
 @given(counts, counts)
 def test_measures_are_symmetric_and_bounded(then: dict[str, int], now: dict[str, int]) -> None:
     assert stability_index(then, now) == pytest.approx(stability_index(now, then))
@@ -20,6 +21,7 @@ def test_measures_are_symmetric_and_bounded(then: dict[str, int], now: dict[str,
     assert jensen_shannon(then, now) == pytest.approx(jensen_shannon(now, then))
 
 
+@settings(deadline=None)
 @given(counts, st.integers(1, 9))
 def test_the_same_shares_have_not_moved(then: dict[str, int], factor: int) -> None:
     now = {key: count * factor for key, count in then.items()}

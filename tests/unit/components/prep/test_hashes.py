@@ -6,7 +6,7 @@ import unicodedata
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipway.components.prep.hashes import hash_strings, mix, normalise, split_codes
@@ -43,17 +43,20 @@ def hashes(*values: str) -> np.ndarray:  # type: ignore[type-arg]
     return hash_strings(pl.Series(values, dtype=pl.String))
 
 
+@settings(deadline=None)
 @given(texts)
 def test_normalising_is_what_the_definition_says(text: str) -> None:
     assert pl.select(normalise(pl.lit(text))).item() == reference_normalise(text)
 
 
+@settings(deadline=None)
 @given(texts)
 def test_normalising_twice_is_normalising_once(text: str) -> None:
     once = pl.select(normalise(pl.lit(text))).item()
     assert pl.select(normalise(pl.lit(once))).item() == once
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1))
 def test_mixing_is_splitmix64(values: list[int]) -> None:
     assert mix(np.array(values, dtype=np.uint64)).tolist() == [reference_mix(value) for value in values]
@@ -75,6 +78,7 @@ def test_sides_are_pinned() -> None:
     assert "".join("ret"[code] for code in split_codes(groups, 1, 0.1, 0.15)) == "rrerrrrrterrrtrrtrer"
 
 
+@settings(deadline=None)
 @given(st.lists(texts, min_size=1, unique=True), st.lists(texts), st.integers(0, 2**63 - 1))
 def test_a_row_keeps_its_side_when_rows_are_added(rows: list[str], more: list[str], seed: int) -> None:
     before = split_codes(hashes(*rows), seed, 0.1, 0.15)
@@ -82,6 +86,7 @@ def test_a_row_keeps_its_side_when_rows_are_added(rows: list[str], more: list[st
     assert np.array_equal(before, after)
 
 
+@settings(deadline=None)
 @given(st.lists(texts, min_size=1), st.floats(0, 0.4), st.floats(0, 0.4))
 def test_a_larger_test_share_only_moves_rows_into_test(rows: list[str], small: float, more: float) -> None:
     groups = hashes(*rows)

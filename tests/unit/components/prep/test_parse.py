@@ -7,7 +7,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipway.components.prep.parse import MAX_RECORD_LINES, UNCLOSED, Parsed, parse_csv, parse_jsonl
@@ -24,6 +24,7 @@ def bad(parsed: Parsed) -> list[tuple[int, str]]:
     return parsed.bad.select("_row", "reason").rows()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(fields, fields), min_size=1, max_size=8), st.sampled_from([",", ";", "\t", "|"]))
 def test_what_a_csv_writer_wrote_is_read_back(table: list[tuple[str, str]], delimiter: str) -> None:
     file = io.StringIO()
@@ -76,6 +77,7 @@ def test_an_open_quote_swallows_no_more_than_its_own_line() -> None:
     assert len(parsed.frame) == MAX_RECORD_LINES + 11
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(fields, fields), min_size=1, max_size=8))
 def test_json_lines_are_read_back(table: list[tuple[str, str]]) -> None:
     block = "".join(json.dumps({"text": a, "label": b, "more": 1}) + "\n" for a, b in table).encode()

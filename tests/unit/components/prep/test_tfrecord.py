@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -56,6 +56,7 @@ Example = example_class()
 int64s = st.integers(-(2**63), 2**63 - 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(int64s, max_size=6), min_size=1, max_size=8), st.data())
 def test_protobuf_reads_back_what_was_serialised(rows: list[list[int]], data: st.DataObject) -> None:
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
@@ -72,6 +73,7 @@ def test_protobuf_reads_back_what_was_serialised(rows: list[list[int]], data: st
         assert np.array_equal(np.array(feature["weights"].float_list.value, dtype=np.float32), weight)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(int64s, max_size=4), min_size=1, max_size=4))
 def test_bytes_are_those_of_deterministic_protobuf(rows: list[list[int]]) -> None:
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
@@ -86,6 +88,7 @@ def test_bytes_are_those_of_deterministic_protobuf(rows: list[list[int]]) -> Non
         assert record == example.SerializeToString(deterministic=True)
 
 
+@settings(deadline=None)
 @given(st.lists(int64s, max_size=30))
 def test_varints_of_a_column_are_those_of_each_value(values: list[int]) -> None:
     packed, sizes = pack_varints(np.array(values, dtype=np.int64))
