@@ -361,6 +361,7 @@ _RUN += "from shipway.storage import Store; make.make_dataset(DatasetSpec(name='
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7200)
 def test_a_killed_run_leaves_a_whole_dataset_or_none(store: Store, tmp_path: Path) -> None:
     data = tmp_path / "rows.csv"
     table(300).write_csv(data)
