@@ -14,6 +14,7 @@ from shipway.errors import ShipwayError
 from shipway.executors import Manifest
 
 LEASE_BEAT_S = 2.0
+START_S = 900.0  # for a runner to begin: an image may have to be pulled, but not for ever
 _RUNNER = re.compile(r"(.+)-w(\d+)-(\d+)")
 
 
@@ -27,6 +28,7 @@ class _Slot:
     job: Job | None = None
     request: Request | None = None  # what it is at
     since: float = 0.0
+    has_begun: bool = False  # its runner is at it; its time counts from here
     is_inherited: bool = False  # the trial was begun under an earlier engine
 
 
@@ -91,7 +93,7 @@ class PackedTrials:
             except ShipwayError:
                 return False  # ended with the engine that had started it
             slot.incarnation, slot.given = int(match[3]), given[request.runner]
-        slot.request, slot.since, slot.is_inherited = request, time.monotonic(), True
+        slot.request, slot.since, slot.is_inherited, slot.has_begun = request, time.monotonic(), True, False
         return True
 
     def poll(self) -> list[tuple[Request, Status]]:
@@ -103,7 +105,10 @@ class PackedTrials:
             if request is None:
                 continue
             outcome = slot.job.outcome if slot.job else None  # looked at first: a result may come just before the end
-            status = self.ledger.status(request.number, request.attempt) or Status("Running")
+            seen = self.ledger.status(request.number, request.attempt)
+            status = seen or Status("Running")
+            if seen is not None and not slot.has_begun:
+                slot.has_begun, slot.since = True, time.monotonic()
             if status.state in FINAL:
                 slot.request = None
             elif outcome is not None:
@@ -114,7 +119,10 @@ class PackedTrials:
                 status = self._crashed(slot, status)
             elif self._is_late(slot):
                 self.jobs.cancel(slot.job) if slot.job else None
-                status = self._crashed(slot, status, f"took longer than {self.deadline_s:g} s")
+                what = (
+                    f"took longer than {self.deadline_s:g} s" if slot.has_begun else f"did not begin in {START_S:g} s"
+                )
+                status = self._crashed(slot, status, what)
             found.append((request, status))
         return found
 
@@ -140,7 +148,7 @@ class PackedTrials:
         self.ledger.request(request)
         self.ledger.assign(name, slot.given, {"number": request.number, "attempt": request.attempt})
         slot.given += 1
-        slot.request, slot.since, slot.is_inherited = request, time.monotonic(), False
+        slot.request, slot.since, slot.is_inherited, slot.has_begun = request, time.monotonic(), False, False
         if slot.job is None:
             slot.job = self.jobs.start(self.manifest(name))
 
@@ -157,7 +165,8 @@ class PackedTrials:
         return replace(status, state="Failed", error=error, seconds=status.seconds or seconds)
 
     def _is_late(self, slot: _Slot) -> bool:
-        return self.deadline_s is not None and time.monotonic() - slot.since > self.deadline_s
+        limit = self.deadline_s if slot.has_begun else START_S
+        return limit is not None and time.monotonic() - slot.since > limit
 
     def _renew(self) -> None:
         now = time.monotonic()
