@@ -37,5 +37,7 @@ def demo_params(home: Path) -> dict[str, Any]:
     data = home / "demo" / "intents.csv"
     if not data.exists():
         data.parent.mkdir(parents=True, exist_ok=True)
-        write_intents_csv(data)
+        part = data.with_suffix(".part")
+        write_intents_csv(part)
+        part.replace(data)  # half a file must not pass for the demo's data ever after
     return {"name": NAME, "data": str(data), "group_column": "group", "preset": "demo"}

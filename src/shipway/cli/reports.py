@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shipway.cli.console import AsJson, print_json, say, table
+
+if TYPE_CHECKING:
+    from shipway.runs import Run as LoadedRun
 
 app = typer.Typer(help="HTML reports of runs.", no_args_is_help=True, rich_markup_mode=None)
 Run = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` for the newest.")]
@@ -16,7 +19,7 @@ Run = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` f
 @app.command("list")
 def list_(run: Run = "last", as_json: AsJson = False) -> None:
     """Reports of a run."""
-    found = _reports(run)
+    found = _reports(_load(run))
     if as_json:
         print_json([{"title": title, "step": step, "uri": uri} for title, (step, uri) in found.items()])
         return
@@ -37,10 +40,11 @@ def open_(
     from shipway.errors import NotFound, nearest
     from shipway.storage import open_uri
 
-    found = _reports(run)
+    loaded = _load(run)
+    found, key = _reports(loaded), loaded.key
     if title is not None and title not in found:
         raise NotFound(f"reports: no report {title!r}; there are {', '.join(found) or 'none'}{nearest(title, found)}")
-    folder = out or Context.current().home / "reports" / run
+    folder = out or Context.current().home / "reports" / key
     folder.mkdir(parents=True, exist_ok=True)
     saved: dict[str, str] = {}
     for name, (_, uri) in found.items():
@@ -58,6 +62,12 @@ def open_(
         _show(list(saved.values()))
 
 
+def _load(run: str) -> LoadedRun:
+    from shipway.cli.runs import load
+
+    return load(run)
+
+
 def _show(paths: list[str]) -> None:
     import webbrowser
 
@@ -71,9 +81,6 @@ def _file_name(title: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-") or "report"
 
 
-def _reports(run: str) -> dict[str, tuple[str, str]]:
+def _reports(run: LoadedRun) -> dict[str, tuple[str, str]]:
     """Title -> (step, URI)."""
-    from shipway.cli.runs import _load
-
-    found = _load(run)
-    return {title: (step.task, uri) for step in found.steps.values() for title, uri in step.reports.items()}
+    return {title: (step.task, uri) for step in run.steps.values() for title, uri in step.reports.items()}

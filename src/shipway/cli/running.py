@@ -100,7 +100,7 @@ def _until_stopped(run: Run, on_event: Any) -> Run:
     import signal
     from contextlib import suppress
 
-    from shipway.errors import JobFailed
+    from shipway.errors import Cancelled, JobFailed
 
     def stop(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
@@ -109,10 +109,12 @@ def _until_stopped(run: Run, on_event: Any) -> Run:
     try:
         return run.wait(on_event)
     except KeyboardInterrupt:
-        if run.is_ours:
-            run.stop()
-            with suppress(JobFailed):  # a host that had to be killed says no last word
-                run.wait()
+        if not run.is_ours:
+            say(f"Not followed any more; run {run.key} goes on where it was started.")
+            raise typer.Exit(Cancelled.exit_code) from None
+        run.stop()
+        with suppress(JobFailed):  # a host that had to be killed says no last word
+            run.wait()
         run.state = "Cancelled"
         return run
     finally:

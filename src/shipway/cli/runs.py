@@ -56,7 +56,7 @@ def show(run: Key = "last", as_json: AsJson = False) -> None:
     from shipway.cli.screens import closing_screen
     from shipway.summary import summarise
 
-    summary = summarise(_load(run))
+    summary = summarise(load(run))
     if as_json:
         print_json(summary)
     else:
@@ -71,7 +71,7 @@ def compare(runs: Annotated[list[str], typer.Argument(help="Two or more runs.")]
 
     if len(runs) < 2:
         raise InvalidSpec(f"runs compare: got {len(runs)} run, expected at least two")
-    comparison = compare_summaries([summarise(_load(run)) for run in runs])
+    comparison = compare_summaries([summarise(load(run)) for run in runs])
     if as_json:
         print_json(comparison)
         return
@@ -215,7 +215,7 @@ def _running() -> Iterator[RunRecord]:
             )
 
 
-def _load(key: str) -> Run:
+def load(key: str) -> Run:
     from shipway.errors import NotFound
     from shipway.runs import load_run
 
