@@ -96,9 +96,7 @@ def compare_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
             f"{name} accuracy": b["accuracy"] for name, b in (s["evaluation"] or {}).get("baselines", {}).items()
         },
     )
-    steps = _rows(
-        summaries, lambda s: {x["task"]: "cached" if x["cached"] else round(x["seconds"], 1) for x in s["steps"]}
-    )
+    steps = _rows(summaries, lambda s: {x["task"]: _took(x) for x in s["steps"]})
     decision = _rows(
         summaries,
         lambda s: {"decision": (s["decision"] or {}).get("decision"), "version": (s["model"] or {}).get("version")},
@@ -108,6 +106,10 @@ def compare_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
         "runs": [{key: s[key] for key in ("run", "name", "state", "seconds")} for s in summaries],
         "tables": {"metric": {**metrics, **baselines, **decision}, "parameter": differing, "step (s)": steps},
     }
+
+
+def _took(step: dict[str, Any]) -> float | str:
+    return step["state"].lower() if step["state"] in ("Cached", "Skipped") else round(step["seconds"], 1)
 
 
 def _rows(summaries: list[dict[str, Any]], facts: Any) -> dict[str, list[Any]]:
