@@ -109,7 +109,8 @@ def compare_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _took(step: dict[str, Any]) -> float | str:
-    return step["state"].lower() if step["state"] in ("Cached", "Skipped") else round(step["seconds"], 1)
+    state, seconds = str(step["state"]), float(step["seconds"])
+    return state.lower() if state in ("Cached", "Skipped") else round(seconds, 1)
 
 
 def _rows(summaries: list[dict[str, Any]], facts: Any) -> dict[str, list[Any]]:
