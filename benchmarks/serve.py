@@ -2,6 +2,9 @@
 
 Both serve the same model folder with the same encoder, one process each, asked in turn by a load generator in a
 process of its own. The baseline runs with KServe's defaults.
+
+Wants a machine that is otherwise idle: TensorFlow's threads spin and so keep their core from others, while a server
+that sleeps between requests waits for its turn.
 """
 
 from __future__ import annotations
