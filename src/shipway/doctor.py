@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from shipway.context import Context
+from shipway.errors import UserError
 
 State = Literal["ok", "warn", "missing", "info"]
 MIN_DISK_GB = 3.0
@@ -59,6 +60,19 @@ def examine() -> list[Finding]:
         lambda: [_cluster()],
     )
     return [finding for check in checks for finding in check()]
+
+
+def require_local() -> None:
+    """What a shipped pipeline needs to run on this machine is installed.
+
+    Raises:
+        UserError: names what is missing and the command that mends it.
+    """
+    missing = [found for name in EXTRAS if (found := _extra(name)).state == "missing"]
+    if missing:
+        raise UserError(
+            f"run --local: {missing[0].what} is {missing[0].found}; pip install 'shipway[local]' brings all"
+        )
 
 
 def _python() -> Finding:

@@ -48,11 +48,14 @@ def run(
 def play(pipeline: str, params: dict[str, Any], *, fresh: bool, dry_run: bool, as_json: bool) -> None:
     """Plans, runs, and ends the command with the run's exit code."""
     from shipway.cli.planning import make_run_plan, show_plan
+    from shipway.doctor import require_local
 
     plan = make_run_plan(pipeline, params, with_key=dry_run)
     if dry_run:
         _show_dry_run(plan, as_json)
         return
+    if plan.specs:  # of a shipped pipeline; what a stranger's needs, only its author knows
+        require_local()
     if not as_json:
         show_plan(plan)
         say()

@@ -184,6 +184,19 @@ def test_the_doctor_names_the_command_that_mends(shipway: Shipway, monkeypatch: 
     assert found["Kubeflow Pipelines"]["state"] in ("info", "warn", "ok")
 
 
+def test_a_base_install_says_what_a_local_run_needs(shipway: Shipway, monkeypatch: pytest.MonkeyPatch) -> None:
+    from shipway import doctor
+
+    monkeypatch.setitem(doctor.EXTRAS, "train", (("no_such_module", "tensorflow-cpu"),))
+    Path("rows.csv").write_text("text,label\nhello,greet\nbye,leave\n")
+    code, _, err = shipway("run", "train_and_deploy", "--local", "--param", "name=bot", "data=rows.csv")
+    assert code == 2
+    assert err == (
+        "error: run --local: extra train is without tensorflow-cpu; pip install 'shipway[local]' brings all\n"
+    )
+    assert not Path("home/runs").exists()
+
+
 def test_a_cluster_that_does_not_answer_is_said(shipway: Shipway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "http://127.0.0.1:9")
     found = {f["what"]: f for f in json.loads(shipway("doctor", "--json")[1])["findings"]}

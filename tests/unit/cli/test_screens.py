@@ -46,6 +46,19 @@ def test_a_model_that_loses_to_a_baseline_is_said_to_lose(
     assert "the model loses to it" in out
 
 
+def test_a_rejected_model_is_a_result_that_says_what_it_means(
+    capsys: pytest.CaptureFixture[str], summary: dict[str, Any]
+) -> None:
+    rule = {"rule": "accuracy at least 0.99", "applies": True, "passed": False, "detail": "0.93"}
+    decision = {"decision": "rejected", "reason": "1 of 2 rules fail", "rules": [rule], "champion_version": 2}
+    out, err = shown(capsys, {**summary, "decision": decision, "model": None, "endpoint": None})
+    assert "rejected: 1 of 2 rules fail" in out
+    assert "what was served before is served still" in out
+    assert "shipway reports open run-1 Decision" in out
+    assert "curl" not in out
+    assert err == ""
+
+
 def test_a_failed_run_says_where_and_what_to_look_at(
     capsys: pytest.CaptureFixture[str], failed: dict[str, Any]
 ) -> None:
