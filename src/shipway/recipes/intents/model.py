@@ -17,8 +17,8 @@ from shipway.recipes.layers import CompactEmbedding, SmoothedCrossentropy, Spars
 class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
     """Two sums of a text's n-gram embeddings by IDF weight: of words and of characters, side by side.
 
-    Each is over the square root of its summed weights: a text has many more runs of characters than words, and in one
-    sum the words would hardly count.
+    The weights of each have length 1 (as rows of a TF-IDF matrix do): a text has many more runs of characters than
+    words, and in one sum the words would hardly count.
 
     Args:
         idf: Weight of each gram id, float32, shape (ids,); id 0 is padding and weighs nothing.
@@ -44,7 +44,7 @@ class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
         weights = tf.gather(self.idf, grams)
         is_word = tf.cast(grams < self._cut, tf.float32)
         both = tf.stack([weights * is_word, weights * (1.0 - is_word)], axis=1)
-        norm = tf.sqrt(tf.reduce_sum(both, axis=2, keepdims=True)) + 1e-6
+        norm = tf.sqrt(tf.reduce_sum(tf.square(both), axis=2, keepdims=True)) + 1e-6
         hidden = tf.expand_dims(self.hide(tf.ones_like(weights), training=training), 1) * both / norm
         bags = tf.matmul(hidden, self.embedding(grams, training=training))
         return tf.reshape(bags, [-1, self._width])

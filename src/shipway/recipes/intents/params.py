@@ -15,7 +15,7 @@ class EncoderParams(Spec):
     """What the encoder depends on; a change encodes the dataset anew."""
 
     buckets: Annotated[int, Field(ge=256, le=1 << 20, description="hash buckets of words, word pairs and n-grams")] = (
-        65536
+        1 << 18
     )
     word_ngrams: Annotated[int, Field(ge=0, le=3, description="longest run of words that is hashed")] = 2
     char_ngrams_min: Annotated[int, Field(ge=1, le=8)] = 2
@@ -44,7 +44,7 @@ class Params(Spec):
     """What the model and its training depend on; what a sweep may vary."""
 
     architecture: Annotated[Architecture, Field(description="the part that reads words beside the wide part")] = "bag"
-    dim: Annotated[int, Field(ge=4, le=1024, description="width of an n-gram's embedding")] = 128
+    dim: Annotated[int, Field(ge=4, le=1024, description="width of an n-gram's embedding")] = 64
     hidden: Annotated[int, Field(ge=0, le=4096, description="hidden units beside the direct path; 0: none")] = 256
     word_dim: Annotated[int, Field(ge=4, le=1024, description="width of a word's embedding")] = 64
     units: Annotated[int, Field(ge=4, le=1024, description="recurrent units, or filters per width of the CNN")] = 64
