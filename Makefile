@@ -6,6 +6,8 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 # Trust the machine's own certificates: companies put a proxy's there.
 export UV_SYSTEM_CERTS := 1
+# Every step and replica is a Python process of its own: without compiled bytecode each spends seconds compiling imports.
+unexport PYTHONDONTWRITEBYTECODE
 STRATEGY ?= multi_worker
 LOOPS ?= 20
 JOBS ?= auto
@@ -20,7 +22,7 @@ $(UV):
 	.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.installed: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --locked --extra dev
+	$(UV) sync --quiet --locked --extra dev --compile-bytecode
 	@touch $@
 
 # After each `uv sync`, which takes away what the lock doesn't know; instant when it is there.
