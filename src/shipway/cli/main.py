@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,9 @@ app.command("down")(machine.down)
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command line and ends the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a tick, not a traceback
     try:
         code = app(args=spread_params(given), prog_name="shipway", standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
