@@ -96,7 +96,10 @@ class Recipe(Protocol):
         ...
 
     def build_model(self, params: BaseModel, encoder: Encoder) -> Any:
-        """An uncompiled tf_keras Model: dict of encoded tensors (batched, padded) -> logits, float32 (n, classes)."""
+        """An uncompiled tf_keras Model: dict of encoded tensors (batched, padded) -> logits, float32 (n, classes).
+
+        In training it may give (n, members, classes), to a loss that expects it.
+        """
         ...
 
     def compile_model(

@@ -92,8 +92,10 @@ class SmoothedCrossentropy(tf_keras.losses.Loss):  # type: ignore[misc]
         self.smoothing = smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Loss of each example, shape (batch,)."""
+        """Loss of each example, shape (batch,); of (batch, members, classes) the mean over members."""
         log_probabilities = tf.nn.log_softmax(y_pred)
+        if y_pred.shape.rank == 3:
+            log_probabilities = tf.reduce_mean(log_probabilities, axis=1)
         target = tf.gather(log_probabilities, tf.cast(tf.reshape(y_true, [-1]), tf.int32), batch_dims=1)
         spread = tf.reduce_mean(log_probabilities, axis=-1)
         return -(1.0 - self.smoothing) * target - self.smoothing * spread

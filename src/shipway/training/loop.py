@@ -243,6 +243,8 @@ def _make_step(model: Any, dist: Distribution, audit: bool) -> None:
             logits = self(features, training=True)
             loss = self.compute_loss(features, labels, logits)
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        if logits.shape.rank == 3:  # a committee in training: each member has its own loss, their mean answers
+            logits = tf.reduce_mean(logits, axis=1)
         hits = tf.equal(tf.argmax(logits, axis=-1), tf.cast(labels, tf.int64))
         # A strategy divides the loss by the number of replicas, so that their gradients add up to the mean's.
         logs = {

@@ -24,15 +24,22 @@ class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
         idf: Weight of each gram id, float32, shape (ids,); id 0 is padding and weighs nothing.
         first_char_gram: Ids below it are words.
         dim: Width of an embedding.
+        members: Embeddings of each n-gram, one for each member of the committee.
         feature_dropout: Share of a text's n-grams that are hidden in training.
     """
 
     def __init__(
-        self, idf: NDArray[np.float32], first_char_gram: int, dim: int, feature_dropout: float, **kwargs: Any
+        self,
+        idf: NDArray[np.float32],
+        first_char_gram: int,
+        dim: int,
+        members: int,
+        feature_dropout: float,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._idf, self._cut, self._width = idf, first_char_gram, 2 * dim
-        self.embedding = CompactEmbedding(len(idf), dim, name="grams")
+        self._idf, self._cut, self._dim, self._members = idf, first_char_gram, dim, members
+        self.embedding = CompactEmbedding(len(idf), dim * members, name="grams")
         self.hide = StepDropout(feature_dropout, name="hide_grams")
 
     def build(self, _shape: Any) -> None:
@@ -47,29 +54,59 @@ class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
         norm = tf.sqrt(tf.reduce_sum(tf.square(both), axis=2, keepdims=True)) + 1e-6
         hidden = tf.expand_dims(self.hide(tf.ones_like(weights), training=training), 1) * both / norm
         bags = tf.matmul(hidden, self.embedding(grams, training=training))
-        return tf.reshape(bags, [-1, self._width])
+        parts = tf.split(bags, self._members, axis=2)
+        return [tf.reshape(part, [-1, 2 * self._dim]) for part in parts]
 
 
 def build(params: Params, encoder: IntentsEncoder) -> Any:
-    """The uncompiled model: `grams`, and `words` where they are read, int64 (n, length) -> logits (n, classes)."""
+    """The uncompiled model: `grams`, and `words` where they are read, int64 (n, length) -> logits (n, classes).
+
+    Its members are models of their own that share their input and nothing else: the first is linear in its bags, the
+    others have hidden units and the part that reads words. Each learns by its own loss; the answer is their mean.
+    """
     classes = len(encoder.labels)
     grams = tf_keras.Input((None,), dtype=tf.int64, name="grams")
     words = tf_keras.Input((None,), dtype=tf.int64, name="words")
-    wide = WeightedBags(encoder.idf(), encoder.first_char_gram, params.dim, params.feature_dropout, name="wide")(grams)
-    features = [wide]
+    members = params.members
+    bags = WeightedBags(
+        encoder.idf(), encoder.first_char_gram, params.dim, members, params.feature_dropout, name="wide"
+    )(grams)
     inputs = {"grams": grams}
+    read = None
     if params.architecture != "bag" or params.embeddings:
         inputs["words"] = words
-        features.append(_reader(params, encoder, words))
-    joined = features[0] if len(features) == 1 else tf_keras.layers.Concatenate(name="joined")(features)
-    logits = tf_keras.layers.Dense(classes, name="direct")(StepDropout(params.dropout, name="drop_joined")(joined))
-    if params.hidden:
-        hidden = tf_keras.layers.Dense(params.hidden, activation="relu", name="hidden")(joined)
-        hidden = StepDropout(params.dropout, name="drop_hidden")(hidden)
-        logits = tf_keras.layers.Add(name="logits")(
-            [logits, tf_keras.layers.Dense(classes, use_bias=False, name="deep")(hidden)]
-        )
-    return tf_keras.Model(inputs, logits, name="intents")
+        read = _reader(params, encoder, words)
+    answers = [
+        _member(params, classes, number, bags[number], None if number == 0 and members > 1 else read)
+        for number in range(members)
+    ]
+    return tf_keras.Model(inputs, answers[0] if members == 1 else Committee(name="logits")(answers), name="intents")
+
+
+def _member(params: Params, classes: int, number: int, bag: Any, read: Any) -> Any:
+    """Logits of one member: a direct path, and but for the first of several, hidden units beside it."""
+    joined = bag if read is None else tf_keras.layers.Concatenate(name=f"joined_{number}")([bag, read])
+    dropped = StepDropout(params.dropout, name=f"drop_joined_{number}")(joined)
+    logits = tf_keras.layers.Dense(classes, name=f"direct_{number}")(dropped)
+    if not params.hidden or (number == 0 and params.members > 1):
+        return logits
+    hidden = tf_keras.layers.Dense(params.hidden, activation="relu", name=f"hidden_{number}")(joined)
+    hidden = StepDropout(params.dropout, name=f"drop_hidden_{number}")(hidden)
+    deep = tf_keras.layers.Dense(classes, use_bias=False, name=f"deep_{number}")(hidden)
+    return tf_keras.layers.Add(name=f"logits_{number}")([logits, deep])
+
+
+class Committee(tf_keras.layers.Layer):  # type: ignore[misc]
+    """Several members' logits as one: the logarithm of their mean probabilities, shape (n, classes).
+
+    In training all are given, shape (n, members, classes), so that each has a loss of its own.
+    """
+
+    def call(self, answers: Any, training: Any = None) -> Any:
+        stacked = tf.nn.log_softmax(tf.stack(answers, axis=1))
+        if training:
+            return stacked
+        return tf.reduce_logsumexp(stacked, axis=1) - float(np.log(len(answers)))
 
 
 def _reader(params: Params, encoder: IntentsEncoder, words: Any) -> Any:
