@@ -16,6 +16,7 @@ from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy
+from shipway.components.sweep.core import check_parameters
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
@@ -82,12 +83,27 @@ def read_preset(pipeline: str, preset: str) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on `base`; mappings merge, everything else is replaced. Neither argument is changed."""
+    """`over` laid on `base`; mappings merge, everything else is replaced. Neither argument is changed.
+
+    A sweep's `parameters` are replaced as a whole: who names what to search means that and nothing else.
+    """
     merged = dict(base)
     for key, value in over.items():
         known = merged.get(key)
-        merged[key] = merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+        both = isinstance(known, Mapping) and isinstance(value, Mapping) and key != "parameters"
+        merged[key] = merge(known, value) if both else value
     return merged
+
+
+def _for_recipe(preset: Mapping[str, Any], recipe: str) -> dict[str, Any]:
+    """The preset without what it says of its own recipe's parameters, where another recipe is asked for."""
+    if recipe in ("", preset.get("training", {}).get("recipe", "intents")):
+        return dict(preset)
+    own = {"dataset": "encoder", "sweep": "parameters", "training": "params"}
+    return {
+        section: {key: value for key, value in fields.items() if key != own.get(section)}
+        for section, fields in preset.items()
+    }
 
 
 def resolve(pipeline: str, params: Mapping[str, Any]) -> dict[str, BaseModel]:
@@ -106,13 +122,16 @@ def resolve(pipeline: str, params: Mapping[str, Any]) -> dict[str, BaseModel]:
         overrides = yaml.safe_load(overrides) or {}
     if not isinstance(overrides, Mapping):
         raise InvalidSpec(f"overrides: expected a mapping of sections, got {overrides!r}")
-    for section in overrides:
+    for section, fields in overrides.items():
+        if not isinstance(fields, Mapping):
+            raise InvalidSpec(f"overrides.{section}: expected a mapping of fields, got {fields!r}")
         if section not in SECTIONS:
             raise InvalidSpec(
                 f"overrides.{section}: unknown section; expected one of {', '.join(SECTIONS)}"
                 f"{nearest(str(section), SECTIONS)}"
             )
-    document = merge(read_preset(pipeline, preset), overrides)
+    recipe = str(params.get("recipe") or overrides.get("training", {}).get("recipe", ""))
+    document = merge(_for_recipe(read_preset(pipeline, preset), recipe), overrides)
     for flat, places in FLAT.items():
         value = params.get(flat)
         if value in (None, "", 0):
@@ -143,7 +162,10 @@ def _validated(document: Mapping[str, Any]) -> dict[str, BaseModel]:
         checked = parse(model, getattr(specs[section], field), f"{section}.{field}")
         specs[section] = specs[section].model_copy(update={field: checked.model_dump(mode="json")})
     sweep = merge(document.get("sweep", {}), {"training": specs["training"].model_dump(mode="json")})
-    specs["sweep"] = parse(SweepSpec, sweep, "sweep")
+    searched = parse(SweepSpec, sweep, "sweep")
+    if not searched.function:
+        check_parameters(searched, recipe.Params, recipe.name)
+    specs["sweep"] = searched
     return {section: specs[section] for section in SECTIONS}
 
 

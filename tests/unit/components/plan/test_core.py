@@ -1,0 +1,141 @@
+"""What plan merges, refuses and fingerprints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shipway.canonical import sha256_hex
+from shipway.components.plan.core import SECTIONS, make_plan, merge, presets, resolve
+from shipway.errors import InvalidSpec
+
+PIPELINE = "train_and_deploy"
+RECIPE = """
+from pydantic import BaseModel
+from shipway.recipes import load_recipe
+
+
+class Params(BaseModel):
+    width: int = 8
+
+
+class Mine:
+    def __init__(self):
+        self.intents = load_recipe("intents")
+        self.name, self.EncoderParams, self.Params = "mine", self.intents.EncoderParams, Params
+
+    def __getattr__(self, name):
+        return getattr(self.intents, name)
+
+
+recipe = Mine()
+"""
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\nhello,greet\nbye,part\n")
+    return path
+
+
+def params(csv: Path, **more: Any) -> dict[str, Any]:
+    return {"name": "my-bot", "data": str(csv), **more}
+
+
+@pytest.mark.parametrize("preset", presets(PIPELINE))
+def test_every_preset_is_valid(csv: Path, preset: str) -> None:
+    assert set(resolve(PIPELINE, params(csv, preset=preset))) == set(SECTIONS)
+
+
+def test_flat_parameters_win_over_overrides_and_those_over_the_preset(csv: Path) -> None:
+    found = resolve(PIPELINE, params(csv, epochs=3, overrides={"training": {"epochs": 5, "batch_size": 32}}))
+    training = found["training"].model_dump()
+    assert (training["epochs"], training["batch_size"], training["workers"]) == (3, 32, 2)
+
+
+def test_one_document_from_the_ui_yaml_and_python_has_one_hash(csv: Path) -> None:
+    python = {"training": {"batch_size": 64, "params": {"dim": 32}}, "sweep": {"maxTrialCount": 3}}
+    from_yaml = yaml.safe_load("training: {batch_size: 64, params: {dim: 32}}\nsweep: {maxTrialCount: 3}")
+    # KFP turns every number of a dict parameter into a float, and the order of keys is nobody's promise.
+    from_ui = {"sweep": {"maxTrialCount": 3.0}, "training": {"params": {"dim": 32.0}, "batch_size": 64.0}}
+    as_text = json.dumps(python)
+    plans = {
+        sha256_hex(json.dumps(make_plan(PIPELINE, params(csv, overrides=given))))
+        for given in (python, from_yaml, from_ui, as_text)
+    }
+    assert len(plans) == 1
+
+
+def test_a_csv_edited_in_place_changes_the_datas_fingerprint_alone(csv: Path) -> None:
+    before = make_plan(PIPELINE, params(csv))
+    csv.write_text("text,label\nhallo,greet\nbye,part\n")
+    after = make_plan(PIPELINE, params(csv))
+    assert after._replace(data_fingerprint=before.data_fingerprint) == before
+    assert after.data_fingerprint != before.data_fingerprint
+
+
+def test_an_edited_recipe_changes_the_codes_fingerprint_alone(
+    csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "my_recipe.py"
+    source.write_text(RECIPE)
+    monkeypatch.syspath_prepend(tmp_path)
+    given = params(csv, recipe="my_recipe:recipe")
+    before = make_plan(PIPELINE, given)
+    assert make_plan(PIPELINE, given) == before
+    source.write_text(RECIPE + "\n# another thought\n")
+    after = make_plan(PIPELINE, given)
+    assert after._replace(code_fingerprint=before.code_fingerprint) == before
+    assert after.code_fingerprint != before.code_fingerprint
+    sys.modules.pop("my_recipe")
+
+
+def test_an_endpoints_setting_changes_the_endpoints_spec_alone(csv: Path) -> None:
+    before = make_plan(PIPELINE, params(csv))
+    after = make_plan(PIPELINE, params(csv, overrides={"endpoint": {"replicas": 2}}))
+    assert after._replace(endpoint=before.endpoint) == before
+
+
+def test_a_recipe_of_ones_own_leaves_the_presets_search_space_behind(
+    csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other_recipe.py").write_text(RECIPE)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = resolve(PIPELINE, params(csv, recipe="other_recipe:recipe"))
+    assert found["training"].model_dump()["params"] == {"width": 8}
+    assert found["sweep"].model_dump()["parameters"] == []
+    sys.modules.pop("other_recipe")
+
+
+def test_a_search_space_of_ones_own_replaces_the_presets() -> None:
+    merged = merge({"sweep": {"parameters": {"a": [1]}, "seed": 1}}, {"sweep": {"parameters": {"b": [2]}}})
+    assert merged == {"sweep": {"parameters": {"b": [2]}, "seed": 1}}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": ""}, "name: missing"),
+        ({"data": ""}, "data: missing"),
+        ({"preset": "fast"}, "preset: unknown preset 'fast'; expected one of default, demo"),
+        ({"overrides": {"trainning": {}}}, r"overrides.trainning: unknown section.*did you mean 'training'"),
+        ({"overrides": [1]}, "overrides: expected a mapping of sections"),
+        ({"overrides": {"training": 3}}, "overrides.training: expected a mapping"),
+        ({"recipe": "intent"}, r"recipe: unknown recipe 'intent'.*did you mean 'intents'"),
+        ({"recipe": "no.such:thing"}, r"recipe: 'no.such:thing' cannot be loaded"),
+        ({"strategy": "multi-worker"}, "training.strategy"),
+        ({"overrides": {"training": {"params": {"lerning_rate": 1}}}}, r"training.params.lerning_rate: unknown field"),
+        ({"overrides": {"sweep": {"parameters": {"learning_rat": [1, 2]}}}}, r"did you mean 'learning_rate'"),
+        ({"overrides": {"dataset": {"encoder": {"bucket": 4}}}}, r"dataset.encoder.bucket.*did you mean 'buckets'"),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_line(csv: Path, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidSpec, match=message) as caught:
+        resolve(PIPELINE, {**params(csv), **given})
+    assert "\n" not in str(caught.value)
