@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import yaml
 from pydantic import BaseModel
@@ -91,7 +91,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in over.items():
         known = merged.get(key)
         both = isinstance(known, Mapping) and isinstance(value, Mapping) and key != "parameters"
-        merged[key] = merge(known, value) if both else value
+        merged[key] = merge(cast(Mapping[str, Any], known), value) if both else value
     return merged
 
 
