@@ -105,11 +105,11 @@ def summary_report(summary: Mapping[str, Any]) -> Report:
     ran = [step for step in summary["steps"] if step["seconds"] > 0]
     page.section("Steps")
     if ran:
-        page.chart(bars([(step["task"], step["seconds"]) for step in ran], format=duration, title="Time by step"))
+        page.chart(bars([(step["title"], step["seconds"]) for step in ran], format=duration, title="Time by step"))
     page.table(
         ["step", "state", "took", "what it said"],
         [
-            (s["task"], s["state"], ("cached" if s["cached"] else duration(s["seconds"]), s["seconds"]), _said(s))
+            (s["title"], s["state"], ("cached" if s["cached"] else duration(s["seconds"]), s["seconds"]), _said(s))
             for s in summary["steps"]
         ],
         tones=["bad" if step["state"] == "Failed" else None for step in summary["steps"]],

@@ -181,7 +181,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(step.task)}</td><td>{step.state}</td><td>{step.seconds:.1f} s</td></tr>"
+            f"<tr><td>{html.escape(step.title or step.task)}</td>"
+            f"<td>{step.state}</td><td>{step.seconds:.1f} s</td></tr>"
             for step in self.steps.values()
         )
         return f"<b>Run {self.key}</b>: {self.state}<table><tr><th>step<th>state<th>seconds</tr>{rows}</table>"

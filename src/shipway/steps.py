@@ -28,6 +28,7 @@ HOST_POLL_S = 0.2
 END_GRACE_S = 10.0
 WATCH = "SHIPWAY_WATCH"  # path of the local host's lock; a pod's end is the kubelet's business
 TASK = "SHIPWAY_TASK"  # the task's name in its pipeline, where the local host knows it
+TITLE = "SHIPWAY_TASK_TITLE"  # and its display name
 
 
 class Step:
@@ -37,7 +38,11 @@ class Step:
         self.context = Context.current()
         self.task = task = os.environ.get(TASK, task)
         self.record = StepRecord(
-            run=self.context.run, task=task, state="Running", started_at=datetime.now(UTC).isoformat(timespec="seconds")
+            run=self.context.run,
+            task=task,
+            title=os.environ.get(TITLE, ""),
+            state="Running",
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
         self._cancel: list[Callable[[], None]] = []
         self._began = time.monotonic()

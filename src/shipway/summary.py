@@ -149,6 +149,7 @@ def _error(record: RunRecord) -> dict[str, Any] | None:
 def _step(step: StepRecord) -> dict[str, Any]:
     return {
         "task": step.task,
+        "title": step.title or step.task,
         "state": step.state,
         "cached": step.state == "Cached",
         "seconds": step.seconds,

@@ -28,6 +28,7 @@ class StepRecord(Artifact):
 
     run: str
     task: str
+    title: str = ""  # the display name of the task, where the runner knows it
     state: StepState
     started_at: str = ""
     seconds: float = 0.0

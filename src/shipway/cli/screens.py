@@ -35,7 +35,7 @@ def _steps(summary: Summary) -> None:
     rows, styles = [], []
     for step in summary["steps"]:
         took = "" if step["state"] in ("Cached", "Skipped") else duration(step["seconds"])
-        rows.append((step["task"], step["state"], took))
+        rows.append((step["title"], step["state"], took))
         styles.append(MARKS.get(step["state"]) if step["state"] not in ("Succeeded",) else None)
     say()
     table(["step", "state", "took"], rows, right=["took"], styles=styles)

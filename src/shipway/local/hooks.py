@@ -20,6 +20,7 @@ from typing import Any
 from shipway.local.folder import RunFolder
 
 TASK = "SHIPWAY_TASK"
+TITLE = "SHIPWAY_TASK_TITLE"
 WATCH = "SHIPWAY_WATCH"  # path of the host's lock: a step that can take it has lost its host
 _PR_SET_PDEATHSIG = 1
 # kfp starts a step from a shell that stays between us and Python, and dies of a signal before Python has cancelled its
@@ -63,7 +64,8 @@ class Hooks:
             arguments["task_spec"] = _without_waiting(arguments["task_spec"])
             self._local.refused = False
             began = time.monotonic()
-            self._on_task(task, "Running", {})
+            self._local.title = arguments["task_spec"].task_info.name
+            self._on_task(task, "Running", {"title": self._local.title})
             outputs, status = execute(**arguments)
             ended = "Cached" if self._local.cached else "Succeeded" if status.name == "SUCCESS" else "Failed"
             facts = {"seconds": round(time.monotonic() - began, 3), "cache_key": self._local.key}
@@ -78,7 +80,13 @@ class Hooks:
         task = self._local.task
         if self._local.refused:
             return REFUSED  # a user's mistake, or a stop, is not mended by trying again
-        environment = {**os.environ, **(env_vars or {}), TASK: task, WATCH: str(self._folder.lock)}
+        environment = {
+            **os.environ,
+            **(env_vars or {}),
+            TASK: task,
+            TITLE: self._local.title,
+            WATCH: str(self._folder.lock),
+        }
         with self._folder.task_log(task).open("ab") as log:
             process = subprocess.Popen(
                 [part.replace(_SHELL_CALL, _SHELL_EXEC) for part in full_command],

@@ -39,7 +39,7 @@ class Host:
             pipeline=self.request.pipeline_name,
             name=self.request.name,
             state="Running",
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             params=redact(self.request.params),
         )
         self.states: dict[str, StepRecord] = {}
@@ -47,11 +47,12 @@ class Host:
 
     def on_task(self, task: str, state: str, facts: dict[str, Any]) -> None:
         """Keeps a step's record, and the record of a cached step's first run beside the cache."""
-        started = datetime.now(UTC).isoformat(timespec="seconds")
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
         known = self.states.get(task)
         step = StepRecord(
             run=self.record.run,
             task=task,
+            title=facts.get("title") or (known.title if known else ""),
             state=state,
             started_at=known.started_at if known else started,
             seconds=facts.get("seconds", 0.0),
