@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shipway.errors import AccessDenied, NotFound, StorageError, StorageUnavailable
+from shipway.errors import AccessDenied, NotFound, ShipwayError, StorageError, StorageUnavailable
 
 _BODY = ("body error", "kind: body", "kind: decode")
 _DEAD = (
@@ -52,8 +52,7 @@ def s3_errors(where: str, endpoint: str | None) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            bucket = "/".join(where.split("/")[:3])
-            raise NotFound(f"{bucket}: no such bucket at {endpoint or 'Amazon S3'}; create it first") from error
+            raise _no_bucket(where, endpoint) from error
         raise NotFound(f"{where}: no such object") from error
     except (found.AlreadyExistsError, found.PreconditionError) as error:
         raise LostRace(where) from error
@@ -63,9 +62,16 @@ def s3_errors(where: str, endpoint: str | None) -> Iterator[None]:
         raise _other(where, endpoint, error) from error
 
 
-def _other(where: str, endpoint: str | None, error: Exception) -> StorageError:
+def _no_bucket(where: str, endpoint: str | None) -> NotFound:
+    bucket = "/".join(where.split("/")[:3])
+    return NotFound(f"{bucket}: no such bucket at {endpoint or 'Amazon S3'}; create it first")
+
+
+def _other(where: str, endpoint: str | None, error: Exception) -> ShipwayError:
     text = str(error)
     low = text.lower()
+    if "NoSuchBucket" in text:  # listings, again
+        return _no_bucket(where, endpoint)
     if (
         "no writable volumes" in low
         or "no free volumes" in low

@@ -190,6 +190,12 @@ def test_objects_are_fetched_and_told_apart_by_etag(store_uri: str, tmp_path: Pa
         fetch_source(f"{store_uri}/in/notes.md", tmp_path)
 
 
+def test_a_bucket_that_is_not_there_is_one_line(store_uri: str) -> None:
+    bucket = f"{store_uri.split('/')[2]}-gone"
+    with pytest.raises(NotFound, match=rf"^s3://{bucket}: no such bucket at .*; create it first$"):
+        fingerprint_source(f"s3://{bucket}/rows.csv")
+
+
 def test_a_download_that_breaks_off_goes_on_where_it_was(site: Site, tmp_path: Path) -> None:
     site.break_after = 30_000
     [path] = fetch_source(site.url, tmp_path)
