@@ -10,11 +10,11 @@ from typing import Any
 from shipway.cli.console import MARKS, console, facts, heading, say, table
 from shipway.report.numbers import duration, number, percent
 
-EXAMPLE = "turn on the kitchen light"
+EXAMPLE_BYTES = 16 << 20  # of kept predictions that are worth reading for one example
 Summary = Mapping[str, Any]
 
 
-def closing_screen(summary: Summary, *, example: str = EXAMPLE) -> None:
+def closing_screen(summary: Summary, *, example: str | None = None) -> None:
     """The closing screen of any run; what did not come about is not shown."""
     _steps(summary)
     if summary["state"] not in ("Succeeded",):
@@ -139,10 +139,33 @@ def curl_line(endpoint: Summary, text: str) -> str:
     return f"curl -s {shlex.quote(endpoint['predict_url'])} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
-def _next(summary: Summary, example: str) -> None:
+def a_row_of_theirs(summary: Summary) -> str:
+    """A text of the evaluated split that the model got right, to ask the endpoint with."""
+    from shipway.errors import ShipwayError
+
+    try:
+        from io import BytesIO
+
+        import polars as pl
+
+        from shipway.storage import open_folder
+
+        store = open_folder(summary["evaluation"]["uri"])
+        found = store.head("predictions.parquet")
+        if found is None or found.size_bytes > EXAMPLE_BYTES:
+            return "a text of yours"
+        rows = pl.read_parquet(BytesIO(store.get("predictions.parquet")), columns=["text", "label", "predicted"])
+        right = rows.filter((pl.col("label") == pl.col("predicted")) & pl.col("text").str.len_chars().is_between(8, 60))
+        return str(right["text"].first() or "a text of yours")
+    except (ShipwayError, KeyError, TypeError):  # the closing screen must not fail for want of an example
+        return "a text of yours"
+
+
+def _next(summary: Summary, example: str | None) -> None:
     heading("Next")
     endpoint = summary["endpoint"]
     if endpoint:
+        example = example or a_row_of_theirs(summary)
         say(curl_line(endpoint, example))
         say(f"shipway predict {endpoint['name']} {shlex.quote(example)}")
     elif summary["decision"] and summary["decision"]["decision"] != "blessed":
