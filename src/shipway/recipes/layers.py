@@ -104,6 +104,14 @@ class SmoothedCrossentropy(tf_keras.losses.Loss):  # type: ignore[misc]
         return {**super().get_config(), "smoothing": self.smoothing}
 
 
+def accuracy(y_true: Any, y_pred: Any) -> Any:
+    """Hits, shape (batch,), as a Keras metric; of (batch, members, classes) those of the members' mean."""
+    if y_pred.shape.rank == 3:
+        y_pred = tf.reduce_mean(y_pred, axis=1)
+    labels = tf.cast(tf.reshape(y_true, [-1]), tf.int64)
+    return tf.cast(tf.equal(tf.argmax(y_pred, axis=-1), labels), tf.float32)
+
+
 class CompactEmbedding(tf_keras.layers.Layer):  # type: ignore[misc]
     """Embedding whose gradient names each used row once, however often the batch holds it.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import Params
-from shipway.recipes.layers import CompactEmbedding, SmoothedCrossentropy, SparseAdam, StepDropout
+from shipway.recipes.layers import CompactEmbedding, SmoothedCrossentropy, SparseAdam, StepDropout, accuracy
 
 
 class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -185,5 +185,5 @@ def compile_model(model: Any, params: Params, optimizer_wrapper: Any, total_step
     model.compile(
         optimizer=optimizer,
         loss=SmoothedCrossentropy(params.label_smoothing),
-        metrics=["sparse_categorical_accuracy"],
+        metrics=[accuracy],
     )
