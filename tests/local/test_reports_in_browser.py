@@ -136,7 +136,8 @@ REPORTS: dict[str, Callable[[], str]] = {
 }
 
 
-@pytest.fixture(scope="session")
+# Not for the session: as long as Playwright runs, asyncio.run() is refused in this process.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     program = os.environ.get("SHIPWAY_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:

@@ -176,7 +176,7 @@ def test_a_csv_edited_in_place_is_prepared_trained_and_judged_against_the_champi
     assert edited["decision"]["champion_version"] == 1
     if edited["decision"]["decision"] == "blessed":
         assert edited["model"]["version"] == 2
-        assert edited["endpoint"] == first["endpoint"]
+        assert edited["endpoint"]["url"] == first["endpoint"]["url"]
     assert ask(first["endpoint"]["predict_url"], "fly me to madrid")["label"] == "flight"
 
 

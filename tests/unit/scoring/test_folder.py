@@ -41,7 +41,7 @@ def test_what_was_changed_in_the_store_is_never_kept(model: ModelManifest, tmp_p
         (source / file.path).write_bytes(data + b"!")
     with pytest.raises(CorruptArtifact, match="sha256"):
         fetch_model(model.model_copy(update={"uri": source.as_uri()}), tmp_path / "cache")
-    assert not any((tmp_path / "cache").iterdir())
+    assert not list((tmp_path / "cache").glob("*"))
 
 
 def test_a_model_that_is_gone_is_not_found(model: ModelManifest, tmp_path: Path) -> None:
