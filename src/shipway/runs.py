@@ -294,19 +294,34 @@ def run(
         started = Run(key, context.home)
     else:
         folder.create(request)
-        started = Run(key, context.home, _process=_start_host(folder))
+        started = Run(key, context.home, _process=_start_host(context, folder))
     return started.wait(on_event) if wait or on_event is not None else started
 
 
-def _start_host(folder: RunFolder) -> subprocess.Popen[bytes]:
-    with folder.log.open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "shipway.local.host", str(folder.home), folder.run],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches us; we tell the host, which ends its steps in order
+_waiting: list[subprocess.Popen[bytes]] = []
+
+
+def prepare_host(context: Context) -> None:
+    """Starts the process that will host the next run, so that it imports kfp while we check the parameters.
+
+    It waits for a run's key, and ends by itself when none comes.
+    """
+    if not _waiting:
+        command = [sys.executable, "-m", "shipway.local.host", str(context.home)]
+        quiet = subprocess.DEVNULL
+        # A session of its own: Ctrl-C reaches us; we tell the host, which ends its steps in order.
+        _waiting.append(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
         )
+
+
+def _start_host(context: Context, folder: RunFolder) -> subprocess.Popen[bytes]:
+    prepare_host(context)
+    host = _waiting.pop()
+    assert host.stdin is not None
+    host.stdin.write(f"{folder.run}\n".encode())
+    host.stdin.close()
+    return host
 
 
 def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:

@@ -48,8 +48,12 @@ def run(
 def play(pipeline: str, params: dict[str, Any], *, fresh: bool, dry_run: bool, as_json: bool) -> None:
     """Plans, runs, and ends the command with the run's exit code."""
     from shipway.cli.planning import make_run_plan, show_plan
+    from shipway.context import Context
     from shipway.doctor import require_local
+    from shipway.runs import prepare_host
 
+    if not dry_run:
+        prepare_host(Context.current())
     plan = make_run_plan(pipeline, params, with_key=dry_run)
     if dry_run:
         _show_dry_run(plan, as_json)

@@ -1,4 +1,4 @@
-"""The host process of one local run: `python -m shipway.local.host <home> <run>`.
+"""The host process of one local run: `python -m shipway.local.host <home>`; the run's key is a line on standard input.
 
 It holds the run's lock, plays the pipeline with kfp.local, and writes events and records. It ends its steps when it is
 told to (TERM, INT) or when whoever started it is gone.
@@ -174,8 +174,15 @@ def _last_line(log: Path) -> str:
 
 def main() -> int:
     """Entry of the host process."""
-    home, run = Path(sys.argv[1]), sys.argv[2]
-    host = Host(home, run)
+    import kfp.local  # noqa: F401 - half a second, spent while whoever started us still checks the parameters
+
+    run = sys.stdin.readline().strip()
+    if not run:
+        return 0  # the parameters were refused, or whoever started us is gone
+    host = Host(Path(sys.argv[1]), run)
+    with host.folder.log.open("wb") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
     with host.folder.lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
