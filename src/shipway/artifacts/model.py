@@ -35,6 +35,7 @@ class ModelManifest(Artifact):
     files: list[FileRef]
     serving_format: str = "onnx"  # "onnx" | "saved_model": SavedModel where ONNX failed its parity check
     onnx_parity: Parity | None = None
+    temperature: float = 1.0  # logits are divided by it before the softmax: calibrated on the eval split
     tolerance: float = 1e-5  # how far served probabilities may be from evaluation's
     dataset_uri: Uri
     dataset_fingerprint: str
