@@ -10,10 +10,13 @@ from shipway.images import VERSION as __version__
 # Public name -> module. Resolved on first use (PEP 562): `import shipway` stays light, and the task pod's
 # _KFP_RUNTIME, which hides kfp's decorators, never meets a component module that nobody asked for.
 _PUBLIC = {
+    "Connection": "shipway.remote.connection",
+    "RemoteRun": "shipway.remote.runs",
     "Run": "shipway.runs",
     "ShipwayError": "shipway.errors",
     "UserError": "shipway.errors",
     "compile_pipeline": "shipway.compiling",
+    "connect": "shipway.remote.connection",
     "list_runs": "shipway.runs",
     "load_run": "shipway.runs",
     "run": "shipway.runs",
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from shipway.compiling import compile_pipeline as compile_pipeline
     from shipway.errors import ShipwayError as ShipwayError
     from shipway.errors import UserError as UserError
+    from shipway.remote.connection import Connection as Connection
+    from shipway.remote.connection import connect as connect
+    from shipway.remote.runs import RemoteRun as RemoteRun
     from shipway.runs import Run as Run
     from shipway.runs import list_runs as list_runs
     from shipway.runs import load_run as load_run

@@ -4,7 +4,12 @@
     |- UserError                      exit 2   the user can mend it: one clear line, never a traceback
     |  |- InvalidSpec                          a parameter, spec or manifest field is wrong
     |  |- InvalidData                          the user's data cannot be used as it is
-    |  `- NotFound                             a name, version, alias or URI that does not exist
+    |  |- NotFound                             a name, version, alias or URI that does not exist
+    |  |- NotAllowed                           Kubeflow refuses the token or cookie, or who it belongs to
+    |  `- VersionConflict                      a published version of that name holds something else
+    |- KubeflowError                  exit 1   Kubeflow's API fails, or answers what it should not
+    |  |- KubeflowUnavailable                  nobody answers there
+    |  `- LostAnswer                           unknown whether the request was carried out
     |- StorageError                   exit 1   object storage does not answer, or refuses
     |  |- StorageUnavailable                   nobody answers at the endpoint
     |  |- AccessDenied                exit 2   wrong or missing credentials
@@ -46,6 +51,34 @@ class InvalidData(UserError):
 
 class NotFound(UserError):
     """A name, version, alias or URI that does not exist."""
+
+
+class NotAllowed(UserError):
+    """Kubeflow refuses the token or cookie, or whoever it belongs to."""
+
+
+class VersionConflict(UserError):
+    """A pipeline version of that name is published with other content."""
+
+
+class KubeflowError(ShipwayError):
+    """Kubeflow's API fails, or answers what it should not."""
+
+
+class KubeflowUnavailable(KubeflowError):
+    """Nobody answers at Kubeflow's address."""
+
+
+class LostAnswer(KubeflowError):
+    """A request was sent and no answer came: it may have been carried out.
+
+    Attributes:
+        may_go_on: The server may still be at it (a timeout): nothing may be sent again.
+    """
+
+    def __init__(self, message: str, *, may_go_on: bool = False) -> None:
+        super().__init__(message)
+        self.may_go_on = may_go_on
 
 
 class StorageError(ShipwayError):

@@ -6,7 +6,10 @@ import pytest
 
 import shipway
 
-PUBLIC = ["Run", "ShipwayError", "UserError", "__version__", "compile_pipeline", "list_runs", "load_run", "run"]
+PUBLIC = [
+    "Connection", "RemoteRun", "Run", "ShipwayError", "UserError", "__version__", "compile_pipeline", "connect",
+    "list_runs", "load_run", "run",
+]  # fmt: skip
 
 
 def test_the_public_names_are_these() -> None:

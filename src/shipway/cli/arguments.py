@@ -11,21 +11,24 @@ from shipway.errors import InvalidSpec, NotFound
 
 _ASSIGNMENT = re.compile(r"^[A-Za-z_][\w.\-]*=", re.DOTALL)
 _FLAG = "--param"
+_SHORT = "-p"
 
 
 def spread_params(arguments: Sequence[str]) -> list[str]:
-    """`--param a=1 b=2` as `--param a=1 --param b=2`; everything else untouched."""
+    """`--param a=1 b=2` (or `-p`) as `--param a=1 --param b=2`; everything else untouched."""
     spread: list[str] = []
     inside = False
     for index, argument in enumerate(arguments):
         if argument == "--":
             return spread + list(arguments[index:])
         if inside and _ASSIGNMENT.match(argument):
-            if spread[-1] != _FLAG:
+            if spread[-1] not in (_FLAG, _SHORT):
                 spread.append(_FLAG)
             spread.append(argument)
             continue
-        inside = argument == _FLAG or (argument.startswith(f"{_FLAG}=") and bool(_ASSIGNMENT.match(argument[8:])))
+        inside = argument in (_FLAG, _SHORT) or (
+            argument.startswith(f"{_FLAG}=") and bool(_ASSIGNMENT.match(argument[8:]))
+        )
         spread.append(argument)
     return spread
 

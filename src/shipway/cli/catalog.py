@@ -69,19 +69,14 @@ def compile_(
     as_json: AsJson = False,
 ) -> None:
     """Compile to KFP IR YAML, with your registry's images."""
+    from shipway.cli.kubeflow import read_digests
     from shipway.compiling import compile_pipeline
-    from shipway.errors import InvalidSpec
 
-    digests = {}
-    for pair in digest or []:
-        image, equals, value = pair.partition("=")
-        if not equals:
-            raise InvalidSpec(f"--digest {pair!r}: expected image=sha256:..., as in --digest launcher=sha256:0123...")
-        digests[image] = value
+    digests = read_digests(digest)
     name = pipeline.rpartition(":")[2] if ":" in pipeline else Path(pipeline).stem
     written = compile_pipeline(pipeline, out or Path(f"{name}.yaml"), registry=registry, digests=digests)
     if as_json:
         print_json({"pipeline": pipeline, "path": str(written), "size_bytes": written.stat().st_size})
         return
     say(f"Wrote {written} ({written.stat().st_size / 1000:.0f} KB).")
-    say("Next: upload it in the Kubeflow UI (Pipelines, Upload pipeline), or with kfp.Client().", style="dim")
+    say("Next: upload it in the Kubeflow UI (Pipelines, Upload pipeline); `shipway publish` does both.", style="dim")

@@ -10,7 +10,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from shipway.cli import catalog, demo, endpoints, jobs, machine, models, reports, running, runs, store
+from shipway.cli import (
+    catalog,
+    control,
+    demo,
+    endpoints,
+    jobs,
+    kubeflow,
+    machine,
+    models,
+    reports,
+    running,
+    runs,
+    store,
+)
 from shipway.cli.arguments import spread_params
 from shipway.errors import ShipwayError, UserError
 from shipway.images import VERSION
@@ -20,6 +33,8 @@ DEBUG = "SHIPWAY_DEBUG"  # set: tracebacks for every error
 HELP = """Takes rows to a served, verified model: here with processes, on Kubeflow with the same pipeline.
 
 First steps:  shipway demo  |  shipway run train_and_deploy --local --param name=my-bot data=rows.csv
+
+On Kubeflow:  shipway publish train_and_deploy --kfp URL  |  shipway submit train-and-deploy --param name=... data=s3://...
 
 Exit codes: 0 done, 1 it failed, 2 yours to mend (one line says how), 130 stopped by you.
 """
@@ -46,11 +61,18 @@ def shipway(
 
 app.command("demo")(demo.demo)
 app.command("run")(running.run)
+app.command("submit")(kubeflow.submit)
+app.command("publish")(kubeflow.publish)
 app.command("compile")(catalog.compile_)
 app.command("list")(catalog.list_)
 app.command("describe")(catalog.describe)
 app.add_typer(runs.app, name="runs")
+app.command("watch")(control.watch)
+app.command("cancel")(control.cancel)
+app.command("retry")(control.retry)
+app.command("clone")(control.clone)
 app.command("logs")(runs.logs)
+app.command("artifacts")(control.artifacts)
 app.add_typer(models.app, name="models")
 app.add_typer(endpoints.app, name="endpoints")
 app.command("predict")(endpoints.predict)

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shipway.cli.console import AsJson, print_json, say, table
+from shipway.cli.place import Kfp, Local
 
 if TYPE_CHECKING:
-    from shipway.runs import Run as LoadedRun
+    from shipway.remote import RemoteRun
+    from shipway.runs import Run as LocalRun
 
 app = typer.Typer(help="HTML reports of runs.", no_args_is_help=True, rich_markup_mode=None)
 Run = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` for the newest.")]
 
 
 @app.command("list")
-def list_(run: Run = "last", as_json: AsJson = False) -> None:
+def list_(run: Run = "last", kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
     """Reports of a run."""
-    found = _reports(_load(run))
+    found = _reports(_load(run, kfp, local))
     if as_json:
         print_json([{"title": title, "step": step, "uri": uri} for title, (step, uri) in found.items()])
         return
@@ -33,6 +35,8 @@ def open_(
     title: Annotated[str | None, typer.Argument(help="As `shipway reports list` names it; without one, all.")] = None,
     browser: Annotated[bool, typer.Option(help="Show in the browser; --no-browser only saves.")] = True,
     out: Annotated[Path | None, typer.Option(help="Folder to save to (default .shipway/reports/RUN).")] = None,
+    kfp: Kfp = None,
+    local: Local = False,
     as_json: AsJson = False,
 ) -> None:
     """Save reports as files and show them."""
@@ -40,7 +44,7 @@ def open_(
     from shipway.errors import NotFound, nearest
     from shipway.storage import open_uri
 
-    loaded = _load(run)
+    loaded = _load(run, kfp, local)
     found, key = _reports(loaded), loaded.key
     if title is not None and title not in found:
         raise NotFound(f"reports: no report {title!r}; there are {', '.join(found) or 'none'}{nearest(title, found)}")
@@ -62,10 +66,10 @@ def open_(
         _show(list(saved.values()))
 
 
-def _load(run: str) -> LoadedRun:
+def _load(run: str, kfp: str | None, local: bool) -> LocalRun | RemoteRun:
     from shipway.cli.runs import load
 
-    return load(run)
+    return load(run, kfp, local)
 
 
 def _show(paths: list[str]) -> None:
@@ -81,6 +85,6 @@ def _file_name(title: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-") or "report"
 
 
-def _reports(run: LoadedRun) -> dict[str, tuple[str, str]]:
+def _reports(run: LocalRun | RemoteRun) -> dict[str, tuple[str, str]]:
     """Title -> (step, URI)."""
     return {title: (step.task, uri) for step in run.steps.values() for title, uri in step.reports.items()}

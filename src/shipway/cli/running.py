@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shipway.cli.console import AsJson, print_json, say
+from shipway.cli.place import Kfp, connection, is_there
 
 if TYPE_CHECKING:
     from shipway.cli.planning import RunPlan
@@ -25,6 +26,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print
 def run(
     pipeline: Annotated[str, typer.Argument(help="A shipped pipeline, file.py:function or package.module:function.")],
     local: Annotated[bool, typer.Option("--local", help="Run on this machine.")] = False,
+    kfp: Kfp = None,
     param: Params = None,
     params_file: ParamsFile = None,
     preset: Annotated[str | None, typer.Option(help="A preset of the pipeline (shipway describe PIPELINE).")] = None,
@@ -32,16 +34,21 @@ def run(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a pipeline; typed again, it goes on."""
+    """Run a pipeline, here or on Kubeflow, and follow it; here, typed again, it goes on."""
     from shipway.cli.arguments import collect_params
     from shipway.errors import InvalidSpec
 
+    params = collect_params(param or [], params_file, preset)
+    if is_there(kfp, local):
+        from shipway.cli.kubeflow import send
+
+        send(connection(kfp), pipeline, params, watch=True, dry_run=dry_run, as_json=as_json)
+        return
     if not local:
         raise InvalidSpec(
-            f"run: say where: `shipway run {pipeline} --local ...` runs on this machine; "
-            f"for Kubeflow, `shipway compile {pipeline}` and upload the file"
+            f"run: say where: `shipway run {pipeline} --local ...` runs on this machine, "
+            f"`shipway run {pipeline} --kfp URL ...` on Kubeflow"
         )
-    params = collect_params(param or [], params_file, preset)
     play(pipeline, params, fresh=fresh, dry_run=dry_run, as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""`runs list|show|compare` and `logs`."""
+"""`runs list|show|compare` and `logs`, for runs here and on Kubeflow."""
 
 from __future__ import annotations
 
@@ -10,23 +10,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shipway.cli.console import MARKS, AsJson, print_json, say, table
+from shipway.cli.place import Kfp, Local, connection, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shipway.artifacts import RunRecord
+    from shipway.remote import RemoteRun
     from shipway.runs import Run
 
-app = typer.Typer(help="Runs of this store: list, show, compare.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Runs: list, show, compare.", no_args_is_help=True, rich_markup_mode=None)
 Key = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` for the newest.")]
 
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option(help="At most this many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(help="At most this many, the newest first.")] = 10,
+    kfp: Kfp = None,
+    local: Local = False,
     as_json: AsJson = False,
 ) -> None:
     """Runs, the newest first."""
+    if is_there(kfp, local):
+        from shipway.cli.there import list_there
+
+        list_there(connection(kfp), limit, as_json=as_json)
+        return
     records = _records()[: max(limit, 0)]
     if as_json:
         print_json(
@@ -51,12 +60,11 @@ def list_(
 
 
 @app.command()
-def show(run: Key = "last", as_json: AsJson = False) -> None:
+def show(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
     """One run: steps, scores, decision, endpoint."""
     from shipway.cli.screens import closing_screen
-    from shipway.summary import summarise
 
-    summary = summarise(load(run))
+    summary = summary_of(load(run, kfp, local))
     if as_json:
         print_json(summary)
     else:
@@ -64,14 +72,18 @@ def show(run: Key = "last", as_json: AsJson = False) -> None:
 
 
 @app.command()
-def compare(runs: Annotated[list[str], typer.Argument(help="Two or more runs.")], as_json: AsJson = False) -> None:
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more runs.")],
+    kfp: Kfp = None,
+    local: Local = False,
+    as_json: AsJson = False,
+) -> None:
     """Runs side by side: parameters and metrics that differ, seconds by step."""
     from shipway.errors import InvalidSpec
-    from shipway.summary import summarise
 
     if len(runs) < 2:
         raise InvalidSpec(f"runs compare: got {len(runs)} run, expected at least two")
-    comparison = compare_summaries([summarise(load(run)) for run in runs])
+    comparison = compare_summaries([summary_of(load(run, kfp, local)) for run in runs])
     if as_json:
         print_json(comparison)
         return
@@ -130,12 +142,19 @@ def logs(
     step: Annotated[str | None, typer.Argument(help="A step; without one, the step that failed, or all.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on printing while the run goes on.")] = False,
     tail: Annotated[int, typer.Option("--tail", "-n", help="Only the last N lines of each log; 0 for all.")] = 0,
+    kfp: Kfp = None,
+    local: Local = False,
 ) -> None:
-    """What a run's steps printed on this machine."""
+    """What a run's steps recorded and printed."""
     from shipway.errors import NotFound, nearest
     from shipway.local.folder import RunFolder
 
-    folder = RunFolder(_home(), _local_key(run))
+    if is_there(kfp, local):
+        from shipway.cli.there import logs_there
+
+        logs_there(connection(kfp), run, step, follow=follow, tail=tail)
+        return
+    folder = RunFolder(home(), local_key(run))
     files = {path.stem: path for path in sorted(folder.path.glob("*.log"), key=lambda p: p.stat().st_mtime)}
     if step is not None and step not in files:
         raise NotFound(
@@ -162,17 +181,18 @@ def _print_log(path: Path, tail: int, goes_on: Any) -> None:
         sys.stdout.write(file.read())
 
 
-def _home() -> Path:
+def home() -> Path:
+    """Local state folder."""
     from shipway.context import Context
 
     return Context.current().home
 
 
-def _local_key(beginning: str) -> str:
+def local_key(beginning: str) -> str:
     """The key of a run on this machine that begins so; logs need no store."""
     from shipway.errors import NotFound
 
-    folders = sorted((p for p in (_home() / "runs").glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    folders = sorted((p for p in (home() / "runs").glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
     if beginning == "last" and folders:
         return folders[-1].name
     found = [path.name for path in folders if path.name.startswith(beginning)]
@@ -203,8 +223,8 @@ def _running() -> Iterator[RunRecord]:
     from shipway.artifacts import RunRecord
     from shipway.local.folder import RunFolder
 
-    for path in sorted((_home() / "runs").glob("*/request.json")):
-        folder = RunFolder(_home(), path.parent.name)
+    for path in sorted((home() / "runs").glob("*/request.json")):
+        folder = RunFolder(home(), path.parent.name)
         if folder.host_lives():
             request = folder.request()
             began = path.stat().st_mtime
@@ -218,7 +238,26 @@ def _running() -> Iterator[RunRecord]:
             )
 
 
-def load(key: str) -> Run:
+def load(key: str, kfp: str | None = None, local: bool = False) -> Run | RemoteRun:
+    """A run by its key, here or on Kubeflow."""
+    return connection(kfp).run(key) if is_there(kfp, local) else load_here(key)
+
+
+def summary_of(run: Run | RemoteRun) -> dict[str, Any]:
+    """The document of a run, wherever it is."""
+    from shipway.runs import Run as RunHere
+
+    if isinstance(run, RunHere):
+        from shipway.summary import summarise
+
+        return summarise(run)
+    from shipway.remote.summary import summarise as summarise_there
+
+    return summarise_there(run)
+
+
+def load_here(key: str) -> Run:
+    """A run of this machine's store by its key, the key's beginning, or `last`."""
     from shipway.errors import NotFound
     from shipway.runs import load_run
 

@@ -47,9 +47,16 @@ def _steps(summary: Summary) -> None:
 def _failure(summary: Summary) -> None:
     error = summary["error"] or {}
     if summary["state"] == "Cancelled":
-        say("Stopped. Type the same command again to go on; --fresh starts anew.")
+        if is_there(summary):
+            say(f"Stopped. shipway retry {summary['run']} goes on; shipway clone starts anew.")
+        else:
+            say("Stopped. Type the same command again to go on; --fresh starts anew.")
         return
     message = error.get("message", "no reason was recorded")
+    if is_there(summary) and not error and not summary["store"]:
+        from shipway.remote.records import HOW
+
+        message = f"Kubeflow keeps no reason; the steps' own records do: {HOW}"
     where = "" if not error.get("step") or message.startswith(f"{error['step']}:") else f"{error['step']}: "
     console(stderr=True).print(f"error: {where}{message}", markup=False)
     if error.get("replica"):
@@ -128,9 +135,22 @@ def _places(summary: Summary) -> None:
         pairs.append(("endpoint", summary["endpoint"]["url"]))
     if summary["reports"]:
         pairs.append(("reports", f"{', '.join(summary['reports'])} (shipway reports open {summary['run']})"))
-    pairs.append(("data", f"{summary['store']} (shipway store ls)"))
-    pairs.append(("logs", f"{summary['home']}/runs/{summary['run']}"))
+    if summary["store"]:
+        pairs.append(("data", f"{summary['store']} (shipway store ls)"))
+    if is_there(summary):
+        pairs.append(("in Kubeflow", summary["url"] or summary["kfp_name"]))
+        if not summary["store"]:
+            from shipway.remote.records import HOW
+
+            pairs.append(("records", f"lie in the cluster's store; to see them here {HOW}"))
+    else:
+        pairs.append(("logs", f"{summary['home']}/runs/{summary['run']}"))
     facts(pairs)
+
+
+def is_there(summary: Summary) -> bool:
+    """Whether the run is Kubeflow's."""
+    return "kfp_name" in summary
 
 
 def curl_line(endpoint: Summary, text: str) -> str:
@@ -171,5 +191,6 @@ def _next(summary: Summary, example: str | None) -> None:
     elif summary["decision"] and summary["decision"]["decision"] != "blessed":
         say(f"shipway reports open {summary['run']} Decision")
     else:
-        say(f"shipway runs show {summary['run']}")
-    say("shipway down    # stops what was started here")
+        say(f"shipway {'logs' if is_there(summary) else 'runs show'} {summary['run']}")
+    if not is_there(summary):
+        say("shipway down    # stops what was started here")

@@ -1,0 +1,162 @@
+"""`watch`, `cancel`, `retry`, `clone`, `artifacts`: what one does with a run, wherever it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from shipway.cli.console import AsJson, print_json, say, table
+from shipway.cli.place import Kfp, Local, connection, is_there
+from shipway.cli.running import Params, ParamsFile
+
+if TYPE_CHECKING:
+    from shipway.remote import RemoteRun
+
+Key = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` for the newest.")]
+
+
+def watch(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
+    """Follow a run to its end; it ends with the run's exit code."""
+    if is_there(kfp, local):
+        kubeflow = connection(kfp)
+        found = kubeflow.run(run)
+        follow(found, kubeflow.tasks(found), as_json=as_json)
+    from shipway.cli.here import watch_here
+
+    watch_here(run, as_json=as_json)
+
+
+def follow(run: RemoteRun, tasks: dict[str, str], *, as_json: bool) -> NoReturn:
+    """Follows a cluster's run; Ctrl-C ends the watching, not the run."""
+    from shipway.cli.progress import Progress
+    from shipway.errors import Cancelled
+    from shipway.remote.summary import summarise
+    from shipway.summary import exit_code
+
+    try:
+        if as_json:
+            run.wait()
+        else:
+            say(f"Run {run.key} ({run.name})", style="dim")
+            with Progress(tasks) as progress:
+                run.wait(progress)
+    except KeyboardInterrupt:
+        say(f"Not watched any more; the run goes on. Next: shipway watch {run.key}, or shipway cancel {run.key}")
+        raise typer.Exit(Cancelled.exit_code) from None
+    summary = summarise(run)
+    show_summary(summary, as_json=as_json)
+    raise typer.Exit(exit_code(summary))
+
+
+def show_summary(summary: dict[str, Any], *, as_json: bool) -> None:
+    """The closing screen, or its document."""
+    if as_json:
+        print_json(summary)
+        return
+    from shipway.cli.screens import closing_screen
+
+    closing_screen(summary)
+
+
+def cancel(run: Key, kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
+    """Stop a run, wait for its end, and say how it really ended."""
+    if is_there(kfp, local):
+        found = connection(kfp).run(run)
+        before, state = found.state, found.cancel()
+        key, name = found.key, found.name
+        was_over = before == state
+    else:
+        from shipway.cli.here import cancel_here
+
+        key, state, was_over = cancel_here(run)
+        name = key
+    if as_json:
+        print_json({"run": key, "state": state, "was_over": was_over})
+    elif was_over:
+        say(f"Run {name} was over already: {state}.")
+    elif state == "Cancelled":
+        say(f"Run {name} is stopped.")
+    elif state == "Cancelling":
+        say(f"Run {name} has been told to stop and has not ended yet. Next: shipway watch {key}")
+        raise typer.Exit(1)
+    else:
+        say(f"Run {name} was faster than the cancellation: {state}.")
+
+
+def retry(
+    run: Key,
+    kfp: Kfp = None,
+    local: Local = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a failed or stopped run; what succeeded stays."""
+    if not is_there(kfp, local):
+        from shipway.cli.here import play_again
+
+        play_again(run, {}, as_json=as_json)
+        return
+    from shipway.cli.kubeflow import after_start
+
+    kubeflow = connection(kfp)
+    found = kubeflow.run(run).retry()
+    after_start(found, kubeflow.tasks(found), watch=watch, as_json=as_json)
+
+
+def clone(
+    run: Key,
+    param: Params = None,
+    params_file: ParamsFile = None,
+    kfp: Kfp = None,
+    local: Local = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the same version again, with the same parameters but those given here."""
+    from shipway.cli.arguments import collect_params
+
+    changes = collect_params(param or [], params_file)
+    if not is_there(kfp, local):
+        from shipway.cli.here import play_again
+
+        play_again(run, changes, as_json=as_json)
+        return
+    from shipway.cli.kubeflow import after_start, show_submission
+
+    kubeflow = connection(kfp)
+    submission = kubeflow.prepare_clone(kubeflow.run(run), changes)
+    if not as_json:
+        show_submission(kubeflow, submission)
+        say()
+    after_start(kubeflow.start(submission), submission.tasks, watch=watch, as_json=as_json)
+
+
+def artifacts(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
+    """What a run's steps made: names, URIs, reports."""
+    from shipway.cli.runs import load
+
+    found = load(run, kfp, local)
+    rows = [row for step in found.steps.values() for row in _made(step)]
+    if as_json:
+        print_json([{"step": step, "name": name, "uri": uri} for step, name, uri in rows])
+        return
+    if not rows:
+        say("No step left a record of what it made." + _why_none(kfp, local))
+        return
+    table(["step", "artifact", "uri"], rows)
+
+
+def _made(step: Any) -> list[tuple[str, str, str]]:
+    """(task, name, URI) of what the step's record names."""
+    named = [(step.task, name, value) for name, value in step.outputs.items() if "://" in str(value)]
+    return [*named, *((step.task, f"report: {title}", uri) for title, uri in step.reports.items())]
+
+
+def _why_none(kfp: str | None, local: bool) -> str:
+    if not is_there(kfp, local):
+        return ""
+    from shipway.remote.records import HOW, cluster_store
+
+    hint = "" if cluster_store() is not None else f" Records lie in the cluster's store: {HOW}."
+    return f"{hint} Kubeflow's own API (v2beta1) lists no artifacts."

@@ -1,0 +1,65 @@
+"""The same verbs for runs on this machine."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from shipway.cli.progress import Progress
+
+
+def watch_here(run: str, *, as_json: bool) -> None:
+    """Follows a run that another terminal started, or shows how it ended."""
+    from shipway.cli.console import print_json
+    from shipway.cli.progress import Progress
+    from shipway.cli.runs import home, load_here, local_key
+    from shipway.cli.screens import closing_screen
+    from shipway.local.folder import RunFolder
+    from shipway.runs import Run
+    from shipway.summary import exit_code, summarise
+
+    key = local_key(run)
+    if RunFolder(home(), key).host_lives():
+        found = Run(key, home())
+        if as_json:
+            found.wait()
+        else:
+            with Progress({}) as progress:
+                found.wait(lambda event: _tell(progress, event))
+    else:
+        found = load_here(key)
+    summary = summarise(found)
+    print_json(summary) if as_json else closing_screen(summary)
+    raise typer.Exit(exit_code(summary))
+
+
+def _tell(progress: Progress, event: dict[str, Any]) -> None:
+    if event["kind"] == "tasks":
+        progress.titles.update({task: task for task in event["tasks"]})
+    elif event["kind"] == "step" and event["step"].get("title"):
+        progress.titles[event["step"]["task"]] = event["step"]["title"]
+    progress(event)
+
+
+def cancel_here(run: str) -> tuple[str, str, bool]:
+    """Key, state at the end, and whether it had ended before."""
+    from shipway.cli.runs import home, load_here, local_key
+    from shipway.local.folder import RunFolder
+
+    key = local_key(run)
+    stopped = RunFolder(home(), key).stop_host()
+    return key, load_here(key).state if not stopped else "Cancelled", not stopped
+
+
+def play_again(run: str, changes: dict[str, Any], *, as_json: bool) -> None:
+    """The command that started a run, typed again; with `changes` it is another run."""
+    from shipway.cli.running import play
+    from shipway.cli.runs import home, local_key
+    from shipway.local.folder import RunFolder
+
+    request = RunFolder(home(), local_key(run)).request()
+    params = json.loads(json.dumps(request.params)) | changes
+    play(request.pipeline_name or request.pipeline, params, fresh=False, dry_run=False, as_json=as_json)

@@ -1,0 +1,156 @@
+"""`publish` and `submit`: to Kubeflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shipway.cli.console import AsJson, facts, heading, print_json, say, table
+from shipway.cli.place import Kfp, connection
+from shipway.cli.running import DryRun, Params, ParamsFile
+
+if TYPE_CHECKING:
+    from shipway.remote import Connection, RemoteRun
+    from shipway.remote.submit import Submission
+
+Experiment = Annotated[str | None, typer.Option(help="Experiment to list the run under.")]
+Version = Annotated[str | None, typer.Option(help="Published version; default: the current one.")]
+Preset = Annotated[str | None, typer.Option(help="A preset of the pipeline (shipway describe PIPELINE).")]
+Name = Annotated[str | None, typer.Option(help="The readable part of the run's name.")]
+ServiceAccount = Annotated[str | None, typer.Option(help="Kubernetes ServiceAccount of the run's pods.")]
+
+
+def read_digests(pairs: list[str] | None) -> dict[str, str]:
+    """`image=sha256:...` pairs."""
+    from shipway.errors import InvalidSpec
+
+    found = {}
+    for pair in pairs or []:
+        image, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidSpec(f"--digest {pair!r}: expected image=sha256:..., as in --digest launcher=sha256:0123...")
+        found[image] = value
+    return found
+
+
+def publish(
+    pipeline: Annotated[str, typer.Argument(help="A shipped pipeline, file.py:function or package.module:function.")],
+    kfp: Kfp = None,
+    version: Annotated[str | None, typer.Option(help="Its version; the package's for a shipped pipeline.")] = None,
+    registry: Annotated[str | None, typer.Option(help="Registry and path instead of the package's own.")] = None,
+    digest: Annotated[list[str] | None, typer.Option(help="image=sha256:..., else the registry is asked.")] = None,
+    pin: Annotated[bool, typer.Option(help="Pin images by digest; --no-pin leaves tags.")] = True,
+    current: Annotated[bool, typer.Option(help="Name it in the pipeline's description as the one to use.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a pipeline to Kubeflow as a version; again, it does nothing."""
+    done = connection(kfp).publish(
+        pipeline, version=version, registry=registry, digests=read_digests(digest), pin=pin, current=current
+    )
+    if as_json:
+        print_json(done)
+        return
+    state = "Published" if done.is_new else "Already published, with the very same content; nothing was done:"
+    say(f"{state} {done.pipeline} version {done.version}.")
+    facts([("content", f"sha256:{done.content}"), *(("image", image) for image in done.images)])
+    for note in done.notes:
+        say(f"Note: {note}.", style="yellow")
+    say(f"Next: shipway submit {done.pipeline} --param name=my-bot data=s3://...", style="dim")
+
+
+def submit(
+    pipeline: Annotated[str, typer.Argument(help="A published pipeline: name or name@version.")],
+    kfp: Kfp = None,
+    param: Params = None,
+    params_file: ParamsFile = None,
+    preset: Preset = None,
+    version: Version = None,
+    experiment: Experiment = None,
+    name: Name = None,
+    service_account: ServiceAccount = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run of a published pipeline on Kubeflow; `run` also follows it."""
+    from shipway.cli.arguments import collect_params
+
+    params = collect_params(param or [], params_file, preset)
+    send(
+        connection(kfp), pipeline, params, version=version, experiment=experiment, name=name,
+        service_account=service_account, watch=watch, dry_run=dry_run, as_json=as_json,
+    )  # fmt: skip
+
+
+def send(
+    kubeflow: Connection,
+    pipeline: str,
+    params: dict[str, Any],
+    *,
+    watch: bool,
+    dry_run: bool,
+    as_json: bool,
+    service_account: str | None = None,
+    **where: str | None,
+) -> None:
+    """Checks, shows, starts, and follows where that is asked."""
+    submission = kubeflow.prepare(pipeline, params, **where)
+    if dry_run:
+        print_json(submission_document(kubeflow, submission)) if as_json else show_submission(kubeflow, submission)
+        if not as_json:
+            say()
+            say("Nothing was started (--dry-run).", style="dim")
+        return
+    if not as_json:
+        show_submission(kubeflow, submission)
+        say()
+    run = kubeflow.start(submission, service_account=service_account)
+    after_start(run, submission.tasks, watch=watch, as_json=as_json)
+
+
+def after_start(run: RemoteRun, tasks: dict[str, str], *, watch: bool, as_json: bool) -> None:
+    """What a command that started a run ends with."""
+    from shipway.cli.control import follow
+
+    if watch:
+        follow(run, tasks, as_json=as_json)
+    if as_json:
+        print_json({"run": run.key, "name": run.name, "state": run.state, "url": run.url})
+        return
+    say(f"Started {run.name}: run {run.key}" + (f", {run.url}" if run.url else ""))
+    say(f"Next: shipway watch {run.key}", style="dim")
+
+
+def submission_document(kubeflow: Connection, submission: Submission) -> dict[str, Any]:
+    """What `--dry-run --json` prints."""
+    from shipway.summary import redact
+
+    return {
+        "kfp": kubeflow.settings.url,
+        "namespace": kubeflow.settings.namespace,
+        "pipeline": submission.target.pipeline,
+        "version": submission.target.version,
+        "experiment": submission.experiment,
+        "name": submission.name,
+        "params": redact(submission.params),
+        "tasks": submission.tasks,
+    }
+
+
+def show_submission(kubeflow: Connection, submission: Submission) -> None:
+    """The plan as a table."""
+    document = submission_document(kubeflow, submission)
+    heading(f"Plan: {document['pipeline']} on Kubeflow")
+    where = document["kfp"] + (f", namespace {document['namespace']}" if document["namespace"] else "")
+    given = ", ".join(f"{key}={value}" for key, value in document["params"].items())
+    facts(
+        [
+            ("runs on", where),
+            ("version", document["version"]),
+            ("experiment", document["experiment"]),
+            ("parameters", given or "none"),
+        ]
+    )
+    rows = [(index, title, task) for index, (task, title) in enumerate(submission.tasks.items(), 1)]
+    table(["#", "step", "task"], rows, right=["#"])

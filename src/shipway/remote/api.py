@@ -1,0 +1,279 @@
+"""Kubeflow's API, call by call, with our errors: what the rest of this package is written in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import kfp_server_api as kfp
+from kfp_server_api.exceptions import ApiException
+
+from shipway.errors import InvalidSpec, KubeflowError, LostAnswer, NotAllowed, NotFound, VersionConflict
+from shipway.remote.credentials import read_claims, who_is
+from shipway.remote.http import LoginPage, Patience, Transport, server_message
+from shipway.remote.settings import Settings
+
+PAGE = 100
+
+
+class Api:
+    """The calls that we need.
+
+    Every method raises NotAllowed (401, 403, a login page), NotFound (404), InvalidSpec (400), VersionConflict (409),
+    KubeflowUnavailable, LostAnswer (only those that create), KubeflowError (anything else).
+    """
+
+    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
+        self.settings = settings
+        self.patience = patience or Patience()
+        configuration = kfp.Configuration(host=settings.url)
+        configuration.verify_ssl = settings.verify
+        configuration.ssl_ca_cert = settings.ca or None
+        client = kfp.ApiClient(configuration)
+        client.user_agent = "shipway"
+        client.rest_client = Transport(configuration, settings.credentials, self.patience)
+        self._runs = kfp.RunServiceApi(client)
+        self._pipelines = kfp.PipelineServiceApi(client)
+        self._uploads = kfp.PipelineUploadServiceApi(client)
+        self._experiments = kfp.ExperimentServiceApi(client)
+        self._schedules = kfp.RecurringRunServiceApi(client)
+        self._health = kfp.HealthzServiceApi(client)
+
+    # Health
+
+    def check(self) -> bool:
+        """Whether Kubeflow serves several users; the cheapest call that shows that it is there and lets us in."""
+        with self._explained("health"):
+            return bool(self._health.healthz_service_get_healthz().multi_user)
+
+    # Pipelines and their versions
+
+    def pipelines(self) -> list[Any]:
+        """All pipelines of the namespace, and shared ones."""
+        with self._explained("pipelines"):
+            return list(
+                _pages(self._pipelines.pipeline_service_list_pipelines, "pipelines", namespace=self._namespace())
+            )
+
+    def find_pipeline(self, name: str) -> Any | None:
+        """The pipeline of that name, or None."""
+        try:
+            with self._explained(f"pipeline {name}"):
+                return self._pipelines.pipeline_service_get_pipeline_by_name(name, namespace=self._namespace())
+        except NotFound:
+            return None
+
+    def create_pipeline(self, name: str, description: str) -> Any:
+        """A pipeline without versions."""
+        body = kfp.V2beta1Pipeline(
+            name=name, display_name=name, description=description, namespace=self.settings.namespace or None
+        )
+        with self._explained(f"pipeline {name}"):
+            return self._pipelines.pipeline_service_create_pipeline(body)
+
+    def describe_pipeline(self, pipeline: Any, description: str) -> bool:
+        """Changes the description; False where this Kubeflow has no such call."""
+        body = kfp.V2beta1Pipeline(
+            pipeline_id=pipeline.pipeline_id,
+            name=pipeline.name,
+            display_name=pipeline.display_name,
+            namespace=pipeline.namespace,
+            tags=pipeline.tags,
+            description=description,
+        )
+        try:
+            with self._explained("pipeline"):
+                self._pipelines.pipeline_service_update_pipeline(pipeline.pipeline_id, body)
+        except Unsupported:
+            return False
+        return True
+
+    def versions(self, pipeline_id: str) -> list[Any]:
+        """A pipeline's versions, the newest first."""
+        with self._explained("pipeline versions"):
+            return list(
+                _pages(
+                    self._pipelines.pipeline_service_list_pipeline_versions,
+                    "pipeline_versions",
+                    pipeline_id,
+                    sort_by="created_at desc",
+                )
+            )
+
+    def version(self, pipeline_id: str, version_id: str) -> Any:
+        """One version, with its pipeline_spec."""
+        with self._explained("pipeline version"):
+            return self._pipelines.pipeline_service_get_pipeline_version(pipeline_id, version_id)
+
+    def upload_version(self, file: Path, pipeline_id: str, name: str, description: str) -> Any:
+        """A version from a compiled file."""
+        with self._explained(f"pipeline version {name}"):
+            return self._uploads.upload_pipeline_version(
+                str(file), name=name, display_name=name, pipelineid=pipeline_id, description=description
+            )
+
+    # Experiments
+
+    def experiment_id(self, name: str) -> str:
+        """The experiment's id; it is made where there is none of that name."""
+        found = self._find_experiment(name)
+        if found is None:
+            body = kfp.V2beta1Experiment(display_name=name, namespace=self.settings.namespace or None)
+            try:
+                with self._explained(f"experiment {name}"):
+                    return str(self._experiments.experiment_service_create_experiment(body).experiment_id)
+            except (LostAnswer, VersionConflict):
+                found = self._find_experiment(name)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
+
+    def _find_experiment(self, name: str) -> Any | None:
+        with self._explained(f"experiment {name}"):
+            listed = self._experiments.experiment_service_list_experiments(
+                page_size=1, filter=matching(display_name=name), namespace=self._namespace()
+            )
+        return (listed.experiments or [None])[0]
+
+    # Runs
+
+    def runs(self, limit: int, name: str | None = None) -> list[Any]:
+        """The newest runs of the namespace that are not archived; of that display name where one is given."""
+        chosen = matching(display_name=name) if name else matching("NOT_EQUALS", storage_state="ARCHIVED")
+        with self._explained("runs"):
+            found = _pages(
+                self._runs.run_service_list_runs,
+                "runs",
+                namespace=self._namespace(),
+                sort_by="created_at desc",
+                filter=chosen,
+                page_size=min(limit, PAGE),
+            )
+            return [run for run, _ in zip(found, range(limit), strict=False)]
+
+    def run(self, run_id: str) -> Any:
+        """One run, with its tasks."""
+        with self._explained(f"run {run_id}"):
+            return self._runs.run_service_get_run(run_id)
+
+    def create_run(self, run: Any) -> Any:
+        """Starts a run."""
+        with self._explained("run"):
+            return self._runs.run_service_create_run(run)
+
+    def terminate(self, run_id: str) -> None:
+        """Asks for the run's end."""
+        with self._explained(f"run {run_id}"):
+            self._runs.run_service_terminate_run(run_id)
+
+    def retry(self, run_id: str) -> None:
+        """Starts the failed steps of a finished run again."""
+        with self._explained(f"run {run_id}"):
+            self._runs.run_service_retry_run(run_id)
+
+    # Recurring runs
+
+    def recurring(self) -> list[Any]:
+        """All recurring runs of the namespace, the newest first."""
+        with self._explained("schedules"):
+            return list(
+                _pages(
+                    self._schedules.recurring_run_service_list_recurring_runs,
+                    "recurring_runs",
+                    namespace=self._namespace(),
+                    sort_by="created_at desc",
+                )
+            )
+
+    def create_recurring(self, body: Any) -> Any:
+        """Creates a recurring run."""
+        with self._explained(f"schedule {body.display_name}"):
+            return self._schedules.recurring_run_service_create_recurring_run(body)
+
+    def set_recurring(self, recurring_run_id: str, *, enabled: bool) -> None:
+        """Enables or disables a recurring run."""
+        service = self._schedules
+        with self._explained("schedule"):
+            (
+                service.recurring_run_service_enable_recurring_run
+                if enabled
+                else service.recurring_run_service_disable_recurring_run
+            )(recurring_run_id)
+
+    def delete_recurring(self, recurring_run_id: str) -> None:
+        """Deletes a recurring run; one that is gone already is gone."""
+        try:
+            with self._explained("schedule"):
+                self._schedules.recurring_run_service_delete_recurring_run(recurring_run_id)
+        except NotFound:
+            return
+
+    # Errors
+
+    def _namespace(self) -> str | None:
+        return self.settings.namespace or None
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except ApiException as error:
+            raise self._error(what, error) from error
+        except LoginPage as page:
+            raise NotAllowed(
+                f"Kubeflow at {self.settings.url} answers with a login page{f' ({page})' if str(page) else ''}: it "
+                f"does not accept {self.settings.credentials.describe()}; {self.settings.credentials.renewal()}"
+            ) from page
+
+    def _error(self, what: str, error: ApiException) -> Exception:
+        said, credentials = server_message(error), self.settings.credentials
+        where = f"Kubeflow at {self.settings.url}"
+        if error.status == 401:
+            return NotAllowed(f"{where}: 401, it does not accept {credentials.describe()}; {credentials.renewal()}")
+        if error.status == 403:
+            return NotAllowed(f"{where}: 403, {self._who()} may not use {what} {self._in_namespace()}: {said}")
+        # A missing object is named; a missing path is just "Not Found", or a proxy's "404 page not found".
+        if error.status == 404 and re.search(r"\S+ not found|not exist", said) and "page not" not in said:
+            return NotFound(f"{what}: not found at {self.settings.url}: {said}")
+        if error.status in (404, 405, 501):
+            return Unsupported(f"{where} has no such call ({what}): {error.status} {said}")
+        if error.status == 409:
+            return VersionConflict(f"{what}: exists already: {said or 'the server says no more'}")
+        if error.status == 400:
+            return InvalidSpec(f"{what}: refused by Kubeflow: {said}")
+        return KubeflowError(f"{what}: {where} answered {error.status}: {said}")
+
+    def _who(self) -> str:
+        token = self.settings.credentials.token
+        return who_is(read_claims(token.read())) if token else self.settings.credentials.describe()
+
+    def _in_namespace(self) -> str:
+        if self.settings.namespace:
+            return f"in namespace {self.settings.namespace}"
+        return "without a namespace (set SHIPWAY_KFP_NAMESPACE to your profile's)"
+
+
+class Unsupported(NotFound):
+    """This Kubeflow, or this address, does not have the call."""
+
+
+def matching(operation: str = "EQUALS", **fields: str) -> str:
+    """A filter: every field compared with its text."""
+    predicates = [{"operation": operation, "key": key, "stringValue": text} for key, text in fields.items()]
+    return json.dumps({"predicates": predicates})
+
+
+def _pages(call: Callable[..., Any], field: str, *arguments: Any, **options: Any) -> Iterator[Any]:
+    token = ""
+    options.setdefault("page_size", PAGE)
+    options = {key: value for key, value in options.items() if value is not None}
+    while True:
+        answer = call(*arguments, page_token=token, **options)
+        yield from getattr(answer, field) or []
+        token = answer.next_page_token or ""
+        if not token:
+            return

@@ -1,0 +1,189 @@
+"""`shipway.connect()`: Kubeflow as an object, for notebooks, scripts and our own command line."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from shipway.errors import KubeflowError, NotFound
+from shipway.remote import settings as settings_module
+from shipway.remote.api import Api, Unsupported
+from shipway.remote.http import Patience
+from shipway.remote.runs import RemoteRun
+from shipway.remote.settings import Settings
+
+if TYPE_CHECKING:
+    from shipway.remote.publish import Published
+    from shipway.remote.submit import Submission
+
+
+def connect(
+    kfp: str | None = None,
+    *,
+    namespace: str | None = None,
+    token: str | None = None,
+    cookie: str | None = None,
+    ca: str | None = None,
+    verify: bool | None = None,
+    experiment: str | None = None,
+    patience: Patience | None = None,
+) -> Connection:
+    """Kubeflow Pipelines, found and asked once whether it lets us in.
+
+    Args:
+        kfp: Its address; None for what SHIPWAY_KFP or ~/.config/shipway/kfp.yaml names, else the cluster around this
+            process, a forwarded port (8888, 8080, 3000), or the kubeconfig's cluster.
+        namespace: Your profile's, where Kubeflow serves several users.
+        token: Bearer token; None for SHIPWAY_KFP_TOKEN, SHIPWAY_KFP_TOKEN_FILE, the file's token_file, or the
+            ServiceAccount token that Kubeflow mounts for pipelines.
+        cookie: Login cookie, `authservice_session=...`; None for SHIPWAY_KFP_COOKIE, or as kfp's own client remembers.
+        ca: File of certificates to trust.
+        verify: False to trust any certificate.
+        experiment: Where runs go that name none.
+        patience: How long requests are tried.
+
+    Raises:
+        KubeflowUnavailable: nothing found, or nobody answers.
+        NotAllowed: it does not let us in.
+    """
+    found = settings_module.find(
+        kfp, namespace=namespace, token=token, cookie=cookie, ca=ca, verify=verify, experiment=experiment
+    )
+    return Connection.open(found, patience)
+
+
+class Connection:
+    """An open way to Kubeflow Pipelines.
+
+    Attributes:
+        settings: Where, and as whom.
+        is_multi_user: Whether it serves several users, each in a namespace.
+    """
+
+    def __init__(self, api: Api, *, is_multi_user: bool) -> None:
+        self._api = api
+        self.settings = api.settings
+        self.is_multi_user = is_multi_user
+
+    @classmethod
+    def open(cls, settings: Settings, patience: Patience | None = None) -> Connection:
+        """Checks that it is Kubeflow that answers."""
+        api = Api(settings, patience)
+        try:
+            is_multi_user = api.check()
+        except (Unsupported, ValueError) as error:
+            raise KubeflowError(
+                f"{settings.url} ({settings.source}): something answers, but not the API of Kubeflow Pipelines "
+                f"v2beta1; is it the address of ml-pipeline (port 8888), or of the UI with /pipeline behind it?"
+            ) from error
+        if settings.namespace and not is_multi_user:  # one user: a namespace would only hide what there is
+            api = Api(replace(settings, namespace=""), patience)
+        return cls(api, is_multi_user=is_multi_user)
+
+    @property
+    def api(self) -> Api:
+        """The calls below."""
+        return self._api
+
+    def publish(self, pipeline: str, **options: Any) -> Published:
+        """Publishes a pipeline as a version of its own; see `shipway.remote.publish.publish`."""
+        from shipway.remote.publish import publish
+
+        return publish(self._api, pipeline, **options)
+
+    def prepare(self, pipeline: str, params: Mapping[str, Any] | None = None, **options: Any) -> Submission:
+        """Checks a submission and starts nothing; see `shipway.remote.submit.prepare`."""
+        from shipway.remote.submit import prepare
+
+        return prepare(self._api, pipeline, params or {}, **options)
+
+    def submit(
+        self,
+        pipeline: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        version: str | None = None,
+        experiment: str | None = None,
+        run_name: str | None = None,
+        service_account: str | None = None,
+        **more: Any,
+    ) -> RemoteRun:
+        """Starts a run of a published pipeline, exactly once.
+
+        Args:
+            pipeline: A published pipeline, `name` or `name@version`.
+            params: Its parameters; keyword arguments are added to them.
+            version: The version; None for the current one.
+            experiment: Where it is listed.
+            run_name: The readable part of its name in the UI.
+            service_account: Of its pods; None for Kubeflow's default.
+        """
+        submission = self.prepare(
+            pipeline, {**(params or {}), **more}, version=version, experiment=experiment, name=run_name
+        )
+        return self.start(submission, service_account=service_account)
+
+    def start(self, submission: Submission, *, service_account: str | None = None) -> RemoteRun:
+        """Starts what `prepare` checked."""
+        from shipway.remote.submit import start
+
+        return RemoteRun(self._api, start(self._api, submission, service_account=service_account))
+
+    def prepare_clone(self, run: RemoteRun, changes: Mapping[str, Any]) -> Submission:
+        """The same version with the same parameters but those given, checked and not started."""
+        from shipway.remote.submit import prepare_clone
+
+        return prepare_clone(self._api, run, changes)
+
+    def clone(self, run: RemoteRun, **changes: Any) -> RemoteRun:
+        """Runs the same version again, with the same parameters but those given."""
+        return self.start(self.prepare_clone(run, changes))
+
+    def tasks(self, run: RemoteRun) -> dict[str, str]:
+        """The run's steps, task -> display name, as its pipeline version says; empty where that is gone."""
+        from shipway.remote.content import spec_of, tasks_of
+
+        try:
+            version = self._api.version(run.pipeline_id, run.pipeline_version_id)
+        except (NotFound, ValueError):
+            return {}
+        return tasks_of(spec_of(version.pipeline_spec or {}))
+
+    def runs(self, limit: int = 10) -> list[RemoteRun]:
+        """The newest runs."""
+        return [RemoteRun(self._api, run) for run in self._api.runs(limit)]
+
+    def run(self, key: str = "last") -> RemoteRun:
+        """A run by its id, the id's beginning, its name, the mark in its name, or `last`.
+
+        Raises:
+            NotFound: none or several fit; names them.
+        """
+        if len(key) == 36 and key.count("-") == 4:
+            return RemoteRun(self._api, self._api.run(key))
+        recent = self.runs(100)
+        if key == "last" and recent:
+            return recent[0].refresh()
+        if not recent:
+            raise NotFound(f"run: no runs at {self.settings.url} yet; `shipway submit` starts one")
+        fitting = [run for run in recent if run.key.startswith(key) or key in (run.name, run.name.rpartition(" ")[2])]
+        if len(fitting) != 1:
+            among = ", ".join(f"{run.key[:8]} ({run.name})" for run in (fitting or recent)[:5])
+            raise NotFound(
+                f"run: {len(fitting)} of the newest runs at {self.settings.url} fit {key!r}; "
+                f"{'they are' if fitting else 'there are'} {among or 'none'}; `shipway runs list` names them"
+            )
+        return fitting[0].refresh()
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(run.name)}</td><td>{run.state}</td><td>{html.escape(run.started_by)}</td></tr>"
+            for run in self.runs()
+        )
+        where = html.escape(self.settings.url)
+        return f"<b>Kubeflow Pipelines at {where}</b><table><tr><th>run<th>state<th>started by</tr>{rows}</table>"
+
+    def __repr__(self) -> str:
+        return f"Connection({self.settings.url!r}, namespace={self.settings.namespace!r})"

@@ -1,0 +1,82 @@
+"""What a compiled pipeline holds, independent of how it was written down: hashes and parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shipway.canonical import canonical_json, sha256_hex
+
+HASH = re.compile(r"content sha256:([0-9a-f]{64})")
+CURRENT = re.compile(r"current version: (\S+)")
+
+
+def spec_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The pipeline spec, out of what the server gives: with a platform spec it stands one level deeper."""
+    return dict(document.get("pipeline_spec") or document)
+
+
+def content_hash(documents: Sequence[Mapping[str, Any]]) -> str:
+    """sha256 over the pipeline spec and the platform spec: images, parameters, tasks, limits."""
+    return sha256_hex(canonical_json([dict(document) for document in documents]))
+
+
+def hash_of_version(version: Any) -> str:
+    """The hash of a published version: as its description says, else over what the server holds."""
+    said = HASH.search(version.description or "")
+    if said:
+        return said.group(1)
+    held = version.pipeline_spec or {}
+    if "pipeline_spec" in held:
+        return content_hash([held["pipeline_spec"], *([held["platform_spec"]] if held.get("platform_spec") else [])])
+    return content_hash([held])
+
+
+def version_name(pipeline: str, version: str) -> str:
+    """`train-and-deploy-v1-4-0`: safe as a Kubernetes name."""
+    return f"{pipeline}-v{re.sub(r'[^a-z0-9]+', '-', version.lower()).strip('-')}"
+
+
+def inputs_of(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A pipeline's parameters: name -> `parameterType`, `defaultValue`, `isOptional`, `description`."""
+    definitions = (spec.get("root") or {}).get("inputDefinitions") or {}
+    return dict(definitions.get("parameters") or {})
+
+
+def images_of(node: Any) -> set[str]:
+    """Every image that the pipeline's tasks run."""
+    if isinstance(node, Mapping):
+        found = {str(value) for key, value in node.items() if key == "image" and isinstance(value, str)}
+        return found.union(*(images_of(value) for value in node.values()))
+    if isinstance(node, list):
+        return set().union(*(images_of(item) for item in node)) if node else set()
+    return set()
+
+
+def tasks_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Steps that run a container: task -> display name, each behind what it waits for, inner DAGs in their place."""
+    components = spec.get("components") or {}
+    found: dict[str, str] = {}
+
+    def visit(dag: Mapping[str, Any]) -> None:
+        tasks: dict[str, Any] = dict(dag.get("tasks") or {})
+        done: set[str] = set()
+
+        def place(name: str) -> None:
+            if name in done or name not in tasks:
+                return
+            done.add(name)
+            for before in sorted(tasks[name].get("dependentTasks") or []):
+                place(before)
+            inner = components.get((tasks[name].get("componentRef") or {}).get("name"), {}).get("dag")
+            if inner:
+                visit(inner)
+            else:
+                found[name] = str((tasks[name].get("taskInfo") or {}).get("name") or name)
+
+        for name in sorted(tasks):
+            place(name)
+
+    visit((spec.get("root") or {}).get("dag") or {})
+    return found

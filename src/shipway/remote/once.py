@@ -1,0 +1,63 @@
+"""Creating something exactly once over a network that loses answers.
+
+Kubeflow has no idempotency keys. So what we create carries a name or a mark of its own, and when an answer is lost we
+look for that mark before anything is sent again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from shipway.errors import KubeflowError, LostAnswer
+from shipway.remote.http import Patience
+
+T = TypeVar("T")
+LOOKS = 4  # after each lost answer: a request that a proxy gave up on may land a moment later
+
+
+def new_mark() -> str:
+    """Eight hexadecimal digits that nobody else will draw for something of the same name."""
+    return secrets.token_hex(4)
+
+
+def create_once(what: str, create: Callable[[], T], find: Callable[[], T | None], patience: Patience) -> T:
+    """What `create` gives, or what an earlier, unanswered try of ours created.
+
+    Args:
+        what: For messages, `run my-bot 1a2b3c4d`.
+        create: Sends the request once.
+        find: Looks for the mark.
+        patience: How often, and with which pauses.
+
+    Raises:
+        KubeflowError: after a timeout nothing was found, and the server may still be at it: nothing was sent again.
+    """
+    for attempt in range(patience.attempts):
+        try:
+            return create()
+        except LostAnswer as lost:
+            found = _look(find, patience)
+            if found is not None:
+                return found
+            if lost.may_go_on:
+                raise KubeflowError(
+                    f"{what}: unknown whether it was created ({lost}); nothing was sent again. Look for it in a minute "
+                    f"under that name, and type the command again only if it is not there"
+                ) from lost
+            if attempt == patience.attempts - 1:
+                raise KubeflowError(f"{what}: not created: {lost}") from lost
+            time.sleep(patience.pause(attempt))
+    raise AssertionError("unreachable")
+
+
+def _look(find: Callable[[], T | None], patience: Patience) -> T | None:
+    for look in range(LOOKS):
+        found = find()
+        if found is not None:
+            return found
+        if look < LOOKS - 1:
+            time.sleep(patience.pause(look))
+    return None

@@ -1,0 +1,209 @@
+"""Publishing: compile, pin the images, upload as a version of its own, and never change a published one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shipway import images
+from shipway.errors import InvalidSpec, LostAnswer, VersionConflict
+from shipway.remote.api import Api
+from shipway.remote.content import CURRENT, content_hash, hash_of_version, images_of, version_name
+from shipway.remote.once import create_once
+
+
+@dataclass(frozen=True)
+class Published:
+    """A pipeline version in Kubeflow.
+
+    Attributes:
+        is_new: False where the very same content was there already.
+        notes: What a person should know beside it.
+    """
+
+    pipeline: str
+    version: str
+    pipeline_id: str
+    version_id: str
+    content: str
+    is_new: bool
+    images: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def publish(
+    api: Api,
+    pipeline: str,
+    *,
+    version: str | None = None,
+    registry: str | None = None,
+    digests: Mapping[str, str] | None = None,
+    pin: bool = True,
+    current: bool = True,
+) -> Published:
+    """Publishes a pipeline; the same content again does nothing.
+
+    Args:
+        api: Kubeflow.
+        pipeline: As for `shipway.run`: a shipped pipeline's name, `file.py:function`, `package.module:function`.
+        version: Its version; the package's for a shipped pipeline.
+        registry: Registry and path in place of the package's own.
+        digests: image -> `sha256:...`; those that are missing are asked of the registry.
+        pin: Pin every image by digest; False leaves tags, which may come to point at something else.
+        current: Name this version in the pipeline's description as the one to use.
+
+    Raises:
+        VersionConflict: that version is published with other content.
+        InvalidSpec: a wrong name, registry or digest; a version that is missing.
+    """
+    compiled = _compile(pipeline, version, registry, digests or {}, pin)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{compiled.version}.yaml"
+        file.write_text(compiled.text, encoding="utf-8")
+        owner = _ensure_pipeline(api, compiled)
+        found = _find_version(api, owner.pipeline_id, compiled.version)
+        is_new = found is None
+        if found is None:
+            found = _upload(api, owner, file, compiled)
+    _refuse_other_content(found, compiled)
+    notes = list(compiled.notes)
+    if current:
+        notes += _make_current(api, owner, found, compiled, is_new=is_new)
+    return Published(
+        pipeline=compiled.name,
+        version=compiled.version,
+        pipeline_id=owner.pipeline_id,
+        version_id=found.pipeline_version_id,
+        content=compiled.content,
+        is_new=is_new,
+        images=compiled.images,
+        notes=notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    name: str
+    version: str
+    description: str
+    text: str
+    content: str
+    images: list[str]
+    notes: list[str]
+
+    @property
+    def version_description(self) -> str:
+        return f"Published by Shipway {images.VERSION}; content sha256:{self.content}"
+
+
+def _compile(
+    pipeline: str, version: str | None, registry: str | None, digests: Mapping[str, str], pin: bool
+) -> _Compiled:
+    from shipway.compiling import compile_pipeline
+    from shipway.local.pipelines import built_in, reference_of
+
+    reference_of(pipeline)  # a name with a typo is told before anything else
+    if version is None:
+        if pipeline not in built_in():
+            raise InvalidSpec(f"publish: {pipeline} is your own pipeline: say its version, --version 1.0.0")
+        version = images.VERSION
+    with tempfile.TemporaryDirectory() as folder:
+        out = compile_pipeline(pipeline, Path(folder) / "pipeline.yaml", registry=registry, digests=digests)
+        text = out.read_text(encoding="utf-8")
+    notes: list[str] = []
+    if pin:
+        text = _pinned(text)
+    elif any("@sha256:" not in image for image in images_of(list(yaml.safe_load_all(text)))):
+        notes.append("images go by their tags (--no-pin): what a tag points at may change under a published version")
+    documents = list(yaml.safe_load_all(text))
+    info = documents[0]["pipelineInfo"]
+    return _Compiled(
+        name=info["name"],
+        version=version_name(info["name"], version),
+        description=str(info.get("description", "")),
+        text=text,
+        content=content_hash(documents),
+        images=sorted(images_of(documents)),
+        notes=notes,
+    )
+
+
+def _pinned(text: str) -> str:
+    """Every tag replaced by the digest that its registry gives for it now."""
+    from shipway.remote.registry import digest_of
+
+    for image in sorted(images_of(list(yaml.safe_load_all(text)))):
+        if "@sha256:" not in image:
+            repository = image.rpartition(":")[0] if ":" in image.rpartition("/")[2] else image
+            text = text.replace(f"image: {image}\n", f"image: {repository}@{digest_of(image)}\n")
+    return text
+
+
+def _ensure_pipeline(api: Api, compiled: _Compiled) -> Any:
+    found = api.find_pipeline(compiled.name)
+    if found is not None:
+        return found
+    try:
+        return create_once(
+            f"pipeline {compiled.name}",
+            lambda: api.create_pipeline(compiled.name, compiled.description),
+            lambda: api.find_pipeline(compiled.name),
+            api.patience,
+        )
+    except VersionConflict:  # somebody else made it at this very moment
+        found = api.find_pipeline(compiled.name)
+        if found is None:
+            raise
+        return found
+
+
+def _find_version(api: Api, pipeline_id: str, name: str) -> Any | None:
+    listed = next((v for v in api.versions(pipeline_id) if name in (v.name, v.display_name)), None)
+    return None if listed is None else api.version(pipeline_id, listed.pipeline_version_id)
+
+
+def _upload(api: Api, owner: Any, file: Path, compiled: _Compiled) -> Any:
+    def find() -> Any | None:
+        return _find_version(api, owner.pipeline_id, compiled.version)
+
+    try:
+        return create_once(
+            f"pipeline version {compiled.version}",
+            lambda: api.upload_version(file, owner.pipeline_id, compiled.version, compiled.version_description),
+            find,
+            api.patience,
+        )
+    except (VersionConflict, LostAnswer):  # published from elsewhere at this very moment; its content decides
+        found = find()
+        if found is None:
+            raise
+        return found
+
+
+def _refuse_other_content(found: Any, compiled: _Compiled) -> None:
+    there = hash_of_version(found)
+    if there != compiled.content:
+        raise VersionConflict(
+            f"publish: version {compiled.version} is published with other content (sha256 {there[:12]}, yours "
+            f"{compiled.content[:12]}); published versions never change: raise the version (--version), "
+            f"or compile from the same sources, registry and digests"
+        )
+
+
+def _make_current(api: Api, owner: Any, version: Any, compiled: _Compiled, *, is_new: bool) -> list[str]:
+    named = CURRENT.search(owner.description or "")
+    if named and named.group(1) == compiled.version:
+        return []
+    newest = (api.versions(owner.pipeline_id) or [version])[0]
+    # An old version published again stays old; one whose publication broke off before this line is finished now.
+    if named and not is_new and newest.pipeline_version_id != version.pipeline_version_id:
+        return [f"current stays {named.group(1)}, which is newer"]
+    words = CURRENT.sub("", owner.description or compiled.description).rstrip(" |")
+    if not api.describe_pipeline(owner, f"{words} | current version: {compiled.version}"):
+        return ["this Kubeflow cannot change a pipeline's description; submit takes the newest version"]
+    return []

@@ -1,0 +1,293 @@
+"""One run on a cluster: the same questions that a local run answers."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
+from shipway.remote import records
+from shipway.remote.api import Api
+
+if TYPE_CHECKING:
+    from shipway.artifacts import StepRecord
+
+OnEvent = Callable[[dict[str, Any]], None]
+POLL_S = 2.0
+CANCEL_S = 120.0
+ENDED = ("Succeeded", "Failed", "Cancelled", "Skipped")
+STATES = {
+    "PENDING": "Pending",
+    "RUNNING": "Running",
+    "SUCCEEDED": "Succeeded",
+    "SKIPPED": "Skipped",
+    "FAILED": "Failed",
+    "CANCELING": "Cancelling",
+    "CANCELED": "Cancelled",
+    "PAUSED": "Paused",
+}
+SUBMITTED = "Submitted with Shipway by "
+METRICS = ("accuracy", "macro_f1", "val_accuracy", "loss")
+
+
+class RemoteRun:
+    """A run in Kubeflow.
+
+    Attributes:
+        key: Its id.
+    """
+
+    def __init__(self, api: Api, run: Any, *, poll_s: float = POLL_S) -> None:
+        self._api = api
+        self._run = run
+        self._poll_s = poll_s
+        self.key = str(run.run_id)
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        """As Kubeflow's UI lists it."""
+        return str(self._run.display_name or "")
+
+    @property
+    def state(self) -> str:
+        """Pending, Running, Cancelling, Succeeded, Failed, Cancelled, Skipped or Paused.
+
+        Kubeflow shows a cancelled run as FAILED; its history tells the two apart.
+        """
+        found = STATES.get(str(self._run.state), "Pending")
+        history = [str(status.state) for status in self._run.state_history or []]
+        return "Cancelled" if found == "Failed" and "CANCELING" in history[-2:] else found
+
+    @property
+    def pipeline_version_id(self) -> str:
+        """Id of the version that runs; empty for a pipeline that was never uploaded."""
+        reference = self._run.pipeline_version_reference
+        return str((reference and reference.pipeline_version_id) or "")
+
+    @property
+    def pipeline_id(self) -> str:
+        """Id of its pipeline."""
+        reference = self._run.pipeline_version_reference
+        return str((reference and reference.pipeline_id) or "")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters it was given."""
+        config = self._run.runtime_config
+        return dict((config and config.parameters) or {})
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it was created."""
+        return _moment(self._run.created_at)
+
+    @property
+    def seconds(self) -> float:
+        """From its creation to its end, or to now."""
+        began, ended = self.started_at, _moment(self._run.finished_at)
+        if began is None:
+            return 0.0
+        return max(0.0, ((ended or datetime.now(UTC)) - began).total_seconds())
+
+    @property
+    def started_by(self) -> str:
+        """The person who submitted it, `schedule` for a recurring run, else the UI or another client."""
+        description = str(self._run.description or "")
+        if self._run.recurring_run_id:
+            return "schedule"
+        return description.removeprefix(SUBMITTED) if description.startswith(SUBMITTED) else "the UI or another client"
+
+    @property
+    def recurring_run_id(self) -> str:
+        """Id of the recurring run that started it; empty for none."""
+        return str(self._run.recurring_run_id or "")
+
+    @property
+    def url(self) -> str:
+        """Its page in the UI; empty where the UI's address is not known."""
+        ui = self._api.settings.ui
+        return f"{ui.rstrip('/')}/#/runs/details/{self.key}" if ui else ""
+
+    @property
+    def steps(self) -> dict[str, StepRecord]:
+        """Records of its steps by task; from object storage, else the little that Kubeflow says."""
+        told = {task.task: task for task in _tasks(self._run)}
+        for record in self._records():
+            name = records.known_as(record.task, told)
+            told[name] = record.model_copy(update={"task": name})
+        return dict(sorted(told.items(), key=lambda item: item[1].started_at))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What its steps measured, as far as their records can be read."""
+        try:
+            said = [step.outputs for step in self._records()]
+        except ShipwayError:
+            return {}
+        return {
+            name: float(outputs[name])  # type: ignore[arg-type]
+            for outputs in said
+            for name in METRICS
+            if isinstance(outputs.get(name), int | float)
+        }
+
+    def _records(self) -> list[StepRecord]:
+        return records.read_steps(self.key)
+
+    # What one does with it
+
+    def refresh(self) -> RemoteRun:
+        """Asks Kubeflow how it is now."""
+        self._run = self._api.run(self.key)
+        return self
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """`state` and `step` events until the run ends, each change once."""
+        state, seen = "", dict[str, str]()
+        while True:
+            if self.state != state:
+                state = self.state
+                yield {"kind": "state", "state": state}
+            for task, step in self.steps.items():
+                if seen.get(task) != step.state:
+                    seen[task] = step.state
+                    yield {"kind": "step", "step": step.model_dump(mode="json")}
+            if state in ENDED:
+                return
+            time.sleep(self._poll_s)
+            self.refresh()
+
+    def wait(self, on_event: OnEvent | None = None, *, timeout_s: float | None = None) -> RemoteRun:
+        """Waits for the end; failing is told by `state`, not by an exception.
+
+        Raises:
+            JobFailed: it did not end within `timeout_s`; it goes on.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        for event in self._until(deadline):
+            if on_event is not None:
+                on_event(event)
+        return self
+
+    def _until(self, deadline: float | None) -> Iterator[dict[str, Any]]:
+        if deadline is None:
+            yield from self.events()
+            return
+        while self.state not in ENDED:
+            if time.monotonic() >= deadline:
+                raise JobFailed(f"run {self.key} is still {self.state}; it goes on: shipway watch {self.key}")
+            time.sleep(min(self._poll_s, max(0.0, deadline - time.monotonic())))
+            self.refresh()
+            yield {"kind": "state", "state": self.state}
+
+    def cancel(self, timeout_s: float = CANCEL_S) -> str:
+        """Asks for the end and waits until it is there.
+
+        Returns:
+            How the run really ended: Cancelled, or Succeeded or Failed where it was faster; Cancelling where it had
+            not ended after `timeout_s` seconds.
+        """
+        self.refresh()
+        if self.state not in ENDED:
+            try:
+                self._api.terminate(self.key)
+            except InvalidSpec:  # it ended in between: what it came to is told below
+                self.refresh()
+                if self.state not in ENDED:
+                    raise
+        deadline = time.monotonic() + timeout_s
+        while self.refresh().state not in ENDED and time.monotonic() < deadline:
+            time.sleep(min(self._poll_s, 1.0))
+        return self.state
+
+    def retry(self) -> RemoteRun:
+        """Starts what failed again; what succeeded stays.
+
+        Raises:
+            InvalidSpec: it has not failed.
+        """
+        self.refresh()
+        if self.state not in ("Failed", "Cancelled"):
+            raise InvalidSpec(f"retry: run {self.key} is {self.state}; only a failed or cancelled run can be retried")
+        from shipway.errors import LostAnswer
+
+        try:
+            self._api.retry(self.key)
+        except LostAnswer:
+            if self.refresh().state in ENDED:  # nothing was started: it is safe to ask again
+                self._api.retry(self.key)
+        return self.refresh()
+
+    def raise_for_state(self) -> RemoteRun:
+        """Raises JobFailed with the first error unless the run succeeded or still runs."""
+        if self.state in ("Failed", "Cancelled"):
+            failed = next((step for step in self.steps.values() if step.error is not None), None)
+            said = f"{failed.task}: {failed.error.message}" if failed and failed.error else "no step left a record"
+            raise JobFailed(f"run {self.key} {self.state}: {said}")
+        return self
+
+    def report(self, title: str | None = None) -> str:
+        """HTML of a step's report by title, the newest when none is named.
+
+        Raises:
+            NotFound: no such report; names those there are.
+        """
+        from shipway.storage import open_uri
+
+        found = {name: uri for step in self.steps.values() for name, uri in step.reports.items()}
+        title = title or next(reversed(found), None)
+        if title is None or title not in found:
+            missing = "" if records.cluster_store() else f"; no store is named: {records.HOW}"
+            raise NotFound(
+                f"report: no report {title!r} of run {self.key}; there are {', '.join(found) or 'none'}{missing}"
+                f"{nearest(title or '', found)}"
+            )
+        store, key = open_uri(found[title])
+        return store.get(key).decode()
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(step.title or step.task)}</td><td>{html.escape(step.state)}</td>"
+            f"<td>{step.seconds:.1f} s</td></tr>"
+            for step in self.steps.values()
+        )
+        name = html.escape(self.name)
+        link = f'<a href="{html.escape(self.url)}" target="_blank">{name}</a>' if self.url else name
+        return (
+            f"<b>{link}</b> ({self.key}): {self.state} after {self.seconds:.0f} s"
+            f"<table><tr><th>step<th>state<th>seconds</tr>{rows}</table>"
+        )
+
+    def __repr__(self) -> str:
+        return f"RemoteRun({self.name!r}, key={self.key!r}, state={self.state!r})"
+
+
+def _tasks(run: Any) -> Iterator[StepRecord]:
+    """What Kubeflow says of the tasks; drivers, DAGs and the pods behind a task are not what a person named."""
+    from shipway.artifacts import StepRecord
+
+    for task in (run.run_details and run.run_details.task_details) or []:
+        name = str(task.display_name or "")
+        if not name or name in ("root", "executor") or name.endswith(("-driver", ".executor")):
+            continue
+        began, ended = _moment(task.start_time), _moment(task.end_time)
+        state = STATES.get(str(task.state), "Running")
+        yield StepRecord(
+            run=str(run.run_id),
+            task=name,
+            state=state if state in ENDED else "Running",
+            started_at=began.isoformat() if began else "",
+            seconds=round((ended - began).total_seconds(), 1) if began and ended and ended > began else 0.0,
+        )
+
+
+def _moment(value: Any) -> datetime | None:
+    """A time of the API in UTC; the year 1970 stands for none."""
+    if not isinstance(value, datetime) or value.year <= 1970:
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=UTC)

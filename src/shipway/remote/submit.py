@@ -1,0 +1,260 @@
+"""Starting a run: the right version, parameters of the right type, exactly once."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import math
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import kfp_server_api as kfp
+
+from shipway.errors import InvalidSpec, NotFound, ShipwayError, nearest
+from shipway.remote.api import Api
+from shipway.remote.content import CURRENT, inputs_of, spec_of, tasks_of, version_name
+from shipway.remote.once import create_once, new_mark
+
+if TYPE_CHECKING:
+    from shipway.remote.runs import RemoteRun
+
+_KINDS = {
+    "NUMBER_INTEGER": "a whole number",
+    "NUMBER_DOUBLE": "a number",
+    "STRING": "text",
+    "BOOLEAN": "true or false",
+    "LIST": "a JSON list",
+    "STRUCT": "a JSON object",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A published pipeline version."""
+
+    pipeline: str
+    version: str
+    pipeline_id: str
+    version_id: str
+    spec: dict[str, Any] = field(repr=False)
+
+    @property
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """The pipeline's parameters."""
+        return inputs_of(self.spec)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is about to be started: what `--dry-run` shows."""
+
+    target: Target
+    params: dict[str, Any]
+    experiment: str
+    name: str
+    started_by: str
+    tasks: dict[str, str]  # task -> display name
+
+
+def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
+    """The version to run.
+
+    Args:
+        api: Kubeflow.
+        pipeline: A published pipeline's name; a shipped one's own name (`train_and_deploy`) does too.
+        version: A version's name, or its number; None for the one that the description names, else the newest.
+
+    Raises:
+        NotFound: no such pipeline or version; names the nearest.
+    """
+    name, _, wanted = pipeline.partition("@")
+    wanted = version or wanted
+    owner = api.find_pipeline(name) or api.find_pipeline(name.replace("_", "-"))
+    if owner is None:
+        names = [str(known.name or known.display_name) for known in api.pipelines()]
+        raise NotFound(
+            f"pipeline: {name!r} is not published at {api.settings.url}; there are "
+            f"{', '.join(names) or 'none'}{nearest(name.replace('_', '-'), names)}; `shipway publish {name}` publishes"
+        )
+    owner_name = str(owner.name or owner.display_name)
+    versions = api.versions(owner.pipeline_id)
+    if not versions:
+        raise NotFound(f"pipeline: {owner_name} has no version yet; `shipway publish {name}` publishes one")
+    chosen = _choose(versions, owner, owner_name, wanted)
+    whole = api.version(owner.pipeline_id, chosen.pipeline_version_id)
+    return Target(
+        pipeline=owner_name,
+        version=str(chosen.name or chosen.display_name),
+        pipeline_id=owner.pipeline_id,
+        version_id=chosen.pipeline_version_id,
+        spec=spec_of(whole.pipeline_spec or {}),
+    )
+
+
+def _choose(versions: list[Any], owner: Any, owner_name: str, wanted: str) -> Any:
+    named = CURRENT.search(owner.description or "")
+    name = wanted or (named.group(1) if named else "")
+    if not name:
+        return versions[0]
+    names = {str(version.name or version.display_name): version for version in versions}
+    found = names.get(name) or names.get(version_name(owner_name, name.removeprefix("v")))
+    if found is None:
+        if not wanted:  # the description names what was deleted since
+            return versions[0]
+        raise NotFound(
+            f"version: {owner_name} has no version {wanted!r}; there are {', '.join(names)}{nearest(wanted, names)}"
+        )
+    return found
+
+
+def check_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters in the pipeline's own types, refused here rather than by a run.
+
+    Raises:
+        InvalidSpec: an unknown or missing parameter (with the nearest right name), or one of the wrong type; for a
+            shipped pipeline also whatever its first step would refuse.
+    """
+    inputs = target.inputs
+    for key in params:
+        if key not in inputs:
+            raise InvalidSpec(
+                f"{key}: unknown parameter of {target.version}; expected one of {', '.join(inputs)}"
+                f"{nearest(key, inputs)}"
+            )
+    checked = {key: _typed(key, value, str(inputs[key].get("parameterType"))) for key, value in params.items()}
+    missing = [key for key, given in inputs.items() if not given.get("isOptional") and checked.get(key) in (None, "")]
+    if missing:
+        raise InvalidSpec(
+            f"{missing[0]}: missing; {target.pipeline} needs {', '.join(f'{key}=...' for key in missing)}"
+        )
+    _refuse_local_data(checked)
+    _check_as_its_plan_would(target, checked)
+    return checked
+
+
+def _typed(key: str, value: Any, kind: str) -> Any:
+    try:
+        if isinstance(value, str) and kind in ("NUMBER_INTEGER", "NUMBER_DOUBLE", "LIST", "STRUCT"):
+            value = json.loads(value)
+        elif isinstance(value, str) and kind == "BOOLEAN":
+            value = {"true": True, "false": False}[value.lower()]
+    except (ValueError, KeyError) as error:
+        raise InvalidSpec(f"{key}: got {value!r}, expected {_KINDS[kind]}") from error
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    fits = {
+        "NUMBER_INTEGER": is_number and float(value) == int(value) if is_number else False,
+        "NUMBER_DOUBLE": is_number,
+        "STRING": isinstance(value, str),
+        "BOOLEAN": isinstance(value, bool),
+        "LIST": isinstance(value, list),
+        "STRUCT": isinstance(value, dict),
+    }
+    if not fits.get(kind, True):
+        raise InvalidSpec(f"{key}: got {value!r}, expected {_KINDS[kind]}")
+    return int(value) if kind == "NUMBER_INTEGER" else value
+
+
+def _refuse_local_data(params: Mapping[str, Any]) -> None:
+    data = params.get("data")
+    if isinstance(data, str) and data and "://" not in data:
+        raise InvalidSpec(
+            f"data: {data!r} is a path on this machine, which the cluster does not see; copy it to the cluster's store "
+            f"(SHIPWAY_STORE=s3://... shipway store cp {data} data/) and give the s3:// address"
+        )
+
+
+def _check_as_its_plan_would(target: Target, params: Mapping[str, Any]) -> None:
+    """The whole configuration of a shipped pipeline, where the published version is of the package that we are."""
+    from shipway.images import VERSION
+    from shipway.local.pipelines import built_in
+
+    name = target.pipeline.replace("-", "_")
+    if name in built_in() and target.version == version_name(target.pipeline, VERSION):
+        from shipway.components.plan.core import resolve
+
+        resolve(name, dict(params))
+
+
+def prepare(
+    api: Api,
+    pipeline: str,
+    params: Mapping[str, Any],
+    *,
+    version: str | None = None,
+    experiment: str | None = None,
+    name: str | None = None,
+) -> Submission:
+    """Everything checked, nothing started."""
+    target = find_target(api, pipeline, version)
+    checked = check_params(target, params)
+    readable = name or " ".join(filter(None, [target.pipeline, str(checked.get("name", ""))]))
+    return Submission(
+        target=target,
+        params=checked,
+        experiment=experiment or api.settings.experiment,
+        name=f"{readable} {new_mark()}",
+        started_by=who_types(),
+        tasks=tasks_of(target.spec),
+    )
+
+
+def prepare_clone(api: Api, run: RemoteRun, changes: Mapping[str, Any]) -> Submission:
+    """A run's version and parameters, with changes; nothing started.
+
+    Raises:
+        InvalidSpec: a changed parameter is wrong, or the run's pipeline was never uploaded.
+    """
+    if not run.pipeline_version_id:
+        raise InvalidSpec(
+            f"clone: run {run.key} runs no published version; start it where it was started, or publish it"
+        )
+    whole = api.version(run.pipeline_id, run.pipeline_version_id)
+    owner = whole.name or whole.display_name
+    spec = spec_of(whole.pipeline_spec or {})
+    target = Target(
+        pipeline=str((spec.get("pipelineInfo") or {}).get("name", owner)),
+        version=str(owner),
+        pipeline_id=run.pipeline_id,
+        version_id=run.pipeline_version_id,
+        spec=spec,
+    )
+    return Submission(
+        target=target,
+        params=check_params(target, {**run.params, **changes}),
+        experiment=api.settings.experiment,
+        name=f"clone of {run.name.rpartition(' ')[0] or run.name} {new_mark()}",
+        started_by=who_types(),
+        tasks=tasks_of(spec),
+    )
+
+
+def start(api: Api, submission: Submission, *, service_account: str | None = None) -> Any:
+    """Starts the run, exactly once: the mark in its name is looked for before anything is sent a second time."""
+    body = kfp.V2beta1Run(
+        display_name=submission.name,
+        description=f"Submitted with Shipway by {submission.started_by}",
+        experiment_id=api.experiment_id(submission.experiment),
+        pipeline_version_reference=kfp.V2beta1PipelineVersionReference(
+            pipeline_id=submission.target.pipeline_id, pipeline_version_id=submission.target.version_id
+        ),
+        runtime_config=kfp.V2beta1RuntimeConfig(parameters=dict(submission.params)),
+        service_account=service_account,
+    )
+    return create_once(
+        f"run {submission.name!r}",
+        lambda: api.create_run(body),
+        lambda: next(iter(api.runs(1, submission.name)), None),
+        api.patience,
+    )
+
+
+def who_types() -> str:
+    """The person at this machine, as the run's description names them."""
+    try:
+        name = os.environ.get("NB_USER") or getpass.getuser()
+    except (OSError, KeyError) as error:
+        raise ShipwayError(f"who are you? no user name is known: {error}; set USER") from error
+    return f"{name}@{socket.gethostname()}"

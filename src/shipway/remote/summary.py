@@ -1,0 +1,39 @@
+"""What a cluster's run came to, as the same document that a local run gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shipway.errors import ShipwayError
+from shipway.remote import records
+from shipway.remote.runs import ENDED, RemoteRun
+
+
+def summarise(run: RemoteRun) -> dict[str, Any]:
+    """The document of `shipway.summary`, with `name`, `started_by` and `url` of the run in Kubeflow beside it.
+
+    The state is Kubeflow's; what the steps found comes from their records, as far as a store is named and answers.
+    """
+    from shipway.artifacts import RunRecord
+    from shipway.summary import build_summary
+
+    store = records.cluster_store()
+    try:
+        kept = records.read_run(run.key, store)
+    except ShipwayError:
+        kept = None
+    state = run.state if run.state in ENDED else "Running"
+    steps = list(run.steps.values())
+    record = RunRecord(
+        run=run.key,
+        pipeline=kept.pipeline if kept else run.name,
+        name=kept.name if kept else str(run.params.get("name", "")),
+        state=state,
+        started_at=run.started_at.isoformat() if run.started_at else "",
+        seconds=round(run.seconds, 1),
+        params=run.params,
+        steps=steps,
+        error=next((step.error for step in steps if step.error is not None), None),
+    )
+    where = {"kfp_name": run.name, "kfp_state": run.state, "started_by": run.started_by, "url": run.url}
+    return {**build_summary(record, store=store.uri if store else ""), **where}

@@ -1,0 +1,48 @@
+"""A stand-in for Kubeflow's API, and surroundings in which nothing else is configured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shipway.remote import Connection, connect
+from shipway.remote.http import Patience
+from tests.fixtures.kfp_server import KfpServer
+
+FAST = Patience(attempts=4, first_s=0.01, cap_s=0.02, connect_s=2.0, read_s=5.0)
+LAUNCHER, TENSORFLOW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+DIGESTS = {"launcher": LAUNCHER, "tensorflow": TENSORFLOW}
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No address, token, kubeconfig or store of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith(("SHIPWAY_", "KF_", "KUBE", "AWS_")) and "TEST" not in name:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("SHIPWAY_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def server() -> Iterator[KfpServer]:
+    with KfpServer() as running:
+        yield running
+
+
+@pytest.fixture
+def kubeflow(server: KfpServer) -> Connection:
+    return connect(server.url, patience=FAST)
+
+
+@pytest.fixture
+def published(kubeflow: Connection) -> str:
+    """A small pipeline in the stand-in; its name."""
+    return kubeflow.publish(SMALL, version="1.0", pin=False).pipeline
+
+
+SMALL = f"{Path(__file__).with_name('pipelines.py')}:small"

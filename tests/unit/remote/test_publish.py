@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+
+from shipway import images
+from shipway.errors import InvalidSpec, NotFound, VersionConflict
+from shipway.remote import Connection
+from shipway.remote.content import version_name
+from tests.fixtures.kfp_server import KfpServer
+from tests.unit.remote.conftest import DIGESTS, SMALL
+
+SMALLER = SMALL.replace(":small", ":smaller")
+
+
+def test_the_first_publication_makes_the_pipeline_its_version_and_names_it_current(
+    kubeflow: Connection, server: KfpServer
+) -> None:
+    done = kubeflow.publish("train_and_deploy", digests=DIGESTS)
+    assert (done.pipeline, done.version, done.is_new) == ("train-and-deploy", "train-and-deploy-v0-1-0", True)
+    (pipeline,) = server.state.pipelines.values()
+    assert pipeline.description.endswith("| current version: train-and-deploy-v0-1-0")
+    (version,) = server.state.versions.values()
+    assert f"content sha256:{done.content}" in version.description
+    assert "platform_spec" in version.pipeline_spec  # timeouts stand there
+
+
+def test_every_image_is_pinned_by_digest(kubeflow: Connection, server: KfpServer) -> None:
+    done = kubeflow.publish("train_and_deploy", digests=DIGESTS)
+    assert all("@sha256:" in image for image in done.images)
+    (version,) = server.state.versions.values()
+    executors = version.pipeline_spec["pipeline_spec"]["deploymentSpec"]["executors"]
+    assert {one["container"]["image"] for one in executors.values()} == set(done.images)
+
+
+def test_a_digest_that_nobody_gives_is_asked_of_the_registry(kubeflow: Connection, server: KfpServer) -> None:
+    registry = server.url.removeprefix("http://")
+    for name, digest in DIGESTS.items():
+        server.state.images[f"ml/python-{name}:{images.VERSION}"] = digest
+    done = kubeflow.publish("train_and_deploy", registry=f"{registry}/ml")
+    assert set(done.images) == {f"{registry}/ml/python-{name}@{digest}" for name, digest in DIGESTS.items()}
+
+
+def test_an_image_that_the_registry_does_not_know_is_refused_with_what_to_do(
+    kubeflow: Connection, server: KfpServer
+) -> None:
+    with pytest.raises(InvalidSpec, match=r"answered 404; give it \(--digest launcher=sha256.*--no-pin"):
+        kubeflow.publish("train_and_deploy", registry=f"{server.url.removeprefix('http://')}/ml")
+    assert server.state.pipelines == {}
+
+
+def test_the_same_content_again_does_nothing(kubeflow: Connection, server: KfpServer) -> None:
+    first = kubeflow.publish(SMALL, version="1.0", pin=False)
+    before = [r for r in server.requests if r[0] != "GET"]
+    again = kubeflow.publish(SMALL, version="1.0", pin=False)
+    assert (again.is_new, again.version_id, again.content) == (False, first.version_id, first.content)
+    assert [r for r in server.requests if r[0] != "GET"] == before
+
+
+def test_other_content_under_the_same_version_is_refused(kubeflow: Connection, server: KfpServer) -> None:
+    kubeflow.publish(SMALL, version="1.0", pin=False)
+    with pytest.raises(VersionConflict, match=r"small-v1-0 is published with other content.*raise the version"):
+        kubeflow.publish(SMALLER, version="1.0", pin=False)
+    assert len(server.state.versions) == 1
+
+
+def test_a_version_that_somebody_uploaded_without_our_mark_is_compared_by_what_it_holds(
+    kubeflow: Connection, server: KfpServer
+) -> None:
+    kubeflow.publish(SMALL, version="1.0", pin=False)
+    (version,) = server.state.versions.values()
+    version.description = "by hand"
+    assert kubeflow.publish(SMALL, version="1.0", pin=False).is_new is False
+    with pytest.raises(VersionConflict):
+        kubeflow.publish(SMALLER, version="1.0", pin=False)
+
+
+def test_a_new_version_becomes_the_current_one_and_an_old_one_published_again_does_not(
+    kubeflow: Connection, server: KfpServer
+) -> None:
+    kubeflow.publish(SMALL, version="1.0", pin=False)
+    kubeflow.publish(SMALLER, version="2.0", pin=False)
+    (pipeline,) = server.state.pipelines.values()
+    assert pipeline.description == "Adds twice. | current version: small-v2-0"
+    old = kubeflow.publish(SMALL, version="1.0", pin=False)
+    assert pipeline.description.endswith("small-v2-0")
+    assert "current stays small-v2-0, which is newer" in old.notes
+
+
+def test_a_version_beside_the_current_one_leaves_it(kubeflow: Connection, server: KfpServer) -> None:
+    kubeflow.publish(SMALL, version="1.0", pin=False)
+    kubeflow.publish(SMALLER, version="2.0-rc1", pin=False, current=False)
+    assert kubeflow.prepare("small").target.version == "small-v1-0"
+    assert kubeflow.prepare("small@2.0-rc1").target.version == "small-v2-0-rc1"
+
+
+def test_a_publication_that_broke_off_before_its_end_is_finished_by_typing_it_again(
+    kubeflow: Connection, server: KfpServer
+) -> None:
+    kubeflow.publish(SMALL, version="1.0", pin=False)
+    server.faults.add("PATCH", "/pipelines/[^/]+", status=400, said="gone")
+    with pytest.raises(InvalidSpec):
+        kubeflow.publish(SMALLER, version="2.0", pin=False)
+    assert kubeflow.publish(SMALLER, version="2.0", pin=False).is_new is False
+    (pipeline,) = server.state.pipelines.values()
+    assert pipeline.description.endswith("current version: small-v2-0")
+
+
+def test_a_kubeflow_that_cannot_change_descriptions_says_so_and_the_newest_version_counts(
+    kubeflow: Connection, server: KfpServer
+) -> None:
+    server.state.missing_calls.add("update_pipeline")
+    done = kubeflow.publish(SMALL, version="1.0", pin=False)
+    assert any("cannot change a pipeline's description" in note for note in done.notes)
+    kubeflow.publish(SMALLER, version="2.0", pin=False)
+    assert kubeflow.prepare("small").target.version == "small-v2-0"
+
+
+@pytest.mark.parametrize(
+    ("path", "after"), [("/pipelines", True), ("/upload_version", True), ("/upload_version", False)]
+)
+def test_a_lost_answer_publishes_once(kubeflow: Connection, server: KfpServer, path: str, after: bool) -> None:
+    server.faults.add("POST", path, after=after, reset=True)
+    done = kubeflow.publish(SMALL, version="1.0", pin=False)
+    assert [v.pipeline_version_id for v in server.state.versions.values()] == [done.version_id]
+    assert len(server.state.pipelines) == 1
+
+
+def test_a_pipeline_of_ones_own_needs_a_version(kubeflow: Connection) -> None:
+    with pytest.raises(InvalidSpec, match="your own pipeline: say its version"):
+        kubeflow.publish(SMALL)
+    with pytest.raises(NotFound, match="unknown pipeline 'train_and_depoy'"):
+        kubeflow.publish("train_and_depoy")
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [("1.4.0", "p-v1-4-0"), ("2.0-RC_1", "p-v2-0-rc-1"), ("2026.11.21+a", "p-v2026-11-21-a")]
+)
+def test_a_versions_name_is_safe_as_a_resource_name(version: str, name: str) -> None:
+    assert version_name("p", version) == name
