@@ -24,6 +24,7 @@ METRICS = (
 )
 WITH_INTERVAL = ("accuracy", "macro_f1", "weighted_f1")
 LOWER_IS_BETTER = ("log_loss", "ece", "unknown_label_rate")
+UNBOUNDED = ("log_loss",)  # all others are shares
 
 
 class ThresholdRule(Spec):

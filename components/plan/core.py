@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -144,7 +145,19 @@ def resolve(pipeline: str, params: Mapping[str, Any]) -> dict[str, BaseModel]:
                 f"{required}: missing; give {required}=..., for example name=my-bot data=intents.csv "
                 "(registry, champion and endpoint are kept per name)"
             )
+    _check_name(params["name"])
     return _validated(document)
+
+
+def _check_name(name: Any) -> None:
+    """One rule for all that is named after the model; the endpoint's is the narrowest."""
+    if isinstance(name, str) and len(name) <= 40 and re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name):
+        return
+    fitting = re.sub(r"[^a-z0-9]+", "-", str(name).lower())[:40].strip("-").lstrip("-0123456789")
+    raise InvalidSpec(
+        f"name: got {str(name)[:80]!r}, expected up to 40 lower case letters, digits and '-', beginning with a letter "
+        "and ending with a letter or digit" + (f" (did you mean {fitting!r}?)" if fitting else "")
+    )
 
 
 def _validated(document: Mapping[str, Any]) -> dict[str, BaseModel]:
@@ -199,11 +212,29 @@ def _hashes(root: Path) -> list[str]:
     return found
 
 
+def check_head(dataset: DatasetSpec) -> None:
+    """Opens local files far enough to see their columns, so that a misspelt one is refused before anything starts.
+
+    Remote ones are read by prep alone.
+
+    Raises:
+        InvalidData: a file cannot be read, or lacks a column; names the columns there are.
+    """
+    from shipway.storage.sources import fetch_source, is_local
+
+    if not is_local(dataset.data):
+        return
+    from shipway.components.prep.sources import find_sources
+
+    find_sources(fetch_source(dataset.data, ""), dataset)
+
+
 def make_plan(pipeline: str, params: Mapping[str, Any]) -> Plan:
     """Everything that `plan` gives out; also what `--dry-run` shows and what a run's key is hashed from."""
     from shipway.storage.sources import fingerprint_source
 
     specs = resolve(pipeline, params)
+    check_head(cast(DatasetSpec, specs["dataset"]))
     dataset = json.loads(canonical_json(specs["dataset"]))
     return Plan(
         **{section: canonical_json(spec) for section, spec in specs.items()},

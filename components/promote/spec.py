@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from shipway.components.evaluate.spec import BASELINES, LOWER_IS_BETTER, METRICS, WITH_INTERVAL, Baseline
+from shipway.components.evaluate.spec import BASELINES, LOWER_IS_BETTER, METRICS, UNBOUNDED, WITH_INTERVAL, Baseline
 from shipway.errors import nearest
 from shipway.specs import Spec
 
@@ -105,8 +106,12 @@ class PromotionPolicy(Spec):
 
     @field_validator("thresholds")
     @classmethod
-    def _intervals_exist(cls, value: dict[str, Bound]) -> dict[str, Bound]:
+    def _can_be_met(cls, value: dict[str, Bound]) -> dict[str, Bound]:
         for metric, bound in value.items():
+            for side in (bound.at_least, bound.at_most):
+                if side is not None and not 0 <= side <= (inf if metric in UNBOUNDED else 1):
+                    allowed = "0 or more" if metric in UNBOUNDED else "a share from 0 to 1, such as 0.9 for 90 %"
+                    raise ValueError(f"{metric}: got {side:g}, expected {allowed}")
             if bound.confident and metric not in WITH_INTERVAL:
                 raise ValueError(f"{metric} has no interval; expected one of {', '.join(WITH_INTERVAL)} for confident")
         return value

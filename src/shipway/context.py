@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from shipway.errors import InvalidSpec
+
 HOME = "SHIPWAY_HOME"
 STORE = "SHIPWAY_STORE"
 RUN = "SHIPWAY_RUN"
@@ -46,6 +48,24 @@ class Context:
             executor=os.environ.get(EXECUTOR, "process"),
             namespace=os.environ.get(NAMESPACE, "default"),
         )
+
+    def make_home(self) -> Path:
+        """The local state folder, made where there is none.
+
+        Raises:
+            InvalidSpec: it cannot be made, or not be written.
+        """
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            reason = "" if os.access(self.home, os.W_OK | os.X_OK) else "it cannot be written"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if reason:
+            raise InvalidSpec(
+                f"{HOME}: {str(self.home)!r} cannot hold local state ({reason}); expected a folder that you may write: "
+                f"set {HOME} to one, or type the command in one"
+            )
+        return self.home
 
     def uri(self, *parts: str) -> str:
         """A URI below the store's root, `uri("jobs", name)`."""

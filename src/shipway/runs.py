@@ -199,7 +199,7 @@ def use_store(context: Context) -> dict[str, str]:
         from shipway.storage import embedded
         from shipway.storage.buckets import ensure_bucket
 
-        environment |= embedded.environment(embedded.start(context.home))
+        environment |= embedded.environment(embedded.start(context.make_home()))
         os.environ.update(environment)
         ensure_bucket(urlsplit(context.store_uri).netloc)
     os.environ.update(environment)
@@ -212,8 +212,6 @@ def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> di
     Raises:
         InvalidSpec: an unknown or missing parameter, or a value of the wrong type.
     """
-    import json
-
     from shipway.local.pipelines import load_pipeline
 
     inputs = load_pipeline(reference).component_spec.inputs or {}
@@ -223,31 +221,56 @@ def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> di
             raise InvalidSpec(
                 f"{key}: unknown parameter of {pipeline}; expected one of {', '.join(inputs)}{nearest(key, inputs)}"
             )
-        kind = inputs[key].type
-        try:
-            if isinstance(value, str) and kind == "Integer":
-                value = int(value)
-            elif isinstance(value, str) and kind == "Float":
-                value = float(value)
-            elif isinstance(value, str) and kind in ("Dict", "List"):
-                value = json.loads(value)
-            elif isinstance(value, str) and kind == "Boolean":
-                value = {"true": True, "false": False}[value.lower()]
-        except (ValueError, KeyError) as error:
-            raise InvalidSpec(f"{key}: got {value!r}, expected {_KINDS.get(kind, kind)}") from error
-        checked[key] = value
+        if value is not None:  # as an empty line of a file gives it: not given
+            checked[key] = _typed(key, inputs[key].type, value)
     missing = [key for key, spec in inputs.items() if not spec.optional and checked.get(key) in (None, "")]
     if missing:
         raise InvalidSpec(f"{missing[0]}: missing; {pipeline} needs {', '.join(f'{key}=...' for key in missing)}")
     return checked
 
 
+def _typed(key: str, kind: str, value: Any) -> Any:
+    """A parameter's value as the pipeline declares it."""
+    import json
+
+    given = value
+    try:
+        if isinstance(value, str) and kind in _READERS:
+            value = _READERS[kind](value)
+        elif isinstance(value, str) and kind in ("Dict", "List"):
+            value = json.loads(value)
+        elif isinstance(value, os.PathLike) and kind == "String":
+            value = os.fspath(value)
+        elif kind == "Integer" and isinstance(value, float) and value.is_integer():
+            value = int(value)
+    except (ValueError, KeyError) as error:
+        raise InvalidSpec(f"{key}: got {given!r}, expected {_KINDS.get(kind, kind)}") from error
+    wanted = _TYPES.get(kind, object)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind in ("Integer", "Float")):
+        raise InvalidSpec(f"{key}: got {given!r}, expected {_KINDS.get(kind, kind)}")
+    return value
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "Integer": int,
+    "Float": float,
+    "Boolean": lambda text: {"true": True, "false": False}[text.lower()],
+}
+_TYPES: dict[str, Any] = {
+    "Integer": int,
+    "Float": (int, float),
+    "Dict": Mapping,
+    "List": (list, tuple),
+    "Boolean": bool,
+    "String": str,
+}
 _KINDS = {
     "Integer": "a whole number",
     "Float": "a number",
     "Dict": "a JSON object",
     "List": "a JSON list",
     "Boolean": "true or false",
+    "String": "text; put it in quotes",
 }
 
 
@@ -272,11 +295,14 @@ def run(
     Raises:
         InvalidSpec: a parameter is wrong; nothing has been started.
     """
+    from shipway.executors import current as current_executor
     from shipway.local.pipelines import reference_of
 
     context = Context.current()
+    current_executor()  # an unknown one is refused now, not when training begins
     reference = reference_of(pipeline)
     checked = _absolute_data(check_params(reference, pipeline, {**(params or {}), **more}))
+    context.make_home()
     environment = use_store(context)
     key = run_key(pipeline, reference, checked, fresh)
     folder = RunFolder(context.home, key)

@@ -14,8 +14,11 @@ from shipway.errors import InvalidSpec, nearest
 class Spec(BaseModel):
     """Base of all specs: an unknown field is an error, since a typo must not train a wrong model silently."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=(), validate_default=True)
+    # NaN passes every bound that is written as "not below", and no JSON holds it.
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), validate_default=True, allow_inf_nan=False)
 
+
+GIVEN_CHARS = 160  # of what was given, in a message
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -57,9 +60,14 @@ def _explain(model: type[BaseModel], problem: Any, where: str) -> str:
         names = sorted(_fields_at(model, problem["loc"][:-1]))
         word = str(problem["loc"][-1])
         return f"{path}: unknown field; expected one of {', '.join(names)}{nearest(word, names)}"
-    given = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
     message = str(problem["msg"]).removeprefix("Value error, ")
+    is_told = problem["type"] == "missing" or (isinstance(problem["input"], Mapping) and "got " in message)
+    given = "" if is_told else f", got {_short(repr(problem['input']))}"
     return f"{path}: {message[:1].lower()}{message[1:]}{given}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= GIVEN_CHARS else f"{text[:GIVEN_CHARS]}..."
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,18 +20,21 @@ app = typer.Typer(help="Jobs from manifests.", no_args_is_help=True, rich_markup
 def run(
     manifest: Annotated[Path, typer.Argument(help="YAML of a TFJob, MPIJob or InferenceService.")],
     deadline: Annotated[float | None, typer.Option(help="Seconds until the job is ended as failed.")] = None,
-    retries: Annotated[int, typer.Option(help="New attempts after a failure.")] = 0,
+    retries: Annotated[int, typer.Option(min=0, help="New attempts after a failure.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Run a manifest here as a cluster would; typed again, it is adopted."""
     from shipway.cli.places import prepare_store
     from shipway.context import Context
-    from shipway.executors import current
+    from shipway.errors import InvalidSpec
+    from shipway.executors import current, read_manifest
     from shipway.report.numbers import duration
 
+    if deadline is not None and not 0 < deadline < math.inf:
+        raise InvalidSpec(f"--deadline: got {deadline:g}, expected seconds above 0, or leave it out")
     document = read_manifest(manifest)
-    prepare_store()
     executor = current()
+    prepare_store()
     handle = executor.ensure(document, backoff_limit=retries)
     if not as_json:
         say(f"{'Following' if handle.adopted else 'Started'} {handle.kind} {handle.name}")
@@ -57,31 +61,3 @@ def run(
 
 def _tell(event: Event) -> None:
     console(stderr=True).print(f"{event.kind}: {event.message}", markup=False, style="dim")
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """One custom resource.
-
-    Raises:
-        NotFound: no such file.
-        InvalidSpec: not YAML, more than one document, or no apiVersion, kind and metadata.name.
-    """
-    import yaml
-
-    from shipway.errors import InvalidSpec, NotFound
-
-    try:
-        documents = [d for d in yaml.safe_load_all(path.read_text(encoding="utf-8")) if d]
-    except FileNotFoundError as error:
-        raise NotFound(f"job: no file {str(path)!r}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"job: {path} is not YAML: {' '.join(str(error).split())}") from error
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise InvalidSpec(f"job: {path} holds {len(documents)} documents, expected one custom resource")
-    document: dict[str, Any] = documents[0]
-    for field in ("apiVersion", "kind", "metadata"):
-        if field not in document:
-            raise InvalidSpec(f"job: {path}: {field} is missing; expected apiVersion, kind, metadata, spec")
-    if not isinstance(document["metadata"], dict) or not document["metadata"].get("name"):
-        raise InvalidSpec(f"job: {path}: metadata.name is missing")
-    return document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -25,10 +26,17 @@ from shipway.cli import (
     store,
 )
 from shipway.cli.arguments import spread_params
-from shipway.errors import ShipwayError, UserError
+from shipway.cli.console import print_json
+from shipway.errors import ShipwayError, StorageError, UserError
 from shipway.images import VERSION
 
 DEBUG = "SHIPWAY_DEBUG"  # set: tracebacks for every error
+CAUSE_CHARS = 200
+_PATH_ERRORS = (
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
+    errno.ELOOP,
+)  # fmt: skip
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 HELP = """Takes rows to a served, verified model: here with processes, on Kubeflow with the same pipeline.
 
@@ -86,6 +94,7 @@ app.command("down")(machine.down)
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command line and ends the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given[: given.index("--") if "--" in given else None]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a tick, not a traceback
@@ -94,29 +103,51 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (typer.Abort, KeyboardInterrupt):
         code = 130
     except ShipwayError as error:
-        code = _explain(error)
+        code = _explain(error, as_json)
     except BrokenPipeError:  # `shipway runs list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
-        code = _usage(error)
+        code = _usage(error, as_json)
+        if code is None and isinstance(error, OSError):
+            code = _of_a_path(error, as_json)
         if code is None:
             raise
     sys.exit(code or 0)
 
 
-def _explain(error: ShipwayError) -> int:
+def _explain(error: ShipwayError, as_json: bool) -> int:
     """One line; what is not the user's to mend also says what it came from."""
     if os.environ.get(DEBUG):
         raise error
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    message = " ".join(str(error).split())
+    print(f"error: {message}", file=sys.stderr)
     cause = error.__cause__
     if cause is not None and not isinstance(error, UserError):
-        print(f"caused by: {type(cause).__name__}: {cause} ({DEBUG}=1 shows the traceback)", file=sys.stderr)
-    return error.exit_code
+        told = " ".join(str(cause).split())[:CAUSE_CHARS]
+        print(f"caused by: {type(cause).__name__}: {told} ({DEBUG}=1 shows the traceback)", file=sys.stderr)
+    return _ended(type(error).__name__, message, error.exit_code, as_json)
 
 
-def _usage(error: Exception) -> int | None:
+def _ended(kind: str, message: str, code: int, as_json: bool) -> int:
+    """The error as a script reads it: the one object that `--json` promises, whatever happened."""
+    if as_json:
+        print_json({"error": {"step": None, "kind": kind, "message": message}, "exit_code": code})
+    return code
+
+
+def _of_a_path(error: OSError, as_json: bool) -> int | None:
+    """A path of this machine that cannot be read or written; None where no path is at fault."""
+    if not isinstance(error.filename, str):
+        return None
+    known = UserError if error.errno in _PATH_ERRORS else StorageError if error.errno in _FULL else None
+    if known is None:
+        return None
+    mend = "free some disk" if known is StorageError else "give a path that you may use"
+    return _explain(known(f"{error.filename}: {error.strerror}; {mend} ({DEBUG}=1 shows who wanted it)"), as_json)
+
+
+def _usage(error: Exception, as_json: bool) -> int | None:
     """A mistake on the command line, as one line; None for anything else."""
     if not isinstance(error, typer.BadParameter.__mro__[2]):  # click's own base, which typer does not export
         return None
@@ -126,8 +157,9 @@ def _usage(error: Exception) -> int | None:
         return 2
     command = context.command_path if context is not None else "shipway"
     message = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
-    print(f"error: {message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help", file=sys.stderr)
-    return 2
+    message = f"{message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help"
+    print(f"error: {message}", file=sys.stderr)
+    return _ended("Usage", message, 2, as_json)
 
 
 if __name__ == "__main__":

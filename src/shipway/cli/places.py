@@ -42,4 +42,6 @@ def prepare_store() -> None:
     from shipway.context import Context
     from shipway.runs import use_store
 
-    use_store(Context.current())
+    context = Context.current()
+    context.make_home()
+    use_store(context)

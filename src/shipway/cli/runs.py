@@ -25,7 +25,7 @@ Key = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` f
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option(help="At most this many, the newest first.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest first.")] = 10,
     kfp: Kfp = None,
     local: Local = False,
     as_json: AsJson = False,
@@ -36,7 +36,7 @@ def list_(
 
         list_there(connection(kfp), limit, as_json=as_json)
         return
-    records = _records()[: max(limit, 0)]
+    records = _records()[:limit]
     if as_json:
         print_json(
             [

@@ -48,4 +48,7 @@ def current() -> Executor:
         from shipway.executors.process import ProcessExecutor
 
         return ProcessExecutor(context)
-    raise InvalidSpec(f"SHIPWAY_EXECUTOR: unknown executor {context.executor!r}; expected process")
+    raise InvalidSpec(
+        f"SHIPWAY_EXECUTOR: unknown executor {context.executor!r}; expected process: unset it, or run the compiled "
+        "pipeline on Kubeflow"
+    )

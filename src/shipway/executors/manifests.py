@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from shipway.errors import InvalidSpec
+from shipway.errors import InvalidSpec, NotFound
 from shipway.executors.base import Executor, Handle, Manifest, OnEvent, Outcome
 
 
@@ -14,29 +14,36 @@ def read_manifest(path: str | Path) -> Manifest:
     """The custom resource in a YAML or JSON file.
 
     Raises:
+        NotFound: no such file.
         InvalidSpec: the file cannot be read, is not YAML, or holds anything but one object with apiVersion, kind,
             metadata.name and spec; says where.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFound(f"manifest {path}: no such file; expected a YAML file with one manifest") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InvalidSpec(f"{path}: {reason}; expected a YAML file with one manifest") from error
+        raise InvalidSpec(f"manifest {path}: {reason}; expected a YAML file with one manifest") from error
     try:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except yaml.YAMLError as error:
-        raise InvalidSpec(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise InvalidSpec(f"manifest {path}: not YAML: {' '.join(str(error).split())}") from error
     if len(documents) != 1:
-        raise InvalidSpec(f"{path}: expected one manifest, got {len(documents)}; give each a file of its own")
+        raise InvalidSpec(f"manifest {path}: expected one manifest, got {len(documents)}; give each a file of its own")
     manifest = documents[0]
     if not isinstance(manifest, dict):
-        raise InvalidSpec(f"{path}: expected a mapping with apiVersion, kind, metadata and spec, got {manifest!r:.80}")
+        raise InvalidSpec(
+            f"manifest {path}: expected a mapping with apiVersion, kind, metadata and spec, got {manifest!r:.80}"
+        )
     for field, kind in (("apiVersion", str), ("kind", str), ("metadata", dict), ("spec", dict)):
         if not isinstance(manifest.get(field), kind):
             what = "a string" if kind is str else "a mapping"
-            raise InvalidSpec(f"{path}: {field}: expected {what}, got {manifest.get(field)!r:.80}")
+            raise InvalidSpec(f"manifest {path}: {field}: expected {what}, got {manifest.get(field)!r:.80}")
     if not isinstance(manifest["metadata"].get("name"), str):
-        raise InvalidSpec(f"{path}: metadata.name: expected a string, got {manifest['metadata'].get('name')!r:.80}")
+        raise InvalidSpec(
+            f"manifest {path}: metadata.name: expected a string, got {manifest['metadata'].get('name')!r:.80}"
+        )
     return manifest
 
 

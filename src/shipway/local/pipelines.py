@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import import_module
 from importlib.resources import files
@@ -26,6 +27,7 @@ def reference_of(name: str) -> str:
 
     Raises:
         NotFound: nothing of that name.
+        InvalidSpec: no name of a function.
     """
     if ":" not in name and not name.endswith(".py"):
         if name not in built_in():
@@ -36,6 +38,8 @@ def reference_of(name: str) -> str:
         return f"shipway.pipelines.{name}.pipeline:{name}"
     module, _, function = name.partition(":")
     if not module.endswith(".py"):
+        if not re.fullmatch(r"\w+(\.\w+)*:\w+", name):
+            raise InvalidSpec(f"pipeline: got {name!r}, expected file.py:function or package.module:function")
         return name
     path = Path(module).absolute()
     if not path.is_file():
@@ -52,8 +56,8 @@ def load_pipeline(reference: str) -> Any:
     module_name, _, function = reference.rpartition(":")
     try:
         module = _load_file(Path(module_name)) if module_name.endswith(".py") else import_module(module_name)
-    except ImportError as error:
-        raise InvalidSpec(f"pipeline: {module_name} does not import: {error}") from error
+    except Exception as error:
+        raise InvalidSpec(f"pipeline: {module_name} does not import: {type(error).__name__}: {error}") from error
     found = getattr(module, function, None)
     if found is None or not hasattr(found, "pipeline_spec"):
         names = [key for key, value in vars(module).items() if hasattr(value, "pipeline_spec")]

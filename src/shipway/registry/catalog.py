@@ -30,6 +30,7 @@ Numbers = list[int]
 Moves = list[Move]
 Summaries = list[VersionSummary]
 
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _ATTEMPTS = 20  # lost races before giving up; each lost race is another writer's success
 
 
@@ -132,7 +133,8 @@ class Registry:
 
     def resolve(self, name: str, selector: int | str = "latest") -> int:
         """The number that a selector means."""
-        numbers = self.versions(name)
+        # A name that is none (`../x`) must not become a key.
+        numbers = self.versions(name) if _NAME.fullmatch(name) else []
         if not numbers:
             names = self.names()
             known = f"known names: {', '.join(names)}" if names else "no model is registered yet"
@@ -323,7 +325,7 @@ def _list(numbers: Numbers) -> str:
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", name):
+    if not _NAME.fullmatch(name):
         raise InvalidSpec(
             f"name: {name!r} cannot name a model; expected up to 63 small letters, digits, '-', '_' or '.', "
             "beginning and ending with a letter or digit"

@@ -69,10 +69,13 @@ def collect_garbage(registry: Registry, name: str | None, *, keep: int, dry_run:
 
     Raises:
         InvalidSpec: `keep` below 1 or a negative grace.
+        NotFound: no model of that name.
         CorruptArtifact: an endpoint's record cannot be read; nothing was removed.
     """
-    if keep < 1 or grace_s < 0:
+    if keep < 1 or not grace_s >= 0:  # NaN is neither, and would make everything old
         raise InvalidSpec(f"gc: keep must be at least 1 and the grace at least 0 s, got keep={keep}, grace={grace_s}")
+    if name is not None:
+        registry.resolve(name)
     sweeper = _Sweeper(registry, keep=keep, dry_run=dry_run, oldest=time.time() - grace_s)
     for each in [name] if name is not None else registry.names():
         sweeper.versions(each)

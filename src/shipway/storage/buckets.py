@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from shipway.errors import AccessDenied, StorageError, StorageUnavailable
+from shipway.errors import AccessDenied, InvalidSpec, StorageError, StorageUnavailable
 from shipway.storage.credentials import S3Config, s3_config
 
 TIMEOUT_S = 10.0
@@ -42,6 +42,7 @@ def ensure_bucket(bucket: str, config: S3Config | None = None) -> None:
     Raises:
         AccessDenied: the credentials are refused.
         StorageUnavailable: nobody answers.
+        InvalidSpec: no name that a bucket may have.
     """
     from minio.error import S3Error
 
@@ -55,6 +56,11 @@ def ensure_bucket(bucket: str, config: S3Config | None = None) -> None:
             except S3Error as error:
                 if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise
+            except ValueError as error:  # minio checks the name itself
+                raise InvalidSpec(
+                    f"s3://{bucket}: {bucket!r} is no name for a bucket; expected 3 to 63 lower case letters, digits, "
+                    "dots and dashes, as in SHIPWAY_STORE=s3://shipway"
+                ) from error
 
 
 def set_lifecycle(bucket: str, expire_days: Mapping[str, int] | None = None, *, uploads_days: int = 3) -> None:

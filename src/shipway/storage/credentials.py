@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from shipway.context import Context
-from shipway.errors import AccessDenied
+from shipway.errors import AccessDenied, InvalidSpec
 
 REGION = "us-east-1"
+_ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-_]+(:\d{1,5})?(/[\w./\-]*)?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?/?")
 # obstore finds these by itself: a pod's identity, a container's, a token file.
 AMBIENT = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -34,9 +36,15 @@ def s3_config() -> S3Config:
 
     Raises:
         AccessDenied: no keys anywhere; asking Amazon's metadata address for some would hang on a laptop.
+        InvalidSpec: the endpoint is no address.
     """
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
+        raise InvalidSpec(
+            f"AWS_ENDPOINT_URL: got {endpoint!r}, expected http:// or https://, a host and perhaps a port, "
+            "as in http://127.0.0.1:8333"
+        )
     access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if access and secret:
         return S3Config(endpoint, region, access, secret, os.environ.get("AWS_SESSION_TOKEN") or None)

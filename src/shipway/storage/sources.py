@@ -73,6 +73,11 @@ def fetch_source(uri: str, folder: str | Path) -> list[Path]:
     return [http.download(where, target, lambda name, media: _http_name(where, name, media))]
 
 
+def is_local(uri: str) -> bool:
+    """Whether the source lies on this machine's disks."""
+    return _kind(uri)[0] == "local"
+
+
 def has_supported_suffix(name: str, formats: tuple[str, ...] = FORMATS) -> bool:
     """Whether a file of this name is one of the supported formats."""
     low = name.lower()
@@ -114,6 +119,8 @@ def _local_files(top: Path) -> list[Path]:
             raise _missing(top)
     except PermissionError as error:
         raise InvalidData(f"data {str(top)!r}: permission denied for user id {os.getuid()}") from error
+    except OSError as error:  # a name of 5,000 characters
+        raise InvalidData(f"data {str(top)[:80]!r}: {error.strerror}; expected the path of a file or folder") from error
     if not top.is_file():
         raise InvalidData(f"data {str(top)!r}: neither a file nor a folder")
     if not has_supported_suffix(top.name, NAMED):

@@ -70,7 +70,7 @@ def shipway(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
         (["models", "rollback", "bot"], r"no version of 'bot'"),
         (["endpoints", "stop", "bot"], r"no endpoint 'bot'; none is running"),
         (["predict", "bot", "hi"], r"no endpoint 'bot'"),
-        (["job", "run", "gone.yaml"], r"job: no file 'gone.yaml'"),
+        (["job", "run", "gone.yaml"], r"manifest gone.yaml: no such file"),
         (["store", "cp", "./gone", "x"], r"no file 'gone'"),
         (["store", "cp", "a", "b"], r"one side must be local"),
         (["store", "cp", "a", "./b"], r"nothing at 'a'"),
@@ -82,22 +82,6 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(shipway: Shipway, arguments
     assert re.fullmatch(r"error: [^\n]+\n", err), err
     assert re.search(message, err), err
     assert not (Path.cwd() / "home" / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a: [", "is not YAML"),
-        ("kind: TFJob\n", "apiVersion is missing"),
-        ("apiVersion: v1\nkind: TFJob\nmetadata: {}\n", "metadata.name is missing"),
-        ("a: 1\n---\nb: 2\n", "holds 2 documents"),
-    ],
-)
-def test_a_manifest_that_is_none_says_why(shipway: Shipway, text: str, message: str) -> None:
-    Path("m.yaml").write_text(text)
-    code, _, err = shipway("job", "run", "m.yaml")
-    assert code == 2
-    assert message in err
 
 
 @pytest.mark.parametrize("arguments", [[], ["runs"], ["models"], ["endpoints"], ["reports"], ["store"], ["job"]])

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from shipway import images
-from shipway.errors import InvalidSpec
+from shipway.errors import InvalidSpec, UserError
 from shipway.executors import Event, Manifest, read_manifest, run_manifest
 from shipway.executors.process.environments import VARIABLE, environments, resolve_command
 from shipway.executors.process.faults import parse_fault
@@ -153,7 +153,7 @@ def test_a_fault_that_cannot_be_read_shows_what_one_looks_like(text: str) -> Non
 
 
 FILES = {
-    "missing": (None, r"nowhere\.yaml: No such file or directory"),
+    "missing": (None, r"nowhere\.yaml: no such file"),
     "not yaml": ("a: [", r"not YAML: "),
     "empty": ("", r"expected one manifest, got 0"),
     "two": ("a: 1\n---\nb: 2\n", r"expected one manifest, got 2; give each a file of its own"),
@@ -170,7 +170,7 @@ def test_a_file_that_is_no_manifest_is_refused_with_its_path(tmp_path: Path, cas
     path = tmp_path / "nowhere.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(InvalidSpec, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         read_manifest(path)
     assert str(path) in str(caught.value)
 
