@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,22 @@ def local_store_uri(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch)
 def tiny(embedded_store: embedded.ServerInfo) -> tiny_model.Tiny:
     """A small dataset and a model trained on it, in the session's store (tests/fixtures/tiny_model.py)."""
     return tiny_model.build(os.environ[STORE_HOME], embedded.environment(embedded_store))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a file system of so many MiB; loudly skipped without the right to."""
+    mounted = []
+
+    def mount(mebibytes: int) -> Path:
+        folder = tmp_path / "disk"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "none", str(folder)]
+        if os.getuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+            pytest.skip("mounting a small disk needs root")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=False)

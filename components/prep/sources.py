@@ -248,6 +248,11 @@ def _check_columns(source: Source, spec: DatasetSpec) -> None:
     for field in ("text_column", "label_column", "group_column", "split_column"):
         name = getattr(spec, field)
         if name and name not in source.columns:
+            if source.kind == "parquet" and name in (schema := pl.read_parquet_schema(source.path)):
+                raise InvalidData(
+                    f"{field}: column {name!r} in {source.shown!r} holds {schema[name]}; expected text, numbers or "
+                    "booleans: cast it first"
+                )
             raise InvalidData(
                 f"{field}: no column {name!r} in {source.shown!r}; it has {', '.join(source.columns[:20])}"
                 f"{nearest(name, source.columns)}"

@@ -18,6 +18,7 @@ from shipway.artifacts import EvaluationRecord, RunRecord, StepRecord, SweepReco
 from shipway.context import EXECUTOR, HOME, RUN, STORE, Context
 from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
 from shipway.local.folder import Request, RunFolder
+from shipway.local.parameters import typed
 
 if TYPE_CHECKING:
     from shipway.artifacts import DecisionRecord
@@ -222,56 +223,11 @@ def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> di
                 f"{key}: unknown parameter of {pipeline}; expected one of {', '.join(inputs)}{nearest(key, inputs)}"
             )
         if value is not None:  # as an empty line of a file gives it: not given
-            checked[key] = _typed(key, inputs[key].type, value)
+            checked[key] = typed(key, inputs[key].type, value)
     missing = [key for key, spec in inputs.items() if not spec.optional and checked.get(key) in (None, "")]
     if missing:
         raise InvalidSpec(f"{missing[0]}: missing; {pipeline} needs {', '.join(f'{key}=...' for key in missing)}")
     return checked
-
-
-def _typed(key: str, kind: str, value: Any) -> Any:
-    """A parameter's value as the pipeline declares it."""
-    import json
-
-    given = value
-    try:
-        if isinstance(value, str) and kind in _READERS:
-            value = _READERS[kind](value)
-        elif isinstance(value, str) and kind in ("Dict", "List"):
-            value = json.loads(value)
-        elif isinstance(value, os.PathLike) and kind == "String":
-            value = os.fspath(value)
-        elif kind == "Integer" and isinstance(value, float) and value.is_integer():
-            value = int(value)
-    except (ValueError, KeyError) as error:
-        raise InvalidSpec(f"{key}: got {given!r}, expected {_KINDS.get(kind, kind)}") from error
-    wanted = _TYPES.get(kind, object)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and kind in ("Integer", "Float")):
-        raise InvalidSpec(f"{key}: got {given!r}, expected {_KINDS.get(kind, kind)}")
-    return value
-
-
-_READERS: dict[str, Callable[[str], Any]] = {
-    "Integer": int,
-    "Float": float,
-    "Boolean": lambda text: {"true": True, "false": False}[text.lower()],
-}
-_TYPES: dict[str, Any] = {
-    "Integer": int,
-    "Float": (int, float),
-    "Dict": Mapping,
-    "List": (list, tuple),
-    "Boolean": bool,
-    "String": str,
-}
-_KINDS = {
-    "Integer": "a whole number",
-    "Float": "a number",
-    "Dict": "a JSON object",
-    "List": "a JSON list",
-    "Boolean": "true or false",
-    "String": "text; put it in quotes",
-}
 
 
 def run(

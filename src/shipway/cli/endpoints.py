@@ -128,12 +128,20 @@ def ask(url: str, texts: Sequence[str]) -> list[dict[str, Any]]:
         with build_opener(ProxyHandler({})).open(request, timeout=TIMEOUT_S) as response:
             predictions = json.loads(response.read())["predictions"]
     except HTTPError as error:
-        told = error.read().decode(errors="replace").strip()
+        told = _reason(error.read().decode(errors="replace").strip())
         kind = UserError if error.code < 500 else ShipwayError
         raise kind(f"predict: {url} answered {error.code}: {told}") from error
     except (URLError, OSError, ValueError, KeyError) as error:
         raise ShipwayError(f"predict: no answer from {url}; `shipway endpoints list` shows what runs") from error
     return [p if isinstance(p, dict) else {"label": p} for p in predictions]
+
+
+def _reason(body: str) -> str:
+    """What a predictor says in `error`, else the body as it is."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body[:500]
 
 
 def _running() -> list[EndpointState]:

@@ -27,6 +27,7 @@ from shipway.cli import (
 )
 from shipway.cli.arguments import spread_params
 from shipway.cli.console import print_json
+from shipway.context import Context
 from shipway.errors import ShipwayError, StorageError, UserError
 from shipway.images import VERSION
 
@@ -123,7 +124,7 @@ def _explain(error: ShipwayError, as_json: bool) -> int:
     message = " ".join(str(error).split())
     print(f"error: {message}", file=sys.stderr)
     cause = error.__cause__
-    if cause is not None and not isinstance(error, UserError):
+    if cause is not None and error.exit_code != UserError.exit_code:
         told = " ".join(str(cause).split())[:CAUSE_CHARS]
         print(f"caused by: {type(cause).__name__}: {told} ({DEBUG}=1 shows the traceback)", file=sys.stderr)
     return _ended(type(error).__name__, message, error.exit_code, as_json)
@@ -137,14 +138,17 @@ def _ended(kind: str, message: str, code: int, as_json: bool) -> int:
 
 
 def _of_a_path(error: OSError, as_json: bool) -> int | None:
-    """A path of this machine that cannot be read or written; None where no path is at fault."""
-    if not isinstance(error.filename, str):
+    """A disk that is full, a path that cannot be read or written; None where neither is at fault."""
+    where = error.filename if isinstance(error.filename, str) else ""
+    if error.errno in _FULL:  # a write that finds the disk full does not know its file's name
+        told: ShipwayError = StorageError(
+            f"{where or Context.current().home}: {error.strerror}; free some and run again"
+        )
+    elif where and error.errno in _PATH_ERRORS:
+        told = UserError(f"{where}: {error.strerror}; give a path that you may use ({DEBUG}=1 shows who wanted it)")
+    else:
         return None
-    known = UserError if error.errno in _PATH_ERRORS else StorageError if error.errno in _FULL else None
-    if known is None:
-        return None
-    mend = "free some disk" if known is StorageError else "give a path that you may use"
-    return _explain(known(f"{error.filename}: {error.strerror}; {mend} ({DEBUG}=1 shows who wanted it)"), as_json)
+    return _explain(told, as_json)
 
 
 def _usage(error: Exception, as_json: bool) -> int | None:

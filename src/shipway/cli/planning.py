@@ -46,11 +46,9 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
     Raises:
         InvalidSpec: a parameter is wrong.
     """
-    from shipway.executors import current
     from shipway.local.pipelines import built_in, leaf_tasks, load_pipeline, reference_of
     from shipway.runs import check_params, run_key
 
-    current()  # an unknown executor is refused before anything else
     reference = reference_of(pipeline)
     checked = check_params(reference, pipeline, params)
     context = Context.current()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,8 +58,10 @@ def play(pipeline: str, params: dict[str, Any], *, fresh: bool, dry_run: bool, a
     from shipway.cli.planning import make_run_plan, show_plan
     from shipway.context import Context
     from shipway.doctor import require_local
+    from shipway.executors import current
     from shipway.runs import prepare_host
 
+    current()  # an unknown executor is refused before anything else
     if not dry_run:
         prepare_host(Context.current())
     plan = make_run_plan(pipeline, params, with_key=dry_run)
@@ -74,12 +77,14 @@ def play(pipeline: str, params: dict[str, Any], *, fresh: bool, dry_run: bool, a
     from shipway.summary import exit_code, summarise
 
     summary = summarise(finished)
-    if as_json:
-        print_json(summary)
-    else:
-        from shipway.cli.screens import closing_screen
+    from shipway.cli.screens import closing_screen, error_line
 
+    if not as_json:
         closing_screen(summary)
+    else:
+        print_json(summary)
+        if summary["error"]:
+            print(error_line(summary["error"]), file=sys.stderr)
     raise typer.Exit(exit_code(summary))
 
 

@@ -44,6 +44,13 @@ def _steps(summary: Summary) -> None:
     say(f"Run {summary['run']}: {summary['state']} in {duration(summary['seconds'])}", style=f"bold {colour}".strip())
 
 
+def error_line(error: Summary) -> str:
+    """`error: step: message`, on one line."""
+    message = " ".join(str(error.get("message", "no reason was recorded")).split())
+    where = "" if not error.get("step") or message.startswith(f"{error['step']}:") else f"{error['step']}: "
+    return f"error: {where}{message}"
+
+
 def _failure(summary: Summary) -> None:
     error = summary["error"] or {}
     if summary["state"] == "Cancelled":
@@ -52,13 +59,11 @@ def _failure(summary: Summary) -> None:
         else:
             say("Stopped. Type the same command again to go on; --fresh starts anew.")
         return
-    message = error.get("message", "no reason was recorded")
     if is_there(summary) and not error and not summary["store"]:
         from shipway.remote.records import HOW
 
-        message = f"Kubeflow keeps no reason; the steps' own records do: {HOW}"
-    where = "" if not error.get("step") or message.startswith(f"{error['step']}:") else f"{error['step']}: "
-    console(stderr=True).print(f"error: {where}{message}", markup=False)
+        error = {"message": f"Kubeflow keeps no reason; the steps' own records do: {HOW}"}
+    console(stderr=True).print(error_line(error), markup=False)
     if error.get("replica"):
         say(f"First to fail: {error['replica']} (exit code {error.get('exit_code')})")
     for line in error.get("last_lines", [])[-10:]:

@@ -28,6 +28,7 @@ ATTEMPTS = 4  # without any progress between them
 BACKOFF_S = 0.3
 TIMEOUT_S = 20.0
 BLOCK = 1 << 20
+_LATER = "try again later, or download it yourself and give the file"
 
 
 def shown(url: str) -> str:
@@ -40,6 +41,7 @@ def identity(url: str) -> list[str]:
     """What tells one content of this address from another: ETag, or Last-Modified and length, or the content's hash."""
     with closing(_head(url)) as answer:
         headers = answer.headers
+        _refuse_page(url, headers)
         length = headers.get("Content-Length", "")
         if headers.get("ETag"):
             return ["etag", headers["ETag"], length]
@@ -71,6 +73,7 @@ def download(url: str, folder: Path, name_of: Callable[[str | None, str], str]) 
     names: list[str] = []
 
     def see(headers: email.message.Message) -> None:
+        _refuse_page(url, headers)
         names[:] = [name_of(headers.get_filename(), headers.get_content_type())]
 
     try:
@@ -137,6 +140,15 @@ def _strong(etag: str) -> str:
     return "" if etag.startswith("W/") else etag
 
 
+def _refuse_page(url: str, headers: email.message.Message) -> None:
+    """A login or an error in the shape of a web page must not be taken for rows, whatever the address ends in."""
+    if headers.get_content_type() == "text/html" and "Content-Type" in headers and headers.get_filename() is None:
+        raise InvalidData(
+            f"data {shown(url)!r}: the server answers with a web page (text/html), not a file of rows; give the file's "
+            "own address, or download it yourself and give the file"
+        )
+
+
 def _head(url: str) -> Any:
     try:
         return _open(url, {}, method="HEAD")
@@ -146,6 +158,13 @@ def _head(url: str) -> Any:
 
 def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
     """The open answer; 5xx and connections that fail are tried again."""
+    try:
+        parts = urlsplit(url)
+        reason = "" if parts.hostname and (parts.port is None or parts.port > 0) else "it names no host"
+    except ValueError as error:
+        reason = str(error)
+    if reason:
+        raise InvalidData(f"data {shown(url)!r}: not an address ({reason}); expected http://host/rows.csv")
     request = urllib.request.Request(
         url, headers={"User-Agent": "shipway", "Accept-Encoding": "identity", **headers}, method=method
     )
@@ -157,15 +176,17 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
                 error.close()
             if error.code < 500 and error.code not in (408, 429):
                 raise _refusal(url, error) from error
-            failure = StorageUnavailable(f"data {shown(url)!r}: the server answers {error.code} {error.reason}")
+            failure = StorageUnavailable(
+                f"data {shown(url)!r}: the server answers {error.code} {error.reason}; {_LATER}"
+            )
             failure.__cause__ = error
         except urllib.error.URLError as error:
             if isinstance(error.reason, socket.gaierror):
                 raise InvalidData(f"data {shown(url)!r}: unknown host {urlsplit(url).hostname!r}") from error
-            failure = StorageUnavailable(f"data {shown(url)!r}: nobody answers ({error.reason})")
+            failure = StorageUnavailable(f"data {shown(url)!r}: nobody answers ({error.reason}); {_LATER}")
             failure.__cause__ = error
         except (OSError, http.client.HTTPException) as error:
-            failure = StorageUnavailable(f"data {shown(url)!r}: no answer ({error or type(error).__name__})")
+            failure = StorageUnavailable(f"data {shown(url)!r}: no answer ({error or type(error).__name__}); {_LATER}")
             failure.__cause__ = error
         except ValueError as error:
             raise InvalidData(f"data {shown(url)!r}: not an address ({error})") from error
