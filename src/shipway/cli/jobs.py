@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shipway.cli.console import AsJson, console, print_json, say, table
 
 if TYPE_CHECKING:
-    from shipway.executors import Event
+    from shipway.executors import Event, Handle, Outcome
 
 app = typer.Typer(help="Jobs from manifests.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -25,6 +26,7 @@ def run(
 ) -> None:
     """Run a manifest here as a cluster would; typed again, it is adopted."""
     from shipway.cli.places import prepare_store
+    from shipway.cli.screens import error_line
     from shipway.context import Context
     from shipway.errors import InvalidSpec
     from shipway.executors import current, read_manifest
@@ -44,7 +46,8 @@ def run(
         executor.cancel(handle)
         raise
     if as_json:
-        print_json({"kind": handle.kind, "name": handle.name, "adopted": handle.adopted, **vars(outcome)})
+        known = {"kind": handle.kind, "name": handle.name, "adopted": handle.adopted, **vars(outcome)}
+        print_json({**known, "error": _error(outcome, handle)})
     else:
         say(f"{handle.kind} {handle.name}: {outcome.state} after {duration(outcome.seconds)}")
         if outcome.url:
@@ -56,7 +59,25 @@ def run(
             table(["first to fail", "exit code", "reason"], [(failure.replica, failure.exit_code, failure.reason)])
             for line in failure.last_lines[-20:]:
                 say(f"  | {line}", style="dim")
-    raise typer.Exit(0 if outcome.state in ("Succeeded", "Ready") else 1)
+    if error := _error(outcome, handle):
+        print(error_line(error), file=sys.stderr)
+        raise typer.Exit(130 if outcome.state == "Cancelled" else 1)
+
+
+def _error(outcome: Outcome, handle: Handle) -> dict[str, Any] | None:
+    """Why the job failed, as `run --json` says it of a step; None where it did not."""
+    from shipway.errors import JobFailed, ShipwayError
+    from shipway.executors import raise_for
+
+    try:
+        raise_for(outcome, handle)
+    except ShipwayError as error:
+        message = " ".join(str(error).split("; its last lines:")[0].split())
+        told: dict[str, Any] = {"step": None, "kind": type(error).__name__, "message": message}
+        if isinstance(error, JobFailed):
+            told |= {"replica": error.replica, "exit_code": error.replica_exit_code, "last_lines": error.last_lines}
+        return told
+    return None
 
 
 def _tell(event: Event) -> None:
