@@ -12,14 +12,16 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import yaml
 
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.executors.process.service_manifest import LOCAL_PORT
 from shipway.registry import Registry
-from shipway.storage import Store
+from shipway.storage import Store, open_folder
 from tests.fixtures import toy
 from tests.fixtures.bad_input import JOB, Case, Place, check
+from tests.fixtures.tiny_model import SPEC, Tiny
 from tests.local.test_endpoints import ROOT
 
 SERVICE = """\
@@ -116,6 +118,30 @@ def test_a_job_that_fails_says_which_replica_and_ends_with_1(place: Place, tmp_p
     done = place.shipway(tmp_path, "job run m.yaml --json", SHIPWAY_HOME=str(tmp_path / "home"))
     check(done, ("TFJob bad failed", "worker-0 failed first", "exit code 3"), code=1)
     assert json.loads(done.stdout)["error"]["last_lines"] == ["7"]
+
+
+@pytest.mark.heavy
+@pytest.mark.xdist_group("tensorflow")
+def test_a_corrupted_shard_is_named_and_nothing_is_trained(tiny: Tiny, place: Place, tmp_path: Path) -> None:
+    root = place.environment["SHIPWAY_STORE"]
+    uri = f"{root}/datasets/damaged"
+    with patch.dict(os.environ, place.environment):
+        source, store = open_folder(tiny.dataset.uri), open_folder(uri)
+        for info in source.list():
+            data = source.get(info.key)
+            if info.key.startswith("train/"):
+                data = data[:-1] + bytes([data[-1] ^ 1])
+            store.put(info.key, data.replace(tiny.dataset.uri.encode(), uri.encode()) if ".json" in info.key else data)
+    training = json.dumps({"spec": SPEC, "dataset_uri": uri, "output_uri": f"{root}/jobs/bad"})
+    manifest = yaml.safe_load(JOB)
+    [container] = manifest["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
+    container["command"] = ["python", "-m", "shipway.components.train.worker"]
+    container["env"] = [{"name": "SHIPWAY_TRAINING", "value": training}, {"name": "SHIPWAY_JOB", "value": "bad"}]
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump(manifest))
+    done = place.shipway(tmp_path, "job run m.yaml --json", SHIPWAY_HOME=str(tmp_path / "home"))
+    check(done, ("TFJob bad failed", "worker-0 failed first"), code=1)
+    assert any("train/" in line and "sha256" in line for line in json.loads(done.stdout)["error"]["last_lines"])
+    assert not [key for key in place.store() if key.startswith("jobs/bad/model")]
 
 
 @pytest.mark.parametrize("typed", ["run train_and_deploy --local --param name=bot data=rows.csv", "job run m.yaml"])
