@@ -1,7 +1,7 @@
 """The embedded object store: SeaweedFS as a detached service of one home, for laptops and tests.
 
 One server per home, found again by `store/server.json` (0600): pid and start time, ports, random credentials. It
-listens on 127.0.0.1 only, survives the process that started it, and ends only by `stop`.
+listens on 127.0.0.1 unless told another address, survives the process that started it, and ends only by `stop`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from shipway.errors import StorageError, StorageUnavailable
 from shipway.storage import processes, weed
@@ -46,6 +47,11 @@ class ServerInfo:
         """How to reach it."""
         return S3Config(self.endpoint, self.region, self.access_key, self.secret_key)
 
+    @property
+    def host(self) -> str:
+        """The address that it listens on."""
+        return urlsplit(self.endpoint).hostname or weed.HOST
+
 
 @dataclass(frozen=True)
 class ServerStatus:
@@ -56,8 +62,13 @@ class ServerStatus:
     info: ServerInfo | None
 
 
-def start(home: Path | str, bucket: str = BUCKET) -> ServerInfo:
+def start(home: Path | str, bucket: str = BUCKET, host: str = weed.HOST) -> ServerInfo:
     """The running server of this home; started when there is none.
+
+    Args:
+        home: Whose server.
+        bucket: Made when it is not there.
+        host: The address of this machine that a new server listens on; one that runs keeps its own.
 
     Raises:
         StorageUnavailable: it does not come up; names its log.
@@ -70,7 +81,7 @@ def start(home: Path | str, bucket: str = BUCKET) -> ServerInfo:
                 return known
             _kill(known, grace_s=0.0)
         processes.kill_owned(weed.marker(folder), grace_s=0.0)  # one whose starter died before it wrote the record
-        return _launch(folder, known, bucket)
+        return _launch(folder, known, bucket, host)
 
 
 def stop(home: Path | str, grace_s: float = STOP_GRACE_S) -> bool:
@@ -97,8 +108,8 @@ def status(home: Path | str) -> ServerStatus:
 def environment(info: ServerInfo) -> dict[str, str]:
     """The variables with which a process finds this server, past any proxy."""
     without = [part for part in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",") if part]
-    if weed.HOST not in without:
-        without.append(weed.HOST)
+    if info.host not in without:
+        without.append(info.host)
     return {
         "AWS_ENDPOINT_URL": info.endpoint,
         "AWS_ACCESS_KEY_ID": info.access_key,
@@ -120,7 +131,7 @@ def read_info(home: Path | str) -> ServerInfo | None:
         raise StorageError(f"{path}: damaged ({error}); delete it and run `shipway store start`") from error
 
 
-def _launch(folder: Path, known: ServerInfo | None, bucket: str) -> ServerInfo:
+def _launch(folder: Path, known: ServerInfo | None, bucket: str, host: str) -> ServerInfo:
     free = shutil.disk_usage(folder).free
     if free < weed.MIN_FREE:
         raise StorageError(
@@ -131,9 +142,9 @@ def _launch(folder: Path, known: ServerInfo | None, bucket: str) -> ServerInfo:
     ports = known.ports if known and weed.all_free(known.ports) else weed.free_ports()
     for _ in range(ATTEMPTS):
         weed.remove_sockets(ports)
-        process = weed.spawn(folder, ports)
+        process = weed.spawn(folder, ports, host)
         ticks = processes.start_ticks(process.pid) or 0
-        endpoint = f"http://{weed.HOST}:{ports['s3']}"
+        endpoint = f"http://{host}:{ports['s3']}"
         info = ServerInfo(process.pid, ticks, endpoint, REGION, access, secret, ports, str(folder))
         weed.write_private(folder / "server.json", asdict(info))
         if _wait_healthy(info, START_S) and _make_ready(info, bucket):
@@ -178,7 +189,7 @@ def _wait_healthy(info: ServerInfo, seconds: float) -> bool:
 
 
 def _is_healthy(info: ServerInfo) -> bool:
-    connection = http.client.HTTPConnection(weed.HOST, info.ports["s3"], timeout=2)
+    connection = http.client.HTTPConnection(info.host, info.ports["s3"], timeout=2)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200

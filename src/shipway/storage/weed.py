@@ -19,7 +19,7 @@ PORTS = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc"
 MIN_FREE = 256 << 20  # bytes of disk below which the server writes no more
 
 
-def spawn(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
+def spawn(folder: Path, ports: dict[str, int], host: str = HOST) -> subprocess.Popen[bytes]:
     """Starts the server as a session of its own, its log beside its data."""
     data = folder / "data"
     data.mkdir(exist_ok=True)
@@ -30,8 +30,8 @@ def spawn(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
         "-logtostderr=true",
         "server",
         marker(folder),
-        f"-ip={HOST}",
-        f"-ip.bind={HOST}",
+        f"-ip={host}",
+        f"-ip.bind={host}",
         "-filer",
         "-s3",
         *(f"-{flag}={port}" for flag, port in flags.items()),

@@ -170,6 +170,18 @@ def test_a_taken_port_is_replaced_by_another(own_home: Path) -> None:
         assert info.ports["filer"] not in again.ports.values()
 
 
+def test_it_listens_on_the_address_that_it_is_given(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded.stop(own_home)
+    info = embedded.start(own_home, host="127.0.0.2")
+    assert (info.host, info.endpoint) == ("127.0.0.2", f"http://127.0.0.2:{info.ports['s3']}")
+    assert "127.0.0.2" in embedded.environment(info)["NO_PROXY"].split(",")
+    store = use(info, monkeypatch)
+    store.put("there", b"1")
+    assert store.get("there") == b"1"
+    assert set(listeners(info.pid).values()) <= {"0200007F", "0100007F"}  # S3 is on 127.0.0.1 in any case
+    embedded.stop(own_home)
+
+
 def test_a_port_taken_after_it_was_chosen_is_tried_again(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embedded.stop(own_home, grace_s=0)
     choose = weed.free_ports
