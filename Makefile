@@ -1,4 +1,4 @@
-# make install | horovod | demo | test | lint | bench | soak | down
+# make install | horovod | demo | test | lint | bench | soak | down | cluster | cluster-test | cluster-down
 SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.8
@@ -13,7 +13,7 @@ LOOPS ?= 20
 JOBS ?= auto
 
 # `make demo STRATEGY=horovod` and the tests need Horovod; it is built once into a cache folder.
-.PHONY: install horovod demo test lint lint-types bench soak down clean
+.PHONY: install horovod demo test lint lint-types bench soak down clean cluster cluster-test cluster-down
 
 install: .venv/.installed
 
@@ -47,6 +47,17 @@ bench: install
 
 soak: horovod
 	SHIPWAY_LOOPS=500 $(BIN)/python -m pytest -n $(JOBS) -m soak --timeout 7200
+
+# A Kubernetes with the operators on this machine (docs/cluster-bed.md): root, Go and 20 minutes for its first build.
+cluster: install
+	@$(BIN)/python -m tests.cluster.bed up
+
+cluster-test: install
+	@$(BIN)/python -m tests.cluster.bed prepare
+	$(BIN)/python -m pytest tests/cluster -n 0 --durations=10
+
+cluster-down: install
+	@$(BIN)/python -m tests.cluster.bed down
 
 down:
 	@$(BIN)/shipway down

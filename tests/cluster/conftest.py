@@ -1,0 +1,89 @@
+"""A real cluster for the tests below: one bed for the session, one namespace for each test.
+
+A bed that ran before is adopted and left running; one that the session brought up goes with it. Run with `-n 0`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import bed as beds
+from tests.cluster import sharing
+from tests.cluster.bed import Bed, prerequisites, settings
+from tests.cluster.bed.bed import locked, unused
+from tests.cluster.bed.build import places
+from tests.cluster.bed.kubectl import Kubectl
+
+REQUIRED = "SHIPWAY_REQUIRE_CLUSTER"  # set, a missing prerequisite fails instead of skipping
+LAST = "test_lifecycle.py"  # takes the bed down
+_WAS_UP = pytest.StashKey[bool]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[_WAS_UP] = beds.find() is not None
+        sharing.hold()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):
+        return
+    sharing.release()
+    if not session.config.stash[_WAS_UP] and settings.state().is_dir():
+        with contextlib.suppress(beds.BedError), unused(), locked():  # another session that came meanwhile keeps it
+            beds.down()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name == LAST)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Bed:
+    """The running bed. Skips, naming them, when prerequisites are missing; whatever else goes wrong fails."""
+    built = places()
+    missing = prerequisites.missing(build=not built.complete, folder=settings.cache())
+    if missing:
+        reason = "cluster test bed: missing " + "; ".join(missing)
+        pytest.fail(reason) if os.environ.get(REQUIRED) else pytest.skip(reason)
+    if not built.complete:
+        pytest.fail("the test bed's programs are not built yet, which takes 20 minutes: `make cluster`")
+    return beds.up()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(cluster: Bed) -> Path:
+    """The kubeconfig of the cluster's admin."""
+    return cluster.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Bed) -> Kubectl:
+    """kubectl as the cluster's admin: `kubectl("get", "pods")`, `kubectl.get(...)`, `kubectl.apply(document=...)`."""
+    return cluster.kubectl
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """A fresh namespace, gone after the test with all that is in it."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    kubectl("create", "namespace", name)
+    kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s")
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def cluster_store_uri(cluster: Bed, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh prefix in the bed's object store, with the variables set that lead there, here as in pods."""
+    for name, value in cluster.store_environment.items():
+        monkeypatch.setenv(name, value)
+    uri = f"s3://shipway/t-{uuid.uuid4().hex[:12]}"
+    monkeypatch.setenv("SHIPWAY_STORE", uri)
+    return uri

@@ -1,0 +1,102 @@
+"""A bed comes and goes: one at a time, adopted while it runs, and gone without a trace. These run last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import bed as beds
+from tests.cluster import sharing, workloads
+from tests.cluster.bed import Bed, daemons, machine, settings
+from tests.cluster.bed.bed import in_use, unused
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "tests.cluster.bed"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def pids() -> dict[str, int]:
+    records = (settings.state() / "processes").glob("*.json")
+    return {path.stem: json.loads(path.read_text())["pid"] for path in records}
+
+
+@pytest.fixture
+def alone(cluster: Bed) -> Iterator[None]:
+    """Nobody else uses the bed while it is taken down; afterwards it is up again for those who come."""
+    sharing.release()
+    try:
+        with unused():  # fails here when another session has tests running on the bed
+            pass
+        yield
+    finally:
+        beds.up()
+        sharing.hold()
+
+
+def test_up_adopts_the_bed_that_runs(cluster: Bed) -> None:
+    before = pids()
+    result = run("up")
+    assert result.returncode == 0, result.stderr
+    assert pids() == before
+
+
+def test_down_refuses_while_a_session_uses_the_bed(cluster: Bed) -> None:
+    with in_use():
+        result = run("down")
+    assert (result.returncode, pids() != {}) == (1, True)
+    assert "a test session uses the bed" in result.stderr
+
+
+def test_down_leaves_nothing_and_can_be_repeated(cluster: Bed, namespace: str, alone: None) -> None:
+    cluster.add_fake_nodes(1)
+    sleeper = workloads.pod("sleeper", "import time; time.sleep(600)")
+    sleeper["metadata"]["namespace"] = namespace
+    cluster.kubectl.apply(document=sleeper)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "-n", namespace, "--timeout=60s")
+    before = json.loads((settings.state() / "before.json").read_text())
+    assert machine.left_behind(before, machine.read())  # the comparison sees a bed that runs
+    for _ in range(2):
+        result = run("down")
+        assert result.returncode == 0, result.stderr
+        assert machine.left_behind(before, machine.read()) == []
+        assert [path.name for path in settings.state().iterdir()] == ["containerd"]
+    assert run("status").returncode == 3
+
+
+@pytest.mark.parametrize("moment", ["etcd", "kubelet", "kube-proxy"])
+def test_down_clears_away_what_a_killed_up_left(cluster: Bed, alone: None, moment: str) -> None:
+    assert run("down").returncode == 0
+    before = machine.read()
+    starting = subprocess.Popen([*COMMAND, "up"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not daemons.is_running(moment):
+        assert time.monotonic() < deadline
+        assert starting.poll() is None
+        time.sleep(0.05)
+    os.kill(starting.pid, signal.SIGKILL)
+    starting.wait()
+    assert list(daemons.marked())
+    result = run("down")
+    assert result.returncode == 0, result.stderr
+    assert machine.left_behind(before, machine.read()) == []
+
+
+def test_a_bed_that_lost_a_process_is_replaced(cluster: Bed, alone: None) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pids()["kube-scheduler"], signal.SIGKILL)
+    before = pids()
+    assert run("up").returncode == 0
+    assert not set(before.values()) & set(pids().values())
+    assert cluster.kubectl.succeeds("get", "--raw", "/readyz")

@@ -1,0 +1,3 @@
+module shipway.local/bed/tiny
+
+go 1.24.0
