@@ -17,6 +17,8 @@ STORE = "SHIPWAY_STORE"
 RUN = "SHIPWAY_RUN"
 EXECUTOR = "SHIPWAY_EXECUTOR"
 NAMESPACE = "SHIPWAY_NAMESPACE"
+KFP_POD = "KFP_POD_NAME"
+SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ class Context:
         return cls(
             home=home,
             store_uri=os.environ.get(STORE, "s3://shipway").rstrip("/"),
-            run=os.environ.get(RUN, "adhoc"),
+            run=os.environ.get(RUN) or _kubeflow_run() or "adhoc",
             executor=os.environ.get(EXECUTOR, "process"),
-            namespace=os.environ.get(NAMESPACE, "default"),
+            namespace=os.environ.get(NAMESPACE) or _own_namespace() or "default",
         )
 
     def make_home(self) -> Path:
@@ -70,3 +72,21 @@ class Context:
     def uri(self, *parts: str) -> str:
         """A URI below the store's root, `uri("jobs", name)`."""
         return "/".join([self.store_uri, *parts])
+
+
+def _kubeflow_run() -> str:
+    """The run id of the step that this process is, as its own pod tells it; empty outside of Kubeflow Pipelines."""
+    if not os.environ.get(KFP_POD):
+        return ""
+    from shipway.executors.kubernetes.own_pod import own_pod  # one question, the answer is kept
+
+    pod = own_pod()
+    return pod.run if pod is not None else ""
+
+
+def _own_namespace() -> str:
+    """The namespace of the pod that this process runs in; empty outside of a cluster."""
+    try:
+        return SERVICE_ACCOUNT_NAMESPACE.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

@@ -13,6 +13,8 @@ from shipway.executors.process import reaper
 from tests.fixtures.executor_rigs import Following, ProcessRig, Rig
 from tests.fixtures.manifests import REPORT, SLEEP, mpijob, wait_for
 
+pytestmark = pytest.mark.process_only("ranks on a cluster: tests/cluster/test_mpi.py")
+
 RANK = "import os; rank = os.environ['OMPI_COMM_WORLD_RANK'];"
 
 

@@ -63,6 +63,7 @@ def test_the_containers_env_reaches_it_with_references_resolved(rig: Rig) -> Non
     assert env["POD"] == "j-worker-0"
 
 
+@pytest.mark.process_only("pods get them from a Secret")
 def test_storage_credentials_reach_it_and_other_variables_of_the_caller_do_not(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,11 +76,13 @@ def test_storage_credentials_reach_it_and_other_variables_of_the_caller_do_not(
     assert env["SHIPWAY_JOB"] == "j"
 
 
+@pytest.mark.process_only("an image has its own folders")
 def test_a_relative_pythonpath_still_leads_to_the_users_code(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "src:/opt/mine")
     assert seen(rig, tfjob("j", {"Worker": SHOW}))["worker-0"]["PYTHONPATH"] == f"{os.getcwd()}/src:/opt/mine"
 
 
+@pytest.mark.process_only("a container's file system is its own")
 def test_replicas_share_no_folder(rig: Rig) -> None:
     found = seen(rig, tfjob("j", {"Worker": (3, SHOW + "; open('mine', 'x'); open(os.environ['TMPDIR'] + '/t', 'x')")},
                             success="AllWorkers"))  # fmt: skip
@@ -90,6 +93,7 @@ def test_replicas_share_no_folder(rig: Rig) -> None:
         assert env["TMPDIR"].startswith(env["cwd"])
 
 
+@pytest.mark.process_only("a container's file system is its own")
 def test_a_private_folder_is_closed_to_others_and_empty_after_a_restart(rig: Rig) -> None:
     code = "import os, sys; open('left', 'x'); print(oct(os.stat('..').st_mode)[-3:]);" \
            "sys.exit(137 * (os.environ['SHIPWAY_RESTART'] == '0'))"  # fmt: skip
@@ -98,6 +102,7 @@ def test_a_private_folder_is_closed_to_others_and_empty_after_a_restart(rig: Rig
     assert [(line.text, line.restart) for line in rig.executor.logs(handle)] == [("700", 0), ("700", 1)]
 
 
+@pytest.mark.process_only("on a cluster progress goes through the store")
 def test_progress_lines_become_events(rig: Rig) -> None:
     code = (
         REPORT
@@ -141,6 +146,7 @@ time.sleep(120)
     assert [(line.replica, line.restart) for line in rig.executor.logs(handle)] == expected
 
 
+@pytest.mark.process_only("a cluster applies every field")
 def test_fields_without_meaning_here_are_named_in_an_event(rig: Rig) -> None:
     manifest = tfjob("j", {"Worker": "pass"}, schedulingPolicy={"queue": "q"})
     container = "spec.tfReplicaSpecs.Worker.template.spec.containers.0"
@@ -156,6 +162,7 @@ def test_fields_without_meaning_here_are_named_in_an_event(rig: Rig) -> None:
     ]
 
 
+@pytest.mark.process_only("faults are injected by the local supervisor")
 def test_an_injected_fault_strikes_its_replica_at_its_step_and_once(rig: Rig) -> None:
     code = (
         REPORT
@@ -179,6 +186,7 @@ for step in range(40):
     assert max(before) >= 20
 
 
+@pytest.mark.process_only("faults are injected by the local supervisor")
 def test_a_fault_strikes_as_often_as_it_says(rig: Rig) -> None:
     code = "import os, time; time.sleep(120 * (os.environ['SHIPWAY_RESTART'] < '2'))"
     handle = rig.executor.ensure(
@@ -187,6 +195,7 @@ def test_a_fault_strikes_as_often_as_it_says(rig: Rig) -> None:
     assert rig.executor.follow(handle).restarts == 2
 
 
+@pytest.mark.process_only("process ids are those of a container")
 def test_what_a_replica_leaves_running_ends_with_it(rig: Rig) -> None:
     # One child in the same group, one that left for a session of its own.
     code = """
@@ -201,6 +210,7 @@ print(subprocess.Popen(nap).pid, subprocess.Popen(nap, start_new_session=True).p
         assert not os.path.exists(f"/proc/{pid}") or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2]
 
 
+@pytest.mark.process_only("on a cluster they run on")
 def test_clean_pod_policy_none_leaves_workers_running_as_long_as_somebody_follows(rig: Rig) -> None:
     manifest = tfjob("j", {"Chief": "pass", "Worker": SLEEP}, clean=None)
     handle = rig.executor.ensure(manifest)

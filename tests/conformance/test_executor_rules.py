@@ -118,7 +118,7 @@ def test_a_job_ends_as_under_the_operator(rig: Rig, case: str) -> None:
         assert (outcome.first_failure.replica, outcome.first_failure.exit_code) == first
     # A peer that is ended with the job may or may not have been restarted by then.
     assert outcome.restarts == restarts or len(manifest["spec"].get("tfReplicaSpecs", [])) > 1
-    assert rig.alive(handle) == []
+    wait_for(lambda: rig.alive(handle) == [], "its replicas are gone")
 
 
 def test_a_killed_worker_under_never_fails_the_job(rig: Rig) -> None:
@@ -133,7 +133,7 @@ def test_a_killed_worker_under_never_fails_the_job(rig: Rig) -> None:
     assert outcome.first_failure.exit_code == 137
     assert outcome.first_failure.reason == "Signal 9 (SIGKILL)"
     assert "1 Worker replica(s) failed" in outcome.message
-    assert rig.alive(handle) == []
+    wait_for(lambda: rig.alive(handle) == [], "its replicas are gone")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
@@ -192,7 +192,7 @@ def test_active_deadline_seconds_is_kept(rig: Rig) -> None:
     assert outcome.first_failure is not None
     assert outcome.first_failure.reason == "Deadline"
     assert "activeDeadlineSeconds 1" in outcome.message
-    assert rig.alive(handle) == []
+    wait_for(lambda: rig.alive(handle) == [], "its replicas are gone")
 
 
 def test_the_followers_own_deadline_ends_the_job_as_failed(rig: Rig) -> None:
@@ -201,14 +201,14 @@ def test_the_followers_own_deadline_ends_the_job_as_failed(rig: Rig) -> None:
     assert outcome.state == "Failed"
     assert outcome.first_failure is not None
     assert outcome.first_failure.reason == "Deadline"
-    assert rig.alive(handle) == []
+    wait_for(lambda: rig.alive(handle) == [], "its replicas are gone")
 
 
 def test_a_replica_that_ignores_sigterm_is_killed_after_its_grace(rig: Rig) -> None:
     handle = rig.executor.ensure(tfjob("j", {"Worker": STUBBORN}, grace_s=1))
     wait_for(lambda: [line.text for line in rig.executor.logs(handle)] == ["ready"], "it ignores SIGTERM")
     rig.executor.cancel(handle)
-    assert rig.alive(handle) == []
+    wait_for(lambda: rig.alive(handle) == [], "its replicas are gone")
     assert rig.executor.follow(handle).state == "Cancelled"
 
 
@@ -230,7 +230,7 @@ def test_suspend_stops_the_replicas_and_resume_starts_them_again(rig: Rig) -> No
     handle = rig.executor.ensure(tfjob("j", {"Worker": (2, code)}, success="AllWorkers"))
     wait_for(lambda: len(rig.alive(handle)) == 2, "both run")
     rig.executor.suspend(handle)
-    assert rig.alive(handle) == []
+    wait_for(lambda: rig.alive(handle) == [], "its replicas are gone")
     following = Following(rig.executor, handle)
     wait_for(lambda: following.saw("suspended"), "its follower hears of it")
     rig.executor.resume(handle)
@@ -242,7 +242,7 @@ def test_a_job_created_suspended_waits_for_resume(rig: Rig) -> None:
     handle = rig.executor.ensure(tfjob("j", {"Worker": exits(0)}, suspend=True))
     again = rig.another().ensure(tfjob("j", {"Worker": exits(0)}, suspend=True))
     assert again.adopted
-    assert rig.alive(handle) == []
+    wait_for(lambda: rig.alive(handle) == [], "its replicas are gone")
     rig.executor.resume(handle)
     assert rig.executor.follow(handle).state == "Succeeded"
 
@@ -258,6 +258,7 @@ def test_cancel_is_safe_to_call_twice_and_after_the_end(rig: Rig) -> None:
     assert rig.executor.follow(done).state == "Succeeded"
 
 
+@pytest.mark.process_only("looks into the local folder of jobs")
 def test_an_expired_job_is_forgotten_here_and_remembered_by_its_record(rig: Rig, tmp_path: Path) -> None:
     manifest: dict[str, Any] = tfjob("j", {"Worker": exits(0)}, ttlSecondsAfterFinished=0)
     assert play(rig, manifest).state == "Succeeded"

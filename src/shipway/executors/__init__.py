@@ -48,7 +48,10 @@ def current() -> Executor:
         from shipway.executors.process import ProcessExecutor
 
         return ProcessExecutor(context)
+    if context.executor == "kubernetes":
+        from shipway.executors.kubernetes import KubernetesExecutor
+
+        return KubernetesExecutor(context)
     raise InvalidSpec(
-        f"SHIPWAY_EXECUTOR: unknown executor {context.executor!r}; expected process: unset it, or run the compiled "
-        "pipeline on Kubeflow"
+        f"SHIPWAY_EXECUTOR: unknown executor {context.executor!r}; expected process or kubernetes; unset it for process"
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipway import labels
+from shipway.errors import InvalidSpec
 from shipway.executors.base import Manifest
 
 JOB_NAME_MAX = 40  # a Katib Experiment's limit; with `-worker-999` behind it a pod's name stays below 63
@@ -60,6 +61,24 @@ def run_key(pipeline: str, params: Mapping[str, Any], fingerprints: Mapping[str,
 def attempt_name(base: str, attempt: int) -> str:
     """`base` for the first attempt, `base-r1` for the next."""
     return base if attempt == 0 else f"{base}-r{attempt}"
+
+
+def base_name(manifest: Manifest) -> str:
+    """The job's name, checked as the operator's webhook does.
+
+    Raises:
+        InvalidSpec: not a DNS-1035 label, or too long for an attempt's suffix.
+    """
+    if not isinstance(manifest, dict):
+        raise InvalidSpec(f"manifest: expected a mapping, got {type(manifest).__name__} {manifest!r:.80}")
+    metadata = manifest.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str) or not DNS_1035.fullmatch(name) or len(name) > 57:
+        raise InvalidSpec(
+            f"metadata.name: {name!r} is not a DNS-1035 label of at most 57 characters: lower case letters, digits and "
+            "dashes, beginning with a letter, ending with a letter or digit"
+        )
+    return name
 
 
 def split_attempt(name: str) -> tuple[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import collections
 import json
 import os
 import sys
@@ -18,6 +20,8 @@ from shipway.storage import open_folder
 PROGRESS = "SHIPWAY_PROGRESS"
 AUDIT = "SHIPWAY_AUDIT"
 LEASE_KEY = "lease.json"
+LINES_KEPT = 200
+WRITE_EVERY_S = 2.0
 
 Report = Callable[[int, dict[str, float]], bool]  # (step, metrics) -> go on?
 
@@ -28,16 +32,62 @@ def audited() -> bool:
 
 
 class ProgressFile:
-    """Appends JSON lines to the file that the executor named and follows; nothing where it named none."""
+    """Appends JSON lines to what the executor named and follows; nothing where it named none.
+
+    That is a file, or where replicas share no disk with who waits, an object: it cannot be appended to, so it holds
+    the newest lines, each with its number, and is written again every other second.
+    """
 
     def __init__(self) -> None:
-        path = os.environ.get(PROGRESS)
-        self._file = open(path, "a", encoding="utf-8", buffering=1) if path else None  # noqa: SIM115 - open to the end
+        target = os.environ.get(PROGRESS, "")
+        is_object = "://" in target
+        self._file = open(target, "a", encoding="utf-8", buffering=1) if target and not is_object else None  # noqa: SIM115 - open to the end
+        self._object = ProgressObject(target) if is_object else None
 
     def write(self, **record: Any) -> None:
         """One line, at once on disk: a worker may be killed after it."""
+        record = {"at": round(time.time(), 3), **record}
         if self._file is not None:
-            self._file.write(json.dumps({"at": round(time.time(), 3), **record}, allow_nan=False) + "\n")
+            self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        if self._object is not None:
+            self._object.add(record)
+
+
+class ProgressObject:
+    """The newest lines of progress, kept in an object by a thread of its own."""
+
+    def __init__(self, uri: str) -> None:
+        self._folder, _, self._key = uri.rpartition("/")
+        self._lines: collections.deque[str] = collections.deque(maxlen=LINES_KEPT)
+        self._number = 0
+        self._lock = threading.Lock()
+        self._is_new = threading.Event()
+        threading.Thread(target=self._keep, daemon=True).start()
+        atexit.register(self._write)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """A line more."""
+        with self._lock:
+            self._lines.append(json.dumps({**record, "line": self._number}, allow_nan=False))
+            self._number += 1
+        self._is_new.set()
+
+    def _keep(self) -> None:
+        while True:
+            self._is_new.wait()
+            self._write()
+            time.sleep(WRITE_EVERY_S)
+
+    def _write(self) -> None:
+        if not self._is_new.is_set():
+            return
+        self._is_new.clear()
+        with self._lock:
+            text = "\n".join(self._lines)
+        try:
+            open_folder(self._folder).put(self._key, text.encode())
+        except ShipwayError as error:
+            print(f"shipway: progress not written: {error}", file=sys.stderr, flush=True)
 
 
 def print_metrics(step: int, metrics: dict[str, float]) -> None:

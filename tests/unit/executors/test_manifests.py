@@ -13,9 +13,10 @@ import yaml
 from shipway import images
 from shipway.errors import InvalidSpec, UserError
 from shipway.executors import Event, Manifest, read_manifest, run_manifest
+from shipway.executors.identity import base_name
 from shipway.executors.process.environments import VARIABLE, environments, resolve_command
 from shipway.executors.process.faults import parse_fault
-from shipway.executors.process.jobs import base_name, read_job
+from shipway.executors.process.jobs import read_job
 from tests.fixtures.manifests import batch_job, changed, mpijob, tfjob
 
 JOB = tfjob("j", {"Worker": "pass"})

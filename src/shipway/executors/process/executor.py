@@ -18,7 +18,7 @@ from shipway.executors.process.attempts import Attempts, bury, invocation, kill_
 from shipway.executors.process.environments import environments
 from shipway.executors.process.faults import parse_fault
 from shipway.executors.process.folder import FINAL, JobFolder, disk_errors
-from shipway.executors.process.jobs import KINDS, base_name, read_job
+from shipway.executors.process.jobs import KINDS, read_job
 from shipway.executors.process.logs import read_logs
 
 POLL_S = 0.05
@@ -52,7 +52,7 @@ class ProcessExecutor:
             return service.ensure(self.context, manifest)
         if isinstance(manifest, dict) and manifest.get("kind") == experiment.KIND:
             manifest = experiment.controller_job(manifest)
-        base = base_name(manifest)
+        base = identity.base_name(manifest)
         plan, notes = read_job(manifest, base, 0, environments())
         for clause in plan.faults:
             parse_fault(clause)

@@ -97,24 +97,6 @@ def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Pa
     return Plan(**{**common, **parts}), notes
 
 
-def base_name(manifest: Manifest) -> str:
-    """The job's name, checked as the operator's webhook does.
-
-    Raises:
-        InvalidSpec: not a DNS-1035 label, or too long for an attempt's suffix.
-    """
-    if not isinstance(manifest, dict):
-        raise InvalidSpec(f"manifest: expected a mapping, got {type(manifest).__name__} {manifest!r:.80}")
-    metadata = manifest.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(name, str) or not identity.DNS_1035.fullmatch(name) or len(name) > 57:
-        raise InvalidSpec(
-            f"metadata.name: {name!r} is not a DNS-1035 label of at most 57 characters: lower case letters, digits and "
-            "dashes, beginning with a letter, ending with a letter or digit"
-        )
-    return name
-
-
 def _run_policy(spec: Fields, key: str = "runPolicy") -> dict[str, Any]:
     policy = spec.child(key)
     policy.skip("schedulingPolicy")

@@ -1,0 +1,299 @@
+"""One API server: requests that survive its restart, its throttling and a token that was changed meanwhile.
+
+The `kubernetes` package brings kubeconfig, in-cluster configuration and TLS; requests go through its connection pool
+as plain JSON, since custom resources have no types there.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from shipway.errors import NotFound, ShipwayError, UserError
+
+PATIENCE_S = 60.0  # for an API server that is restarted, or that throttles
+REQUEST_S = 30.0
+# Bookmarks come about once a minute: a watch that is silent for longer has lost its server.
+WATCH_SILENCE_S = 150.0
+_AGAIN = (429, 500, 502, 503, 504)
+
+
+class ApiError(ShipwayError):
+    """The API server's answer to a request that it did not carry out.
+
+    Attributes:
+        status: HTTP status; 0: nobody answered.
+        reason: Machine-readable, `AlreadyExists`.
+        message: The server's own.
+        details: What it is about, as `metav1.Status` has it.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(f"Kubernetes API: {status or 'no answer'} {reason}: {message}")
+        self.status, self.reason, self.message, self.details = status, reason, message, dict(details or {})
+
+
+class Api:
+    """A connection to the cluster that the surroundings name.
+
+    Args:
+        connect: Gives a fresh client; called again when the server refuses the credentials, which may have been
+            changed since. Default: the pod's service account, else kubeconfig.
+    """
+
+    def __init__(self, connect: Callable[[], Any] | None = None) -> None:
+        self._connect = connect or connected
+        self._client = self._connect()
+        self._lock = threading.Lock()
+        self._skew_s = 0.0
+        self.calls = 0  # requests sent, for whoever measures
+
+    @property
+    def host(self) -> str:
+        """Base URL of the API server."""
+        return str(self._client.configuration.host).rstrip("/")
+
+    def now(self) -> float:
+        """The API server's time, seconds since the epoch: what it wrote into objects is compared with this."""
+        return time.time() + self._skew_s
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """An object, or a list of them."""
+        return self.request("GET", path, query=query)
+
+    def post(self, path: str, body: Mapping[str, Any], **query: str) -> dict[str, Any]:
+        """Creates. Sent again after a lost answer, so it may say `AlreadyExists` of what it has just created."""
+        return self.request("POST", path, body=body, query=query)
+
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Replaces; `Conflict` unless the body's resourceVersion is the present one."""
+        return self.request("PUT", path, body=body)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Merges (RFC 7386)."""
+        return self.request("PATCH", path, body=body, content="application/merge-patch+json")
+
+    def delete(self, path: str, *, patience_s: float = PATIENCE_S, **options: Any) -> bool:
+        """Deletes; False when it was not there."""
+        try:
+            self.request("DELETE", path, body={"propagationPolicy": "Background", **options}, patience_s=patience_s)
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """An object, None where there is none."""
+        try:
+            return self.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        content: str = "application/json",
+        patience_s: float = PATIENCE_S,
+    ) -> dict[str, Any]:
+        """Sends one request, again while the server is away or throttles.
+
+        Raises:
+            ApiError: its answer.
+            UserError: the credentials are refused, or nobody answers within `patience_s`.
+        """
+        until = time.monotonic() + patience_s
+        pause, renewed = 0.2, False
+        while True:
+            try:
+                with self._send(method, path, body, query, content, REQUEST_S) as response:
+                    answer: dict[str, Any] = json.loads(response.data)
+                    return answer
+            except ApiError as error:
+                if error.status == 401 and not renewed:
+                    renewed = True
+                    self._renew()
+                    continue
+                if error.status == 401:
+                    raise self._refused() from None
+                if error.status not in (0, *_AGAIN) or time.monotonic() + pause > until:
+                    raise self._silent(patience_s, error) if error.status == 0 else error from None
+                time.sleep(max(pause * random.uniform(0.7, 1.3), min(error.details.get("retryAfterSeconds", 0), 10)))
+                pause = min(pause * 2, 5.0)
+
+    def watch(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Changes as they come (`{"type", "object"}`), until the server ends the watch.
+
+        Raises:
+            ApiError: also for an ERROR event, with the status that it carries (410: start from a list again).
+        """
+        with self._send("GET", path, None, {**query, "watch": "1"}, "", WATCH_SILENCE_S) as response:
+            try:
+                for line in _lines(response):
+                    change: dict[str, Any] = json.loads(line)
+                    if change["type"] == "ERROR":
+                        raise _api_error(change["object"].get("code", 0), change["object"])
+                    yield change
+            except self._network_errors() as error:
+                raise ApiError(0, "Disconnected", _short(error)) from error
+
+    def lines(self, path: str, query: Mapping[str, str]) -> Iterator[str]:
+        """The lines of a log, as they come where `query` says follow."""
+        wait_s = 3600.0 if query.get("follow") else REQUEST_S
+        with self._send("GET", path, None, query, "", wait_s) as response:
+            try:
+                for line in _lines(response):
+                    yield line.decode("utf-8", "replace")
+            except self._network_errors():
+                return  # a log that is followed ends with its pod, one way or the other
+
+    # -- private ---------------------------------------------------------------------------------------------------
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, query: Any, content: str, wait_s: float
+    ) -> Any:
+        from urllib.parse import urlencode
+
+        import urllib3
+
+        client = self._client
+        headers = {"Accept": "application/json"}
+        client.update_params_for_auth(headers, [], ["BearerToken"])
+        if body is not None:
+            headers["Content-Type"] = content
+        url = f"{self.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        data = json.dumps(body).encode() if body is not None else None
+        self.calls += 1
+        try:
+            response = client.rest_client.pool_manager.request(
+                method, url, body=data, headers=headers, preload_content=False, retries=False,
+                timeout=urllib3.Timeout(connect=5.0, read=wait_s),
+            )  # fmt: skip
+            if response.status >= 400:
+                raise _api_error(response.status, _document(response), response.headers)
+        except self._network_errors() as error:
+            raise ApiError(0, type(error).__name__, _short(error)) from error
+        date = email.utils.parsedate_to_datetime(response.headers["Date"]) if response.headers.get("Date") else None
+        if date is not None:
+            self._skew_s = date.timestamp() + 0.5 - time.time()  # the header has whole seconds
+        return response
+
+    @staticmethod
+    def _network_errors() -> tuple[type[BaseException], ...]:
+        import urllib3
+
+        return (urllib3.exceptions.HTTPError, OSError)
+
+    def _renew(self) -> None:
+        with self._lock:
+            self._client = self._connect()
+
+    def _refused(self) -> UserError:
+        return UserError(
+            f"cluster {self.host}: it refuses the credentials (401), a token may have expired; log in again, "
+            "or name another kubeconfig with KUBECONFIG"
+        )
+
+    def _silent(self, patience_s: float, error: ApiError) -> UserError:
+        return UserError(
+            f"cluster {self.host}: nobody answered for {patience_s:g} s ({error.message}); "
+            "check that the cluster is up and that `kubectl get namespaces` works"
+        )
+
+
+def connected() -> Any:
+    """A client by the pod's service account, else by kubeconfig (KUBECONFIG, its current context).
+
+    Raises:
+        UserError: there is neither.
+    """
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    try:
+        config.load_incluster_config(configuration)
+    except config.ConfigException:
+        try:
+            config.load_kube_config(client_configuration=configuration)
+        except (config.ConfigException, OSError) as error:
+            raise UserError(
+                f"no cluster: {_short(error)}; set KUBECONFIG to a kubeconfig file with a current context, or run "
+                "with SHIPWAY_EXECUTOR=process"
+            ) from error
+    return client.ApiClient(configuration)
+
+
+def explain(error: ApiError, what: str, namespace: str) -> ShipwayError:
+    """The error that a person should read for a refused create, replace or delete.
+
+    Args:
+        error: The server's answer.
+        what: `TFJob demo-train-1`.
+        namespace: Where it was to be.
+    """
+    text = error.message
+    if error.status == 404 and f'namespaces "{namespace}" not found' in text:
+        return NotFound(
+            f"namespace {namespace!r}: there is none in this cluster; create it "
+            f"(`kubectl create namespace {namespace}`), or name another with SHIPWAY_NAMESPACE"
+        )
+    if error.status == 404:
+        return NotFound(
+            f"{what}: the cluster does not know this kind ({text}); install its operator, `shipway doctor --cluster` "
+            "names what is missing"
+        )
+    if "exceeded quota" in text:
+        return UserError(
+            f"{what}: quota of namespace {namespace} refuses it ({text}); free some of it or have it raised"
+        )
+    if "denied the request" in text or error.status in (400, 422):
+        from shipway.errors import InvalidSpec
+
+        return InvalidSpec(f"{what}: the cluster refuses the manifest: {text}")
+    if error.status == 403:
+        return UserError(
+            f"{what}: not allowed in namespace {namespace} ({text}); grant it with a Role, as manifests/ has it"
+        )
+    return error
+
+
+def _api_error(status: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> ApiError:
+    details = dict(document.get("details") or {})
+    if headers and str(headers.get("Retry-After", "")).isdigit():
+        details["retryAfterSeconds"] = int(headers["Retry-After"])
+    return ApiError(status, str(document.get("reason", "")), str(document.get("message", "")), details)
+
+
+def _document(response: Any) -> dict[str, Any]:
+    data = response.read()
+    try:
+        found = json.loads(data)
+        return found if isinstance(found, dict) else {"message": str(found)}
+    except ValueError:
+        return {"message": data.decode("utf-8", "replace").strip()[:500]}
+
+
+def _lines(response: Any) -> Iterator[bytes]:
+    """Whole lines of a streamed body; CR does not end one."""
+    rest = b""
+    for chunk in response.stream(1 << 16, decode_content=True):
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text.rpartition("(Caused by ")[2].rstrip(")") if "(Caused by " in text else text

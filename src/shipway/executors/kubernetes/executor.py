@@ -1,0 +1,287 @@
+"""The executor that applies manifests to a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from queue import Empty
+from typing import Any
+
+from shipway.context import Context
+from shipway.errors import InvalidSpec, NotFound, UserError
+from shipway.executors import identity
+from shipway.executors.base import Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
+from shipway.executors.kubernetes import attempts, logs, services
+from shipway.executors.kubernetes.api import Api, ApiError, explain
+from shipway.executors.kubernetes.attempts import Attempts
+from shipway.executors.kubernetes.kinds import PODS, SERVICE, Kind, kind_named, kind_of
+from shipway.executors.kubernetes.progress import Progress
+from shipway.executors.kubernetes.rendering import JOB, invocation
+from shipway.executors.kubernetes.states import times
+from shipway.executors.kubernetes.view import View
+from shipway.executors.kubernetes.watching import Change, Changes, Listed, Trouble, changes_of
+from shipway.executors.outcomes import OutcomeRecord, read_outcome, write_outcome
+
+TICK_S = 1.0
+PODS_AFTER_S = 2.0  # the job's end and its pods' come by two watches
+STALL_S = 10.0  # a job without any pod for so long: its events may say why
+QUIET_S = 900.0  # an API server that is away for longer is given up
+CANCEL_S = 60.0
+BRIEF_S = 3.0
+
+
+@dataclass
+class _Wait:
+    """Where one `follow` stands."""
+
+    view: View
+    began: float
+    deadline_s: float | None
+    progress: Progress | None
+    listed: int = 0
+    ended_at: float = 0.0
+    next_stall: float = STALL_S
+
+
+class KubernetesExecutor:
+    """Applies TFJob, MPIJob, batch Job, Experiment and InferenceService, and follows them (`Executor` in base.py).
+
+    Jobs outlive the process that made them: a step that is started again adopts what it finds. What ends the job of
+    a step that never comes back is its lease.
+
+    Args:
+        context: Gives the namespace, and where outcome records go.
+        api: Default: the cluster that the surroundings name.
+    """
+
+    def __init__(self, context: Context, api: Api | None = None) -> None:
+        self.context = context
+        self.api = api or Api()
+        self._kinds: dict[str, Kind] = {}
+
+    def ensure(self, manifest: Manifest, *, backoff_limit: int = 0) -> Handle:
+        """Creates the job, or adopts the one of the same name and spec hash; see `Executor.ensure`.
+
+        Raises:
+            InvalidSpec: what the API server or a webhook refuses, in its words.
+            Conflict: a job of that name with another spec.
+            UserError: no cluster, no permission, quota used up, kind or namespace missing.
+        """
+        kind = kind_of(manifest)
+        identity.base_name(manifest)
+        if kind.name == SERVICE:
+            return services.ensure(self.api, self.context, manifest)
+        handle = Attempts(self.api, self.context, kind, manifest, backoff_limit).ensure()
+        self._kinds[handle.name] = kind
+        return handle
+
+    def check(self, manifest: Manifest) -> None:
+        """Has the cluster judge a manifest without creating anything; raises as `ensure` does."""
+        kind = kind_of(manifest)
+        identity.base_name(manifest)
+        attempts.check(self.api, self.context, kind, manifest)
+
+    def follow(self, handle: Handle, *, on_event: OnEvent | None = None, deadline_s: float | None = None) -> Outcome:
+        """Waits for the end; see `Executor.follow`.
+
+        Raises:
+            NotFound: the job is neither in the cluster nor recorded in object storage.
+            UserError: the API server is away for a quarter of an hour.
+        """
+        if handle.kind == SERVICE:
+            return services.follow(self.api, self.context, handle, on_event=on_event, deadline_s=deadline_s)
+        tell = on_event or (lambda _event: None)
+        progress = Progress(self.context, handle) if on_event else None
+        wait = _Wait(View(handle, tell), time.monotonic(), deadline_s, progress)
+        if handle.adopted:
+            wait.view.tell("adopted", f"{handle.kind} {handle.name} was already there; following it")
+        with changes_of(self.api, self._kind(handle), handle.namespace, handle.name) as changes:
+            outcome = self._wait(wait, changes)
+        if outcome is None:
+            return self._vanished(handle, wait)
+        logs.keep(self.api, self.context, handle)
+        self._record(handle, outcome)
+        return outcome
+
+    def logs(self, handle: Handle, *, replica: str | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """Lines of every replica: from its pod, and what was kept when the job ended; see `Executor.logs`."""
+        return logs.read(self.api, self.context, handle, replica=replica, follow=follow)
+
+    def cancel(self, handle: Handle) -> None:
+        """Ends the job and waits until its pods are gone; safe to call twice, prints nothing.
+
+        The first thing sent is the DELETE: a step that is being stopped may have no time for more.
+        """
+        if handle.kind == SERVICE:
+            services.cancel(self.api, handle)
+            return
+        if self._delete(handle):
+            self._record(handle, Outcome("Cancelled", message="cancelled on request"))
+            logs.keep(self.api, self.context, handle)
+        self._await_no_pods(handle, CANCEL_S)
+
+    def suspend(self, handle: Handle) -> None:
+        """Stops the replicas and waits until they are gone; keeps the job."""
+        self._set_suspended(handle, True)
+        self._await_no_pods(handle, CANCEL_S)
+
+    def resume(self, handle: Handle) -> None:
+        """Starts a suspended job's replicas again."""
+        self._set_suspended(handle, False)
+
+    # -- private ---------------------------------------------------------------------------------------------------
+
+    def _kind(self, handle: Handle) -> Kind:
+        """The kind of a handle; which version of MPIJob, says the cluster."""
+        known = self._kinds.get(handle.name)
+        if known is None:
+            known = kind_named(handle.kind)
+            if handle.kind == "MPIJob" and self.api.find(known.path(handle.namespace)) is None:
+                known = kind_named(handle.kind, "kubeflow.org/v2beta1")
+            self._kinds[handle.name] = known
+        return known
+
+    def _wait(self, wait: _Wait, changes: Changes) -> Outcome | None:
+        """The outcome; None: the job is not there (any more)."""
+        view = wait.view
+        while True:
+            found = self._next(changes, wait)
+            if isinstance(found, Change):
+                view.take(found)
+            elif isinstance(found, Listed):
+                wait.listed += 1
+            elif isinstance(found, Trouble):
+                view.tell_once("warning", f"the cluster does not answer, waiting goes on: {found.message}")
+                if time.monotonic() - found.since > QUIET_S:
+                    raise UserError(
+                        f"cluster {self.api.host}: away for {QUIET_S:g} s ({found.message}); run this again"
+                    )
+            if wait.progress is not None:
+                for event in wait.progress.events(last=view.state in ("Succeeded", "Failed")):
+                    view.on_event(event)
+            outcome = self._ended(wait)
+            if outcome is not None or view.is_gone or (wait.listed >= 2 and not view.was_seen):
+                return outcome
+
+    def _next(self, changes: Changes, wait: _Wait) -> Change | Trouble | Listed | None:
+        try:
+            return changes.get(timeout=0.1 if wait.ended_at else TICK_S)
+        except Empty:
+            return None
+
+    def _ended(self, wait: _Wait) -> Outcome | None:
+        view, now = wait.view, time.monotonic()
+        if view.job is None:
+            return None
+        if view.state in ("Succeeded", "Failed"):
+            wait.ended_at = wait.ended_at or now
+            if view.state == "Succeeded" or view.failures or now - wait.ended_at > PODS_AFTER_S:
+                return view.outcome(view.state)
+            return None
+        stuck = view.stuck(now)
+        if stuck is not None:
+            return self._given_up(wait, f"{stuck.replica} cannot start: {stuck.reason}", stuck)
+        late = self._lateness(wait, now)
+        if late:
+            return self._given_up(wait, late)
+        if not view.replicas and view.state == "Pending" and now - wait.began > wait.next_stall:
+            wait.next_stall *= 2
+            self._tell_why_no_pods(view)
+        return None
+
+    def _lateness(self, wait: _Wait, now: float) -> str:
+        """What deadline has passed; the operator's own fires only when the job changes."""
+        assert wait.view.job is not None
+        if wait.deadline_s is not None and now - wait.began > wait.deadline_s:
+            return f"not finished within deadline_s {wait.deadline_s:g}"
+        spec = wait.view.job["spec"]
+        limit = (spec.get("runPolicy") or {}).get("activeDeadlineSeconds") or spec.get("activeDeadlineSeconds")
+        started, _ = times(wait.view.job)
+        if limit and started and wait.view.state != "Suspended" and self.api.now() - started > float(limit) + 1:
+            return f"not finished within activeDeadlineSeconds {limit}"
+        return ""
+
+    def _given_up(self, wait: _Wait, message: str, failure: ReplicaFailure | None = None) -> Outcome:
+        view = wait.view
+        outcome = view.outcome("Failed", message, reason="Deadline")
+        first = failure or outcome.first_failure
+        if first is not None and not first.last_lines:
+            lines = logs.last_lines(self.api, view.handle, first.replica)
+            first = ReplicaFailure(first.replica, first.exit_code, first.reason, lines)
+        if first is not None and first.reason not in ("Deadline", *([failure.reason] if failure else [])):
+            message = f"{message}; {first.replica} waits: {first.reason}"
+        self._delete(view.handle)
+        self._await_no_pods(view.handle, CANCEL_S)
+        view.tell("failed", message)
+        return Outcome("Failed", time.monotonic() - wait.began, view.restarts, first, message)
+
+    def _tell_why_no_pods(self, view: View) -> None:
+        query = {"fieldSelector": f"involvedObject.name={view.handle.name},type=Warning"}
+        try:
+            found = self.api.get(f"/api/v1/namespaces/{view.handle.namespace}/events", **query)["items"]
+        except ApiError:
+            return
+        for event in found[-1:]:
+            view.tell_once("waiting", f"no replica yet: {event.get('reason')}: {event.get('message')}",
+                           reason=event.get("reason"))  # fmt: skip
+
+    def _vanished(self, handle: Handle, wait: _Wait) -> Outcome:
+        """A job that is gone: ended and forgotten, cancelled by whoever wrote so, or deleted by somebody."""
+        base = identity.split_attempt(handle.name)[0]
+        until = time.monotonic() + (BRIEF_S if wait.view.was_seen else 0.0)
+        while True:
+            for candidate in (handle.name, base):
+                record = read_outcome(self.context.store_uri, candidate)
+                if record and record.name == handle.name and record.spec_hash == handle.spec_hash:
+                    return record.outcome
+            if time.monotonic() >= until:
+                break
+            time.sleep(0.2)
+        if not wait.view.was_seen:
+            raise NotFound(f"job {handle.name}: neither in namespace {handle.namespace} nor recorded in object storage")
+        message = f"{handle.kind} {handle.name} was deleted by somebody while it ran"
+        wait.view.tell("failed", message)
+        failure = ReplicaFailure("", None, "Deleted", [])
+        return Outcome("Failed", time.monotonic() - wait.began, wait.view.restarts, failure, message)
+
+    def _record(self, handle: Handle, outcome: Outcome) -> None:
+        base, attempt = identity.split_attempt(handle.name)
+        before = read_outcome(self.context.store_uri, base)
+        if before is not None and before.name == handle.name and before.outcome.state in ("Succeeded", "Failed"):
+            return  # another follower was first, or it ended before it was cancelled
+        is_same = before is not None and before.invocation == invocation() and before.spec_hash == handle.spec_hash
+        failures = (before.failures if before is not None and is_same else 0) + (outcome.state == "Failed")
+        record = OutcomeRecord(handle.name, attempt, handle.spec_hash, failures, outcome, invocation=invocation())
+        write_outcome(self.context.store_uri, base, record)
+
+    def _delete(self, handle: Handle) -> bool:
+        """Deletes a job that has not ended; False for one that is not there."""
+        try:
+            return self.api.delete(self._kind(handle).path(handle.namespace, handle.name))
+        except ApiError as error:
+            raise explain(error, f"{handle.kind} {handle.name}", handle.namespace) from error
+
+    def _await_no_pods(self, handle: Handle, limit_s: float) -> None:
+        """Until the operator has taken the replicas away; what ended by itself holds nothing and may stay."""
+        until = time.monotonic() + limit_s
+        while time.monotonic() < until and self._running_pods(handle):
+            time.sleep(0.3)
+
+    def _running_pods(self, handle: Handle) -> list[dict[str, Any]]:
+        found = self.api.get(PODS.path(handle.namespace), labelSelector=f"{JOB}={handle.name}")["items"]
+        return [pod for pod in found if (pod.get("status") or {}).get("phase") in ("Pending", "Running")]
+
+    def _set_suspended(self, handle: Handle, value: bool) -> None:
+        kind = self._kind(handle)
+        if not kind.suspend:
+            raise InvalidSpec(f"{handle.kind} {handle.name}: cannot be suspended and resumed")
+        body: Any = value
+        for field in reversed(kind.suspend):
+            body = {field: body}
+        try:
+            self.api.patch(kind.path(handle.namespace, handle.name), body)
+        except ApiError as error:
+            if error.status == 404:
+                raise NotFound(f"job {handle.name}: is not running; nothing to suspend or resume") from error
+            raise explain(error, f"{handle.kind} {handle.name}", handle.namespace) from error

@@ -1,0 +1,154 @@
+"""The lines of all replicas: from their pods, and from object storage once these are gone."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from shipway.context import Context
+from shipway.errors import ShipwayError
+from shipway.executors.base import Handle, LogLine
+from shipway.executors.kubernetes.api import Api, ApiError
+from shipway.executors.kubernetes.kinds import PODS, SERVICE
+from shipway.executors.kubernetes.rendering import JOB
+from shipway.executors.kubernetes.states import LAST_LINES, pod_state
+
+KEPT_BYTES = 4 << 20  # of each replica, its last
+SIDE_BY_SIDE = 8
+LOOK_S = 1.0
+_DONE = object()
+
+
+def read(api: Api, context: Context, handle: Handle, *, replica: str | None, follow: bool) -> Iterator[LogLine]:
+    """Lines of every replica, or of one; with `follow` as they come, until the job has no pods that run."""
+    if follow:
+        yield from _followed(api, handle, replica)
+        return
+    pods = _pods(api, handle)
+    found = {pod_state(pod).replica for pod in pods}
+    for pod in pods:
+        if replica in (None, pod_state(pod).replica):
+            yield from _of_pod(api, handle, pod)
+    for line in _kept(context, handle):
+        if line.replica not in found and replica in (None, line.replica):
+            yield line
+
+
+def keep(api: Api, context: Context, handle: Handle) -> None:
+    """Copies the end of each replica's log to `jobs/<job>/logs/`, where it outlives the pods."""
+    from shipway.storage import Store
+
+    def copy(pod: dict[str, Any]) -> None:
+        lines = [[line.restart, line.text] for line in _of_pod(api, handle, pod)]
+        if lines:
+            text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+            store.put(f"jobs/{handle.name}/logs/{pod_state(pod).replica}.jsonl", text.encode())
+
+    try:
+        store = Store.open(context.store_uri)
+        pods = _pods(api, handle)
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            list(pool.map(copy, pods))
+    except ShipwayError:
+        return  # a log that could not be copied is no reason to fail a job that has ended
+
+
+def last_lines(api: Api, handle: Handle, replica: str) -> list[str]:
+    """The last lines of a replica that still runs; none where there is no such pod."""
+    try:
+        for pod in _pods(api, handle):
+            if pod_state(pod).replica == replica:
+                path = PODS.path(handle.namespace, pod["metadata"]["name"]) + "/log"
+                query = {"tailLines": str(LAST_LINES), "container": pod["spec"]["containers"][0]["name"]}
+                return list(api.lines(path, query))
+    except ShipwayError:
+        pass
+    return []
+
+
+def _pods(api: Api, handle: Handle) -> list[dict[str, Any]]:
+    label = f"serving.kserve.io/inferenceservice={handle.name}" if handle.kind == SERVICE else f"{JOB}={handle.name}"
+    items = api.get(PODS.path(handle.namespace), labelSelector=label)["items"]
+    found: list[dict[str, Any]] = sorted(items, key=lambda pod: (pod_state(pod).replica, pod["metadata"]["name"]))
+    return found
+
+
+def _of_pod(api: Api, handle: Handle, pod: dict[str, Any]) -> Iterator[LogLine]:
+    state = pod_state(pod)
+    path = PODS.path(handle.namespace, state.pod) + "/log"
+    container = pod["spec"]["containers"][0]["name"]
+    for start in (state.start - 1, state.start):
+        if start < 0:
+            continue
+        query = {"container": container, "limitBytes": str(KEPT_BYTES)}
+        if start < state.start:
+            query["previous"] = "true"
+        try:
+            for line in api.lines(path, query):
+                yield LogLine(state.replica, _shown(line), start)
+        except ApiError:
+            continue  # it has not started, or is just being taken away
+
+
+def _kept(context: Context, handle: Handle) -> Iterator[LogLine]:
+    from shipway.storage import Store
+
+    try:
+        store = Store.open(context.store_uri)
+        for found in list(store.list(f"jobs/{handle.name}/logs/")):
+            replica = found.key.rpartition("/")[2].removesuffix(".jsonl")
+            for line in store.get(found.key).decode("utf-8", "replace").split("\n"):
+                restart, text = json.loads(line)
+                yield LogLine(replica, text, restart)
+    except (ShipwayError, ValueError):
+        return
+
+
+def _followed(api: Api, handle: Handle, replica: str | None) -> Iterator[LogLine]:
+    """One thread for each container's stream; new pods are looked for as long as there are any that run."""
+    lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    streams: dict[tuple[str, int], threading.Thread] = {}
+
+    def stream(pod: dict[str, Any]) -> None:
+        state = pod_state(pod)
+        query = {"container": pod["spec"]["containers"][0]["name"], "follow": "true"}
+        try:
+            for line in api.lines(PODS.path(handle.namespace, state.pod) + "/log", query):
+                lines.put(LogLine(state.replica, _shown(line), state.start))
+        except ApiError:
+            pass
+        lines.put(_DONE)
+
+    while True:
+        pods = [pod for pod in _pods(api, handle) if replica in (None, pod_state(pod).replica)]
+        for pod in pods:
+            state = pod_state(pod)
+            key = (state.uid, state.start)
+            if key not in streams and state.phase != "Pending" and not state.waiting:
+                streams[key] = threading.Thread(target=stream, args=(pod,), daemon=True)
+                streams[key].start()
+        until = time.monotonic() + LOOK_S
+        while (left := until - time.monotonic()) > 0:
+            try:
+                line = lines.get(timeout=left)
+            except queue.Empty:
+                break
+            if line is not _DONE:
+                yield line
+        if not any(pod_state(pod).phase in ("Pending", "Running") for pod in pods):
+            for thread in streams.values():
+                thread.join(timeout=5)
+            while not lines.empty():
+                if (line := lines.get()) is not _DONE:
+                    yield line
+            return
+
+
+def _shown(text: str) -> str:
+    """A progress bar's last state, as the process executor's logs have it."""
+    return text.rstrip("\r").rpartition("\r")[2]

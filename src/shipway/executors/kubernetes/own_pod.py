@@ -1,0 +1,66 @@
+"""Who a step is on Kubeflow: read from its own pod, never from a parameter (a run id there would defeat caching)."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shipway.context import KFP_POD, SERVICE_ACCOUNT_NAMESPACE
+from shipway.executors.kubernetes.api import Api
+from shipway.executors.kubernetes.kinds import PODS
+
+RUN_ID = "pipeline/runid"
+
+
+@dataclass(frozen=True)
+class OwnPod:
+    """What a step's pod says of its run.
+
+    Attributes:
+        run: Equal over retries of the step.
+        execution: Of this task within the run; differs in each iteration of a loop, stays over retries.
+        owner: Of what the step creates: the Workflow, so that it is collected with the run and survives the pod.
+    """
+
+    namespace: str
+    run: str
+    execution: str
+    owner: dict[str, Any] | None
+
+
+@functools.cache
+def own_pod() -> OwnPod | None:
+    """The pod that this process runs in; None outside of Kubeflow Pipelines."""
+    name = os.environ.get(KFP_POD)
+    if not name:
+        return None
+    namespace = SERVICE_ACCOUNT_NAMESPACE.read_text(encoding="utf-8").strip()
+    return read_pod(Api().get(PODS.path(namespace, name)))
+
+
+def read_pod(pod: Mapping[str, Any]) -> OwnPod:
+    """What matters of a step's pod."""
+    metadata = pod["metadata"]
+    found = metadata.get("labels") or {}
+    workflow = next((each for each in metadata.get("ownerReferences") or [] if each.get("kind") == "Workflow"), None)
+    owner = None
+    if workflow is not None:
+        owner = {key: workflow[key] for key in ("apiVersion", "kind", "name", "uid")} | {"blockOwnerDeletion": False}
+    words = [word for part in pod["spec"]["containers"] for key in ("command", "args") for word in part.get(key) or []]
+    return OwnPod(
+        namespace=metadata["namespace"],
+        run=found.get(RUN_ID, "") or (workflow or {}).get("name", "") or metadata["name"],
+        execution=_option(words, "execution_id"),
+        owner=owner,
+    )
+
+
+def _option(words: list[str], name: str) -> str:
+    """The value of `--name value` or `--name=value`; empty where it is not given."""
+    for index, word in enumerate(words):
+        if word.lstrip("-").partition("=")[0] == name and word.startswith("-"):
+            return word.partition("=")[2] if "=" in word else "".join(words[index + 1 : index + 2])
+    return ""

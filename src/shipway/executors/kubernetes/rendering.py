@@ -1,0 +1,84 @@
+"""What is added to a manifest before it is applied; its spec hash is taken from what was given."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import Any
+
+from shipway import labels
+from shipway.context import Context
+from shipway.executors import identity
+from shipway.executors.base import Manifest
+from shipway.executors.kubernetes.kinds import Kind, templates
+
+JOB = f"{labels.PREFIX}/job"  # label of a job and of its pods: the attempt's name
+BASE = f"{labels.PREFIX}/base"  # label of a job: the name of all its attempts
+INVOCATION = f"{labels.PREFIX}/invocation"  # annotation: what the caller typed
+REPLICA_INDEX = "training.kubeflow.org/replica-index"  # label that both operators put on pods
+_ONE_OF_A_KIND = ("launcher", "pod")  # roles whose pods carry no index
+
+
+def rendered(
+    manifest: Manifest, kind: Kind, context: Context, attempt: int, owner: dict[str, Any] | None, invocation: str
+) -> Manifest:
+    """The object to create.
+
+    Added are: the attempt's name, our labels on the job and its pods, the run as owner, each replica's SHIPWAY_*
+    variables, and what lets a failure be told: a container's last lines as its termination message, and pods that are
+    kept when they have ended (cleanPodPolicy Running instead of All: what has ended holds no GPU, and what still runs
+    is ended all the same).
+    """
+    made = copy.deepcopy(manifest)
+    base = identity.base_name(manifest)
+    name = identity.attempt_name(base, attempt)
+    metadata = made["metadata"]
+    metadata["name"], metadata["namespace"] = name, metadata.get("namespace") or context.namespace
+    added = {labels.MANAGED_BY: "shipway", JOB: name, BASE: base, labels.ATTEMPT: str(attempt)}
+    metadata["labels"] = {**(metadata.get("labels") or {}), **added}
+    notes = {labels.SPEC_HASH: identity.spec_hash(manifest), INVOCATION: invocation}
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), **notes}
+    if owner is not None:
+        metadata["ownerReferences"] = [owner]
+    policy = (made.get("spec") or {}).get("runPolicy")
+    if isinstance(policy, dict) and policy.get("cleanPodPolicy") == "All":
+        policy["cleanPodPolicy"] = "Running"
+    for role, template in templates(kind, made):
+        _complete(template, role, added, _environment(role, name, attempt, context))
+    return made
+
+
+def _complete(template: dict[str, Any], role: str, added: dict[str, str], ours: list[dict[str, Any]]) -> None:
+    described = template.setdefault("metadata", {})
+    common = {key: value for key, value in added.items() if key in (labels.MANAGED_BY, JOB)}
+    described["labels"] = {**(described.get("labels") or {}), **common}
+    for container in (template.get("spec") or {}).get("containers") or []:
+        container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+        given = container.get("env") or []
+        names = {variable.get("name") for variable in given}
+        container["env"] = [variable for variable in ours if variable["name"] not in names] + given
+
+
+def _environment(role: str, name: str, attempt: int, context: Context) -> list[dict[str, Any]]:
+    replica = f"{role}-0"
+    variables: list[dict[str, Any]] = []
+    if role not in _ONE_OF_A_KIND:
+        field = {"fieldRef": {"fieldPath": f"metadata.labels['{REPLICA_INDEX}']"}}
+        variables.append({"name": "SHIPWAY_REPLICA_INDEX", "valueFrom": field})
+        replica = f"{role}-$(SHIPWAY_REPLICA_INDEX)"
+    # A file system that all replicas share isn't there: progress goes through the store.
+    progress = f"{context.store_uri}/jobs/{name}/progress/$(SHIPWAY_REPLICA).jsonl"
+    plain = {
+        "SHIPWAY_REPLICA": replica,
+        "SHIPWAY_JOB": name,
+        "SHIPWAY_ATTEMPT": str(attempt),
+        "SHIPWAY_RUN": context.run,
+        "SHIPWAY_STORE": context.store_uri,
+        "SHIPWAY_PROGRESS": progress,
+    }
+    return variables + [{"name": key, "value": value} for key, value in plain.items()]
+
+
+def invocation() -> str:
+    """What the caller typed, when it says so."""
+    return os.environ.get("SHIPWAY_INVOCATION", "")

@@ -1,0 +1,201 @@
+"""InferenceService: applied, replaced in place, and Ready when the new version alone takes requests."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from shipway import labels
+from shipway.context import Context
+from shipway.errors import InvalidSpec
+from shipway.executors import identity
+from shipway.executors.base import Event, Handle, Manifest, OnEvent, Outcome, ReplicaFailure
+from shipway.executors.kubernetes.api import Api, ApiError, explain
+from shipway.executors.kubernetes.kinds import KINDS, PODS, SERVICE
+from shipway.executors.kubernetes.states import LAST_LINES, STUCK_S, pod_state
+
+KIND = KINDS[("serving.kserve.io/v1beta1", SERVICE)]
+POLL_S = 0.5
+GONE_S = 120.0
+CRASHES = 2  # starts that failed before a version is given up
+POD_LABEL = "serving.kserve.io/inferenceservice"
+
+
+def ensure(api: Api, context: Context, manifest: Manifest) -> Handle:
+    """Creates the service, or replaces its spec; see `Executor.ensure`. A service outlives the run that made it.
+
+    Raises:
+        InvalidSpec: what KServe's webhook refuses.
+        UserError: no permission, kind or namespace missing.
+    """
+    metadata = manifest["metadata"]
+    name, namespace = identity.base_name(manifest), metadata.get("namespace") or context.namespace
+    digest = (metadata.get("annotations") or {}).get(labels.SPEC_HASH) or identity.spec_hash(manifest)
+    annotations = {**(metadata.get("annotations") or {}), labels.SPEC_HASH: digest}
+    ours = {**(metadata.get("labels") or {}), labels.MANAGED_BY: "shipway"}
+    made = {**manifest, "metadata": {**metadata, "namespace": namespace, "annotations": annotations, "labels": ours}}
+    path = KIND.path(namespace, name)
+    while True:
+        try:
+            present = _settled(api, path)
+            if present is None:
+                api.post(KIND.path(namespace), made)
+                return Handle(SERVICE, name, namespace, digest)
+            if (present["metadata"].get("annotations") or {}).get(labels.SPEC_HASH) == digest:
+                return Handle(SERVICE, name, namespace, digest, adopted=True)
+            api.put(path, _over(present, made))
+            return Handle(SERVICE, name, namespace, digest)
+        except ApiError as error:
+            if error.status == 409:  # it was changed or created meanwhile: judged anew
+                continue
+            raise explain(error, f"{SERVICE} {name}", namespace) from error
+
+
+def follow(
+    api: Api, context: Context, handle: Handle, *, on_event: OnEvent | None = None, deadline_s: float | None = None
+) -> Outcome:
+    """Waits until the handle's version alone takes new connections; one that does not come up is Failed."""
+    began, told = time.monotonic(), ""
+    tell = on_event or (lambda _event: None)
+    while True:
+        seconds = time.monotonic() - began
+        service = api.find(KIND.path(handle.namespace, handle.name))
+        found = ((service or {}).get("metadata", {}).get("annotations") or {}).get(labels.SPEC_HASH)
+        if service is None or found != handle.spec_hash:
+            return Outcome("Failed", seconds, message=f"endpoint {handle.name} was deleted or given another version")
+        what = _not_ready(api, handle, service)
+        if not what:
+            tell(Event(time.time(), "ready", f"{handle.name} is ready"))
+            return Outcome("Ready", seconds, url=_url(api, handle))
+        if what != told:
+            told = what
+            tell(Event(time.time(), "waiting", f"{handle.name}: {what}"))
+        failure = _failure(api, handle, service)
+        if failure is None and deadline_s is not None and seconds > deadline_s:
+            failure = ReplicaFailure(handle.name, None, "Deadline", _last_lines(api, handle))
+            what = f"not ready within deadline_s {deadline_s:g}: {what}"
+        if failure is not None:
+            message = f"endpoint {handle.name}: {failure.reason}; {what}"
+            return Outcome("Failed", seconds, first_failure=failure, message=message)
+        time.sleep(POLL_S)
+
+
+def cancel(api: Api, handle: Handle) -> None:
+    """Deletes the service and waits until its pods are gone; safe to call twice."""
+    try:
+        api.delete(KIND.path(handle.namespace, handle.name))
+    except ApiError as error:
+        raise explain(error, f"{SERVICE} {handle.name}", handle.namespace) from error
+    until = time.monotonic() + GONE_S
+    while time.monotonic() < until and (_pods(api, handle) or api.find(KIND.path(handle.namespace, handle.name))):
+        time.sleep(POLL_S)
+
+
+def _settled(api: Api, path: str) -> dict[str, Any] | None:
+    """The service, once one that is being deleted is gone."""
+    until = time.monotonic() + GONE_S
+    while True:
+        present = api.find(path)
+        if present is None or "deletionTimestamp" not in present["metadata"] or time.monotonic() > until:
+            return present
+        time.sleep(POLL_S)
+
+
+def _over(present: dict[str, Any], made: Manifest) -> dict[str, Any]:
+    """The new spec over the present object: annotations of others stay, their changes meanwhile are a conflict."""
+    metadata = present["metadata"]
+    kept = {key: metadata[key] for key in ("name", "namespace", "resourceVersion", "finalizers") if key in metadata}
+    for field in ("labels", "annotations"):
+        kept[field] = {**(metadata.get(field) or {}), **made["metadata"][field]}
+    return {**made, "metadata": kept}
+
+
+def _not_ready(api: Api, handle: Handle, service: dict[str, Any]) -> str:
+    """What the endpoint waits for; empty when the present spec serves alone."""
+    status, metadata = service.get("status") or {}, service["metadata"]
+    if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
+        return "KServe has not seen it yet"
+    conditions = {each["type"]: each for each in status.get("conditions") or []}
+    ready = conditions.get("Ready") or {}
+    if ready.get("status") != "True":
+        return str(ready.get("message") or ready.get("reason") or "not ready yet")
+    deployment = api.find(f"/apis/apps/v1/namespaces/{handle.namespace}/deployments/{handle.name}-predictor")
+    if deployment is None:  # Knative's mode: its revision is what Ready means
+        return ""
+    # KServe's Ready may still be that of the version before.
+    wanted, now = int(deployment["spec"].get("replicas") or 1), deployment.get("status") or {}
+    if int(now.get("observedGeneration") or 0) < int(deployment["metadata"]["generation"]):
+        return "its Deployment is being changed"
+    if _asked(service) != _deployed(deployment):
+        return "its Deployment still has the version before"
+    counts = [int(now.get(key) or 0) for key in ("updatedReplicas", "availableReplicas", "replicas")]
+    if counts != [wanted] * 3:
+        return f"{counts[0]} of {wanted} replicas are new, {counts[1]} available, {counts[2] - counts[0]} old ones left"
+    return ""
+
+
+def _asked(service: dict[str, Any]) -> list[str]:
+    containers = service["spec"]["predictor"].get("containers") or [{}]
+    return [str(containers[0].get("image")), *(containers[0].get("args") or [])]
+
+
+def _deployed(deployment: dict[str, Any]) -> list[str]:
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    main = next((each for each in containers if each["name"] == "kserve-container"), containers[0])
+    return [str(main.get("image")), *(main.get("args") or [])]
+
+
+def _failure(api: Api, handle: Handle, service: dict[str, Any]) -> ReplicaFailure | None:
+    """A new pod that will hardly come up."""
+    asked = _asked(service)
+    for pod in _pods(api, handle):
+        if _deployed({"spec": {"template": pod}}) != asked:
+            continue
+        state = pod_state(pod)
+        age_s = api.now() - _made(pod)
+        if state.waiting == "CrashLoopBackOff" and state.start >= CRASHES:
+            lines = list(state.last_lines) or _last_lines(api, handle)
+            code = (pod["status"]["containerStatuses"][0].get("lastState") or {}).get("terminated") or {}
+            return ReplicaFailure(state.replica, code.get("exitCode"), "CrashLoopBackOff", lines)
+        if state.waiting in STUCK_S and age_s > STUCK_S[state.waiting]:
+            return ReplicaFailure(state.replica, None, state.waiting, [state.message] if state.message else [])
+    return None
+
+
+def _made(pod: dict[str, Any]) -> float:
+    from shipway.executors.kubernetes.states import seconds_of
+
+    return seconds_of(pod["metadata"]["creationTimestamp"])
+
+
+def _pods(api: Api, handle: Handle) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = api.get(PODS.path(handle.namespace), labelSelector=f"{POD_LABEL}={handle.name}")[
+        "items"
+    ]
+    return items
+
+
+def _last_lines(api: Api, handle: Handle) -> list[str]:
+    for pod in _pods(api, handle):
+        path = PODS.path(handle.namespace, pod["metadata"]["name"]) + "/log"
+        for previous in ("true", "false"):
+            try:
+                return list(api.lines(path, {"tailLines": str(LAST_LINES), "previous": previous}))
+            except ApiError:
+                continue
+    return []
+
+
+def _url(api: Api, handle: Handle) -> str:
+    """Where the service is reached from here: by name inside the cluster, by its address from a node outside."""
+    name = f"{handle.name}-predictor"
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return f"http://{name}.{handle.namespace}.svc"
+    service = api.find(f"/api/v1/namespaces/{handle.namespace}/services/{name}")
+    if service is None:
+        raise InvalidSpec(f"{handle.name}: KServe made no Service {name}; only its Standard mode is supported here")
+    spec = service["spec"]
+    if spec.get("clusterIP") in (None, "", "None"):
+        return f"http://{name}.{handle.namespace}.svc"
+    return f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
