@@ -16,7 +16,8 @@
     |  `- Conflict                             a conditional write lost its race
     |- CorruptArtifact                exit 1   bytes differ from the hash that their manifest states
     |- JobFailed                      exit 1   a job's replica failed for good
-    |- RetryableError                 exit 143 a lost peer, an expired lease: the same command may succeed again
+    |- LeaseLapsed                    exit 75  the step that started the job is gone: nothing failed
+    |- RetryableError                 exit 143 a lost peer: the same command may succeed again
     `- Cancelled                      exit 130 a person stopped it
 
 Exit codes above 127 are what the training operator retries under `restartPolicy: ExitCode`.
@@ -115,6 +116,16 @@ class RetryableError(ShipwayError):
     """Ends a replica so that its operator starts it again (128-255 retry under ExitCode)."""
 
     exit_code = 143
+
+
+class LeaseLapsed(ShipwayError):
+    """The step that started this job renews its lease no more.
+
+    The operators take its code for final (a restart would find the lease as it is), executors for no failure: the next
+    attempt goes on from the checkpoint that was saved, and is free.
+    """
+
+    exit_code = 75  # EX_TEMPFAIL
 
 
 class Cancelled(ShipwayError):

@@ -70,7 +70,8 @@ def test_early_stopping_keeps_the_best_weights(tiny: Tiny, store_uri: str, tmp_p
 def test_a_lapsed_lease_saves_a_checkpoint_from_which_the_run_goes_on(
     tiny: Tiny, store_uri: str, tmp_path: Path
 ) -> None:
-    from shipway.training.callbacks import LeaseLapsed, Monitor
+    from shipway.errors import LeaseLapsed
+    from shipway.training.callbacks import Monitor
     from shipway.training.checkpoint import Checkpoints
     from shipway.training.loop import fit
     from shipway.training.progress import LEASE_KEY, LeaseWatch

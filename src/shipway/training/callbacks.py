@@ -11,7 +11,7 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from shipway.errors import ShipwayError
+from shipway.errors import LeaseLapsed, ShipwayError
 from shipway.training.checkpoint import Arrays, Checkpoints, LoopState
 from shipway.training.progress import LeaseWatch, ProgressFile, Report, StallWatch, TensorBoardLog, audited
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from shipway.training.spec import FitSpec
 
 PROGRESS_EVERY_S = 1.0
-
-
-class LeaseLapsed(ShipwayError):
-    """The step that started this job renews its lease no more."""
 
 
 @dataclass

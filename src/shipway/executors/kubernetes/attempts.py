@@ -8,14 +8,14 @@ from typing import Any
 
 from shipway import labels
 from shipway.context import Context
-from shipway.errors import InvalidSpec
+from shipway.errors import InvalidSpec, LeaseLapsed
 from shipway.executors import identity
 from shipway.executors.base import Handle, Manifest, Outcome
 from shipway.executors.kubernetes.api import Api, ApiError, explain
-from shipway.executors.kubernetes.kinds import Kind
+from shipway.executors.kubernetes.kinds import PODS, Kind
 from shipway.executors.kubernetes.own_pod import own_pod
-from shipway.executors.kubernetes.rendering import BASE, INVOCATION, invocation, rendered
-from shipway.executors.kubernetes.states import job_state
+from shipway.executors.kubernetes.rendering import BASE, INVOCATION, JOB, invocation, rendered
+from shipway.executors.kubernetes.states import job_state, pod_state
 from shipway.executors.outcomes import OutcomeRecord, other_spec, read_outcome, write_outcome
 
 GONE_S = 180.0  # for an object that is being deleted to be gone
@@ -97,13 +97,23 @@ class Attempts:
 
     def _record_failure(self, job: dict[str, Any], before: OutcomeRecord | None, message: str) -> OutcomeRecord:
         asked_by = (job["metadata"].get("annotations") or {}).get(INVOCATION, "")
-        failures = 1 + (before.failures if before and before.invocation == asked_by else 0)
+        failures = before.failures if before and before.invocation == asked_by else 0
         outcome = Outcome("Failed", message=message)
+        if self._has_lapsed(job):
+            outcome = Outcome("Cancelled", message="its step was gone, and its lease lapsed")
+        else:
+            failures += 1
         record = OutcomeRecord(
             job["metadata"]["name"], _attempt(job), self.spec_hash, failures, outcome, invocation=asked_by
         )
         write_outcome(self.context.store_uri, self.base, record)
         return record
+
+    def _has_lapsed(self, job: dict[str, Any]) -> bool:
+        """Whether it ended by itself because nobody waited for it."""
+        query = {"labelSelector": f"{JOB}={job['metadata']['name']}"}
+        pods = self.api.get(PODS.path(self.namespace), **query)["items"]
+        return any(pod_state(pod).exit_code == LeaseLapsed.exit_code for pod in pods)
 
     def _create(self, attempt: int) -> Handle:
         pod = own_pod()

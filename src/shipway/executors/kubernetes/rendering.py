@@ -16,6 +16,8 @@ JOB = f"{labels.PREFIX}/job"  # label of a job and of its pods: the attempt's na
 BASE = f"{labels.PREFIX}/base"  # label of a job: the name of all its attempts
 INVOCATION = f"{labels.PREFIX}/invocation"  # annotation: what the caller typed
 REPLICA_INDEX = "training.kubeflow.org/replica-index"  # label that both operators put on pods
+STORE_SECRET = "SHIPWAY_STORE_SECRET"  # names the Secret with storage's endpoint and keys, if it isn't the default
+DEFAULT_SECRET = "shipway-store"
 _ONE_OF_A_KIND = ("launcher", "pod")  # roles whose pods carry no index
 
 
@@ -54,9 +56,18 @@ def _complete(template: dict[str, Any], role: str, added: dict[str, str], ours: 
     described["labels"] = {**(described.get("labels") or {}), **common}
     for container in (template.get("spec") or {}).get("containers") or []:
         container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+        with_store(container)
         given = container.get("env") or []
         names = {variable.get("name") for variable in given}
         container["env"] = [variable for variable in ours if variable["name"] not in names] + given
+
+
+def with_store(container: dict[str, Any]) -> None:
+    """Lets a container find object storage by the namespace's Secret, where its manifest names none."""
+    given = container.get("envFrom") or []
+    if not any("secretRef" in source for source in given):
+        secret = {"name": os.environ.get(STORE_SECRET) or DEFAULT_SECRET, "optional": True}
+        container["envFrom"] = [*given, {"secretRef": secret}]
 
 
 def _environment(role: str, name: str, attempt: int, context: Context) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from typing import Any
@@ -13,7 +14,8 @@ from shipway.executors import identity
 from shipway.executors.base import Event, Handle, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import KINDS, PODS, SERVICE
-from shipway.executors.kubernetes.states import LAST_LINES, STUCK_S, pod_state
+from shipway.executors.kubernetes.rendering import with_store
+from shipway.executors.kubernetes.states import LAST_LINES, STUCK_S, pod_state, seconds_of
 
 KIND = KINDS[("serving.kserve.io/v1beta1", SERVICE)]
 POLL_S = 0.5
@@ -30,6 +32,9 @@ def ensure(api: Api, context: Context, manifest: Manifest) -> Handle:
         UserError: no permission, kind or namespace missing.
     """
     metadata = manifest["metadata"]
+    manifest = copy.deepcopy(manifest)
+    for container in manifest["spec"]["predictor"].get("containers") or []:
+        with_store(container)
     name, namespace = identity.base_name(manifest), metadata.get("namespace") or context.namespace
     digest = (metadata.get("annotations") or {}).get(labels.SPEC_HASH) or identity.spec_hash(manifest)
     annotations = {**(metadata.get("annotations") or {}), labels.SPEC_HASH: digest}
@@ -153,7 +158,7 @@ def _failure(api: Api, handle: Handle, service: dict[str, Any]) -> ReplicaFailur
         if _deployed({"spec": {"template": pod}}) != asked:
             continue
         state = pod_state(pod)
-        age_s = api.now() - _made(pod)
+        age_s = api.now() - seconds_of(pod["metadata"]["creationTimestamp"])
         if state.waiting == "CrashLoopBackOff" and state.start >= CRASHES:
             lines = list(state.last_lines) or _last_lines(api, handle)
             code = (pod["status"]["containerStatuses"][0].get("lastState") or {}).get("terminated") or {}
@@ -161,12 +166,6 @@ def _failure(api: Api, handle: Handle, service: dict[str, Any]) -> ReplicaFailur
         if state.waiting in STUCK_S and age_s > STUCK_S[state.waiting]:
             return ReplicaFailure(state.replica, None, state.waiting, [state.message] if state.message else [])
     return None
-
-
-def _made(pod: dict[str, Any]) -> float:
-    from shipway.executors.kubernetes.states import seconds_of
-
-    return seconds_of(pod["metadata"]["creationTimestamp"])
 
 
 def _pods(api: Api, handle: Handle) -> list[dict[str, Any]]:

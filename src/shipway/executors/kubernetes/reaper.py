@@ -1,0 +1,114 @@
+"""Ends jobs whose step is gone and whose own chief did not notice: the CronJob of manifests/ runs this module.
+
+A job's lease is renewed in object storage by the step that waits for it. Ages are measured by the store's clock
+alone, so that no two machines' clocks are compared. A job without a lease is left alone: a person started it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from shipway import labels
+from shipway.context import Context
+from shipway.errors import ShipwayError
+from shipway.executors import identity
+from shipway.executors.base import Handle, Outcome
+from shipway.executors.kubernetes.api import Api, ApiError
+from shipway.executors.kubernetes.kinds import KINDS, SERVICE, Kind
+from shipway.executors.kubernetes.rendering import BASE
+from shipway.executors.kubernetes.states import job_state
+from shipway.executors.kubernetes.watching import SELECTOR
+from shipway.executors.outcomes import OutcomeRecord, read_outcome, write_outcome
+from shipway.storage import Store
+
+LEASES = 3.0  # lengths of its lease that a job may outlive its step: the chief acts within two
+ENDED = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """A job that was ended."""
+
+    handle: Handle
+    silent_s: float
+
+
+def reap(api: Api, context: Context) -> list[Reaped]:
+    """Ends what nobody waits for any more, in the context's namespace."""
+    store = Store.open(context.store_uri)
+    now = _now(store)
+    found = []
+    for kind, job in _running(api, context.namespace):
+        base = (job["metadata"].get("labels") or {}).get(BASE, job["metadata"]["name"])
+        lease = store.head(f"jobs/{base}/lease.json")
+        if lease is None:
+            continue
+        silent_s = now - lease.modified
+        if silent_s > LEASES * _length_s(store, f"jobs/{base}/lease.json"):
+            found.append(Reaped(_end(api, context, kind, job, base), silent_s))
+    return found
+
+
+def main() -> int:
+    """Exit code 1 when a job could not be ended; each line says what was done."""
+    try:
+        for each in reap(Api(), Context.current()):
+            print(f"{each.handle.kind} {each.handle.name}: ended, its step has been silent for {each.silent_s:.0f} s")
+    except ShipwayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _running(api: Api, namespace: str) -> list[tuple[Kind, dict[str, Any]]]:
+    found = []
+    for kind in KINDS.values():
+        if kind.name == SERVICE:
+            continue
+        try:
+            items = api.get(kind.path(namespace), labelSelector=SELECTOR)["items"]
+        except ApiError as error:
+            if error.status == 404:  # this cluster does not have the kind
+                continue
+            raise
+        found += [(kind, item) for item in items if job_state(item)[0] not in ENDED]
+    return found
+
+
+def _end(api: Api, context: Context, kind: Kind, job: dict[str, Any], base: str) -> Handle:
+    name = job["metadata"]["name"]
+    digest = (job["metadata"].get("annotations") or {}).get(labels.SPEC_HASH, "")
+    handle = Handle(kind.name, name, context.namespace, digest, adopted=True)
+    api.delete(kind.path(context.namespace, name))
+    before = read_outcome(context.store_uri, base)
+    failures = before.failures if before is not None else 0
+    outcome = Outcome("Cancelled", message="its step was gone, and its lease lapsed")
+    attempt = identity.split_attempt(name)[1] if name != base else 0
+    write_outcome(context.store_uri, base, OutcomeRecord(name, attempt, digest, failures, outcome))
+    return handle
+
+
+def _length_s(store: Store, key: str) -> float:
+    try:
+        return float(json.loads(store.get(key))["lease_s"])
+    except (ValueError, KeyError, TypeError):
+        return 120.0
+
+
+def _now(store: Store) -> float:
+    """The store's time, seconds since the epoch: that of an object just written."""
+    key = f"jobs/.clock-{uuid.uuid4().hex[:8]}"
+    try:
+        store.put(key, b"now")
+        written = store.head(key)
+        return written.modified if written is not None else 0.0  # somebody took it away: nothing is judged
+    finally:
+        store.delete(key)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

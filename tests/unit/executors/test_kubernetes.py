@@ -1,0 +1,212 @@
+"""The kubernetes executor's pure parts; what they do on a cluster is shown by the conformance suite on the bed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shipway import labels
+from shipway.context import Context
+from shipway.errors import InvalidSpec, NotFound, UserError
+from shipway.executors import Event, Handle, identity
+from shipway.executors.kubernetes.api import ApiError, explain
+from shipway.executors.kubernetes.kinds import kind_of
+from shipway.executors.kubernetes.own_pod import read_pod
+from shipway.executors.kubernetes.rendering import BASE, JOB, rendered
+from shipway.executors.kubernetes.states import job_state, pod_state, seconds_of
+from shipway.executors.kubernetes.view import View
+from shipway.executors.kubernetes.watching import Change, slim
+from tests.fixtures.manifests import batch_job, mpijob, tfjob
+
+CONTEXT = Context(home=Path("/nowhere"), store_uri="s3://b/p", run="r1", executor="kubernetes", namespace="team")
+
+
+def pod(
+    replica: str = "worker-1", *, uid: str = "u1", restarts: int = 0, last: Any = None, **state: Any
+) -> dict[str, Any]:
+    role, _, index = replica.partition("-")
+    found = {"training.kubeflow.org/replica-type": role, "training.kubeflow.org/replica-index": index, JOB: "j"}
+    status: dict[str, Any] = {"name": "tensorflow", "restartCount": restarts, "state": state}
+    if last:
+        status["lastState"] = {"terminated": last}
+    code = (state.get("terminated") or {}).get("exitCode")
+    phase = "Pending" if "waiting" in state else "Running" if code is None else "Failed" if code else "Succeeded"
+    return {
+        "metadata": {"name": f"j-{replica}", "uid": uid, "labels": found},
+        "spec": {"nodeName": "n1"},
+        "status": {"phase": phase, "containerStatuses": [status]},
+    }
+
+
+def job(*conditions: str, uid: str = "j1", **spec: Any) -> dict[str, Any]:
+    found = [{"type": kind, "status": "True", "message": f"it is {kind}"} for kind in conditions]
+    return {"metadata": {"name": "j", "uid": uid}, "spec": spec, "status": {"conditions": found}}
+
+
+def seen(*changes: tuple[str, dict[str, Any]]) -> tuple[View, list[Event]]:
+    events: list[Event] = []
+    view = View(Handle("TFJob", "j", "team", "0"), events.append)
+    for kind, found in changes:
+        view.take(Change(kind, found, gone=kind == "gone"))
+    return view, events
+
+
+def test_what_is_applied_carries_identity_and_its_hash_is_of_what_was_given() -> None:
+    manifest = tfjob("j", {"Chief": "pass", "Worker": (2, "pass")}, clean="All")
+    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "w", "uid": "u"}
+    made = rendered(manifest, kind_of(manifest), CONTEXT, 2, owner, "monday")
+    metadata = made["metadata"]
+    assert (metadata["name"], metadata["namespace"]) == ("j-r2", "team")
+    assert metadata["annotations"][labels.SPEC_HASH] == identity.spec_hash(manifest)
+    assert metadata["labels"] == {labels.MANAGED_BY: "shipway", JOB: "j-r2", BASE: "j", labels.ATTEMPT: "2"}
+    assert metadata["ownerReferences"] == [owner]
+    assert made["spec"]["runPolicy"]["cleanPodPolicy"] == "Running"
+    template = made["spec"]["tfReplicaSpecs"]["Worker"]["template"]
+    assert template["metadata"]["labels"] == {labels.MANAGED_BY: "shipway", JOB: "j-r2"}
+    container = template["spec"]["containers"][0]
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    assert variables["SHIPWAY_REPLICA"] == "worker-$(SHIPWAY_REPLICA_INDEX)"
+    assert variables["SHIPWAY_PROGRESS"] == "s3://b/p/jobs/j-r2/progress/$(SHIPWAY_REPLICA).jsonl"
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert container["envFrom"] == [{"secretRef": {"name": "shipway-store", "optional": True}}]
+    assert manifest == tfjob("j", {"Chief": "pass", "Worker": (2, "pass")}, clean="All"), "what was given is unchanged"
+
+
+def test_what_the_manifest_says_wins() -> None:
+    manifest = tfjob("j", {"Worker": "pass"}, env={"SHIPWAY_STORE": "s3://mine"})
+    container = manifest["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]
+    container["envFrom"] = [{"secretRef": {"name": "own"}}]
+    made = rendered(manifest, kind_of(manifest), CONTEXT, 0, None, "")
+    got = made["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]
+    assert [each["value"] for each in got["env"] if each["name"] == "SHIPWAY_STORE"] == ["s3://mine"]
+    assert got["envFrom"] == [{"secretRef": {"name": "own"}}]
+
+
+@pytest.mark.parametrize("made", [mpijob("j", "pass"), mpijob("j", "pass", version="v2beta1"), batch_job("j", "pass")])
+def test_every_kind_of_job_is_rendered(made: dict[str, Any]) -> None:
+    found = rendered(made, kind_of(made), CONTEXT, 0, None, "")
+    assert found["metadata"]["labels"][JOB] == "j"
+
+
+def test_an_unknown_kind_names_the_nearest() -> None:
+    with pytest.raises(
+        InvalidSpec, match=r"'kubeflow.org/v1 TFJobs' cannot be played.*did you mean 'kubeflow.org/v1 TFJob'"
+    ):
+        kind_of({"apiVersion": "kubeflow.org/v1", "kind": "TFJobs"})
+
+
+def test_conditions_become_states() -> None:
+    assert job_state(job())[0] == "Pending"
+    assert job_state(job("Created", "Running"))[0] == "Running"
+    assert job_state(job("Created", "Suspended"))[0] == "Suspended"
+    assert job_state(job("Created", "Failed")) == ("Failed", "it is Failed")
+    assert job_state(job("Complete"))[0] == "Succeeded"
+
+
+def test_pods_tell_how_they_ended() -> None:
+    ended = {"exitCode": 137, "reason": "OOMKilled", "message": "a\nb\n", "finishedAt": "2026-11-21T12:00:01Z"}
+    state = pod_state(pod(terminated=ended))
+    assert (state.replica, state.exit_code, state.reason, state.last_lines) == (
+        "worker-1",
+        137,
+        "OOMKilled",
+        ("a", "b"),
+    )
+    assert state.ended_at == seconds_of("2026-11-21T12:00:01Z") > 0
+    killed = pod_state(pod(terminated={"exitCode": 137, "reason": "Error"}))
+    assert killed.reason == "Signal 9 (SIGKILL)"
+    evicted = pod()
+    evicted["status"] = {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+    assert (pod_state(evicted).reason, pod_state(evicted).has_failed) == ("Evicted", True)
+    unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    waits = pod()
+    waits["status"] = {"phase": "Pending", "conditions": [unplaced]}
+    assert (pod_state(waits).waiting, pod_state(waits).message) == ("Unschedulable", "0/1 nodes")
+
+
+def test_the_first_failure_is_not_the_lost_peer() -> None:
+    lost = {"exitCode": 143, "reason": "Error", "finishedAt": "2026-11-21T12:00:01Z"}
+    cause = {"exitCode": 9, "reason": "Error", "finishedAt": "2026-11-21T12:00:01Z", "message": "bad shard"}
+    view, events = seen(
+        ("Pod", pod("worker-0", uid="a", running={})),
+        ("Pod", pod("worker-1", uid="b", running={})),
+        ("Pod", pod("worker-0", uid="a", terminated=lost)),
+        ("Pod", pod("worker-1", uid="b", terminated=cause)),
+        ("TFJob", job("Failed")),
+    )
+    outcome = view.outcome("Failed")
+    assert outcome.first_failure is not None
+    assert (outcome.first_failure.replica, outcome.first_failure.last_lines) == ("worker-1", ["bad shard"])
+    assert [event.kind for event in events] == ["started", "started", "ended", "ended", "failed"]
+
+
+def test_a_pod_that_follows_another_is_a_restart_and_one_in_place_is_one_too() -> None:
+    ended = {"exitCode": 137, "reason": "Error"}
+    view, events = seen(
+        ("Pod", pod("worker-0", uid="a", running={})),
+        ("Pod", pod("worker-0", uid="a", terminated=ended)),
+        ("Pod", pod("worker-0", uid="b", running={})),
+        ("Pod", pod("worker-0", uid="b", restarts=1, last={"exitCode": 5, "message": "why"}, running={})),
+        ("TFJob", job("Succeeded")),
+    )
+    assert view.restarts == 2
+    assert [e.data.get("exit_code") for e in events if e.kind == "ended"] == [137, 5]
+    assert [e.data["restart"] for e in events if e.kind == "started"] == [0, 1, 2]
+    assert view.outcome("Succeeded").first_failure is None
+
+
+def test_a_resume_is_no_restart() -> None:
+    view, _ = seen(
+        ("TFJob", job("Running")),
+        ("Pod", pod("worker-0", uid="a", running={})),
+        ("TFJob", job("Suspended")),
+        ("gone", pod("worker-0", uid="a", running={})),
+        ("Pod", pod("worker-0", uid="b", running={})),
+        ("TFJob", job("Running")),
+    )
+    assert view.restarts == 0
+
+
+def test_a_follower_keeps_little_of_an_object() -> None:
+    whole = {**job("Running"), "spec": {"runPolicy": {"activeDeadlineSeconds": 5}, "tfReplicaSpecs": {"Worker": {}}}}
+    assert slim(whole)["spec"] == {"runPolicy": {"activeDeadlineSeconds": 5}}
+
+
+def test_a_step_is_owned_by_its_workflow_and_named_by_its_run() -> None:
+    found = read_pod(
+        {
+            "metadata": {
+                "name": "p-1", "namespace": "team", "labels": {"pipeline/runid": "run-7"},
+                "ownerReferences": [{"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "w", "uid": "u",
+                                     "controller": True}],
+            },
+            "spec": {"containers": [{"command": ["launcher", "--execution_id", "42", "--pod_name=x"], "args": ["sh"]}]},
+        }
+    )  # fmt: skip
+    assert (found.run, found.execution, found.namespace) == ("run-7", "42", "team")
+    assert found.owner == {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "w", "uid": "u",
+                           "blockOwnerDeletion": False}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (ApiError(404, "NotFound", 'namespaces "team" not found'), NotFound, "kubectl create namespace team"),
+        (
+            ApiError(404, "NotFound", "the server could not find the requested resource"),
+            NotFound,
+            "install its operator",
+        ),
+        (ApiError(403, "Forbidden", "exceeded quota: gpus"), UserError, "quota of namespace team"),
+        (ApiError(403, "Forbidden", 'User "a" cannot create'), UserError, "grant it with a Role"),
+        (ApiError(403, "Forbidden", "admission webhook denied the request: no chief"), InvalidSpec, "no chief"),
+        (ApiError(422, "Invalid", "spec.x: wrong"), InvalidSpec, "spec.x: wrong"),
+    ],
+)
+def test_refusals_say_what_to_do(error: ApiError, kind: type[Exception], said: str) -> None:
+    found = explain(error, "TFJob j", "team")
+    assert isinstance(found, kind)
+    assert said in str(found)
+    assert "\n" not in str(found)
