@@ -18,12 +18,6 @@ from tests.fixtures import tiny_model
 STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--rig", choices=["process", "kubernetes"], default="process", help="executor of tests/conformance"
-    )
-
-
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         _reap_abandoned()

@@ -97,7 +97,10 @@ def identify(spec: SweepSpec, dataset_fingerprint: str) -> tuple[str, str, dict[
     document = {"spec": json.loads(canonical_json(spec)), "dataset": dataset_fingerprint}
     context = Context.current()
     name = identity.job_name(
-        spec.training.name if spec.training else "", context.run, "sweep", iteration=fingerprint(document)
+        spec.training.name if spec.training else "",
+        context.run,
+        "sweep",
+        iteration=" ".join(filter(None, (fingerprint(document), context.execution))),
     )
     return name, context.uri("sweeps", name), document
 

@@ -94,7 +94,7 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any) -> ModelMa
         )
     spec = spec if spec.name else spec.model_copy(update={"name": dataset.name})
     context = current.context
-    iteration = f"{dataset.fingerprint}"
+    iteration = " ".join(filter(None, (dataset.fingerprint, context.execution)))
     name = identity.job_name(spec.name, context.run, current.task, iteration)
     manifest = render(spec, name, dataset.uri, store_uri=context.store_uri)
     manifest = identity.stamp(

@@ -31,6 +31,7 @@ class Context:
         run: The run's key; names jobs and records.
         executor: `process` or `kubernetes`.
         namespace: Kubernetes namespace of what is created.
+        execution: On Kubeflow, of the task within its run: equal over retries, another in each iteration of a loop.
     """
 
     home: Path
@@ -38,17 +39,20 @@ class Context:
     run: str
     executor: str
     namespace: str
+    execution: str = ""
 
     @classmethod
     def current(cls) -> Context:
         """The context that the environment describes."""
         home = Path(os.environ.get(HOME, ".shipway")).absolute()
+        run, execution = _kubeflow_step() if KFP_POD in os.environ else ("", "")
         return cls(
             home=home,
             store_uri=os.environ.get(STORE, "s3://shipway").rstrip("/"),
-            run=os.environ.get(RUN) or _kubeflow_run() or "adhoc",
+            run=os.environ.get(RUN) or run or "adhoc",
             executor=os.environ.get(EXECUTOR, "process"),
             namespace=os.environ.get(NAMESPACE) or _own_namespace() or "default",
+            execution=execution,
         )
 
     def make_home(self) -> Path:
@@ -74,14 +78,12 @@ class Context:
         return "/".join([self.store_uri, *parts])
 
 
-def _kubeflow_run() -> str:
-    """The run id of the step that this process is, as its own pod tells it; empty outside of Kubeflow Pipelines."""
-    if not os.environ.get(KFP_POD):
-        return ""
+def _kubeflow_step() -> tuple[str, str]:
+    """Run id and execution id of the step that this process is, as its own pod tells them."""
     from shipway.executors.kubernetes.own_pod import own_pod  # one question, the answer is kept
 
     pod = own_pod()
-    return pod.run if pod is not None else ""
+    return (pod.run, pod.execution) if pod is not None else ("", "")
 
 
 def _own_namespace() -> str:

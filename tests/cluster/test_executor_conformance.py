@@ -1,0 +1,40 @@
+"""The executors' conformance suite, played by the kubernetes executor on the bed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.kubernetes_rig import KubernetesRig
+
+pytest.register_assert_rewrite(
+    "tests.conformance.test_executor_adoption",
+    "tests.conformance.test_executor_replicas",
+    "tests.conformance.test_executor_rules",
+)
+
+from tests.conformance.test_executor_adoption import *  # noqa: E402, F403
+from tests.conformance.test_executor_replicas import *  # noqa: E402, F403
+from tests.conformance.test_executor_rules import *  # noqa: E402, F403
+
+
+@pytest.fixture
+def rig(request: pytest.FixtureRequest, kube_rig: KubernetesRig) -> Iterator[KubernetesRig]:
+    """The rig of tests/conformance, on the bed."""
+    marker = request.node.get_closest_marker("process_only")
+    if marker is not None:
+        pytest.skip(marker.args[0])
+    return kube_rig
+
+
+@pytest.fixture
+def kube_rig(
+    kubeconfig: Path, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[KubernetesRig]:
+    """The kubernetes executor in a fresh namespace."""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    made = KubernetesRig(namespace, f"file://{tmp_path}/store", tmp_path / "home")
+    yield made
+    made.close()
