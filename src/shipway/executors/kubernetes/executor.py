@@ -20,7 +20,7 @@ from shipway.executors.kubernetes.progress import Progress
 from shipway.executors.kubernetes.rendering import JOB, invocation
 from shipway.executors.kubernetes.states import times
 from shipway.executors.kubernetes.view import View
-from shipway.executors.kubernetes.watching import Change, Changes, Listed, Trouble, changes_of
+from shipway.executors.kubernetes.watching import Change, Changes, Listed, Trouble, changes_of, slim
 from shipway.executors.outcomes import OutcomeRecord, read_outcome, write_outcome
 
 TICK_S = 1.0
@@ -100,7 +100,7 @@ class KubernetesExecutor:
             outcome = self._wait(wait, changes)
         if outcome is None:
             return self._vanished(handle, wait)
-        logs.keep(self.api, self.context, handle)
+        logs.keep(self.api, self.context, handle, wait.view.earlier)
         self._record(handle, outcome)
         return outcome
 
@@ -151,6 +151,8 @@ class KubernetesExecutor:
                 view.take(found)
             elif isinstance(found, Listed):
                 wait.listed += 1
+                if wait.listed >= 2 and not view.was_seen:  # it may be newer than what the watch has told so far
+                    self._look(view)
             elif isinstance(found, Trouble):
                 view.tell_once("warning", f"the cluster does not answer, waiting goes on: {found.message}")
                 if time.monotonic() - found.since > QUIET_S:
@@ -163,6 +165,11 @@ class KubernetesExecutor:
             outcome = self._ended(wait)
             if outcome is not None or view.is_gone or (wait.listed >= 2 and not view.was_seen):
                 return outcome
+
+    def _look(self, view: View) -> None:
+        job = self.api.find(self._kind(view.handle).path(view.handle.namespace, view.handle.name))
+        if job is not None:
+            view.take(Change(view.handle.kind, slim(job)))
 
     def _next(self, changes: Changes, wait: _Wait) -> Change | Trouble | Listed | None:
         try:
@@ -182,6 +189,9 @@ class KubernetesExecutor:
         stuck = view.stuck(now)
         if stuck is not None:
             return self._given_up(wait, f"{stuck.replica} cannot start: {stuck.reason}", stuck)
+        doomed = view.doomed()
+        if doomed is not None:
+            return self._given_up(wait, *doomed)
         late = self._lateness(wait, now)
         if late:
             return self._given_up(wait, late)
@@ -270,7 +280,9 @@ class KubernetesExecutor:
 
     def _running_pods(self, handle: Handle) -> list[dict[str, Any]]:
         found = self.api.get(PODS.path(handle.namespace), labelSelector=f"{JOB}={handle.name}")["items"]
-        return [pod for pod in found if (pod.get("status") or {}).get("phase") in ("Pending", "Running")]
+        # One that is being deleted counts too: resumed at that moment, the operator takes its end for a failure.
+        return [pod for pod in found if pod["status"].get("phase") in ("Pending", "Running")
+                or "deletionTimestamp" in pod["metadata"]]  # fmt: skip
 
     def _set_suspended(self, handle: Handle, value: bool) -> None:
         kind = self._kind(handle)

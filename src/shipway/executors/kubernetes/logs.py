@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,25 +29,38 @@ def read(api: Api, context: Context, handle: Handle, *, replica: str | None, fol
     if follow:
         yield from _followed(api, handle, replica)
         return
-    pods = _pods(api, handle)
-    found = {pod_state(pod).replica for pod in pods}
-    for pod in pods:
+    kept = [line for line in _kept(context, handle) if replica in (None, line.replica)]
+    if kept:  # it has ended, and what was kept holds the starts whose pods were replaced too
+        yield from kept
+        return
+    for pod in _pods(api, handle):
         if replica in (None, pod_state(pod).replica):
             yield from _of_pod(api, handle, pod)
-    for line in _kept(context, handle):
-        if line.replica not in found and replica in (None, line.replica):
-            yield line
 
 
-def keep(api: Api, context: Context, handle: Handle) -> None:
-    """Copies the end of each replica's log to `jobs/<job>/logs/`, where it outlives the pods."""
+def keep(
+    api: Api, context: Context, handle: Handle, earlier: Mapping[tuple[str, int], tuple[str, ...]] | None = None
+) -> None:
+    """Copies the end of each replica's log to `jobs/<job>/logs/`, where it outlives the pods.
+
+    Args:
+        earlier: The last lines of starts whose pods were replaced, by replica and restart.
+    """
     from shipway.storage import Store
 
     def copy(pod: dict[str, Any]) -> None:
-        lines = [[line.restart, line.text] for line in _of_pod(api, handle, pod)]
+        replica = pod_state(pod).replica
+        lines = [
+            [number, text]
+            for (name, number), kept in sorted((earlier or {}).items())
+            if name == replica
+            for text in kept
+        ]
+        replaced = 1 + max((number for name, number in earlier or {} if name == replica), default=-1)
+        lines += [[line.restart + replaced, line.text] for line in _of_pod(api, handle, pod)]
         if lines:
             text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
-            store.put(f"jobs/{handle.name}/logs/{pod_state(pod).replica}.jsonl", text.encode())
+            store.put(f"jobs/{handle.name}/logs/{replica}.jsonl", text.encode())
 
     try:
         store = Store.open(context.store_uri)

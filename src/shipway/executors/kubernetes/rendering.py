@@ -81,7 +81,7 @@ def _environment(role: str, name: str, attempt: int, context: Context) -> list[d
     progress = f"{context.store_uri}/jobs/{name}/progress/$(SHIPWAY_REPLICA).jsonl"
     plain = {
         "SHIPWAY_REPLICA": replica,
-        "SHIPWAY_JOB": name,
+        "SHIPWAY_JOB": identity.split_attempt(name)[0] if attempt else name,
         "SHIPWAY_ATTEMPT": str(attempt),
         "SHIPWAY_RUN": context.run,
         "SHIPWAY_STORE": context.store_uri,

@@ -22,7 +22,6 @@ STUCK_S = {
     "RunContainerError": 60.0,
 }
 PULLING = ("ErrImagePull", "ImagePullBackOff")
-NOT_FOUND_CODES = (127, 128)  # of a command that does not exist
 LOST_PEER = 143
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from shipway.executors.base import Event, Handle, OnEvent, Outcome, ReplicaFailure, State
 from shipway.executors.kubernetes.states import (
     LOST_PEER,
-    NOT_FOUND_CODES,
     PULLING,
     STUCK_S,
     PodState,
@@ -23,6 +22,8 @@ from shipway.executors.kubernetes.states import (
 from shipway.executors.kubernetes.watching import Change
 
 SAME_INCIDENT_S = 5.0
+NEVER_STARTS = ("StartError", "ContainerCannotRun")  # a command or working folder that the image does not have
+LATE = "longer than specified deadline"  # so both operators and the batch controller say it
 LEADERS = ("chief", "master", "launcher", "worker", "pod")
 
 
@@ -53,7 +54,9 @@ class View:
     was_seen: bool = False
     replicas: dict[str, _Replica] = field(default_factory=dict)
     failures: list[tuple[float, PodState]] = field(default_factory=list)  # in the order of their arrival
+    earlier: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)  # last lines of replaced starts
     _ended: set[tuple[str, int]] = field(default_factory=set)
+    _last_lines: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _state: State = "Pending"
     _told: str = ""
 
@@ -102,6 +105,24 @@ class View:
                 return ReplicaFailure(pod.replica, None, pod.waiting, [pod.message] if pod.message else [])
         return None
 
+    def doomed(self) -> tuple[str, ReplicaFailure] | None:
+        """Why the operator would start a replica again without end, and which: a command that cannot be started, or
+        restarts beyond backoffLimit, which it hardly ever counts under ExitCode."""
+        for _, pod in self.failures[-1:]:
+            if pod.reason in NEVER_STARTS:
+                lines = [pod.message] if pod.message else list(pod.last_lines)
+                return f"{pod.replica} cannot be started: {pod.reason}", ReplicaFailure(
+                    pod.replica, 127, pod.reason, lines
+                )
+        limit = ((self.job or {}).get("spec", {}).get("runPolicy") or {}).get("backoffLimit")
+        if limit is None or self._has_end():
+            return None
+        for name, replica in self.replicas.items():
+            if replica.starts > int(limit):
+                first = self._first() or ReplicaFailure(name, None, "Error", [])
+                return f"{name} ended again and backoffLimit {limit} is reached", first
+        return None
+
     def waiting(self) -> PodState | None:
         """A replica that does not run and says why, if there is one."""
         return next((replica.pod for replica in self.replicas.values() if replica.pod.waiting), None)
@@ -119,6 +140,8 @@ class View:
             failure = self._named(reason) if reason else self._first()
         started, ended = times(self.job) if self.job is not None else (0.0, 0.0)
         text = message or (job_state(self.job)[1] if self.job is not None else "")
+        if state == "Failed" and failure is None and LATE in text:
+            failure, text = self._named("Deadline"), f"not finished within {self._limit()}: {text}"
         return Outcome(state, max(0.0, ended - started) if ended else 0.0, self.restarts, failure, text)
 
     # -- private ---------------------------------------------------------------------------------------------------
@@ -156,6 +179,9 @@ class View:
         if self._state == "Suspended":
             replica.has_run = False
             return  # a resume is no restart that counts
+        before = self._last_lines.pop(replica.pod.uid, ())
+        if before and pod.uid != replica.pod.uid:
+            self.earlier[(pod.replica, replica.starts)] = before
         replica.starts += 1
         self.restarts += 1
         replica.has_run = False
@@ -166,6 +192,7 @@ class View:
         if (pod.uid, pod.start) in self._ended:
             return
         self._ended.add((pod.uid, pod.start))
+        self._last_lines[pod.uid] = pod.last_lines
         code = "" if pod.exit_code is None else f" with exit code {pod.exit_code}"
         reason = f" ({pod.reason})" if pod.reason else ""
         data = {"replica": pod.replica, "exit_code": pod.exit_code, "restart": replica.starts}
@@ -190,10 +217,12 @@ class View:
             incident, key=lambda pair: (pair[1].is_leaving, pair[1].exit_code == LOST_PEER, pair[1].ended_at)
         )
         pod = order[0][1]
-        failure = failure_of(pod)
-        if pod.exit_code in NOT_FOUND_CODES and pod.reason in ("StartError", "ContainerCannotRun"):
-            return ReplicaFailure(pod.replica, 127, pod.reason, [pod.message] if pod.message else [])
-        return failure
+        return failure_of(pod)
+
+    def _limit(self) -> str:
+        spec = (self.job or {}).get("spec") or {}
+        limit = (spec.get("runPolicy") or {}).get("activeDeadlineSeconds") or spec.get("activeDeadlineSeconds")
+        return f"activeDeadlineSeconds {limit}"
 
     def _named(self, reason: str) -> ReplicaFailure:
         waiting = self.waiting()

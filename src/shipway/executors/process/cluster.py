@@ -35,12 +35,11 @@ def ambient(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def tf_config(plan: Plan, replica: ReplicaPlan, ports: Mapping[str, int]) -> str:
-    """TF_CONFIG as the operator builds it (`genTFConfigJSONStr`): roles in lower case, the evaluator not part of the
-    cluster, addresses of this machine in place of service names."""
+    """TF_CONFIG as the operator builds it (`genTFConfigJSONStr`): roles in lower case, the evaluator among them,
+    addresses of this machine in place of service names."""
     cluster: dict[str, list[str]] = {}
     for other in plan.replicas:
-        if other.role != "evaluator":
-            cluster.setdefault(other.role, []).append(f"127.0.0.1:{ports[other.name]}")
+        cluster.setdefault(other.role, []).append(f"127.0.0.1:{ports[other.name]}")
     task = {"type": replica.role, "index": replica.index}
     return json.dumps({"cluster": cluster, "task": task, "environment": "cloud"})
 

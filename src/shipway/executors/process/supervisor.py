@@ -170,6 +170,7 @@ class Supervisor:
         all_of_them = [other.status for other in self.replicas]
         if exceeds_backoff(limit, all_of_them, retries_failures=self.plan.retries_failures):
             status.phase = "Failed"
+            status.restarts -= self.plan.retries_failures  # a batch Job makes no pod beyond its limit
             self.end("Failed", f"{replica.name} ended again and backoffLimit {limit} is reached")
             return
         replica.quick_deaths = replica.quick_deaths + 1 if end.at - replica.started_at < QUICK_DEATH_S else 0
