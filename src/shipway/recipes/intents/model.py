@@ -97,16 +97,17 @@ def _member(params: Params, classes: int, number: int, bag: Any, read: Any) -> A
 
 
 class Committee(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Several members' logits as one: the logarithm of their mean probabilities, shape (n, classes).
+    """Several members' logits as one: the mean of their log probabilities, shape (n, classes).
 
-    In training all are given, shape (n, members, classes), so that each has a loss of its own.
+    The mean of the probabilities themselves would follow whichever member is surest, right or wrong. In training all
+    are given, shape (n, members, classes), so that each has a loss of its own.
     """
 
     def call(self, answers: Any, training: Any = None) -> Any:
         stacked = tf.nn.log_softmax(tf.stack(answers, axis=1))
         if training:
             return stacked
-        return tf.reduce_logsumexp(stacked, axis=1) - float(np.log(len(answers)))
+        return tf.reduce_mean(stacked, axis=1)
 
 
 def _reader(params: Params, encoder: IntentsEncoder, words: Any) -> Any:

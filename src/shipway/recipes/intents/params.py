@@ -45,7 +45,9 @@ class Params(Spec):
 
     architecture: Annotated[Architecture, Field(description="the part that reads words beside the wide part")] = "bag"
     dim: Annotated[int, Field(ge=4, le=1024, description="width of an n-gram's embedding")] = 64
-    members: Annotated[int, Field(ge=1, le=8, description="models whose mean answers; the first is linear")] = 3
+    members: Annotated[
+        int, Field(ge=1, le=8, description="models whose mean log probabilities answer; the first is linear")
+    ] = 3
     hidden: Annotated[int, Field(ge=0, le=4096, description="hidden units beside the direct path; 0: none")] = 256
     word_dim: Annotated[int, Field(ge=4, le=1024, description="width of a word's embedding")] = 64
     units: Annotated[int, Field(ge=4, le=1024, description="recurrent units, or filters per width of the CNN")] = 64
