@@ -1,4 +1,4 @@
-# make install | horovod | demo | test | lint | bench | soak | down | cluster | cluster-test | cluster-down
+# make install | horovod | demo | test | lint | bench | soak | images | images-test | images-lock | down | cluster | cluster-test | cluster-down
 SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.8
@@ -13,7 +13,7 @@ LOOPS ?= 20
 JOBS ?= auto
 
 # `make demo STRATEGY=horovod` and the tests need Horovod; it is built once into a cache folder.
-.PHONY: install horovod demo test lint lint-types bench soak down clean cluster cluster-test cluster-down
+.PHONY: install horovod demo test lint lint-types bench soak images images-test images-lock down clean cluster cluster-test cluster-down
 
 install: .venv/.installed
 
@@ -58,6 +58,16 @@ cluster-test: install
 
 cluster-down: install
 	@$(BIN)/python -m tests.cluster.bed down
+
+# docker, podman or buildah, whichever works; BASE=... where images/base.env pins none. ARGS="launcher --variant cuda"
+images: install
+	$(BIN)/python -m tools.images build $(ARGS)
+
+images-lock: install
+	$(BIN)/python -m tools.images lock
+
+images-test: install
+	$(BIN)/python -m pytest tests/images -m images --durations=10
 
 down:
 	@$(BIN)/shipway down

@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from shipway.errors import InvalidSpec, RetryableError, ShipwayError
 from shipway.specs import parse
+from shipway.termination import heed_sigterm
 from shipway.training.spec import DISTRIBUTED, TrainingDocument
 
 DOCUMENT = "SHIPWAY_TRAINING"
@@ -25,6 +26,7 @@ WORK = "SHIPWAY_WORK"
 
 def main() -> int:
     """Trains, and as chief publishes; returns the exit code."""
+    heed_sigterm()
     try:
         document = _document()
         with tempfile.TemporaryDirectory(prefix="shipway-train-", dir=os.environ.get(WORK)) as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,9 @@ def compile_pipeline(
         registry: Registry and path in place of the package's default, `registry.example.com/ml`.
         digests: Image's short name (launcher, tensorflow, ...) -> `sha256:...`, to pin what the tag points at.
 
+    With either, each step also learns the references (SHIPWAY_IMAGES): the jobs and endpoints that it makes at run time
+    follow the same registry and digests.
+
     Raises:
         InvalidSpec: unknown image name, malformed registry or digest.
     """
@@ -47,6 +51,8 @@ def compile_pipeline(
     try:
         compiler.Compiler().compile(function, str(part))
         documents = [_with_images(document, names) for document in yaml.safe_load_all(part.read_text(encoding="utf-8"))]
+        if registry is not None or digests:
+            _tell_steps(documents[0], names)
         text = yaml.safe_dump_all(documents, sort_keys=True, width=120, allow_unicode=True)
         part.write_text(_header(function) + text, encoding="utf-8")
         part.replace(out)
@@ -76,13 +82,22 @@ def rewritten(registry: str | None, digests: Mapping[str, str]) -> dict[str, str
 
 
 def _with_images(node: Any, names: Mapping[str, str]) -> Any:
-    """Every `image` of the IR, rewritten; a job's own images follow from SHIPWAY_REGISTRY in the step."""
+    """Every `image` of the IR, rewritten."""
     if isinstance(node, dict):
         return {
             key: names.get(value, value) if key == "image" and isinstance(value, str) else _with_images(value, names)
             for key, value in node.items()
         }
     return [_with_images(item, names) for item in node] if isinstance(node, list) else node
+
+
+def _tell_steps(ir: dict[str, Any], names: Mapping[str, str]) -> None:
+    """Puts the references into the environment of every step; what a person set there already stays."""
+    value = json.dumps({name: names[image] for name, image in images.ALL.items()}, sort_keys=True)
+    for executor in ir["deploymentSpec"]["executors"].values():
+        variables = executor.get("container", {}).setdefault("env", [])
+        if all(one["name"] != images.VARIABLE for one in variables):
+            variables.append({"name": images.VARIABLE, "value": value})
 
 
 def _header(function: Any) -> str:

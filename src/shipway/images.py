@@ -1,16 +1,42 @@
-"""Image references; the tag is the package's version, so that a pipeline runs the code it was compiled from."""
+"""Image references; the tag is the package's version, so that a pipeline runs the code it was compiled from.
+
+A pipeline compiled for a company's registry carries the references in the environment of its steps (SHIPWAY_IMAGES):
+a step that renders a job or an endpoint names the same registry and digests as the steps themselves run from.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 
+from shipway.errors import InvalidSpec
+
 VERSION = "0.1.0"
-REGISTRY = os.environ.get("SHIPWAY_REGISTRY", "ghcr.io/shipway")
+VARIABLE = "SHIPWAY_IMAGES"  # JSON: short name -> reference
+REGISTRY = "ghcr.io/shipway"
 
 # Names hold "python" because kfp.local warns about any image whose name doesn't.
-LAUNCHER = f"{REGISTRY}/python-launcher:{VERSION}"
-TENSORFLOW = f"{REGISTRY}/python-tensorflow:{VERSION}"
-HOROVOD = f"{REGISTRY}/python-horovod:{VERSION}"
-PREDICTOR = f"{REGISTRY}/python-predictor:{VERSION}"
+DEFAULTS = {name: f"{REGISTRY}/python-{name}:{VERSION}" for name in ("launcher", "tensorflow", "horovod", "predictor")}
 
-ALL = {"launcher": LAUNCHER, "tensorflow": TENSORFLOW, "horovod": HOROVOD, "predictor": PREDICTOR}
+
+def references(text: str | None) -> dict[str, str]:
+    """Short name -> reference: the package's own, and what SHIPWAY_IMAGES says in their place.
+
+    Raises:
+        InvalidSpec: not a JSON object of references, or an unknown name.
+    """
+    if not text:
+        return dict(DEFAULTS)
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise InvalidSpec(f"{VARIABLE}: not JSON ({error}); `shipway compile --registry` writes it") from error
+    if not isinstance(given, dict) or not all(isinstance(value, str) and value for value in given.values()):
+        raise InvalidSpec(f"{VARIABLE}: {text!r:.80} is not an object of image references")
+    if unknown := sorted(set(given) - set(DEFAULTS)):
+        raise InvalidSpec(f"{VARIABLE}: unknown image {unknown[0]!r}; expected one of {', '.join(DEFAULTS)}")
+    return DEFAULTS | given
+
+
+ALL = references(os.environ.get(VARIABLE))
+LAUNCHER, TENSORFLOW, HOROVOD, PREDICTOR = (ALL[name] for name in ("launcher", "tensorflow", "horovod", "predictor"))

@@ -94,6 +94,22 @@ def test_the_registry_and_digests_of_a_company_replace_ours(tmp_path: Path) -> N
     assert images.REGISTRY not in text
 
 
+def test_jobs_and_endpoints_made_at_run_time_follow_the_companys_registry_and_digests(tmp_path: Path) -> None:
+    digests = {name: "sha256:" + digit * 64 for name, digit in zip(images.DEFAULTS, "abcd", strict=True)}
+    out = compile_pipeline("train_and_deploy", tmp_path / "p.yaml", registry="registry.example.com/ml", digests=digests)
+    ir = next(yaml.safe_load_all(out.read_text()))
+    for name, executor in ir["deploymentSpec"]["executors"].items():
+        environment = {one["name"]: one["value"] for one in executor["container"]["env"]}
+        told = images.references(environment[images.VARIABLE])
+        assert told == {
+            short: f"registry.example.com/ml/python-{short}@{digest}" for short, digest in digests.items()
+        }, name
+
+
+def test_without_a_registry_a_step_is_told_nothing(ir: dict[str, Any]) -> None:
+    assert images.VARIABLE not in str(ir)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from shipway.cli.console import AsJson, facts, heading, print_json, say, table
+from shipway.cli.kubeflow import Digest, DigestFile, read_digests
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -65,16 +66,16 @@ def compile_(
     pipeline: Annotated[str, typer.Argument(help="A shipped pipeline, file.py:function or package.module:function.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write (default PIPELINE.yaml).")] = None,
     registry: Annotated[str | None, typer.Option(help="Registry and path instead of the package's own.")] = None,
-    digest: Annotated[list[str] | None, typer.Option(help="image=sha256:..., for each image to pin.")] = None,
+    digest: Digest = None,
+    digests: DigestFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile to KFP IR YAML, with your registry's images."""
-    from shipway.cli.kubeflow import read_digests
     from shipway.compiling import compile_pipeline
 
-    digests = read_digests(digest)
+    pins = read_digests(digest, digests)
     name = pipeline.rpartition(":")[2] if ":" in pipeline else Path(pipeline).stem
-    written = compile_pipeline(pipeline, out or Path(f"{name}.yaml"), registry=registry, digests=digests)
+    written = compile_pipeline(pipeline, out or Path(f"{name}.yaml"), registry=registry, digests=pins)
     if as_json:
         print_json({"pipeline": pipeline, "path": str(written), "size_bytes": written.stat().st_size})
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,16 +23,38 @@ Name = Annotated[str | None, typer.Option(help="The readable part of the run's n
 ServiceAccount = Annotated[str | None, typer.Option(help="Kubernetes ServiceAccount of the run's pods.")]
 
 
-def read_digests(pairs: list[str] | None) -> dict[str, str]:
-    """`image=sha256:...` pairs."""
+Digest = Annotated[list[str] | None, typer.Option(help="image=sha256:..., for each image to pin.")]
+DigestFile = Annotated[
+    Path | None, typer.Option("--digests", help="File of digests, as make images writes it; --digest wins over it.")
+]
+
+
+def read_digests(pairs: list[str] | None, file: Path | None = None) -> dict[str, str]:
+    """`image=sha256:...` pairs, over what a JSON file says."""
     from shipway.errors import InvalidSpec
 
-    found = {}
+    found = _digest_file(file) if file else {}
     for pair in pairs or []:
         image, equals, value = pair.partition("=")
         if not equals:
             raise InvalidSpec(f"--digest {pair!r}: expected image=sha256:..., as in --digest launcher=sha256:0123...")
         found[image] = value
+    return found
+
+
+def _digest_file(file: Path) -> dict[str, str]:
+    from shipway.errors import InvalidSpec
+
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSpec(
+            f"--digests {file}: {error.strerror}; `make images` writes dist/images/digests.json"
+        ) from error
+    except ValueError as error:
+        raise InvalidSpec(f"--digests {file}: not JSON ({error})") from error
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise InvalidSpec(f'--digests {file}: expected an object such as {{"launcher": "sha256:..."}}')
     return found
 
 
@@ -40,13 +64,14 @@ def publish(
     version: Annotated[str | None, typer.Option(help="Its version; the package's for a shipped pipeline.")] = None,
     registry: Annotated[str | None, typer.Option(help="Registry and path instead of the package's own.")] = None,
     digest: Annotated[list[str] | None, typer.Option(help="image=sha256:..., else the registry is asked.")] = None,
+    digests: DigestFile = None,
     pin: Annotated[bool, typer.Option(help="Pin images by digest; --no-pin leaves tags.")] = True,
     current: Annotated[bool, typer.Option(help="Name it in the pipeline's description as the one to use.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Publish a pipeline to Kubeflow as a version; again, it does nothing."""
     done = connection(kfp).publish(
-        pipeline, version=version, registry=registry, digests=read_digests(digest), pin=pin, current=current
+        pipeline, version=version, registry=registry, digests=read_digests(digest, digests), pin=pin, current=current
     )
     if as_json:
         print_json(done)

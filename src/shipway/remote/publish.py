@@ -112,12 +112,17 @@ def _compile(
         if pipeline not in built_in():
             raise InvalidSpec(f"publish: {pipeline} is your own pipeline: say its version, --version 1.0.0")
         version = images.VERSION
-    with tempfile.TemporaryDirectory() as folder:
-        out = compile_pipeline(pipeline, Path(folder) / "pipeline.yaml", registry=registry, digests=digests)
-        text = out.read_text(encoding="utf-8")
+
+    def compiled(pins: Mapping[str, str]) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            out = compile_pipeline(pipeline, Path(folder) / "pipeline.yaml", registry=registry, digests=pins)
+            return out.read_text(encoding="utf-8")
+
+    text = compiled(digests)
     notes: list[str] = []
     if pin:
-        text = _pinned(text)
+        more = _missing_digests(images_of(list(yaml.safe_load_all(text))), registry, digests, notes)
+        text = _pinned(compiled({**digests, **more}) if more else text)
     elif any("@sha256:" not in image for image in images_of(list(yaml.safe_load_all(text)))):
         notes.append("images go by their tags (--no-pin): what a tag points at may change under a published version")
     documents = list(yaml.safe_load_all(text))
@@ -131,6 +136,33 @@ def _compile(
         images=sorted(images_of(documents)),
         notes=notes,
     )
+
+
+def _missing_digests(
+    used: set[str], registry: str | None, digests: Mapping[str, str], notes: list[str]
+) -> dict[str, str]:
+    """Digests of our images that nobody gave: those of the steps, and of the replicas that steps start at run time.
+
+    A registry that lacks an image which only a replica would run (no Horovod there) is no reason not to publish: it
+    goes by its tag, and `notes` says so.
+    """
+    from shipway.compiling import rewritten
+    from shipway.remote.registry import digest_of
+
+    references = rewritten(registry, digests)
+    if not used & set(references.values()):
+        return {}  # a pipeline of one's own, on images of one's own
+    found = {}
+    for name, image in images.ALL.items():
+        if name in digests or "@" in references[image]:
+            continue
+        try:
+            found[name] = digest_of(references[image])
+        except InvalidSpec:
+            if references[image] in used:
+                raise
+            notes.append(f"{references[image]}, which only replicas run, goes by its tag: its registry gives no digest")
+    return found
 
 
 def _pinned(text: str) -> str:

@@ -40,6 +40,22 @@ def test_a_digest_that_nobody_gives_is_asked_of_the_registry(kubeflow: Connectio
     assert set(done.images) == {f"{registry}/ml/python-{name}@{digest}" for name, digest in DIGESTS.items()}
 
 
+def test_replicas_of_steps_are_pinned_too_where_the_registry_has_their_images(
+    kubeflow: Connection, server: KfpServer
+) -> None:
+    registry = server.url.removeprefix("http://")
+    known = {**DIGESTS, "horovod": "sha256:" + "e" * 64}
+    for name, digest in known.items():
+        server.state.images[f"ml/python-{name}:{images.VERSION}"] = digest
+    done = kubeflow.publish("train_and_deploy", registry=f"{registry}/ml")
+    (version,) = server.state.versions.values()
+    executor = next(iter(version.pipeline_spec["pipeline_spec"]["deploymentSpec"]["executors"].values()))
+    told = images.references({one["name"]: one["value"] for one in executor["container"]["env"]}[images.VARIABLE])
+    assert told["horovod"] == f"{registry}/ml/python-horovod@{known['horovod']}"
+    assert told["predictor"] == f"{registry}/ml/python-predictor:{images.VERSION}"
+    assert [note for note in done.notes if "python-predictor" in note and "goes by its tag" in note]
+
+
 def test_an_image_that_the_registry_does_not_know_is_refused_with_what_to_do(
     kubeflow: Connection, server: KfpServer
 ) -> None:

@@ -1,0 +1,82 @@
+"""images/<name>/*.txt: what uv.lock says, in the words of pip, with hashes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.images.settings import ROOT
+
+UV = ROOT / ".uv" / "bin" / "uv"
+HEAD = "# Written by `python -m tools.images lock` from uv.lock; change pyproject.toml and the lock, not this file.\n"
+# libclang: 64 MB that TensorFlow's wheel asks for and never imports (it generates bindings with it).
+EXPORTS = {
+    "launcher/requirements.txt": [],
+    "predictor/requirements.txt": ["--extra", "serve"],
+    "tensorflow/requirements-cpu.txt": ["--extra", "train", "--no-emit-package", "libclang"],
+    "horovod/requirements.txt": ["--extra", "train", "--extra", "horovod", "--no-emit-package", "libclang"],
+    "horovod/build-requirements.txt": ["--only-group", "horovod-build"],
+}
+CUDA = "tensorflow/requirements-cuda.txt"
+
+
+def exports() -> dict[str, str]:
+    """File below images/ -> the content that uv.lock gives now, for all that the lock decides (not CUDA)."""
+    texts = {name: _export(options) for name, options in EXPORTS.items()}
+    # Only what comes on top of the image that horovod stands on.
+    below = {_name(block) for block in _blocks(texts["tensorflow/requirements-cpu.txt"])}
+    mine = (block for block in _blocks(texts["horovod/requirements.txt"]) if _name(block) not in below)
+    texts["horovod/requirements.txt"] = "".join(mine)
+    return {name: HEAD + text for name, text in texts.items()}
+
+
+def cuda() -> str:
+    """The extra `gpu`, which the lock overrides away: resolved beside it, with its versions of what both have."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.write(_export(["--extra", "train", "--no-hashes"]))
+        constraints.flush()
+        words = ["--no-config", "pip", "compile", "pyproject.toml", "--extra", "gpu", "--generate-hashes", "--quiet"]
+        words += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28", "-c", constraints.name]
+        text = _uv(*words, "--no-header", "--no-annotate", "--no-emit-package", "libclang")
+    return HEAD.replace("uv.lock", "the extra `gpu`, constrained by uv.lock") + text
+
+
+def write() -> int:
+    """Writes every file."""
+    for name, text in {**exports(), CUDA: cuda()}.items():
+        (ROOT / "images" / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+def check() -> int:
+    """Names the files that differ; 1 if there are any."""
+    stale = [name for name, text in exports().items() if (ROOT / "images" / name).read_text(encoding="utf-8") != text]
+    for name in stale:
+        print(f"images/{name} is not what uv.lock gives; run python -m tools.images lock", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def _export(options: list[str]) -> str:
+    return _uv("export", "--frozen", "--no-emit-project", "--no-header", "--no-annotate", "--quiet", *options)
+
+
+def _uv(*words: str) -> str:
+    environment = {**os.environ, "UV_SYSTEM_CERTS": "1"}
+    text = subprocess.check_output([UV if Path(UV).exists() else "uv", *words], cwd=ROOT, text=True, env=environment)
+    # uv may name the index that it asked; which one that was is this machine's affair.
+    return "".join(
+        line for line in text.splitlines(keepends=True) if not line.startswith(("--index-url", "--extra-index"))
+    )
+
+
+def _blocks(text: str) -> list[str]:
+    """Requirements, each with its lines of hashes."""
+    return re.findall(r"^\S(?:.*\\\n)*.*\n", text, flags=re.MULTILINE)
+
+
+def _name(block: str) -> str:
+    return block.split("==")[0].split("[")[0]
