@@ -23,6 +23,7 @@ from shipway.cli import (
     reports,
     running,
     runs,
+    schedule,
     store,
 )
 from shipway.cli.arguments import spread_params
@@ -76,6 +77,7 @@ app.command("compile")(catalog.compile_)
 app.command("list")(catalog.list_)
 app.command("describe")(catalog.describe)
 app.add_typer(runs.app, name="runs")
+app.add_typer(schedule.app, name="schedule")
 app.command("watch")(control.watch)
 app.command("cancel")(control.cancel)
 app.command("retry")(control.retry)

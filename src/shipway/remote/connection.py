@@ -16,6 +16,8 @@ from shipway.remote.settings import Settings
 
 if TYPE_CHECKING:
     from shipway.remote.publish import Published
+    from shipway.remote.recurring import Plan
+    from shipway.remote.schedules import Schedule
     from shipway.remote.submit import Submission
 
 
@@ -130,6 +132,42 @@ class Connection:
         from shipway.remote.submit import start
 
         return RemoteRun(self._api, start(self._api, submission, service_account=service_account))
+
+    def plan_schedule(self, pipeline: str, when: str, **options: Any) -> Plan:
+        """Checks a schedule and makes nothing; see `shipway.remote.schedules.plan`."""
+        from shipway.remote.schedules import plan
+
+        return plan(self._api, pipeline, when, **options)
+
+    def schedule(self, pipeline: str, when: str, **options: Any) -> Schedule:
+        """Makes a schedule, `schedule("train-and-deploy", "every monday at 01:00", zone="Europe/Berlin")`."""
+        from shipway.remote.schedules import create
+
+        return create(self._api, self.plan_schedule(pipeline, when, **options))
+
+    def schedules(self) -> list[Schedule]:
+        """All schedules."""
+        from shipway.remote.schedules import list_schedules
+
+        return list_schedules(self._api)
+
+    def change_schedule(self, name: str, **changes: Any) -> Schedule:
+        """Changes a schedule without a gap; see `shipway.remote.schedules.change`."""
+        from shipway.remote.schedules import change
+
+        return change(self._api, name, **changes)
+
+    def pause_schedule(self, name: str, *, paused: bool = True) -> Schedule:
+        """Pauses a schedule; `paused=False` resumes it."""
+        from shipway.remote.schedules import set_paused
+
+        return set_paused(self._api, name, paused=paused)
+
+    def delete_schedule(self, name: str) -> None:
+        """Deletes a schedule; its runs stay."""
+        from shipway.remote.schedules import delete
+
+        delete(self._api, name)
 
     def prepare_clone(self, run: RemoteRun, changes: Mapping[str, Any]) -> Submission:
         """The same version with the same parameters but those given, checked and not started."""
