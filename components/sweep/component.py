@@ -7,13 +7,22 @@ from kfp.dsl import HTML, Artifact, Dataset, Input, Output
 
 from shipway import images
 
+# What is set on the task reaches the trials' replicas.
+PASSED_ON = [
+    dsl.TaskConfigField.RESOURCES,
+    dsl.TaskConfigField.KUBERNETES_NODE_SELECTOR,
+    dsl.TaskConfigField.KUBERNETES_TOLERATIONS,
+    dsl.TaskConfigField.KUBERNETES_AFFINITY,
+]
 
-@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False)
+
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
 def katib(
     dataset: Input[Dataset],
     spec: str,
     sweep: Output[Artifact],
     report: Output[HTML],
+    task_config: dsl.TaskConfig,
     code_fingerprint: str = "",
 ) -> NamedTuple("Outputs", [("best", str)]):  # type: ignore[valid-type]
     """Search for the recipe's best parameters on the eval split.
@@ -21,6 +30,7 @@ def katib(
     Args:
         dataset: A `DatasetManifest`.
         spec: A `SweepSpec` as JSON or YAML, its `training` being what every trial trains.
+        task_config: Given by Kubeflow: resources, accelerators, nodes set on the task, for the trials' replicas.
         code_fingerprint: Of the package and the recipe, so that changed code is searched anew.
 
         sweep: A `SweepRecord`: every trial with its parameters, metrics, seconds and state.
@@ -31,4 +41,4 @@ def katib(
 
     from shipway.components.sweep import launch
 
-    return namedtuple("Outputs", ["best"])(launch.katib(dataset, spec, sweep, report))
+    return namedtuple("Outputs", ["best"])(launch.katib(dataset, spec, sweep, report, task_config))

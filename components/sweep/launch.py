@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shipway.executors import Handle
 
 
-def katib(dataset: Any, spec: str, sweep: Any, report: Any) -> str:
+def katib(dataset: Any, spec: str, sweep: Any, report: Any, task_config: Any = None) -> str:
     """Searches, and writes the `SweepRecord` and its report.
 
     Args:
@@ -33,6 +33,7 @@ def katib(dataset: Any, spec: str, sweep: Any, report: Any) -> str:
         spec: A SweepSpec as JSON or YAML.
         sweep: `Output[Artifact]`.
         report: `Output[HTML]`.
+        task_config: `dsl.TaskConfig`, for the trials' replicas.
 
     Returns:
         The best parameters as JSON.
@@ -40,7 +41,7 @@ def katib(dataset: Any, spec: str, sweep: Any, report: Any) -> str:
     with step("sweep") as current:
         document = parse(SweepSpec, spec, "sweep")
         manifest = DatasetManifest.read(dataset.path)
-        record, uri = search(document, manifest.uri, manifest.fingerprint, current)
+        record, uri = search(document, manifest.uri, manifest.fingerprint, current, task_config)
         from shipway.components.sweep.page import sweep_report
 
         record.write(sweep.path)
@@ -57,7 +58,11 @@ def katib(dataset: Any, spec: str, sweep: Any, report: Any) -> str:
 
 
 def search(
-    spec: SweepSpec, dataset_uri: str, dataset_fingerprint: str, current: Step | None = None
+    spec: SweepSpec,
+    dataset_uri: str,
+    dataset_fingerprint: str,
+    current: Step | None = None,
+    task_config: Any = None,
 ) -> tuple[SweepRecord, str]:
     """Plays the sweep here, whichever executor runs its trials.
 
@@ -66,6 +71,7 @@ def search(
         dataset_uri: Folder of the dataset; empty for a function that needs none.
         dataset_fingerprint: Of its content.
         current: The step, told which jobs to end with it.
+        task_config: What was set on the KFP task, for the trials' replicas.
 
     Returns:
         The record, and the URI of the sweep's folder.
@@ -85,7 +91,7 @@ def search(
     first = core.defaults(spec, params_model)
     if spec.maxTrialCount <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
         return make_record(spec, [], dataset_fingerprint, first), uri
-    trials, importance = _play(spec, name, uri, dataset_uri, document, first, current)
+    trials, importance = _play(spec, name, uri, dataset_uri, document, first, current, task_config)
     return make_record(spec, trials, dataset_fingerprint, first, importance), uri
 
 
@@ -113,6 +119,7 @@ def _play(
     document: dict[str, Any],
     first: dict[str, Any],
     current: Step | None,
+    task_config: Any,
 ) -> tuple[list[TrialRecord], dict[str, float]]:
     from shipway import executors
     from shipway.components.sweep import experiment
@@ -121,6 +128,7 @@ def _play(
     from shipway.components.sweep.packed import PackedTrials
     from shipway.components.sweep.runners import Jobs
     from shipway.components.sweep.search import Search
+    from shipway.executors.passthrough import with_task_config
     from shipway.storage import open_folder
 
     context = Context.current()
@@ -139,7 +147,9 @@ def _play(
         sweep=name,
         ledger=ledger,
         jobs=Jobs(executor, on_start=started),
-        manifest=lambda runner: experiment.runner_manifest(spec, runner, uri, context.store_uri, threads),
+        manifest=lambda runner: with_task_config(
+            experiment.runner_manifest(spec, runner, uri, context.store_uri, threads), task_config
+        ),
         slots=slots,
         deadline_s=spec.trial_deadline_s or (training.deadline_s if training else None),
         engine=f"{os.uname().nodename}-{os.getpid()}",
@@ -157,7 +167,7 @@ def _play(
     )
     threading.Thread(target=_warm_up, daemon=True).start()
     found = engine.run()
-    _keep(ledger, spec, name, dataset_uri, finder)
+    _keep(ledger, spec, name, dataset_uri, finder, task_config)
     return found, finder.importance()
 
 
@@ -180,13 +190,17 @@ def capacity(spec: SweepSpec) -> tuple[int, int]:
     return slots, max(1, cores // slots)
 
 
-def _keep(ledger: Ledger, spec: SweepSpec, name: str, dataset_uri: str, finder: Search) -> None:
+def _keep(
+    ledger: Ledger, spec: SweepSpec, name: str, dataset_uri: str, finder: Search, task_config: Any = None
+) -> None:
     """Leaves the Experiment for Katib and the study for Optuna's own tools beside the trials."""
     import yaml
 
     from shipway.components.sweep import experiment
+    from shipway.executors.passthrough import with_task_config
 
     template = experiment.trial_template(spec, dataset_uri, Context.current().store_uri)
+    template = with_task_config(template, task_config)
     text = yaml.safe_dump(experiment.render(spec, name, template), sort_keys=False)
     ledger.store.put("experiment.yaml", text.encode())
     with tempfile.TemporaryDirectory() as folder:

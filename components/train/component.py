@@ -5,14 +5,23 @@ from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
 from shipway import images
 
+# What is set on the task reaches the job's replicas; the pod that launches it needs none of it.
+PASSED_ON = [
+    dsl.TaskConfigField.RESOURCES,
+    dsl.TaskConfigField.KUBERNETES_NODE_SELECTOR,
+    dsl.TaskConfigField.KUBERNETES_TOLERATIONS,
+    dsl.TaskConfigField.KUBERNETES_AFFINITY,
+]
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+
+@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
 def job(
     dataset: Input[Dataset],
     spec: str,
     model: Output[Model],
     metrics: Output[Metrics],
     mlpipeline_ui_metadata: Output[Artifact],
+    task_config: dsl.TaskConfig,
     best: str = "",
     code_fingerprint: str = "",
 ):
@@ -22,6 +31,7 @@ def job(
         dataset: A `DatasetManifest`.
         spec: A `TrainingSpec` as JSON or YAML.
         best: Recipe parameters that win over the spec's, JSON: what a sweep found. Empty for none.
+        task_config: Given by Kubeflow: resources, accelerators, nodes set on the task, for the job's replicas.
         code_fingerprint: Of the package and the recipe, so that changed code is trained anew.
 
         model: A `ModelManifest`.
@@ -30,16 +40,17 @@ def job(
     """
     from shipway.components.train import launch
 
-    launch.job(dataset, spec, best, model, metrics, mlpipeline_ui_metadata)
+    launch.job(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, task_config)
 
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
 def tfjob(
     dataset: Input[Dataset],
     spec: str,
     model: Output[Model],
     metrics: Output[Metrics],
     mlpipeline_ui_metadata: Output[Artifact],
+    task_config: dsl.TaskConfig,
     best: str = "",
     code_fingerprint: str = "",
 ):
@@ -49,6 +60,7 @@ def tfjob(
         dataset: A `DatasetManifest`.
         spec: A `TrainingSpec` as JSON or YAML.
         best: Recipe parameters that win over the spec's, JSON: what a sweep found. Empty for none.
+        task_config: Given by Kubeflow: resources, accelerators, nodes set on the task, for the job's replicas.
         code_fingerprint: Of the package and the recipe, so that changed code is trained anew.
 
         model: A `ModelManifest`.
@@ -57,16 +69,17 @@ def tfjob(
     """
     from shipway.components.train import launch
 
-    launch.tfjob(dataset, spec, best, model, metrics, mlpipeline_ui_metadata)
+    launch.tfjob(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, task_config)
 
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
 def mpijob(
     dataset: Input[Dataset],
     spec: str,
     model: Output[Model],
     metrics: Output[Metrics],
     mlpipeline_ui_metadata: Output[Artifact],
+    task_config: dsl.TaskConfig,
     best: str = "",
     code_fingerprint: str = "",
 ):
@@ -76,6 +89,7 @@ def mpijob(
         dataset: A `DatasetManifest`.
         spec: A `TrainingSpec` as JSON or YAML.
         best: Recipe parameters that win over the spec's, JSON: what a sweep found. Empty for none.
+        task_config: Given by Kubeflow: resources, accelerators, nodes set on the task, for the job's replicas.
         code_fingerprint: Of the package and the recipe, so that changed code is trained anew.
 
         model: A `ModelManifest`.
@@ -84,4 +98,4 @@ def mpijob(
     """
     from shipway.components.train import launch
 
-    launch.mpijob(dataset, spec, best, model, metrics, mlpipeline_ui_metadata)
+    launch.mpijob(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, task_config)

@@ -21,23 +21,38 @@ if TYPE_CHECKING:
 OUR_OWN_GRACE_S = 30  # the operator's deadline fires only at the object's next update; ours comes a little later
 
 
-def job(dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any) -> None:
+def job(
+    dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any, task_config: Any = None
+) -> None:
     """Trains; the manifest's kind follows the strategy. Arguments are KFP artifacts with `.path`."""
-    _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, ())
+    _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, task_config, ())
 
 
-def tfjob(dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any) -> None:
+def tfjob(
+    dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any, task_config: Any = None
+) -> None:
     """`job`, refusing strategies that are no TFJob."""
     allowed = ("single", "mirrored", "multi_worker")
-    _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, allowed)
+    _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, task_config, allowed)
 
 
-def mpijob(dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any) -> None:
+def mpijob(
+    dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any, task_config: Any = None
+) -> None:
     """`job`, refusing strategies that are no MPIJob."""
-    _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, ("horovod",))
+    _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, task_config, ("horovod",))
 
 
-def _launch(dataset: Any, spec: str, best: str, model: Any, metrics: Any, ui: Any, allowed: tuple[str, ...]) -> None:
+def _launch(
+    dataset: Any,
+    spec: str,
+    best: str,
+    model: Any,
+    metrics: Any,
+    ui: Any,
+    task_config: Any,
+    allowed: tuple[str, ...],
+) -> None:
     with step("train") as current:
         from shipway.artifacts import DatasetManifest
         from shipway.components.train.spec import TrainingSpec
@@ -49,7 +64,7 @@ def _launch(dataset: Any, spec: str, best: str, model: Any, metrics: Any, ui: An
                 f"training.strategy: {training.strategy!r} is not for this component; expected one of "
                 f"{', '.join(allowed)}, or use train.job, which takes all"
             )
-        manifest = train(training, DatasetManifest.read(dataset.path), current)
+        manifest = train(training, DatasetManifest.read(dataset.path), current, task_config)
         manifest.write(model.path)
         write_metrics(metrics, manifest.metrics)
         job_uri = manifest.uri.rsplit("/", 1)[0]
@@ -75,7 +90,7 @@ def with_best(spec: TrainingSpec, best: str) -> TrainingSpec:
     return merged.model_copy(update={"params": merged.recipe_params().model_dump(mode="json")})
 
 
-def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any) -> ModelManifest:
+def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_config: Any = None) -> ModelManifest:
     """The trained model's manifest: an executor plays the job, or adopts the one that is already there.
 
     Raises:
@@ -86,6 +101,7 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any) -> ModelMa
     from shipway.components.train.core import render
     from shipway.executors import identity
     from shipway.executors.outcomes import raise_for
+    from shipway.executors.passthrough import with_task_config
     from shipway.storage import Store, read_artifact
 
     if spec.recipe != dataset.recipe:
@@ -96,7 +112,7 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any) -> ModelMa
     context = current.context
     iteration = " ".join(filter(None, (dataset.fingerprint, context.execution)))
     name = identity.job_name(spec.name, context.run, current.task, iteration)
-    manifest = render(spec, name, dataset.uri, store_uri=context.store_uri)
+    manifest = with_task_config(render(spec, name, dataset.uri, store_uri=context.store_uri), task_config)
     manifest = identity.stamp(
         manifest, name=spec.name, run=context.run, task=current.task, job=name, namespace=context.namespace
     )
