@@ -25,6 +25,7 @@ _KINDS = {
     "LIST": "list",
     "STRUCT": "dict",
     "TASK_FINAL_STATUS": "final status (given by the exit handler)",
+    "TaskConfig": "task settings (given by Kubeflow)",
 }
 
 

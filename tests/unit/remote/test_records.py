@@ -1,0 +1,165 @@
+"""What a person reads of a cluster's run: records in object storage, pod logs where they can be had."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from shipway.artifacts import StepError, StepRecord
+from shipway.errors import JobFailed, NotFound
+from shipway.remote import Connection, RemoteRun
+from shipway.remote.pods import pod_logs, task_of
+from shipway.remote.records import known_as
+from shipway.remote.summary import summarise
+from shipway.storage import Store
+from tests.fixtures.kfp_server import KfpServer
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    (tmp_path / "store").mkdir()
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path / 'store'}")
+    return Store.open()
+
+
+@pytest.fixture
+def failed(kubeflow: Connection, server: KfpServer, published: str, store: Store) -> RemoteRun:
+    """A run whose second step failed, with the records that its steps left."""
+    run = kubeflow.submit(published)
+    error = StepError(
+        kind="JobFailed", message="train: worker-1 ended with 137", replica="worker-1", exit_code=137,
+        last_lines=["loading", "Killed"],
+    )  # fmt: skip
+    store.put("page.html", b"<h1>how it went</h1>")
+    for record in (
+        StepRecord(
+            run=run.key, task="add", title="Add one", state="Succeeded", started_at="2026-11-21T12:00:00", seconds=2.5,
+            outputs={"accuracy": 0.9, "uri": "s3://shipway/a"}, reports={"Report": f"{store.uri}/page.html"},
+        ),
+        StepRecord(run=run.key, task="add-2", state="Failed", started_at="2026-11-21T12:01:00", error=error),
+    ):  # fmt: skip
+        store.put(f"runs/{run.key}/steps/{record.task}.json", record.to_json().encode())
+    server.state.finish(run.key, "FAILED", add="SUCCEEDED", **{"add-2": "FAILED"})
+    return run.refresh()
+
+
+def test_a_failed_run_says_what_its_own_records_say(failed: RemoteRun) -> None:
+    assert [(step.task, step.state) for step in failed.steps.values()] == [("add", "Succeeded"), ("add-2", "Failed")]
+    assert failed.metrics == {"accuracy": 0.9}
+    with pytest.raises(JobFailed, match="add-2: train: worker-1 ended with 137"):
+        failed.raise_for_state()
+    assert failed.report("Report") == "<h1>how it went</h1>"
+    with pytest.raises(NotFound, match=r"no report 'Reprt'.*there are Report"):
+        failed.report("Reprt")
+
+
+def test_the_summary_is_the_same_document_as_of_a_local_run(failed: RemoteRun) -> None:
+    found = summarise(failed)
+    assert (found["state"], found["error"]["replica"]) == ("Failed", "worker-1")
+    assert found["reports"] == {"Report": failed.steps["add"].reports["Report"]}
+    assert found["kfp_name"] == failed.name
+
+
+def test_a_torn_record_does_not_hide_the_others(failed: RemoteRun, store: Store) -> None:
+    store.put(f"runs/{failed.key}/steps/torn.json", b'{"kind": "Step')
+    assert set(failed.steps) == {"add", "add-2"}
+
+
+def test_without_a_store_kubeflows_few_words_are_all_there_is(
+    failed: RemoteRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SHIPWAY_STORE")
+    assert [(step.task, step.state) for step in failed.steps.values()] == [("add", "Succeeded"), ("add-2", "Failed")]
+    assert failed.metrics == {}
+    with pytest.raises(NotFound, match="no store is named: set SHIPWAY_STORE"):
+        failed.report()
+
+
+@pytest.mark.parametrize(
+    ("said", "names", "known"),
+    [("train", {"job", "dataset"}, "job"), ("sweep", {"katib"}, "katib"), ("job", {"job"}, "job"), ("x", {"job"}, "x")],
+)
+def test_a_launch_that_calls_itself_otherwise_is_known_by_its_tasks_name(
+    said: str, names: set[str], known: str
+) -> None:
+    assert known_as(said, names) == known
+
+
+@pytest.mark.parametrize(
+    ("node", "task"),
+    [
+        ("train-and-deploy-x7f.root.exit-handler-1.job.executor", "job"),
+        ("train-and-deploy-x7f.root.job.executor(0)", "job"),
+        ("train-and-deploy-x7f.root.job-driver", ""),
+        ("", ""),
+    ],
+)
+def test_a_pod_is_known_by_the_task_that_it_runs(node: str, task: str) -> None:
+    assert task_of(node) == task
+
+
+def test_without_a_kubeconfig_it_is_said_why_there_are_no_pod_logs() -> None:
+    found, why = pod_logs("run-1", set(), namespace="ada")
+    assert found == {}
+    assert "no kubeconfig" in why
+    assert "kubectl logs -n ada -l pipeline/runid=run-1 -c main" in why
+
+
+@pytest.fixture
+def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The two calls of the Kubernetes API that are made, over HTTP."""
+    pods = {
+        "items": [
+            {"metadata": {"name": f"p-{task}", "annotations": {"workflows.argoproj.io/node-name": node}}}
+            for task, node in (("add", "small-1.root.add.executor"), ("driver", "small-1.root.add-driver"))
+        ]
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.startswith("/api/v1/namespaces/ada/pods?labelSelector=pipeline%2Frunid%3Drun-1"):
+                data, kind = json.dumps(pods).encode(), "application/json"
+            elif self.path.startswith("/api/v1/namespaces/ada/pods/p-add/log?container=main"):
+                data, kind = b"one\ntwo\n", "text/plain"
+            else:
+                self.send_error(403, "Forbidden")
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        document = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        }  # fmt: skip
+        (tmp_path / "kubeconfig").write_text(json.dumps(document))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        # The client reads the variable when it is imported.
+        from kubernetes.config import kube_config
+
+        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("kubernetes")
+def test_pod_logs_are_read_where_the_kubeconfig_allows() -> None:
+    assert pod_logs("run-1", {"add"}, namespace="ada") == ({"add": "one\ntwo\n"}, "")
+    assert pod_logs("run-1", {"other"}, namespace="ada") == ({}, "No pod logs: the run has no pods in ada any more")
+    found, why = pod_logs("run-1", set(), namespace="bob")
+    assert found == {}
+    assert "answered 403 Forbidden for pods in bob" in why
