@@ -152,3 +152,20 @@ def test_down_leaves_nothing_running_and_is_safe_twice(environment: dict[str, st
     again = shipway(environment, "down")
     assert again.returncode == 0
     assert again.stdout == "Nothing of ours was running.\n"
+
+
+def test_a_run_here_is_watched_retried_and_cloned_by_the_words_that_a_cluster_knows(
+    environment: dict[str, str],
+) -> None:
+    typed = ("run", f"{PIPELINES}:chain", "--local", "--json", "--param", "start=3", "label=y")
+    first = json.loads(shipway(environment, *typed).stdout)
+    watched = shipway(environment, "watch", first["run"], "--json")
+    assert json.loads(watched.stdout)["run"] == first["run"]
+    retried = json.loads(shipway(environment, "retry", first["run"], "--json").stdout)
+    assert retried["run"] == first["run"]
+    clone = json.loads(shipway(environment, "clone", first["run"], "-p", "start=4", "--json").stdout)
+    assert clone["run"] != first["run"]
+    assert clone["parameters"] == {"start": 4, "label": "y"}
+    cancelled = json.loads(shipway(environment, "cancel", first["run"], "--json").stdout)
+    assert (cancelled["state"], cancelled["was_over"]) == ("Succeeded", True)
+    assert shipway(environment, "artifacts", first["run"], "--json").stdout.startswith("[")

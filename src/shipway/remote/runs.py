@@ -40,10 +40,10 @@ class RemoteRun:
         key: Its id.
     """
 
-    def __init__(self, api: Api, run: Any, *, poll_s: float = POLL_S) -> None:
+    def __init__(self, api: Api, run: Any, *, poll_s: float | None = None) -> None:
         self._api = api
         self._run = run
-        self._poll_s = poll_s
+        self._poll_s = POLL_S if poll_s is None else poll_s
         self.key = str(run.run_id)
 
     # What it is

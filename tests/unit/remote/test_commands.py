@@ -1,0 +1,174 @@
+"""The commands against the stand-in: what a person sees, what a script gets, how it ends."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from shipway.cli.main import main
+from shipway.remote import Connection, runs
+from tests.fixtures.kfp_server import KfpServer
+from tests.unit.remote.conftest import SMALL
+
+
+@pytest.fixture(autouse=True)
+def configured(server: KfpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHIPWAY_KFP", server.url)
+    monkeypatch.setattr(runs, "POLL_S", 0.02)
+
+
+class Typed:
+    """One command line and what came of it."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        self.out, self.err = self._capsys.readouterr()
+        assert end.value.code == code, self.err + self.out
+        return self.out
+
+    def document(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self(*arguments, "--json", code=code))
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
+    return Typed(capsys)
+
+
+def test_from_nothing_to_a_finished_run(typed: Typed, server: KfpServer) -> None:
+    server.state.step_s = 0.05
+    assert "Published small version small-v1-0" in typed("publish", SMALL, "--version", "1.0", "--no-pin")
+    assert "nothing was done" in typed("publish", SMALL, "--version", "1.0", "--no-pin")
+    assert "Nothing was started" in typed("submit", "small", "-p", "start=2", "label=x", "--dry-run")
+    assert server.state.runs == {}
+    out = typed("submit", "small", "-p", "start=2", "--watch")
+    assert "Add one" in out
+    assert "Succeeded" in out
+    assert "shipway down" not in out
+    (run,) = typed.document("runs", "list")
+    assert (run["state"], run["metrics"]) == ("Succeeded", {})
+    assert "@" in run["started_by"]
+    assert run["run"][:8] in typed("runs", "list")
+    assert [step["task"] for step in typed.document("runs", "show")["steps"]] == ["add", "add-2"]
+
+
+def test_run_takes_the_same_words_here_and_there(typed: Typed, server: KfpServer, published: str) -> None:
+    server.state.step_s = 0.02
+    assert typed.document("run", "small", "-p", "start=2")["state"] == "Succeeded"
+    typed("run", SMALL, "--local", "--dry-run")
+    typed("run", SMALL, "--local", "--kfp", server.url, code=2)
+    assert "one place at a time" in typed.err
+
+
+def test_without_a_kubeflow_the_same_commands_are_about_this_machine(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SHIPWAY_KFP")
+    assert "No runs yet" in typed("runs", "list")
+    typed("run", "train_and_deploy", code=2)
+    assert "--local" in typed.err
+    assert "--kfp URL" in typed.err
+    for command in ("watch", "cancel", "retry", "clone", "logs", "artifacts"):
+        typed(command, "nope", code=2)
+        assert typed.err.startswith("error: run: 0 runs")
+
+
+def test_a_failed_run_ends_with_one_and_a_stopped_one_with_130(
+    typed: Typed, kubeflow: Connection, server: KfpServer, published: str
+) -> None:
+    failed = kubeflow.submit(published)
+    server.state.finish(failed.key, "FAILED", add="FAILED")
+    typed("watch", failed.key, code=1)
+    assert "Kubeflow keeps no reason; the steps' own records do: set SHIPWAY_STORE" in typed.err
+    stopped = kubeflow.submit(published)
+    assert "is stopped" in typed("cancel", stopped.key)
+    assert "was over already: Cancelled" in typed("cancel", stopped.key)
+    typed("watch", stopped.key, code=130)
+    assert "shipway retry" in typed("runs", "show", stopped.key)
+    typed("retry", failed.key)
+    assert server.state.runs[failed.key].state == "RUNNING"
+
+
+def test_a_clone_changes_what_is_named(typed: Typed, kubeflow: Connection, server: KfpServer, published: str) -> None:
+    run = kubeflow.submit(published, start=2, label="x")
+    clone = typed.document("clone", run.key, "-p", "start=7")
+    assert server.state.runs[clone["run"]].runtime_config.parameters == {"start": 7, "label": "x"}
+
+
+def test_a_schedule_by_the_command_line(typed: Typed, server: KfpServer, published: str) -> None:
+    shown = typed(
+        "schedule", "create", "small", "--when", "every monday at 01:00", "--zone", "Europe/Berlin", "--name", "weekly",
+        "--dry-run",
+    )  # fmt: skip
+    assert shown.count("01:00:00") == 5
+    assert server.state.recurring == {}
+    typed("schedule", "create", "small", "--when", "every day at 06:30", "--name", "daily", "-p", "start=3")
+    assert "Next: " in typed.out
+    typed("schedule", "pause", "daily")
+    assert typed.document("schedule", "list")[0]["state"] == "paused"
+    typed("schedule", "resume", "daily")
+    typed("schedule", "change", "daily", "--when", "@hourly", "-p", "label=y", "--yes")
+    (listed,) = typed.document("schedule", "list")
+    assert (listed["when"], listed["params"]) == ("@hourly", {"start": 3, "label": "y"})
+    assert "daily" in typed("schedule", "list")
+    server.state.fire(listed["recurring_runs"][0])
+    assert typed.document("runs", "list")[0]["started_by"] == "schedule daily"
+    typed("schedule", "delete", "daily")
+    assert "No schedules yet" in typed("schedule", "list")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("submit", "smal"), "did you mean 'small'"),
+        (("submit", "small", "-p", "strat=1"), "did you mean 'start'"),
+        (("submit", "small@9"), "no version '9'; there are small-v1-0"),
+        (("watch", "nope"), "fit 'nope'"),
+        (("schedule", "create", "small", "--when", "every mnday"), "did you mean 'monday'"),
+        (("schedule", "create", "small", "--when", "@daily", "--concurrency", "11"), "Kubeflow allows 1 to 10"),
+        (("schedule", "create", "small", "--when", "@daily", "--start", "soon"), "--start 'soon': expected 2026-12-01"),
+        (("schedule", "pause", "nope"), "no 'nope'; there are none"),
+        (("publish", SMALL), "say its version"),
+        (("publish", SMALL, "--version", "1.0", "--digest", "x"), "expected image=sha256"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    typed: Typed, kubeflow: Connection, published: str, arguments: tuple[str, ...], said: str
+) -> None:
+    kubeflow.submit(published)
+    typed(*arguments, code=2)
+    assert typed.err.startswith("error: ")
+    assert said in typed.err
+    assert typed.err.count("\n") == 1
+
+
+def test_watching_can_be_left_and_the_run_goes_on(
+    typed: Typed, kubeflow: Connection, server: KfpServer, published: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kubeflow.submit(published)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shipway.remote.runs.time.sleep", interrupted)
+    typed("watch", run.key, code=130)
+    assert "the run goes on" in typed.out
+    assert server.state.runs[run.key].state == "PENDING"
+
+
+def test_logs_are_the_steps_own_words(typed: Typed, kubeflow: Connection, server: KfpServer, published: str) -> None:
+    run = kubeflow.submit(published)
+    threading.Timer(0.05, server.state.finish, (run.key,), {"add": "SUCCEEDED"}).start()
+    out = typed("logs", run.key, "--follow")
+    assert "add: Succeeded" in out
+    assert "Kubeflow's API (v2beta1) gives no logs" in out
+    typed("logs", run.key, "ad", code=2)
+    assert "there are add (did you mean 'add'?)" in typed.err
+    assert "lists no artifacts" in typed("artifacts", run.key)
