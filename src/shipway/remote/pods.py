@@ -6,8 +6,9 @@ Only as far as the kubeconfig (or the pod's ServiceAccount) may read pods, and o
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
+
+from shipway.remote.settings import has_kubeconfig, kubeconfig
 
 RUN_LABEL = "pipeline/runid"
 NODE = "workflows.argoproj.io/node-name"
@@ -38,7 +39,7 @@ def pod_logs(run_id: str, tasks: set[str], *, namespace: str) -> tuple[dict[str,
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
             config.load_incluster_config()
         else:
-            config.load_kube_config()
+            config.load_kube_config(config_file=kubeconfig())
         core = client.CoreV1Api()
         pods = core.list_namespaced_pod(namespace, label_selector=f"{RUN_LABEL}={run_id}", _request_timeout=15).items
         found = {}
@@ -73,5 +74,4 @@ def task_of(node: str) -> str:
 
 
 def _has_cluster() -> bool:
-    paths = os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config")).split(os.pathsep)
-    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) or any(Path(path).exists() for path in paths if path)
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) or has_kubeconfig()

@@ -148,10 +148,6 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         }  # fmt: skip
         (tmp_path / "kubeconfig").write_text(json.dumps(document))
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        # The client reads the variable when it is imported.
-        from kubernetes.config import kube_config
-
-        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
         yield
         server.shutdown()
 
