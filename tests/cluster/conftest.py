@@ -19,6 +19,7 @@ from tests.cluster.bed import Bed, prerequisites, settings
 from tests.cluster.bed.bed import locked, unused
 from tests.cluster.bed.build import places
 from tests.cluster.bed.kubectl import Kubectl
+from tests.fixtures.kubernetes_rig import KubernetesRig
 
 REQUIRED = "SHIPWAY_REQUIRE_CLUSTER"  # set, a missing prerequisite fails instead of skipping
 LAST = "test_lifecycle.py"  # takes the bed down
@@ -77,6 +78,17 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def kube_rig(
+    kubeconfig: Path, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[KubernetesRig]:
+    """The kubernetes executor in a fresh namespace."""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    made = KubernetesRig(namespace, f"file://{tmp_path}/store", tmp_path / "home")
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def up(binaries: Path) -> None:
     pki = state / "pki"
     certificates.create(pki)
     daemons.start("etcd", _etcd(binaries, state))
-    daemons.start("kube-apiserver", _api_server(binaries, pki))
+    start_api_server(binaries)
     # Before the RBAC bootstrap is done the controller manager exits: it may not read its own ConfigMap yet.
     daemons.wait("API server", lambda: kubectl.succeeds("get", "--raw", "/readyz"), START_S, "etcd", "kube-apiserver")
     daemons.start("kube-controller-manager", _controller_manager(binaries, pki))
@@ -30,6 +30,11 @@ def up(binaries: Path) -> None:
         lambda: kubectl.succeeds("get", "serviceaccount", "default", "-n", "default"),
         START_S, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler",
     )  # fmt: skip
+
+
+def start_api_server(binaries: Path) -> None:
+    """Starts the API server; returns at once."""
+    daemons.start("kube-apiserver", _api_server(binaries, settings.state() / "pki"))
 
 
 def add_alias() -> None:
