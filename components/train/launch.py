@@ -15,7 +15,7 @@ from shipway.steps import leave_file, step, write_metrics
 if TYPE_CHECKING:
     from shipway.artifacts import DatasetManifest, ModelManifest
     from shipway.components.train.spec import TrainingSpec
-    from shipway.executors import Event, Outcome
+    from shipway.executors import Event, Handle
     from shipway.storage import Store
 
 OUR_OWN_GRACE_S = 30  # the operator's deadline fires only at the object's next update; ours comes a little later
@@ -118,11 +118,16 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
     )
     executor = executors.current()
     store = Store.open(context.store_uri)
-    with leased(store, f"jobs/{name}/lease.json", spec.lease_s):
-        handle = executor.ensure(manifest, backoff_limit=spec.retries)
+
+    def started(handle: Handle) -> None:
         current.job(handle.name, on_cancel=lambda: executor.cancel(handle))
         print(f"{handle.kind} {handle.name}: {spec.strategy}, {spec.workers} worker(s)", flush=True)
-        outcome: Outcome = executor.follow(handle, on_event=_tell, deadline_s=spec.deadline_s + OUR_OWN_GRACE_S)
+
+    with leased(store, f"jobs/{name}/lease.json", spec.lease_s):
+        handle, outcome = executors.play(
+            executor, manifest, backoff_limit=spec.retries, on_event=_tell, on_start=started,
+            deadline_s=spec.deadline_s + OUR_OWN_GRACE_S,
+        )  # fmt: skip
     raise_for(outcome, handle)
     published = read_artifact(ModelManifest, f"{context.store_uri}/jobs/{name}/model")
     current.output(

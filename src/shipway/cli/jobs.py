@@ -29,7 +29,7 @@ def run(
     from shipway.cli.screens import error_line
     from shipway.context import Context
     from shipway.errors import InvalidSpec
-    from shipway.executors import current, read_manifest
+    from shipway.executors import current, play, read_manifest
     from shipway.report.numbers import duration
 
     if deadline is not None and not 0 < deadline < math.inf:
@@ -37,13 +37,21 @@ def run(
     document = read_manifest(manifest)
     executor = current()
     prepare_store()
-    handle = executor.ensure(document, backoff_limit=retries)
-    if not as_json:
-        say(f"{'Following' if handle.adopted else 'Started'} {handle.kind} {handle.name}")
+    attempts: list[Handle] = []
+
+    def started(handle: Handle) -> None:
+        attempts.append(handle)
+        if not as_json:
+            say(f"{'Following' if handle.adopted else 'Started'} {handle.kind} {handle.name}")
+
+    on_event = None if as_json else _tell
     try:
-        outcome = executor.follow(handle, on_event=None if as_json else _tell, deadline_s=deadline)
+        handle, outcome = play(
+            executor, document, backoff_limit=retries, on_event=on_event, deadline_s=deadline, on_start=started
+        )
     except KeyboardInterrupt:
-        executor.cancel(handle)
+        for handle in attempts[-1:]:
+            executor.cancel(handle)
         raise
     if as_json:
         known = {"kind": handle.kind, "name": handle.name, "adopted": handle.adopted, **vars(outcome)}

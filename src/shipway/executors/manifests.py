@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -66,14 +67,18 @@ def play(
     backoff_limit: int = 0,
     on_event: OnEvent | None = None,
     deadline_s: float | None = None,
+    on_start: Callable[[Handle], None] = lambda handle: None,
 ) -> tuple[Handle, Outcome]:
     """Ensures and follows, attempt after attempt, until one succeeds or `backoff_limit` failed ones were followed by
     another; a platform's own retries are not to be counted on.
 
-    `deadline_s` holds for each attempt.
+    Args:
+        deadline_s: Holds for each attempt.
+        on_start: Told of each attempt before it is followed, so that it can be cancelled.
     """
     handle = executor.ensure(manifest, backoff_limit=backoff_limit)
     while True:
+        on_start(handle)
         outcome = executor.follow(handle, on_event=on_event, deadline_s=deadline_s)
         if outcome.state != "Failed":
             return handle, outcome

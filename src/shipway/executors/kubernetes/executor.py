@@ -18,7 +18,7 @@ from shipway.executors.kubernetes.attempts import Attempts
 from shipway.executors.kubernetes.kinds import PODS, SERVICE, Kind, kind_named, kind_of
 from shipway.executors.kubernetes.progress import Progress
 from shipway.executors.kubernetes.rendering import JOB, invocation
-from shipway.executors.kubernetes.states import times
+from shipway.executors.kubernetes.states import DISRUPTIONS, times
 from shipway.executors.kubernetes.view import View
 from shipway.executors.kubernetes.watching import Change, Changes, Listed, Trouble, changes_of, slim
 from shipway.executors.outcomes import OutcomeRecord, read_outcome, write_outcome
@@ -29,6 +29,7 @@ STALL_S = 10.0  # a job without any pod for so long: its events may say why
 QUIET_S = 900.0  # an API server that is away for longer is given up
 CANCEL_S = 60.0
 BRIEF_S = 3.0
+NOBODY = ReplicaFailure("", None, "")
 
 
 @dataclass
@@ -183,7 +184,7 @@ class KubernetesExecutor:
             return None
         if view.state in ("Succeeded", "Failed"):
             wait.ended_at = wait.ended_at or now
-            if view.state == "Succeeded" or view.failures or now - wait.ended_at > PODS_AFTER_S:
+            if view.state == "Succeeded" or view.failures or view.taken or now - wait.ended_at > PODS_AFTER_S:
                 return view.outcome(view.state)
             return None
         stuck = view.stuck(now)
@@ -261,7 +262,8 @@ class KubernetesExecutor:
         if before is not None and before.name == handle.name and before.outcome.state in ("Succeeded", "Failed"):
             return  # another follower was first, or it ended before it was cancelled
         is_same = before is not None and before.invocation == invocation() and before.spec_hash == handle.spec_hash
-        failures = (before.failures if before is not None and is_same else 0) + (outcome.state == "Failed")
+        is_fault = outcome.state == "Failed" and (outcome.first_failure or NOBODY).reason not in DISRUPTIONS
+        failures = (before.failures if before is not None and is_same else 0) + is_fault
         record = OutcomeRecord(handle.name, attempt, handle.spec_hash, failures, outcome, invocation=invocation())
         write_outcome(self.context.store_uri, base, record)
 

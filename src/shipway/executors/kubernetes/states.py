@@ -23,6 +23,11 @@ STUCK_S = {
 }
 PULLING = ("ErrImagePull", "ImagePullBackOff")
 LOST_PEER = 143
+# Why the cluster takes a pod away; an attempt that ends so uses up none of the limit.
+DISRUPTIONS = (
+    "Deleted", "DeletionByPodGC", "DeletionByTaintManager", "EvictionByEvictionAPI", "Evicted", "NodeLost",
+    "PreemptionByScheduler", "TerminationByKubelet",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class PodState:
         ended_at: Seconds since the epoch by the node's clock, 0 while it runs.
         is_leaving: It is being deleted.
         start: How often its container was started again in place.
+        disrupted: Why the cluster took it away, EvictionByEvictionAPI for one: no fault of its own.
     """
 
     pod: str
@@ -52,6 +58,7 @@ class PodState:
     is_leaving: bool = False
     start: int = 0
     node: str = ""
+    disrupted: str = ""
 
     @property
     def has_failed(self) -> bool:
@@ -106,6 +113,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         is_leaving="deletionTimestamp" in metadata,
         start=int(main.get("restartCount") or 0),
         node=(pod.get("spec") or {}).get("nodeName", ""),
+        disrupted=_disruption(status),
     )
 
 
@@ -132,7 +140,8 @@ def replica_of(metadata: Mapping[str, Any]) -> str:
 def failure_of(pod: PodState) -> ReplicaFailure:
     """The failure that this pod stands for."""
     lines = list(pod.last_lines)
-    return ReplicaFailure(pod.replica, pod.exit_code, pod.reason or pod.waiting or "Error", lines)
+    reason = pod.disrupted or pod.reason or pod.waiting or "Error"
+    return ReplicaFailure(pod.replica, pod.exit_code, reason, lines)
 
 
 def seconds_of(text: Any) -> float:
@@ -151,6 +160,13 @@ def _waiting(status: Mapping[str, Any], state: Mapping[str, Any]) -> tuple[str, 
         if is_unplaced and condition.get("reason") == "Unschedulable":
             return "Unschedulable", str(condition.get("message") or "")
     return "", ""
+
+
+def _disruption(status: Mapping[str, Any]) -> str:
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return str(condition.get("reason") or "Disrupted")
+    return ""
 
 
 def _end_reason(status: Mapping[str, Any], ended: Mapping[str, Any]) -> str:

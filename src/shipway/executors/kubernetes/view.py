@@ -54,6 +54,7 @@ class View:
     was_seen: bool = False
     replicas: dict[str, _Replica] = field(default_factory=dict)
     failures: list[tuple[float, PodState]] = field(default_factory=list)  # in the order of their arrival
+    taken: list[PodState] = field(default_factory=list)  # pods that were taken away while they ran
     earlier: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)  # last lines of replaced starts
     _ended: set[tuple[str, int]] = field(default_factory=set)
     _last_lines: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -171,6 +172,8 @@ class View:
         if pod.phase == "Running" and pod.exit_code is None and not pod.waiting and not replica.has_run:
             replica.has_run = True
             self.tell("started", f"{pod.replica} started on {pod.node}", replica=pod.replica, restart=replica.starts)
+        if pod.is_leaving and not self._has_end() and pod.exit_code is None:
+            self.taken.append(pod)  # the operator may call the job failed at this moment, before the pod has ended
         has_ended = pod.exit_code is not None or pod.phase in ("Succeeded", "Failed")
         if has_ended or (change.gone and not replica.pod.is_leaving):
             self._note_end(pod, replica)
@@ -205,6 +208,9 @@ class View:
 
     def _first(self) -> ReplicaFailure | None:
         """The failure that began the last incident: one lost replica takes its peers with it."""
+        if not self.failures and self.taken:
+            pod = self.taken[0]
+            return ReplicaFailure(pod.replica, None, pod.disrupted or "Deleted", [])
         if not self.failures:
             waiting = self.waiting()
             return failure_of(waiting) if waiting else None
