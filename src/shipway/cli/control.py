@@ -44,7 +44,7 @@ def follow(run: RemoteRun, tasks: dict[str, str], *, as_json: bool) -> NoReturn:
     except KeyboardInterrupt:
         say(f"Not watched any more; the run goes on. Next: shipway watch {run.key}, or shipway cancel {run.key}")
         raise typer.Exit(Cancelled.exit_code) from None
-    summary = summarise(run)
+    summary = summarise(run, tasks)
     show_summary(summary, as_json=as_json)
     raise typer.Exit(exit_code(summary))
 

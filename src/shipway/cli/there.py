@@ -60,7 +60,12 @@ def schedule_names(kubeflow: Connection, runs: list[RemoteRun]) -> dict[str, str
     """Names of recurring runs by id, asked for only where one of the runs was started by one."""
     if not any(run.recurring_run_id for run in runs):
         return {}
-    return {str(job.recurring_run_id): str(job.display_name) for job in kubeflow.api.recurring()}
+    from shipway.remote.recurring import read_mark
+
+    return {
+        str(job.recurring_run_id): str(read_mark(job).get("name") or job.display_name)
+        for job in kubeflow.api.recurring()
+    }
 
 
 def logs_there(kubeflow: Connection, key: str, step: str | None, *, follow: bool, tail: int) -> None:

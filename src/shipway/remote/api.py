@@ -225,15 +225,15 @@ class Api:
             raise self._error(what, error) from error
         except LoginPage as page:
             raise NotAllowed(
-                f"Kubeflow at {self.settings.url} answers with a login page{f' ({page})' if str(page) else ''}: it "
-                f"does not accept {self.settings.credentials.describe()}; {self.settings.credentials.renewal()}"
+                f"Kubeflow at {self.settings.url} answers with a login page{f' ({page})' if str(page) else ''}: "
+                f"{self.settings.credentials.describe()} is not accepted; {self.settings.credentials.renewal()}"
             ) from page
 
     def _error(self, what: str, error: ApiException) -> Exception:
         said, credentials = server_message(error), self.settings.credentials
         where = f"Kubeflow at {self.settings.url}"
         if error.status == 401:
-            return NotAllowed(f"{where}: 401, it does not accept {credentials.describe()}; {credentials.renewal()}")
+            return NotAllowed(f"{where}: 401, {credentials.describe()} is not accepted; {credentials.renewal()}")
         if error.status == 403:
             return NotAllowed(f"{where}: 403, {self._who()} may not use {what} {self._in_namespace()}: {said}")
         # A missing object is named; a missing path is just "Not Found", or a proxy's "404 page not found".

@@ -76,7 +76,7 @@ class Credentials:
             return " ".join(words)
         if self.cookie is not None:
             return f"the cookie from {self.cookie.origin}"
-        return "no token and no cookie"
+        return "a request without token and cookie"
 
     def renewal(self) -> str:
         """What to do when they are refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from shipway.errors import ShipwayError
@@ -9,10 +10,14 @@ from shipway.remote import records
 from shipway.remote.runs import ENDED, RemoteRun
 
 
-def summarise(run: RemoteRun) -> dict[str, Any]:
-    """The document of `shipway.summary`, with `name`, `started_by` and `url` of the run in Kubeflow beside it.
+def summarise(run: RemoteRun, titles: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The document of `shipway.summary`, with the run's name, state, starter and address in Kubeflow beside it.
 
     The state is Kubeflow's; what the steps found comes from their records, as far as a store is named and answers.
+
+    Args:
+        run: The run.
+        titles: Display names of its tasks, where they are known.
     """
     from shipway.artifacts import RunRecord
     from shipway.summary import build_summary
@@ -23,7 +28,8 @@ def summarise(run: RemoteRun) -> dict[str, Any]:
     except ShipwayError:
         kept = None
     state = run.state if run.state in ENDED else "Running"
-    steps = list(run.steps.values())
+    names = titles or {}
+    steps = [step.model_copy(update={"title": step.title or names.get(step.task, "")}) for step in run.steps.values()]
     record = RunRecord(
         run=run.key,
         pipeline=kept.pipeline if kept else run.name,

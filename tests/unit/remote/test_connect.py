@@ -112,7 +112,9 @@ def test_a_login_cookie_opens_the_door_and_without_it_the_login_page_is_named(
     server: KfpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.cookie = "authservice_session=abc"
-    with pytest.raises(NotAllowed, match=r"login page \(/dex/auth.*does not accept no token and no cookie.*COOKIE"):
+    with pytest.raises(
+        NotAllowed, match=r"login page \(/dex/auth.*a request without token and cookie is not accepted.*COOKIE"
+    ):
         connect(server.url, patience=FAST)
     assert connect(server.url, cookie="authservice_session=abc", patience=FAST).runs() == []
     folder = Path.home() / ".config" / "kfp"  # where kfp's own client remembers it
