@@ -258,9 +258,12 @@ def summary_of(run: Run | RemoteRun) -> dict[str, Any]:
 
 def load_here(key: str) -> Run:
     """A run of this machine's store by its key, the key's beginning, or `last`."""
+    from shipway.cli.places import has_store
     from shipway.errors import NotFound
     from shipway.runs import load_run
 
+    if key != "last" and not has_store():  # looking must not start a store that was never there
+        raise NotFound(f"run: 0 runs begin with {key!r}; nothing is stored here yet, `shipway demo` makes a run")
     if key == "last":
         records = _records()
         if not records:

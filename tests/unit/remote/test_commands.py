@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +80,7 @@ def test_without_a_kubeflow_the_same_commands_are_about_this_machine(
     for command in ("watch", "cancel", "retry", "clone", "logs", "artifacts"):
         typed(command, "nope", code=2)
         assert typed.err.startswith("error: run: 0 runs")
+    assert not (Path(os.environ["SHIPWAY_HOME"]) / "store").exists(), "looking started a store"
 
 
 def test_a_failed_run_ends_with_one_and_a_stopped_one_with_130(
