@@ -129,6 +129,42 @@ def test_streamed_input_reads_its_own_shards_and_resumes_where_it_was(store_uri:
         td.own_shards(shards, Share(0, len(shards) + 1))
 
 
+@pytest.mark.parametrize(("dtype", "pad"), [("int64", 0), ("float32", 0.0), ("bytes", b"")])
+@pytest.mark.parametrize("inner", [[], [3]])
+@pytest.mark.parametrize("lengths", [[0, 0], [2, 0, 5]])
+def test_parsing_in_one_go_pads_as_parsing_and_padding_does(
+    dtype: str, pad: object, inner: list[int], lengths: list[int]
+) -> None:
+    import tensorflow as tf
+
+    from shipway.artifacts import FeatureSpec
+    from shipway.training.data import LABEL, Parser
+
+    kinds = {"int64": tf.train.Int64List, "float32": tf.train.FloatList, "bytes": tf.train.BytesList}
+    fields = {"int64": "int64_list", "float32": "float_list", "bytes": "bytes_list"}
+
+    def feature(kind: str, values: list[Any]) -> Any:
+        return tf.train.Feature(**{fields[kind]: kinds[kind](value=values)})
+
+    size = int(np.prod(inner, dtype=int))
+    filling = {"int64": 7, "float32": 0.5, "bytes": b"x"}[dtype]
+    records = [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={"row": feature(dtype, [filling] * length * size), LABEL: feature("int64", [number])}
+            )
+        ).SerializeToString()
+        for number, length in enumerate(lengths)
+    ]
+    parser = Parser({"row": FeatureSpec(dtype=dtype, shape=[None, *inner])})  # type: ignore[arg-type]
+    features, labels = parser.padded(tf.constant(records))
+    expected, ids = parser.dense(parser(tf.constant(records)))
+    assert features["row"].numpy().tolist() == expected["row"].numpy().tolist()
+    assert features["row"].shape == (len(lengths), max(*lengths, 1), *inner)
+    assert np.ravel(features["row"][1]).tolist()[lengths[1] * size :] == [pad] * (max(*lengths, 1) - lengths[1]) * size
+    assert labels.numpy().tolist() == ids.numpy().tolist() == list(range(len(lengths)))
+
+
 def _cut(dataset: DatasetManifest, parts: int) -> list[Shard]:
     """The training split's records dealt to several shards; prep gives so few rows one."""
     import tensorflow as tf

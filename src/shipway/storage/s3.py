@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shipway.errors import Conflict, NotFound, StorageError
+from shipway.storage import ranged
 from shipway.storage.base import ObjectInfo
 from shipway.storage.credentials import S3Config, s3_config
 from shipway.storage.local import disk_error
@@ -23,8 +24,11 @@ from shipway.storage.parallel import gather, in_order
 from shipway.storage.s3_errors import LostRace, s3_errors, worth_another
 
 MIB = 1 << 20
-PART = 16 * MIB  # of a multipart upload and of a ranged download
+PART = 16 * MIB  # of a multipart upload
 PARTS_AT_ONCE = 4
+RANGE = 32 * MIB  # of a ranged download
+RANGES_AT_ONCE = min(4, os.cpu_count() or 2)
+BLOCK = MIB  # of a range, on its way to the disk
 BIG = 32 * MIB  # from here on an object travels in parts
 THREADS = 16  # small uploads at once
 REQUESTS = 32  # small downloads at once
@@ -194,8 +198,12 @@ class S3Backend:
         try:
             with self._errors(key):
                 result = await self._store.get_async(key)
-                if result.meta["size"] < BIG:
-                    return _write_file(path, await result.bytes_async())
+                size = result.meta["size"]
+                if size < BIG:
+                    data = await result.bytes_async()
+                    if size < MIB:
+                        return _write_file(path, data)
+                    return await asyncio.to_thread(_write_file, path, data)  # beside the other requests
         except StorageError as error:
             if not worth_another(error):
                 raise
@@ -205,23 +213,20 @@ class S3Backend:
         return _write_file(path, self.get(key)[0])
 
     def _download_ranges(self, key: str, path: Path, info: ObjectInfo) -> str:
-        """Ranges in parallel, written where they belong; hashed in order as they come."""
-        starts = range(0, info.size_bytes, PART)
-        digest = hashlib.sha256()
-        with _disk(path), open(path, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, info.size_bytes)  # a full disk is said now, not after the transfer
+        def fetch(start: int, end: int, write: ranged.Write) -> None:
+            at = start
 
-            def fetch(start: int) -> Any:
-                end = min(start + PART, info.size_bytes)
+            def rest() -> None:  # a range that broke off is taken up where it was
+                nonlocal at
                 # If-Match: parts of two versions would make a file that never was.
-                options = {"range": (start, end), "if_match": info.etag or None}
-                block = self._read(key, lambda: self._store.get(key, options=options).bytes())
-                os.pwrite(file.fileno(), block, start)
-                return block
+                options = {"range": (at, end), "if_match": info.etag or None}
+                for block in self._store.get(key, options=options).stream(min_chunk_size=BLOCK):
+                    write(block, at)
+                    at += len(block)
 
-            for block in in_order(fetch, starts, PARTS_AT_ONCE):
-                digest.update(block)
-        return digest.hexdigest()
+            self._read(key, rest)
+
+        return ranged.download(path, info.size_bytes, RANGE, RANGES_AT_ONCE, fetch)
 
     def _read(self, key: str, fetch: Callable[[], T]) -> T:
         try:

@@ -24,7 +24,6 @@ from shipway.storage import open_folder
 from shipway.training.order import Share, local_batches, permutation
 
 PARSE_BATCH = 1024
-PARSED_STEPS = 16  # batches of `stream` that are parsed at once
 LABEL = "label"
 _DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
 
@@ -78,11 +77,15 @@ class Parser:
         self.features = features
         self._ragged = {name for name, spec in features.items() if spec.shape and spec.shape[0] is None}
         self._schema: dict[str, Any] = {LABEL: tf.io.FixedLenFeature([], tf.int64)}
+        self._padding_schema: dict[str, Any] = {}  # where it differs
         for name, spec in features.items():
             if name in self._ragged:
                 partitions = [tf.io.RaggedFeature.UniformRowLength(int(n)) for n in spec.shape[1:] if n is not None]
                 self._schema[name] = tf.io.RaggedFeature(
                     _DTYPES[spec.dtype], partitions=partitions, row_splits_dtype=tf.int64
+                )
+                self._padding_schema[name] = tf.io.FixedLenSequenceFeature(
+                    spec.shape[1:], _DTYPES[spec.dtype], allow_missing=True
                 )
             else:
                 self._schema[name] = tf.io.FixedLenFeature(spec.shape, _DTYPES[spec.dtype])
@@ -95,6 +98,15 @@ class Parser:
     def dense(self, parsed: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         """Features padded with zeros to the batch's longest, and the labels: what `fit` takes."""
         return {name: self._padded(name, parsed[name]) for name in self.features}, parsed[LABEL]
+
+    def padded(self, serialised: Any) -> tuple[dict[str, Any], Any]:
+        """The same as `dense` of what was parsed, in one go: for records that are used once."""
+        parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema | self._padding_schema)
+        for name in self._ragged:
+            value = parsed[name]
+            missing = tf.maximum(1 - tf.shape(value)[1], 0)  # at least one column, as in `dense`
+            parsed[name] = tf.pad(value, [[0, 0], [0, missing], *([[0, 0]] * (value.shape.rank - 2))])
+        return {name: parsed[name] for name in self.features}, parsed[LABEL]
 
     def _padded(self, name: str, value: Any) -> Any:
         if name not in self._ragged:
@@ -139,7 +151,7 @@ def memory_batches(
         lambda: _blocks(local_batches(rows, batch, seed, step, share)),
         output_signature=tf.TensorSpec((None, batch // share.size), tf.int64),
     )
-    return _ready(indices.unbatch().map(gather, num_parallel_calls=2, deterministic=True))
+    return _ready(indices.prefetch(1).unbatch().map(gather, num_parallel_calls=2, deterministic=True))
 
 
 def _blocks(batches: Iterator[NDArray[np.int64]], size: int = 64) -> Iterator[NDArray[np.int64]]:
@@ -173,18 +185,8 @@ def stream_batches(
         orders, output_signature=(tf.TensorSpec((None,), tf.string), tf.TensorSpec((), tf.int64))
     )
     records = files.flat_map(lambda names, left: tf.data.TFRecordDataset(names).skip(left))
-    # Parsed many steps at once: a call of the parser for each small batch costs more than its records.
-    bulk = records.batch(batch * PARSED_STEPS, drop_remainder=True)
-    parsed = bulk.map(parser, num_parallel_calls=2, deterministic=True)
-
-    def steps(whole: dict[str, Any]) -> Any:
-        def one(number: Any) -> Any:
-            first = number * batch
-            return parser.dense({name: value[first : first + batch] for name, value in whole.items()})
-
-        return tf.data.Dataset.range(PARSED_STEPS).map(one)
-
-    return _ready(parsed.flat_map(steps))
+    batches = records.batch(batch, drop_remainder=True)
+    return _ready(batches.map(parser.padded, num_parallel_calls=2, deterministic=True))
 
 
 def _ready(dataset: Any) -> Any:
