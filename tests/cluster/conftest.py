@@ -28,8 +28,8 @@ _WAS_UP = pytest.StashKey[bool]()
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):
+        sharing.hold()  # waits while another session takes the bed down and up again
         session.config.stash[_WAS_UP] = beds.find() is not None
-        sharing.hold()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -77,7 +77,7 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl("create", "namespace", name)
     kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s")
     yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture

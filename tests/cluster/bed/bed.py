@@ -173,17 +173,25 @@ def in_use() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unused() -> Iterator[None]:
-    """While this lasts, nobody else uses the bed.
+def unused(wait_s: float = 0.0) -> Iterator[None]:
+    """While this lasts, nobody else uses the bed, and who wants to waits.
+
+    Args:
+        wait_s: How long to wait for those who use it.
 
     Raises:
-        BedError: somebody does.
+        BedError: somebody still does.
     """
+    deadline = time.monotonic() + wait_s
     with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(_flock(settings.USERS, fcntl.LOCK_EX | fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise BedError("a test session uses the bed; wait for its end, or `down --force`") from error
+        while True:
+            try:
+                stack.enter_context(_flock(settings.USERS, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise BedError("a test session uses the bed; wait for its end, or `down --force`") from error
+                time.sleep(0.2)
         yield
 
 

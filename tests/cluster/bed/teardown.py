@@ -55,10 +55,9 @@ def _stop(state: Path) -> None:
     for name in ("kwok", "kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"):
         daemons.stop(name)
     _end_pods()
-    alive = daemons.is_running("containerd")
-    if alive:
+    if daemons.is_running("containerd"):
         _forget_containers()
-    else:  # its database may hold containers that nobody can end any more
+    elif "containerd" in daemons.recorded():  # it died, and its database may hold containers that nobody can end
         shutil.rmtree(state / "containerd", ignore_errors=True)
     for name in [name for name in daemons.recorded() if name != "containerd"]:
         daemons.stop(name)
