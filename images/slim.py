@@ -34,12 +34,21 @@ def main() -> None:
     for path in [path for name in UNUSED for path in packages.glob(name)]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in sorted(packages.rglob("*")):
-        if path.is_file() and not path.is_symlink() and (path.suffix in HEADERS or _is_test(path)):
+        if (
+            path.is_file()
+            and not path.is_symlink()
+            and (path.suffix in HEADERS or _is_test(path.relative_to(packages)))
+        ):
             path.unlink()
     _strip(packages)
     root = str(given.environment).removesuffix(str(given.at)) if given.at else None
     compileall.compile_dir(
-        packages, quiet=2, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, stripdir=root or None, workers=0
+        packages,
+        quiet=2,
+        force=True,  # whatever pip compiled before is bound to a time stamp
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+        stripdir=root or None,
+        workers=0,
     )
     after = _size(given.environment)
     print(f"{given.environment}: {before / 1e6:.0f} MB as installed, {after / 1e6:.0f} MB slimmed and with bytecode")
@@ -47,7 +56,9 @@ def main() -> None:
 
 def _is_test(path: Path) -> bool:
     """A test module. What else lies in a `tests` folder stays: numpy.testing imports from one."""
-    return path.name.startswith("test_") and path.suffix in (".py", ".pyi") and path.parent.name in ("test", "tests")
+    return (
+        path.name.startswith("test_") and path.suffix in (".py", ".pyi") and bool({"test", "tests"} & set(path.parts))
+    )
 
 
 def _strip(packages: Path) -> None:

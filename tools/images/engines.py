@@ -39,7 +39,9 @@ class Engine:
         )
         return done.stdout.strip() if capture else ""
 
-    def build(self, dockerfile: Path, tag: str, context: Path, epoch: str, arguments: dict[str, str]) -> None:
+    def build(
+        self, dockerfile: Path, tag: str, context: Path, epoch: str, arguments: dict[str, str], *, cached: bool = True
+    ) -> None:
         """Builds an image; what pip needs to reach its index is mounted as build secrets."""
         options: list[str | Path] = [
             word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")
@@ -49,10 +51,20 @@ class Engine:
             options += ["--build-arg", f"SOURCE_DATE_EPOCH={epoch}", "--provenance=false"]
         else:
             options += ["--layers", "--timestamp", epoch]
+        if not cached:
+            options.append("--no-cache")
         with secrets() as mounted:
             for name, path in mounted.items():
                 options += ["--secret", f"id={name},src={path}"]
-            self.run("build" if self.name != "buildah" else "bud", *options, "-t", tag, "-f", dockerfile, context)
+            words = ["build" if self.name != "buildah" else "bud", *options, "-t", tag, "-f", dockerfile, context]
+            try:
+                self.run(*words)
+            except subprocess.CalledProcessError:
+                if self.name != "buildah" or not cached:
+                    raise
+                # Under load buildah 1.28 now and then fails to start a command ("sealing memfd copy: Device or resource
+                # busy"). Finished steps are cached, so what failed for a reason of its own fails again soon.
+                self.run(*words)
 
     def has(self, tag: str) -> bool:
         """Whether the image is in local storage."""

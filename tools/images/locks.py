@@ -13,10 +13,17 @@ from tools.images.settings import ROOT
 
 UV = ROOT / ".uv" / "bin" / "uv"
 HEAD = "# Written by `python -m tools.images lock` from uv.lock; change pyproject.toml and the lock, not this file.\n"
+# A model server calls neither Kubeflow nor Kubernetes, and kserve is imported without pandas (predict/light.py).
+# Polars stays: a user's recipe, which the predictor loads, imports it.
+NOT_SERVED = [
+    word
+    for name in ("kfp", "kfp-kubernetes", "kubeflow-training", "kubernetes", "pandas")
+    for word in ("--prune", name)
+]
 # libclang: 64 MB that TensorFlow's wheel asks for and never imports (it generates bindings with it).
 EXPORTS = {
     "launcher/requirements.txt": [],
-    "predictor/requirements.txt": ["--extra", "serve"],
+    "predictor/requirements.txt": ["--extra", "serve", *NOT_SERVED],
     "tensorflow/requirements-cpu.txt": ["--extra", "train", "--no-emit-package", "libclang"],
     "horovod/requirements.txt": ["--extra", "train", "--extra", "horovod", "--no-emit-package", "libclang"],
     "horovod/build-requirements.txt": ["--only-group", "horovod-build"],
