@@ -151,7 +151,7 @@ def memory_batches(
         lambda: _blocks(local_batches(rows, batch, seed, step, share)),
         output_signature=tf.TensorSpec((None, batch // share.size), tf.int64),
     )
-    return _ready(indices.prefetch(1).unbatch().map(gather, num_parallel_calls=2, deterministic=True))
+    return _ready(indices.unbatch().map(gather, num_parallel_calls=2, deterministic=True))
 
 
 def _blocks(batches: Iterator[NDArray[np.int64]], size: int = 64) -> Iterator[NDArray[np.int64]]:
