@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from shipway.executors.kubernetes import watching
 from tests.cluster import bed as beds
-from tests.cluster import sharing
+from tests.cluster import overlays, sharing
 from tests.cluster.bed import Bed, prerequisites, settings
 from tests.cluster.bed.bed import locked, unused
 from tests.cluster.bed.build import places
 from tests.cluster.bed.kubectl import Kubectl
+from tests.cluster.installed import Installed
 from tests.fixtures.kubernetes_rig import KubernetesRig
 
 REQUIRED = "SHIPWAY_REQUIRE_CLUSTER"  # set, a missing prerequisite fails instead of skipping
@@ -99,3 +101,23 @@ def cluster_store_uri(cluster: Bed, monkeypatch: pytest.MonkeyPatch) -> str:
     uri = f"s3://shipway/t-{uuid.uuid4().hex[:12]}"
     monkeypatch.setenv("SHIPWAY_STORE", uri)
     return uri
+
+
+@pytest.fixture(scope="module")
+def installed(cluster: Bed, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """A namespace with the overlay `dev` of manifests/, for the tests of one module."""
+    name = f"m-{uuid.uuid4().hex[:10]}"
+    uri = f"s3://shipway/{name}"
+    keys = overlays.stored(cluster.store_environment, uri)
+    folder = tmp_path_factory.mktemp("overlay")
+    overlays.install(kubectl, folder, "dev", name, keys)
+    yield Installed(kubectl, name, uri, overlays.built(kubectl, folder))
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def surroundings(cluster: Bed, cluster_store_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test is somebody else, here as the admin, and is refused at once."""
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    monkeypatch.setattr(watching, "_feeds", {})
+    monkeypatch.setattr("shipway.executors.kubernetes.executor.REFUSED_S", 0.5)

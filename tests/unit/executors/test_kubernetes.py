@@ -64,7 +64,8 @@ def test_what_is_applied_carries_identity_and_its_hash_is_of_what_was_given() ->
     assert metadata["ownerReferences"] == [owner]
     assert made["spec"]["runPolicy"]["cleanPodPolicy"] == "Running"
     template = made["spec"]["tfReplicaSpecs"]["Worker"]["template"]
-    assert template["metadata"]["labels"] == {labels.MANAGED_BY: "shipway", JOB: "j-r2"}
+    ours = {labels.MANAGED_BY: "shipway", JOB: "j-r2", "sidecar.istio.io/inject": "false"}
+    assert template["metadata"]["labels"] == ours
     container = template["spec"]["containers"][0]
     variables = {each["name"]: each.get("value") for each in container["env"]}
     assert variables["SHIPWAY_REPLICA"] == "worker-$(SHIPWAY_REPLICA_INDEX)"

@@ -130,7 +130,10 @@ class Attempts:
 
     def _somebody_was_first(self, name: str) -> Handle:
         """Another process, or this one before an answer was lost: one name is one job."""
-        present = self.api.find(self.kind.path(self.namespace, name))
+        try:
+            present = self.api.find(self.kind.path(self.namespace, name))
+        except ApiError as error:
+            raise explain(error, f"{self.kind.name} {name}", self.namespace) from error
         if present is None or "deletionTimestamp" in present["metadata"]:
             return self.ensure()
         found = (present["metadata"].get("annotations") or {}).get(labels.SPEC_HASH, "")

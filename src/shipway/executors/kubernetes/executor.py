@@ -29,6 +29,7 @@ STALL_S = 10.0  # a job without any pod for so long: its events may say why
 QUIET_S = 900.0  # an API server that is away for longer is given up
 CANCEL_S = 60.0
 BRIEF_S = 3.0
+REFUSED_S = 5.0  # a Role that was just bound may be refused a moment longer
 NOBODY = ReplicaFailure("", None, "")
 
 
@@ -156,6 +157,9 @@ class KubernetesExecutor:
                     self._look(view)
             elif isinstance(found, Trouble):
                 view.tell_once("warning", f"the cluster does not answer, waiting goes on: {found.message}")
+                if found.refused is not None and time.monotonic() - found.since > REFUSED_S:
+                    what = f"{view.handle.kind} {view.handle.name}"
+                    raise explain(found.refused, what, view.handle.namespace) from found.refused
                 if time.monotonic() - found.since > QUIET_S:
                     raise UserError(
                         f"cluster {self.api.host}: away for {QUIET_S:g} s ({found.message}); run this again"
@@ -168,9 +172,13 @@ class KubernetesExecutor:
                 return outcome
 
     def _look(self, view: View) -> None:
-        job = self.api.find(self._kind(view.handle).path(view.handle.namespace, view.handle.name))
+        handle = view.handle
+        try:
+            job = self.api.find(self._kind(handle).path(handle.namespace, handle.name))
+        except ApiError as error:
+            raise explain(error, f"{handle.kind} {handle.name}", handle.namespace) from error
         if job is not None:
-            view.take(Change(view.handle.kind, slim(job)))
+            view.take(Change(handle.kind, slim(job)))
 
     def _next(self, changes: Changes, wait: _Wait) -> Change | Trouble | Listed | None:
         try:
@@ -231,7 +239,9 @@ class KubernetesExecutor:
         query = {"fieldSelector": f"involvedObject.name={view.handle.name},type=Warning"}
         try:
             found = self.api.get(f"/api/v1/namespaces/{view.handle.namespace}/events", **query)["items"]
-        except ApiError:
+        except ApiError as error:
+            why = explain(error, "events", view.handle.namespace)
+            view.tell_once("warning", f"no replica yet, and why is not known: {why}")
             return
         for event in found[-1:]:
             view.tell_once("waiting", f"no replica yet: {event.get('reason')}: {event.get('message')}",
@@ -281,7 +291,10 @@ class KubernetesExecutor:
             time.sleep(0.3)
 
     def _running_pods(self, handle: Handle) -> list[dict[str, Any]]:
-        found = self.api.get(PODS.path(handle.namespace), labelSelector=f"{JOB}={handle.name}")["items"]
+        try:
+            found = self.api.get(PODS.path(handle.namespace), labelSelector=f"{JOB}={handle.name}")["items"]
+        except ApiError as error:
+            raise explain(error, f"pods of {handle.kind} {handle.name}", handle.namespace) from error
         # One that is being deleted counts too: resumed at that moment, the operator takes its end for a failure.
         return [pod for pod in found if pod["status"].get("phase") in ("Pending", "Running")
                 or "deletionTimestamp" in pod["metadata"]]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 from shipway.context import Context
 from shipway.errors import ShipwayError
 from shipway.executors.base import Handle, LogLine
-from shipway.executors.kubernetes.api import Api, ApiError
+from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import PODS, SERVICE
 from shipway.executors.kubernetes.rendering import JOB
 from shipway.executors.kubernetes.states import LAST_LINES, pod_state
@@ -86,7 +86,10 @@ def last_lines(api: Api, handle: Handle, replica: str) -> list[str]:
 
 def _pods(api: Api, handle: Handle) -> list[dict[str, Any]]:
     label = f"serving.kserve.io/inferenceservice={handle.name}" if handle.kind == SERVICE else f"{JOB}={handle.name}"
-    items = api.get(PODS.path(handle.namespace), labelSelector=label)["items"]
+    try:
+        items = api.get(PODS.path(handle.namespace), labelSelector=label)["items"]
+    except ApiError as error:
+        raise explain(error, f"pods of {handle.kind} {handle.name}", handle.namespace) from error
     found: list[dict[str, Any]] = sorted(items, key=lambda pod: (pod_state(pod).replica, pod["metadata"]["name"]))
     return found
 
@@ -104,7 +107,9 @@ def _of_pod(api: Api, handle: Handle, pod: dict[str, Any]) -> Iterator[LogLine]:
         try:
             for line in api.lines(path, query):
                 yield LogLine(state.replica, _shown(line), start)
-        except ApiError:
+        except ApiError as error:
+            if error.status == 403:
+                raise explain(error, f"log of pod {state.pod}", handle.namespace) from error
             continue  # it has not started, or is just being taken away
 
 
@@ -133,8 +138,9 @@ def _followed(api: Api, handle: Handle, replica: str | None) -> Iterator[LogLine
         try:
             for line in api.lines(PODS.path(handle.namespace, state.pod) + "/log", query):
                 lines.put(LogLine(state.replica, _shown(line), state.start))
-        except ApiError:
-            pass
+        except ApiError as error:
+            if error.status == 403:
+                lines.put(explain(error, f"log of pod {state.pod}", handle.namespace))
         lines.put(_DONE)
 
     while True:
@@ -151,6 +157,8 @@ def _followed(api: Api, handle: Handle, replica: str | None) -> Iterator[LogLine
                 line = lines.get(timeout=left)
             except queue.Empty:
                 break
+            if isinstance(line, ShipwayError):
+                raise line
             if line is not _DONE:
                 yield line
         if not any(pod_state(pod).phase in ("Pending", "Running") for pod in pods):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipway.context import KFP_POD, SERVICE_ACCOUNT_NAMESPACE
-from shipway.executors.kubernetes.api import Api
+from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import PODS
 
 RUN_ID = "pipeline/runid"
@@ -38,7 +38,10 @@ def own_pod() -> OwnPod | None:
     if not name:
         return None
     namespace = SERVICE_ACCOUNT_NAMESPACE.read_text(encoding="utf-8").strip()
-    return read_pod(Api().get(PODS.path(namespace, name)))
+    try:
+        return read_pod(Api().get(PODS.path(namespace, name)))
+    except ApiError as error:
+        raise explain(error, f"pod {name}, which is this step's own", namespace) from error
 
 
 def read_pod(pod: Mapping[str, Any]) -> OwnPod:

@@ -17,7 +17,7 @@ from shipway.context import Context
 from shipway.errors import ShipwayError
 from shipway.executors import identity
 from shipway.executors.base import Handle, Outcome
-from shipway.executors.kubernetes.api import Api, ApiError
+from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import KINDS, SERVICE, Kind
 from shipway.executors.kubernetes.rendering import BASE
 from shipway.executors.kubernetes.states import job_state
@@ -74,7 +74,7 @@ def _running(api: Api, namespace: str) -> list[tuple[Kind, dict[str, Any]]]:
         except ApiError as error:
             if error.status == 404:  # this cluster does not have the kind
                 continue
-            raise
+            raise explain(error, f"{kind.plural} of {kind.api_version}", namespace) from error
         found += [(kind, item) for item in items if job_state(item)[0] not in ENDED]
     return found
 
@@ -83,7 +83,10 @@ def _end(api: Api, context: Context, kind: Kind, job: dict[str, Any], base: str)
     name = job["metadata"]["name"]
     digest = (job["metadata"].get("annotations") or {}).get(labels.SPEC_HASH, "")
     handle = Handle(kind.name, name, context.namespace, digest, adopted=True)
-    api.delete(kind.path(context.namespace, name))
+    try:
+        api.delete(kind.path(context.namespace, name))
+    except ApiError as error:
+        raise explain(error, f"{kind.name} {name}", context.namespace) from error
     before = read_outcome(context.store_uri, base)
     failures = before.failures if before is not None else 0
     outcome = Outcome("Cancelled", message="its step was gone, and its lease lapsed")

@@ -53,7 +53,8 @@ def rendered(
 def _complete(template: dict[str, Any], role: str, added: dict[str, str], ours: list[dict[str, Any]]) -> None:
     described = template.setdefault("metadata", {})
     common = {key: value for key, value in added.items() if key in (labels.MANAGED_BY, JOB)}
-    described["labels"] = {**(described.get("labels") or {}), **common}
+    # A mesh's sidecar keeps a finished replica's pod running, and breaks mpirun.
+    described["labels"] = {"sidecar.istio.io/inject": "false", **(described.get("labels") or {}), **common}
     for container in (template.get("spec") or {}).get("containers") or []:
         container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
         with_store(container)

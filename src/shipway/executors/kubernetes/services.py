@@ -61,8 +61,14 @@ def follow(
     api: Api, context: Context, handle: Handle, *, on_event: OnEvent | None = None, deadline_s: float | None = None
 ) -> Outcome:
     """Waits until the handle's version alone takes new connections; one that does not come up is Failed."""
+    try:
+        return _follow(api, handle, on_event or (lambda _event: None), deadline_s)
+    except ApiError as error:
+        raise explain(error, f"{SERVICE} {handle.name}", handle.namespace) from error
+
+
+def _follow(api: Api, handle: Handle, tell: OnEvent, deadline_s: float | None) -> Outcome:
     began, told = time.monotonic(), ""
-    tell = on_event or (lambda _event: None)
     while True:
         seconds = time.monotonic() - began
         service = api.find(KIND.path(handle.namespace, handle.name))
@@ -88,13 +94,13 @@ def follow(
 
 def cancel(api: Api, handle: Handle) -> None:
     """Deletes the service and waits until its pods are gone; safe to call twice."""
+    path, until = KIND.path(handle.namespace, handle.name), time.monotonic() + GONE_S
     try:
-        api.delete(KIND.path(handle.namespace, handle.name))
+        api.delete(path)
+        while time.monotonic() < until and (_pods(api, handle) or api.find(path)):
+            time.sleep(POLL_S)
     except ApiError as error:
         raise explain(error, f"{SERVICE} {handle.name}", handle.namespace) from error
-    until = time.monotonic() + GONE_S
-    while time.monotonic() < until and (_pods(api, handle) or api.find(KIND.path(handle.namespace, handle.name))):
-        time.sleep(POLL_S)
 
 
 def _settled(api: Api, path: str) -> dict[str, Any] | None:

@@ -47,6 +47,7 @@ class Trouble:
 
     message: str
     since: float  # by the monotonic clock
+    refused: ApiError | None = None  # it will not mend itself: a permission that is missing
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class Feed:
                     self._version = ""
                     continue
                 trouble_since = trouble_since or time.monotonic()
-                self._tell_all(Trouble(str(error), trouble_since))
+                refused = error if isinstance(error, ApiError) and error.status == 403 else None
+                self._tell_all(Trouble(str(error), trouble_since, refused))
                 time.sleep(pause)
                 pause = min(pause * 2, 10.0)
 

@@ -1,0 +1,72 @@
+"""The overlays of manifests/, as a test installs them: in a namespace of its own, with the bed's store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from tests.cluster.bed.kubectl import Kubectl
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+OVERLAYS = sorted(path.parent.name for path in (MANIFESTS / "overlays").glob("*/kustomization.yaml"))
+COMPONENTS = sorted(path.parent.name for path in (MANIFESTS / "components").glob("*/kustomization.yaml"))
+# Kinds whose operators the bed does not have.
+ABSENT = ("kueue.x-k8s.io", "monitoring.coreos.com")
+
+
+def built(kubectl: Kubectl, folder: Path) -> list[dict[str, Any]]:
+    """The objects that a kustomization makes."""
+    rendered = kubectl("kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder))
+    return [each for each in yaml.safe_load_all(rendered) if each]
+
+
+def overlay(folder: Path, name: str, namespace: str, components: tuple[str, ...] = ()) -> Path:
+    """A kustomization in `folder` that puts an overlay into another namespace; the components join it."""
+    # kustomize refuses absolute paths, and follows no link out of its root.
+    above = Path(*[".."] * len(folder.resolve().parts[1:]))
+    document = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": namespace,
+        "resources": [str(above / str(MANIFESTS / "overlays" / name)[1:])],
+        "components": [str(above / str(MANIFESTS / "components" / each)[1:]) for each in components],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    return folder
+
+
+def install(kubectl: Kubectl, folder: Path, name: str, namespace: str, store: Mapping[str, str]) -> None:
+    """Applies an overlay for real, with the keys of `store` (AWS_..., SHIPWAY_STORE) in its Secret."""
+    objects = [_named(each, namespace) for each in built(kubectl, overlay(folder, name, namespace))]
+    for each in objects:
+        if each["kind"] == "Secret":
+            each.pop("data")
+            each["stringData"] = dict(store)
+            place = urlsplit(store["AWS_ENDPOINT_URL"]).netloc
+            each["metadata"]["annotations"]["serving.kserve.io/s3-endpoint"] = place
+    kubectl.apply(document={"apiVersion": "v1", "kind": "List", "items": objects})
+
+
+def stored(environment: Mapping[str, str], uri: str) -> dict[str, str]:
+    """The Secret's keys for the bed's store."""
+    return {key: value for key, value in environment.items() if key.startswith("AWS_")} | {"SHIPWAY_STORE": uri}
+
+
+def role(objects: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """A Role among built objects, free to be changed."""
+    found = next(each for each in objects if each["kind"] == "Role" and each["metadata"]["name"] == name)
+    copied: dict[str, Any] = json.loads(json.dumps(found))
+    return copied
+
+
+def _named(document: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """The overlay's own Namespace keeps its name under kustomize's `namespace`."""
+    if document["kind"] == "Namespace":
+        document["metadata"]["name"] = namespace
+    return document

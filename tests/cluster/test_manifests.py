@@ -1,0 +1,173 @@
+"""What manifests/ installs applies, and what the bed can enforce is enforced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shipway.context import Context
+from shipway.errors import UserError
+from shipway.executors.kubernetes import KubernetesExecutor
+from shipway.executors.kubernetes.api import Api, ApiError
+from shipway.executors.kubernetes.kinds import kind_named
+from shipway.executors.kubernetes.states import pod_state
+from tests.cluster import overlays, workloads
+from tests.cluster.bed import Bed
+from tests.cluster.bed.kubectl import Kubectl
+from tests.cluster.installed import Installed, fresh, job
+from tests.fixtures.manifests import wait_for
+
+pytestmark = pytest.mark.usefixtures("surroundings")
+
+# -- it builds and applies ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", overlays.OVERLAYS)
+def test_an_overlay_builds_and_the_api_server_takes_it(
+    name: str, kubectl: Kubectl, namespace: str, tmp_path: Path
+) -> None:
+    objects = overlays.built(kubectl, overlays.overlay(tmp_path, name, namespace))
+    assert {each["metadata"].get("namespace") for each in objects if each["kind"] != "Namespace"} == {namespace}
+    items = [each for each in objects if each["kind"] != "Namespace"]
+    listed = {"apiVersion": "v1", "kind": "List", "items": items}
+    told = kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", document=listed)
+    assert told.count("serverside-applied") == len(items)
+
+
+@pytest.mark.parametrize("name", overlays.COMPONENTS)
+def test_a_component_joins_every_overlay(name: str, kubectl: Kubectl, namespace: str, tmp_path: Path) -> None:
+    for each in overlays.OVERLAYS:
+        joined = () if name == "quota" and each != "standalone" else (name,)  # those have the quota already
+        objects = overlays.built(kubectl, overlays.overlay(tmp_path / each, each, namespace, joined))
+        here = [one for one in objects if one["apiVersion"].split("/")[0] not in overlays.ABSENT]
+        listed = {"apiVersion": "v1", "kind": "List", "items": [one for one in here if one["kind"] != "Namespace"]}
+        kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", document=listed)
+        kinds = {one["kind"] for one in objects}
+        assert {"kueue": "ClusterQueue", "monitoring": "ServiceMonitor", "quota": "ResourceQuota"}[name] in kinds
+
+
+def test_applying_twice_changes_nothing(installed: Installed, cluster: Bed, tmp_path: Path) -> None:
+    get = ("get", "role,rolebinding,networkpolicy,cronjob,pdb,limitrange,resourcequota,secret", "-n",
+           installed.namespace, "-o", "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.generation} "
+           "{.metadata.uid}{'\\n'}{end}")  # fmt: skip
+    before = installed.kubectl(*get)
+    keys = overlays.stored(cluster.store_environment, installed.store_uri)
+    overlays.install(installed.kubectl, tmp_path, "dev", installed.namespace, keys)
+    assert installed.kubectl(*get) == before
+
+
+def test_the_reapers_pod_is_admitted_where_pod_security_is_restricted(
+    installed: Installed, kubectl: Kubectl, namespace: str
+) -> None:
+    kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    cron = next(each for each in installed.objects if each["kind"] == "CronJob")
+    spec = dict(cron["spec"]["jobTemplate"]["spec"]["template"]["spec"], serviceAccountName="default")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reaper", "namespace": namespace}, "spec": spec}
+    kubectl("create", "--dry-run=server", "-f", "-", document=pod)
+    spec["containers"][0].pop("securityContext")
+    assert not kubectl.succeeds("create", "--dry-run=server", "-f", "-", document=pod)
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_predictor_is_drained_one_pod_at_a_time(installed: Installed, tmp_path: Path) -> None:
+    executor = KubernetesExecutor(
+        Context(tmp_path, installed.store_uri, "run", "kubernetes", installed.namespace), Api()
+    )
+    service = workloads.inference_service(fresh())
+    service["spec"]["predictor"] |= {"minReplicas": 2, "maxReplicas": 2}
+    handle = executor.ensure(service)
+    assert executor.follow(handle, deadline_s=120).state == "Ready"
+    path = f"/api/v1/namespaces/{installed.namespace}/pods"
+    query = {"labelSelector": f"serving.kserve.io/inferenceservice={handle.name}"}
+
+    def ready() -> list[dict[str, Any]]:
+        pods: list[dict[str, Any]] = executor.api.get(path, **query)["items"]
+        return [pod for pod in pods if pod_state(pod).phase == "Running"]
+
+    # The second one comes by way of the autoscaler.
+    wait_for(lambda: len(ready()) == 2, "both run")
+    pods = ready()
+    budget = f"/apis/policy/v1/namespaces/{installed.namespace}/poddisruptionbudgets/shipway-predictors"
+    wait_for(lambda: executor.api.get(budget)["status"].get("disruptionsAllowed") == 1, "the budget counts them")
+    first, second = (_evict(executor.api, pod["metadata"]) for pod in pods)
+    assert (first, second) == (201, 429)
+    executor.cancel(handle)
+
+
+def _evict(api: Api, metadata: dict[str, Any]) -> int:
+    path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/eviction"
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": metadata["name"]}}
+    try:
+        api.request("POST", path, body=body, patience_s=0)
+    except ApiError as error:
+        return error.status
+    return 201
+
+
+def test_pods_that_ask_for_nothing_get_the_namespaces_defaults(installed: Installed) -> None:
+    pod = workloads.pod("asks-nothing", "pass")
+    pod["metadata"]["namespace"] = installed.namespace
+    made = json.loads(installed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", document=pod))
+    given = made["spec"]["containers"][0]["resources"]
+    assert given == {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}}
+
+
+def test_the_quota_refuses_what_is_too_much(installed: Installed, tmp_path: Path) -> None:
+    patch = json.dumps({"spec": {"hard": {"count/tfjobs.kubeflow.org": "0"}}})
+    target = ("patch", "quota", "shipway", "-n", installed.namespace, "--type=merge", "-p")
+    installed.kubectl(*target, patch)
+    executor = installed.executor(installed.token("pipeline-runner"), tmp_path)
+    try:
+        with pytest.raises(UserError, match="quota of namespace"):
+            wait_for(lambda: executor.ensure(job(kind_named("TFJob"), fresh())) is None, "the quota is known")
+    finally:
+        installed.kubectl(*target, patch.replace('"0"', '"500"'))
+
+
+# -- KFP's own objects -------------------------------------------------------------------------------------------------
+
+
+def test_the_patches_of_kfps_objects_do_what_they_say(kubectl: Kubectl, namespace: str) -> None:
+    """On objects as KFP ships them, with the very commands that the files name."""
+    controller = workloads.fake_deployment("workflow-controller", 0)
+    container = controller["spec"]["template"]["spec"]["containers"][0]
+    container |= {"name": "workflow-controller", "env": [{"name": "LEADER_ELECTION_IDENTITY", "value": "x"}]}
+    defaults = "spec:\n  templateDefaults:\n    retryStrategy: {limit: '2', retryPolicy: OnError}\n"
+    config = {"apiVersion": "v1", "kind": "ConfigMap"}
+    for each in (
+        controller,
+        {**config, "metadata": {"name": "workflow-controller-configmap"},
+         "data": {"workflowDefaults": defaults, "executor": "x"}},
+        {**config, "metadata": {"name": "kfp-launcher"}, "data": {"defaultPipelineRoot": ""}},
+    ):  # fmt: skip
+        each["metadata"]["namespace"] = namespace
+        kubectl.apply(document=each)
+    for path in sorted((overlays.MANIFESTS / "kfp").glob("*.yaml")):
+        (command,) = (line for line in path.read_text().splitlines() if line.startswith("#   kubectl "))
+        words = command.removeprefix("#   kubectl ").replace("-n kubeflow", f"-n {namespace}").split()
+        words[words.index("--patch-file") + 1] = str(overlays.MANIFESTS.parent / words[words.index("--patch-file") + 1])
+        kubectl(*words)
+    env = kubectl.get("deployment", "workflow-controller", "-n", namespace)["spec"]["template"]["spec"]["containers"][
+        0
+    ]["env"]
+    assert {"name": "DEFAULT_REQUEUE_TIME", "value": "1s"} in env
+    assert len(env) == 2
+    assert kubectl.get("configmap", "workflow-controller-configmap", "-n", namespace)["data"] == {"executor": "x"}
+    launcher = kubectl.get("configmap", "kfp-launcher", "-n", namespace)["data"]
+    assert yaml.safe_load(launcher["providers"])["s3"]["default"]["credentials"]["secretRef"] == {
+        "secretName": "shipway-store", "accessKeyKey": "AWS_ACCESS_KEY_ID", "secretKeyKey": "AWS_SECRET_ACCESS_KEY",
+    }  # fmt: skip
+
+
+def test_the_namespace_refuses_pods_that_reach_into_the_node(installed: Installed) -> None:
+    pod = workloads.pod("reaches", "pass")
+    pod["metadata"]["namespace"] = installed.namespace
+    assert installed.kubectl.succeeds("create", "--dry-run=server", "-f", "-", document=pod)
+    pod["spec"]["hostNetwork"] = True
+    assert not installed.kubectl.succeeds("create", "--dry-run=server", "-f", "-", document=pod)
