@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,32 +10,62 @@ from shipway.cli.console import AsJson, print_json, say, table
 
 if TYPE_CHECKING:
     from shipway.context import Context
+    from shipway.doctor import Finding
 
+MEND_CHARS = 72
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "missing": ("✗", "red"), "info": ("·", "dim")}
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    cluster: Annotated[bool, typer.Option("--cluster", help="The cluster of KUBECONFIG, in place of here.")] = False,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Where steps run; default: SHIPWAY_NAMESPACE, this pod's, default.")
+    ] = "",
+    service_account: Annotated[
+        str, typer.Option("--service-account", help="That steps run as; default: pipeline-runner or default-editor.")
+    ] = "",
+    image: Annotated[str, typer.Option("--image", help="For the pod that looks for storage; default: ours.")] = "",
+    gpu: Annotated[int, typer.Option("--gpu", min=0, help="GPUs that one replica will ask for.")] = 0,
+    as_json: AsJson = False,
+) -> None:
     """What is installed, what is missing, how to mend it.
 
-    Exit code 1 when `shipway demo` would not run.
+    Here, exit code 1 when `shipway demo` would not run; with --cluster, when something that pipelines need there is
+    missing. Of a cluster everything is looked at, nothing is changed, and one short pod is started and deleted.
     """
+    if cluster:
+        from shipway.doctor.cluster import examine as examine_cluster
+
+        _tell(examine_cluster(namespace, service_account, image, gpu), "Everything that pipelines need there is there.",
+              as_json)  # fmt: skip
+        return
+    given = {"--namespace": namespace, "--service-account": service_account, "--image": image, "--gpu": gpu}
+    if extra := [name for name, value in given.items() if value]:
+        from shipway.errors import InvalidSpec
+
+        raise InvalidSpec(f"doctor {extra[0]}: is about a cluster; add --cluster")
     from shipway.doctor import examine
 
-    findings = examine()
+    _tell(examine(), "Everything that `shipway demo` needs is here. Next: shipway demo", as_json)
+
+
+def _tell(findings: list[Finding], well: str, as_json: bool) -> None:
+    """Prints what was found, and ends the command with its exit code."""
+    missing = [f.what for f in findings if f.state == "missing"]
     if as_json:
-        print_json({"ok": not any(f.state == "missing" for f in findings), "findings": findings})
+        print_json({"ok": not missing, "findings": findings})
     else:
-        rows = [(_MARKS[f.state][0], f.what, f.found, f.mend) for f in findings]
+        # A long command is copied from a line of its own, not from a column that folds it.
+        long = [f for f in findings if len(f.mend) > MEND_CHARS]
+        rows = [(_MARKS[f.state][0], f.what, f.found, "see below" if f in long else f.mend) for f in findings]
         styles = [_MARKS[f.state][1] if f.state in ("warn", "missing") else None for f in findings]
         table(["", "what", "found", "to mend it"], rows, styles=styles)
-        missing = [f.what for f in findings if f.state == "missing"]
+        for finding in long:
+            say(f"\n{finding.what}:")
+            print(f"  {finding.mend}")
         say()
-        say(
-            f"Missing: {', '.join(missing)}."
-            if missing
-            else "Everything that `shipway demo` needs is here. Next: shipway demo"
-        )
-    raise typer.Exit(1 if any(f.state == "missing" for f in findings) else 0)
+        say(f"Missing: {', '.join(missing)}." if missing else well)
+    raise typer.Exit(1 if missing else 0)
 
 
 def down(as_json: AsJson = False) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import os
 import random
 import threading
 import time
@@ -225,7 +226,8 @@ def connected() -> Any:
         config.load_incluster_config(configuration)
     except config.ConfigException:
         try:
-            config.load_kube_config(client_configuration=configuration)
+            file = os.environ.get("KUBECONFIG") or "~/.kube/config"  # its default is that of the first import
+            config.load_kube_config(file, client_configuration=configuration)
         except (config.ConfigException, OSError) as error:
             raise UserError(
                 f"no cluster: {_short(error)}; set KUBECONFIG to a kubeconfig file with a current context, or run "

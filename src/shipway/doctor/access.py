@@ -1,0 +1,134 @@
+"""Who steps run as, what they may do, and where they find storage."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from shipway.doctor import Finding
+from shipway.doctor.cluster import ACCOUNTS, PATIENCE_S, Checkup
+
+OURS = ("shipway-replica", "shipway-predictor", "shipway-reaper")
+KEYS = {
+    "AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow.svc:9000",
+    "AWS_ACCESS_KEY_ID": "YOUR-KEY",
+    "AWS_SECRET_ACCESS_KEY": "YOUR-SECRET",
+    "AWS_REGION": "us-east-1",
+    "SHIPWAY_STORE": "s3://BUCKET/shipway",
+}
+KSERVE_ENDPOINT = "serving.kserve.io/s3-endpoint"
+REVIEWS = "/apis/authorization.k8s.io/v1"
+
+
+def accounts(checkup: Checkup) -> Iterator[Finding]:
+    """The account that steps run as, and those of the manifests."""
+    items = checkup.get(f"{checkup.core}/serviceaccounts")["items"]
+    there = {item["metadata"]["name"] for item in items}
+    steps = checkup.account or next((name for name in ACCOUNTS if name in there), "")
+    if steps in there:
+        checkup.account = steps
+        yield Finding("steps' account", "ok", steps)
+    else:
+        wanted = steps or " or ".join(ACCOUNTS)
+        text = f"no ServiceAccount {wanted} in {checkup.namespace}; --service-account names another"
+        mend = f"kubectl -n {checkup.namespace} create serviceaccount {steps or ACCOUNTS[0]}"
+        yield Finding("steps' account", "missing", text, mend)
+    gone = [name for name in OURS if name not in there]
+    if gone:
+        yield Finding("accounts", "missing", f"no ServiceAccount {', '.join(gone)}", checkup.install)
+    else:
+        yield Finding("accounts", "ok", ", ".join(OURS))
+
+
+def permissions(checkup: Checkup) -> Iterator[Finding]:
+    """Exactly the verbs of the launcher's Role, asked for one by one."""
+    from shipway.executors.kubernetes.permissions import LAUNCHER
+
+    who = checkup.user if checkup.user.startswith("system:serviceaccount:") and not checkup.account else checkup.steps
+    asked, missing = 0, []
+    for permission in LAUNCHER:
+        refused = []
+        for verb in permission.verbs:
+            asked += 1
+            allowed, who = _allowed(checkup, who, permission.group, permission.resource, verb)
+            if not allowed:
+                refused.append(verb)
+        if refused:
+            name = f"{permission.resource}.{permission.group}" if permission.group else permission.resource
+            missing.append(f"{', '.join(refused)} {name}")
+    if missing:
+        yield Finding("permissions", "missing", f"{who} may not: {'; '.join(missing)}", checkup.install)
+    else:
+        yield Finding("permissions", "ok", f"all {asked} of the launcher's Role, for {who}")
+
+
+def secret(checkup: Checkup) -> Iterator[Finding]:
+    """The Secret that leads to storage, with all its keys, and the same address for KServe."""
+    from shipway.executors.kubernetes.rendering import DEFAULT_SECRET
+
+    what = f"Secret {DEFAULT_SECRET}"
+    found = checkup.find(f"{checkup.core}/secrets/{DEFAULT_SECRET}")
+    if found is None:
+        checkup.can_start = False
+        given = " ".join(f"--from-literal={key}={value}" for key, value in KEYS.items())
+        mend = f"kubectl -n {checkup.namespace} create secret generic {DEFAULT_SECRET} {given}"
+        yield Finding(what, "missing", f"none in {checkup.namespace}", mend)
+        return
+    data = {key: base64.b64decode(value).decode("utf-8", "replace") for key, value in (found.get("data") or {}).items()}
+    empty = [key for key in KEYS if not data.get(key)]
+    patch = f"kubectl -n {checkup.namespace} patch secret {DEFAULT_SECRET} --type merge -p"
+    if empty:
+        checkup.can_start = False
+        given = json.dumps({"stringData": {key: KEYS[key] for key in empty}})
+        yield Finding(what, "missing", f"without {', '.join(empty)}", f"{patch} '{given}'")
+        return
+    endpoint = urlsplit(data["AWS_ENDPOINT_URL"])
+    told = (found["metadata"].get("annotations") or {}).get(KSERVE_ENDPOINT, "")
+    if told != endpoint.netloc:
+        notes = {
+            KSERVE_ENDPOINT: endpoint.netloc,
+            "serving.kserve.io/s3-usehttps": str(int(endpoint.scheme == "https")),
+        }
+        given = json.dumps({"metadata": {"annotations": notes}})
+        text = f"tells KServe {told or 'no address'}, and our pods {endpoint.netloc} (matters for a storageUri)"
+        yield Finding(what, "warn", text, f"{patch} '{given}'")
+    else:
+        yield Finding(what, "ok", f"{data['SHIPWAY_STORE']} at {data['AWS_ENDPOINT_URL']}")
+
+
+def reaper(checkup: Checkup) -> Iterator[Finding]:
+    """The CronJob that ends jobs whose step is gone."""
+    found = checkup.find(f"/apis/batch/v1/namespaces/{checkup.namespace}/cronjobs/shipway-reaper")
+    if found is None:
+        yield Finding("reaper", "warn", "no CronJob shipway-reaper: a killed step's job may run on", checkup.install)
+    elif found["spec"].get("suspend"):
+        patch = """-p '{"spec":{"suspend":false}}'"""
+        yield Finding(
+            "reaper", "info", "suspended", f"kubectl -n {checkup.namespace} patch cronjob shipway-reaper {patch}"
+        )
+    else:
+        last = (found.get("status") or {}).get("lastSuccessfulTime", "never yet")
+        yield Finding("reaper", "ok", f"{found['spec']['schedule']!r}, last success {last}")
+
+
+def _allowed(checkup: Checkup, who: str, group: str, resource: str, verb: str) -> tuple[bool, str]:
+    """Whether `who` may; where we may not ask about others, whether we may ourselves. And about whom that is."""
+    from shipway.executors.kubernetes.api import ApiError
+
+    plural, _, sub = resource.partition("/")
+    asked = {"namespace": checkup.namespace, "verb": verb, "group": group, "resource": plural, "subresource": sub}
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked}}  # fmt: skip
+    if who != checkup.user:
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{checkup.namespace}", "system:authenticated"]
+        other = {**body, "kind": "SubjectAccessReview", "spec": {**body["spec"], "user": who, "groups": groups}}  # type: ignore[dict-item]
+        try:
+            answer = checkup.api.request("POST", f"{REVIEWS}/subjectaccessreviews", body=other, patience_s=PATIENCE_S)
+            return bool(answer["status"]["allowed"]), who
+        except ApiError as error:
+            if error.status != 403:
+                raise
+    answer = checkup.api.request("POST", f"{REVIEWS}/selfsubjectaccessreviews", body=body, patience_s=PATIENCE_S)
+    return bool(answer["status"]["allowed"]), checkup.user

@@ -1,0 +1,179 @@
+"""What a cluster has for Shipway, what is missing, and the command that mends it: `shipway doctor --cluster`.
+
+Nothing is changed there but by the last check, which starts one pod and deletes it again; it is left out when what it
+needs was found missing. Who asks may see less than an admin: what is hidden is said, and is no fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from shipway.doctor import Finding
+from shipway.errors import ShipwayError
+
+PATIENCE_S = 4.0  # a cluster that does not answer is a finding
+ACCOUNTS = ("pipeline-runner", "default-editor")  # that steps run as: KFP standalone's, a profile's
+
+
+@dataclass
+class Checkup:
+    """One examination.
+
+    Attributes:
+        api: The connection (`shipway.executors.kubernetes.api.Api`).
+        namespace: Where steps run.
+        account: ServiceAccount that steps run as; empty: the one of KFP's that is there.
+        image: Of the pod that looks for storage.
+        gpus: That one replica will ask for.
+        user: Who we are, once the API server has said so.
+    """
+
+    api: Any
+    namespace: str
+    account: str = ""
+    image: str = ""
+    gpus: int = 0
+    user: str = ""
+    kinds: dict[str, str] = field(default_factory=dict)  # plural -> version that is used
+    can_start: bool = True  # nothing that a pod needs was found missing
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """An object or a list, without patience for a server that is away."""
+        found: dict[str, Any] = self.api.request("GET", path, query=query, patience_s=PATIENCE_S)
+        return found
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """Likewise; None where there is none."""
+        from shipway.executors.kubernetes.api import ApiError
+
+        try:
+            return self.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    @property
+    def core(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}"
+
+    @property
+    def steps(self) -> str:
+        """The account's name in full, for an access review."""
+        return f"system:serviceaccount:{self.namespace}:{self.account or ACCOUNTS[0]}"
+
+    @property
+    def install(self) -> str:
+        """The command that installs our objects here."""
+        if self.namespace == "kubeflow":
+            return "kubectl apply -k manifests/overlays/standalone"
+        overlay, own = ("kubeflow", "team-a") if self.account == "default-editor" else ("dev", "shipway-dev")
+        if self.namespace == own:
+            return f"kubectl apply -k manifests/overlays/{overlay}"
+        return f"kubectl kustomize manifests/overlays/{overlay} | sed 's/{own}/{self.namespace}/g' | kubectl apply -f -"
+
+
+Check = Callable[[Checkup], Iterable[Finding]]
+
+
+def examine(namespace: str = "", account: str = "", image: str = "", gpus: int = 0) -> list[Finding]:
+    """Everything, in the order in which it is to be mended; only the first where nobody answers."""
+    return list(_findings(namespace, account, image, gpus))
+
+
+def _findings(namespace: str, account: str, image: str, gpus: int) -> Iterator[Finding]:
+    from shipway import images
+    from shipway.context import Context
+    from shipway.doctor import access, kfp, operators, trials
+    from shipway.executors.kubernetes.api import Api
+
+    try:
+        checkup = Checkup(Api(), namespace or Context.current().namespace, account, image or images.LAUNCHER, gpus)
+        yield from _who(checkup)
+        yield from _namespace(checkup)
+    except ShipwayError as error:
+        yield Finding("cluster", "missing", _line(error), "kubectl config get-contexts && kubectl auth whoami")
+        return
+    if not checkup.can_start:
+        return
+    checks: tuple[tuple[str, Check], ...] = (
+        ("kinds", operators.kinds),
+        ("operators", operators.running),
+        ("KServe's mode", operators.serving_mode),
+        ("accounts", access.accounts),
+        ("permissions", access.permissions),
+        ("storage Secret", access.secret),
+        ("reaper", access.reaper),
+        ("GPUs", trials.gpus),
+        ("webhooks", trials.webhooks),
+        ("KFP settings", kfp.settings),
+        ("a pod", trials.pod),
+    )
+    for what, check in checks:
+        yield from _tried(what, check, checkup)
+
+
+def _tried(what: str, check: Check, checkup: Checkup) -> Iterator[Finding]:
+    """A check's findings; what may not be seen is said, what fails is a finding."""
+    from shipway.executors.kubernetes.api import ApiError
+
+    try:
+        yield from check(checkup)
+    except ApiError as error:
+        if error.status == 403:
+            yield Finding(what, "info", f"not visible to {checkup.user}; an admin can look")
+        else:
+            yield Finding(what, "missing", _line(error), f"kubectl get events -n {checkup.namespace}")
+    except ShipwayError as error:
+        yield Finding(what, "missing", _line(error), "kubectl cluster-info")
+
+
+def _who(checkup: Checkup) -> Iterator[Finding]:
+    version = checkup.get("/version").get("gitVersion", "")
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = checkup.api.request(
+        "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review, patience_s=PATIENCE_S
+    )
+    checkup.user = answer["status"]["userInfo"]["username"]
+    yield Finding("cluster", "ok", f"Kubernetes {version} at {checkup.api.host}, as {checkup.user}")
+
+
+def _namespace(checkup: Checkup) -> Iterator[Finding]:
+    from shipway.executors.kubernetes.api import ApiError
+
+    try:
+        found = checkup.find(f"/api/v1/namespaces/{checkup.namespace}")
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        yield Finding("namespace", "info", f"{checkup.namespace}, which {checkup.user} may not look at")
+        return
+    if found is None:
+        checkup.can_start = False
+        yield Finding(
+            "namespace",
+            "missing",
+            f"{checkup.namespace!r}: there is none; SHIPWAY_NAMESPACE or --namespace names another",
+            f"kubectl create namespace {checkup.namespace}",
+        )
+    elif "deletionTimestamp" in found["metadata"]:
+        checkup.can_start = False
+        name = checkup.namespace
+        yield Finding(
+            "namespace", "missing", f"{name!r} is being deleted", f"kubectl wait --for=delete namespace/{name}"
+        )
+    else:
+        level = (found["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce", "")
+        if level == "restricted":
+            yield Finding(
+                "namespace", "warn", f"{checkup.namespace} enforces Pod Security {level}: pods of MPIJobs are refused",
+                f"kubectl label --overwrite namespace {checkup.namespace} pod-security.kubernetes.io/enforce=baseline",
+            )  # fmt: skip
+        else:
+            yield Finding("namespace", "ok", checkup.namespace)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

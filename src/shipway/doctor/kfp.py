@@ -1,0 +1,83 @@
+"""Settings of Kubeflow Pipelines that decide how long a step takes, and whether its retries count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from shipway.doctor import Finding
+from shipway.doctor.cluster import Checkup
+
+CONTROLLER = "workflow-controller"
+CONFIG = "workflow-controller-configmap"
+REQUEUE = "DEFAULT_REQUEUE_TIME"
+
+
+def settings(checkup: Checkup) -> Iterator[Finding]:
+    """Of the KFP in our namespace, or else in `kubeflow`."""
+    for namespace in dict.fromkeys((checkup.namespace, "kubeflow")):
+        controller = checkup.find(f"/apis/apps/v1/namespaces/{namespace}/deployments/{CONTROLLER}")
+        if controller is not None:
+            yield _requeue(namespace, controller)
+            config = checkup.find(f"/api/v1/namespaces/{namespace}/configmaps/{CONFIG}")
+            yield _defaults(namespace, (config or {}).get("data") or {})
+            yield _launcher(checkup)
+            return
+    yield Finding("KFP", "info", f"not installed in {checkup.namespace} or kubeflow; jobs and endpoints work without")
+
+
+def _requeue(namespace: str, controller: dict[str, Any]) -> Finding:
+    variables = {
+        variable["name"]: variable.get("value")
+        for container in controller["spec"]["template"]["spec"]["containers"]
+        for variable in container.get("env") or []
+    }
+    found = variables.get(REQUEUE)
+    if found:
+        return Finding("KFP: requeue time", "ok", found)
+    return Finding(
+        "KFP: requeue time", "warn", f"{REQUEUE} is not set: each pod of a step waits about 10 s",
+        f"kubectl -n {namespace} patch deployment {CONTROLLER} --patch-file manifests/kfp/requeue-time.yaml",
+    )  # fmt: skip
+
+
+def _defaults(namespace: str, data: dict[str, str]) -> Finding:
+    """templateDefaults, wherever Argo takes them from: a key of its own, or within workflowDefaults."""
+    import yaml
+
+    what = "KFP: retries"
+    patch: dict[str, Any] = {}
+    if "templateDefaults" in data:
+        patch["templateDefaults"] = None
+    try:
+        defaults = yaml.safe_load(data.get("workflowDefaults") or "") or {}
+        if (defaults.get("spec") or {}).pop("templateDefaults", None):
+            kept = {key: value for key, value in defaults.items() if value}
+            patch["workflowDefaults"] = yaml.safe_dump(kept) if kept else None
+    except (yaml.YAMLError, AttributeError):
+        return Finding(what, "warn", f"workflowDefaults of {CONFIG} is not a YAML mapping",
+                       f"kubectl -n {namespace} edit configmap {CONFIG}")  # fmt: skip
+    if not patch:
+        return Finding(what, "ok", "no templateDefaults: a task's own count")
+    given = json.dumps({"data": patch})
+    return Finding(
+        what, "warn", "templateDefaults wins over a task's own, and multiplies at every level",
+        f"kubectl -n {namespace} patch configmap {CONFIG} --type merge -p '{given}'",
+    )  # fmt: skip
+
+
+def _launcher(checkup: Checkup) -> Finding:
+    what, name = "KFP: kfp-launcher", checkup.namespace
+    found = checkup.find(f"{checkup.core}/configmaps/kfp-launcher")
+    data = (found or {}).get("data") or {}
+    if data.get("providers") and data.get("defaultPipelineRoot"):
+        return Finding(what, "ok", data["defaultPipelineRoot"])
+    file = "manifests/kfp/kfp-launcher.yaml"
+    if found is None:
+        mend = f"kubectl -n {name} create configmap kfp-launcher && "
+        text = f"no ConfigMap kfp-launcher in {name}"
+    else:
+        mend, text = "", "without " + " and ".join(k for k in ("defaultPipelineRoot", "providers") if not data.get(k))
+    patch = f"kubectl -n {name} patch configmap kfp-launcher --type merge --patch-file {file}"
+    return Finding(what, "warn", f"{text}: artifacts go to KFP's default store", mend + patch)

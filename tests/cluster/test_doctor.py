@@ -1,0 +1,320 @@
+"""`shipway doctor --cluster`: all well where the overlay is installed; each broken piece named with what mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shipway.doctor import Finding, operators
+from shipway.doctor.cluster import examine
+from tests.cluster import overlays
+from tests.cluster.bed import Bed, images, settings
+from tests.cluster.bed.kubectl import Kubectl
+from tests.cluster.installed import Installed
+from tests.fixtures.manifests import wait_for
+
+pytestmark = pytest.mark.usefixtures("surroundings")
+Look = Callable[..., dict[str, Finding]]
+
+
+@pytest.fixture
+def look(installed: Installed) -> Look:
+    """Examines the namespace; findings by what they are about."""
+
+    def examined(**options: Any) -> dict[str, Finding]:
+        given = {"namespace": installed.namespace, "image": images.PYTHON} | options
+        return {finding.what: finding for finding in examine(**given)}
+
+    return examined
+
+
+@pytest.fixture
+def apply(installed: Installed, cluster: Bed, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """kubectl in the namespace; what it breaks is whole again after the test."""
+    yield lambda *words, **given: installed.kubectl("-n", installed.namespace, *words, **given)
+    installed.kubectl("delete", "quota", "none", "-n", installed.namespace, "--ignore-not-found")
+    keys = overlays.stored(cluster.store_environment, installed.store_uri)
+    overlays.install(installed.kubectl, tmp_path / "again", "dev", installed.namespace, keys)
+
+
+def run(*words: str, **environment: str) -> tuple[int, str, str]:
+    """The command in a process of its own: exit code, output, errors."""
+    command = [sys.executable, "-m", "shipway", "doctor", *words]
+    surroundings = {**os.environ, **environment}
+    result = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    return result.returncode, result.stdout, result.stderr
+
+
+def bad(found: dict[str, Finding]) -> dict[str, Finding]:
+    return {what: finding for what, finding in found.items() if finding.state in ("missing", "warn")}
+
+
+def test_all_is_well_where_the_overlay_is_installed(installed: Installed) -> None:
+    code, out, err = run("--cluster", "-n", installed.namespace, "--image", images.PYTHON, "--json")
+    document = json.loads(out)
+    states = {finding["what"]: finding["state"] for finding in document["findings"]}
+    assert (code, err, document["ok"]) == (0, "", True), out
+    assert set(states.values()) <= {"ok", "info"}, out
+    assert {what for what, state in states.items() if state == "ok"} >= {
+        "cluster", "namespace", "tfjobs", "mpijobs", "inferenceservices", "training-operator",
+        "kserve-controller-manager", "KServe's mode", "steps' account", "accounts", "permissions",
+        "Secret shipway-store", "TFJob by dry run", "InferenceService by dry run", "image", "storage from a pod",
+    }  # fmt: skip
+    left = installed.kubectl("get", "pods,tfjobs,inferenceservices", "-n", installed.namespace, "-o", "name")
+    assert "shipway-doctor" not in left
+
+
+def test_a_person_reads_a_table_and_the_commands_below_it(installed: Installed) -> None:
+    code, out, _ = run("--cluster", "-n", installed.namespace, "--image", images.PYTHON, "--gpu", "1000")
+    assert code == 1
+    assert out.rstrip().endswith("Missing: GPUs, TFJob by dry run.") or out.rstrip().endswith("Missing: GPUs.")
+    assert "  kubectl get nodes -o custom-columns=" in out
+
+
+def test_a_step_itself_sees_less_and_nothing_that_is_missing(
+    installed: Installed, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(_with(tmp_path, token=installed.token("pipeline-runner"))))
+    found = look()
+    assert bad(found) == {}
+    assert found["permissions"].state == "ok"
+    assert "not visible to system:serviceaccount" in found["storage Secret"].found
+    assert "may not create pods" in found["storage from a pod"].found
+
+
+# -- broken pieces -----------------------------------------------------------------------------------------------------
+
+BROKEN: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "no Secret": (("delete", "secret", "shipway-store"), "Secret shipway-store", "create secret generic shipway-store"),
+    "a key missing": (
+        ("patch", "secret", "shipway-store", "--type=json", "-p", '[{"op":"remove","path":"/data/AWS_REGION"}]'),
+        "Secret shipway-store", '{"stringData": {"AWS_REGION": "us-east-1"}}',
+    ),
+    "KServe told otherwise": (
+        ("annotate", "--overwrite", "secret", "shipway-store", "serving.kserve.io/s3-endpoint=other:1"),
+        "Secret shipway-store", '"serving.kserve.io/s3-endpoint": "10.250.0.1:',
+    ),
+    "no RoleBinding": (("delete", "rolebinding", "shipway-launcher"), "permissions", "kubectl kustomize"),
+    "a verb less": (
+        ("patch", "role", "shipway-launcher", "--type=json", "-p",
+         '[{"op":"replace","path":"/rules/2/verbs","value":["create","get","delete"]}]'),
+        "permissions", "kubectl kustomize",
+    ),
+    "no account for steps": (
+        ("delete", "serviceaccount", "pipeline-runner"), "steps' account", "create serviceaccount pipeline-runner"
+    ),
+    "no account of ours": (("delete", "serviceaccount", "shipway-reaper"), "accounts", "kubectl kustomize"),
+    "no reaper": (("delete", "cronjob", "shipway-reaper"), "reaper", "kubectl kustomize"),
+    "quota of jobs full": (
+        ("patch", "quota", "shipway", "--type=merge", "-p", '{"spec":{"hard":{"count/tfjobs.kubeflow.org":"0"}}}'),
+        "TFJob by dry run", "kubectl describe quota",
+    ),
+    "quota of pods full": (
+        ("create", "quota", "none", "--hard=pods=0"), "storage from a pod", "kubectl describe quota"
+    ),
+    "storage elsewhere": (
+        ("patch", "secret", "shipway-store", "--type=merge", "-p",
+         '{"stringData":{"AWS_ENDPOINT_URL":"http://10.250.0.1:9"}}'),
+        "storage from a pod", "edit secret shipway-store",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_broken_is_named_with_the_command_that_mends_it(
+    case: str, look: Look, apply: Callable[..., str]
+) -> None:
+    words, what, mend = BROKEN[case]
+    apply(*words)
+    # A quota, and a Role, are known a moment after they were written.
+    found: Finding = wait_for(lambda: bad(look()).get(what), f"it is noticed: {what}")
+    assert mend in found.mend
+    assert "\n" not in found.found + found.mend
+
+
+def test_the_command_that_mends_a_secret_mends_it(look: Look, apply: Callable[..., str], installed: Installed) -> None:
+    words, what, _ = BROKEN["a key missing"]
+    apply(*words)
+    import shlex
+
+    command = shlex.split(look()[what].mend)
+    assert command[0] == "kubectl"
+    installed.kubectl(*command[1:])
+    assert look()[what].state == "ok"
+
+
+def test_the_missing_verb_is_named(look: Look, apply: Callable[..., str]) -> None:
+    apply(*BROKEN["a verb less"][0])
+    found: Finding = wait_for(lambda: bad(look()).get("permissions"), "it is noticed")
+    assert found.found.endswith(":pipeline-runner may not: update inferenceservices.serving.kserve.io")
+
+
+def test_an_image_that_is_not_there(look: Look) -> None:
+    found = look(image="registry.invalid/nothing:1")
+    assert found["image"].state == "missing"
+    assert "registry.invalid/nothing:1" in found["image"].found
+    assert found["storage from a pod"].found.startswith("not tried")
+
+
+def test_a_gpu_that_no_node_has(look: Look) -> None:
+    found = look(gpus=1000)["GPUs"]
+    assert (found.state, "the largest of" in found.found) == ("missing", True)
+
+
+def test_a_namespace_that_is_not_there_is_said_before_anything_starts(look: Look) -> None:
+    found = look(namespace="no-such-team")
+    assert list(found) == ["cluster", "namespace"]
+    assert found["namespace"].mend == "kubectl create namespace no-such-team"
+
+
+def test_a_namespace_that_refuses_mpijobs(look: Look, apply: Callable[..., str], installed: Installed) -> None:
+    label = "pod-security.kubernetes.io/enforce"
+    installed.kubectl("label", "--overwrite", "namespace", installed.namespace, f"{label}=restricted")
+    assert f"{label}=baseline" in look()["namespace"].mend
+
+
+# -- kinds and webhooks ------------------------------------------------------------------------------------------------
+
+
+def test_a_kind_that_is_not_there(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = operators._Wanted("sailjobs", "kubeflow.org", ("v1",), "missing", "trainings", operators.TRAINING)
+    monkeypatch.setattr(operators, "WANTED", (wanted, *operators.WANTED))
+    found = look()["sailjobs"]
+    assert (found.state, found.found) == ("missing", "no sailjobs.kubeflow.org here (for trainings)")
+    assert found.mend == operators.TRAINING
+
+
+def test_a_kind_of_another_version(look: Look, kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = "doctor.shipway.dev"
+    names = {"plural": "sailjobs", "singular": "sailjob", "kind": "SailJob", "listKind": "SailJobList"}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": schema}
+    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+           "metadata": {"name": f"sailjobs.{group}"},
+           "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]}}  # fmt: skip
+    wanted = operators._Wanted("sailjobs", group, ("v1",), "missing", "trainings", operators.TRAINING)
+    monkeypatch.setattr(operators, "WANTED", (wanted,))
+    kubectl.apply(document=crd)
+    try:
+        text = f"served as {group}/v1alpha1, needs v1 (for trainings)"
+        wait_for(lambda: look()["sailjobs"].found == text, "it is served")
+    finally:
+        kubectl("delete", "crd", f"sailjobs.{group}")
+
+
+@contextmanager
+def only_here(kubectl: Kubectl, *documents: dict[str, Any]) -> Iterator[None]:
+    """Cluster-wide objects that concern one namespace, for a while."""
+    for document in documents:
+        kubectl.apply(document=document)
+    try:
+        yield
+    finally:
+        for document in documents:
+            kubectl("delete", document["kind"], document["metadata"]["name"])
+
+
+def test_a_webhook_that_does_not_answer(look: Look, installed: Installed) -> None:
+    name = f"{installed.namespace}.shipway.dev"
+    rule = {"apiGroups": ["kubeflow.org"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["tfjobs"]}
+    here = {"matchLabels": {"kubernetes.io/metadata.name": installed.namespace}}
+    hook = {"name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
+            "rules": [rule], "namespaceSelector": here, "timeoutSeconds": 2,
+            "clientConfig": {"service": {"name": "nobody", "namespace": installed.namespace}}}  # fmt: skip
+    document = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+                "metadata": {"name": name}, "webhooks": [hook]}  # fmt: skip
+    with only_here(installed.kubectl, document):
+        found = wait_for(lambda: bad(look()).get("TFJob by dry run"), "the webhook is asked")
+    assert "failed calling webhook" in found.found
+    assert "kubectl get validatingwebhookconfigurations" in found.mend
+
+
+def test_a_policy_that_refuses(look: Look, installed: Installed) -> None:
+    name = f"{installed.namespace}.shipway.dev"
+    rule = {"apiGroups": ["kubeflow.org"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["tfjobs"]}
+    refusal = {"expression": "false", "message": "trainings want an owner"}
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1"}
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": installed.namespace}}}
+    policy = {**kind, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+              "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [refusal]}}  # fmt: skip
+    binding = {**kind, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+               "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": here}}  # fmt: skip
+    with only_here(installed.kubectl, policy, binding):
+        found = wait_for(lambda: bad(look()).get("TFJob by dry run"), "the policy is known")
+    assert "trainings want an owner" in found.found
+
+
+# -- KFP's settings ----------------------------------------------------------------------------------------------------
+
+
+def test_kfps_settings_are_judged_and_mended_by_the_commands_given(
+    look: Look, apply: Callable[..., str], installed: Installed
+) -> None:
+    """Objects as KFP ships them; there is no KFP on the bed."""
+    import shlex
+
+    from tests.cluster.workloads import fake_deployment
+
+    controller = fake_deployment("workflow-controller", 0)
+    controller["spec"]["template"]["spec"]["containers"][0]["name"] = "workflow-controller"
+    retries = {"templateDefaults": {"retryStrategy": {"limit": "2"}}, "ttlStrategy": {"secondsAfterCompletion": 60}}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "workflow-controller-configmap"},
+              "data": {"workflowDefaults": yaml.safe_dump({"spec": retries})}}  # fmt: skip
+    apply("apply", "-f", "-", document=controller)
+    apply("apply", "-f", "-", document=config)
+    try:
+        found = {what: finding for what, finding in bad(look()).items() if what.startswith("KFP")}
+        assert set(found) == {"KFP: requeue time", "KFP: retries", "KFP: kfp-launcher"}
+        for finding in found.values():
+            for command in finding.mend.split(" && "):
+                installed.kubectl(*shlex.split(command)[1:])
+        assert bad(look()) == {}
+        kept = json.loads(apply("get", "configmap", "workflow-controller-configmap", "-o", "json"))["data"]
+        assert yaml.safe_load(kept["workflowDefaults"]) == {"spec": {"ttlStrategy": {"secondsAfterCompletion": 60}}}
+    finally:
+        apply("delete", "deployment/workflow-controller", "configmap/workflow-controller-configmap")
+
+
+# -- no cluster --------------------------------------------------------------------------------------------------------
+
+
+def _with(folder: Path, *, token: str = "", context: str = "", server: str = "") -> Path:
+    document = yaml.safe_load(settings.kubeconfig().read_text())
+    if token:
+        document["users"][0]["user"] = {"token": token}
+    if context:
+        document["current-context"] = context
+    if server:
+        document["clusters"][0]["cluster"]["server"] = server
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ({"context": "no-such"}, "no-such"),
+    ({"token": "expired"}, "refuses the credentials (401)"),
+    ({"server": "https://127.0.0.1:9"}, "nobody answered for 4 s"),
+    (None, "set KUBECONFIG to a kubeconfig file"),
+])  # fmt: skip
+def test_a_cluster_that_cannot_be_asked_is_one_line(given: dict[str, str] | None, said: str, tmp_path: Path) -> None:
+    path = _with(tmp_path, **given) if given else tmp_path / "none"
+    code, out, err = run("--cluster", "--json", KUBECONFIG=str(path))
+    (finding,) = json.loads(out)["findings"]
+    assert (code, err, finding["state"]) == (1, "", "missing")
+    assert said in finding["found"]
+    assert "\n" not in finding["found"]
+
+
+def test_options_about_a_cluster_want_one() -> None:
+    code, _, err = run("--gpu", "2")
+    assert (code, err) == (2, "error: doctor --gpu: is about a cluster; add --cluster\n")
