@@ -19,6 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from shipway.termination import heed_sigterm
+
+heed_sigterm()  # a pod may be deleted while its model is loaded
+
 import numpy as np
 import orjson
 from numpy.typing import NDArray
@@ -29,7 +33,6 @@ from shipway.components.predict.light import light_kserve
 from shipway.errors import CorruptArtifact, ShipwayError
 from shipway.executors.process.service_control import CONTROL, LISTEN_FD, serve_in_thread
 from shipway.scoring import ModelSession
-from shipway.termination import heed_sigterm
 
 with light_kserve():
     import kserve
@@ -243,7 +246,6 @@ def main(arguments: list[str] | None = None) -> int:
     Exit codes: those of `shipway.errors`; 0 after a drain.
     """
     given = _parser().parse_args(arguments)
-    drain_instead = heed_sigterm()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's choice, not the reader's
     for name in ("kserve", "kserve.trace", "uvicorn", "uvicorn.error", "uvicorn.access"):
@@ -268,8 +270,6 @@ def main(arguments: list[str] | None = None) -> int:
         logging.info("%s on port %s", now, given.http_port if not path else "shared")
 
     from shipway.components.predict.server import PredictorServer
-
-    drain_instead()
 
     PredictorServer(listener, max_body_bytes=limits.max_body_bytes, on_state=on_state, grace_s=given.grace_s).start(
         [model]

@@ -19,10 +19,13 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 
+from shipway.termination import heed_sigterm
+
+heed_sigterm(within_s=1.0)
+
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import InvalidSpec, RetryableError, ShipwayError, UserError
 from shipway.storage import open_folder
-from shipway.termination import heed_sigterm
 
 REQUEST = "SHIPWAY_TRIAL"
 LEASE_S = "SHIPWAY_SWEEP_LEASE_S"  # an engine that shows no sign of life for so long is gone
@@ -220,7 +223,6 @@ def _one_line(error: BaseException) -> str:
 
 def main(argv: list[str]) -> int:
     """Exit code of a run."""
-    heed_sigterm()
     try:
         if argv[:1] == ["trial"]:
             return run_single(os.environ[REQUEST])

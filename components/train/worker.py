@@ -11,13 +11,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from shipway.termination import heed_sigterm
+
+heed_sigterm(within_s=1.0)
 # Before TensorFlow is imported, which reads them once.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from shipway.errors import InvalidSpec, RetryableError, ShipwayError
 from shipway.specs import parse
-from shipway.termination import heed_sigterm
 from shipway.training.spec import DISTRIBUTED, TrainingDocument
 
 DOCUMENT = "SHIPWAY_TRAINING"
@@ -26,7 +28,6 @@ WORK = "SHIPWAY_WORK"
 
 def main() -> int:
     """Trains, and as chief publishes; returns the exit code."""
-    heed_sigterm()
     try:
         document = _document()
         with tempfile.TemporaryDirectory(prefix="shipway-train-", dir=os.environ.get(WORK)) as folder:

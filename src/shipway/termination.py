@@ -4,36 +4,54 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Callable
+
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def heed_sigterm() -> Callable[[], None]:
-    """Lets SIGTERM end this process when it is a container's first one; elsewhere, nothing.
-
-    Returns:
-        What undoes it, for a server that drains instead.
+def heed_sigterm(within_s: float | None = None) -> None:
+    """Lets SIGTERM end this process although it is a container's first one; elsewhere, nothing.
 
     The kernel drops a signal that PID 1 has no handler for, so a replica that its operator deletes would go on until
-    its grace period, 30 s by default, is over. A handler in Python is not enough: it waits for the main thread, which
-    may sit in a collective whose peers are gone. The C-level handler writes to a pipe instead, and a thread reads it.
-    Exit code 128 + the signal's number, as if the signal had killed it.
+    its grace period, 30 s by default, is over. A handler in Python would wait for the interpreter's lock, which
+    TensorFlow keeps while it waits for peers. So PID 1 stays behind here, passes signals on, and ends as its child
+    does; what returns from this call is the child. Call it before any library starts threads: they don't survive.
+
+    Args:
+        within_s: Kill the child when it has not ended so long after SIGTERM: TensorFlow's cluster has a handler of its
+            own that only takes note. None: never, for a server that drains.
     """
     if os.getpid() != 1:
-        return lambda: None
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+        return
+    heard = {*PASSED_ON, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    child = os.fork()
+    if child:
+        _stay_behind(child, heard, within_s)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
 
-    def wait() -> None:
-        number = os.read(reader, 1)[0]
-        os._exit(128 + number)
 
-    threading.Thread(target=wait, name="sigterm", daemon=True).start()
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, lambda *_: None)
+def _stay_behind(child: int, heard: set[signal.Signals], within_s: float | None) -> None:
+    told = False
+    while True:
+        found = signal.sigtimedwait(heard, within_s) if told and within_s else signal.sigwaitinfo(heard)
+        if found is None:
+            os.kill(child, signal.SIGKILL)
+            os._exit(128 + signal.SIGTERM)
+        if found.si_signo in PASSED_ON:
+            os.kill(child, found.si_signo)
+            told = told or found.si_signo == signal.SIGTERM
+        _reap(child)
 
-    def undo() -> None:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    return undo
+def _reap(child: int) -> None:
+    """Ends as the child did; other orphans are PID 1's too."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)

@@ -89,7 +89,7 @@ def test_tensorflow_trains_against_the_store(image: Run, tiny: Tiny, store_uri: 
 
 @pytest.mark.parametrize("name", ["tensorflow", "horovod"])
 def test_a_replica_that_waits_for_its_peers_ends_at_sigterm(image: Run, tiny: Tiny, store_uri: str, name: str) -> None:
-    """It is PID 1, its main thread sits in C++ code: without care it would live until its grace period is over."""
+    """It is PID 1, waits in C++ code with the interpreter's lock, and TensorFlow has a handler of its own."""
     ports = [free_port(), free_port()]
     cluster = {"chief": [f"127.0.0.1:{ports[0]}"], "worker": [f"127.0.0.1:{ports[1]}"]}
     training = document(tiny.dataset, f"{store_uri}/jobs/alone", strategy="multi_worker", workers=2, **SHORT)
@@ -135,7 +135,8 @@ def test_mpiruns_ssh_finds_its_daemon_and_horovod_over_there(image: Run, tmp_pat
     secret = {tmp_path: "/home/shipway/.ssh"}
     server = horovod.start(mounts=secret)
     until(lambda: is_listening(2222), server)
-    there = "orted --version && python -c 'import horovod.tensorflow as h; h.init(); print(h.size(), \"rank\")'"
+    horovod_there = "python -c 'import horovod.tensorflow as h; h.init(); print(h.size(), \"rank\")'"
+    there = f"command -v orted && mpirun --version && {horovod_there}"
     code, text = horovod.run(["ssh", "127.0.0.1", there], mounts=secret)
     assert code == 0, text
     assert "4.1.8" in text
