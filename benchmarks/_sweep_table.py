@@ -38,16 +38,17 @@ def main(folder: str) -> None:
         SHIPWAY_HOME=str(root / "home"), SHIPWAY_STORE=f"file://{root / 'store'}", TF_USE_LEGACY_KERAS="1",
         TF_NUM_INTRAOP_THREADS="1", OMP_NUM_THREADS="1",
     )  # fmt: skip
-    from shipway.components.prep.launch import prepare
+    from shipway.components.prep.make import make_dataset
     from shipway.components.prep.spec import DatasetSpec
     from shipway.demo_data import write_intents_csv
     from shipway.specs import parse
+    from shipway.storage import Store
     from shipway.training.loop import run_trial
 
     write_intents_csv(root / "en.csv", "en", rows_per_intent=60)
     spec = {"name": "table", "data": str(root / "en.csv"), "group_column": "group", "eval_fraction": 0.35}
     more = {"test_fraction": 0.05, "on_unseen_label": "quarantine", "max_bad_fraction": 0.2}
-    manifest = prepare(parse(DatasetSpec, {**spec, **more}, "dataset"))
+    manifest, _ = make_dataset(parse(DatasetSpec, {**spec, **more}, "dataset"), Store.open())
     rows = manifest.splits["eval"].rows
     log = root / "log.jsonl"
     done = (

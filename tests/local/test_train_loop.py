@@ -91,6 +91,26 @@ def test_a_lapsed_lease_saves_a_checkpoint_from_which_the_run_goes_on(
     assert resumed.state.metrics["val_loss"] == pytest.approx(calm.state.metrics["val_loss"], rel=1e-5)
 
 
+def test_what_was_solved_comes_back_from_the_checkpoint(
+    tiny: Tiny, store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shipway.recipes.intents import IntentsRecipe
+    from shipway.training.loop import fit
+    from shipway.training.spec import FitSpec
+
+    def tables(weights: list[Any]) -> list[Any]:
+        return [array for array in weights if array.dtype == np.float16]
+
+    output = f"{store_uri}/jobs/solved"
+    first = fit(FitSpec(steps=2, early_stopping=None), tiny.dataset, tmp_path, output_uri=output)
+    (solved,) = tables(first.weights)
+    assert np.abs(solved).max() > 0.1
+    monkeypatch.delattr(IntentsRecipe, "solve_weights")
+    resumed = fit(FitSpec(steps=4, early_stopping=None), tiny.dataset, tmp_path, output_uri=output)
+    assert resumed.state.step == 4
+    assert np.array_equal(tables(resumed.weights)[0], solved)
+
+
 def test_a_checkpoint_of_another_model_is_said_to_be_one(tiny: Tiny, store_uri: str, tmp_path: Path) -> None:
     from shipway.training.loop import fit
     from shipway.training.spec import FitSpec

@@ -6,7 +6,7 @@ attributes of `Recipe`. Its `model` functions import TensorFlow inside, everythi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -108,6 +108,28 @@ class Recipe(Protocol):
         """Compiles with the recipe's loss and metrics.
 
         Horovod passes a wrapper for the optimizer; `total_steps` is how many the training will take, for a schedule.
+        """
+        ...
+
+
+Rows = tuple[Encoded, NDArray[np.int64]]  # encoded features of a split, and class ids, shape (n,)
+
+
+@runtime_checkable
+class SolvesWeights(Protocol):
+    """What a recipe may offer beside `Recipe`: weights that are solved for rather than trained."""
+
+    def solve_weights(self, model: Any, params: BaseModel, encoder: Encoder, rows: Callable[[str], Rows]) -> str | None:
+        """Sets non-trainable weights of a fresh model from rows; every worker must arrive at the same.
+
+        Args:
+            model: As `build_model` gave it.
+            params: The recipe's.
+            encoder: The dataset's.
+            rows: All rows of `train` or `eval`; read when asked for.
+
+        Returns:
+            What was done, or why nothing was, for the log.
         """
         ...
 

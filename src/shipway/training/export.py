@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from shipway import images
 from shipway.artifacts import FeatureSpec, FileRef, ModelManifest, Parity
 from shipway.recipes import load_recipe
+from shipway.recipes.calibrate import calibrate
 from shipway.storage import open_folder, write_artifact
 from shipway.training import data as td
 from shipway.training.loop import Fitted, input_names
@@ -28,8 +29,6 @@ OUTPUT = "probabilities"
 TOLERANCE = 1e-5
 PARITY_ROWS = 256
 CALIBRATION_ROWS = 20_000
-MIN_CALIBRATION_ROWS = 30
-TEMPERATURES = (0.1, 10.0)
 LIBRARIES = ("tensorflow-cpu", "tensorflow", "tf-keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "horovod", "polars")
 
 
@@ -97,33 +96,6 @@ def _eval_logits(
         if rows >= CALIBRATION_ROWS:
             break
     return np.concatenate(logits), np.concatenate(labels)
-
-
-def calibrate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature that logits are divided by (Guo et al. 2017, On Calibration of Modern Neural Networks).
-
-    Label smoothing and a mean over members leave probabilities too small; one number mends that and no answer changes.
-
-    Args:
-        logits: float32, shape (n, classes).
-        labels: Class ids, shape (n,); ids outside [0, classes) are left out.
-
-    Returns:
-        What gives the smallest log loss, within TEMPERATURES; 1 for fewer than MIN_CALIBRATION_ROWS rows.
-    """
-    known = (labels >= 0) & (labels < logits.shape[-1])
-    logits, labels = logits[known].astype(np.float64), labels[known]
-    if len(labels) < MIN_CALIBRATION_ROWS:
-        return 1.0
-
-    def log_loss(temperature: float) -> float:
-        scaled = logits / temperature
-        scaled -= scaled.max(axis=1, keepdims=True)
-        return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]))
-
-    low, high = (float(np.log(bound)) for bound in TEMPERATURES)
-    grid = np.exp(np.linspace(low, high, 97))  # convex in 1/T, one number: a grid of 5 % steps is all that it takes
-    return float(min(grid, key=log_loss))
 
 
 def _onnx(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from shipway.training.callbacks import IntervalCallback, Monitor
 from shipway.training.checkpoint import Arrays, Checkpoints, LoopState, shapes_match
 from shipway.training.distribution import Distribution, open_distribution
 from shipway.training.progress import Report
+from shipway.training.solving import solve_weights
 from shipway.training.spec import FitSpec, TrainingDocument
 
 EVALUATION_BATCH = 256
@@ -168,7 +169,13 @@ def _fit(
     model = build_model(spec, encoder, dist, total)
     parser = td.Parser({name: manifest.features[name] for name in input_names(model)})
     checkpoints = Checkpoints(output_uri, work, spec.keep_checkpoints) if output_uri else None
-    state, best = _resume(spec, model, checkpoints, dist)
+
+    def fresh() -> None:
+        solve_weights(spec, model, encoder, lambda split: _loaded(parser, manifest, split, work))
+        if monitor.stall is not None:
+            monitor.stall.alive()
+
+    state, best = _resume(spec, model, checkpoints, dist, fresh)
     _make_step(model, dist, monitor.audit)
     bind_steps(model, spec.seed, dist.rank if spec.strategy == "horovod" else 0)
 
@@ -261,8 +268,10 @@ def _make_step(model: Any, dist: Distribution, audit: bool) -> None:
     model.distribute_reduction_method = "sum" if dist.size == 1 else "first"
 
 
-def _resume(spec: FitSpec, model: Any, checkpoints: Checkpoints | None, dist: Distribution) -> tuple[LoopState, Arrays]:
-    """The state to go on from, the same on every worker.
+def _resume(
+    spec: FitSpec, model: Any, checkpoints: Checkpoints | None, dist: Distribution, fresh: Callable[[], None]
+) -> tuple[LoopState, Arrays]:
+    """The state to go on from, the same on every worker; `fresh` is called where there is no checkpoint.
 
     A worker that came back early may have read the pointer before the old chief's last write: what the chief says
     is added up over workers, and counts.
@@ -280,6 +289,8 @@ def _resume(spec: FitSpec, model: Any, checkpoints: Checkpoints | None, dist: Di
         model.set_weights(weights)
         for variable, value in zip(variables, optimizer, strict=True):
             variable.assign(value)
+    else:
+        fresh()
     dist.synchronise(model)
     return state, best
 

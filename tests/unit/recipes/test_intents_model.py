@@ -2,32 +2,131 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
 
-from shipway.recipes import load_recipe
-from shipway.recipes.base import dense
+from shipway.recipes import Ragged, load_recipe
+from shipway.recipes.base import SolvesWeights, dense
+from shipway.recipes.intents import linear
+from shipway.recipes.intents.encode import IntentsEncoder
+from shipway.recipes.intents.params import Params
 
 ROWS = [(f"{verb} the {thing} {number}", thing) for verb in ("turn on", "stop") for thing in "abcd" for number in "123"]
+TEXTS = [text for text, _ in ROWS]
+
+
+def fitted(rows: list[tuple[str, str]] = ROWS, **params: Any) -> IntentsEncoder:
+    recipe = load_recipe("intents")
+    frame = pl.DataFrame(rows, schema=["text", "label"], orient="row")
+    encoder = recipe.fit_encoder([frame], recipe.EncoderParams(**{"buckets": 4096, **params}))
+    assert isinstance(encoder, IntentsEncoder)
+    return encoder
+
+
+def split(encoder: IntentsEncoder, rows: list[tuple[str, str]] = ROWS) -> tuple[Ragged, np.ndarray[Any, Any]]:
+    grams = encoder.encode([text for text, _ in rows])["grams"]
+    assert isinstance(grams, Ragged)
+    return grams, np.array([encoder.labels.index(label) for _, label in rows])
+
+
+def built(encoder: IntentsEncoder, **params: Any) -> Any:
+    """A compiled model, what it solves for solved."""
+    recipe = load_recipe("intents")
+    assert isinstance(recipe, SolvesWeights)
+    chosen = recipe.Params(dim=4, hidden=8, **params)
+    model = recipe.build_model(chosen, encoder)
+    recipe.compile_model(model, chosen)
+    grams, labels = split(encoder)
+    told = recipe.solve_weights(model, chosen, encoder, lambda _split: ({"grams": grams}, labels))
+    assert told
+    return model
+
+
+def inputs(encoder: IntentsEncoder, texts: list[str] = TEXTS) -> dict[str, Any]:
+    return {"grams": dense(encoder.encode(texts))["grams"]}
+
+
+def outputs(model: Any, given: Any, *names: str) -> list[Any]:
+    """Log probabilities of inner layers."""
+    import tf_keras
+
+    found = [np.asarray(tf_keras.Model(model.input, model.get_layer(name).output)(given)) for name in names]
+    return [answer - np.log(np.exp(answer).sum(axis=1, keepdims=True)) for answer in found]
 
 
 @pytest.mark.heavy
-def test_a_committee_answers_with_the_mean_of_its_members_log_probabilities() -> None:
-    import tf_keras
+def test_a_committee_answers_with_the_weighted_mean_of_its_members_log_probabilities() -> None:
+    encoder = fitted()
+    model = built(encoder)
+    model.fit(inputs(encoder), split(encoder)[1], batch_size=8, epochs=8, verbose=0)
+    solved, one, two = outputs(model, inputs(encoder), "solved", "logits_1", "logits_2")
+    assert np.abs(one - two).max() > 0.01, "members that agree would show nothing"
+    np.testing.assert_allclose(np.asarray(model(inputs(encoder))), (2 * solved + one + two) / 4, atol=1e-5)
 
-    recipe = load_recipe("intents")
-    encoder = recipe.fit_encoder(
-        [pl.DataFrame(ROWS, schema=["text", "label"], orient="row")], recipe.EncoderParams(buckets=4096)
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("params", [{"svm_weight": 0}, {"members": 1}], ids=str)
+def test_without_a_solved_member_all_are_trained(params: dict[str, Any]) -> None:
+    encoder = fitted()
+    model = built(encoder, **params)
+    assert "solved" not in [layer.name for layer in model.layers]
+    model.fit(inputs(encoder), split(encoder)[1], batch_size=8, epochs=2, verbose=0)
+    if "svm_weight" in params:
+        members = outputs(model, inputs(encoder), "direct_0", "logits_1", "logits_2")
+        np.testing.assert_allclose(np.asarray(model(inputs(encoder))), np.mean(members, axis=0), atol=1e-5)
+
+
+@pytest.mark.heavy
+def test_above_the_limit_of_work_the_model_is_the_trained_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "MAX_WORK", len(ROWS) * 4 - 1)
+    model = built(fitted())
+    assert "solved" not in [layer.name for layer in model.layers]
+    assert linear.refusal(Params(), fitted()) == "24 rows x 4 classes are above 95"
+
+
+@pytest.mark.heavy
+def test_the_model_gives_the_solver_s_own_margins_and_training_leaves_them() -> None:
+    encoder = fitted()
+    model = built(encoder)
+    grams, labels = split(encoder)
+    found = linear.solve(encoder, (grams, labels), (grams, labels))
+    model.fit(inputs(encoder), labels, batch_size=8, epochs=2, verbose=0)
+    texts = [*TEXTS, "", "never seen before", "the the the stop a 1"]
+    wanted = (
+        linear.features(split(encoder, [(text, "a") for text in texts])[0], encoder) @ found.table.astype(np.float32)
+        + found.bias
     )
-    params = recipe.Params(dim=4, hidden=8)
-    model = recipe.build_model(params, encoder)
-    recipe.compile_model(model, params)
-    inputs = {"grams": dense(encoder.encode([text for text, _ in ROWS]))["grams"]}
-    labels = np.array([encoder.labels.index(label) for _, label in ROWS])
-    model.fit(inputs, labels, batch_size=8, epochs=8, verbose=0)
-    members = tf_keras.Model(model.input, model.get_layer("logits").input)(inputs)
-    logs = [np.asarray(answer) - np.log(np.exp(answer).sum(axis=1, keepdims=True)) for answer in members]
-    assert len(logs) == 3
-    assert np.abs(logs[0] - logs[1]).max() > 0.01, "members that agree would show nothing"
-    np.testing.assert_allclose(np.asarray(model(inputs)), np.mean(logs, axis=0), atol=1e-5)
+    given = inputs(encoder, texts)
+    wanted = wanted / found.temperature
+    wanted -= np.log(np.exp(wanted).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(outputs(model, given, "solved")[0], wanted, atol=1e-4)
+
+
+def test_the_solver_is_a_linear_svm_over_tf_idf_and_gives_the_same_twice() -> None:
+    encoder = fitted()
+    grams, labels = split(encoder)
+    first = linear.solve(encoder, (grams, labels), (grams, labels))
+    linear._solved.clear()
+    again = linear.solve(encoder, (grams, labels), (grams, labels))
+    assert first is not again
+    assert first.table.tobytes() == again.table.tobytes()
+    assert first.bias.tobytes() == again.bias.tobytes()
+    assert (linear.features(grams, encoder) @ first.table.astype(np.float32) + first.bias).argmax(1).tolist() == (
+        labels.tolist()
+    )
+    assert first.table.shape == (encoder.first_across, 4)
+    assert encoder.first_across < len(encoder.idf()), "runs across a space are left out"
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "never"], ["a"]])
+def test_few_classes_and_classes_without_rows_are_no_trouble(labels: list[str]) -> None:
+    rows = [(text, label) for text, label in ROWS if label in labels]
+    encoder = fitted([*rows, ("rare", "never")] if "never" in labels else rows)
+    grams, ids = split(encoder, rows)
+    found = linear.solve(encoder, (grams, ids), (grams, ids))
+    margins = linear.features(grams, encoder) @ found.table.astype(np.float32) + found.bias
+    assert margins.shape == (len(rows), len(labels))
+    assert margins.argmax(1).tolist() == ids.tolist()

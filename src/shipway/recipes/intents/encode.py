@@ -19,7 +19,8 @@ from shipway.recipes.intents.params import EncoderParams
 if TYPE_CHECKING:
     import polars as pl
 
-FORMAT = 1  # of encoder.json and of the hash; a change of either is a new number
+FORMAT = 2  # of encoder.json and of the hash; a change of either is a new number
+READABLE = (1, FORMAT)  # 1: runs of characters across a space had no buckets of their own
 CHUNK = 20_000  # texts per pass: the working arrays stay within a few tens of MB
 MAX_COUNTED_WORDS = 300_000  # about 100 MB of counts and spellings
 
@@ -33,6 +34,7 @@ class IntentsEncoder:
         counts: How often each bucket occurred in the training split, uint32, shape (buckets,).
         rows: Texts of the training split.
         vocabulary: Words with an id of their own, most frequent first.
+        version: FORMAT of the hash that the counts are of.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class IntentsEncoder:
         counts: NDArray[np.uint32],
         rows: int,
         vocabulary: Sequence[str],
+        version: int = FORMAT,
     ) -> None:
         self.params = params
+        self.version = version
         self.rows = rows
         self.counts = counts
         self.vocabulary = list(vocabulary)
@@ -77,6 +81,12 @@ class IntentsEncoder:
         """Gram ids below it are words and runs of words, from it on runs of characters."""
         return 1 + int(np.searchsorted(self._kept, tx.word_buckets(self.params.buckets)))
 
+    @property
+    def first_across(self) -> int:
+        """Gram ids from it on are runs of characters that go across a space."""
+        buckets = self.params.buckets
+        return 1 + int(np.searchsorted(self._kept, buckets if self.version == 1 else tx.inner_buckets(buckets)))
+
     def idf(self) -> NDArray[np.float32]:
         """Weight of each gram id, `log((1 + rows) / (1 + count)) + 1`, 0 for padding; float32, shape (gram ids,).
 
@@ -98,7 +108,7 @@ class IntentsEncoder:
     def _encode_chunk(self, texts: Sequence[str]) -> dict[str, Ragged]:
         characters = tx.normalise(texts, self.params.fold_accents)
         found = tx.words(characters)
-        values, offsets = _grams(characters, found, self.params)
+        values, offsets = _grams(characters, found, self.params, self.version)
         ids = self._ids[values]
         kept = ids > 0
         position = np.concatenate(([0], np.cumsum(kept)))
@@ -120,7 +130,7 @@ class IntentsEncoder:
         """JSON: parameters, labels, vocabulary, and the bucket counts (uint32 little endian, zlib, base64)."""
         return {
             "recipe": "intents",
-            "format": FORMAT,
+            "format": self.version,
             "params": self.params.model_dump(mode="json"),
             "labels": self.labels,
             "rows": self.rows,
@@ -135,19 +145,19 @@ class IntentsEncoder:
         Raises:
             CorruptArtifact: another recipe's document, a newer format, or a field that is missing or damaged.
         """
-        if document.get("recipe") != "intents" or document.get("format") != FORMAT:
+        if document.get("recipe") != "intents" or document.get("format") not in READABLE:
             raise CorruptArtifact(
-                f"encoder.json: expected recipe 'intents' of format {FORMAT}, got {document.get('recipe')!r} of format "
-                f"{document.get('format')!r}; encode the dataset with the Shipway that trains on it"
+                f"encoder.json: expected recipe 'intents' of format {FORMAT} or older, got "
+                f"{document.get('recipe')!r} of format {document.get('format')!r}; encode the dataset "
+                "with the Shipway that trains on it"
             )
         try:
             params = EncoderParams.model_validate(document["params"])
             counts = np.frombuffer(zlib.decompress(base64.b64decode(document["counts"])), dtype="<u4")
             if len(counts) != params.buckets:
                 raise ValueError(f"{len(counts)} counts for {params.buckets} buckets")
-            return cls(
-                params, document["labels"], counts.astype(np.uint32), int(document["rows"]), document["vocabulary"]
-            )
+            rows, version = int(document["rows"]), int(document["format"])
+            return cls(params, document["labels"], counts.astype(np.uint32), rows, document["vocabulary"], version)
         except (KeyError, ValueError, TypeError, zlib.error) as error:
             raise CorruptArtifact(f"encoder.json: {type(error).__name__}: {error}; run prep again") from error
 
@@ -178,10 +188,11 @@ def fit(rows: Iterable[pl.DataFrame], params: EncoderParams) -> IntentsEncoder:
     return IntentsEncoder(params, sorted(labels), bounded, total, vocabulary.most_common(params.vocabulary))
 
 
-def _grams(characters: tx.Characters, found: tx.Words, params: EncoderParams) -> tuple[tx.IntArray, tx.IntArray]:
-    return tx.grams(
-        characters, found, params.word_ngrams, params.char_ngrams_min, params.char_ngrams_max, params.buckets
-    )
+def _grams(
+    characters: tx.Characters, found: tx.Words, params: EncoderParams, version: int = FORMAT
+) -> tuple[tx.IntArray, tx.IntArray]:
+    shortest, longest = params.char_ngrams_min, params.char_ngrams_max
+    return tx.grams(characters, found, params.word_ngrams, shortest, longest, params.buckets, apart=version > 1)
 
 
 def _concatenate(parts: Sequence[Ragged]) -> Ragged:

@@ -10,6 +10,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from shipway.recipes.intents.encode import IntentsEncoder
+from shipway.recipes.intents.linear import Solution, refusal
 from shipway.recipes.intents.params import Params
 from shipway.recipes.layers import CompactEmbedding, SmoothedCrossentropy, SparseAdam, StepDropout, accuracy
 
@@ -58,29 +59,77 @@ class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
         return [tf.reshape(part, [-1, 2 * self._dim]) for part in parts]
 
 
+class SolvedLinear(tf_keras.layers.Layer):  # type: ignore[misc]
+    """Logits of the linear SVM that `linear.solve` finds; uniform until `take` was called, never trained.
+
+    Its table is held in half precision: with hundreds of classes it is the model's largest, and margins stand 0.001.
+
+    Args:
+        idf: Weight of each gram id that it knows, float32, shape (ids,); other ids count for nothing.
+        first_char_gram: Ids below it are words.
+        classes: How many.
+    """
+
+    def __init__(self, idf: NDArray[np.float32], first_char_gram: int, classes: int, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)  # whatever the policy: no cast of the whole table at each call
+        self._idf, self._cut, self._classes = idf, first_char_gram, classes
+
+    def build(self, _shape: Any) -> None:
+        idf = tf_keras.initializers.Constant(self._idf)
+        self.idf = self.add_weight("idf", self._idf.shape, initializer=idf, trainable=False)
+        self.table = self.add_weight(
+            "table", (len(self._idf), self._classes), dtype=tf.float16, initializer="zeros", trainable=False
+        )
+        self.bias = self.add_weight("bias", (self._classes,), initializer="zeros", trainable=False)
+        self.temperature = self.add_weight("temperature", (), initializer="ones", trainable=False)
+
+    def take(self, solution: Solution) -> None:
+        """Sets its weights."""
+        self.set_weights([self._idf, solution.table, solution.bias, np.float32(solution.temperature)])
+
+    def call(self, grams: Any) -> Any:
+        known = tf.where(grams < len(self._idf), grams, tf.zeros_like(grams))
+        weights = tf.gather(self.idf, known)
+        is_word = tf.cast(known < self._cut, tf.float32)
+        both = tf.stack([weights * is_word, weights * (1.0 - is_word)], axis=1)
+        unit = both / (tf.sqrt(tf.reduce_sum(tf.square(both), axis=2, keepdims=True)) + 1e-6)
+        rows = tf.cast(tf.gather(self.table, known), tf.float32)
+        # An n-gram is in one of the two bags only: one product does for both.
+        margins = tf.squeeze(tf.matmul(tf.reduce_sum(unit, axis=1, keepdims=True), rows), 1) + self.bias
+        return margins / self.temperature
+
+
 def build(params: Params, encoder: IntentsEncoder) -> Any:
     """The uncompiled model: `grams`, and `words` where they are read, int64 (n, length) -> logits (n, classes).
 
-    Its members are models of their own that share their input and nothing else: the first is linear in its bags, the
-    others have hidden units and the part that reads words. Each learns by its own loss; the answer is their mean.
+    Its members are models of their own that share their input and nothing else: the first is a linear SVM that is
+    solved for (or, where `refusal` says so, trained and linear in its bags), the others have hidden units and the part
+    that reads words. Each of these learns by its own loss; the answer is the mean.
     """
-    classes = len(encoder.labels)
+    classes, idf = len(encoder.labels), encoder.idf()
     grams = tf_keras.Input((None,), dtype=tf.int64, name="grams")
     words = tf_keras.Input((None,), dtype=tf.int64, name="words")
-    members = params.members
-    bags = WeightedBags(
-        encoder.idf(), encoder.first_char_gram, params.dim, members, params.feature_dropout, name="wide"
-    )(grams)
+    solved = refusal(params, encoder) is None
+    numbers = range(1 if solved else 0, params.members)
+    bags = WeightedBags(idf, encoder.first_char_gram, params.dim, len(numbers), params.feature_dropout, name="wide")(
+        grams
+    )
     inputs = {"grams": grams}
     read = None
     if params.architecture != "bag" or params.embeddings:
         inputs["words"] = words
         read = _reader(params, encoder, words)
     answers = [
-        _member(params, classes, number, bags[number], None if number == 0 and members > 1 else read)
-        for number in range(members)
+        _member(params, classes, number, bag, None if number == 0 and params.members > 1 else read)
+        for number, bag in zip(numbers, bags, strict=True)
     ]
-    return tf_keras.Model(inputs, answers[0] if members == 1 else Committee(name="logits")(answers), name="intents")
+    if params.members == 1:
+        return tf_keras.Model(inputs, answers[0], name="intents")
+    linear = None
+    if solved:
+        table = SolvedLinear(idf[: encoder.first_across], encoder.first_char_gram, classes, name="solved")
+        linear = table(grams)
+    return tf_keras.Model(inputs, Committee(params.svm_weight, name="logits")(answers, linear), name="intents")
 
 
 def _member(params: Params, classes: int, number: int, bag: Any, read: Any) -> Any:
@@ -99,15 +148,25 @@ def _member(params: Params, classes: int, number: int, bag: Any, read: Any) -> A
 class Committee(tf_keras.layers.Layer):  # type: ignore[misc]
     """Several members' logits as one: the mean of their log probabilities, shape (n, classes).
 
-    The mean of the probabilities themselves would follow whichever member is surest, right or wrong. In training all
-    are given, shape (n, members, classes), so that each has a loss of its own.
+    The mean of the probabilities themselves would follow whichever member is surest, right or wrong. In training those
+    that are trained are given, shape (n, members, classes), so that each has a loss of its own.
+
+    Args:
+        svm_weight: What the solved member counts for beside each of the others.
     """
 
-    def call(self, answers: Any, training: Any = None) -> Any:
+    def __init__(self, svm_weight: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._svm_weight = svm_weight
+
+    def call(self, answers: Any, linear: Any = None, training: Any = None) -> Any:
         stacked = tf.nn.log_softmax(tf.stack(answers, axis=1))
         if training:
             return stacked
-        return tf.reduce_mean(stacked, axis=1)
+        if linear is None:
+            return tf.reduce_mean(stacked, axis=1)
+        total = tf.cast(tf.reduce_sum(stacked, axis=1), tf.float32) + self._svm_weight * tf.nn.log_softmax(linear)
+        return total / (len(answers) + self._svm_weight)
 
 
 def _reader(params: Params, encoder: IntentsEncoder, words: Any) -> Any:

@@ -48,6 +48,9 @@ class Params(Spec):
     members: Annotated[
         int, Field(ge=1, le=8, description="models whose mean log probabilities answer; the first is linear")
     ] = 3
+    svm_weight: Annotated[
+        float, Field(ge=0, le=100, description="what the first member, a linear SVM, counts for; 0: a trained one")
+    ] = 2.0
     hidden: Annotated[int, Field(ge=0, le=4096, description="hidden units beside the direct path; 0: none")] = 256
     word_dim: Annotated[int, Field(ge=4, le=1024, description="width of a word's embedding")] = 64
     units: Annotated[int, Field(ge=4, le=1024, description="recurrent units, or filters per width of the CNN")] = 64

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from shipway.recipes.base import Encoder
+from shipway.recipes.base import Encoder, Ragged, Rows
 from shipway.recipes.intents.encode import IntentsEncoder, fit
 from shipway.recipes.intents.params import EncoderParams, Params
 from shipway.specs import parse
@@ -45,3 +46,25 @@ class IntentsRecipe:
         from shipway.recipes.intents.model import compile_model
 
         compile_model(model, parse(Params, params.model_dump(), "params"), optimizer_wrapper, total_steps)
+
+    def solve_weights(self, model: Any, params: BaseModel, encoder: Encoder, rows: Callable[[str], Rows]) -> str:
+        """Solves for the committee's linear SVM."""
+        from shipway.recipes.intents.linear import refusal, solve
+
+        assert isinstance(encoder, IntentsEncoder)
+        why = refusal(parse(Params, params.model_dump(), "params"), encoder)
+        if why:
+            return f"no solved linear member: {why}"
+        began = time.monotonic()
+        split = {}
+        for name in ("train", "eval"):
+            encoded, labels = rows(name)
+            grams = encoded["grams"]
+            assert isinstance(grams, Ragged)
+            split[name] = grams, labels
+        solution = solve(encoder, split["train"], split["eval"])
+        model.get_layer("solved").take(solution)
+        return (
+            f"linear SVM of {solution.table.shape[0]:,} n-grams x {solution.table.shape[1]:,} classes solved in "
+            f"{time.monotonic() - began:.1f} s, temperature {solution.temperature:.2f}"
+        )

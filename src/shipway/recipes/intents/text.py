@@ -139,6 +139,11 @@ def word_buckets(buckets: int) -> int:
     return buckets // 4
 
 
+def inner_buckets(buckets: int) -> int:
+    """Buckets from this one on are for runs of characters that go across a space, those below it for all others."""
+    return buckets // 8 * 5
+
+
 def words(characters: Characters) -> Words:
     """The words of each text and their hashes."""
     codes = characters.codes
@@ -169,16 +174,25 @@ def word_hash(word: str) -> int:
 
 
 def grams(
-    characters: Characters, found: Words, word_ngrams: int, chars_min: int, chars_max: int, buckets: int
+    characters: Characters,
+    found: Words,
+    word_ngrams: int,
+    chars_min: int,
+    chars_max: int,
+    buckets: int,
+    apart: bool = True,
 ) -> tuple[IntArray, IntArray]:
     """Bucket ids of runs of words and of characters.
+
+    Args:
+        apart: Runs of characters with a space inside (not only at an end) have buckets of their own.
 
     Returns:
         values, shape (total,), and offsets, shape (n + 1,), as `Ragged` holds them: of each text first the words,
         then word pairs and so on (ids from 1 on; 0 stays free for padding), then character n-grams from short to long
-        (ids from `word_buckets` on).
+        (ids from `word_buckets` on, those with a space inside from `inner_buckets` on).
     """
-    cut = word_buckets(buckets)
+    cut, across = word_buckets(buckets), inner_buckets(buckets) if apart else buckets
     parts: list[tuple[IntArray, IntArray]] = []
     hashes = found.hashes
     for n in range(1, word_ngrams + 1):
@@ -186,11 +200,17 @@ def grams(
             hashes = mix(hashes[:-1], n) * np.uint64(_BASE) + found.hashes[n - 1 :]
         parts.append(_windows(bucket(mix(hashes, n), 1, cut), found.offsets, n))
     rolling = characters.codes
+    spaces = np.concatenate(([0], np.cumsum(rolling == _SPACE)))
     for n in range(1, chars_max + 1):
         if n > 1:
             rolling = rolling[:-1] * np.uint64(_BASE) + characters.codes[n - 1 :]
         if n >= chars_min:
-            parts.append(_windows(bucket(mix(rolling, 16 + n), cut, buckets), characters.starts, n))
+            mixed = mix(rolling, 16 + n)
+            ids = bucket(mixed, cut, across)
+            if apart and n > 2:
+                has_space = spaces[n - 1 : -1] != spaces[1 : 1 - n]
+                ids[has_space] = bucket(mixed[has_space], across, buckets)
+            parts.append(_windows(ids, characters.starts, n))
     return _interleave(parts, len(characters))
 
 
