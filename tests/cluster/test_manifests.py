@@ -171,3 +171,42 @@ def test_the_namespace_refuses_pods_that_reach_into_the_node(installed: Installe
     assert installed.kubectl.succeeds("create", "--dry-run=server", "-f", "-", document=pod)
     pod["spec"]["hostNetwork"] = True
     assert not installed.kubectl.succeeds("create", "--dry-run=server", "-f", "-", document=pod)
+
+
+# -- what the bed cannot enforce selects what it should ----------------------------------------------------------------
+
+
+def test_policies_and_monitors_select_the_pods_and_services_that_operators_make(
+    installed: Installed, cluster: Bed, tmp_path: Path
+) -> None:
+    """The bed enforces no NetworkPolicy and has no Prometheus; labels are what can be wrong."""
+    context = Context(tmp_path, installed.store_uri, "run", "kubernetes", installed.namespace)
+    executor = KubernetesExecutor(context, Api())
+    cluster.use_mpi("v1")
+    job = executor.ensure(workloads.mpijob(fresh(), "v1"))
+    service = executor.ensure(workloads.inference_service(fresh()))
+    assert executor.follow(service, deadline_s=120).state == "Ready"
+    assert executor.follow(job, deadline_s=120).state == "Succeeded"
+    policies = {each["metadata"]["name"]: each for each in installed.objects if each["kind"] == "NetworkPolicy"}
+
+    def selected(policy: str) -> list[str]:
+        chosen = _as_query(policies[policy]["spec"]["podSelector"])
+        return sorted(installed.kubectl("get", "pods", "-n", installed.namespace, "-l", chosen, "-o", "name").split())
+
+    assert selected("shipway-mpi-launcher") == [f"pod/{job.name}-launcher"]
+    assert f"pod/{job.name}-launcher" in selected("shipway-training")
+    assert f"pod/{job.name}-launcher" in selected("shipway-training-storage")
+    assert [name.startswith(f"pod/{service.name}-predictor-") for name in selected("shipway-predictors")] == [True]
+    text = (overlays.MANIFESTS / "components/monitoring/service-monitor.yaml").read_text(encoding="utf-8")
+    monitor = yaml.safe_load(text)["spec"]
+    chosen = _as_query(monitor["selector"])
+    services = installed.kubectl("get", "services", "-n", installed.namespace, "-l", chosen, "-o", "name").split()
+    assert services == [f"service/{service.name}-predictor"]
+    executor.cancel(service)
+
+
+def _as_query(selector: dict[str, Any]) -> str:
+    """A label selector as kubectl takes it; of expressions only Exists is used."""
+    assert all(each["operator"] == "Exists" for each in selector.get("matchExpressions", []))
+    pairs = [f"{key}={value}" for key, value in selector.get("matchLabels", {}).items()]
+    return ",".join([*pairs, *(each["key"] for each in selector.get("matchExpressions", []))])
