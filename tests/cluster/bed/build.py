@@ -95,7 +95,7 @@ def _build_tools(folder: Path) -> None:
 
 
 class _Go:
-    """The Go command with caches of its own, 17 GB after all builds: the user's stay as they are."""
+    """The Go command with caches of its own, 10 GB after all builds: the user's stay as they are."""
 
     def __init__(self, work: Path) -> None:
         modules, proxy = _ask_go("GOMODCACHE"), _ask_go("GOPROXY")

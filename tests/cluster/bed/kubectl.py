@@ -48,18 +48,22 @@ class Kubectl:
     def apply(self, *, document: object = None, text: str = "", folder: Path | None = None) -> None:
         """Server-side: the operators' CRDs are larger than the annotation of a client-side apply may be.
 
-        Tried again for a minute: a webhook's Service, or a CRD that the same folder brings, may not answer yet.
+        Tried again for a minute: a webhook, or a CRD that the same folder brings, may not answer yet. What failed
+        meanwhile is in `logs/apply.log`.
         """
-        source = ["-k", str(folder)] if folder else ["-f", "-"]
+        if folder:
+            text = self("kustomize", str(folder))
         deadline = time.monotonic() + APPLY_S
         while True:
             try:
-                self("apply", "--server-side", "--force-conflicts", *source, document=document, text=text)
+                self("apply", "--server-side", "--force-conflicts", "-f", "-", document=document, text=text)
                 return
-            except BedError:
+            except BedError as error:
+                with open(settings.state() / "logs" / "apply.log", "a") as log:
+                    log.write(f"{time.strftime('%T')} {error}\n")
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.5)
+            time.sleep(0.5)
 
     def _run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command = [str(self._binary), f"--kubeconfig={settings.kubeconfig()}", *arguments]

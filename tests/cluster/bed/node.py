@@ -146,7 +146,7 @@ def _kubelet(state: Path) -> dict[str, object]:
         "imageGCLowThresholdPercent": 99,
         "makeIPTablesUtilChains": False,
         "nodeStatusUpdateFrequency": "5s",
-        "syncFrequency": "10s",
+        "syncFrequency": "1s",  # or the training operator waits half a minute for the Secret that it has just filled
     }
 
 

@@ -24,7 +24,7 @@ PACKAGES = {
 GO = (1, 24)
 CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_NET_ADMIN": 12}
 MEMORY_GIB = 4
-BUILD_DISK_GIB = 25
+BUILD_DISK_GIB = 15
 
 
 def missing(*, build: bool, folder: Path) -> list[str]:
