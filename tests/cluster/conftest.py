@@ -29,18 +29,30 @@ _WAS_UP = pytest.StashKey[bool]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):
+    if _is_first(session):
         sharing.hold()  # waits while another session takes the bed down and up again
-        session.config.stash[_WAS_UP] = beds.find() is not None
+        session.config.stash[_WAS_UP] = _runs()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "workerinput"):
+    if not _is_first(session):
         return
     sharing.release()
     if not session.config.stash[_WAS_UP] and settings.state().is_dir():
         with contextlib.suppress(beds.BedError), unused(), locked():  # another session that came meanwhile keeps it
             beds.down()
+
+
+def _is_first(session: pytest.Session) -> bool:
+    """The process that answers for the bed: none of xdist's workers, and one that could have a bed at all."""
+    return not hasattr(session.config, "workerinput") and os.getuid() == 0
+
+
+def _runs() -> bool:
+    try:
+        return beds.find() is not None
+    except beds.BedError:  # another checkout's, which `cluster` will tell
+        return True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
