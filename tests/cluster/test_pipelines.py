@@ -1,0 +1,176 @@
+"""`train_and_deploy` with all that it launches in the cluster: from a stranger's CSV to an answer from its Service."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shipway import images
+from shipway.executors.kubernetes.states import pod_state
+from tests.cluster.bed import Bed
+from tests.cluster.bed.kubectl import Kubectl
+from tests.fixtures.load import Load
+from tests.fixtures.manifests import wait_for
+from tests.local.test_train_and_deploy import write_rows
+
+SHIPWAY = str(Path(sys.executable).with_name("shipway"))
+SMALL = {"cpu": "200m", "memory": "2Gi"}  # two cores carry the operators, two replicas and an endpoint
+TRAINING = {"params": {"dim": 16, "hidden": 16}, "epochs": 6, "batch_size": 32, "resources": SMALL, "workers": 2,
+            "strategy": "multi_worker"}  # fmt: skip
+SWEEP = {"maxTrialCount": 3, "parallelTrialCount": 1, "parameters": {"learning_rate": "loguniform(0.002, 0.02)"}}
+
+pytestmark = pytest.mark.xdist_group("pipelines")
+
+
+class Team:
+    """A namespace with what manifests/ gives it, and a folder from which `shipway` is typed."""
+
+    def __init__(self, bed: Bed, kubectl: Kubectl, namespace: str, folder: Path) -> None:
+        self.kubectl, self.namespace, self.folder = kubectl, namespace, folder
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_"))}
+        store = {**bed.store_environment, "SHIPWAY_STORE": f"s3://shipway/{namespace}"}
+        self.environment = {
+            **clean, **store, "KUBECONFIG": str(bed.kubeconfig), "SHIPWAY_EXECUTOR": "kubernetes",
+            "SHIPWAY_NAMESPACE": namespace,
+        }  # fmt: skip
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shipway-store", "namespace": namespace}}
+        kubectl.apply(document={**secret, "stringData": store})
+        write_rows(folder / "bots.csv")
+
+    def start(self, *more: str, **training: Any) -> subprocess.Popen[str]:
+        """A run of the pipeline, not waited for."""
+        overrides = {"training": {**TRAINING, **training}, "sweep": SWEEP, "endpoint": {"resources": SMALL}}
+        params = ["name=my-bot", "data=bots.csv", "text_column=utterance", "label_column=intent", "preset=quick", *more]
+        command = [SHIPWAY, "run", "train_and_deploy", "--local", "--json", "--param", *params]
+        command.append(f"overrides={json.dumps(overrides)}")
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, *more: str, **training: Any) -> dict[str, Any]:
+        """A run of the pipeline, to its end."""
+        process = self.start(*more, **training)
+        out, err = process.communicate(timeout=900)
+        assert process.returncode == 0, out[-3000:] + err[-3000:]
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    def jobs(self, plural: str = "tfjobs") -> list[dict[str, Any]]:
+        """Jobs of the namespace."""
+        found: list[dict[str, Any]] = self.kubectl.get(plural, "-n", self.namespace)["items"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def team(cluster: Bed, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """A team whose images the bed knows."""
+    for name in ("tensorflow", "predictor"):
+        if not cluster.has_image(images.ALL[name]):
+            pytest.skip(f"the bed does not know {images.ALL[name]}; `make images-test` builds and loads it")
+    namespace = f"team-{os.getpid()}"
+    kubectl("create", "namespace", namespace)
+    kubectl("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=60s")
+    found = Team(cluster, kubectl, namespace, tmp_path_factory.mktemp("team"))
+    yield found
+    subprocess.run([SHIPWAY, "down"], cwd=found.folder, env=found.environment, check=False, capture_output=True)
+    kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def first(team: Team) -> dict[str, Any]:
+    """A run in which a worker's pod is killed half-way."""
+    process = team.start()
+
+    def workers() -> list[str]:
+        pods = team.kubectl.get("pods", "-n", team.namespace, "-l", "training.kubeflow.org/replica-type=worker")
+        return [pod["metadata"]["name"] for pod in pods["items"] if pod_state(pod).phase == "Running"]
+
+    wait_long(lambda: workers() or process.poll() is not None, "a worker runs")
+    assert process.poll() is None, process.communicate()
+    team.kubectl("delete", "pod", "-n", team.namespace, workers()[0], "--grace-period=0", "--force")
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 0, out[-3000:] + err[-3000:]
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def wait_long(condition: Any, what: str) -> None:
+    """Trainings begin when TensorFlow is imported, on a crowded machine."""
+    for _ in range(10):
+        try:
+            wait_for(condition, what)
+            return
+        except AssertionError:
+            continue
+    raise AssertionError(what)
+
+
+def ask(url: str, text: str) -> dict[str, Any]:
+    """One prediction."""
+    body = json.dumps({"instances": [text], "parameters": {"top_k": 3}}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer: dict[str, Any] = json.loads(response.read())
+    return answer
+
+
+def test_the_whole_line_ends_in_an_answer_although_a_worker_was_killed(team: Team, first: dict[str, Any]) -> None:
+    assert first["state"] == "Succeeded"
+    names = {job["metadata"]["name"] for job in team.jobs()}
+    assert any("-sweep-" in name for name in names), names
+    assert any("-job-" in name or "-train-" in name for name in names), names
+    answer = ask(first["endpoint"]["predict_url"], "what is the weather in berlin")
+    assert answer["predictions"][0]["label"] == "weather"
+    assert first["evaluation"]["accuracy"] > 0.9
+
+
+def test_typed_again_everything_is_cached_or_adopted(team: Team, first: dict[str, Any]) -> None:
+    before = {job["metadata"]["uid"] for job in team.jobs()}
+    again = team.run()
+    assert {job["metadata"]["uid"] for job in team.jobs()} == before
+    assert again["endpoint"]["predict_url"] == first["endpoint"]["predict_url"]
+
+
+def test_a_second_version_takes_over_without_a_failed_request(team: Team, first: dict[str, Any]) -> None:
+    with Load(first["endpoint"]["predict_url"]) as load:
+        load.wait_for(20)
+        second = team.run(epochs=7)
+        load.wait_for(50)
+    assert second["model"]["version"] != first["model"]["version"]
+    assert load.failures == []
+    assert len(load.versions) == 2
+
+
+def test_the_model_answers_here_as_it_does_there(team: Team, first: dict[str, Any]) -> None:
+    texts = ["fly me to oslo tonight", "cancel the alarm at seven", "is it hot in rome"]
+    there = [ask(first["endpoint"]["predict_url"], text)["predictions"][0] for text in texts]
+    code = """
+import json
+from shipway.context import Context
+from shipway.executors.process import ProcessExecutor
+from shipway.storage import Store
+record = json.loads(Store.open().get("endpoints/my-bot.json"))
+manifest = record["manifest"]
+manifest["metadata"]["name"] = "here"
+executor = ProcessExecutor(Context.current())
+print(executor.follow(executor.ensure(manifest), deadline_s=120).url)
+"""
+    environment = {**team.environment, "SHIPWAY_EXECUTOR": "process"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=team.folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    url = f"{done.stdout.strip().splitlines()[-1]}/v1/models/my-bot:predict"
+    for text, answer in zip(texts, there, strict=True):
+        found = ask(url, text)["predictions"][0]
+        assert found["label"] == answer["label"]
+        for label, probability in answer["probabilities"].items():
+            assert abs(found["probabilities"][label] - probability) < 1e-5
