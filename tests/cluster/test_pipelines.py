@@ -129,7 +129,7 @@ def test_the_whole_line_ends_in_an_answer_although_a_worker_was_killed(team: Tea
     assert any("-job-" in name or "-train-" in name for name in names), names
     answer = ask(first["endpoint"]["predict_url"], "what is the weather in berlin")
     assert answer["predictions"][0]["label"] == "weather"
-    assert first["evaluation"]["accuracy"] > 0.9
+    assert first["evaluation"]["metrics"]["accuracy"] > 0.9
 
 
 def test_typed_again_everything_is_cached_or_adopted(team: Team, first: dict[str, Any]) -> None:
@@ -174,3 +174,13 @@ print(executor.follow(executor.ensure(manifest), deadline_s=120).url)
         assert found["label"] == answer["label"]
         for label, probability in answer["probabilities"].items():
             assert abs(found["probabilities"][label] - probability) < 1e-5
+
+
+def test_horovod_trains_two_ranks_in_the_cluster(cluster: Bed, team: Team, first: dict[str, Any]) -> None:
+    if not cluster.has_image(images.HOROVOD):
+        pytest.skip(f"the bed does not know {images.HOROVOD}; `make images-test` builds and loads it")
+    cluster.use_mpi("v1")
+    found = team.run(strategy="horovod")
+    assert found["state"] == "Succeeded"
+    assert team.jobs("mpijobs"), "an MPIJob was played"
+    assert abs(found["evaluation"]["metrics"]["accuracy"] - first["evaluation"]["metrics"]["accuracy"]) <= 0.02
