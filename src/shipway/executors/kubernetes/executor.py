@@ -120,7 +120,9 @@ class KubernetesExecutor:
             return
         if self._delete(handle):
             self._record(handle, Outcome("Cancelled", message="cancelled on request"))
-            logs.keep(self.api, self.context, handle)
+            logs.keep(
+                self.api, self.context, handle, to_the_end=True
+            )  # a replica may use its grace to save, and say so
         self._await_no_pods(handle, CANCEL_S)
 
     def suspend(self, handle: Handle) -> None:

@@ -39,12 +39,18 @@ def read(api: Api, context: Context, handle: Handle, *, replica: str | None, fol
 
 
 def keep(
-    api: Api, context: Context, handle: Handle, earlier: Mapping[tuple[str, int], tuple[str, ...]] | None = None
+    api: Api,
+    context: Context,
+    handle: Handle,
+    earlier: Mapping[tuple[str, int], tuple[str, ...]] | None = None,
+    *,
+    to_the_end: bool = False,
 ) -> None:
     """Copies the end of each replica's log to `jobs/<job>/logs/`, where it outlives the pods.
 
     Args:
         earlier: The last lines of starts whose pods were replaced, by replica and restart.
+        to_the_end: Of pods that are being ended, too: waits for them.
     """
     from shipway.storage import Store
 
@@ -57,7 +63,7 @@ def keep(
             for text in kept
         ]
         replaced = 1 + max((number for name, number in earlier or {} if name == replica), default=-1)
-        lines += [[line.restart + replaced, line.text] for line in _of_pod(api, handle, pod)]
+        lines += [[line.restart + replaced, line.text] for line in _of_pod(api, handle, pod, follow=to_the_end)]
         if lines:
             text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
             store.put(f"jobs/{handle.name}/logs/{replica}.jsonl", text.encode())
@@ -94,7 +100,7 @@ def _pods(api: Api, handle: Handle) -> list[dict[str, Any]]:
     return found
 
 
-def _of_pod(api: Api, handle: Handle, pod: dict[str, Any]) -> Iterator[LogLine]:
+def _of_pod(api: Api, handle: Handle, pod: dict[str, Any], *, follow: bool = False) -> Iterator[LogLine]:
     state = pod_state(pod)
     path = PODS.path(handle.namespace, state.pod) + "/log"
     container = pod["spec"]["containers"][0]["name"]
@@ -104,6 +110,8 @@ def _of_pod(api: Api, handle: Handle, pod: dict[str, Any]) -> Iterator[LogLine]:
         query = {"container": container, "limitBytes": str(KEPT_BYTES)}
         if start < state.start:
             query["previous"] = "true"
+        elif follow:
+            query = {"container": container, "follow": "true"}
         try:
             for line in api.lines(path, query):
                 yield LogLine(state.replica, _shown(line), start)
