@@ -136,13 +136,13 @@ class View:
             message: Default: what the operator says.
             reason: Given where we ended it (Deadline): then the leader is named, and nobody where nothing ran.
         """
+        text = message or (job_state(self.job)[1] if self.job is not None else "")
+        if state == "Failed" and not reason and LATE in text:  # the pods that it took away are no failures
+            reason, text = "Deadline", f"not finished within {self._limit()}: {text}"
         failure = None
         if state == "Failed":
             failure = self._named(reason) if reason else self._first()
         started, ended = times(self.job) if self.job is not None else (0.0, 0.0)
-        text = message or (job_state(self.job)[1] if self.job is not None else "")
-        if state == "Failed" and failure is None and LATE in text:
-            failure, text = self._named("Deadline"), f"not finished within {self._limit()}: {text}"
         return Outcome(state, max(0.0, ended - started) if ended else 0.0, self.restarts, failure, text)
 
     # -- private ---------------------------------------------------------------------------------------------------
