@@ -114,9 +114,10 @@ def test_a_port_that_is_taken_is_named(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_job_that_fails_says_which_replica_and_ends_with_1(place: Place, tmp_path: Path) -> None:
-    (tmp_path / "m.yaml").write_text(JOB.replace('["true"]', '["python", "-c", "print(7); raise SystemExit(3)"]'))
+    failing = JOB.replace('["true"]', '["python", "-c", "print(7); raise SystemExit(3)"]')
+    (tmp_path / "m.yaml").write_text(failing.replace("name: bad", "name: failing"))  # its record stays in the store
     done = place.shipway(tmp_path, "job run m.yaml --json", SHIPWAY_HOME=str(tmp_path / "home"))
-    check(done, ("TFJob bad failed", "worker-0 failed first", "exit code 3"), code=1)
+    check(done, ("TFJob failing failed", "worker-0 failed first", "exit code 3"), code=1)
     assert json.loads(done.stdout)["error"]["last_lines"] == ["7"]
 
 
@@ -132,16 +133,16 @@ def test_a_corrupted_shard_is_named_and_nothing_is_trained(tiny: Tiny, place: Pl
             if info.key.startswith("train/"):
                 data = data[:-1] + bytes([data[-1] ^ 1])
             store.put(info.key, data.replace(tiny.dataset.uri.encode(), uri.encode()) if ".json" in info.key else data)
-    training = json.dumps({"spec": SPEC, "dataset_uri": uri, "output_uri": f"{root}/jobs/bad"})
-    manifest = yaml.safe_load(JOB)
+    training = json.dumps({"spec": SPEC, "dataset_uri": uri, "output_uri": f"{root}/jobs/damaged"})
+    manifest = yaml.safe_load(JOB.replace("name: bad", "name: damaged"))
     [container] = manifest["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]
     container["command"] = ["python", "-m", "shipway.components.train.worker"]
-    container["env"] = [{"name": "SHIPWAY_TRAINING", "value": training}, {"name": "SHIPWAY_JOB", "value": "bad"}]
+    container["env"] = [{"name": "SHIPWAY_TRAINING", "value": training}, {"name": "SHIPWAY_JOB", "value": "damaged"}]
     (tmp_path / "m.yaml").write_text(yaml.safe_dump(manifest))
     done = place.shipway(tmp_path, "job run m.yaml --json", SHIPWAY_HOME=str(tmp_path / "home"))
-    check(done, ("TFJob bad failed", "worker-0 failed first"), code=1)
+    check(done, ("TFJob damaged failed", "worker-0 failed first"), code=1)
     assert any("train/" in line and "sha256" in line for line in json.loads(done.stdout)["error"]["last_lines"])
-    assert not [key for key in place.store() if key.startswith("jobs/bad/model")]
+    assert not [key for key in place.store() if key.startswith("jobs/damaged/model")]
 
 
 @pytest.mark.parametrize("typed", ["run train_and_deploy --local --param name=bot data=rows.csv", "job run m.yaml"])
