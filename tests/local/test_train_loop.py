@@ -106,9 +106,9 @@ def test_what_was_solved_comes_back_from_the_checkpoint(
     (solved,) = tables(first.weights)
     assert np.abs(solved).max() > 0.1
     monkeypatch.delattr(IntentsRecipe, "solve_weights")
-    resumed = fit(FitSpec(steps=4, early_stopping=None), tiny.dataset, tmp_path, output_uri=output)
-    assert resumed.state.step == 4
-    assert np.array_equal(tables(resumed.weights)[0], solved)
+    again = fit(FitSpec(steps=2, early_stopping=None), tiny.dataset, tmp_path, output_uri=output)
+    assert again.state.step == 2
+    assert np.array_equal(tables(again.weights)[0], solved)
 
 
 def test_a_checkpoint_of_another_model_is_said_to_be_one(tiny: Tiny, store_uri: str, tmp_path: Path) -> None:
