@@ -1,4 +1,4 @@
-# make install | horovod | demo | test | lint | bench | soak | images | images-test | images-lock | down | cluster | cluster-test | cluster-down
+# make install | horovod | demo | test | lint | bench | soak | images | images-test | images-lock | images-audit | down | cluster | cluster-test | cluster-down
 SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.8
@@ -13,7 +13,7 @@ LOOPS ?= 20
 JOBS ?= auto
 
 # `make demo STRATEGY=horovod` and the tests need Horovod; it is built once into a cache folder.
-.PHONY: install horovod demo test lint lint-types bench soak images images-test images-lock down clean cluster cluster-test cluster-down
+.PHONY: install horovod demo test lint lint-types bench soak images images-test images-lock images-audit down clean cluster cluster-test cluster-down
 
 install: .venv/.installed
 
@@ -40,6 +40,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/mypy -p shipway
 
 bench: install
@@ -68,6 +69,10 @@ images-lock: install
 
 images-test: install
 	$(BIN)/python -m pytest tests/images -m images --durations=10
+
+# Known vulnerabilities of what the images hold: asks pypi.org, or SERVICE=osv.
+images-audit: install
+	$(BIN)/python -m tools.images audit $(if $(SERVICE),--service $(SERVICE))
 
 down:
 	@$(BIN)/shipway down

@@ -1,9 +1,11 @@
-"""The rules of hadolint that matter to us, checked without hadolint (a Haskell program that few machines have)."""
+"""hadolint's rules for Dockerfiles, and ours."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,12 @@ def dockerfile(request: pytest.FixtureRequest) -> Path:
 
 def test_each_image_has_a_dockerfile() -> None:
     assert {path.parent.name for path in DOCKERFILES} == set(images.DEFAULTS)
+
+
+def test_hadolint_finds_nothing_in_any_of_them() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, "--no-color", *DOCKERFILES], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_every_stage_starts_from_a_pinned_base_or_another_stage(dockerfile: Path) -> None:

@@ -1,4 +1,4 @@
-"""Builds, packs and publishes the images: `python -m tools.images build|lock|push|archive`. docs/images.md tells how.
+"""Builds, packs, audits and publishes the images: `python -m tools.images --help`. docs/images.md tells how.
 
 For tests that run the images elsewhere: `archive("launcher")` gives a docker-archive of the current tree's image.
 """

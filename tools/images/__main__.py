@@ -1,4 +1,4 @@
-"""The command: `python -m tools.images build [NAME ...]`, `lock [--check]`, `push`, `archive NAME`."""
+"""The command: `python -m tools.images build [NAME ...]`, `lock [--check]`, `push`, `archive NAME`, `audit`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import subprocess
 import sys
 
 from shipway.errors import UserError
-from tools.images import archives, builds, locks
+from tools.images import archives, audit, builds, locks
 from tools.images.engines import engine
 from tools.images.settings import NAMES, check_name
 
 
 def main() -> int:
-    """Exit code: 0 done, 1 the builder failed, 2 yours to mend."""
+    """Exit code: 0 done, 1 the builder failed or the audit found something, 2 yours to mend."""
     given = _parser().parse_args()
     try:
         if given.command == "lock":
             return locks.check() if given.check else locks.write()
+        if given.command == "audit":
+            return audit.audit(given.service)
         if given.command == "archive":
             print(archives.archive(given.name))
             return 0
@@ -53,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.choices["push"].add_argument("--registry", required=True, help="registry and path, without a scheme")
     lock = commands.add_parser("lock", help="write the images' requirements anew from uv.lock")
     lock.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    asked = commands.add_parser("audit", help="known vulnerabilities of what the images hold")
+    asked.add_argument("--service", choices=audit.SERVICES, default="pypi", help="whose database pip-audit asks")
     commands.add_parser("archive", help="a docker-archive of the current tree's image").add_argument("name")
     return parser
 
