@@ -20,7 +20,7 @@ from shipway.storage import ranged
 from shipway.storage.base import ObjectInfo
 from shipway.storage.credentials import S3Config, s3_config
 from shipway.storage.local import disk_error
-from shipway.storage.parallel import gather, in_order
+from shipway.storage.parallel import gather
 from shipway.storage.s3_errors import LostRace, s3_errors, worth_another
 
 MIB = 1 << 20
@@ -30,8 +30,7 @@ RANGE = 32 * MIB  # of a ranged download
 RANGES_AT_ONCE = min(4, os.cpu_count() or 2)
 BLOCK = MIB  # of a range, on its way to the disk
 BIG = 32 * MIB  # from here on an object travels in parts
-THREADS = 16  # small uploads at once
-REQUESTS = 32  # small downloads at once
+REQUESTS = 32  # small objects at once
 ATTEMPTS = 3  # of what obstore does not repeat by itself
 BACKOFF_S = 0.2
 WRITER = "shipway-writer"  # user metadata that tells our own write from a rival's
@@ -178,7 +177,21 @@ class S3Backend:
             return size, digest.result()
 
     def upload_many(self, files: list[tuple[Path, str]]) -> list[tuple[int, str]]:
-        return list(in_order(lambda pair: self.upload(*pair), files, THREADS))
+        """By asynchronous requests, as `download_many`; bigger ones by threads, so that few are in memory at once."""
+        return gather(self._upload_small, files, REQUESTS)
+
+    async def _upload_small(self, pair: tuple[Path, str]) -> tuple[int, str]:
+        path, key = pair
+        if path.stat().st_size < MIB:
+            data = _read_file(path)
+            try:
+                with self._errors(key):
+                    await self._store.put_async(key, data, use_multipart=False)
+                return len(data), hashlib.sha256(data).hexdigest()
+            except StorageError as error:
+                if not worth_another(error):
+                    raise
+        return await asyncio.to_thread(self.upload, path, key)
 
     def download(self, key: str, path: Path) -> str:
         info = self.head(key)
@@ -189,7 +202,7 @@ class S3Backend:
         return self._download_ranges(key, path, info)
 
     def download_many(self, files: list[tuple[str, Path]]) -> Iterator[str]:
-        """By asynchronous requests: threads take twice the CPU for small answers."""
+        """By asynchronous requests: threads take twice the CPU for small objects."""
         yield from gather(self._download_small, files, REQUESTS)
 
     async def _download_small(self, pair: tuple[str, Path]) -> str:
