@@ -17,8 +17,8 @@ def notify(
     Args:
         status: Given by the exit handler; what failed and why comes from the steps' own records.
         name: Model's name.
-        webhook: HTTP address that gets the summary as a JSON POST; empty for none. A webhook that fails does not fail
-            the run, and its address is kept nowhere but its host.
+        webhook: HTTP address that gets the summary as a JSON POST; empty for that of the variable `SHIPWAY_WEBHOOK`,
+            where a secret address belongs, else none. A webhook that fails fails no run; records keep its host only.
 
         report: The run on one page.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 
@@ -9,6 +10,8 @@ from shipway.components.notify.core import post, summary_record, summary_report
 from shipway.errors import ShipwayError, UserError
 from shipway.steps import step
 from shipway.summary import build_summary, public_url
+
+WEBHOOK = "SHIPWAY_WEBHOOK"  # the address where it is a secret: a run's parameters are shown to everybody
 
 
 def notify(state: str, pipeline: str, name: str, webhook: str, report_path: str) -> None:
@@ -20,7 +23,7 @@ def notify(state: str, pipeline: str, name: str, webhook: str, report_path: str)
         state: KFP's final status, SUCCEEDED or FAILED; RUNNING where a task's timeout ended the run.
         pipeline: KFP's name of the run.
         name: Model's name.
-        webhook: Address, or an empty string.
+        webhook: Address; empty for the one of the environment variable `SHIPWAY_WEBHOOK`, if any.
         report_path: Where KFP takes the HTML from.
     """
     with step("notify") as current:
@@ -39,6 +42,7 @@ def notify(state: str, pipeline: str, name: str, webhook: str, report_path: str)
         uri = _keep(record.run, record.to_json(), summary, page.render())
         if uri:
             current.report("Run summary", uri)
+        webhook = webhook or os.environ.get(WEBHOOK, "")
         if webhook:
             current.output(webhook=_call(webhook, summary))
 

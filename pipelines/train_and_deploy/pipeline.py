@@ -60,7 +60,7 @@ def train_and_deploy(
         strategy: `single`, `multi_worker` or `horovod`.
         workers: Training replicas; 0 for the preset's.
         epochs: Passes over the training split; 0 for the preset's.
-        webhook: HTTP address told of the run's end; empty for none.
+        webhook: HTTP address told of the run's end; empty for the Secret's SHIPWAY_WEBHOOK, else none.
         overrides: Anything else, by section: `{"training": {"batch_size": 64}}`.
     """
     told = _step(notify(name=name, webhook=webhook), "Tell how it went", timeout_s=10 * MINUTE, retries=0, cached=False)

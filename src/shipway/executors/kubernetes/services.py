@@ -135,7 +135,9 @@ def _not_ready(api: Api, handle: Handle, service: dict[str, Any]) -> str:
     if deployment is None:  # Knative's mode: its revision is what Ready means
         return ""
     # KServe's Ready may still be that of the version before.
-    wanted, now = int(deployment["spec"].get("replicas") or 1), deployment.get("status") or {}
+    # The autoscaler may not have raised a new Deployment to the asked minimum yet.
+    asked = int(service["spec"]["predictor"].get("minReplicas") or 1)
+    wanted, now = max(asked, int(deployment["spec"].get("replicas") or 1)), deployment.get("status") or {}
     if int(now.get("observedGeneration") or 0) < int(deployment["metadata"]["generation"]):
         return "its Deployment is being changed"
     if _asked(service) != _deployed(deployment):

@@ -170,6 +170,16 @@ def test_the_handler_leaves_a_summary_and_no_secret(
     assert listening.got[0]["run"] == "run-1"
 
 
+def test_a_runs_end_is_told_to_the_address_of_the_environment(
+    run: Store, hook: Callable[..., Hook], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening = hook(200)
+    monkeypatch.setenv("SHIPWAY_WEBHOOK", listening.url)
+    launch.notify("SUCCEEDED", "p", "bot", "", str(tmp_path / "report.html"))
+    assert listening.got[0]["run"] == "run-1"
+    assert "secret" not in told(run)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/secret", "gopher://secret"])
 def test_a_webhook_that_cannot_be_called_fails_no_run(
     run: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
