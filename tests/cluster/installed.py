@@ -16,7 +16,9 @@ from shipway.executors.kubernetes.permissions import LAUNCHER
 from tests.cluster import faults, overlays, workloads
 from tests.cluster.bed.kubectl import Kubectl
 from tests.fixtures.kubernetes_rig import IMAGE
-from tests.fixtures.manifests import SLEEP
+from tests.fixtures.manifests import SLEEP, wait_for
+
+REAPER = "shipway-reaper"
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,24 @@ class Installed:
     def token(self, name: str) -> str:
         return self.kubectl("create", "token", name, "-n", self.namespace).strip()
 
+    def reap(self) -> str:
+        """What the CronJob's own pod prints, run once and now."""
+        name = fresh()
+        self.kubectl("create", "job", f"--from=cronjob/{REAPER}", name, "-n", self.namespace)
+        job = ("job", name, "-n", self.namespace)
+        status = wait_for(lambda: _ended(self.kubectl.get(*job)["status"]), "the reaper ends")
+        said = self.kubectl("logs", f"job/{name}", "-n", self.namespace)
+        assert status.get("succeeded") == 1, said
+        return said
+
     def executor(self, token: str, home: Path) -> KubernetesExecutor:
         context = Context(home, self.store_uri, "run", "kubernetes", self.namespace)
         return KubernetesExecutor(context, Api(lambda: faults.client_with(token)))
+
+
+def _ended(status: dict[str, Any]) -> dict[str, Any]:
+    """The status of a batch Job that has ended; empty before."""
+    return status if status.get("succeeded") or status.get("failed") else {}
 
 
 def job(kind: Kind, name: str, code: str = SLEEP, *, suspended: bool = True) -> Manifest:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shipway import images
 from shipway.context import Context
 from shipway.errors import NotFound
 from shipway.executors import Handle
@@ -20,8 +21,9 @@ from shipway.executors.kubernetes import KubernetesExecutor
 from shipway.executors.kubernetes.api import Api
 from shipway.executors.kubernetes.kinds import kind_named
 from shipway.executors.kubernetes.rendering import JOB
+from shipway.executors.outcomes import read_outcome
 from shipway.storage import Store
-from tests.cluster.bed import settings
+from tests.cluster.bed import Bed, settings
 from tests.cluster.installed import Installed, job
 from tests.fixtures.manifests import SLEEP, wait_for
 
@@ -64,6 +66,29 @@ def test_the_reaper_ends_jobs_whose_lease_has_lapsed_and_no_others(installed: In
         executor.suspend(Handle("TFJob", names["lapsed"], installed.namespace, ""))
     pods = f"/api/v1/namespaces/{installed.namespace}/pods"
     wait_for(lambda: not executor.api.get(pods, labelSelector=f"{JOB}={names['lapsed']}")["items"], "its pods go too")
+
+
+def test_the_cron_jobs_own_pod_reaps(cluster: Bed, installed: Installed, tmp_path: Path) -> None:
+    if not cluster.has_image(images.LAUNCHER):
+        pytest.skip(f"the bed does not know {images.LAUNCHER}; `make images-test` builds and loads it")
+    executor = KubernetesExecutor(
+        Context(tmp_path, installed.store_uri, "run", "kubernetes", installed.namespace), Api()
+    )
+    kind, store = kind_named("TFJob"), Store.open(installed.store_uri)
+    lapsed, renewed = f"lapsed-{uuid.uuid4().hex[:6]}", f"renewed-{uuid.uuid4().hex[:6]}"
+    for name, lease_s in ((lapsed, 0.2), (renewed, 600)):
+        executor.ensure(job(kind, name))
+        store.put(f"jobs/{name}/lease.json", json.dumps({"number": 1, "lease_s": lease_s}).encode())
+    said, until = "", time.monotonic() + 120
+    while lapsed not in said:
+        assert time.monotonic() < until, said
+        said += installed.reap()
+    assert f"TFJob {lapsed}: ended, its step has been silent" in said
+    assert executor.api.find(kind.path(installed.namespace, lapsed)) is None
+    assert executor.api.find(kind.path(installed.namespace, renewed)) is not None
+    record = read_outcome(installed.store_uri, lapsed)
+    assert record is not None
+    assert record.outcome.state == "Cancelled"
 
 
 def _as_the_reaper(installed: Installed, folder: Path) -> dict[str, str]:
