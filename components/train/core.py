@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shipway import images
+from shipway import images, labels
 from shipway.canonical import canonical_json
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
@@ -101,7 +101,8 @@ def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> A
     return kf.KubeflowOrgV1MPIJob(
         api_version=API_VERSION,
         kind="MPIJob",
-        metadata={"name": job_name},
+        # A cluster with the MPI operator gets the same job as v2beta1 (executors/kubernetes/mpi.py).
+        metadata={"name": job_name, "annotations": {labels.SSH_AUTH: images.SSH_AUTH}},
         spec=kf.KubeflowOrgV1MPIJobSpec(
             run_policy=_run_policy(spec),
             slots_per_worker=1,

@@ -20,6 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from shipway.errors import InvalidSpec, RetryableError, ShipwayError
 from shipway.specs import parse
+from shipway.training.rank import adopt_container_environment
 from shipway.training.spec import DISTRIBUTED, TrainingDocument
 
 DOCUMENT = "SHIPWAY_TRAINING"
@@ -28,6 +29,7 @@ WORK = "SHIPWAY_WORK"
 
 def main() -> int:
     """Trains, and as chief publishes; returns the exit code."""
+    adopt_container_environment()
     try:
         document = _document()
         with tempfile.TemporaryDirectory(prefix="shipway-train-", dir=os.environ.get(WORK)) as folder:

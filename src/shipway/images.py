@@ -15,6 +15,11 @@ VERSION = "0.1.0"
 VARIABLE = "SHIPWAY_IMAGES"  # JSON: short name -> reference
 REGISTRY = "ghcr.io/shipway"
 
+# Where sshd of the horovod image, an ordinary user's process, looks for the keys of an MPIJob v2beta1, and its port.
+SSH_AUTH, SSH_PORT = "/home/shipway/.ssh", 2222
+# Where such a worker leaves its container's environment for the ranks that sshd starts: memory, its own user's alone.
+SSH_ENVIRONMENT = "/dev/shm/shipway-environment"
+
 # Names hold "python" because kfp.local warns about any image whose name doesn't.
 DEFAULTS = {name: f"{REGISTRY}/python-{name}:{VERSION}" for name in ("launcher", "tensorflow", "horovod", "predictor")}
 

@@ -10,6 +10,9 @@ TASK = f"{PREFIX}/task"  # the task of that run
 ATTEMPT = f"{PREFIX}/attempt"
 SPEC_HASH = f"{PREFIX}/spec-hash"  # annotation: sha256 of the manifest, so that a changed spec is never adopted
 
+# Annotation of an MPIJob v1: its image runs sshd too, which looks here for keys, so it may be played as v2beta1.
+SSH_AUTH = f"{PREFIX}/ssh-auth-mount-path"
+
 
 def common(name: str, run: str, task: str) -> dict[str, str]:
     """The labels that every created object carries."""

@@ -6,9 +6,13 @@ import re
 
 import pytest
 
-from shipway.executors import Event, Manifest
+from shipway import labels
+from shipway.errors import NotFound
+from shipway.executors import Event, Manifest, identity
+from shipway.executors.kubernetes import mpi
 from tests.cluster import workloads
 from tests.cluster.bed import Bed
+from tests.cluster.bed.kubectl import Kubectl
 from tests.fixtures.executor_rigs import Following
 from tests.fixtures.kubernetes_rig import KubernetesRig
 from tests.fixtures.manifests import wait_for
@@ -42,6 +46,40 @@ def test_two_ranks_are_played_followed_and_given_back(cluster: Bed, kube_rig: Ku
     again = kube_rig.another()
     assert again.ensure(job(version)).adopted
     assert again.follow(again.ensure(job(version))).state == "Succeeded"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_job_that_is_written_once_is_played_by_whichever_operator_is_there(
+    cluster: Bed, kube_rig: KubernetesRig, version: str
+) -> None:
+    cluster.use_mpi(version)
+    made = workloads.mpijob("once", "v1")
+    made["metadata"]["annotations"] = {labels.SSH_AUTH: "/root/.ssh"}
+    waiting = made["spec"]["mpiReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]
+    waiting["command"] = ["start-sshd"]  # for v1 a process like any other
+    waiting["readinessProbe"] = {"tcpSocket": {"port": 22}, "periodSeconds": 1}
+    kube_rig.executor.check(made)
+    handle = kube_rig.executor.ensure(made)
+    outcome = kube_rig.executor.follow(handle)
+    assert outcome.state == "Succeeded", outcome
+    assert handle.spec_hash == identity.spec_hash(made)
+    path = f"/apis/kubeflow.org/{version}/namespaces/{handle.namespace}/mpijobs/{handle.name}"
+    assert kube_rig.api.get(path)["metadata"]["annotations"][labels.SPEC_HASH] == handle.spec_hash
+    assert kube_rig.another().ensure(made).adopted
+
+
+def test_without_any_mpi_operator_what_to_install_is_told(
+    cluster: Bed, kubectl: Kubectl, kube_rig: KubernetesRig
+) -> None:
+    cluster.use_mpi("v1")
+    kubectl("delete", "crd", "mpijobs.kubeflow.org", "--wait")
+    try:
+        wait_for(lambda: mpi.served(kube_rig.api) == [], "the kind is gone")
+        for act in (kube_rig.executor.ensure, kube_rig.executor.check):
+            with pytest.raises(NotFound, match=r"this cluster serves none .*install one: kubectl apply"):
+                act(job("v1"))
+    finally:
+        cluster.use_mpi("v1")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -17,6 +17,7 @@ from shipway import images
 from shipway.executors.kubernetes.states import pod_state
 from tests.cluster.bed import Bed
 from tests.cluster.bed.kubectl import Kubectl
+from tests.cluster.bed.operators import Mpi
 from tests.fixtures.load import Load
 from tests.fixtures.manifests import wait_for
 from tests.local.test_train_and_deploy import write_rows
@@ -26,6 +27,8 @@ SMALL = {"cpu": "200m", "memory": "2Gi"}  # two cores carry the operators, two r
 TRAINING = {"params": {"dim": 16, "hidden": 16}, "epochs": 6, "batch_size": 32, "resources": SMALL, "workers": 2,
             "strategy": "multi_worker"}  # fmt: skip
 SWEEP = {"maxTrialCount": 3, "parallelTrialCount": 1, "parameters": {"learning_rate": "loguniform(0.002, 0.02)"}}
+
+VERSIONS = ["v1", "v2beta1"]  # of MPIJob
 
 pytestmark = pytest.mark.xdist_group("pipelines")
 
@@ -176,11 +179,13 @@ print(executor.follow(executor.ensure(manifest), deadline_s=120).url)
             assert abs(found["probabilities"][label] - probability) < 1e-5
 
 
-def test_horovod_trains_two_ranks_in_the_cluster(cluster: Bed, team: Team, first: dict[str, Any]) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_horovod_trains_two_ranks_in_the_cluster(cluster: Bed, team: Team, first: dict[str, Any], version: Mpi) -> None:
     if not cluster.has_image(images.HOROVOD):
         pytest.skip(f"the bed does not know {images.HOROVOD}; `make images-test` builds and loads it")
-    cluster.use_mpi("v1")
-    found = team.run(strategy="horovod")
+    cluster.use_mpi(version)
+    found = team.run(strategy="horovod", seed=VERSIONS.index(version))  # or the first one's model would be taken
     assert found["state"] == "Succeeded"
-    assert team.jobs("mpijobs"), "an MPIJob was played"
+    (job,) = team.jobs("mpijobs")
+    assert job["apiVersion"] == f"kubeflow.org/{version}"
     assert abs(found["evaluation"]["metrics"]["accuracy"] - first["evaluation"]["metrics"]["accuracy"]) <= 0.02

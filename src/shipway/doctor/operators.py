@@ -9,13 +9,8 @@ from typing import Any
 
 from shipway.doctor import Finding, State
 from shipway.doctor.cluster import Checkup
+from shipway.executors.kubernetes.installs import KATIB, KSERVE, TRAINING
 
-_KUBEFLOW = "github.com/kubeflow"
-TRAINING = (
-    f'kubectl apply --server-side -k "{_KUBEFLOW}/training-operator.git/manifests/overlays/standalone?ref=v1.8.1"'
-)
-KSERVE = "kubectl apply --server-side -f https://github.com/kserve/kserve/releases/download/v0.15.0/kserve.yaml"
-KATIB = f'kubectl apply -k "{_KUBEFLOW}/katib.git/manifests/v1beta1/installs/katib-standalone?ref=v0.19.0"'
 STANDARD = ("RawDeployment", "Standard")
 
 

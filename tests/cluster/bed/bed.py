@@ -37,8 +37,8 @@ class Bed:
         self._operators = Operators(built)
 
     @property
-    def mpi(self) -> Mpi:
-        """Which MPIJob it serves: `v1` (training operator) or `v2beta1` (MPI operator)."""
+    def mpi(self) -> Mpi | None:
+        """Which MPIJob it serves: `v1` (training operator), `v2beta1` (MPI operator), or none."""
         return self._operators.mpi()
 
     def use_mpi(self, version: Mpi) -> None:

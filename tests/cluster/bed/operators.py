@@ -79,10 +79,12 @@ class Operators:
         """Returns when InferenceServices are taken."""
         self._kubectl("-n", "kserve", "rollout", "status", "deployment/kserve-controller-manager", ROLLOUT)
 
-    def mpi(self) -> Mpi:
-        """Which MPIJob the cluster serves."""
-        versions = self._kubectl.get("crd", MPI_CRD)["spec"]["versions"]
-        return "v2beta1" if versions[0]["name"] == "v2beta1" else "v1"
+    def mpi(self) -> Mpi | None:
+        """Which MPIJob the cluster serves, if any."""
+        found = self._kubectl.get("crd", "--field-selector", f"metadata.name={MPI_CRD}")["items"]
+        if not found:
+            return None
+        return "v2beta1" if found[0]["spec"]["versions"][0]["name"] == "v2beta1" else "v1"
 
     def use_mpi(self, version: Mpi) -> None:
         """Serves MPIJobs of this version: both have one CRD, so it is one or the other; MPIJobs that exist are lost."""

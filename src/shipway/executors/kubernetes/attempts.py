@@ -24,13 +24,19 @@ POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Attempts:
-    """The attempts `<base>`, `<base>-r1`, ... of one job, in a cluster and in its outcome record."""
+    """The attempts `<base>`, `<base>-r1`, ... of one job, in a cluster and in its outcome record.
+
+    Attributes:
+        manifest: In the version that the cluster serves.
+        spec_hash: Of what was given: the same on a cluster that serves another version.
+    """
 
     api: Api
     context: Context
     kind: Kind
     manifest: Manifest
     backoff_limit: int
+    spec_hash: str
 
     @property
     def base(self) -> str:
@@ -39,10 +45,6 @@ class Attempts:
     @property
     def namespace(self) -> str:
         return str(self.manifest["metadata"].get("namespace") or self.context.namespace)
-
-    @property
-    def spec_hash(self) -> str:
-        return identity.spec_hash(self.manifest)
 
     def ensure(self) -> Handle:
         """The attempt that is adopted, given back, or created; see `Executor.ensure`."""
@@ -118,7 +120,7 @@ class Attempts:
     def _create(self, attempt: int) -> Handle:
         pod = own_pod()
         owner = pod.owner if pod is not None and pod.namespace == self.namespace else None
-        made = rendered(self.manifest, self.kind, self.context, attempt, owner, invocation())
+        made = rendered(self.manifest, self.kind, self.context, attempt, owner, invocation(), self.spec_hash)
         name = made["metadata"]["name"]
         try:
             self.api.post(self.kind.path(self.namespace), made)

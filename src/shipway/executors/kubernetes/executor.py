@@ -12,7 +12,7 @@ from shipway.context import Context
 from shipway.errors import InvalidSpec, NotFound, UserError
 from shipway.executors import identity
 from shipway.executors.base import Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
-from shipway.executors.kubernetes import attempts, logs, services
+from shipway.executors.kubernetes import attempts, logs, mpi, services
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.attempts import Attempts
 from shipway.executors.kubernetes.kinds import PODS, SERVICE, Kind, kind_named, kind_of
@@ -74,15 +74,18 @@ class KubernetesExecutor:
         identity.base_name(manifest)
         if kind.name == SERVICE:
             return services.ensure(self.api, self.context, manifest)
-        handle = Attempts(self.api, self.context, kind, manifest, backoff_limit).ensure()
+        served = mpi.as_served(self.api, manifest)
+        kind = kind_of(served)
+        handle = Attempts(self.api, self.context, kind, served, backoff_limit, identity.spec_hash(manifest)).ensure()
         self._kinds[handle.name] = kind
         return handle
 
     def check(self, manifest: Manifest) -> None:
         """Has the cluster judge a manifest without creating anything; raises as `ensure` does."""
-        kind = kind_of(manifest)
+        kind_of(manifest)
         identity.base_name(manifest)
-        attempts.check(self.api, self.context, kind, manifest)
+        served = mpi.as_served(self.api, manifest)
+        attempts.check(self.api, self.context, kind_of(served), served)
 
     def follow(self, handle: Handle, *, on_event: OnEvent | None = None, deadline_s: float | None = None) -> Outcome:
         """Waits for the end; see `Executor.follow`.

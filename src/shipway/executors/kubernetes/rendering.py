@@ -22,14 +22,20 @@ _ONE_OF_A_KIND = ("launcher", "pod")  # roles whose pods carry no index
 
 
 def rendered(
-    manifest: Manifest, kind: Kind, context: Context, attempt: int, owner: dict[str, Any] | None, invocation: str
+    manifest: Manifest,
+    kind: Kind,
+    context: Context,
+    attempt: int,
+    owner: dict[str, Any] | None,
+    invocation: str,
+    spec_hash: str = "",
 ) -> Manifest:
     """The object to create.
 
     Added are: the attempt's name, our labels on the job and its pods, the run as owner, each replica's SHIPWAY_*
     variables, and what lets a failure be told: a container's last lines as its termination message, and pods that are
     kept when they have ended (cleanPodPolicy Running instead of All: what has ended holds no GPU, and what still runs
-    is ended all the same).
+    is ended all the same). The spec hash is the manifest's own where none is given.
     """
     made = copy.deepcopy(manifest)
     base = identity.base_name(manifest)
@@ -38,7 +44,7 @@ def rendered(
     metadata["name"], metadata["namespace"] = name, metadata.get("namespace") or context.namespace
     added = {labels.MANAGED_BY: "shipway", JOB: name, BASE: base, labels.ATTEMPT: str(attempt)}
     metadata["labels"] = {**(metadata.get("labels") or {}), **added}
-    notes = {labels.SPEC_HASH: identity.spec_hash(manifest), INVOCATION: invocation}
+    notes = {labels.SPEC_HASH: spec_hash or identity.spec_hash(manifest), INVOCATION: invocation}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **notes}
     if owner is not None:
         metadata["ownerReferences"] = [owner]
