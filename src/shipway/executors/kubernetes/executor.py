@@ -12,7 +12,7 @@ from shipway.context import Context
 from shipway.errors import InvalidSpec, NotFound, UserError
 from shipway.executors import identity
 from shipway.executors.base import Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
-from shipway.executors.kubernetes import attempts, logs, mpi, services
+from shipway.executors.kubernetes import attempts, logs, mpi, services, troubles
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.attempts import Attempts
 from shipway.executors.kubernetes.kinds import PODS, SERVICE, Kind, kind_named, kind_of
@@ -29,6 +29,7 @@ STALL_S = 10.0  # a job without any pod for so long: its events may say why
 QUIET_S = 900.0  # an API server that is away for longer is given up
 CANCEL_S = 60.0
 BRIEF_S = 3.0
+UNSEEN_S = 5.0  # within it the watch tells of a job that we made
 REFUSED_S = 5.0  # a Role that was just bound may be refused a moment longer
 NOBODY = ReplicaFailure("", None, "")
 
@@ -105,7 +106,8 @@ class KubernetesExecutor:
             outcome = self._wait(wait, changes)
         if outcome is None:
             return self._vanished(handle, wait)
-        logs.keep(self.api, self.context, handle, wait.view.earlier)
+        pods = [replica.pod for replica in wait.view.replicas.values()]
+        logs.keep(self.api, self.context, handle, wait.view.earlier, known=pods)
         self._record(handle, outcome)
         return outcome
 
@@ -158,8 +160,6 @@ class KubernetesExecutor:
                 view.take(found)
             elif isinstance(found, Listed):
                 wait.listed += 1
-                if wait.listed >= 2 and not view.was_seen:  # it may be newer than what the watch has told so far
-                    self._look(view)
             elif isinstance(found, Trouble):
                 view.tell_once("warning", f"the cluster does not answer, waiting goes on: {found.message}")
                 if found.refused is not None and time.monotonic() - found.since > REFUSED_S:
@@ -173,8 +173,19 @@ class KubernetesExecutor:
                 for event in wait.progress.events(last=view.state in ("Succeeded", "Failed")):
                     view.on_event(event)
             outcome = self._ended(wait)
-            if outcome is not None or view.is_gone or (wait.listed >= 2 and not view.was_seen):
+            if outcome is not None or view.is_gone or self._is_missing(wait):
                 return outcome
+
+    def _is_missing(self, wait: _Wait) -> bool:
+        """Whether there is no such job. One that was just made may be newer than what the watch has told so far: it is
+        waited for, since a thousand jobs that are begun together would be a thousand questions."""
+        view = wait.view
+        if wait.listed < 2 or view.was_seen:
+            return False
+        if not view.handle.adopted and time.monotonic() - wait.began < UNSEEN_S:
+            return False
+        self._look(view)
+        return not view.was_seen
 
     def _look(self, view: View) -> None:
         handle = view.handle
@@ -241,16 +252,9 @@ class KubernetesExecutor:
         return Outcome("Failed", time.monotonic() - wait.began, view.restarts, first, message)
 
     def _tell_why_no_pods(self, view: View) -> None:
-        query = {"fieldSelector": f"involvedObject.name={view.handle.name},type=Warning"}
-        try:
-            found = self.api.get(f"/api/v1/namespaces/{view.handle.namespace}/events", **query)["items"]
-        except ApiError as error:
-            why = explain(error, "events", view.handle.namespace)
-            view.tell_once("warning", f"no replica yet, and why is not known: {why}")
-            return
-        for event in found[-1:]:
-            view.tell_once("waiting", f"no replica yet: {event.get('reason')}: {event.get('message')}",
-                           reason=event.get("reason"))  # fmt: skip
+        why = troubles.of(self.api, view.handle)
+        if why is not None:
+            view.tell_once("waiting", f"no replica yet: {why.reason}: {why.message}", reason=why.reason)
 
     def _vanished(self, handle: Handle, wait: _Wait) -> Outcome:
         """A job that is gone: ended and forgotten, cancelled by whoever wrote so, or deleted by somebody."""

@@ -16,7 +16,7 @@ from shipway.executors.base import Handle, LogLine
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import PODS, SERVICE
 from shipway.executors.kubernetes.rendering import JOB
-from shipway.executors.kubernetes.states import LAST_LINES, pod_state
+from shipway.executors.kubernetes.states import LAST_LINES, PodState, pod_state
 
 KEPT_BYTES = 4 << 20  # of each replica, its last
 SIDE_BY_SIDE = 8
@@ -34,7 +34,7 @@ def read(api: Api, context: Context, handle: Handle, *, replica: str | None, fol
         yield from kept
         return
     for pod in _pods(api, handle):
-        if replica in (None, pod_state(pod).replica):
+        if replica in (None, pod.replica):
             yield from _of_pod(api, handle, pod)
 
 
@@ -44,18 +44,20 @@ def keep(
     handle: Handle,
     earlier: Mapping[tuple[str, int], tuple[str, ...]] | None = None,
     *,
+    known: list[PodState] | None = None,
     to_the_end: bool = False,
 ) -> None:
     """Copies the end of each replica's log to `jobs/<job>/logs/`, where it outlives the pods.
 
     Args:
         earlier: The last lines of starts whose pods were replaced, by replica and restart.
+        known: The job's pods, where a follower knows them; else they are asked for.
         to_the_end: Of pods that are being ended, too: waits for them.
     """
     from shipway.storage import Store
 
-    def copy(pod: dict[str, Any]) -> None:
-        replica = pod_state(pod).replica
+    def copy(pod: PodState) -> None:
+        replica = pod.replica
         lines = [
             [number, text]
             for (name, number), kept in sorted((earlier or {}).items())
@@ -70,7 +72,7 @@ def keep(
 
     try:
         store = Store.open(context.store_uri)
-        pods = _pods(api, handle)
+        pods = _pods(api, handle) if known is None else known
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             list(pool.map(copy, pods))
     except ShipwayError:
@@ -81,43 +83,40 @@ def last_lines(api: Api, handle: Handle, replica: str) -> list[str]:
     """The last lines of a replica that still runs; none where there is no such pod."""
     try:
         for pod in _pods(api, handle):
-            if pod_state(pod).replica == replica:
-                path = PODS.path(handle.namespace, pod["metadata"]["name"]) + "/log"
-                query = {"tailLines": str(LAST_LINES), "container": pod["spec"]["containers"][0]["name"]}
+            if pod.replica == replica:
+                path = PODS.path(handle.namespace, pod.pod) + "/log"
+                query = {"tailLines": str(LAST_LINES), "container": pod.container}
                 return list(api.lines(path, query))
     except ShipwayError:
         pass
     return []
 
 
-def _pods(api: Api, handle: Handle) -> list[dict[str, Any]]:
+def _pods(api: Api, handle: Handle) -> list[PodState]:
     label = f"serving.kserve.io/inferenceservice={handle.name}" if handle.kind == SERVICE else f"{JOB}={handle.name}"
     try:
         items = api.get(PODS.path(handle.namespace), labelSelector=label)["items"]
     except ApiError as error:
         raise explain(error, f"pods of {handle.kind} {handle.name}", handle.namespace) from error
-    found: list[dict[str, Any]] = sorted(items, key=lambda pod: (pod_state(pod).replica, pod["metadata"]["name"]))
-    return found
+    return sorted((pod_state(item) for item in items), key=lambda pod: (pod.replica, pod.pod))
 
 
-def _of_pod(api: Api, handle: Handle, pod: dict[str, Any], *, follow: bool = False) -> Iterator[LogLine]:
-    state = pod_state(pod)
-    path = PODS.path(handle.namespace, state.pod) + "/log"
-    container = pod["spec"]["containers"][0]["name"]
-    for start in (state.start - 1, state.start):
+def _of_pod(api: Api, handle: Handle, pod: PodState, *, follow: bool = False) -> Iterator[LogLine]:
+    path = PODS.path(handle.namespace, pod.pod) + "/log"
+    for start in (pod.start - 1, pod.start):
         if start < 0:
             continue
-        query = {"container": container, "limitBytes": str(KEPT_BYTES)}
-        if start < state.start:
+        query = {"container": pod.container, "limitBytes": str(KEPT_BYTES)}
+        if start < pod.start:
             query["previous"] = "true"
         elif follow:
-            query = {"container": container, "follow": "true"}
+            query = {"container": pod.container, "follow": "true"}
         try:
             for line in api.lines(path, query):
-                yield LogLine(state.replica, _shown(line), start)
+                yield LogLine(pod.replica, _shown(line), start)
         except ApiError as error:
             if error.status == 403:
-                raise explain(error, f"log of pod {state.pod}", handle.namespace) from error
+                raise explain(error, f"log of pod {pod.pod}", handle.namespace) from error
             continue  # it has not started, or is just being taken away
 
 
@@ -140,23 +139,21 @@ def _followed(api: Api, handle: Handle, replica: str | None) -> Iterator[LogLine
     lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
     streams: dict[tuple[str, int], threading.Thread] = {}
 
-    def stream(pod: dict[str, Any]) -> None:
-        state = pod_state(pod)
-        query = {"container": pod["spec"]["containers"][0]["name"], "follow": "true"}
+    def stream(pod: PodState) -> None:
+        query = {"container": pod.container, "follow": "true"}
         try:
-            for line in api.lines(PODS.path(handle.namespace, state.pod) + "/log", query):
-                lines.put(LogLine(state.replica, _shown(line), state.start))
+            for line in api.lines(PODS.path(handle.namespace, pod.pod) + "/log", query):
+                lines.put(LogLine(pod.replica, _shown(line), pod.start))
         except ApiError as error:
             if error.status == 403:
-                lines.put(explain(error, f"log of pod {state.pod}", handle.namespace))
+                lines.put(explain(error, f"log of pod {pod.pod}", handle.namespace))
         lines.put(_DONE)
 
     while True:
-        pods = [pod for pod in _pods(api, handle) if replica in (None, pod_state(pod).replica)]
+        pods = [pod for pod in _pods(api, handle) if replica in (None, pod.replica)]
         for pod in pods:
-            state = pod_state(pod)
-            key = (state.uid, state.start)
-            if key not in streams and state.phase != "Pending" and not state.waiting:
+            key = (pod.uid, pod.start)
+            if key not in streams and pod.phase != "Pending" and not pod.waiting:
                 streams[key] = threading.Thread(target=stream, args=(pod,), daemon=True)
                 streams[key].start()
         until = time.monotonic() + LOOK_S
@@ -169,7 +166,7 @@ def _followed(api: Api, handle: Handle, replica: str | None) -> Iterator[LogLine
                 raise line
             if line is not _DONE:
                 yield line
-        if not any(pod_state(pod).phase in ("Pending", "Running") for pod in pods):
+        if not any(pod.phase in ("Pending", "Running") for pod in pods):
             for thread in streams.values():
                 thread.join(timeout=5)
             while not lines.empty():

@@ -43,6 +43,7 @@ class PodState:
         is_leaving: It is being deleted.
         start: How often its container was started again in place.
         disrupted: Why the cluster took it away, EvictionByEvictionAPI for one: no fault of its own.
+        container: The one that decides.
     """
 
     pod: str
@@ -59,6 +60,7 @@ class PodState:
     start: int = 0
     node: str = ""
     disrupted: str = ""
+    container: str = ""
 
     @property
     def has_failed(self) -> bool:
@@ -114,6 +116,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         start=int(main.get("restartCount") or 0),
         node=(pod.get("spec") or {}).get("nodeName", ""),
         disrupted=_disruption(status),
+        container=next((each["name"] for each in (pod.get("spec") or {}).get("containers") or []), ""),
     )
 
 

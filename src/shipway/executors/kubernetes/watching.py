@@ -221,8 +221,9 @@ def slim(found: Mapping[str, Any]) -> dict[str, Any]:
     spec = found.get("spec") or {}
     policy = {key: spec[key] for key in ("runPolicy", "nodeName") if key in spec}
     deadline = {"activeDeadlineSeconds": spec["activeDeadlineSeconds"]} if "activeDeadlineSeconds" in spec else {}
+    containers = {"containers": [{"name": each["name"]} for each in spec.get("containers", [])[:1]]}
     return {
         "metadata": {**kept, "annotations": annotations},
-        "spec": {**policy, **deadline},
+        "spec": {**policy, **deadline, **(containers if "containers" in spec else {})},
         "status": found.get("status") or {},
     }
