@@ -55,7 +55,8 @@ cluster: install
 
 cluster-test: install
 	@$(BIN)/python -m tests.cluster.bed prepare
-	$(BIN)/python -m pytest tests/cluster -n 0 --durations=10
+	$(BIN)/python -m pytest tests/cluster -m "not alone" -n 3 --dist loadgroup --durations=10; first=$$?; \
+	$(BIN)/python -m pytest tests/cluster -m alone -n 0 --durations=10 && exit $$first
 
 cluster-down: install
 	@$(BIN)/python -m tests.cluster.bed down

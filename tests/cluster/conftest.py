@@ -1,6 +1,8 @@
 """A real cluster for the tests below: one bed for the session, one namespace for each test.
 
-A bed that ran before is adopted and left running; one that the session brought up goes with it. Run with `-n 0`.
+A bed that ran before is adopted and left running; one that the session brought up goes with it. Tests marked `alone`
+change the bed for everybody, its API server, its MPI operator or its life: `make cluster-test` runs them one by one
+after the others, which wait more than they work and run side by side.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from tests.fixtures.kubernetes_rig import KubernetesRig
 
 REQUIRED = "SHIPWAY_REQUIRE_CLUSTER"  # set, a missing prerequisite fails instead of skipping
 LAST = "test_lifecycle.py"  # takes the bed down
+SPREAD = ("test_executor_conformance.py", "test_executor_survives.py")  # other files' tests share what they install
 _WAS_UP = pytest.StashKey[bool]()
 
 
@@ -57,6 +60,9 @@ def _runs() -> bool:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name == LAST)
+    for item in items:
+        if item.path.name not in SPREAD:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,15 @@ import urllib.request
 from datetime import timedelta
 
 import obstore
+import pytest
 from obstore.store import S3Store
 
 from shipway.storage import Store
 from tests.cluster import workloads
 from tests.cluster.bed import Bed, settings
 from tests.cluster.bed.kubectl import Kubectl
+
+pytestmark = pytest.mark.alone
 
 WAIT = "--timeout=180s"
 RANKS = ["rank 0 of 2 on ring-worker-0", "rank 1 of 2 on ring-worker-1"]

@@ -39,6 +39,7 @@ def started(rig: KubernetesRig, manifest: Manifest) -> tuple[Handle, Following]:
     return handle, following
 
 
+@pytest.mark.alone
 def test_the_api_server_is_restarted_during_a_wait(kubectl: Kubectl, kube_rig: KubernetesRig) -> None:
     _, following = started(kube_rig, tfjob("j", {"Worker": WAITS}))
     faults.stop_api_server()
@@ -48,6 +49,7 @@ def test_the_api_server_is_restarted_during_a_wait(kubectl: Kubectl, kube_rig: K
     assert (outcome.state, outcome.restarts) == ("Succeeded", 0)
 
 
+@pytest.mark.alone
 def test_a_job_is_created_once_though_the_api_server_goes_away_meanwhile(
     kubectl: Kubectl, kube_rig: KubernetesRig
 ) -> None:
@@ -72,6 +74,7 @@ class _Ensuring:
         return Outcome("Succeeded")
 
 
+@pytest.mark.alone
 def test_an_expired_watch_starts_again_from_a_list(kube_rig: KubernetesRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shipway.executors.kubernetes.watching.LISTS_APART_S", 1.0)
     errors: list[int] = []

@@ -18,6 +18,8 @@ from tests.cluster import sharing, workloads
 from tests.cluster.bed import Bed, daemons, machine, settings
 from tests.cluster.bed.bed import in_use, unused
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 OTHERS_S = 600.0  # for the tests of another session to end
 COMMAND = [sys.executable, "-m", "tests.cluster.bed"]

@@ -17,6 +17,8 @@ from tests.fixtures.executor_rigs import Following
 from tests.fixtures.kubernetes_rig import KubernetesRig
 from tests.fixtures.manifests import wait_for
 
+pytestmark = pytest.mark.alone
+
 VERSIONS = ["v1", "v2beta1"]
 MPIRUN = workloads.MPIRUN
 

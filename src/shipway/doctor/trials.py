@@ -14,6 +14,7 @@ from shipway.doctor.cluster import PATIENCE_S, Checkup
 GPU = "nvidia.com/gpu"
 POD_S = 90.0  # an image of 250 MB is pulled meanwhile
 STUCK = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
+BUSY = "timed out waiting for the condition"  # a kubelet that is behind with its secrets, and tries again
 # Runs in any image with Python: a whole round trip where ours is installed, else whether the store answers.
 PROBE = """
 import json, os, urllib.error, urllib.request
@@ -96,7 +97,7 @@ def _asked(checkup: Checkup, name: str) -> Iterator[Finding]:
         status = found["status"]
         states = [each.get("state") or {} for each in status.get("containerStatuses") or []]
         waiting, why = _waits(states, status)
-        if waiting in STUCK:
+        if waiting in STUCK and not why.endswith(BUSY):
             yield Finding("image", "missing", f"{checkup.image}: {waiting}: {why}", _image_mend(checkup, waiting))
             yield Finding("storage from a pod", "info", skipped)
             return
