@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shipway import images, labels
+from shipway import images, labels, podsecurity
 from shipway.canonical import fingerprint
 from shipway.components.deploy.spec import EndpointSpec
 
@@ -85,6 +85,7 @@ def inference_service(
         "terminationGracePeriodSeconds": spec.grace_s + PRE_STOP_S,
         "containers": [container],
     }
+    podsecurity.secure(predictor, spec.pod_security, is_our_image=not spec.image)
     if spec.service_account:
         predictor["serviceAccountName"] = spec.service_account
     if spec.node_selector:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shipway.podsecurity import DESCRIPTION, PodSecurity
 from shipway.specs import Spec
 
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([kMGTP]i?|m)?$")]
@@ -58,3 +59,4 @@ class EndpointSpec(Spec):
         str, Field(description="Secret whose keys (AWS_...) reach the predictor; empty: none is asked for")
     ] = ""
     node_selector: dict[str, str] = Field(default_factory=dict)
+    pod_security: Annotated[PodSecurity, Field(description=DESCRIPTION)] = "restricted"

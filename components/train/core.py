@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shipway import images, labels
+from shipway import images, labels, podsecurity
 from shipway.canonical import canonical_json
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
@@ -157,6 +157,7 @@ def _pod(
     if spec.store_secret:
         described["envFrom"] = [{"secretRef": {"name": spec.store_secret}}]
     pod: dict[str, Any] = {"containers": [described]}
+    podsecurity.secure(pod, spec.pod_security, is_our_image=not spec.image)
     if spec.node_selector:
         pod["nodeSelector"] = dict(spec.node_selector)
     if spec.priority:

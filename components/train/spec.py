@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from shipway.podsecurity import DESCRIPTION, PodSecurity
 from shipway.specs import Spec
 from shipway.training.spec import FitSpec
 
@@ -34,6 +35,7 @@ class TrainingSpec(FitSpec):
     priority: Annotated[str, Field(description="priorityClassName")] = ""
     queue: Annotated[str, Field(description="of the gang scheduler or Kueue")] = ""
     node_selector: dict[str, str] = Field(default_factory=dict)
+    pod_security: Annotated[PodSecurity, Field(description=DESCRIPTION)] = "restricted"
     service_account: str = ""
     store_secret: Annotated[
         str, Field(description="Secret whose keys (AWS_...) reach each replica; empty: none is asked for")

@@ -69,6 +69,8 @@ WRONG: dict[str, tuple[Manifest, str]] = {
     "init": (changed(JOB, f"{POD}.initContainers", [{}]), r"template\.spec\.initContainers: cannot be honoured"),
     "volume": (changed(JOB, f"{POD}.volumes", [{"name": "data", "hostPath": {"path": "/"}}]),
                r"template\.spec\.volumes\[0\]: volume 'data' cannot be honoured.*object storage"),
+    "scratch elsewhere": (changed(JOB, f"{CONTAINER}.volumeMounts", [{"name": "a", "mountPath": "/var/a"}]),
+                          r"only /dev/shm, /tmp, /home/shipway can be honoured"),
     "mount": (changed(JOB, f"{CONTAINER}.volumeMounts", [{"mountPath": "/data"}]), r"mountPath: only /dev/shm"),
     "secret": (changed(JOB, f"{CONTAINER}.env", [{"name": "NOPE", "valueFrom": {"secretKeyRef": {"key": "k"}}}]),
                r"env\[0\]\.valueFrom\.secretKeyRef: there is no secret here; set NOPE in the environment"),

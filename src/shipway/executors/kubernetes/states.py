@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shipway import podsecurity
 from shipway.executors.base import ReplicaFailure, State
 
 LAST_LINES = 20
@@ -157,7 +158,8 @@ def seconds_of(text: Any) -> float:
 def _waiting(status: Mapping[str, Any], state: Mapping[str, Any]) -> tuple[str, str]:
     found = state.get("waiting") or {}
     if found.get("reason") and found["reason"] not in ("ContainerCreating", "PodInitializing"):
-        return found["reason"], str(found.get("message") or "")
+        message = str(found.get("message") or "")
+        return found["reason"], f"{message}; {podsecurity.ADVICE}" if podsecurity.REFUSED in message else message
     for condition in status.get("conditions") or []:
         is_unplaced = condition.get("type") == "PodScheduled" and condition.get("status") == "False"
         if is_unplaced and condition.get("reason") == "Unschedulable":

@@ -12,6 +12,7 @@ from pathlib import Path
 from shipway.errors import InvalidSpec
 from shipway.executors.process.environments import environment_of, resolve_command
 from shipway.executors.process.fields import Fields
+from shipway.podsecurity import WRITABLE
 
 DEFAULT_GRACE_S = 10
 
@@ -110,21 +111,26 @@ def _words(container: Fields, key: str) -> list[str]:
     return [str(word) for word in words]
 
 
+# Folders that this machine has anyway; TMPDIR leads each replica to one of its own.
+_SCRATCH = ("/dev/shm", *WRITABLE.values())
+
+
 def _volumes(pod: Fields) -> None:
-    """Shared memory volumes are what this machine has anyway; any other volume's content would be missing."""
+    """Empty volumes are scratch space, which this machine has anyway; any other volume's content would be missing."""
     for volume in pod.children("volumes"):
-        if (volume.value.get("emptyDir") or {}).get("medium") != "Memory":
+        if not isinstance(volume.value.get("emptyDir"), dict):
             raise InvalidSpec(
                 f"{volume.path}: volume {volume.value.get('name')!r} cannot be honoured by the process executor; "
-                "replicas exchange data through object storage (an emptyDir of medium Memory is allowed)"
+                f"replicas exchange data through object storage (an emptyDir at {', '.join(_SCRATCH)} is allowed)"
             )
     pod.skip("volumes")
 
 
 def _mounts(container: Fields) -> None:
     for mount in container.children("volumeMounts"):
-        if mount.value.get("mountPath") != "/dev/shm":
-            raise InvalidSpec(f"{mount.at('mountPath')}: only /dev/shm can be honoured by the process executor")
+        if mount.value.get("mountPath") not in _SCRATCH:
+            allowed = ", ".join(_SCRATCH)
+            raise InvalidSpec(f"{mount.at('mountPath')}: only {allowed} can be honoured by the process executor")
     container.skip("volumeMounts")
 
 

@@ -13,6 +13,7 @@ from shipway.errors import InvalidSpec, nearest
 from shipway.executors.base import Manifest
 from shipway.executors.identity import spec_hash
 from shipway.executors.process.environments import environment_of, environments, resolve_command
+from shipway.podsecurity import WRITABLE
 
 KIND = "InferenceService"
 LOCAL_PORT = f"{labels.PREFIX}/local-port"  # annotation: the port on this machine, stable over versions
@@ -32,6 +33,7 @@ _NOT_APPLIED = {
     "priorityClassName": "there is no scheduler",
     "deploymentStrategy": "a new version always takes over without a gap",
     "timeout": "the predictor's own limits hold",
+    "volumes": "scratch space is this machine's",
 }
 _CONTAINER_HONOURED = {"name", "image", "command", "args", "env", "startupProbe", "workingDir"}
 _CONTAINER_NOT_APPLIED = {
@@ -43,7 +45,9 @@ _CONTAINER_NOT_APPLIED = {
     "lifecycle": "a predictor drains on SIGTERM",
     "securityContext": "runs as this user",
     "imagePullPolicy": "no image is pulled",
+    "volumeMounts": "scratch space is this machine's",
 }
+_SCRATCH = ("/dev/shm", *WRITABLE.values())
 # Of the run that deploys, not of the endpoint that outlives it.
 _RUN_ONLY = ("SHIPWAY_RUN", "SHIPWAY_WATCH_PARENT", "SHIPWAY_JOB", "SHIPWAY_TRAINING", "SHIPWAY_PROGRESS")
 
@@ -84,6 +88,7 @@ def read_manifest(manifest: Manifest) -> Launch:
         raise InvalidSpec(f"spec.predictor.containers: expected one container, got {len(containers)}")
     where = "spec.predictor.containers[0]"
     skipped += _checked(containers[0], where, _CONTAINER_HONOURED, _CONTAINER_NOT_APPLIED)
+    _check_volumes(predictor.get("volumes") or [], containers[0].get("volumeMounts") or [], where)
     annotations = metadata.get("annotations") or {}
     return Launch(
         name=name,
@@ -125,6 +130,19 @@ def _checked(given: Mapping[str, Any], where: str, honoured: set[str], not_appli
                 f"{', '.join(sorted(allowed))}{nearest(key, allowed)}"
             )
     return [f"{where}.{key}: {not_applied[key]}" for key in given if key in not_applied]
+
+
+def _check_volumes(volumes: list[Mapping[str, Any]], mounts: list[Mapping[str, Any]], where: str) -> None:
+    """Empty volumes at places where this machine has scratch space anyway; any other's content would be missing."""
+    for i, volume in enumerate(volumes):
+        if not isinstance(volume.get("emptyDir"), dict):
+            raise InvalidSpec(
+                f"spec.predictor.volumes[{i}] ({volume.get('name')}): only an emptyDir can be honoured here"
+            )
+    for i, mount in enumerate(mounts):
+        if mount.get("mountPath") not in _SCRATCH:
+            allowed = ", ".join(_SCRATCH)
+            raise InvalidSpec(f"{where}.volumeMounts[{i}].mountPath: only {allowed} can be honoured here")
 
 
 def _command(container: Mapping[str, Any], where: str) -> list[str]:

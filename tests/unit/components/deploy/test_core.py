@@ -56,6 +56,18 @@ def test_only_what_is_served_decides_adoption() -> None:
     assert hash_of(service(spec)) != hash_of(service(EndpointSpec(name="bot", port=8123)))
 
 
+def test_a_predictor_asks_for_no_more_than_pod_securitys_restricted_level() -> None:
+    predictor = service(EndpointSpec(name="bot"))["spec"]["predictor"]
+    assert predictor["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    (container,) = predictor["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True,
+    }  # fmt: skip
+    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/tmp", "/home/shipway"]
+    unset = service(EndpointSpec(name="bot", pod_security="unset"))["spec"]["predictor"]
+    assert not {"securityContext", "volumes"} & set(unset)
+
+
 def test_a_candidate_never_asks_for_the_endpoints_port() -> None:
     spec = EndpointSpec(name="bot", port=8123)
     assert read_manifest(service(spec)).port == 8123

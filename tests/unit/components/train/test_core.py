@@ -87,6 +87,36 @@ def test_rendering_is_pure_and_the_document_comes_back(spec: dict[str, Any]) -> 
     assert found.spec.strategy == spec.get("strategy", "single")
 
 
+@pytest.mark.parametrize("strategy", ["multi_worker", "horovod"])
+def test_every_replica_asks_for_no_more_than_pod_securitys_restricted_level(strategy: str) -> None:
+    manifest = rendered(strategy=strategy, workers=2)
+    specs = manifest["spec"].get("tfReplicaSpecs") or manifest["spec"]["mpiReplicaSpecs"]
+    assert len(specs) == 2
+    for role, replica in specs.items():
+        pod, one = replica["template"]["spec"], container(manifest, role)
+        assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        assert one["securityContext"] == {
+            "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True,
+        }  # fmt: skip
+        assert {mount["mountPath"] for mount in one["volumeMounts"]} == {"/tmp", "/home/shipway"}
+        assert {mount["name"] for mount in one["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+
+
+def test_a_users_own_image_may_write_where_it_likes_and_run_as_root_if_told() -> None:
+    own = container(rendered(image="registry/mine:1"), "Chief")
+    assert own["securityContext"]["allowPrivilegeEscalation"] is False
+    assert "readOnlyRootFilesystem" not in own["securityContext"]
+    assert "volumeMounts" not in own
+    pod = rendered(image="registry/mine:1", pod_security="unset")["spec"]["tfReplicaSpecs"]["Chief"]["template"]["spec"]
+    assert "securityContext" not in pod
+    assert "securityContext" not in pod["containers"][0]
+
+
+def test_how_pods_are_secured_is_no_other_training() -> None:
+    one, two = rendered(), rendered(pod_security="unset")
+    assert training_of(one) == training_of(two)
+
+
 def test_the_manifest_is_what_the_operators_own_model_reads() -> None:
     manifest = rendered(strategy="multi_worker", workers=2)
     known = set(models.KubeflowOrgV1TFJobSpec.attribute_map.values())
