@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any
 from shipway.steps import step
 
 if TYPE_CHECKING:
+    from shipway.components.deploy.spec import EndpointSpec
     from shipway.components.plan.core import Plan
+    from shipway.components.train.spec import TrainingSpec
     from shipway.context import Context
 
 
-def check_cluster(plan: Plan, context: Context) -> None:
+def check_cluster(training: TrainingSpec, endpoint: EndpointSpec, context: Context) -> None:
     """Has the cluster judge, before anything starts, what the later steps will create (a server-side dry run).
+
+    Args:
+        training: Of the step that trains.
+        endpoint: Of the step that deploys.
+        context: Whose executor and namespace count; nothing is asked where it plays processes.
 
     Raises:
         UserError: a kind that the cluster does not know, a permission or quota that is missing, what a webhook refuses.
@@ -20,15 +27,10 @@ def check_cluster(plan: Plan, context: Context) -> None:
     if context.executor != "kubernetes":
         return
     from shipway.components.deploy.core import inference_service
-    from shipway.components.deploy.spec import EndpointSpec
     from shipway.components.train.core import render
-    from shipway.components.train.spec import TrainingSpec
     from shipway.executors.kubernetes import KubernetesExecutor
-    from shipway.specs import parse
 
     executor = KubernetesExecutor(context)
-    training = parse(TrainingSpec, plan.training, "training")
-    endpoint = parse(EndpointSpec, plan.endpoint, "endpoint")
     nowhere = context.uri("none")
     executor.check(render(training, "shipway-check", nowhere, store_uri=context.store_uri))
     executor.check(
@@ -42,9 +44,13 @@ def check_cluster(plan: Plan, context: Context) -> None:
 def train_and_deploy(**params: Any) -> Plan:
     """Validates the flat parameters of `train_and_deploy` and gives out one spec per step."""
     with step("plan") as current:
+        from shipway.components.deploy.spec import EndpointSpec
         from shipway.components.plan.core import make_plan
+        from shipway.components.train.spec import TrainingSpec
+        from shipway.specs import parse
 
         plan = make_plan("train_and_deploy", params)
-        check_cluster(plan, current.context)
+        training = parse(TrainingSpec, plan.training, "training")
+        check_cluster(training, parse(EndpointSpec, plan.endpoint, "endpoint"), current.context)
         current.output(data_fingerprint=plan.data_fingerprint, code_fingerprint=plan.code_fingerprint)
         return plan

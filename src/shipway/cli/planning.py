@@ -36,7 +36,7 @@ class RunPlan:
 
 
 def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = False) -> RunPlan:
-    """Validates everything that can be validated without starting anything.
+    """Validates everything that can be validated without starting anything; where jobs go to a cluster, by asking it.
 
     Args:
         pipeline: As for `shipway.run`.
@@ -45,6 +45,7 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
 
     Raises:
         InvalidSpec: a parameter is wrong.
+        UserError: what the cluster would refuse.
     """
     from shipway.local.pipelines import built_in, leaf_tasks, load_pipeline, reference_of
     from shipway.runs import check_params, run_key
@@ -55,8 +56,11 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
     specs: dict[str, Any] = {}
     if pipeline in built_in():
         from shipway.components.plan.core import resolve
+        from shipway.components.plan.launch import check_cluster
 
-        specs = {name: spec.model_dump(mode="json") for name, spec in resolve(pipeline, checked).items()}
+        resolved: dict[str, Any] = dict(resolve(pipeline, checked))
+        check_cluster(resolved["training"], resolved["endpoint"], context)
+        specs = {name: spec.model_dump(mode="json") for name, spec in resolved.items()}
     function = load_pipeline(reference)
     steps = [_step(function.pipeline_spec, task, specs) for task in leaf_tasks(function.pipeline_spec)]
     return RunPlan(
