@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from shipway.context import Context
 
 
-def check_cluster(training: TrainingSpec, endpoint: EndpointSpec, context: Context) -> None:
+def check_cluster(
+    training: TrainingSpec, endpoint: EndpointSpec, context: Context, *, patience_s: float | None = None
+) -> None:
     """Has the cluster judge, before anything starts, what the later steps will create (a server-side dry run).
 
     Args:
         training: Of the step that trains.
         endpoint: Of the step that deploys.
         context: Whose executor and namespace count; nothing is asked where it plays processes.
+        patience_s: How long an API server may be away; None: as long as a job's follower bears it.
 
     Raises:
         UserError: a kind that the cluster does not know, a permission or quota that is missing, what a webhook refuses.
@@ -29,8 +32,9 @@ def check_cluster(training: TrainingSpec, endpoint: EndpointSpec, context: Conte
     from shipway.components.deploy.core import inference_service
     from shipway.components.train.core import render
     from shipway.executors.kubernetes import KubernetesExecutor
+    from shipway.executors.kubernetes.api import PATIENCE_S, Api
 
-    executor = KubernetesExecutor(context)
+    executor = KubernetesExecutor(context, Api(patience_s=patience_s or PATIENCE_S))
     nowhere = context.uri("none")
     executor.check(render(training, "shipway-check", nowhere, store_uri=context.store_uri))
     executor.check(

@@ -9,6 +9,8 @@ from typing import Any
 from shipway.cli.console import facts, heading, table
 from shipway.context import Context
 
+PATIENCE_S = 5.0  # a person waits, and can type again
+
 
 @dataclass
 class PlannedStep:
@@ -59,7 +61,7 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
         from shipway.components.plan.launch import check_cluster
 
         resolved: dict[str, Any] = dict(resolve(pipeline, checked))
-        check_cluster(resolved["training"], resolved["endpoint"], context)
+        check_cluster(resolved["training"], resolved["endpoint"], context, patience_s=PATIENCE_S)
         specs = {name: spec.model_dump(mode="json") for name, spec in resolved.items()}
     function = load_pipeline(reference)
     steps = [_step(function.pipeline_spec, task, specs) for task in leaf_tasks(function.pipeline_spec)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from shipway.doctor import Finding
-from shipway.doctor.cluster import ACCOUNTS, PATIENCE_S, Checkup
+from shipway.doctor.cluster import ACCOUNTS, Checkup
 
 OURS = ("shipway-replica", "shipway-predictor", "shipway-reaper")
 KEYS = {
@@ -24,7 +24,7 @@ REVIEWS = "/apis/authorization.k8s.io/v1"
 
 def accounts(checkup: Checkup) -> Iterator[Finding]:
     """The account that steps run as, and those of the manifests."""
-    items = checkup.get(f"{checkup.core}/serviceaccounts")["items"]
+    items = checkup.api.get(f"{checkup.core}/serviceaccounts")["items"]
     there = {item["metadata"]["name"] for item in items}
     steps = checkup.account or next((name for name in ACCOUNTS if name in there), "")
     if steps in there:
@@ -69,7 +69,7 @@ def secret(checkup: Checkup) -> Iterator[Finding]:
     from shipway.executors.kubernetes.rendering import DEFAULT_SECRET
 
     what = f"Secret {DEFAULT_SECRET}"
-    found = checkup.find(f"{checkup.core}/secrets/{DEFAULT_SECRET}")
+    found = checkup.api.find(f"{checkup.core}/secrets/{DEFAULT_SECRET}")
     if found is None:
         checkup.can_start = False
         given = " ".join(f"--from-literal={key}={value}" for key, value in KEYS.items())
@@ -100,7 +100,7 @@ def secret(checkup: Checkup) -> Iterator[Finding]:
 
 def reaper(checkup: Checkup) -> Iterator[Finding]:
     """The CronJob that ends jobs whose step is gone."""
-    found = checkup.find(f"/apis/batch/v1/namespaces/{checkup.namespace}/cronjobs/shipway-reaper")
+    found = checkup.api.find(f"/apis/batch/v1/namespaces/{checkup.namespace}/cronjobs/shipway-reaper")
     if found is None:
         yield Finding("reaper", "warn", "no CronJob shipway-reaper: a killed step's job may run on", checkup.install)
     elif found["spec"].get("suspend"):
@@ -125,10 +125,10 @@ def _allowed(checkup: Checkup, who: str, group: str, resource: str, verb: str) -
         groups = ["system:serviceaccounts", f"system:serviceaccounts:{checkup.namespace}", "system:authenticated"]
         other = {**body, "kind": "SubjectAccessReview", "spec": {**body["spec"], "user": who, "groups": groups}}  # type: ignore[dict-item]
         try:
-            answer = checkup.api.request("POST", f"{REVIEWS}/subjectaccessreviews", body=other, patience_s=PATIENCE_S)
+            answer = checkup.api.post(f"{REVIEWS}/subjectaccessreviews", other)
             return bool(answer["status"]["allowed"]), who
         except ApiError as error:
             if error.status != 403:
                 raise
-    answer = checkup.api.request("POST", f"{REVIEWS}/selfsubjectaccessreviews", body=body, patience_s=PATIENCE_S)
+    answer = checkup.api.post(f"{REVIEWS}/selfsubjectaccessreviews", body)
     return bool(answer["status"]["allowed"]), checkup.user

@@ -39,22 +39,6 @@ class Checkup:
     kinds: dict[str, str] = field(default_factory=dict)  # plural -> version that is used
     can_start: bool = True  # nothing that a pod needs was found missing
 
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """An object or a list, without patience for a server that is away."""
-        found: dict[str, Any] = self.api.request("GET", path, query=query, patience_s=PATIENCE_S)
-        return found
-
-    def find(self, path: str) -> dict[str, Any] | None:
-        """Likewise; None where there is none."""
-        from shipway.executors.kubernetes.api import ApiError
-
-        try:
-            return self.get(path)
-        except ApiError as error:
-            if error.status == 404:
-                return None
-            raise
-
     @property
     def core(self) -> str:
         return f"/api/v1/namespaces/{self.namespace}"
@@ -90,7 +74,8 @@ def _findings(namespace: str, account: str, image: str, gpus: int) -> Iterator[F
     from shipway.executors.kubernetes.api import Api
 
     try:
-        checkup = Checkup(Api(), namespace or Context.current().namespace, account, image or images.LAUNCHER, gpus)
+        api = Api(patience_s=PATIENCE_S)
+        checkup = Checkup(api, namespace or Context.current().namespace, account, image or images.LAUNCHER, gpus)
         yield from _who(checkup)
         yield from _namespace(checkup)
     except ShipwayError as error:
@@ -131,11 +116,9 @@ def _tried(what: str, check: Check, checkup: Checkup) -> Iterator[Finding]:
 
 
 def _who(checkup: Checkup) -> Iterator[Finding]:
-    version = checkup.get("/version").get("gitVersion", "")
+    version = checkup.api.get("/version").get("gitVersion", "")
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    answer = checkup.api.request(
-        "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review, patience_s=PATIENCE_S
-    )
+    answer = checkup.api.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
     checkup.user = answer["status"]["userInfo"]["username"]
     yield Finding("cluster", "ok", f"Kubernetes {version} at {checkup.api.host}, as {checkup.user}")
 
@@ -144,7 +127,7 @@ def _namespace(checkup: Checkup) -> Iterator[Finding]:
     from shipway.executors.kubernetes.api import ApiError
 
     try:
-        found = checkup.find(f"/api/v1/namespaces/{checkup.namespace}")
+        found = checkup.api.find(f"/api/v1/namespaces/{checkup.namespace}")
     except ApiError as error:
         if error.status != 403:
             raise

@@ -17,10 +17,10 @@ REQUEUE = "DEFAULT_REQUEUE_TIME"
 def settings(checkup: Checkup) -> Iterator[Finding]:
     """Of the KFP in our namespace, or else in `kubeflow`."""
     for namespace in dict.fromkeys((checkup.namespace, "kubeflow")):
-        controller = checkup.find(f"/apis/apps/v1/namespaces/{namespace}/deployments/{CONTROLLER}")
+        controller = checkup.api.find(f"/apis/apps/v1/namespaces/{namespace}/deployments/{CONTROLLER}")
         if controller is not None:
             yield _requeue(namespace, controller)
-            config = checkup.find(f"/api/v1/namespaces/{namespace}/configmaps/{CONFIG}")
+            config = checkup.api.find(f"/api/v1/namespaces/{namespace}/configmaps/{CONFIG}")
             yield _defaults(namespace, (config or {}).get("data") or {})
             yield _launcher(checkup)
             return
@@ -69,7 +69,7 @@ def _defaults(namespace: str, data: dict[str, str]) -> Finding:
 
 def _launcher(checkup: Checkup) -> Finding:
     what, name = "KFP: kfp-launcher", checkup.namespace
-    found = checkup.find(f"{checkup.core}/configmaps/kfp-launcher")
+    found = checkup.api.find(f"{checkup.core}/configmaps/kfp-launcher")
     data = (found or {}).get("data") or {}
     if data.get("providers") and data.get("defaultPipelineRoot"):
         return Finding(what, "ok", data["defaultPipelineRoot"])

@@ -58,7 +58,7 @@ def running(checkup: Checkup) -> Iterator[Finding]:
     for plural, name in names.items():
         if plural not in checkup.kinds:
             continue
-        found = checkup.get("/apis/apps/v1/deployments", fieldSelector=f"metadata.name={name}")["items"]
+        found = checkup.api.get("/apis/apps/v1/deployments", fieldSelector=f"metadata.name={name}")["items"]
         yield _running(name, plural, found)
 
 
@@ -67,14 +67,14 @@ def serving_mode(checkup: Checkup) -> Iterator[Finding]:
     if "inferenceservices" not in checkup.kinds:
         return
     for namespace in ("kserve", "kubeflow"):
-        found = checkup.find(f"/api/v1/namespaces/{namespace}/configmaps/inferenceservice-config")
+        found = checkup.api.find(f"/api/v1/namespaces/{namespace}/configmaps/inferenceservice-config")
         if found is None:
             continue
         try:
             mode = str(json.loads((found.get("data") or {}).get("deploy") or "{}").get("defaultDeploymentMode", ""))
         except ValueError:
             mode = ""
-        if mode in STANDARD or checkup.find("/apis/serving.knative.dev") is not None:
+        if mode in STANDARD or checkup.api.find("/apis/serving.knative.dev") is not None:
             yield Finding("KServe's mode", "ok", mode or "Knative, KServe's default")
             return
         patch = json.dumps({"data": {"deploy": json.dumps({"defaultDeploymentMode": "Standard"})}})
@@ -88,9 +88,9 @@ def serving_mode(checkup: Checkup) -> Iterator[Finding]:
 
 def _served(checkup: Checkup, group: str) -> Iterator[tuple[str, str]]:
     """Version and plural of each kind of an API group."""
-    found = checkup.find(f"/apis/{group}")
+    found = checkup.api.find(f"/apis/{group}")
     for version in (found or {}).get("versions") or []:
-        resources = checkup.find(f"/apis/{group}/{version['version']}") or {}
+        resources = checkup.api.find(f"/apis/{group}/{version['version']}") or {}
         for resource in resources.get("resources") or []:
             yield version["version"], resource["name"]
 

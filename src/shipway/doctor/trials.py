@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shipway.doctor import Finding
-from shipway.doctor.cluster import PATIENCE_S, Checkup
+from shipway.doctor.cluster import Checkup
 
 GPU = "nvidia.com/gpu"
 POD_S = 90.0  # an image of 250 MB is pulled meanwhile
@@ -44,7 +44,7 @@ print("doctor " + json.dumps(answer), flush=True)
 
 def gpus(checkup: Checkup) -> Iterator[Finding]:
     """What nodes can give to one replica."""
-    items = checkup.get("/api/v1/nodes")["items"]
+    items = checkup.api.get("/api/v1/nodes")["items"]
     each = {item["metadata"]["name"]: int((item["status"].get("allocatable") or {}).get(GPU, 0)) for item in items}
     largest, total = max(each.values(), default=0), sum(each.values())
     look = r"kubectl get nodes -o custom-columns='NODE:.metadata.name,GPU:.status.allocatable.nvidia\.com/gpu'"
@@ -74,7 +74,7 @@ def pod(checkup: Checkup) -> Iterator[Finding]:
         return
     name = f"shipway-doctor-{uuid.uuid4().hex[:6]}"
     try:
-        checkup.api.request("POST", f"{checkup.core}/pods", body=_probe(checkup, name), patience_s=PATIENCE_S)
+        checkup.api.post(f"{checkup.core}/pods", _probe(checkup, name))
     except ApiError as error:
         if error.status == 403 and "exceeded quota" not in error.message and "violates" not in error.message:
             yield Finding("storage from a pod", "info", f"not tried: {checkup.user} may not create pods")
@@ -93,7 +93,7 @@ def _asked(checkup: Checkup, name: str) -> Iterator[Finding]:
     until, waiting, why = time.monotonic() + POD_S, "", ""
     skipped = "not tried: the pod did not run"
     while time.monotonic() < until:
-        found = checkup.get(f"{checkup.core}/pods/{name}")
+        found = checkup.api.get(f"{checkup.core}/pods/{name}")
         status = found["status"]
         states = [each.get("state") or {} for each in status.get("containerStatuses") or []]
         waiting, why = _waits(states, status)
@@ -152,8 +152,7 @@ def _dry(checkup: Checkup, plural: str, manifest: dict[str, Any]) -> Finding:
     kind = kind_of(manifest)
     what = f"{kind.name} by dry run"
     try:
-        checkup.api.request("POST", kind.path(checkup.namespace), body=manifest, query={"dryRun": "All"},
-                            patience_s=PATIENCE_S)  # fmt: skip
+        checkup.api.post(kind.path(checkup.namespace), manifest, dryRun="All")
     except ApiError as error:
         told = " ".join(str(explain(error, f"{kind.name} shipway-doctor", checkup.namespace)).split())
         if "failed calling webhook" in error.message:

@@ -45,9 +45,11 @@ class Api:
     Args:
         connect: Gives a fresh client; called again when the server refuses the credentials, which may have been
             changed since. Default: the pod's service account, else kubeconfig.
+        patience_s: How long a request is repeated while the server is away or throttles.
     """
 
-    def __init__(self, connect: Callable[[], Any] | None = None) -> None:
+    def __init__(self, connect: Callable[[], Any] | None = None, *, patience_s: float = PATIENCE_S) -> None:
+        self.patience_s = patience_s
         self._connect = connect or connected
         self._client = self._connect()
         self._lock = threading.Lock()
@@ -79,7 +81,7 @@ class Api:
         """Merges (RFC 7386)."""
         return self.request("PATCH", path, body=body, content="application/merge-patch+json")
 
-    def delete(self, path: str, *, patience_s: float = PATIENCE_S, **options: Any) -> bool:
+    def delete(self, path: str, *, patience_s: float | None = None, **options: Any) -> bool:
         """Deletes; False when it was not there."""
         try:
             self.request("DELETE", path, body={"propagationPolicy": "Background", **options}, patience_s=patience_s)
@@ -106,14 +108,15 @@ class Api:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
         content: str = "application/json",
-        patience_s: float = PATIENCE_S,
+        patience_s: float | None = None,
     ) -> dict[str, Any]:
         """Sends one request, again while the server is away or throttles.
 
         Raises:
             ApiError: its answer.
-            UserError: the credentials are refused, or nobody answers within `patience_s`.
+            UserError: the credentials are refused, or nobody answers within `patience_s` (default: the connection's).
         """
+        patience_s = self.patience_s if patience_s is None else patience_s
         until = time.monotonic() + patience_s
         pause, renewed = 0.2, False
         while True:
