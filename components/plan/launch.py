@@ -26,12 +26,13 @@ def check_cluster(
 
     Raises:
         UserError: a kind that the cluster does not know, a permission or quota that is missing, what a webhook refuses.
+        Conflict: an endpoint of that name which somebody else made.
     """
     if context.executor != "kubernetes":
         return
-    from shipway.components.deploy.core import inference_service
+    from shipway.components.deploy.core import candidate_name, inference_service
     from shipway.components.train.core import render
-    from shipway.executors.kubernetes import KubernetesExecutor
+    from shipway.executors.kubernetes import KubernetesExecutor, services
     from shipway.executors.kubernetes.api import PATIENCE_S, Api
 
     executor = KubernetesExecutor(context, Api(patience_s=patience_s or PATIENCE_S))
@@ -43,6 +44,7 @@ def check_cluster(
             store_uri=context.store_uri, run=context.run, namespace=context.namespace,
         )
     )  # fmt: skip
+    services.check_names(executor.api, context.namespace, (endpoint.name, candidate_name(endpoint.name)))
 
 
 def train_and_deploy(**params: Any) -> Plan:

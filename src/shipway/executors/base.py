@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 Manifest = dict[str, Any]  # a custom resource: apiVersion, kind, metadata, spec
 
+DELETED = "Deleted"  # reason of a failure: somebody took the job away while it ran
+
 State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed", "Cancelled", "Ready"]
 
 
@@ -20,6 +22,7 @@ class Handle:
     namespace: str
     spec_hash: str
     adopted: bool = False  # it was already there
+    base: str = field(default="", compare=False)  # without the attempt's suffix; empty: told from the name
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from shipway import labels
 from shipway.errors import InvalidSpec
-from shipway.executors.base import Manifest
+from shipway.executors.base import Handle, Manifest
 
 JOB_NAME_MAX = 40  # a Katib Experiment's limit; with `-worker-999` behind it a pod's name stays below 63
 BASE_NAME_MAX = JOB_NAME_MAX - len("-r999")
@@ -85,6 +85,13 @@ def split_attempt(name: str) -> tuple[str, int]:
     """The base name and number of an attempt's name; checkpoints lie under the base name."""
     found = _ATTEMPT.fullmatch(name)
     return (found["base"], int(found["attempt"])) if found else (name, 0)
+
+
+def attempt_of(handle: Handle) -> tuple[str, int]:
+    """Base name and number of a handle's attempt: `resnet-r50` may be an attempt, or a job's whole name."""
+    if not handle.base:
+        return split_attempt(handle.name)
+    return (handle.base, 0) if handle.base == handle.name else split_attempt(handle.name)
 
 
 def spec_hash(manifest: Manifest) -> str:

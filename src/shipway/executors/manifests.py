@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from shipway.errors import InvalidSpec, NotFound
-from shipway.executors.base import Executor, Handle, Manifest, OnEvent, Outcome
+from shipway.executors.base import DELETED, Executor, Handle, Manifest, OnEvent, Outcome
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -80,7 +80,8 @@ def play(
     while True:
         on_start(handle)
         outcome = executor.follow(handle, on_event=on_event, deadline_s=deadline_s)
-        if outcome.state != "Failed":
+        is_deleted = outcome.first_failure is not None and outcome.first_failure.reason == DELETED
+        if outcome.state != "Failed" or is_deleted:  # what a person deleted is not theirs to find again
             return handle, outcome
         following = executor.ensure(manifest, backoff_limit=backoff_limit)
         if following.name == handle.name:  # the attempts are used up

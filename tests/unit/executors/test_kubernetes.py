@@ -211,3 +211,27 @@ def test_refusals_say_what_to_do(error: ApiError, kind: type[Exception], said: s
     assert isinstance(found, kind)
     assert said in str(found)
     assert "\n" not in str(found)
+
+
+@pytest.mark.parametrize("main", ["tensorflow", "kserve-container"])
+def test_a_meshs_container_is_not_taken_for_the_replica(main: str) -> None:
+    """The kubelet lists statuses by name: `istio-proxy` comes before ours."""
+    crashed = {"exitCode": 3, "message": "no such file", "finishedAt": "2026-01-01T00:00:00Z"}
+    waits = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+    proxy = {"name": "istio-proxy", "restartCount": 0, "state": {"running": {}}}
+    ours = {"name": main, "restartCount": 4, "state": waits, "lastState": {"terminated": crashed}}
+    found = pod()
+    found["spec"]["containers"] = [{"name": "istio-proxy"}, {"name": main}]
+    found["status"]["containerStatuses"] = [proxy, ours]
+    for each in (found, slim(found)):
+        state = pod_state(each)
+        assert (state.container, state.waiting, state.start, state.last_lines) == (
+            main, "CrashLoopBackOff", 4, ("no such file",),
+        )  # fmt: skip
+
+
+def test_a_name_that_looks_like_an_attempts_is_a_job_of_its_own() -> None:
+    handle = Handle("TFJob", "resnet-r50", "team", "0", base="resnet-r50")
+    assert identity.attempt_of(handle) == ("resnet-r50", 0)
+    assert identity.attempt_of(Handle("TFJob", "resnet-r50-r2", "team", "0", base="resnet-r50")) == ("resnet-r50", 2)
+    assert identity.attempt_of(Handle("TFJob", "j-r2", "team", "0")) == ("j", 2)

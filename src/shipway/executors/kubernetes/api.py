@@ -121,9 +121,7 @@ class Api:
         pause, renewed = 0.2, False
         while True:
             try:
-                with self._send(method, path, body, query, content, REQUEST_S) as response:
-                    answer: dict[str, Any] = json.loads(response.data)
-                    return answer
+                return self._answer(method, path, body, query, content)
             except ApiError as error:
                 if error.status == 401 and not renewed:
                     renewed = True
@@ -131,7 +129,7 @@ class Api:
                     continue
                 if error.status == 401:
                     raise self._refused() from None
-                if error.status not in (0, *_AGAIN) or time.monotonic() + pause > until:
+                if not _may_pass(error) or time.monotonic() + pause > until:
                     raise self._silent(patience_s, error) if error.status == 0 else error from None
                 time.sleep(max(pause * random.uniform(0.7, 1.3), min(error.details.get("retryAfterSeconds", 0), 10)))
                 pause = min(pause * 2, 5.0)
@@ -140,22 +138,23 @@ class Api:
         """Changes as they come (`{"type", "object"}`), until the server ends the watch.
 
         Raises:
-            ApiError: also for an ERROR event, with the status that it carries (410: start from a list again).
+            ApiError: also for an ERROR event, with the status that it carries (410: start from a list again). After a
+                401 the next try shows the credentials of then.
         """
-        with self._send("GET", path, None, {**query, "watch": "1"}, "", WATCH_SILENCE_S) as response:
+        with self._opened(path, {**query, "watch": "1"}, WATCH_SILENCE_S) as response:
             try:
                 for line in _lines(response):
                     change: dict[str, Any] = json.loads(line)
                     if change["type"] == "ERROR":
                         raise _api_error(change["object"].get("code", 0), change["object"])
                     yield change
-            except self._network_errors() as error:
+            except self._broken_answers() as error:  # half a line is no JSON
                 raise ApiError(0, "Disconnected", _short(error)) from error
 
     def lines(self, path: str, query: Mapping[str, str]) -> Iterator[str]:
         """The lines of a log, as they come where `query` says follow."""
         wait_s = 3600.0 if query.get("follow") else REQUEST_S
-        with self._send("GET", path, None, query, "", wait_s) as response:
+        with self._opened(path, query, wait_s) as response:
             try:
                 for line in _lines(response):
                     yield line.decode("utf-8", "replace")
@@ -163,6 +162,25 @@ class Api:
                 return  # a log that is followed ends with its pod, one way or the other
 
     # -- private ---------------------------------------------------------------------------------------------------
+
+    def _answer(self, method: str, path: str, body: Any, query: Any, content: str) -> dict[str, Any]:
+        """One whole answer; a connection that is lost in the middle of it counts as nobody there."""
+        with self._send(method, path, body, query, content, REQUEST_S) as response:
+            try:
+                answer: dict[str, Any] = json.loads(response.data)
+            except self._broken_answers() as error:
+                raise ApiError(0, "Disconnected", _short(error)) from error
+            return answer
+
+    def _opened(self, path: str, query: Any, wait_s: float) -> Any:
+        """A stream, with credentials that were read anew where the old ones are refused."""
+        try:
+            return self._send("GET", path, None, query, "", wait_s)
+        except ApiError as error:
+            if error.status != 401:
+                raise
+        self._renew()
+        return self._send("GET", path, None, query, "", wait_s)
 
     def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, query: Any, content: str, wait_s: float
@@ -199,6 +217,10 @@ class Api:
 
         return (urllib3.exceptions.HTTPError, OSError)
 
+    @classmethod
+    def _broken_answers(cls) -> tuple[type[BaseException], ...]:
+        return (*cls._network_errors(), ValueError)
+
     def _renew(self) -> None:
         with self._lock:
             self._client = self._connect()
@@ -214,6 +236,12 @@ class Api:
             f"cluster {self.host}: nobody answered for {patience_s:g} s ({error.message}); "
             "check that the cluster is up and that `kubectl get namespaces` works"
         )
+
+
+def _may_pass(error: ApiError) -> bool:
+    """Whether the same request may succeed in a moment: many creations at once also collide in a quota's count."""
+    is_quota = error.status == 409 and error.reason == "Conflict" and error.details.get("kind") == "resourcequotas"
+    return error.status in (0, *_AGAIN) or is_quota
 
 
 def connected() -> Any:

@@ -144,7 +144,7 @@ class Attempts:
         return self._handle(name, adopted=True)
 
     def _handle(self, name: str, *, adopted: bool = False) -> Handle:
-        return Handle(self.kind.name, name, self.namespace, self.spec_hash, adopted)
+        return Handle(self.kind.name, name, self.namespace, self.spec_hash, adopted, self.base)
 
 
 def check(api: Api, context: Context, kind: Kind, manifest: Manifest) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from shipway.context import Context
 from shipway.errors import InvalidSpec, NotFound, UserError
 from shipway.executors import identity
-from shipway.executors.base import Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
+from shipway.executors.base import DELETED, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.kubernetes import attempts, logs, mpi, services, troubles
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.attempts import Attempts
@@ -45,6 +45,7 @@ class _Wait:
     listed: int = 0
     ended_at: float = 0.0
     next_stall: float = STALL_S
+    logs_are_kept: bool = False
 
 
 class KubernetesExecutor:
@@ -106,8 +107,8 @@ class KubernetesExecutor:
             outcome = self._wait(wait, changes)
         if outcome is None:
             return self._vanished(handle, wait)
-        pods = [replica.pod for replica in wait.view.replicas.values()]
-        logs.keep(self.api, self.context, handle, wait.view.earlier, known=pods)
+        if not wait.logs_are_kept:
+            logs.keep(self.api, self.context, handle, wait.view.earlier, known=wait.view.pods)
         self._record(handle, outcome)
         return outcome
 
@@ -247,6 +248,9 @@ class KubernetesExecutor:
         if first is not None and first.reason not in ("Deadline", *([failure.reason] if failure else [])):
             message = f"{message}; {first.replica} waits: {first.reason}"
         self._delete(view.handle)
+        # Once its pods are gone there is nothing to read: their last words come before that.
+        logs.keep(self.api, self.context, view.handle, view.earlier, known=view.pods, to_the_end=True)
+        wait.logs_are_kept = True
         self._await_no_pods(view.handle, CANCEL_S)
         view.tell("failed", message)
         return Outcome("Failed", time.monotonic() - wait.began, view.restarts, first, message)
@@ -258,7 +262,7 @@ class KubernetesExecutor:
 
     def _vanished(self, handle: Handle, wait: _Wait) -> Outcome:
         """A job that is gone: ended and forgotten, cancelled by whoever wrote so, or deleted by somebody."""
-        base = identity.split_attempt(handle.name)[0]
+        base = identity.attempt_of(handle)[0]
         until = time.monotonic() + (BRIEF_S if wait.view.was_seen else 0.0)
         while True:
             for candidate in (handle.name, base):
@@ -272,11 +276,11 @@ class KubernetesExecutor:
             raise NotFound(f"job {handle.name}: neither in namespace {handle.namespace} nor recorded in object storage")
         message = f"{handle.kind} {handle.name} was deleted by somebody while it ran"
         wait.view.tell("failed", message)
-        failure = ReplicaFailure("", None, "Deleted", [])
+        failure = ReplicaFailure("", None, DELETED, [])
         return Outcome("Failed", time.monotonic() - wait.began, wait.view.restarts, failure, message)
 
     def _record(self, handle: Handle, outcome: Outcome) -> None:
-        base, attempt = identity.split_attempt(handle.name)
+        base, attempt = identity.attempt_of(handle)
         before = read_outcome(self.context.store_uri, base)
         if before is not None and before.name == handle.name and before.outcome.state in ("Succeeded", "Failed"):
             return  # another follower was first, or it ended before it was cancelled

@@ -82,7 +82,7 @@ def _running(api: Api, namespace: str) -> list[tuple[Kind, dict[str, Any]]]:
 def _end(api: Api, context: Context, kind: Kind, job: dict[str, Any], base: str) -> Handle:
     name = job["metadata"]["name"]
     digest = (job["metadata"].get("annotations") or {}).get(labels.SPEC_HASH, "")
-    handle = Handle(kind.name, name, context.namespace, digest, adopted=True)
+    handle = Handle(kind.name, name, context.namespace, digest, adopted=True, base=base)
     try:
         api.delete(kind.path(context.namespace, name))
     except ApiError as error:
@@ -90,7 +90,7 @@ def _end(api: Api, context: Context, kind: Kind, job: dict[str, Any], base: str)
     before = read_outcome(context.store_uri, base)
     failures = before.failures if before is not None else 0
     outcome = Outcome("Cancelled", message="its step was gone, and its lease lapsed")
-    attempt = identity.split_attempt(name)[1] if name != base else 0
+    attempt = identity.attempt_of(handle)[1]
     write_outcome(context.store_uri, base, OutcomeRecord(name, attempt, digest, failures, outcome))
     return handle
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shipway import labels
 from shipway.context import Context
-from shipway.errors import InvalidSpec
+from shipway.errors import Conflict, InvalidSpec
 from shipway.executors import identity
 from shipway.executors.base import Event, Handle, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.kubernetes.api import Api, ApiError, explain
@@ -28,6 +29,7 @@ def ensure(api: Api, context: Context, manifest: Manifest) -> Handle:
     """Creates the service, or replaces its spec; see `Executor.ensure`. A service outlives the run that made it.
 
     Raises:
+        Conflict: a service of that name that is not ours.
         InvalidSpec: what KServe's webhook refuses.
         UserError: no permission, kind or namespace missing.
     """
@@ -47,6 +49,7 @@ def ensure(api: Api, context: Context, manifest: Manifest) -> Handle:
             if present is None:
                 api.post(KIND.path(namespace), made)
                 return Handle(SERVICE, name, namespace, digest)
+            _refuse_strangers(present)
             if (present["metadata"].get("annotations") or {}).get(labels.SPEC_HASH) == digest:
                 return Handle(SERVICE, name, namespace, digest, adopted=True)
             api.put(path, _over(present, made))
@@ -93,14 +96,44 @@ def _follow(api: Api, handle: Handle, tell: OnEvent, deadline_s: float | None) -
 
 
 def cancel(api: Api, handle: Handle) -> None:
-    """Deletes the service and waits until its pods are gone; safe to call twice."""
+    """Deletes the service and waits until its pods are gone; safe to call twice.
+
+    Raises:
+        Conflict: it is not ours.
+    """
     path, until = KIND.path(handle.namespace, handle.name), time.monotonic() + GONE_S
     try:
+        _refuse_strangers(api.find(path))
         api.delete(path)
         while time.monotonic() < until and (_pods(api, handle) or api.find(path)):
             time.sleep(POLL_S)
     except ApiError as error:
         raise explain(error, f"{SERVICE} {handle.name}", handle.namespace) from error
+
+
+def check_names(api: Api, namespace: str, names: Iterable[str]) -> None:
+    """Refuses names that somebody else's service has.
+
+    Raises:
+        Conflict: names it, and what to do.
+    """
+    for name in names:
+        try:
+            _refuse_strangers(api.find(KIND.path(namespace, name)))
+        except ApiError as error:
+            raise explain(error, f"{SERVICE} {name}", namespace) from error
+
+
+def _refuse_strangers(present: Mapping[str, Any] | None) -> None:
+    """What people serve by hand is neither replaced nor deleted."""
+    if present is None or (present["metadata"].get("labels") or {}).get(labels.MANAGED_BY) == "shipway":
+        return
+    name, namespace = present["metadata"]["name"], present["metadata"]["namespace"]
+    raise Conflict(
+        f"{SERVICE} {name}: one of that name in namespace {namespace} was not made by Shipway and is left alone; give "
+        f"the model another name, or hand it over: `kubectl -n {namespace} label {KIND.plural} {name} "
+        f"{labels.MANAGED_BY}=shipway --overwrite`"
+    )
 
 
 def _settled(api: Api, path: str) -> dict[str, Any] | None:

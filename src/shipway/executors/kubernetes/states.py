@@ -23,6 +23,7 @@ STUCK_S = {
     "RunContainerError": 60.0,
 }
 PULLING = ("ErrImagePull", "ImagePullBackOff")
+SIDECARS = ("istio-proxy", "linkerd-proxy", "queue-proxy")
 LOST_PEER = 143
 # Why the cluster takes a pod away; an attempt that ends so uses up none of the limit.
 DISRUPTIONS = (
@@ -92,8 +93,7 @@ def times(job: Mapping[str, Any]) -> tuple[float, float]:
 def pod_state(pod: Mapping[str, Any]) -> PodState:
     """A replica's pod."""
     metadata, status = pod["metadata"], pod.get("status") or {}
-    containers = status.get("containerStatuses") or []
-    main = containers[0] if containers else {}
+    main = _main_status(pod)
     state = main.get("state") or {}
     ended = state.get("terminated") or {}
     restarted = (main.get("lastState") or {}).get("terminated") or {}
@@ -117,18 +117,31 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         start=int(main.get("restartCount") or 0),
         node=(pod.get("spec") or {}).get("nodeName", ""),
         disrupted=_disruption(status),
-        container=next((each["name"] for each in (pod.get("spec") or {}).get("containers") or []), ""),
+        container=_main_container(pod),
     )
 
 
 def last_start(pod: Mapping[str, Any]) -> PodState | None:
     """How the start before the present one ended, of a container that was started again in place."""
-    statuses = (pod.get("status") or {}).get("containerStatuses") or []
-    before = ((statuses[0] if statuses else {}).get("lastState") or {}).get("terminated")
+    status = _main_status(pod)
+    before = (status.get("lastState") or {}).get("terminated")
     if not before:
         return None
-    main = {**statuses[0], "state": {"terminated": before}, "restartCount": int(statuses[0].get("restartCount", 1)) - 1}
+    main = {**status, "state": {"terminated": before}, "restartCount": int(status.get("restartCount", 1)) - 1}
     return pod_state({**pod, "status": {**pod["status"], "containerStatuses": [main]}})
+
+
+def _main_container(pod: Mapping[str, Any]) -> str:
+    """The container that does the work: the first that no mesh has put there."""
+    names = [each["name"] for each in (pod.get("spec") or {}).get("containers") or []]
+    return next((name for name in names if name not in SIDECARS), names[0] if names else "")
+
+
+def _main_status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Its status; the kubelet lists them by name, not in the spec's order."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    name = _main_container(pod)
+    return next((each for each in statuses if each.get("name") == name), statuses[0] if statuses else {})
 
 
 def replica_of(metadata: Mapping[str, Any]) -> str:

@@ -69,6 +69,11 @@ class View:
     def uid(self) -> str:
         return str(self.job["metadata"]["uid"]) if self.job is not None else ""
 
+    @property
+    def pods(self) -> list[PodState]:
+        """Each replica's newest."""
+        return [replica.pod for replica in self.replicas.values()]
+
     def take(self, change: Change) -> None:
         """Learns of a change."""
         if change.kind == "Pod":

@@ -111,13 +111,15 @@ class Feed:
                     pause, trouble_since = 0.2, 0.0
                     if self._is_idle():
                         break
-            except (ApiError, ShipwayError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, all who wait depend on this thread
                 if isinstance(error, ApiError) and error.status == 410:
                     self._version = ""
                     continue
+                if not isinstance(error, ShipwayError):
+                    self._version = ""
                 trouble_since = trouble_since or time.monotonic()
                 refused = error if isinstance(error, ApiError) and error.status == 403 else None
-                self._tell_all(Trouble(str(error), trouble_since, refused))
+                self._tell_all(Trouble(str(error) or repr(error), trouble_since, refused))
                 time.sleep(pause)
                 pause = min(pause * 2, 10.0)
 
@@ -221,7 +223,7 @@ def slim(found: Mapping[str, Any]) -> dict[str, Any]:
     spec = found.get("spec") or {}
     policy = {key: spec[key] for key in ("runPolicy", "nodeName") if key in spec}
     deadline = {"activeDeadlineSeconds": spec["activeDeadlineSeconds"]} if "activeDeadlineSeconds" in spec else {}
-    containers = {"containers": [{"name": each["name"]} for each in spec.get("containers", [])[:1]]}
+    containers = {"containers": [{"name": each["name"]} for each in spec.get("containers", [])]}
     return {
         "metadata": {**kept, "annotations": annotations},
         "spec": {**policy, **deadline, **(containers if "containers" in spec else {})},

@@ -94,7 +94,7 @@ class Attempts:
         if is_spent or state == "Succeeded":
             leases.let_go(folder)
         if is_spent or state in ("Pending", "Running", "Suspended", "Succeeded"):
-            return Handle(last.kind, last.name, last.namespace, last.spec_hash, adopted=True)
+            return Handle(last.kind, last.name, last.namespace, last.spec_hash, adopted=True, base=self.base)
         leases.let_go(folder)
         return self._start(manifest, notes, attempt + 1)
 
@@ -107,7 +107,7 @@ class Attempts:
             raise other_spec(self.base, plan.spec_hash, record.spec_hash, "in object storage")
         is_spent = record.outcome.state == "Failed" and self._recorded_failures(record) > backoff_limit
         if record.outcome.state == "Succeeded" or is_spent:
-            return Handle(plan.kind, record.name, plan.namespace, plan.spec_hash, adopted=True)
+            return Handle(plan.kind, record.name, plan.namespace, plan.spec_hash, adopted=True, base=self.base)
         return self._start(manifest, notes, record.attempt + 1)
 
     def _recorded_failures(self, record: OutcomeRecord) -> int:
@@ -133,7 +133,7 @@ class Attempts:
             self._spawn(folder, descriptor)
         finally:
             os.close(descriptor)
-        return Handle(plan.kind, plan.name, plan.namespace, plan.spec_hash)
+        return Handle(plan.kind, plan.name, plan.namespace, plan.spec_hash, base=self.base)
 
     def _spawn(self, folder: JobFolder, lock: int) -> None:
         env = {**ambient(os.environ), "PATH": os.environ.get("PATH", os.defpath)}

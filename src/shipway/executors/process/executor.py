@@ -166,7 +166,7 @@ class ProcessExecutor:
             folder.tell("warning", f"outcome record not written: {problem}")
 
     def _recorded(self, handle: Handle) -> Outcome:
-        base = identity.split_attempt(handle.name)[0]
+        base = identity.attempt_of(handle)[0]
         for candidate in (handle.name, base):  # a first attempt may itself be called `x-r1`
             record = read_outcome(self.context.store_uri, candidate)
             if record and record.name == handle.name and record.spec_hash == handle.spec_hash:
