@@ -22,7 +22,7 @@ from shipway.steps import Step, step
 if TYPE_CHECKING:
     from shipway.components.sweep.ledger import Ledger
     from shipway.components.sweep.search import Search
-    from shipway.executors import Handle
+    from shipway.executors import Handle, Manifest
 
 
 def katib(dataset: Any, spec: str, sweep: Any, report: Any, task_config: Any = None) -> str:
@@ -91,6 +91,9 @@ def search(
     first = core.defaults(spec, params_model)
     if spec.maxTrialCount <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
         return make_record(spec, [], dataset_fingerprint, first), uri
+    if spec.engine == "katib":
+        trials = _by_katib(spec, name, dataset_uri, current, task_config)
+        return make_record(spec, trials, dataset_fingerprint, first), uri
     trials, importance = _play(spec, name, uri, dataset_uri, document, first, current, task_config)
     return make_record(spec, trials, dataset_fingerprint, first, importance), uri
 
@@ -171,6 +174,36 @@ def _play(
     return found, finder.importance()
 
 
+def _by_katib(
+    spec: SweepSpec, name: str, dataset_uri: str, current: Step | None, task_config: Any
+) -> list[TrialRecord]:
+    from shipway import executors
+    from shipway.components.sweep import katib as engine
+    from shipway.executors import identity
+
+    context = Context.current()
+    executor = executors.current()
+    manifest = _experiment(spec, name, dataset_uri, task_config)
+    manifest = identity.stamp(
+        manifest, name=spec.training.name if spec.training else "", run=context.run,
+        task=current.task if current else "sweep", namespace=context.namespace,
+    )  # fmt: skip
+
+    def started(handle: Handle) -> None:
+        if current is not None:
+            current.job(handle.name, on_cancel=lambda: executor.cancel(handle))
+
+    return engine.play(spec, manifest, executor, started)
+
+
+def _experiment(spec: SweepSpec, name: str, dataset_uri: str, task_config: Any) -> Manifest:
+    from shipway.components.sweep import experiment
+    from shipway.executors.passthrough import with_task_config
+
+    template = experiment.trial_template(spec, dataset_uri, Context.current().store_uri)
+    return experiment.render(spec, name, with_task_config(template, task_config))
+
+
 def _warm_up() -> None:
     """Imports what the sweep's end needs while its trials run: seconds that nobody waits for."""
     for module in ("optuna.importance", "sklearn.ensemble", "sqlalchemy", "alembic", "jinja2"):
@@ -196,12 +229,7 @@ def _keep(
     """Leaves the Experiment for Katib and the study for Optuna's own tools beside the trials."""
     import yaml
 
-    from shipway.components.sweep import experiment
-    from shipway.executors.passthrough import with_task_config
-
-    template = experiment.trial_template(spec, dataset_uri, Context.current().store_uri)
-    template = with_task_config(template, task_config)
-    text = yaml.safe_dump(experiment.render(spec, name, template), sort_keys=False)
+    text = yaml.safe_dump(_experiment(spec, name, dataset_uri, task_config), sort_keys=False)
     ledger.store.put("experiment.yaml", text.encode())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.db"

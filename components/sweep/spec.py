@@ -236,6 +236,7 @@ class SweepSpec(Spec):
     maxTrialCount: Annotated[int, Field(ge=0)] = 12
     maxFailedTrialCount: Annotated[int, Field(ge=0)] = 3
     earlyStopping: EarlyStopping | None = None
+    engine: Literal["optuna", "katib"] = "optuna"  # who searches: our step, or the cluster's Katib
     seed: int = 1  # of the search; trials train with the training's own seed
     trial_deadline_s: Annotated[float, Field(gt=0)] | None = None  # one trial; None: the training's
     function: str = ""  # `package.module:name`, called as function(document, report); empty: train the recipe

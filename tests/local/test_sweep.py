@@ -77,6 +77,15 @@ def test_trials_share_few_processes_and_the_best_is_no_worse_than_the_defaults()
     assert executors.current().running() == []  # type: ignore[attr-defined]
 
 
+def test_with_engine_katib_the_experiment_itself_is_played_and_gives_the_best_parameters() -> None:
+    document = {**BOWL, "engine": "katib", "maxTrialCount": 3}
+    record = run(document)
+    assert [trial.state for trial in record.trials] == ["Succeeded"] * 3
+    assert record.best_params == record.trials[record.best_trial or 0].params
+    assert record.best_value == max(trial.metrics["score"] for trial in record.trials)
+    assert all(set(trial.params) == {"x", "rate", "kind"} for trial in record.trials)
+
+
 def test_one_trial_at_a_time_gives_the_same_trials_again() -> None:
     sequential = {**BOWL, "parallelTrialCount": 1, "earlyStopping": {"algorithmSettings": {"start_step": 2}}}
     once = run(sequential)

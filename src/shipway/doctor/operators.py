@@ -28,7 +28,7 @@ WANTED = (
     _Wanted("tfjobs", "kubeflow.org", ("v1",), "missing", "trainings", TRAINING),
     _Wanted("mpijobs", "kubeflow.org", ("v1", "v2beta1"), "warn", "strategy horovod", TRAINING),
     _Wanted("inferenceservices", "serving.kserve.io", ("v1beta1",), "missing", "endpoints", KSERVE),
-    _Wanted("experiments", "kubeflow.org", ("v1beta1",), "info", "Experiments of Katib's own; sweeps need none", KATIB),
+    _Wanted("experiments", "kubeflow.org", ("v1beta1",), "info", "sweeps with engine: katib; others need none", KATIB),
 )
 
 

@@ -131,6 +131,11 @@ class KubernetesExecutor:
             )  # a replica may use its grace to save, and say so
         self._await_no_pods(handle, CANCEL_S)
 
+    def status(self, handle: Handle) -> dict[str, Any]:
+        """The status of the job's object, as its operator wrote it; empty where the object is gone."""
+        found = self.api.find(self._kind(handle).path(handle.namespace, handle.name))
+        return dict((found or {}).get("status") or {})
+
     def suspend(self, handle: Handle) -> None:
         """Stops the replicas and waits until they are gone; keeps the job."""
         self._set_suspended(handle, True)
