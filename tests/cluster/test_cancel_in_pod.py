@@ -24,6 +24,9 @@ from shipway.training.checkpoint import POINTER
 from tests.cluster.bed import Bed
 from tests.cluster.installed import Installed
 from tests.cluster.step_pods import StepPod, gone
+from tests.fixtures.executor_rigs import Following
+from tests.fixtures.kubernetes_rig import KubernetesRig
+from tests.fixtures.manifests import SLEEP, tfjob, wait_for
 from tests.fixtures.tiny_model import PARAMS, make_dataset
 
 pytestmark = [pytest.mark.usefixtures("surroundings"), pytest.mark.xdist_group("cancel-in-pod")]
@@ -98,6 +101,16 @@ def test_a_deleted_pod_takes_its_job_along(step: StepPod, dataset: DatasetManife
     wait_until(lambda: is_training(step), "the chief runs", step)
     step.kubectl("delete", "pod", step.name, "-n", step.namespace, "--wait=false", *how)
     wait_until(lambda: gone(step), "nothing is held", step)
+
+
+def test_who_waits_has_a_connection_free_for_the_delete(kube_rig: KubernetesRig) -> None:
+    handle = kube_rig.executor.ensure(tfjob("j", {"Chief": SLEEP}))
+    following = Following(kube_rig.executor, handle)
+    wait_for(lambda: following.saw("started"), "it runs")
+    pool = kube_rig.api._client.rest_client.pool_manager.connection_from_url(kube_rig.api.host)
+    wait_for(lambda: any(connection and connection.sock for connection in list(pool.pool.queue)), "one is free")
+    kube_rig.executor.cancel(handle)
+    assert following.outcome().state == "Cancelled"
 
 
 # -- the step dies without a word --------------------------------------------------------------------------------------

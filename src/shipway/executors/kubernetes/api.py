@@ -6,6 +6,7 @@ as plain JSON, since custom resources have no types there.
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import json
 import os
@@ -19,8 +20,10 @@ from shipway.errors import NotFound, ShipwayError, UserError
 
 PATIENCE_S = 60.0  # for an API server that is restarted, or that throttles
 REQUEST_S = 30.0
+BRIEF_S = 5.0
 # Bookmarks come about once a minute: a watch that is silent for longer has lost its server.
 WATCH_SILENCE_S = 150.0
+FREE_S = 60.0  # the server closes a connection that is silent for 90
 _AGAIN = (429, 500, 502, 503, 504)
 
 
@@ -54,6 +57,7 @@ class Api:
         self._client = self._connect()
         self._lock = threading.Lock()
         self._skew_s = 0.0
+        self._free_since = 0.0  # when a connection was last seen to be free
         self.calls = 0  # requests sent, for whoever measures
 
     @property
@@ -161,6 +165,21 @@ class Api:
             except self._network_errors():
                 return  # a log that is followed ends with its pod, one way or the other
 
+    def keep_open(self) -> None:
+        """Has a connection at hand for a DELETE that must not wait for a handshake; call it every second or so.
+
+        A watch takes away the one that was free. Costs a request a minute where nothing else is asked.
+        """
+        if self._free_since and time.monotonic() - self._free_since < FREE_S:
+            return
+        self._free_since = time.monotonic()
+        # A server that is away is told by the watch.
+        with (
+            contextlib.suppress(ApiError, *self._network_errors()),
+            self._send("GET", "/version", None, {}, "", BRIEF_S) as response,
+        ):
+            response.read()
+
     # -- private ---------------------------------------------------------------------------------------------------
 
     def _answer(self, method: str, path: str, body: Any, query: Any, content: str) -> dict[str, Any]:
@@ -170,10 +189,12 @@ class Api:
                 answer: dict[str, Any] = json.loads(response.data)
             except self._broken_answers() as error:
                 raise ApiError(0, "Disconnected", _short(error)) from error
-            return answer
+        self._free_since = time.monotonic()
+        return answer
 
     def _opened(self, path: str, query: Any, wait_s: float) -> Any:
         """A stream, with credentials that were read anew where the old ones are refused."""
+        self._free_since = 0.0
         try:
             return self._send("GET", path, None, query, "", wait_s)
         except ApiError as error:

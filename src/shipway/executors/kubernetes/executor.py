@@ -161,6 +161,7 @@ class KubernetesExecutor:
         """The outcome; None: the job is not there (any more)."""
         view = wait.view
         while True:
+            self.api.keep_open()
             found = self._next(changes, wait)
             if isinstance(found, Change):
                 view.take(found)
