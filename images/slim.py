@@ -16,12 +16,13 @@ from py_compile import PycInvalidationMode
 # In site-packages: what only compilers and test suites read, and a copy for C programs of a library that onnxruntime's
 # own module holds already (30 MB).
 UNUSED = (
+    "Crypto/SelfTest",
     "onnx/backend/test/data",
     "onnxruntime/capi/libonnxruntime.so.*",
     "tensorflow/include",
     "tensorflow/xla_aot_runtime_src",
 )
-HEADERS = (".a", ".h", ".hpp", ".pxd")
+HEADERS = (".a", ".h", ".hpp", ".pxd", ".pyi")
 
 
 def main() -> None:

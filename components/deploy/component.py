@@ -1,4 +1,7 @@
-"""`deploy.kserve` and `deploy.check`."""
+"""`deploy.kserve` and `deploy.check`.
+
+Their image is the one that reads rows with Polars (docs/images.md): the predictions that evaluation kept.
+"""
 
 from typing import NamedTuple
 
@@ -8,7 +11,7 @@ from kfp.dsl import HTML, Artifact, Input, Model, Output
 from shipway import images
 
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False)
 def kserve(
     model: Input[Model],
     evaluation: Input[Artifact],
@@ -32,7 +35,7 @@ def kserve(
     return launch.kserve(model, evaluation, version, spec, report)
 
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False)
 def check(
     url: str,
     model: Input[Model],

@@ -215,14 +215,16 @@ def _hashes(root: Path) -> list[str]:
 def check_head(dataset: DatasetSpec) -> None:
     """Opens local files far enough to see their columns, so that a misspelt one is refused before anything starts.
 
-    Remote ones are read by prep alone.
+    Remote ones are read by prep alone; so are all where Polars is not installed, in the launcher's image, whose disk
+    holds no data.
 
     Raises:
         InvalidData: a file cannot be read, or lacks a column; names the columns there are.
     """
+    from shipway.recipes.absent import has_polars
     from shipway.storage.sources import fetch_source, is_local
 
-    if not is_local(dataset.data):
+    if not is_local(dataset.data) or not has_polars():
         return
     from shipway.components.prep.sources import find_sources
 

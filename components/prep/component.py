@@ -1,4 +1,7 @@
-"""Thin components over `launch`: `dataset` does all in one task, the four others one step each."""
+"""Thin components over `launch`: `dataset` does all in one task, the four others one step each.
+
+Their image is the one that reads rows with Polars (docs/images.md); none of them imports TensorFlow.
+"""
 
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Output
@@ -6,7 +9,7 @@ from kfp.dsl import HTML, Dataset, Input, Output
 from shipway import images
 
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False)
 def dataset(
     spec: str,
     dataset: Output[Dataset],
@@ -29,7 +32,7 @@ def dataset(
     launch.dataset(spec, dataset, report)
 
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False)
 def ingest(spec: str, rows: Output[Dataset], data_fingerprint: str = "", code_fingerprint: str = ""):
     """Read CSV, TSV, JSONL or Parquet from anywhere into Parquet in the store.
 
@@ -45,7 +48,7 @@ def ingest(spec: str, rows: Output[Dataset], data_fingerprint: str = "", code_fi
     launch.ingest(spec, rows)
 
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False)
 def validate(rows: Input[Dataset], validated: Output[Dataset], report: Output[HTML], code_fingerprint: str = ""):
     """Count what is in the rows, set bad ones aside, and fail when they are too many.
 
@@ -61,7 +64,7 @@ def validate(rows: Input[Dataset], validated: Output[Dataset], report: Output[HT
     launch.validate(rows, validated, report)
 
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False)
 def split(rows: Input[Dataset], splits: Output[Dataset], report: Output[HTML], code_fingerprint: str = ""):
     """Put each row on its side by a pinned hash of its group, or as a column says, and measure what leaks.
 
@@ -77,7 +80,7 @@ def split(rows: Input[Dataset], splits: Output[Dataset], report: Output[HTML], c
     launch.split(rows, splits, report)
 
 
-@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False)
 def encode(rows: Input[Dataset], dataset: Output[Dataset], report: Output[HTML], code_fingerprint: str = ""):
     """Fit the recipe's encoder on the training rows and write globally shuffled TFRecord shards.
 

@@ -54,7 +54,7 @@ def test_every_stage_starts_from_a_pinned_base_or_another_stage(dockerfile: Path
     for word, rest in read(dockerfile):
         if word == "FROM":
             source, *named = re.split(r" AS ", rest)
-            assert source in {"${BASE}", "${TENSORFLOW}"} | stages, source
+            assert source in {"${BASE}", "${TENSORFLOW}", "scratch"} | stages, source
             stages |= set(named)
 
 

@@ -13,19 +13,36 @@ from tools.images.settings import ROOT
 
 UV = ROOT / ".uv" / "bin" / "uv"
 HEAD = "# Written by `python -m tools.images lock` from uv.lock; change pyproject.toml and the lock, not this file.\n"
-# A model server calls neither Kubeflow nor Kubernetes, and kserve is imported without pandas (predict/light.py).
-# Polars stays: a user's recipe, which the predictor loads, imports it.
-NOT_SERVED = [
-    word
-    for name in ("kfp", "kfp-kubernetes", "kubeflow-training", "kubernetes", "pandas")
-    for word in ("--prune", name)
-]
+
+
+def _without(*names: str) -> list[str]:
+    """Packages that are asked for and never imported, and what only they ask for."""
+    return [word for name in names for word in ("--prune", name)]
+
+
+# Packages ask for it to build something, none imports it.
+BUILDS = ("setuptools", "wheel")
+# A model server calls neither Kubeflow nor Kubernetes, has no terminal, fits no encoder (recipes/absent.py); kserve is
+# imported without pandas (predict/light.py), its images and its generator of gRPC code.
+NOT_SERVED = _without(
+    "kfp", "kfp-kubernetes", "kubeflow-training", "kubernetes", "pandas", "polars", "pillow", "grpcio-tools", "rich",
+    "typer", *BUILDS,
+)  # fmt: skip
 # libclang: 64 MB that TensorFlow's wheel asks for and never imports (it generates bindings with it).
 EXPORTS = {
-    "launcher/requirements.txt": [],
+    "build-requirements.txt": ["--only-group", "image-build"],
+    "launcher/requirements.txt": _without("polars", *BUILDS),  # it reads no rows
     "predictor/requirements.txt": ["--extra", "serve", *NOT_SERVED],
-    "tensorflow/requirements-cpu.txt": ["--extra", "train", "--no-emit-package", "libclang"],
-    "horovod/requirements.txt": ["--extra", "train", "--extra", "horovod", "--no-emit-package", "libclang"],
+    "tensorflow/requirements-cpu.txt": ["--extra", "train", "--no-emit-package", "libclang", *_without(*BUILDS)],
+    "horovod/requirements.txt": [
+        "--extra",
+        "train",
+        "--extra",
+        "horovod",
+        "--no-emit-package",
+        "libclang",
+        *_without(*BUILDS),
+    ],
     "horovod/build-requirements.txt": ["--only-group", "horovod-build"],
 }
 CUDA = "tensorflow/requirements-cuda.txt"
@@ -48,7 +65,8 @@ def cuda() -> str:
         constraints.flush()
         words = ["--no-config", "pip", "compile", "pyproject.toml", "--extra", "gpu", "--generate-hashes", "--quiet"]
         words += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28", "-c", constraints.name]
-        text = _uv(*words, "--no-header", "--no-annotate", "--no-emit-package", "libclang")
+        left_out = [word for name in ("libclang", *BUILDS) for word in ("--no-emit-package", name)]
+        text = _uv(*words, "--no-header", "--no-annotate", *left_out)
     return HEAD.replace("uv.lock", "the extra `gpu`, constrained by uv.lock") + text
 
 

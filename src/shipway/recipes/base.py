@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from shipway.artifacts import FeatureSpec
 from shipway.errors import InvalidSpec, nearest
+from shipway.recipes.absent import allow_mention_of_polars
 
 if TYPE_CHECKING:
     import polars as pl
@@ -151,6 +152,7 @@ def load_recipe(reference: str) -> Recipe:
                 f"or 'package.module:name'{nearest(reference, BUILT_IN)}"
             )
         module_name, attribute = f"shipway.recipes.{module_name}", "recipe"
+    allow_mention_of_polars()
     try:
         found = getattr(import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
