@@ -15,7 +15,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from shipway.context import Context
-from shipway.errors import UserError
+from shipway.errors import KubeflowUnavailable, ShipwayError, UserError
 
 State = Literal["ok", "warn", "missing", "info"]
 MIN_DISK_GB = 3.0
@@ -195,27 +195,16 @@ def _browser() -> Finding:
 
 
 def _cluster() -> Finding:
-    """Kubeflow is not needed here; what is configured should answer."""
-    host = os.environ.get("KF_PIPELINES_ENDPOINT", "")
-    if host:
-        url = host if "://" in host else f"https://{host}"
-        if _answers(url):
-            return Finding("Kubeflow Pipelines", "ok", url)
-        return Finding("Kubeflow Pipelines", "warn", f"nobody answers at {url}", "check KF_PIPELINES_ENDPOINT")
-    config = Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
-    if config.is_file():
-        return _cluster_of(config)
-    return Finding("Kubeflow Pipelines", "info", "no cluster is configured; shipway compile works without one")
+    """Kubeflow is not needed here; what is configured, or found as `shipway.connect` finds it, should answer."""
+    from shipway.remote import settings
 
-
-def _cluster_of(config: Path) -> Finding:
-    import yaml
-
+    what = "Kubeflow Pipelines"
     try:
-        document = yaml.safe_load(config.read_text(encoding="utf-8"))
-        server = str(document["clusters"][0]["cluster"]["server"])
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
-        return Finding("Kubeflow Pipelines", "warn", f"{config} names no cluster", "kubectl config view")
-    if _answers(server):
-        return Finding("Kubeflow Pipelines", "ok", f"cluster at {server}")
-    return Finding("Kubeflow Pipelines", "warn", f"{config}: nobody answers at {server}", "kubectl cluster-info")
+        found = settings.find()
+    except KubeflowUnavailable:
+        return Finding(what, "info", "no cluster is configured; shipway compile works without one")
+    except ShipwayError as error:
+        return Finding(what, "warn", " ".join(str(error).split()), "kubectl config view, or unset SHIPWAY_KFP")
+    if _answers(found.url):
+        return Finding(what, "ok", f"{found.source}: {urlsplit(found.url).netloc} answers")
+    return Finding(what, "warn", f"nobody answers at {found.url}", f"check {found.source}")

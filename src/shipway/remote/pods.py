@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from shipway.remote.settings import has_kubeconfig, kubeconfig
+from shipway import kubeconfig
+from shipway.errors import NotFound
 
 RUN_LABEL = "pipeline/runid"
 NODE = "workflows.argoproj.io/node-name"
@@ -38,16 +39,16 @@ def pod_logs(run_id: str, tasks: set[str], *, namespace: str) -> tuple[dict[str,
     try:
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
             config.load_incluster_config()
+            core = client.CoreV1Api()
         else:
-            config.load_kube_config(config_file=kubeconfig())
-        core = client.CoreV1Api()
+            core = client.CoreV1Api(client.ApiClient(kubeconfig.load()))
         pods = core.list_namespaced_pod(namespace, label_selector=f"{RUN_LABEL}={run_id}", _request_timeout=15).items
         found = {}
         for pod in pods:
             task = task_of((pod.metadata.annotations or {}).get(NODE, ""))
             if task and (not tasks or task in tasks):
                 found[task] = _read(core, pod, namespace)
-    except config.ConfigException as error:
+    except (config.ConfigException, NotFound) as error:
         return {}, f"No pod logs: the kubeconfig cannot be used: {' '.join(str(error).split())}"
     except ApiException as error:
         return {}, f"No pod logs: the Kubernetes API answered {error.status} {error.reason} for pods in {namespace}"
@@ -74,4 +75,4 @@ def task_of(node: str) -> str:
 
 
 def _has_cluster() -> bool:
-    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) or has_kubeconfig()
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) or kubeconfig.is_there()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from shipway import kubeconfig
 from shipway.errors import InvalidSpec, KubeflowUnavailable, NotFound, nearest
 from shipway.remote.credentials import Credentials, Secret
 
@@ -242,15 +243,12 @@ def _answers_as_kfp(url: str) -> bool:
 
 def _kubeconfig(settings: Settings) -> Iterator[Settings]:
     """Through the API server's own proxy, as kfp's client does; the token is that of the kubeconfig."""
-    if not has_kubeconfig():
+    if not kubeconfig.is_there():
         return
-    from kubernetes import client, config
-
-    cluster = client.Configuration()
     try:
-        config.load_kube_config(config_file=kubeconfig(), client_configuration=cluster)
-    except config.ConfigException as error:
-        raise NotFound(f"kubeconfig: {' '.join(str(error).split())}; `kubectl config get-contexts` shows it") from error
+        cluster = kubeconfig.load()
+    except NotFound as error:
+        raise NotFound(f"kubeconfig: {error}; `kubectl config get-contexts` shows it") from error
     bearer = (cluster.api_key or {}).get("authorization", "").removeprefix("Bearer ")
     credentials = Credentials(token=Secret("the kubeconfig", bearer)) if bearer else settings.credentials
     yield replace(
@@ -261,13 +259,3 @@ def _kubeconfig(settings: Settings) -> Iterator[Settings]:
         ca=cluster.ssl_ca_cert or settings.ca,
         verify=bool(cluster.verify_ssl),
     )
-
-
-def kubeconfig() -> str:
-    """Where the kubeconfig is, as it stands now: the Kubernetes client reads the variable only when it is imported."""
-    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-
-
-def has_kubeconfig() -> bool:
-    """Whether any file of it is there."""
-    return any(Path(path).expanduser().exists() for path in kubeconfig().split(os.pathsep) if path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,3 +187,50 @@ def test_a_cluster_that_does_not_answer_is_said(shipway: Shipway, monkeypatch: p
     found = {f["what"]: f for f in json.loads(shipway("doctor", "--json")[1])["findings"]}
     assert found["Kubeflow Pipelines"]["state"] == "warn"
     assert "nobody answers at http://127.0.0.1:9" in found["Kubeflow Pipelines"]["found"]
+
+
+CONTEXT = """
+apiVersion: v1
+kind: Config
+current-context: mine
+contexts:
+- {name: mine, context: {cluster: second, user: me}}
+"""
+CLUSTERS = """
+apiVersion: v1
+kind: Config
+clusters:
+- name: first
+  cluster: {server: "http://127.0.0.1:1"}
+- name: second
+  cluster: {server: "http://127.0.0.1:9"}
+users:
+- {name: me, user: {}}
+"""
+
+
+def test_the_cluster_is_that_of_the_current_context_over_all_kubeconfigs(
+    shipway: Shipway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = {"contexts": CONTEXT, "clusters": CLUSTERS}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join(str(tmp_path / name) for name in ("none", *files)))
+    found = {f["what"]: f for f in json.loads(shipway("doctor", "--json")[1])["findings"]}["Kubeflow Pipelines"]
+    assert found["state"] == "warn"
+    assert "nobody answers at http://127.0.0.1:9/" in found["found"]
+    monkeypatch.setenv("SHIPWAY_KFP", "http://127.0.0.1:7")
+    found = {f["what"]: f for f in json.loads(shipway("doctor", "--json")[1])["findings"]}["Kubeflow Pipelines"]
+    assert "nobody answers at http://127.0.0.1:7" in found["found"]
+
+
+@pytest.mark.parametrize("text", ["a: b: c", "- a\n", "words", "", "apiVersion: v1\nkind: Config\n", "\x00"])
+def test_what_is_no_kubeconfig_is_one_line(
+    text: str, shipway: Shipway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "kubeconfig").write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    found = {f["what"]: f for f in json.loads(shipway("doctor", "--json")[1])["findings"]}["Kubeflow Pipelines"]
+    assert found["state"] == "warn"
+    assert str(tmp_path / "kubeconfig") in found["found"]
+    assert "\n" not in found["found"]

@@ -12,13 +12,13 @@ import email.utils
 import functools
 import gc
 import json
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from shipway import kubeconfig
 from shipway.errors import NotFound, ShipwayError, UserError
 
 PATIENCE_S = 60.0  # for an API server that is restarted, or that throttles
@@ -282,11 +282,10 @@ def connected() -> Any:
         config.load_incluster_config(configuration)
     except config.ConfigException:
         try:
-            file = os.environ.get("KUBECONFIG") or "~/.kube/config"  # its default is that of the first import
-            config.load_kube_config(file, client_configuration=configuration)
-        except (config.ConfigException, OSError) as error:
+            configuration = kubeconfig.load()
+        except NotFound as error:
             raise UserError(
-                f"no cluster: {_short(error)}; set KUBECONFIG to a kubeconfig file with a current context, or run "
+                f"no cluster: {error}; set KUBECONFIG to a kubeconfig file with a current context, or run "
                 "with SHIPWAY_EXECUTOR=process"
             ) from error
     return client.ApiClient(configuration)
