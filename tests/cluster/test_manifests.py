@@ -11,9 +11,11 @@ import yaml
 
 from shipway.context import Context
 from shipway.errors import UserError
+from shipway.executors import Handle, Manifest
 from shipway.executors.kubernetes import KubernetesExecutor
 from shipway.executors.kubernetes.api import Api, ApiError
 from shipway.executors.kubernetes.kinds import kind_named
+from shipway.executors.kubernetes.services import POD_LABEL
 from shipway.executors.kubernetes.states import pod_state
 from tests.cluster import overlays, workloads
 from tests.cluster.bed import Bed
@@ -41,13 +43,16 @@ def test_an_overlay_builds_and_the_api_server_takes_it(
 @pytest.mark.parametrize("name", overlays.COMPONENTS)
 def test_a_component_joins_every_overlay(name: str, kubectl: Kubectl, namespace: str, tmp_path: Path) -> None:
     for each in overlays.OVERLAYS:
-        joined = () if name == "quota" and each != "standalone" else (name,)  # those have the quota already
+        has = (overlays.MANIFESTS / "overlays" / each / "kustomization.yaml").read_text(encoding="utf-8")
+        joined = () if f"components/{name}" in has else (name,)
         objects = overlays.built(kubectl, overlays.overlay(tmp_path / each, each, namespace, joined))
         here = [one for one in objects if one["apiVersion"].split("/")[0] not in overlays.ABSENT]
         listed = {"apiVersion": "v1", "kind": "List", "items": [one for one in here if one["kind"] != "Namespace"]}
         kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", document=listed)
         kinds = {one["kind"] for one in objects}
-        assert {"kueue": "ClusterQueue", "monitoring": "ServiceMonitor", "quota": "ResourceQuota"}[name] in kinds
+        shown = {"clients": "NetworkPolicy", "kueue": "ClusterQueue", "monitoring": "ServiceMonitor",
+                 "quota": "ResourceQuota"}  # fmt: skip
+        assert shown[name] in kinds
 
 
 def test_applying_twice_changes_nothing(installed: Installed, cluster: Bed, tmp_path: Path) -> None:
@@ -75,29 +80,61 @@ def test_the_reapers_pod_is_admitted_where_pod_security_is_restricted(
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_predictor_is_drained_one_pod_at_a_time(installed: Installed, tmp_path: Path) -> None:
+def test_an_endpoint_is_drained_one_pod_at_a_time_whatever_the_others_do(installed: Installed, tmp_path: Path) -> None:
     executor = KubernetesExecutor(
         Context(tmp_path, installed.store_uri, "run", "kubernetes", installed.namespace), Api()
     )
-    service = workloads.inference_service(fresh())
-    service["spec"]["predictor"] |= {"minReplicas": 2, "maxReplicas": 2}
-    handle = executor.ensure(service)
+    budgets = f"/apis/policy/v1/namespaces/{installed.namespace}/poddisruptionbudgets"
+    broken = executor.ensure(_endpoint(fresh(), 2, is_ready=False))
+    handle = executor.ensure(_endpoint(fresh(), 2))
+    assert executor.ensure(_endpoint(handle.name, 2)).adopted
     assert executor.follow(handle, deadline_s=120).state == "Ready"
-    path = f"/api/v1/namespaces/{installed.namespace}/pods"
-    query = {"labelSelector": f"serving.kserve.io/inferenceservice={handle.name}"}
 
-    def ready() -> list[dict[str, Any]]:
-        pods: list[dict[str, Any]] = executor.api.get(path, **query)["items"]
-        return [pod for pod in pods if pod_state(pod).phase == "Running"]
+    def pods(name: str) -> list[dict[str, Any]]:
+        path = f"/api/v1/namespaces/{installed.namespace}/pods"
+        items: list[dict[str, Any]] = executor.api.get(path, labelSelector=f"{POD_LABEL}={name}")["items"]
+        return [pod for pod in items if pod_state(pod).phase == "Running"]
 
-    # The second one comes by way of the autoscaler.
-    wait_for(lambda: len(ready()) == 2, "both run")
-    pods = ready()
-    budget = f"/apis/policy/v1/namespaces/{installed.namespace}/poddisruptionbudgets/shipway-predictors"
-    wait_for(lambda: executor.api.get(budget)["status"].get("disruptionsAllowed") == 1, "the budget counts them")
-    first, second = (_evict(executor.api, pod["metadata"]) for pod in pods)
+    def budget(name: str) -> dict[str, Any]:
+        owned = [each for each in executor.api.get(budgets)["items"] if each["metadata"]["name"].startswith(f"{name}-")]
+        assert len(owned) == 1
+        status: dict[str, Any] = owned[0]["status"]
+        return status
+
+    # The second pod comes by way of the autoscaler.
+    wait_for(lambda: len(pods(handle.name)) == len(pods(broken.name)) == 2, "both run")
+    wait_for(lambda: budget(broken.name).get("expectedPods") == 2, "its budget counts them")
+    assert budget(broken.name)["disruptionsAllowed"] == 0
+    wait_for(lambda: budget(handle.name).get("disruptionsAllowed") == 1, "the budget counts them")
+    first, second = (_evict(executor.api, pod["metadata"]) for pod in pods(handle.name))
     assert (first, second) == (201, 429)
+    assert [_evict(executor.api, pod["metadata"]) for pod in pods(broken.name)] == [201, 201]  # it keeps nobody
+    for each in (handle, broken):
+        executor.cancel(each)
+    wait_for(lambda: executor.api.get(budgets)["items"] == [], "budgets go with their endpoints")
+
+
+def test_an_endpoint_of_one_replica_keeps_no_node(installed: Installed, tmp_path: Path) -> None:
+    executor = KubernetesExecutor(
+        Context(tmp_path, installed.store_uri, "run", "kubernetes", installed.namespace), Api()
+    )
+    handle = executor.ensure(_endpoint(fresh(), 1))
+    owners = [
+        owner["name"]
+        for each in executor.api.get(f"/apis/policy/v1/namespaces/{installed.namespace}/poddisruptionbudgets")["items"]
+        for owner in each["metadata"].get("ownerReferences") or []
+    ]
+    assert handle.name not in owners
     executor.cancel(handle)
+
+
+def _endpoint(name: str, replicas: int, *, is_ready: bool = True) -> Manifest:
+    service = workloads.inference_service(name)
+    predictor = service["spec"]["predictor"]
+    predictor |= {"minReplicas": replicas, "maxReplicas": replicas}
+    if not is_ready:
+        predictor["containers"][0]["readinessProbe"] = {"exec": {"command": ["false"]}, "periodSeconds": 1}
+    return service
 
 
 def _evict(api: Api, metadata: dict[str, Any]) -> int:
@@ -185,6 +222,13 @@ def test_policies_and_monitors_select_the_pods_and_services_that_operators_make(
     cluster.use_mpi("v1")
     job = executor.ensure(workloads.mpijob(fresh(), "v1"))
     service = executor.ensure(workloads.inference_service(fresh()))
+    others = workloads.inference_service(fresh())  # a team's own, made by hand
+    others["metadata"]["namespace"] = installed.namespace
+    others["metadata"]["annotations"] = {"serving.kserve.io/deploymentMode": "RawDeployment"}
+    installed.kubectl.apply(document=others)
+    by_hand = Handle("InferenceService", others["metadata"]["name"], installed.namespace, "")
+    pods = f"/api/v1/namespaces/{installed.namespace}/pods"
+    wait_for(lambda: executor.api.get(pods, labelSelector=f"{POD_LABEL}={by_hand.name}")["items"], "it has a pod")
     assert executor.follow(service, deadline_s=120).state == "Ready"
     assert executor.follow(job, deadline_s=120).state == "Succeeded"
     policies = {each["metadata"]["name"]: each for each in installed.objects if each["kind"] == "NetworkPolicy"}
@@ -196,7 +240,11 @@ def test_policies_and_monitors_select_the_pods_and_services_that_operators_make(
     assert selected("shipway-mpi-launcher") == [f"pod/{job.name}-launcher"]
     assert f"pod/{job.name}-launcher" in selected("shipway-training")
     assert f"pod/{job.name}-launcher" in selected("shipway-training-storage")
-    assert [name.startswith(f"pod/{service.name}-predictor-") for name in selected("shipway-predictors")] == [True]
+    text = (overlays.MANIFESTS / "components/clients/network-policy.yaml").read_text(encoding="utf-8")
+    policies["shipway-clients"] = yaml.safe_load(text)
+    for policy in ("shipway-predictors", "shipway-clients"):
+        assert [name.startswith(f"pod/{service.name}-predictor-") for name in selected(policy)] == [True]
+    installed.kubectl("delete", "inferenceservice", by_hand.name, "-n", installed.namespace, "--wait=false")
     text = (overlays.MANIFESTS / "components/monitoring/service-monitor.yaml").read_text(encoding="utf-8")
     monitor = yaml.safe_load(text)["spec"]
     chosen = _as_query(monitor["selector"])

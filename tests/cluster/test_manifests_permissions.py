@@ -56,6 +56,7 @@ def test_a_step_with_the_role_alone_serves(
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", settings.API_SERVICE_IP)
     executor = installed.executor(installed.token("pipeline-runner"), tmp_path)
     service = workloads.inference_service(fresh())
+    service["spec"]["predictor"]["maxReplicas"] = 2
     handle = executor.ensure(service)
     outcome = executor.follow(handle, deadline_s=120)
     assert (outcome.state, outcome.url) == ("Ready", f"http://{handle.name}-predictor.{installed.namespace}.svc")
@@ -83,6 +84,7 @@ def test_without_a_permission_one_line_says_which(
     else:
         said = {
             "deployments": _without_deployments,
+            "poddisruptionbudgets": _without_budgets,
             "events": _without_events,
             "pods/log": _without_log,
             "pods": {"get": _without_own_pod, "list": _without_pods, "watch": _without_pods}.get(verb),
@@ -141,6 +143,17 @@ def _without_deployments(_installed: Installed, less: KubernetesExecutor, _patch
         return str(refused.value)
     finally:
         less.cancel(handle)
+
+
+def _without_budgets(_installed: Installed, less: KubernetesExecutor, _patch: pytest.MonkeyPatch) -> str:
+    service = workloads.inference_service(fresh())
+    service["spec"]["predictor"]["maxReplicas"] = 2
+    try:
+        with pytest.raises(UserError) as refused:
+            less.ensure(service)
+        return str(refused.value)
+    finally:
+        less.cancel(Handle("InferenceService", service["metadata"]["name"], less.context.namespace, ""))
 
 
 def _without_events(installed: Installed, less: KubernetesExecutor, _patch: pytest.MonkeyPatch) -> str:

@@ -13,6 +13,7 @@ import yaml
 from shipway import images, labels
 from shipway.executors.kubernetes.permissions import LAUNCHER
 from shipway.executors.kubernetes.rendering import DEFAULT_SECRET, JOB
+from shipway.executors.kubernetes.services import POD_LABEL
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -44,6 +45,35 @@ def test_the_reaper_runs_from_the_launchers_image() -> None:
     pod = reaper["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == images.DEFAULTS["launcher"]
     assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": DEFAULT_SECRET}}]
+
+
+def test_every_overlay_has_one_place_for_the_registry_of_the_reapers_image() -> None:
+    for folder in OVERLAYS:
+        (kustomization,) = documents(folder / "kustomization.yaml")
+        name = images.DEFAULTS["launcher"].rpartition(":")[0]
+        assert kustomization["images"] == [{"name": name, "newName": name}]
+
+
+def test_policies_about_endpoints_select_none_but_ours() -> None:
+    (predictors,) = (
+        each for each in documents(MANIFESTS / "base/network-policies.yaml")
+        if each["metadata"]["name"] == "shipway-predictors"
+    )  # fmt: skip
+    (clients,) = documents(MANIFESTS / "components/clients/network-policy.yaml")
+    for policy in (predictors, clients):
+        assert policy["spec"]["podSelector"] == {
+            "matchLabels": {labels.MANAGED_BY: "shipway"},
+            "matchExpressions": [{"key": POD_LABEL, "operator": "Exists"}],
+        }
+
+
+def test_what_doctor_applies_again_is_what_carries_its_label_and_no_secret() -> None:
+    """`labels` of the base; what overlays and components add has no such label."""
+    (base,) = documents(MANIFESTS / "base/kustomization.yaml")
+    assert base["labels"] == [{"pairs": {"app.kubernetes.io/part-of": "shipway"}}]
+    others = [path for path in FILES if "base" not in path.parts]
+    assert not any("app.kubernetes.io/part-of" in path.read_text(encoding="utf-8") for path in others)
+    assert "Secret" not in {each["kind"] for path in (MANIFESTS / "base").glob("*.yaml") for each in documents(path)}
 
 
 def test_network_policies_select_the_labels_that_replicas_carry() -> None:

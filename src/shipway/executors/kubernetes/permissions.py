@@ -25,6 +25,7 @@ LAUNCHER = (
     Permission("kubeflow.org", "mpijobs", _JOB),
     Permission("batch", "jobs", _JOB),
     Permission("serving.kserve.io", "inferenceservices", ("create", "get", "update", "delete")),
+    Permission("policy", "poddisruptionbudgets", ("create",)),
     Permission("", "pods", ("get", "list", "watch")),
     Permission("", "pods/log", ("get",)),
     Permission("", "events", ("list",)),

@@ -46,18 +46,18 @@ def ensure(api: Api, context: Context, manifest: Manifest) -> Handle:
     while True:
         try:
             present = _settled(api, path)
-            if present is None:
-                api.post(KIND.path(namespace), made)
-                return Handle(SERVICE, name, namespace, digest)
             _refuse_strangers(present)
-            if (present["metadata"].get("annotations") or {}).get(labels.SPEC_HASH) == digest:
-                return Handle(SERVICE, name, namespace, digest, adopted=True)
-            api.put(path, _over(present, made))
-            return Handle(SERVICE, name, namespace, digest)
+            is_same = present is not None and _digest(present) == digest
+            if present is None:
+                present = api.post(KIND.path(namespace), made)
+            elif not is_same:
+                present = api.put(path, _over(present, made))
         except ApiError as error:
             if error.status == 409:  # it was changed or created meanwhile: judged anew
                 continue
             raise explain(error, f"{SERVICE} {name}", namespace) from error
+        _limit_disruption(api, present)
+        return Handle(SERVICE, name, namespace, digest, adopted=is_same)
 
 
 def follow(
@@ -75,8 +75,7 @@ def _follow(api: Api, handle: Handle, tell: OnEvent, deadline_s: float | None) -
     while True:
         seconds = time.monotonic() - began
         service = api.find(KIND.path(handle.namespace, handle.name))
-        found = ((service or {}).get("metadata", {}).get("annotations") or {}).get(labels.SPEC_HASH)
-        if service is None or found != handle.spec_hash:
+        if service is None or _digest(service) != handle.spec_hash:
             return Outcome("Failed", seconds, message=f"endpoint {handle.name} was deleted or given another version")
         what = _not_ready(api, handle, service)
         if not what:
@@ -134,6 +133,38 @@ def _refuse_strangers(present: Mapping[str, Any] | None) -> None:
         f"the model another name, or hand it over: `kubectl -n {namespace} label {KIND.plural} {name} "
         f"{labels.MANAGED_BY}=shipway --overwrite`"
     )
+
+
+def _limit_disruption(api: Api, service: dict[str, Any]) -> None:
+    """Nodes are drained one replica of an endpoint at a time.
+
+    Each endpoint has a budget of its own: with one over all, an endpoint that is not ready would keep every other where
+    it is. It goes with its service, whose uid is in its name: the budget of a deleted one is not taken for this one's.
+    """
+    metadata, predictor = service["metadata"], service["spec"]["predictor"]
+    if max(int(predictor.get(key) or 1) for key in ("minReplicas", "maxReplicas")) < 2:
+        return  # a budget that leaves one out of one keeps nothing
+    name, namespace = f"{metadata['name']}-{metadata['uid'][:8]}", metadata["namespace"]
+    owner = {"apiVersion": KIND.api_version, "kind": SERVICE, "name": metadata["name"], "uid": metadata["uid"]}
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "labels": {labels.MANAGED_BY: "shipway"}, "ownerReferences": [owner]},
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": {POD_LABEL: metadata["name"]}},
+        },
+    }
+    try:
+        api.post(f"/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets", budget)
+    except ApiError as error:
+        if error.status != 409:  # it is there already
+            raise explain(error, f"PodDisruptionBudget {name}", namespace) from error
+
+
+def _digest(service: dict[str, Any]) -> str | None:
+    return (service["metadata"].get("annotations") or {}).get(labels.SPEC_HASH)
 
 
 def _settled(api: Api, path: str) -> dict[str, Any] | None:
