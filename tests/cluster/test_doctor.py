@@ -18,6 +18,7 @@ from shipway.doctor import Finding, operators
 from shipway.doctor.cluster import examine
 from tests.cluster import overlays
 from tests.cluster.bed import Bed, images, settings
+from tests.cluster.bed.build import places
 from tests.cluster.bed.kubectl import Kubectl
 from tests.cluster.installed import Installed
 from tests.fixtures.manifests import wait_for
@@ -150,6 +151,35 @@ def test_the_command_that_mends_a_secret_mends_it(look: Look, apply: Callable[..
     assert command[0] == "kubectl"
     installed.kubectl(*command[1:])
     assert look()[what].state == "ok"
+
+
+def test_the_command_that_installs_leaves_a_working_secret_and_quotas_alone(
+    look: Look, apply: Callable[..., str], installed: Installed, cluster: Bed, tmp_path: Path
+) -> None:
+    """As printed, run by a shell in a checkout; twice, for whoever steps run as."""
+    kept = ("get", "secret/shipway-store", "resourcequota/shipway", "networkpolicy/shipway-training-storage",
+            "-o", "jsonpath={range .items[*]}{.metadata.name}={.metadata.resourceVersion} {end}")  # fmt: skip
+    before = apply(*kept)
+    apply("delete", "rolebinding/shipway-launcher", "cronjob/shipway-reaper", "serviceaccount/shipway-replica")
+    found = wait_for(lambda: "permissions" in (seen := bad(look())) and seen, "the cluster forgets the binding")
+    (command,) = {found[what].mend for what in ("permissions", "reaper", "accounts")}
+    assert "overlays/dev" not in command
+    path = f"{places().binaries}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(cluster.kubeconfig)}
+    subprocess.run(command, shell=True, check=True, env=environment, cwd=overlays.MANIFESTS.parent)
+    wait_for(lambda: bad(look()) == {}, "all is well again")
+    assert apply(*kept) == before
+
+
+def test_a_reaper_that_no_longer_works_is_told(look: Look, apply: Callable[..., str]) -> None:
+    patch = ("patch", "cronjob", "shipway-reaper", "--type=merge", "-p")
+    apply(*patch, '{"spec":{"suspend":false,"schedule":"0 0 30 2 *"}}')
+    assert look()["reaper"].state == "ok"
+    apply(*patch, '{"status":{"lastSuccessfulTime":"2026-01-01T00:00:00Z"}}', "--subresource=status")
+    found = look()["reaper"]
+    assert found.state == "warn"
+    assert "last success 2026-01-01T00:00:00Z" in found.found
+    assert "describe pods -l app.kubernetes.io/name=shipway-reaper" in found.mend
 
 
 def test_the_missing_verb_is_named(look: Look, apply: Callable[..., str]) -> None:

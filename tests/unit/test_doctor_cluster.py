@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import calendar
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from shipway.doctor import kfp, operators
+from shipway.doctor import access, kfp, operators, trials
+from shipway.doctor.cluster import Checkup
+from shipway.errors import AccessDenied, StorageError
+from shipway.storage import Store, weed
+from shipway.storage.buckets import ensure_bucket
+from shipway.storage.credentials import S3Config
+from tests.fixtures.manifests import wait_for
 
 
 def deployment(replicas: int, available: int) -> dict[str, Any]:
@@ -61,3 +75,112 @@ def test_a_controller_without_template_defaults_is_well(data: dict[str, str]) ->
 @pytest.mark.parametrize("text", ["- a list", "a: b: c", "spec: words"])
 def test_settings_that_cannot_be_read_are_said(text: str) -> None:
     assert kfp._defaults("kubeflow", {"workflowDefaults": text}).state == "warn"
+
+
+# -- who installs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("namespace", "account", "command"), [
+    ("kubeflow", "", "kubectl apply -k manifests/overlays/standalone -l app.kubernetes.io/part-of=shipway"),
+    ("kubeflow", "pipeline-runner", "kubectl apply -k manifests/overlays/standalone -l app.kubernetes.io/part-of="),
+    ("ada", "default-editor", "sed 's/team-a/ada/g; s/default-editor/default-editor/g'"),
+    ("ml", "pipeline-runner", "sed 's/team-a/ml/g; s/default-editor/pipeline-runner/g'"),
+    ("shipway-dev", "robot", "sed 's/team-a/shipway-dev/g; s/default-editor/robot/g'"),
+])  # fmt: skip
+def test_what_is_missing_is_installed_here_for_this_account(namespace: str, account: str, command: str) -> None:
+    install = Checkup(None, namespace, account).install
+    assert command in install
+    assert "overlays/dev" not in install
+
+
+# -- the reaper --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "age_s", "state"), [
+    ({}, 30, "ok"),
+    ({}, 601, "warn"),  # an image that cannot be pulled, say
+    ({"lastSuccessfulTime": "2026-11-21T12:00:00Z"}, 90000, "ok"),
+    ({"lastSuccessfulTime": "2026-11-21T11:49:00Z"}, 90000, "warn"),
+])  # fmt: skip
+def test_a_reaper_that_has_not_worked_for_ten_minutes_is_told(status: dict[str, str], age_s: int, state: str) -> None:
+    noon = calendar.timegm((2026, 11, 21, 12, 0, 30))
+    born = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(noon - age_s))
+    cron = {"metadata": {"namespace": "ml", "creationTimestamp": born}, "spec": {"schedule": "* * * * *"}}
+    found = access._reaped({**cron, "status": status}, noon)
+    assert found.state == state
+    assert ("kubectl -n ml describe pods" in found.mend) == (state == "warn")
+
+
+# -- where KFP keeps artifacts -----------------------------------------------------------------------------------------
+
+OWN = "minio://mlpipeline/private-artifacts/ada/v2/artifacts"
+
+
+@pytest.mark.parametrize(("data", "state", "mend"), [
+    ({"defaultPipelineRoot": OWN}, "ok", ""),  # as the profile controller writes it
+    ({"defaultPipelineRoot": "s3://team-bucket/root"}, "ok", ""),
+    ({"defaultPipelineRoot": "s3://mlpipeline/v2/artifacts"}, "warn", "patch configmap kfp-launcher"),
+    ({"defaultPipelineRoot": OWN.replace("ada", "bob")}, "warn", "patch configmap kfp-launcher"),
+    ({}, "warn", "patch configmap kfp-launcher"),
+    (None, "warn", "create configmap kfp-launcher"),
+])  # fmt: skip
+def test_a_profiles_artifacts_stay_where_its_keys_reach(data: dict[str, str] | None, state: str, mend: str) -> None:
+    found = kfp._profile("ada", data)
+    assert found.state == state
+    assert mend in found.mend
+    assert (OWN in found.mend) == (state == "warn")
+
+
+# -- storage from a pod ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def store_of_keys_that_may(folder: Path, actions: list[str]) -> Iterator[dict[str, str]]:
+    """A real object store with a bucket `bucket`, and the variables that lead to it with keys of these rights alone."""
+    ports = weed.free_ports()
+    users = {"admin": ["Admin", "Read", "Write", "List"], "team": actions}
+    identities = [
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": f"{name}-secret"}], "actions": rights}
+        for name, rights in users.items()
+    ]
+    weed.write_private(folder / "s3.json", {"identities": identities})
+    server = weed.spawn(folder, ports)
+    endpoint = f"http://{weed.HOST}:{ports['s3']}"
+
+    def is_made() -> bool:
+        with suppress(StorageError):
+            ensure_bucket("bucket", S3Config(endpoint, "us-east-1", "admin", "admin-secret"))
+            return True
+        return False
+
+    try:
+        wait_for(is_made, "the bucket is made")
+        yield {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": "team-secret",
+               "AWS_REGION": "us-east-1", "NO_PROXY": weed.HOST, "SHIPWAY_STORE": "s3://bucket/shipway"}  # fmt: skip
+    finally:
+        server.kill()
+        server.wait()
+        weed.remove_sockets(ports)
+
+
+@pytest.mark.parametrize(("actions", "said"), [
+    (["Read:bucket/*", "Write:bucket/*", "List:bucket"], ""),
+    (["Read:bucket/*", "Write:bucket/*"], "list: AccessDenied"),
+    (["Read:bucket/*"], "write: AccessDenied"),
+])  # fmt: skip
+def test_the_probe_names_what_the_keys_may_not(actions: list[str], said: str, tmp_path: Path) -> None:
+    with store_of_keys_that_may(tmp_path, actions) as variables:
+        surroundings = {**os.environ, **variables, "HOSTNAME": "pod"}
+        result = subprocess.run([sys.executable, "-c", trials.PROBE], env=surroundings, capture_output=True, text=True,
+                                check=True)  # fmt: skip
+    answer = json.loads(result.stdout.removeprefix("doctor "))
+    assert answer["error"].startswith(said)
+    assert bool(answer["error"]) == bool(said)
+
+
+def test_keys_that_may_not_delete_are_refused_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store_of_keys_that_may(tmp_path, ["Read:bucket/*"]) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(AccessDenied):
+            Store.open().delete("a", "b")

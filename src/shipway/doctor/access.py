@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from shipway.doctor import Finding
@@ -18,6 +19,7 @@ KEYS = {
     "AWS_REGION": "us-east-1",
     "SHIPWAY_STORE": "s3://BUCKET/shipway",
 }
+OVERDUE_S = 600.0  # the reaper runs each minute
 KSERVE_ENDPOINT = "serving.kserve.io/s3-endpoint"
 REVIEWS = "/apis/authorization.k8s.io/v1"
 
@@ -109,8 +111,20 @@ def reaper(checkup: Checkup) -> Iterator[Finding]:
             "reaper", "info", "suspended", f"kubectl -n {checkup.namespace} patch cronjob shipway-reaper {patch}"
         )
     else:
-        last = (found.get("status") or {}).get("lastSuccessfulTime", "never yet")
-        yield Finding("reaper", "ok", f"{found['spec']['schedule']!r}, last success {last}")
+        yield _reaped(found, checkup.api.now())
+
+
+def _reaped(cron: dict[str, Any], now: float) -> Finding:
+    """Whether a CronJob that is not suspended works; `now`: seconds since the epoch by the API server's clock."""
+    from shipway.executors.kubernetes.states import seconds_of
+
+    last, metadata = (cron.get("status") or {}).get("lastSuccessfulTime", ""), cron["metadata"]
+    text = f"{cron['spec']['schedule']!r}, last success {last or 'never yet'}"
+    if now - seconds_of(last or metadata["creationTimestamp"]) < OVERDUE_S:
+        return Finding("reaper", "ok", text)
+    look = f"kubectl -n {metadata['namespace']} describe pods -l app.kubernetes.io/name=shipway-reaper"
+    return Finding("reaper", "warn", f"{text}: a killed step's job may run on",
+                   f"{look}; where its image cannot be pulled: `images:` of the overlay")  # fmt: skip
 
 
 def _allowed(checkup: Checkup, who: str, group: str, resource: str, verb: str) -> tuple[bool, str]:

@@ -50,13 +50,13 @@ class Checkup:
 
     @property
     def install(self) -> str:
-        """The command that installs our objects here."""
-        if self.namespace == "kubeflow":
-            return "kubectl apply -k manifests/overlays/standalone"
-        overlay, own = ("kubeflow", "team-a") if self.account == "default-editor" else ("dev", "shipway-dev")
-        if self.namespace == own:
-            return f"kubectl apply -k manifests/overlays/{overlay}"
-        return f"kubectl kustomize manifests/overlays/{overlay} | sed 's/{own}/{self.namespace}/g' | kubectl apply -f -"
+        """The command that installs what stands in `base` here; the label leaves a Secret and quotas as they are."""
+        ours = "-l app.kubernetes.io/part-of=shipway"
+        account = self.account or ACCOUNTS[0]
+        if (self.namespace, account) == ("kubeflow", ACCOUNTS[0]):
+            return f"kubectl apply -k manifests/overlays/standalone {ours}"
+        named = f"sed 's/team-a/{self.namespace}/g; s/default-editor/{account}/g'"
+        return f"kubectl kustomize manifests/overlays/kubeflow | {named} | kubectl apply {ours} -f -"
 
 
 Check = Callable[[Checkup], Iterable[Finding]]

@@ -12,6 +12,7 @@ from shipway.doctor.cluster import Checkup
 CONTROLLER = "workflow-controller"
 CONFIG = "workflow-controller-configmap"
 REQUEUE = "DEFAULT_REQUEUE_TIME"
+BUCKET = "mlpipeline"  # that KFP brings
 
 
 def settings(checkup: Checkup) -> Iterator[Finding]:
@@ -22,7 +23,9 @@ def settings(checkup: Checkup) -> Iterator[Finding]:
             yield _requeue(namespace, controller)
             config = checkup.api.find(f"/api/v1/namespaces/{namespace}/configmaps/{CONFIG}")
             yield _defaults(namespace, (config or {}).get("data") or {})
-            yield _launcher(checkup)
+            found = checkup.api.find(f"{checkup.core}/configmaps/kfp-launcher")
+            judge = _launcher if namespace == checkup.namespace else _profile
+            yield judge(checkup.namespace, None if found is None else found.get("data") or {})
             return
     yield Finding("KFP", "info", f"not installed in {checkup.namespace} or kubeflow; jobs and endpoints work without")
 
@@ -67,17 +70,29 @@ def _defaults(namespace: str, data: dict[str, str]) -> Finding:
     )  # fmt: skip
 
 
-def _launcher(checkup: Checkup) -> Finding:
-    what, name = "KFP: kfp-launcher", checkup.namespace
-    found = checkup.api.find(f"{checkup.core}/configmaps/kfp-launcher")
-    data = (found or {}).get("data") or {}
-    if data.get("providers") and data.get("defaultPipelineRoot"):
-        return Finding(what, "ok", data["defaultPipelineRoot"])
-    file = "manifests/kfp/kfp-launcher.yaml"
-    if found is None:
-        mend = f"kubectl -n {name} create configmap kfp-launcher && "
-        text = f"no ConfigMap kfp-launcher in {name}"
-    else:
-        mend, text = "", "without " + " and ".join(k for k in ("defaultPipelineRoot", "providers") if not data.get(k))
-    patch = f"kubectl -n {name} patch configmap kfp-launcher --type merge --patch-file {file}"
+def _launcher(name: str, data: dict[str, str] | None) -> Finding:
+    """Where KFP standalone keeps artifacts; `data`: the ConfigMap's, None where there is none."""
+    what, wanted = "KFP: kfp-launcher", ("defaultPipelineRoot", "providers")
+    given = data or {}
+    if all(given.get(key) for key in wanted):
+        return Finding(what, "ok", given["defaultPipelineRoot"])
+    mend = f"kubectl -n {name} create configmap kfp-launcher && " if data is None else ""
+    lacks = " and ".join(key for key in wanted if not given.get(key))
+    text = f"no ConfigMap kfp-launcher in {name}" if data is None else f"without {lacks}"
+    patch = f"kubectl -n {name} patch configmap kfp-launcher --type merge --patch-file manifests/kfp/kfp-launcher.yaml"
     return Finding(what, "warn", f"{text}: artifacts go to KFP's default store", mend + patch)
+
+
+def _profile(name: str, data: dict[str, str] | None) -> Finding:
+    """Likewise with profiles: a team's keys reach `private-artifacts/TEAM` and little else of KFP's bucket."""
+    what, own = "KFP: kfp-launcher", f"{BUCKET}/private-artifacts/{name}/"
+    root = (data or {}).get("defaultPipelineRoot", "")
+    if root and (f"://{BUCKET}/" not in root or f"://{own}" in root):
+        return Finding(what, "ok", root)
+    wanted = f"minio://{own}v2/artifacts"
+    mend = f"kubectl -n {name} create configmap kfp-launcher --from-literal=defaultPipelineRoot={wanted}"
+    if data is not None:
+        patch = json.dumps({"data": {"defaultPipelineRoot": wanted}})
+        mend = f"kubectl -n {name} patch configmap kfp-launcher --type merge -p '{patch}'"
+    where = root or "KFP's default root"
+    return Finding(what, "warn", f"artifacts go to {where}, which a profile's keys do not reach", mend)

@@ -13,7 +13,6 @@ from shipway.doctor.cluster import Checkup
 
 GPU = "nvidia.com/gpu"
 POD_S = 90.0  # an image of 250 MB is pulled meanwhile
-STUCK = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
 BUSY = "timed out waiting for the condition"  # a kubelet that is behind with its secrets, and tries again
 # Runs in any image with Python: a whole round trip where ours is installed, else whether the store answers.
 PROBE = """
@@ -30,14 +29,17 @@ except ImportError:
     except Exception as error:
         answer["error"] = f"{type(error).__name__}: {error}"
 else:
+    key, doing = f"doctor/{os.environ['HOSTNAME']}", "open"
     try:
-        store, key = Store.open(os.environ["SHIPWAY_STORE"]), f"doctor/{os.environ['HOSTNAME']}"
-        store.put(key, b"x")
-        store.get(key)
-        store.delete(key)
-        answer["how"] = "written, read and deleted"
+        store = Store.open(os.environ["SHIPWAY_STORE"])
+        for doing, act in (
+            ("write", lambda: store.put(key, b"x")), ("read", lambda: store.get(key)),
+            ("list", lambda: list(store.list("doctor"))), ("delete", lambda: store.delete(key)),
+        ):
+            act()
+        answer["how"] = "written, read, listed and deleted"
     except Exception as error:
-        answer["error"] = f"{type(error).__name__}: {error}"
+        answer["error"] = f"{doing}: {type(error).__name__}: {error}"
 print("doctor " + json.dumps(answer), flush=True)
 """
 
@@ -90,33 +92,32 @@ def pod(checkup: Checkup) -> Iterator[Finding]:
 
 def _asked(checkup: Checkup, name: str) -> Iterator[Finding]:
     """What the pod came to: its image, then storage."""
-    until, waiting, why = time.monotonic() + POD_S, "", ""
+    from shipway.executors.kubernetes.states import STUCK_S, pod_state
+
+    until, told = time.monotonic() + POD_S, ""
     skipped = "not tried: the pod did not run"
     while time.monotonic() < until:
-        found = checkup.api.get(f"{checkup.core}/pods/{name}")
-        status = found["status"]
-        states = [each.get("state") or {} for each in status.get("containerStatuses") or []]
-        waiting, why = _waits(states, status)
-        if waiting in STUCK and not why.endswith(BUSY):
-            yield Finding("image", "missing", f"{checkup.image}: {waiting}: {why}", _image_mend(checkup, waiting))
+        state = pod_state(checkup.api.get(f"{checkup.core}/pods/{name}"))
+        told = " ".join(f"{state.waiting or state.phase}: {state.message}".split())
+        if state.waiting in STUCK_S and BUSY not in state.message:
+            yield Finding("image", "missing", f"{checkup.image}: {told}", _image_mend(checkup, state.waiting))
             yield Finding("storage from a pod", "info", skipped)
             return
-        if status.get("phase") in ("Succeeded", "Failed"):
+        if state.phase in ("Succeeded", "Failed"):
             yield Finding("image", "ok", f"{checkup.image} runs; no other image was tried, --image names one")
-            yield _storage(checkup, name, states)
+            yield _storage(checkup, name, state.exit_code)
             return
         time.sleep(0.5)
     look = f"kubectl get events -n {checkup.namespace} --sort-by=.lastTimestamp"
-    yield Finding("image", "warn", f"{checkup.image}: no pod ran within {POD_S:g} s: {waiting} {why}".rstrip(), look)
+    yield Finding("image", "warn", f"{checkup.image}: no pod ran within {POD_S:g} s: {told}", look)
     yield Finding("storage from a pod", "info", skipped)
 
 
-def _storage(checkup: Checkup, name: str, states: list[dict[str, Any]]) -> Finding:
+def _storage(checkup: Checkup, name: str, code: int | None) -> Finding:
     what = "storage from a pod"
     lines = list(checkup.api.lines(f"{checkup.core}/pods/{name}/log", {}))
     said = next((line.removeprefix("doctor ") for line in lines if line.startswith("doctor {")), "")
     if not said:
-        code = next((each["terminated"].get("exitCode") for each in states if "terminated" in each), None)
         last = lines[-1] if lines else "it said nothing"
         return Finding(
             what, "warn", f"the pod ended with exit code {code}: {last}", "name an image with Python: --image"
@@ -124,18 +125,9 @@ def _storage(checkup: Checkup, name: str, states: list[dict[str, Any]]) -> Findi
     answer = json.loads(said)
     if answer["error"]:
         edit = f"kubectl -n {checkup.namespace} edit secret shipway-store"
-        return Finding(what, "missing", answer["error"], f"{edit}; and let pods reach it: storage.yaml of the overlay")
+        rest = "let pods reach it (storage.yaml of the overlay), with keys that write, read, list and delete"
+        return Finding(what, "missing", answer["error"], f"{edit}; and {rest}")
     return Finding(what, "ok", answer["how"])
-
-
-def _waits(states: list[dict[str, Any]], status: dict[str, Any]) -> tuple[str, str]:
-    for state in states:
-        if "waiting" in state:
-            return str(state["waiting"].get("reason", "")), " ".join(str(state["waiting"].get("message", "")).split())
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            return str(condition.get("reason", "")), str(condition.get("message", ""))
-    return "", ""
 
 
 def _image_mend(checkup: Checkup, waiting: str) -> str:

@@ -79,7 +79,8 @@ def _other(where: str, endpoint: str | None, error: Exception) -> ShipwayError:
         or "XMinioStorageFull" in text
     ):
         return StorageError(f"{where}: the object store at {endpoint} has no space left; free some disk and run again")
-    if re.search(r"status(?: code)?: 40[13]\b", text):  # listings: obstore has no class for these
+    # Listings, and deletions of several: obstore has no class for these.
+    if re.search(r"status(?: code)?: 40[13]\b", text) or "(code: AccessDenied)" in text:
         return _denied(where, endpoint, error)
     if any(word in low for word in _DEAD):
         dead = StorageUnavailable(
