@@ -98,6 +98,8 @@ def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> A
     forwarded = [word for key in environment for word in ("-x", key)]
     command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", str(spec.workers), "-bind-to", "none"]
     launcher_resources = {"cpu": "500m", "memory": "512Mi", "gpu": 0}
+    launcher = _pod(spec, "mpi", [*command, *forwarded, *WORKER], environment, launcher_resources)
+    podsecurity.leave_to_containers(launcher["spec"])
     return kf.KubeflowOrgV1MPIJob(
         api_version=API_VERSION,
         kind="MPIJob",
@@ -110,7 +112,7 @@ def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> A
                 "Launcher": kf.KubeflowOrgV1ReplicaSpec(
                     replicas=1,
                     restart_policy="OnFailure",
-                    template=_pod(spec, "mpi", [*command, *forwarded, *WORKER], environment, launcher_resources),
+                    template=launcher,
                 ),
                 "Worker": kf.KubeflowOrgV1ReplicaSpec(
                     replicas=spec.workers,

@@ -40,3 +40,15 @@ def secure(pod: dict[str, Any], level: PodSecurity, *, is_our_image: bool) -> No
         container["securityContext"] = context
     if is_our_image:
         pod["volumes"] = [{"name": name, "emptyDir": {}} for name in WRITABLE]
+
+
+def leave_to_containers(pod: dict[str, Any]) -> None:
+    """Asks our own containers alone not to run as root, in place: what an operator adds to the pod may have to.
+
+    The training operator gives the launcher of an MPIJob v1 an init container that brings kubectl, whose image runs as
+    root and which names no security context: asked of the whole pod, the kubelet would never start it.
+    """
+    asked = pod.get("securityContext", {}).pop("runAsNonRoot", None)
+    if asked is not None:
+        for container in pod["containers"]:
+            container["securityContext"]["runAsNonRoot"] = asked

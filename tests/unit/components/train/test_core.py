@@ -94,9 +94,12 @@ def test_every_replica_asks_for_no_more_than_pod_securitys_restricted_level(stra
     assert len(specs) == 2
     for role, replica in specs.items():
         pod, one = replica["template"]["spec"], container(manifest, role)
-        assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        # The training operator's init container in a launcher's pod runs as root.
+        of_pod, of_container = ({}, {"runAsNonRoot": True}) if role == "Launcher" else ({"runAsNonRoot": True}, {})
+        assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}, **of_pod}
         assert one["securityContext"] == {
             "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True,
+            **of_container,
         }  # fmt: skip
         assert {mount["mountPath"] for mount in one["volumeMounts"]} == {"/tmp", "/home/shipway"}
         assert {mount["name"] for mount in one["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
