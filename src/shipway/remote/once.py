@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from shipway.errors import KubeflowError, LostAnswer
+from shipway.errors import KubeflowError, LostAnswer, ShipwayError
 from shipway.remote.http import Patience
 
 T = TypeVar("T")
@@ -33,24 +33,32 @@ def create_once(what: str, create: Callable[[], T], find: Callable[[], T | None]
         patience: How often, and with which pauses.
 
     Raises:
-        KubeflowError: after a timeout nothing was found, and the server may still be at it: nothing was sent again.
+        KubeflowError: unknown whether it was created, and nothing was sent again: after a timeout nothing was found,
+            and the server may still be at it; or it could not be looked for.
     """
     for attempt in range(patience.attempts):
         try:
             return create()
         except LostAnswer as lost:
-            found = _look(find, patience)
+            try:
+                found = _look(find, patience)
+            except ShipwayError as error:  # gone before it could be asked: typed again, it might be created twice
+                raise _unknown(what, f"{lost}; then {error}") from error
             if found is not None:
                 return found
             if lost.may_go_on:
-                raise KubeflowError(
-                    f"{what}: unknown whether it was created ({lost}); nothing was sent again. Look for it in a minute "
-                    f"under that name, and type the command again only if it is not there"
-                ) from lost
+                raise _unknown(what, str(lost)) from lost
             if attempt == patience.attempts - 1:
                 raise KubeflowError(f"{what}: not created: {lost}") from lost
             time.sleep(patience.pause(attempt))
     raise AssertionError("unreachable")
+
+
+def _unknown(what: str, why: str) -> KubeflowError:
+    return KubeflowError(
+        f"{what}: unknown whether it was created ({why}); nothing was sent again. Look for it in a minute under that "
+        f"name, and type the command again only if it is not there"
+    )
 
 
 def _look(find: Callable[[], T | None], patience: Patience) -> T | None:

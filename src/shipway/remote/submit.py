@@ -195,7 +195,7 @@ def prepare(
         target=target,
         params=checked,
         experiment=experiment or api.settings.experiment,
-        name=f"{readable} {new_mark()}",
+        name=_marked(readable),
         started_by=who_types(),
         tasks=tasks_of(target.spec),
     )
@@ -225,10 +225,15 @@ def prepare_clone(api: Api, run: RemoteRun, changes: Mapping[str, Any]) -> Submi
         target=target,
         params=check_params(target, {**run.params, **changes}),
         experiment=api.settings.experiment,
-        name=f"clone of {run.name.rpartition(' ')[0] or run.name} {new_mark()}",
+        name=_marked(f"clone of {run.name.rpartition(' ')[0] or run.name}"),
         started_by=who_types(),
         tasks=tasks_of(spec),
     )
+
+
+def _marked(readable: str) -> str:
+    """A run's name with a mark of its own; Kubeflow keeps 255 characters."""
+    return f"{readable[:240]} {new_mark()}"
 
 
 def start(api: Api, submission: Submission, *, service_account: str | None = None) -> Any:

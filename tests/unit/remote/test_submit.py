@@ -101,6 +101,40 @@ def test_resets_before_the_run_was_created_are_tried_again(
     assert server.sent("POST", "/runs") == 3
 
 
+@pytest.mark.parametrize("gone", ["silent", "not let in", "no such call"])
+def test_what_cannot_be_looked_for_behind_a_lost_answer_is_told_as_unknown(
+    kubeflow: Connection, server: KfpServer, published: str, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """The run is there: whoever is told that nobody answers types the command again, and trains twice."""
+    kubeflow.api.experiment_id("Default")
+    submission, create_run = kubeflow.prepare(published), server.state.create_run
+
+    def create_and_go(given: Any) -> Any:
+        made = create_run(given)
+        if gone == "silent":
+            server.block = lambda _: True
+        elif gone == "not let in":
+            server.token = "changed"
+        else:
+            server.state.missing_calls = {"list_runs"}
+        return made
+
+    monkeypatch.setattr(server.state, "create_run", create_and_go)
+    server.faults.add("POST", "/runs", reset=True, after=True)
+    with pytest.raises(KubeflowError, match=rf"{submission.name}.*unknown whether it was created.*Look for it") as told:
+        kubeflow.start(submission)
+    assert "nothing was sent again" in str(told.value)
+    assert len(server.state.runs) == 1
+
+
+def test_a_name_longer_than_kubeflows_column_is_cut_before_its_mark(
+    kubeflow: Connection, server: KfpServer, published: str
+) -> None:
+    run = kubeflow.submit(published, run_name="n" * 300)
+    assert len(run.name) <= 255
+    assert kubeflow.run(run.name.rpartition(" ")[2]).key == run.key
+
+
 def test_after_a_timeout_nothing_is_sent_again_and_a_run_that_came_about_is_found(
     server: KfpServer, published: str
 ) -> None:
