@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -163,18 +164,24 @@ def submission_document(kubeflow: Connection, submission: Submission) -> dict[st
     }
 
 
+def shown_params(params: Mapping[str, Any]) -> str:
+    """Parameters on one line; of a secret only that it was given."""
+    from shipway.summary import redact
+
+    return ", ".join(f"{key}={value}" for key, value in redact(params).items()) or "none"
+
+
 def show_submission(kubeflow: Connection, submission: Submission) -> None:
     """The plan as a table."""
     document = submission_document(kubeflow, submission)
     heading(f"Plan: {document['pipeline']} on Kubeflow")
     where = document["kfp"] + (f", namespace {document['namespace']}" if document["namespace"] else "")
-    given = ", ".join(f"{key}={value}" for key, value in document["params"].items())
     facts(
         [
             ("runs on", where),
             ("version", document["version"]),
             ("experiment", document["experiment"]),
-            ("parameters", given or "none"),
+            ("parameters", shown_params(submission.params)),
         ]
     )
     rows = [(index, title, task) for index, (task, title) in enumerate(submission.tasks.items(), 1)]

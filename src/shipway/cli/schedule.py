@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shipway.cli.console import AsJson, facts, heading, print_json, say, table
-from shipway.cli.kubeflow import Experiment, Preset, ServiceAccount
+from shipway.cli.kubeflow import Experiment, Preset, ServiceAccount, shown_params
 from shipway.cli.place import Kfp, connection
 from shipway.cli.running import DryRun, Params, ParamsFile
 
 if TYPE_CHECKING:
     from shipway.remote import Connection
+    from shipway.remote.generations import Schedule
     from shipway.remote.recurring import Plan
-    from shipway.remote.schedules import Schedule
 
 app = typer.Typer(help="Recurring runs on Kubeflow.", no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The schedule's name.")]
@@ -25,7 +26,7 @@ Zone = Annotated[str | None, typer.Option(help="Time zone of --when, Europe/Berl
 Start = Annotated[str | None, typer.Option(help="Not before: 2026-12-01 or 2026-12-01T08:00, in the zone.")]
 End = Annotated[str | None, typer.Option(help="Not after, likewise.")]
 Concurrency = Annotated[int | None, typer.Option(help="Runs at the same time at most, 1 to 10 (default 1).")]
-Catchup = Annotated[bool | None, typer.Option(help="Make up for missed slots; default: no.")]
+Catchup = Annotated[bool | None, typer.Option(help="Make up for missed slots, from --start on; default: no.")]
 Version = Annotated[str | None, typer.Option(help="Pin a published version; default: every run takes the newest.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -77,14 +78,25 @@ def list_(kfp: Kfp = None, as_json: AsJson = False) -> None:
     if not found:
         say("No schedules yet. Next: shipway schedule create PIPELINE --when 'every monday at 01:00'")
         return
+    names = [schedule.name for schedule in found]
     rows = []
     for schedule in found:
         shown = document(kubeflow, schedule)
         moments = shown["next"]
-        state = shown["state"] + (", half changed: any command on it mends it" if schedule.older else "")
+        state = shown["state"] + ("" if schedule.said else ", made elsewhere")
+        state += ", half changed: any command on it mends it" if schedule.older or schedule.twins else ""
         end = f", until {schedule.end:%Y-%m-%d}" if schedule.end else ""
-        rows.append((schedule.name, f"{shown['when']}{end}", shown["zone"], state, moments[0] if moments else ""))
+        is_ambiguous = names.count(schedule.name) > 1 and not schedule.said
+        name = f"{schedule.name} ({schedule.parts[0].recurring_run_id})" if is_ambiguous else schedule.name
+        rows.append((name, f"{shown['when']}{end}", shown["zone"], state, moments[0] if moments else ""))
     table(["schedule", "when", "zone", "state", "next"], rows)
+    for schedule in found:
+        if schedule.runs_out:
+            say(
+                f"{schedule.name}: its clock changes are written down until {schedule.end:%Y-%m-%d}, and nothing runs "
+                f"after that. Next: {_renewal(schedule)}",
+                style="yellow",
+            )
 
 
 @app.command()
@@ -125,12 +137,14 @@ def change(
     from shipway.remote.schedules import find_schedule, plan_change
 
     kubeflow = connection(kfp)
+    old = find_schedule(kubeflow.api, name)
+    meant = zone or old.zone
     changes: dict[str, Any] = {
         "when": when, "zone": zone, "params": collect_params(param or [], params_file), "pipeline": pipeline,
-        "version": version, "start": read_moment(kubeflow, "start", start, zone),
-        "end": read_moment(kubeflow, "end", end, zone), "concurrency": concurrency, "catchup": catchup,
+        "version": version, "start": read_moment(kubeflow, "start", start, meant),
+        "end": read_moment(kubeflow, "end", end, meant), "concurrency": concurrency, "catchup": catchup,
     }  # fmt: skip
-    made = plan_change(kubeflow.api, find_schedule(kubeflow.api, name), **changes)
+    made = plan_change(kubeflow.api, old, **changes)
     if _shown(made, dry_run=dry_run, yes=yes, as_json=as_json):
         _tell(kubeflow, alter(kubeflow.api, name, **changes), "changed", as_json=as_json)
 
@@ -164,10 +178,12 @@ def _shown(made: Plan, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
     moments = [f"{at:%a %Y-%m-%d %H:%M:%S %Z}" for at in made.next_times()]
     if as_json:
         if dry_run:
-            print_json({"name": made.name, "when": made.when.text, "zone": made.zone, "next": moments})
+            print_json(
+                {"name": made.name, "when": made.when.text, "zone": made.zone, "next": moments,
+                 "at_once": made.starts_at_once}
+            )  # fmt: skip
         return not dry_run
     heading(f"Schedule {made.name}: {made.when.said}")
-    given = ", ".join(f"{key}={value}" for key, value in made.params.items())
     held = f"{made.when.text} in {made.zone}"
     if len(made.parts) > 1:
         held += f", as {len(made.parts)} recurring runs in {made.cluster_zone} until {made.parts[-1].end:%Y-%m-%d}"
@@ -176,9 +192,13 @@ def _shown(made: Plan, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
     facts(
         [
             ("pipeline", f"{made.pipeline}, {made.version or 'the newest version at every run'}"),
-            ("parameters", given or "none"),
+            ("parameters", shown_params(made.params)),
             ("held as", held),
-            ("at the same time", f"{made.concurrency}; missed slots are {'' if made.catchup else 'not '}made up for"),
+            *_beginning(made),
+            (
+                "at the same time",
+                f"{made.at_the_same_time}; missed slots are {'' if made.catchup else 'not '}made up for",
+            ),
             *(("next" if number == 0 else "", moment) for number, moment in enumerate(moments)),
         ]
     )
@@ -188,18 +208,40 @@ def _shown(made: Plan, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
     return yes or not sys.stdin.isatty() or typer.confirm("Go on?", default=True)
 
 
+def _beginning(made: Plan) -> list[tuple[str, str]]:
+    """What a start that has passed means; nothing where none has."""
+    from shipway.remote.recurring import COUNTED
+
+    if made.start is None or made.start > datetime.now(UTC):
+        return []
+    count = made.starts_at_once
+    if not count:
+        return [("begins", f"now, since its start has passed ({made.start:%Y-%m-%d %H:%M %Z})")]
+    runs = f"{count} run{'s' if count > 1 else ''}" if count < COUNTED else f"{COUNTED} runs or more"
+    return [("starts at once", f"{runs}, one for each slot since {made.start:%Y-%m-%d %H:%M %Z} (--catchup)")]
+
+
 def document(kubeflow: Connection, schedule: Schedule) -> dict[str, Any]:
     """A schedule as `--json` prints it."""
+    from shipway.summary import redact
+
     zone = schedule.zone or kubeflow.settings.cron_zone
     return {
         "name": schedule.name,
         "when": schedule.trigger,
         "zone": zone,
         "state": "enabled" if schedule.is_enabled else "paused",
-        "params": schedule.params,
+        "params": redact(schedule.params),
         "next": [f"{at:%a %Y-%m-%d %H:%M %Z}" for at in schedule.next_times(kubeflow.settings.cron_zone)],
+        "end": schedule.end.isoformat() if schedule.end else None,
+        "renew": _renewal(schedule) if schedule.runs_out else None,
         "recurring_runs": [str(part.recurring_run_id) for part in schedule.parts],
     }
+
+
+def _renewal(schedule: Schedule) -> str:
+    """The command that makes a schedule anew, its clock changes written down from now on."""
+    return f"shipway schedule change {shlex.quote(schedule.name)}"
 
 
 def _tell(kubeflow: Connection, schedule: Schedule, done: str, *, as_json: bool) -> None:

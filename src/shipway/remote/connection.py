@@ -15,9 +15,9 @@ from shipway.remote.runs import RemoteRun
 from shipway.remote.settings import Settings
 
 if TYPE_CHECKING:
+    from shipway.remote.generations import Schedule
     from shipway.remote.publish import Published
     from shipway.remote.recurring import Plan
-    from shipway.remote.schedules import Schedule
     from shipway.remote.submit import Submission
 
 
@@ -147,7 +147,7 @@ class Connection:
 
     def schedules(self) -> list[Schedule]:
         """All schedules."""
-        from shipway.remote.schedules import list_schedules
+        from shipway.remote.generations import list_schedules
 
         return list_schedules(self._api)
 

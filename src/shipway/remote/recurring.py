@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 from typing import Any
 
 import kfp_server_api as kfp
 
 from shipway.remote.api import Api
 from shipway.remote.english import When, every, parse_when
+from shipway.remote.marks import read_mark, shown_name, write_mark
 from shipway.remote.once import create_once, new_mark
-from shipway.remote.submit import who_types
 from shipway.remote.zones import Stretch, find_zone, fires
 
-SAID = "Schedule of Shipway "
 SHOWN = 5
+COUNTED = 1000  # runs that start at once are counted so far
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class Plan:
     Attributes:
         version_id: A version that stays; empty for the newest at every run.
         zone: In which `when` is meant.
+        start: As it was said; when Kubeflow is told to begin stands in `parts`.
     """
 
     name: str
@@ -48,35 +48,59 @@ class Plan:
     cluster_zone: str
 
     def next_times(self, count: int = SHOWN, after: datetime | None = None) -> list[datetime]:
-        """When it will fire, in its zone."""
+        """When it will fire, in its zone; what starts at once is not among them."""
         begin = (after or datetime.now(UTC)).replace(microsecond=0)
         begin = max(begin, self.start) if self.start else begin
-        zone = find_zone(self.zone)
+        return [at.astimezone(find_zone(self.zone)) for at in self._moments(begin, count)]
+
+    @property
+    def starts_at_once(self) -> int:
+        """How many runs Kubeflow starts as soon as it is made: one for each slot behind a start that has passed.
+
+        At most `COUNTED`, which then means that many or more.
+        """
+        now, start = datetime.now(UTC), self.parts[0].start
+        if start is None or start > now:
+            return 0
+        return sum(1 for _ in takewhile(lambda at: at <= now, self._moments(start, COUNTED)))
+
+    @property
+    def at_the_same_time(self) -> int:
+        """Runs at the same time at most; while slots are made up for, each recurring run has its own limit."""
+        now = datetime.now(UTC)
+        return self.concurrency * max(1, sum(1 for part in self.parts if part.start and part.start <= now))
+
+    def _moments(self, after: datetime, count: int) -> list[datetime]:
         if self.when.interval_s:
-            moments = [at for at in every(self.when.interval_s, begin, count) if not self.end or at <= self.end]
-        else:
-            moments = fires(self.parts, find_zone(self.cluster_zone), begin, count)
-        return [at.astimezone(zone) for at in moments]
+            return list(_ticks(self.when.interval_s, self.parts[0].start or after, after, self.end, count))
+        return fires(self.parts, find_zone(self.cluster_zone), after, count)
 
 
-def create_parts(api: Api, made: Plan, *, generation: int, enabled: bool) -> list[Any]:
+def create_parts(api: Api, made: Plan, *, generation: int, enabled: bool, replaces: str = "") -> list[Any]:
     """Creates a generation, part by part."""
     experiment = api.experiment_id(made.experiment)
     return [
-        _create_part(api, made, number, stretch, generation, experiment, enabled=enabled)
+        _create_part(api, made, number, stretch, generation, experiment, enabled=enabled, replaces=replaces)
         for number, stretch in enumerate(made.parts, 1)
     ]
 
 
 def _create_part(
-    api: Api, made: Plan, number: int, stretch: Stretch, generation: int, experiment: str, *, enabled: bool
+    api: Api,
+    made: Plan,
+    number: int,
+    stretch: Stretch,
+    generation: int,
+    experiment: str,
+    *,
+    enabled: bool,
+    replaces: str,
 ) -> Any:
     mark = new_mark()
-    count = len(made.parts)
     window: dict[str, Any] = {"start_time": stretch.start, "end_time": stretch.end}
     body = kfp.V2beta1RecurringRun(
-        display_name=made.name if count == 1 else f"{made.name} ({number} of {count})",
-        description=write_mark(made, generation, number, mark),
+        display_name=shown_name(made.name, number, len(made.parts)),
+        description=write_mark(made, generation, number, mark, replaces),
         pipeline_version_reference=kfp.V2beta1PipelineVersionReference(
             # By the pipeline alone every run takes its newest version; kfp's own client refuses to say so.
             pipeline_id=made.pipeline_id, pipeline_version_id=made.version_id or None
@@ -100,28 +124,6 @@ def _create_part(
         lambda: next((job for job in api.recurring() if read_mark(job).get("mark") == mark), None),
         api.patience,
     )
-
-
-def write_mark(made: Plan, generation: int, part: int, mark: str) -> str:
-    """The description of a recurring run: readable, and all that a later change needs."""
-    said = {
-        "name": made.name, "when": made.when.said, "zone": made.zone, "generation": generation, "part": part,
-        "parts": len(made.parts), "by": who_types(), "experiment": made.experiment, "mark": mark,
-        "start": made.start.isoformat() if made.start else None, "end": made.end.isoformat() if made.end else None,
-    }  # fmt: skip
-    return SAID + json.dumps({key: value for key, value in said.items() if value is not None})
-
-
-def read_mark(job: Any) -> dict[str, Any]:
-    """What a recurring run of ours says; empty for others'."""
-    description = str(job.description or "")
-    if not description.startswith(SAID):
-        return {}
-    try:
-        found = json.loads(description.removeprefix(SAID))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def trigger_of(job: Any) -> When:
@@ -153,7 +155,11 @@ def moments_of(job: Any, after: datetime, cluster_zone: str, count: int) -> Iter
     if when.cron:
         yield from fires([Stretch(when.cron.text, start, end)], find_zone(cluster_zone), after, count)
     elif when.interval_s:
-        base = start or _real(job.created_at) or begin
-        missed = max(0, int((after - base).total_seconds() // when.interval_s))
-        moments = every(when.interval_s, base, missed + count + 1)
-        yield from islice((at for at in moments if at > after and (not end or at <= end)), count)
+        yield from _ticks(when.interval_s, start or _real(job.created_at) or begin, after, end, count)
+
+
+def _ticks(interval_s: int, base: datetime, after: datetime, end: datetime | None, count: int) -> Iterator[datetime]:
+    """Moments behind `after` of an interval counted from `base`."""
+    passed = max(0, int((after - base).total_seconds() // interval_s))
+    moments = every(interval_s, base + timedelta(seconds=interval_s * passed), count + 1)
+    yield from islice((at for at in moments if at > after and (not end or at <= end)), count)

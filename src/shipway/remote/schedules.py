@@ -8,69 +8,17 @@ deletes the older one; `settle` finishes or takes back a change that broke off a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from shipway.errors import InvalidSpec, NotFound, nearest
 from shipway.remote.api import Api
 from shipway.remote.english import When, parse_when
-from shipway.remote.recurring import SHOWN, Plan, create_parts, moments_of, read_mark, trigger_of, window_of
+from shipway.remote.generations import Schedule, list_schedules, pick
+from shipway.remote.marks import write_mark
+from shipway.remote.recurring import Plan, create_parts, window_of
 from shipway.remote.submit import Target, check_params, find_target
 from shipway.remote.zones import Stretch, find_zone, stretches
-
-
-@dataclass
-class Schedule:
-    """A schedule as it is: the newest generation's recurring runs."""
-
-    name: str
-    parts: list[Any]
-    said: dict[str, Any] = field(default_factory=dict)
-    older: list[Any] = field(default_factory=list)  # of a change that broke off
-
-    @property
-    def is_enabled(self) -> bool:
-        """Whether any part may fire."""
-        return any(part.status == "ENABLED" for part in self.parts)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether no part is missing."""
-        return len(self.parts) == int(self.said.get("parts", 1))
-
-    @property
-    def trigger(self) -> str:
-        """As the person said it, else what Kubeflow holds."""
-        return str(self.said.get("when") or trigger_of(self.parts[0]).text)
-
-    @property
-    def zone(self) -> str:
-        """In which it was said."""
-        return str(self.said.get("zone", ""))
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """What each run is given."""
-        config = self.parts[0].runtime_config
-        return dict((config and config.parameters) or {})
-
-    def next_times(self, cluster_zone: str, count: int = SHOWN) -> list[datetime]:
-        """When it will fire, in its zone; nothing while it is paused."""
-        if not self.is_enabled:
-            return []
-        zone = find_zone(self.zone or cluster_zone)
-        now = datetime.now(UTC).replace(microsecond=0)
-        moments: list[datetime] = []
-        for part in self.parts:
-            moments += moments_of(part, now, cluster_zone, count)
-        return [at.astimezone(zone) for at in sorted(moments)[:count]]
-
-    @property
-    def end(self) -> datetime | None:
-        """The last moment at which it may fire; None for none."""
-        ends = [window_of(part)[1] for part in self.parts]
-        return None if None in ends else max(end for end in ends if end is not None)
 
 
 def plan(
@@ -88,8 +36,13 @@ def plan(
     catchup: bool = False,
     experiment: str | None = None,
     service_account: str | None = None,
+    is_new: bool = True,
 ) -> Plan:
     """Everything about a schedule checked, nothing created.
+
+    Kubeflow starts runs at once for a start that has passed: one for the last slot, or with catch-up one for each
+    slot since. The second is what catch-up is for (`Plan.starts_at_once` counts them); the first nobody asked for, so
+    without catch-up a start that has passed means from now on.
 
     Args:
         api: Kubeflow.
@@ -103,6 +56,7 @@ def plan(
         end: Not after.
         concurrency: Runs at the same time at most, 1 to 10.
         catchup: Whether slots that were missed are made up for.
+        is_new: False for what takes the place of another: it begins now, since the other has run what was before.
 
     Raises:
         InvalidSpec, NotFound: what is wrong, and what may stand there.
@@ -118,17 +72,28 @@ def plan(
         api, target, parse_when(when), checked, is_pinned=is_pinned,
         name=name or "-".join(filter(None, [target.pipeline, str(checked.get("name", ""))])),
         zone=zone or api.settings.cron_zone, start=start, end=end, concurrency=concurrency, catchup=catchup,
-        experiment=experiment or api.settings.experiment, service_account=service_account,
+        makes_up=catchup and is_new, experiment=experiment or api.settings.experiment,
+        service_account=service_account,
     )  # fmt: skip
 
 
-def _plan(api: Api, target: Target, when: When, params: dict[str, Any], *, is_pinned: bool, **fields: Any) -> Plan:
+def _plan(
+    api: Api,
+    target: Target,
+    when: When,
+    params: dict[str, Any],
+    *,
+    is_pinned: bool,
+    makes_up: bool,
+    **fields: Any,
+) -> Plan:
     start, end, cluster = fields["start"], fields["end"], api.settings.cron_zone
     if start and end and end <= start:
         raise InvalidSpec(f"end: {end.isoformat()} is not behind the start, {start.isoformat()}")
     zone = find_zone(fields["zone"])
+    first = start if start and (makes_up or start > datetime.now(UTC)) else None
     parts = (
-        stretches(when.cron, zone, find_zone(cluster), start, end) if when.cron else [Stretch(when.text, start, end)]
+        stretches(when.cron, zone, find_zone(cluster), first, end) if when.cron else [Stretch(when.text, first, end)]
     )
     made = Plan(
         pipeline=target.pipeline,
@@ -141,32 +106,18 @@ def _plan(api: Api, target: Target, when: When, params: dict[str, Any], *, is_pi
         cluster_zone=cluster,
         **fields,
     )
-    if not made.next_times(1):
+    if not made.next_times(1) and not made.starts_at_once:
         raise InvalidSpec(f"schedule: {when.said!r} never fires between its start and its end")
+    write_mark(made, generation=999, part=len(parts), mark="0" * 8, replaces="0" * 8)  # whether it will fit
     return made
 
 
-def list_schedules(api: Api) -> list[Schedule]:
-    """All schedules, recurring runs made in the UI among them, by name."""
-    grouped: dict[str, list[tuple[dict[str, Any], Any]]] = {}
-    for job in api.recurring():
-        said = read_mark(job)
-        grouped.setdefault(str(said.get("name") or job.display_name), []).append((said, job))
-    found = []
-    for name, entries in sorted(grouped.items()):
-        newest = max(int(said.get("generation", 0)) for said, _ in entries)
-        said = next(said for said, _ in entries if int(said.get("generation", 0)) == newest)
-        parts = [(int(s.get("part", 1)), job) for s, job in entries if int(s.get("generation", 0)) == newest]
-        older = [job for s, job in entries if int(s.get("generation", 0)) < newest]
-        found.append(Schedule(name, [job for _, job in sorted(parts, key=lambda one: one[0])], said, older))
-    return found
-
-
 def find_schedule(api: Api, name: str) -> Schedule:
-    """The schedule of that name, settled.
+    """The schedule of that name, settled; of one that was made elsewhere its recurring run's id will do.
 
     Raises:
         NotFound: names the nearest.
+        InvalidSpec: several that were made elsewhere are called so.
     """
     found = settle(api, name)
     if found is None:
@@ -181,20 +132,19 @@ def settle(api: Api, name: str) -> Schedule | None:
     The newer generation holds once it may fire, or, of a paused schedule, once it is whole. Until then the older one
     goes on undisturbed, and the newer one is taken away.
     """
-    found = next((schedule for schedule in list_schedules(api) if schedule.name == name), None)
+    found = pick(list_schedules(api), name)
     if found is None or not found.said:
         return found
-    runs_still = any(job.status == "ENABLED" for job in found.older)
-    holds = found.is_whole and (found.is_enabled or not runs_still)
-    if not holds:
-        for part in found.parts:
+    may_fire = found.is_enabled or _is_any_enabled(found.twins)
+    if not (found.is_whole and (may_fire or not _is_any_enabled(found.older))):
+        for part in (*found.parts, *found.twins):
             api.delete_recurring(part.recurring_run_id)
         return settle(api, name) if found.older else None
-    if found.is_enabled:  # it broke off between two parts
+    if may_fire:  # it broke off between two parts
         _set_enabled(api, found.parts, enabled=True)
-    for job in found.older:
+    for job in (*found.twins, *found.older):
         api.delete_recurring(job.recurring_run_id)
-    return Schedule(name, found.parts, found.said)
+    return Schedule(found.name, found.parts, found.said)
 
 
 def create(api: Api, made: Plan) -> Schedule:
@@ -211,7 +161,7 @@ def create(api: Api, made: Plan) -> Schedule:
     parts = create_parts(api, made, generation=1, enabled=len(made.parts) == 1)
     if len(parts) > 1:
         _set_enabled(api, parts, enabled=True)
-    return find_schedule(api, made.name)
+    return _settled(api, made.name, parts)
 
 
 def change(api: Api, name: str, **changes: Any) -> Schedule:
@@ -225,14 +175,29 @@ def change(api: Api, name: str, **changes: Any) -> Schedule:
             moves the horizon of one that follows clock changes.
     """
     old = find_schedule(api, name)
-    made = plan_change(api, old, **changes)
+    return _make_anew(api, old, plan_change(api, old, **changes), enabled=old.is_enabled)
+
+
+def _make_anew(api: Api, old: Schedule, made: Plan, *, enabled: bool) -> Schedule:
     generation = int(old.said.get("generation", 0)) + 1
-    parts = create_parts(api, made, generation=generation, enabled=False)
-    if old.is_enabled:
+    replaces = "" if old.said else str(old.parts[0].recurring_run_id)
+    parts = create_parts(api, made, generation=generation, enabled=False, replaces=replaces)
+    if enabled:
         _set_enabled(api, parts, enabled=True)
     for job in old.parts:
         api.delete_recurring(job.recurring_run_id)
-    return find_schedule(api, name)
+    return _settled(api, old.name, parts)
+
+
+def _settled(api: Api, name: str, made: list[Any]) -> Schedule:
+    """The schedule, if what was made is what stays: somebody else may have made it at the same moment."""
+    found = find_schedule(api, name)
+    if {part.recurring_run_id for part in found.parts} != {part.recurring_run_id for part in made}:
+        raise InvalidSpec(
+            f"schedule: somebody else made {name!r} at the same moment, and theirs stays ({found.trigger}); "
+            f"`shipway schedule change {name}` changes it"
+        )
+    return found
 
 
 def plan_change(api: Api, old: Schedule, **changes: Any) -> Plan:
@@ -259,12 +224,19 @@ def plan_change(api: Api, old: Schedule, **changes: Any) -> Plan:
         catchup=bool(given.get("catchup", not job.no_catchup)),
         experiment=given.get("experiment") or said.get("experiment"),
         service_account=job.service_account or None,
+        is_new=False,
     )
 
 
 def set_paused(api: Api, name: str, *, paused: bool) -> Schedule:
-    """Pauses or resumes a schedule; runs that go on are left alone."""
+    """Pauses or resumes a schedule; runs that go on are left alone.
+
+    Kubeflow starts a run at once for the last slot that a recurring run missed while it was disabled. Where nothing is
+    to be made up for, a schedule of ours is therefore made anew, as by a change; one that was made elsewhere is not.
+    """
     found = find_schedule(api, name)
+    if not paused and not found.is_enabled and found.said and not found.catches_up:
+        return _make_anew(api, found, plan_change(api, found), enabled=True)
     _set_enabled(api, found.parts, enabled=not paused)
     return find_schedule(api, name)
 
@@ -272,7 +244,7 @@ def set_paused(api: Api, name: str, *, paused: bool) -> Schedule:
 def delete(api: Api, name: str) -> None:
     """Deletes a schedule; its runs stay."""
     found = find_schedule(api, name)
-    for job in [*found.parts, *found.older]:
+    for job in found.parts:
         api.delete_recurring(job.recurring_run_id)
 
 
@@ -283,7 +255,17 @@ def _pipeline_name(api: Api, pipeline_id: str) -> str:
     return str(known.name or known.display_name)
 
 
+def _is_any_enabled(jobs: list[Any]) -> bool:
+    return any(job.status == "ENABLED" for job in jobs)
+
+
 def _set_enabled(api: Api, parts: list[Any], *, enabled: bool) -> None:
     for job in parts:
+        end = window_of(job)[1]
+        if enabled and job.no_catchup and end and end <= datetime.now(UTC):
+            continue  # it would start a run at once, for its last slot
         if (job.status == "ENABLED") is not enabled:
-            api.set_recurring(job.recurring_run_id, enabled=enabled)
+            try:
+                api.set_recurring(job.recurring_run_id, enabled=enabled)
+            except NotFound:  # whoever made the same at the same moment has settled it already
+                continue

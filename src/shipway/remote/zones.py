@@ -52,16 +52,17 @@ def stretches(
         cron: In `zone`.
         zone: The person's.
         cluster: The controller's.
-        start: Not before; None: from now on.
-        end: Not after; None: for ever, or as far as `HORIZON` where clocks change in between.
+        start: Not before; None: from now on. Of one that has passed, Kubeflow fires the slots since.
+        end: Not after; None: for ever, or `HORIZON` from now or the start where clocks change in between.
 
     Raises:
         InvalidSpec: the shifted times are not one cron's.
     """
     if zone.key == cluster.key:
         return [Stretch(cron.text, start, end)]
-    begin = start or datetime.now(UTC).replace(microsecond=0)
-    limit = end or begin + HORIZON
+    now = datetime.now(UTC).replace(microsecond=0)
+    begin = start or now
+    limit = end or max(begin, now) + HORIZON
     edges = _changes(begin, limit, zone, cluster)
     found: list[Stretch] = []
     for index, lower in enumerate([begin, *edges]):

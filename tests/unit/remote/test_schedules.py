@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 
 from shipway.errors import InvalidSpec, KubeflowUnavailable, NotFound, ShipwayError
 from shipway.remote import Connection
-from shipway.remote.schedules import find_schedule, list_schedules
+from shipway.remote.generations import list_schedules
+from shipway.remote.schedules import create, find_schedule
 from tests.fixtures.kfp_server import KfpServer
 from tests.unit.remote.conftest import SMALL
 
@@ -198,3 +200,102 @@ def test_nobody_there_is_told_as_such(kubeflow: Connection, server: KfpServer) -
     server.block = lambda _method: True
     with pytest.raises(KubeflowUnavailable, match="no answer"):
         kubeflow.schedules()
+
+
+def _made_elsewhere(server: KfpServer, name: str, **fields: Any) -> Any:
+    """A recurring run as a colleague makes one in the UI."""
+    job = deepcopy(next(iter(server.state.recurring.values())))
+    job.display_name, job.description = name, None
+    for key, value in fields.items():
+        setattr(job, key, value)
+    return server.state.create_recurring(job)
+
+
+@pytest.mark.parametrize("description", [None, "my own", "a copy of ours"])
+def test_a_colleagues_recurring_run_of_the_same_name_is_left_alone(
+    kubeflow: Connection, server: KfpServer, published: str, description: str | None
+) -> None:
+    ours = kubeflow.schedule(published, "@daily", name="nightly").parts[0]
+    is_copy = description == "a copy of ours"  # cloned in the UI, which keeps the description
+    theirs = _made_elsewhere(
+        server, "Clone of nightly" if is_copy else "nightly", description=ours.description if is_copy else description
+    )
+    assert len(kubeflow.schedules()) == 2
+    kubeflow.pause_schedule("nightly")
+    kubeflow.change_schedule("nightly", when="@weekly")
+    assert server.state.recurring[theirs.recurring_run_id].status == "ENABLED"
+    kubeflow.delete_schedule("nightly")
+    assert list(server.state.recurring) == [theirs.recurring_run_id]
+
+
+def test_several_of_one_name_made_elsewhere_are_told_apart_by_their_ids(
+    kubeflow: Connection, server: KfpServer, published: str
+) -> None:
+    kubeflow.schedule(published, "@daily", name="gone")
+    first, second = (_made_elsewhere(server, "theirs") for _ in range(2))
+    with pytest.raises(InvalidSpec, match=rf"2 recurring runs are called 'theirs'.*{second.recurring_run_id}"):
+        kubeflow.pause_schedule("theirs")
+    kubeflow.pause_schedule(second.recurring_run_id)
+    assert (first.status, second.status) == ("ENABLED", "DISABLED")
+
+
+@pytest.mark.slow
+def test_a_change_of_one_made_elsewhere_that_breaks_off_is_mended_too(
+    kubeflow: Connection, server: KfpServer, published: str
+) -> None:
+    """It becomes ours; a namesake that was not changed stays."""
+    kubeflow.schedule(published, "@daily", name="gone")
+    theirs, cut = _made_elsewhere(server, "theirs"), 0
+    kubeflow.delete_schedule("gone")
+    while True:
+        cut += 1
+        writes = _cut_after(server, cut - 1)
+        try:
+            kubeflow.change_schedule(theirs.recurring_run_id, when="@weekly")
+        except ShipwayError:
+            server.block = None
+            mended = find_schedule(kubeflow.api, "theirs")
+            assert [job.status for job in server.state.recurring.values()] == ["ENABLED"]
+            if mended.said:
+                break
+            continue
+        server.block = None
+        break
+    assert writes["seen"] >= 3
+    assert find_schedule(kubeflow.api, "theirs").trigger == "@weekly"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("same_second", [True, False])
+def test_of_two_processes_that_make_the_same_schedule_one_is_told_and_one_schedule_stays(
+    kubeflow: Connection, server: KfpServer, published: str, zone: str, same_second: bool
+) -> None:
+    """The second has looked, found nothing, and creates while the first does."""
+    made = kubeflow.plan_schedule(published, "every day at 01:00", name="nightly", zone=zone)
+    other = kubeflow.plan_schedule(published, "every day at 02:00", name="nightly", zone=zone)
+    first = create(kubeflow.api, made)
+    hidden, server.state.recurring = server.state.recurring, {}
+
+    def appears(method: str) -> bool:
+        if method == "POST":
+            server.state.recurring.update(hidden)
+        if same_second:
+            for job in server.state.recurring.values():
+                job.created_at = datetime(2026, 11, 21, 12, tzinfo=UTC)
+        return False
+
+    server.block = appears
+    told = ""
+    try:
+        create(kubeflow.api, other)
+    except InvalidSpec as error:
+        told = str(error)
+    server.block = None
+    stays = find_schedule(kubeflow.api, "nightly")
+    assert stays.is_whole
+    assert stays.is_enabled
+    assert {part.recurring_run_id for part in stays.parts} == set(server.state.recurring)
+    if not same_second:
+        assert stays.trigger == "every day at 01:00"
+        assert {part.recurring_run_id for part in stays.parts} == {part.recurring_run_id for part in first.parts}
+        assert "somebody else made 'nightly' at the same moment" in told
