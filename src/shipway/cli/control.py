@@ -12,6 +12,7 @@ from shipway.cli.running import Params, ParamsFile
 
 if TYPE_CHECKING:
     from shipway.remote import RemoteRun
+    from shipway.runs import Run
 
 Key = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` for the newest.")]
 
@@ -142,7 +143,7 @@ def artifacts(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json:
         print_json([{"step": step, "name": name, "uri": uri} for step, name, uri in rows])
         return
     if not rows:
-        say("No step left a record of what it made." + _why_none(kfp, local))
+        say(f"No step left a record of what it made{_why_none(found)}.")
         return
     table(["step", "artifact", "uri"], rows)
 
@@ -153,10 +154,12 @@ def _made(step: Any) -> list[tuple[str, str, str]]:
     return [*named, *((step.task, f"report: {title}", uri) for title, uri in step.reports.items())]
 
 
-def _why_none(kfp: str | None, local: bool) -> str:
-    if not is_there(kfp, local):
-        return ""
-    from shipway.remote.records import HOW, cluster_store
+def _why_none(run: Run | RemoteRun) -> str:
+    from shipway.runs import Run as RunHere
 
-    hint = "" if cluster_store() is not None else f" Records lie in the cluster's store: {HOW}."
-    return f"{hint} Kubeflow's own API (v2beta1) lists no artifacts."
+    if isinstance(run, RunHere):
+        return ""
+    from shipway.remote.records import missing_store
+
+    why = run.note or missing_store()
+    return (f"; {why}" if why else "") + ". Kubeflow's own API (v2beta1) lists no artifacts"

@@ -21,9 +21,13 @@ Run = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` f
 @app.command("list")
 def list_(run: Run = "last", kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
     """Reports of a run."""
-    found = _reports(_load(run, kfp, local))
+    loaded = _load(run, kfp, local)
+    found = _reports(loaded)
     if as_json:
         print_json([{"title": title, "step": step, "uri": uri} for title, (step, uri) in found.items()])
+        return
+    if not found and (why := _note(loaded)):
+        say(f"No report was found: {why}.")
         return
     table(["report", "step", "uri"], [(title, step, uri) for title, (step, uri) in found.items()])
     say(f"Next: shipway reports open {run} [TITLE]", style="dim")
@@ -47,7 +51,10 @@ def open_(
     loaded = _load(run, kfp, local)
     found, key = _reports(loaded), loaded.key
     if title is not None and title not in found:
-        raise NotFound(f"reports: no report {title!r}; there are {', '.join(found) or 'none'}{nearest(title, found)}")
+        why = f"; {_note(loaded)}" if _note(loaded) else ""
+        raise NotFound(
+            f"reports: no report {title!r}; there are {', '.join(found) or 'none'}{why}{nearest(title, found)}"
+        )
     folder = out or Context.current().home / "reports" / key
     folder.mkdir(parents=True, exist_ok=True)
     saved: dict[str, str] = {}
@@ -83,6 +90,11 @@ def _show(paths: list[str]) -> None:
 
 def _file_name(title: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-") or "report"
+
+
+def _note(run: LocalRun | RemoteRun) -> str:
+    """Why the records of a run on Kubeflow could not be read."""
+    return str(getattr(run, "note", ""))
 
 
 def _reports(run: LocalRun | RemoteRun) -> dict[str, tuple[str, str]]:

@@ -17,6 +17,9 @@ Summary = Mapping[str, Any]
 def closing_screen(summary: Summary, *, example: str | None = None) -> None:
     """The closing screen of any run; what did not come about is not shown."""
     _steps(summary)
+    if summary["state"] == "Running":
+        say(f"Next: shipway watch {summary['run']}", style="dim")
+        return
     if summary["state"] not in ("Succeeded",):
         _failure(summary)
         return
@@ -59,10 +62,11 @@ def _failure(summary: Summary) -> None:
         else:
             say("Stopped. Type the same command again to go on; --fresh starts anew.")
         return
-    if is_there(summary) and not error and not summary["store"]:
+    if is_there(summary) and not error and (summary["note"] or not summary["store"]):
         from shipway.remote.records import HOW
 
-        error = {"message": f"Kubeflow keeps no reason; the steps' own records do: {HOW}"}
+        why = summary["note"] or f"the steps' own records do: {HOW}"
+        error = {"message": f"Kubeflow keeps no reason; {why}"}
     console(stderr=True).print(error_line(error), markup=False)
     if error.get("replica"):
         say(f"First to fail: {error['replica']} (exit code {error.get('exit_code')})")
@@ -144,7 +148,9 @@ def _places(summary: Summary) -> None:
         pairs.append(("data", f"{summary['store']} (shipway store ls)"))
     if is_there(summary):
         pairs.append(("in Kubeflow", summary["url"] or summary["kfp_name"]))
-        if not summary["store"]:
+        if summary["note"]:
+            pairs.append(("records", summary["note"]))
+        elif not summary["store"]:
             from shipway.remote.records import HOW
 
             pairs.append(("records", f"lie in the cluster's store; to see them here {HOW}"))

@@ -60,7 +60,7 @@ def schedule_names(kubeflow: Connection, runs: list[RemoteRun]) -> dict[str, str
     """Names of recurring runs by id, asked for only where one of the runs was started by one."""
     if not any(run.recurring_run_id for run in runs):
         return {}
-    from shipway.remote.recurring import read_mark
+    from shipway.remote.marks import read_mark
 
     return {
         str(job.recurring_run_id): str(read_mark(job).get("name") or job.display_name)
@@ -84,15 +84,15 @@ def logs_there(kubeflow: Connection, key: str, step: str | None, *, follow: bool
     wanted = {step: steps[step]} if step else steps
     for name, record in wanted.items():
         _print_record(name, record, with_heading=len(wanted) > 1)
-    printed, why_not = pod_logs(
-        run.key, set(wanted), namespace=kubeflow.settings.namespace or kubeflow.settings.install
-    )
+    if run.note:
+        say(f"Note: {run.note}", style="yellow")
+    printed, notes = pod_logs(run.key, set(wanted), namespace=kubeflow.settings.namespace or kubeflow.settings.install)
     for name, text in printed.items():
         say(f"==> {name} (pod) <==", style="bold")
         lines = text.splitlines(keepends=True)
         sys.stdout.writelines(lines[-tail:] if tail else lines)
-    if why_not:
-        say(why_not, style="dim")
+    for note in notes:
+        say(note, style="dim")
 
 
 def _print_record(name: str, record: StepRecord, *, with_heading: bool) -> None:

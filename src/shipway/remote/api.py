@@ -33,6 +33,7 @@ class Api:
         configuration = kfp.Configuration(host=settings.url)
         configuration.verify_ssl = settings.verify
         configuration.ssl_ca_cert = settings.ca or None
+        configuration.cert_file, configuration.key_file = settings.client_cert or None, settings.client_key or None
         client = kfp.ApiClient(configuration)
         client.user_agent = "shipway"
         client.rest_client = Transport(configuration, settings.credentials, self.patience)

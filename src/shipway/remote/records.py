@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from shipway.errors import NotFound, ShipwayError
+from shipway.errors import NotFound, ShipwayError, StorageError
 
 if TYPE_CHECKING:
     from shipway.artifacts import RunRecord, StepRecord
@@ -16,6 +17,9 @@ HOW = (
     "set SHIPWAY_STORE (s3://bucket/prefix of the cluster's store), AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY"
 )
+AGAIN_S = 60.0  # before a store that did not answer is asked again: each try may take a quarter of a minute
+_ADDRESS = ("SHIPWAY_STORE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_silent: dict[tuple[str, ...], tuple[float, str]] = {}  # address -> when it was asked, and why it failed
 
 
 def cluster_store() -> Store | None:
@@ -28,8 +32,29 @@ def cluster_store() -> Store | None:
     return Store.open(uri)
 
 
+def missing_store() -> str:
+    """How to name the store, where none is named; empty where one is."""
+    return "" if cluster_store() is not None else f"no store is named: {HOW}"
+
+
 def _is_aws() -> bool:
     return "AWS_REGION" in os.environ or "AWS_DEFAULT_REGION" in os.environ
+
+
+def try_steps(run_id: str) -> tuple[list[StepRecord], str]:
+    """Records of the run's steps as far as the store answers, and why they cannot be read (empty where they can)."""
+    address = tuple(os.environ.get(name, "") for name in _ADDRESS)
+    asked_at, why = _silent.get(address, (0.0, ""))
+    if why and time.monotonic() - asked_at < AGAIN_S:
+        return [], why
+    try:
+        found = read_steps(run_id)
+    except ShipwayError as error:
+        why = f"the steps' records cannot be read from here: {' '.join(str(error).split())}"
+        _silent[address] = (time.monotonic(), why)
+        return [], why
+    _silent.pop(address, None)
+    return found, ""
 
 
 def read_steps(run_id: str, store: Store | None = None) -> list[StepRecord]:
@@ -48,6 +73,8 @@ def read_steps(run_id: str, store: Store | None = None) -> list[StepRecord]:
         if info.key.endswith(".json"):
             try:
                 found.append(StepRecord.from_json(store.get(info.key), info.key))
+            except StorageError:
+                raise
             except (ShipwayError, ValueError):  # one torn record must not hide the others
                 continue
     return sorted(found, key=lambda record: record.started_at)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
+from shipway.errors import InvalidSpec, JobFailed, NotFound, nearest
 from shipway.remote import records
 from shipway.remote.api import Api
 
@@ -38,6 +38,7 @@ class RemoteRun:
 
     Attributes:
         key: Its id.
+        note: Why the records of its steps could not be read when they were last asked for; empty where they could.
     """
 
     def __init__(self, api: Api, run: Any, *, poll_s: float | None = None) -> None:
@@ -45,6 +46,7 @@ class RemoteRun:
         self._run = run
         self._poll_s = POLL_S if poll_s is None else poll_s
         self.key = str(run.run_id)
+        self.note = ""
 
     # What it is
 
@@ -115,7 +117,7 @@ class RemoteRun:
 
     @property
     def steps(self) -> dict[str, StepRecord]:
-        """Records of its steps by task; from object storage, else the little that Kubeflow says."""
+        """Records of its steps by task; from object storage, else the little that Kubeflow says (`note` says why)."""
         told = {task.task: task for task in _tasks(self._run)}
         for record in self._records():
             name = records.known_as(record.task, told)
@@ -125,10 +127,7 @@ class RemoteRun:
     @property
     def metrics(self) -> dict[str, float]:
         """What its steps measured, as far as their records can be read."""
-        try:
-            said = [step.outputs for step in self._records()]
-        except ShipwayError:
-            return {}
+        said = [step.outputs for step in self._records()]
         return {
             name: float(outputs[name])  # type: ignore[arg-type]
             for outputs in said
@@ -137,7 +136,8 @@ class RemoteRun:
         }
 
     def _records(self) -> list[StepRecord]:
-        return records.read_steps(self.key)
+        found, self.note = records.try_steps(self.key)
+        return found
 
     # What one does with it
 
@@ -227,7 +227,8 @@ class RemoteRun:
         """Raises JobFailed with the first error unless the run succeeded or still runs."""
         if self.state in ("Failed", "Cancelled"):
             failed = next((step for step in self.steps.values() if step.error is not None), None)
-            said = f"{failed.task}: {failed.error.message}" if failed and failed.error else "no step left a record"
+            none = self.note or "no step left a record"
+            said = f"{failed.task}: {failed.error.message}" if failed and failed.error else none
             raise JobFailed(f"run {self.key} {self.state}: {said}")
         return self
 
@@ -242,7 +243,7 @@ class RemoteRun:
         found = {name: uri for step in self.steps.values() for name, uri in step.reports.items()}
         title = title or next(reversed(found), None)
         if title is None or title not in found:
-            missing = "" if records.cluster_store() else f"; no store is named: {records.HOW}"
+            missing = f"; {self.note or records.missing_store()}".rstrip("; ")
             raise NotFound(
                 f"report: no report {title!r} of run {self.key}; there are {', '.join(found) or 'none'}{missing}"
                 f"{nearest(title or '', found)}"

@@ -41,6 +41,7 @@ class Settings:
         install: Namespace that Kubeflow Pipelines itself runs in.
         ca: File of certificates to trust beside the system's.
         verify: Whether the server's certificate is checked.
+        client_cert, client_key: Files by which the kubeconfig's user shows who they are, where they have no token.
         experiment: Where runs go that name none.
         cron_zone: Time zone in which the cluster reads cron (its CRON_SCHEDULE_TIMEZONE).
         ui: Address of the UI, for links.
@@ -53,6 +54,8 @@ class Settings:
     install: str = "kubeflow"
     ca: str = ""
     verify: bool = True
+    client_cert: str = ""
+    client_key: str = ""
     experiment: str = "Default"
     cron_zone: str = "UTC"
     ui: str = ""
@@ -242,7 +245,7 @@ def _answers_as_kfp(url: str) -> bool:
 
 
 def _kubeconfig(settings: Settings) -> Iterator[Settings]:
-    """Through the API server's own proxy, as kfp's client does; the token is that of the kubeconfig."""
+    """Through the API server's own proxy, as kfp's client does; who asks is the kubeconfig's user."""
     if not kubeconfig.is_there():
         return
     try:
@@ -258,4 +261,6 @@ def _kubeconfig(settings: Settings) -> Iterator[Settings]:
         credentials=credentials,
         ca=cluster.ssl_ca_cert or settings.ca,
         verify=bool(cluster.verify_ssl),
+        client_cert=cluster.cert_file or "",
+        client_key=cluster.key_file or "",
     )

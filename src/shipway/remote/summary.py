@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from shipway.errors import ShipwayError
@@ -13,7 +14,8 @@ from shipway.remote.runs import ENDED, RemoteRun
 def summarise(run: RemoteRun, titles: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The document of `shipway.summary`, with the run's name, state, starter and address in Kubeflow beside it.
 
-    The state is Kubeflow's; what the steps found comes from their records, as far as a store is named and answers.
+    The state is Kubeflow's; what the steps found comes from their records, as far as a store is named and answers
+    (`note` says why where it does not).
 
     Args:
         run: The run.
@@ -22,14 +24,15 @@ def summarise(run: RemoteRun, titles: Mapping[str, str] | None = None) -> dict[s
     from shipway.artifacts import RunRecord
     from shipway.summary import build_summary
 
-    store = records.cluster_store()
-    try:
-        kept = records.read_run(run.key, store)
-    except ShipwayError:
-        kept = None
+    found = list(run.steps.values())
+    store = kept = None
+    if not run.note:
+        with suppress(ShipwayError):
+            store = records.cluster_store()
+            kept = records.read_run(run.key, store)
     state = run.state if run.state in ENDED else "Running"
     names = titles or {}
-    steps = [step.model_copy(update={"title": step.title or names.get(step.task, "")}) for step in run.steps.values()]
+    steps = [step.model_copy(update={"title": step.title or names.get(step.task, "")}) for step in found]
     record = RunRecord(
         run=run.key,
         pipeline=kept.pipeline if kept else run.name,
@@ -41,5 +44,11 @@ def summarise(run: RemoteRun, titles: Mapping[str, str] | None = None) -> dict[s
         steps=steps,
         error=next((step.error for step in steps if step.error is not None), None),
     )
-    where = {"kfp_name": run.name, "kfp_state": run.state, "started_by": run.started_by, "url": run.url}
+    where = {
+        "kfp_name": run.name,
+        "kfp_state": run.state,
+        "started_by": run.started_by,
+        "url": run.url,
+        "note": run.note,
+    }
     return {**build_summary(record, store=store.uri if store else ""), **where}

@@ -9,7 +9,7 @@ def add(a: int) -> int:
 
 
 @dsl.pipeline(name="small", description="Adds twice.")
-def small(start: int = 1, label: str = "", share: float = 0.5, more: dict = {}, name: str = ""):  # type: ignore[no-untyped-def,type-arg]  # noqa: B006
+def small(start: int = 1, label: str = "", share: float = 0.5, more: dict = {}, name: str = "", webhook: str = ""):  # type: ignore[no-untyped-def,type-arg]  # noqa: B006
     """Adds twice.
 
     Args:
@@ -18,6 +18,7 @@ def small(start: int = 1, label: str = "", share: float = 0.5, more: dict = {}, 
         share: A number.
         more: Anything.
         name: Of the thing.
+        webhook: Where to tell it.
     """
     first = add(a=start).set_display_name("Add one")
     add(a=first.output).set_display_name("Add another")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shipway.cli.main import main
+from shipway.errors import JobFailed
 from shipway.remote import Connection, runs
 from tests.fixtures.kfp_server import KfpServer
 from tests.unit.remote.conftest import SMALL
@@ -127,6 +130,52 @@ def test_a_schedule_by_the_command_line(typed: Typed, server: KfpServer, publish
     assert "No schedules yet" in typed("schedule", "list")
 
 
+SECRET = ("-p", "webhook=https://hooks.example.com/T0/SECRET", "-p", 'more={"api_token": "SECRET"}')
+
+
+@pytest.mark.parametrize("flag", [(), ("--dry-run",), ("--json",), ("--dry-run", "--json")])
+def test_what_is_secret_in_the_parameters_is_never_shown(
+    typed: Typed, server: KfpServer, published: str, flag: tuple[str, ...]
+) -> None:
+    assert "SECRET" not in typed("submit", "small", *SECRET, *flag)
+    assert "SECRET" not in typed("schedule", "create", "small", "--when", "@daily", "--name", "one", *SECRET, *flag)
+    if "--dry-run" in flag:
+        return
+    (job,) = server.state.recurring.values()
+    assert job.runtime_config.parameters["webhook"].endswith("SECRET")  # the runs get it
+    shown = typed("schedule", "change", "one", "--when", "@hourly", "--yes", *flag)
+    assert "SECRET" not in shown
+    assert "webhook" in shown
+    (job,) = server.state.recurring.values()
+    assert job.runtime_config.parameters["webhook"].endswith("SECRET")
+    assert "SECRET" not in typed("schedule", "list", *flag)
+    assert "SECRET" not in typed("clone", "last", *flag)
+
+
+def test_a_schedule_that_runs_out_names_the_command_that_renews_it(
+    typed: Typed, server: KfpServer, published: str
+) -> None:
+    typed("schedule", "create", "small", "--when", "@daily", "--zone", "Europe/Berlin", "--name", "nightly")
+    assert "shipway schedule change" not in typed("schedule", "list")
+    assert typed.document("schedule", "list")[0]["renew"] is None
+    for job in server.state.recurring.values():
+        job.trigger.cron_schedule.end_time = datetime.now(UTC) + timedelta(days=80)
+    assert "Next: shipway schedule change nightly" in typed("schedule", "list").replace("\n", " ")
+    command = typed.document("schedule", "list")[0]["renew"].split()[1:]
+    typed(*command)
+    assert typed.document("schedule", "list")[0]["renew"] is None
+
+
+def test_a_plan_says_what_a_start_that_has_passed_means(typed: Typed, server: KfpServer, published: str) -> None:
+    start = f"{datetime.now(UTC) - timedelta(days=10):%Y-%m-%d}"
+    words = ("schedule", "create", "small", "--when", "every day at 00:30", "--start", start, "--dry-run")
+    assert "now, since its start has passed" in typed(*words)
+    assert typed.document(*words)["at_once"] == 0
+    count = typed.document(*words, "--catchup")["at_once"]
+    assert count in (10, 11)
+    assert f"{count} runs, one for each slot since {start}" in typed(*words, "--catchup")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -175,3 +224,33 @@ def test_logs_are_the_steps_own_words(typed: Typed, kubeflow: Connection, server
     typed("logs", run.key, "ad", code=2)
     assert "there are add (did you mean 'add'?)" in typed.err
     assert "lists no artifacts" in typed("artifacts", run.key)
+
+
+def test_a_store_that_cannot_be_reached_from_here_hides_nothing_that_kubeflow_says(
+    typed: Typed, kubeflow: Connection, server: KfpServer, published: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:  # bound and not listening: whoever connects is refused
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("SHIPWAY_STORE", "s3://models/prefix")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        run = kubeflow.submit(published)
+        server.state.finish(run.key, add="SUCCEEDED")
+        why = "records cannot be read from here"
+        for words in (("runs", "show"), ("watch",), ("logs",), ("artifacts",), ("reports", "list")):
+            assert why in " ".join(typed(*words, run.key).split()), words
+        shown = typed.document("runs", "show", run.key)
+        assert (shown["state"], [step["task"] for step in shown["steps"]]) == ("Succeeded", ["add"])
+        failed = kubeflow.submit(published)
+        server.state.finish(failed.key, "FAILED", add="FAILED")
+        typed("watch", failed.key, code=1)
+        assert why in typed.err
+        with pytest.raises(JobFailed, match=why):
+            kubeflow.run(failed.key).raise_for_state()
+
+
+def test_a_run_that_goes_on_is_no_failure(typed: Typed, kubeflow: Connection, published: str) -> None:
+    run = kubeflow.submit(published)
+    assert f"Next: shipway watch {run.key}" in typed("runs", "show", run.key)
+    assert "error" not in typed.err

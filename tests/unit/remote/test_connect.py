@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,41 @@ def test_a_kubeconfig_leads_through_the_api_servers_proxy(monkeypatch: pytest.Mo
     found = find()
     assert found.url == "https://k8s.example.com/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
     assert found.credentials.headers() == {"authorization": "Bearer t0"}
+
+
+@pytest.mark.parametrize("shows_certificate", [True, False])
+def test_a_kubeconfigs_client_certificate_opens_the_door(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shows_certificate: bool
+) -> None:
+    """As kind, minikube and kubeadm write it: no token, a certificate and its key in the file."""
+    from tests.cluster.bed.certificates import Authority
+
+    authority = Authority(tmp_path / "pki")
+    authority.server("api", ["localhost"], ["127.0.0.1"])
+    certificate, key = (base64.b64encode(part).decode() for part in authority.client("ada", "ada", None))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "pki/api.crt", tmp_path / "pki/api.key")
+    tls.load_verify_locations(tmp_path / "pki/ca.crt")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    with KfpServer(tls=tls) as server:
+        cluster = {
+            "server": server.url,
+            "certificate-authority-data": base64.b64encode(authority.bundle).decode(),
+        }
+        user = {"client-certificate-data": certificate, "client-key-data": key} if shows_certificate else {}
+        document = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "k", "cluster": cluster}], "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        }  # fmt: skip
+        (tmp_path / "kubeconfig").write_text(json.dumps(document))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        monkeypatch.setattr(settings_module, "FORWARDED", ())
+        if shows_certificate:
+            assert connect(patience=FAST).runs() == []
+        else:
+            with pytest.raises(KubeflowError):
+                connect(patience=FAST)
 
 
 def test_a_token_from_anywhere_opens_the_door_and_a_rotated_file_goes_on_doing_so(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from shipway.artifacts import StepError, StepRecord
 from shipway.errors import JobFailed, NotFound
 from shipway.remote import Connection, RemoteRun
-from shipway.remote.pods import pod_logs, task_of
+from shipway.remote.pods import NODE, pod_logs, task_of
 from shipway.remote.records import known_as
 from shipway.remote.summary import summarise
 from shipway.storage import Store
@@ -104,41 +106,62 @@ def test_a_pod_is_known_by_the_task_that_it_runs(node: str, task: str) -> None:
 
 
 def test_without_a_kubeconfig_it_is_said_why_there_are_no_pod_logs() -> None:
-    found, why = pod_logs("run-1", set(), namespace="ada")
+    found, (why,) = pod_logs("run-1", set(), namespace="ada")
     assert found == {}
     assert "no kubeconfig" in why
     assert "kubectl logs -n ada -l pipeline/runid=run-1 -c main" in why
 
 
+PODS = {
+    "run-1": {"p-add": "small-1.root.add.executor", "p-driver": "small-1.root.add-driver"},
+    "run-2": {
+        "p-0": "loop-1.root.for-loop-1.item(0).train.executor(0)",
+        "p-0-again": "loop-1.root.for-loop-1.item(0).train.executor(1)",
+        "p-1": "loop-1.root.for-loop-1.item(1).train.executor(0)",
+        "p-waits": "loop-1.root.prep.executor(0)",
+        "p-tell": "loop-1.root.tell.executor(0)",
+    },
+}
+
+
+class Kubernetes(BaseHTTPRequestHandler):
+    """The two calls of the Kubernetes API that are made; a busy server now and then."""
+
+    busy = 0
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = dict(parse_qsl(parts.query))
+        names = re.fullmatch("/api/v1/namespaces/ada/pods(?:/([^/]+)/log)?", parts.path)
+        if Kubernetes.busy:
+            Kubernetes.busy -= 1
+            self._send(503, {"message": "the server is currently unable to handle the request"})
+        elif names is None:
+            self._send(403, {"message": 'pods is forbidden: User "ada" cannot list resource "pods"'})
+        elif names[1] is None:
+            pods = PODS.get(query["labelSelector"].removeprefix("pipeline/runid="), {})
+            documents = [{"metadata": {"name": pod, "annotations": {NODE: node}}} for pod, node in pods.items()]
+            self._send(200, {"items": documents})
+        elif names[1] == "p-waits" or query["container"] != "main":
+            self._send(400, {"message": f'container "main" in pod "{names[1]}" is waiting to start: ImagePullBackOff'})
+        else:
+            self._send(200, f"one\n{names[1]}\n")
+
+    def _send(self, status: int, document: object) -> None:
+        data = document.encode() if isinstance(document, str) else json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
 @pytest.fixture
 def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The two calls of the Kubernetes API that are made, over HTTP."""
-    pods = {
-        "items": [
-            {"metadata": {"name": f"p-{task}", "annotations": {"workflows.argoproj.io/node-name": node}}}
-            for task, node in (("add", "small-1.root.add.executor"), ("driver", "small-1.root.add-driver"))
-        ]
-    }
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path.startswith("/api/v1/namespaces/ada/pods?labelSelector=pipeline%2Frunid%3Drun-1"):
-                data, kind = json.dumps(pods).encode(), "application/json"
-            elif self.path.startswith("/api/v1/namespaces/ada/pods/p-add/log?container=main"):
-                data, kind = b"one\ntwo\n", "text/plain"
-            else:
-                self.send_error(403, "Forbidden")
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    """The Kubernetes API over HTTP, and a kubeconfig that leads there."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Kubernetes) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         document = {
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -153,9 +176,56 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.mark.usefixtures("kubernetes")
-def test_pod_logs_are_read_where_the_kubeconfig_allows() -> None:
-    assert pod_logs("run-1", {"add"}, namespace="ada") == ({"add": "one\ntwo\n"}, "")
-    assert pod_logs("run-1", {"other"}, namespace="ada") == ({}, "No pod logs: the run has no pods in ada any more")
-    found, why = pod_logs("run-1", set(), namespace="bob")
+def test_pod_logs_are_read_where_the_kubeconfig_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pod_logs("run-1", {"add"}, namespace="ada") == ({"add": "one\np-add\n"}, [])
+    assert pod_logs("run-1", {"other"}, namespace="ada") == ({}, ["No pod logs: the run has no pods in ada any more"])
+    found, (why,) = pod_logs("run-1", set(), namespace="bob")
     assert found == {}
-    assert "answered 403 Forbidden for pods in bob" in why
+    assert "refuses pods in bob: 403 pods is forbidden" in why
+    monkeypatch.setattr(Kubernetes, "busy", 2)  # an API server that is busy is asked again
+    assert pod_logs("run-1", set(), namespace="ada") == ({"add": "one\np-add\n"}, [])
+
+
+@pytest.mark.usefixtures("kubernetes")
+def test_a_pod_without_a_log_hides_no_other_and_iterations_stand_beside_each_other() -> None:
+    found, (why,) = pod_logs("run-2", set(), namespace="ada")
+    assert found == {
+        "for-loop-1.item(0).train(0)": "one\np-0\n",
+        "for-loop-1.item(0).train(1)": "one\np-0-again\n",
+        "for-loop-1.item(1).train(0)": "one\np-1\n",
+        "tell": "one\np-tell\n",
+    }
+    assert why.startswith("No log of prep (pod p-waits): 400")
+    assert "waiting to start: ImagePullBackOff" in why
+
+
+def test_a_store_that_refuses_is_not_asked_again_at_every_look(
+    failed: RemoteRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Following a run asks every two seconds, and a store out of reach takes a quarter of a minute to say so."""
+    asked = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        monkeypatch.setenv("SHIPWAY_STORE", "s3://models")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        assert [step.state for step in failed.steps.values()] == ["Succeeded", "Failed"]
+        once = len(asked)
+        assert once > 0
+        assert (failed.metrics, len(failed.steps), summarise(failed)["state"]) == ({}, 2, "Failed")
+        assert len(asked) == once
+        assert "records cannot be read from here" in failed.note
+        monkeypatch.setattr("shipway.remote.records.AGAIN_S", 0.0)
+        assert len(failed.steps) == 2
+        assert len(asked) > once
+        server.shutdown()
