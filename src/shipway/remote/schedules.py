@@ -192,10 +192,12 @@ def _make_anew(api: Api, old: Schedule, made: Plan, *, enabled: bool) -> Schedul
 def _settled(api: Api, name: str, made: list[Any]) -> Schedule:
     """The schedule, if what was made is what stays: somebody else may have made it at the same moment."""
     found = find_schedule(api, name)
-    if {part.recurring_run_id for part in found.parts} != {part.recurring_run_id for part in made}:
+    stay, ours = ({part.recurring_run_id for part in parts} for parts in (found.parts, made))
+    if stay != ours:
+        what = "it is now made of parts of both" if stay & ours else f"theirs stays ({found.trigger})"
         raise InvalidSpec(
-            f"schedule: somebody else made {name!r} at the same moment, and theirs stays ({found.trigger}); "
-            f"`shipway schedule change {name}` changes it"
+            f"schedule: somebody else made {name!r} at the same moment, and {what}; `shipway schedule change {name}` "
+            f"with --when, --param and what else matters says what it shall be"
         )
     return found
 

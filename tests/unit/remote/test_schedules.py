@@ -295,6 +295,9 @@ def test_of_two_processes_that_make_the_same_schedule_one_is_told_and_one_schedu
     assert stays.is_whole
     assert stays.is_enabled
     assert {part.recurring_run_id for part in stays.parts} == set(server.state.recurring)
+    if zone == "UTC" or not same_second:
+        theirs = {part.recurring_run_id for part in first.parts} == {part.recurring_run_id for part in stays.parts}
+        assert theirs is bool(told)  # who is not told has what they asked for
     if not same_second:
         assert stays.trigger == "every day at 01:00"
         assert {part.recurring_run_id for part in stays.parts} == {part.recurring_run_id for part in first.parts}
