@@ -29,6 +29,8 @@ from tests.fixtures.manifests import changed, wait_for
 from tests.fixtures.tiny_model import SPEC, make_dataset
 from tests.unit.components.sweep.test_experiment import rendered
 
+pytestmark = pytest.mark.alone  # the kind comes and goes for the whole cluster
+
 SCHEMA = Path(__file__).parent / "katib" / "experiments.yaml"
 SEARCH = {
     "objective": {"objectiveMetricName": "score", "additionalMetricNames": ["loss"]},
