@@ -261,8 +261,8 @@ def test_a_field_that_means_nothing_here_is_named_or_refused(context: Context, m
     handle = service.ensure(context, document)
     service.follow(context, handle, lambda event: told.append(event.message))
     assert "resources" in told[0]
-    document["spec"]["predictor"]["containers"][0]["volumeMounts"] = []
-    with pytest.raises(InvalidSpec, match=r"containers\[0\]\.volumeMounts: not supported"):
+    document["spec"]["predictor"]["containers"][0]["volumeDevices"] = []
+    with pytest.raises(InvalidSpec, match=r"containers\[0\]\.volumeDevices: not supported"):
         service.ensure(context, document)
 
 
