@@ -247,6 +247,7 @@ def test_health_metadata_and_metrics_are_kserves(server: Server) -> None:
     assert server.send("GET", "/v2/health/live")[1] == {"live": True}
     assert server.send("GET", "/v1/models")[1] == {"models": ["toy"]}
     assert server.send("GET", "/v2/models/toy")[1]["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+    assert server.predict({"instances": ["a"]})[0] == 200
     status, text = server.send("GET", "/metrics")
     assert status == 200
     assert 'request_predict_seconds_count{model_name="toy"}' in text
