@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ OVERLAYS = sorted(path.parent.name for path in (MANIFESTS / "overlays").glob("*/
 COMPONENTS = sorted(path.parent.name for path in (MANIFESTS / "components").glob("*/kustomization.yaml"))
 # Kinds whose operators the bed does not have.
 ABSENT = ("kueue.x-k8s.io", "monitoring.coreos.com")
+COUNTED_S = 120.0
 
 
 def built(kubectl: Kubectl, folder: Path) -> list[dict[str, Any]]:
@@ -51,6 +53,20 @@ def install(kubectl: Kubectl, folder: Path, name: str, namespace: str, store: Ma
             place = urlsplit(store["AWS_ENDPOINT_URL"]).netloc
             each["metadata"]["annotations"]["serving.kserve.io/s3-endpoint"] = place
     kubectl.apply(document={"apiVersion": "v1", "kind": "List", "items": objects})
+    for each in objects:
+        if each["kind"] == "ResourceQuota":
+            _await_counted(kubectl, each["metadata"]["name"], namespace)
+
+
+def _await_counted(kubectl: Kubectl, name: str, namespace: str) -> None:
+    """On a fresh cluster the controller learns of new kinds every half minute; until then all of them are refused."""
+    until = time.monotonic() + COUNTED_S
+    while True:
+        quota = kubectl.get("resourcequota", name, "-n", namespace)
+        if set(quota["spec"]["hard"]) == set((quota.get("status") or {}).get("used") or {}):
+            return
+        assert time.monotonic() < until, f"quota {name} is not counted: {quota}"
+        time.sleep(0.5)
 
 
 def stored(environment: Mapping[str, str], uri: str) -> dict[str, str]:

@@ -94,6 +94,8 @@ def _controller_manager(binaries: Path, pki: Path) -> list[str | Path]:
         f"--kubeconfig={user}",
         f"--authentication-kubeconfig={user}",
         f"--authorization-kubeconfig={user}",
+        # A quota on kinds that are newer than the controller's last look is counted at its next round: five minutes.
+        "--resource-quota-sync-period=5s",
         f"--service-account-private-key-file={pki / 'service-accounts.key'}",
         f"--root-ca-file={pki / 'ca.crt'}",
         f"--cluster-signing-cert-file={pki / 'ca.crt'}",

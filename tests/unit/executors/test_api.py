@@ -96,8 +96,9 @@ def test_an_answer_that_breaks_off_is_asked_for_again(server: Server) -> None:
     assert Api(server.client).get("/api/v1/pods")["kind"] == "PodList"
 
 
-def test_creations_that_collide_in_a_quotas_count_are_sent_again_and_other_conflicts_are_not(server: Server) -> None:
-    server.answers = [says(QUOTA, 409), says(QUOTA, 409), says({"made": True}, 201)]
+def test_creations_that_a_quota_cannot_count_yet_are_sent_again_and_other_conflicts_are_not(server: Server) -> None:
+    uncounted = {"code": 403, "reason": "Forbidden", "message": "forbidden: status unknown for quota: q, resources: x"}
+    server.answers = [says(QUOTA, 409), says(uncounted, 403), says({"made": True}, 201)]
     assert Api(server.client).post("/apis/x", {})["made"]
     server.answers = [says({**QUOTA, "details": {"kind": "tfjobs"}}, 409)]
     with pytest.raises(ApiError, match="409 Conflict"):

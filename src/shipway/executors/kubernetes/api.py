@@ -263,9 +263,11 @@ class Api:
 
 
 def _may_pass(error: ApiError) -> bool:
-    """Whether the same request may succeed in a moment: many creations at once also collide in a quota's count."""
-    is_quota = error.status == 409 and error.reason == "Conflict" and error.details.get("kind") == "resourcequotas"
-    return error.status in (0, *_AGAIN) or is_quota
+    """Whether the same request may succeed in a moment: many creations at once collide in a quota's count, and a quota
+    on a kind that is new to the cluster is not counted at once."""
+    collides = error.status == 409 and error.reason == "Conflict" and error.details.get("kind") == "resourcequotas"
+    is_uncounted = error.status == 403 and "status unknown for quota" in error.message
+    return error.status in (0, *_AGAIN) or collides or is_uncounted
 
 
 def connected() -> Any:
