@@ -102,34 +102,42 @@ class Controller:
         metadata |= {"name": name, "namespace": self.namespace, "ownerReferences": [owner]}
         kind = kind_of(made)
         self.trials.append(self._api.post(kind.path(self.namespace), made))
+        printed: dict[str, tuple[threading.Thread, list[str]]] = {}
         while not self._ended.wait(LOOK_S):
             found = self._api.find(kind.path(self.namespace, name)) or {}
+            self._read_along(template, name, printed)
             if matches(template["failureCondition"], found):
                 return None
             if matches(template["successCondition"], found):
-                return self._metrics(experiment["spec"], name)
+                for thread, _ in printed.values():
+                    thread.join(30)
+                return metrics_of(experiment["spec"], [line for _, lines in printed.values() for line in lines])
         return None
 
-    def _metrics(self, spec: dict[str, Any], trial: str) -> list[dict[str, str]]:
-        template, objective = spec["trialTemplate"], spec["objective"]
+    def _read_along(
+        self, template: dict[str, Any], trial: str, printed: dict[str, tuple[threading.Thread, list[str]]]
+    ) -> None:
+        """Begins to read what the trial's primary pods print, as Katib's sidecar does: an operator may take a pod away
+        in the moment in which its job has succeeded."""
         wanted = template.get("primaryPodLabels") or {}
-        names = [objective["objectiveMetricName"], *objective.get("additionalMetricNames", [])]
-        seen: dict[str, list[str]] = {name: [] for name in names}
         for pod in self._api.get(PODS.path(self.namespace))["items"]:
-            labels = pod["metadata"].get("labels") or {}
+            metadata, labels = pod["metadata"], pod["metadata"].get("labels") or {}
             is_primary = any(labels.get(key) == trial for key in ENDS_OF_POD) and wanted.items() <= labels.items()
-            if is_primary:
-                query = {"container": template["primaryContainerName"]}
-                path = PODS.path(self.namespace, pod["metadata"]["name"]) + "/log"
-                for line in self._api.lines(path, query):
-                    for metric, value in reported(line, spec["metricsCollectorSpec"]["source"]["filter"]):
-                        if metric in seen:
-                            seen[metric].append(value)
-        return [
-            {"name": name, "latest": values[-1], "min": min(values, key=float), "max": max(values, key=float)}
-            if values else {"name": name, "latest": "unavailable", "min": "unavailable", "max": "unavailable"}
-            for name, values in seen.items()
-        ]  # fmt: skip
+            if not is_primary or metadata["uid"] in printed or pod["status"].get("phase") == "Pending":
+                continue
+            lines: list[str] = []
+            path = PODS.path(self.namespace, metadata["name"]) + "/log"
+            query = {"container": template["primaryContainerName"], "follow": "true"}
+            thread = threading.Thread(target=self._follow, args=(path, query, lines), daemon=True)
+            printed[metadata["uid"]] = (thread, lines)
+            thread.start()
+
+    def _follow(self, path: str, query: dict[str, str], lines: list[str]) -> None:
+        try:
+            for line in self._api.lines(path, query):
+                lines.append(line)
+        except BaseException as error:  # noqa: BLE001 - told by the test that owns this object
+            self.error = error
 
     def _say(self, experiment: dict[str, Any], condition: str, **more: Any) -> None:
         now = _now()
@@ -172,6 +180,22 @@ def reported(line: str, found: dict[str, Any]) -> Iterator[tuple[str, str]]:
             except ValueError:
                 continue
             yield match[1].strip(), match[2].strip()
+
+
+def metrics_of(spec: dict[str, Any], lines: list[str]) -> list[dict[str, str]]:
+    """What an observation holds of each metric; `unavailable` where no line reported it."""
+    objective, found = spec["objective"], spec["metricsCollectorSpec"]["source"]["filter"]
+    names = [objective["objectiveMetricName"], *objective.get("additionalMetricNames", [])]
+    seen: dict[str, list[str]] = {name: [] for name in names}
+    for line in lines:
+        for metric, value in reported(line, found):
+            if metric in seen:
+                seen[metric].append(value)
+    return [
+        {"name": name, "latest": values[-1], "min": min(values, key=float), "max": max(values, key=float)}
+        if values else {"name": name, "latest": "unavailable", "min": "unavailable", "max": "unavailable"}
+        for name, values in seen.items()
+    ]  # fmt: skip
 
 
 def value_of(metrics: list[dict[str, str]], objective: dict[str, Any]) -> float | None:
