@@ -16,7 +16,7 @@ from shipway.executors.base import Event, Handle, Manifest, OnEvent, Outcome, Re
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import KINDS, PODS, SERVICE
 from shipway.executors.kubernetes.rendering import with_store
-from shipway.executors.kubernetes.states import LAST_LINES, STUCK_S, pod_state, seconds_of
+from shipway.executors.kubernetes.states import LAST_LINES, STUCK_S, last_start, pod_state, seconds_of
 
 KIND = KINDS[("serving.kserve.io/v1beta1", SERVICE)]
 POLL_S = 0.5
@@ -233,8 +233,8 @@ def _failure(api: Api, handle: Handle, service: dict[str, Any]) -> ReplicaFailur
         age_s = api.now() - seconds_of(pod["metadata"]["creationTimestamp"])
         if state.waiting == "CrashLoopBackOff" and state.start >= CRASHES:
             lines = list(state.last_lines) or _last_lines(api, handle)
-            code = (pod["status"]["containerStatuses"][0].get("lastState") or {}).get("terminated") or {}
-            return ReplicaFailure(state.replica, code.get("exitCode"), "CrashLoopBackOff", lines)
+            before = last_start(pod)
+            return ReplicaFailure(state.replica, before.exit_code if before else None, "CrashLoopBackOff", lines)
         if state.waiting in STUCK_S and age_s > STUCK_S[state.waiting]:
             return ReplicaFailure(state.replica, None, state.waiting, [state.message] if state.message else [])
     return None
@@ -250,9 +250,11 @@ def _pods(api: Api, handle: Handle) -> list[dict[str, Any]]:
 def _last_lines(api: Api, handle: Handle) -> list[str]:
     for pod in _pods(api, handle):
         path = PODS.path(handle.namespace, pod["metadata"]["name"]) + "/log"
+        container = pod_state(pod).container  # unnamed, a pod with a mesh's container has no log at all
         for previous in ("true", "false"):
+            query = {"container": container, "tailLines": str(LAST_LINES), "previous": previous}
             try:
-                return list(api.lines(path, {"tailLines": str(LAST_LINES), "previous": previous}))
+                return list(api.lines(path, query))
             except ApiError:
                 continue
     return []
