@@ -124,10 +124,12 @@ def _detail(task: str, specs: Mapping[str, Any]) -> str:
 
 def show_plan(plan: RunPlan) -> None:
     """The plan as tables."""
+    from shipway.cli.kubeflow import shown_params
+
     heading(f"Plan: {plan.pipeline}")
-    given = ", ".join(f"{key}={value}" for key, value in plan.params.items() if key not in ("webhook",))
+    given = shown_params({key: value for key, value in plan.params.items() if key != "webhook"})
     where = "processes on this machine" if plan.executor == "process" else plan.executor
-    pairs = [("parameters", given or "none"), ("runs as", where), ("local state", plan.home), ("writes to", plan.store)]
+    pairs = [("parameters", given), ("runs as", where), ("local state", plan.home), ("writes to", plan.store)]
     if plan.run:
         pairs.append(("run key", plan.run))
     facts(pairs)
