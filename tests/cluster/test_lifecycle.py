@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -99,4 +100,24 @@ def test_a_bed_that_lost_a_process_is_replaced(cluster: Bed, alone: None) -> Non
     os.kill(before["kube-scheduler"], signal.SIGKILL)
     assert run("up").returncode == 0
     assert not set(before.values()) & set(pids().values())
+    assert cluster.kubectl.succeeds("get", "--raw", "/readyz")
+
+
+def test_a_bed_of_which_every_process_died_at_once_is_replaced(cluster: Bed, alone: None) -> None:
+    """As on a machine that lost power: nobody was there to unmount, to end containers, or to forget them."""
+    beds.up()
+    cluster.kubectl.apply(document=workloads.pod("cut-off", "import time; time.sleep(600)"))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/cut-off", "--timeout=180s")
+    before = json.loads((settings.state() / "before.json").read_text())
+    deadline = time.monotonic() + 60
+    while dying := [*(pid for pid, _, _ in daemons.marked()), *(pid for pid, _ in machine.pod_processes())]:
+        assert time.monotonic() < deadline
+        for pid in dying:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+    result = run("down", "--force")
+    assert result.returncode == 0, result.stderr
+    assert machine.left_behind(before, machine.read()) == []
+    assert run("up").returncode == 0
     assert cluster.kubectl.succeeds("get", "--raw", "/readyz")

@@ -102,6 +102,7 @@ disabled_plugins = {plugins}
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
         BinaryName = "{runc}"
+        Root = "{state}/runc"  # under /run its records of containers would outlive a crash
 """
 
 
