@@ -16,6 +16,7 @@ import yaml
 
 from shipway.doctor import Finding, operators
 from shipway.doctor.cluster import examine
+from shipway.executors.kubernetes import mpi
 from tests.cluster import overlays
 from tests.cluster.bed import Bed, images, settings
 from tests.cluster.bed.build import places
@@ -206,10 +207,16 @@ def test_a_namespace_that_is_not_there_is_said_before_anything_starts(look: Look
     assert found["namespace"].mend == "kubectl create namespace no-such-team"
 
 
-def test_a_namespace_that_refuses_mpijobs(look: Look, apply: Callable[..., str], installed: Installed) -> None:
+def test_a_namespace_that_refuses_launchers_of_mpijobs_v1(
+    look: Look, apply: Callable[..., str], installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     label = "pod-security.kubernetes.io/enforce"
     installed.kubectl("label", "--overwrite", "namespace", installed.namespace, f"{label}=restricted")
-    assert f"{label}=baseline" in look()["namespace"].mend
+    found = look()["namespace"]
+    assert ("the launcher of an MPIJob kubeflow.org/v1 is refused" in found.found, found.state) == (True, "warn")
+    assert f"{label}=baseline" in found.mend
+    monkeypatch.setattr(mpi, "served", lambda _: [mpi.V2])  # the bed serves v1 here; the other operator's are admitted
+    assert look()["namespace"].state == "ok"
 
 
 # -- kinds and webhooks ------------------------------------------------------------------------------------------------

@@ -124,6 +124,7 @@ def _who(checkup: Checkup) -> Iterator[Finding]:
 
 
 def _namespace(checkup: Checkup) -> Iterator[Finding]:
+    from shipway.executors.kubernetes import mpi
     from shipway.executors.kubernetes.api import ApiError
 
     try:
@@ -149,11 +150,14 @@ def _namespace(checkup: Checkup) -> Iterator[Finding]:
         )
     else:
         level = (found["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce", "")
-        if level == "restricted":
+        if level == "restricted" and mpi.V1 in (mpi.served(checkup.api) or []):
             yield Finding(
-                "namespace", "warn", f"{checkup.namespace} enforces Pod Security {level}: pods of MPIJobs are refused",
+                "namespace",
+                "warn",
+                f"{checkup.namespace} enforces Pod Security {level}: the launcher of an MPIJob {mpi.V1} is refused "
+                "(the training operator's container in it runs as root); the MPI operator's v2beta1 would be admitted",
                 f"kubectl label --overwrite namespace {checkup.namespace} pod-security.kubernetes.io/enforce=baseline",
-            )  # fmt: skip
+            )
         else:
             yield Finding("namespace", "ok", checkup.namespace)
 
