@@ -26,6 +26,7 @@ heed_sigterm(within_s=1.0)
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import InvalidSpec, RetryableError, ShipwayError, UserError
 from shipway.storage import open_folder
+from shipway.training.progress import LAPSED, LOOKS
 
 REQUEST = "SHIPWAY_TRIAL"
 LEASE_S = "SHIPWAY_SWEEP_LEASE_S"  # an engine that shows no sign of life for so long is gone
@@ -65,20 +66,20 @@ class Lease:
         self._changed = self._looked = time.monotonic()
 
     def check(self) -> None:
-        """Looks at most once in a tenth of the lease.
+        """Looks at most so often as a training at its own.
 
         Raises:
-            EngineGone: it showed no sign of life for the whole lease.
+            EngineGone: it showed no sign of life for nearly the whole lease, the rest of which is for ending.
         """
         now = time.monotonic()
-        if now - self._looked < self.seconds / 10:
+        if now - self._looked < self.seconds / LOOKS:
             return
         self._looked = now
         found = self.ledger.lease()
         if found != self._seen:
             self._seen, self._changed = found, now
-        elif now - self._changed > self.seconds:
-            raise EngineGone(f"the sweep's engine showed no sign of life for {self.seconds:g} s")
+        elif now - self._changed > LAPSED * self.seconds:
+            raise EngineGone(f"the sweep's engine showed no sign of life for {now - self._changed:.0f} s")
 
 
 def run_packed(uri: str, runner: str) -> int:

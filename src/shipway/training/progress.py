@@ -20,6 +20,10 @@ from shipway.storage import open_folder
 PROGRESS = "SHIPWAY_PROGRESS"
 AUDIT = "SHIPWAY_AUDIT"
 LEASE_KEY = "lease.json"
+# A lease's length is the time in which a job whose step is gone must hold nothing any more: the rest of it is for
+# noticing, for the checkpoint and for the operator. Renewed four times in its length, it outlives three failures.
+LAPSED = 0.85
+LOOKS = 24  # in a lease's length; each reads one small object
 LINES_KEPT = 200
 WRITE_EVERY_S = 2.0
 
@@ -127,7 +131,7 @@ class TensorBoardLog:
 
 
 class LeaseWatch:
-    """Reads the launcher's lease every quarter of its length; `lapsed` says that nobody renews it any more."""
+    """Reads the launcher's lease while a job trains; `lapsed` says that nobody renews it any more."""
 
     def __init__(self, output_uri: str, lease_s: float) -> None:
         self.lapsed = threading.Event()
@@ -140,7 +144,7 @@ class LeaseWatch:
     def _watch(self) -> None:
         seen: bytes | None = None
         since = time.monotonic()
-        while not self._stop.wait(self._lease_s / 4):
+        while not self._stop.wait(self._lease_s / LOOKS):
             try:
                 found = self._store.get_versioned(LEASE_KEY)
             except ShipwayError:
@@ -150,7 +154,7 @@ class LeaseWatch:
                 if found is None:
                     continue  # no launcher ever held a lease: a worker started by hand
             # Judged by this clock alone: the document changes at every renewal, and clocks of two machines differ.
-            elif time.monotonic() - since > self._lease_s:
+            elif time.monotonic() - since > LAPSED * self._lease_s:
                 self.lapsed.set()
                 return
 
