@@ -27,7 +27,6 @@ def run(
     """Run a manifest here as a cluster would; typed again, it is adopted."""
     from shipway.cli.places import prepare_store
     from shipway.cli.screens import error_line
-    from shipway.context import Context
     from shipway.errors import InvalidSpec
     from shipway.executors import current, play, read_manifest
     from shipway.report.numbers import duration
@@ -61,7 +60,7 @@ def run(
         if outcome.url:
             say(f"It answers at {outcome.url}")
         if handle.kind != "InferenceService":
-            say(f"Logs: {Context.current().home / 'jobs' / handle.name / 'replicas'}", style="dim")
+            say(f"Logs: {_logs(handle)}", style="dim")
         if outcome.first_failure:
             failure = outcome.first_failure
             table(["first to fail", "exit code", "reason"], [(failure.replica, failure.exit_code, failure.reason)])
@@ -70,6 +69,17 @@ def run(
     if error := _error(outcome, handle):
         print(error_line(error), file=sys.stderr)
         raise typer.Exit(130 if outcome.state == "Cancelled" else 1)
+
+
+def _logs(handle: Handle) -> str:
+    """Where what its replicas printed can be read: the folder here, the command there."""
+    from shipway.context import Context
+
+    context = Context.current()
+    if context.executor == "process":
+        return str(context.home / "jobs" / handle.name / "replicas")
+    chosen = f"training.kubeflow.org/job-name={handle.name}"  # the label that both operators set
+    return f"kubectl logs -n {handle.namespace} -l {chosen} --all-containers --prefix --tail=-1"
 
 
 def _error(outcome: Outcome, handle: Handle) -> dict[str, Any] | None:
