@@ -68,8 +68,13 @@ images: install
 images-lock: install
 	$(BIN)/python -m tools.images lock
 
+# Builds all four, looks into them, runs each by itself, and then whole pipelines with them on the test bed.
 images-test: install
 	$(BIN)/python -m pytest tests/images -m images --durations=10
+	@$(BIN)/python -m tests.cluster.bed prepare
+	export SHIPWAY_BED_IMAGES=build; \
+	$(BIN)/python -m pytest tests/cluster -m "shipped and not alone" -n 3 --dist loadgroup --durations=10; first=$$?; \
+	$(BIN)/python -m pytest tests/cluster -m "shipped and alone" -n 0 --durations=10 && exit $$first
 
 # Known vulnerabilities of what the images hold: asks pypi.org, or SERVICE=osv.
 images-audit: install

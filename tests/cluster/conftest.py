@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,8 +24,10 @@ from tests.cluster.bed.build import places
 from tests.cluster.bed.kubectl import Kubectl
 from tests.cluster.installed import Installed
 from tests.fixtures.kubernetes_rig import KubernetesRig
+from tools.images.archives import archive
 
 REQUIRED = "SHIPWAY_REQUIRE_CLUSTER"  # set, a missing prerequisite fails instead of skipping
+SHIPPED = "SHIPWAY_BED_IMAGES"  # set, Shipway's own images are built where they are not, which takes minutes
 LAST = "test_lifecycle.py"  # takes the bed down
 SPREAD = ("test_executor_conformance.py", "test_executor_survives.py")  # other files' tests share what they install
 _WAS_UP = pytest.StashKey[bool]()
@@ -62,6 +64,8 @@ def _runs() -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name == LAST)
     for item in items:
+        if "shipped" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.shipped)
         if item.path.name not in SPREAD:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
 
@@ -77,6 +81,19 @@ def cluster() -> Bed:
     if not built.complete:
         pytest.fail("the test bed's programs are not built yet, which takes 20 minutes: `make cluster`")
     return beds.up()
+
+
+@pytest.fixture(scope="session")
+def shipped(cluster: Bed) -> Callable[..., None]:
+    """Gives the node Shipway's images by their short names, as this tree builds them; only `make images-test` does."""
+    if not os.environ.get(SHIPPED):
+        pytest.skip("runs with Shipway's own images: `make images-test` builds them")
+
+    def load(*names: str) -> None:
+        for name in names:
+            cluster.load(archive(name))
+
+    return load
 
 
 @pytest.fixture(scope="session")

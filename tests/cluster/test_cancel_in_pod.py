@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from shipway import images
 from shipway.artifacts import DatasetManifest
 from shipway.errors import LeaseLapsed
 from shipway.executors.kubernetes.rendering import JOB
@@ -42,11 +41,11 @@ TRAINING: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def dataset(cluster: Bed, installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> DatasetManifest:
-    """What the steps train on, in the bed's store. Skips where the bed lacks the images."""
-    for name in ("launcher", "tensorflow"):
-        if not cluster.has_image(images.ALL[name]):
-            pytest.skip(f"the bed does not know {images.ALL[name]}; `make images-test` builds and loads it")
+def dataset(
+    cluster: Bed, installed: Installed, shipped: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> DatasetManifest:
+    """What the steps train on, in the bed's store."""
+    shipped("launcher", "tensorflow")
     with pytest.MonkeyPatch.context() as patch:
         for key, value in cluster.store_environment.items():
             patch.setenv(key, value)

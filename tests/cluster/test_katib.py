@@ -5,7 +5,7 @@ Katib itself is not there (docs/cluster.md says so); the trials, their operator 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import yaml
 
-from shipway import images
 from shipway.components.sweep import experiment, katib, launch
 from shipway.components.sweep.spec import SweepSpec
 from shipway.context import Context
@@ -127,12 +126,11 @@ def test_an_experiment_whose_trials_fail_or_say_nothing_fails(
 
 @pytest.mark.usefixtures("schema")
 def test_the_sweep_component_trains_its_trials_and_gives_the_best_parameters(
-    cluster: Bed, kubectl: Kubectl, namespace: str, cluster_store_uri: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    cluster: Bed, kubectl: Kubectl, namespace: str, cluster_store_uri: str, shipped: Callable[..., None],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """`sweep.katib` as its step calls it: TFJobs of our image, read by the pod label that the operator gives."""
-    if not cluster.has_image(images.TENSORFLOW):
-        pytest.skip(f"the bed does not know {images.TENSORFLOW}; `make images-test` builds and loads it")
+    shipped("tensorflow")
     for name, value in {"KUBECONFIG": str(cluster.kubeconfig), "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_RUN": "r",
                         "SHIPWAY_NAMESPACE": namespace, "SHIPWAY_HOME": str(tmp_path)}.items():  # fmt: skip
         monkeypatch.setenv(name, value)

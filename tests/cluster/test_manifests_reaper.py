@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from shipway import images
 from shipway.context import Context
 from shipway.errors import NotFound
 from shipway.executors import Handle
@@ -68,9 +68,10 @@ def test_the_reaper_ends_jobs_whose_lease_has_lapsed_and_no_others(installed: In
     wait_for(lambda: not executor.api.get(pods, labelSelector=f"{JOB}={names['lapsed']}")["items"], "its pods go too")
 
 
-def test_the_cron_jobs_own_pod_reaps(cluster: Bed, installed: Installed, tmp_path: Path) -> None:
-    if not cluster.has_image(images.LAUNCHER):
-        pytest.skip(f"the bed does not know {images.LAUNCHER}; `make images-test` builds and loads it")
+def test_the_cron_jobs_own_pod_reaps(
+    cluster: Bed, installed: Installed, shipped: Callable[..., None], tmp_path: Path
+) -> None:
+    shipped("launcher")
     executor = KubernetesExecutor(
         Context(tmp_path, installed.store_uri, "run", "kubernetes", installed.namespace), Api()
     )

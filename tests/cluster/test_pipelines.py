@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shipway import images
 from shipway.executors.kubernetes.states import pod_state
 from tests.cluster.bed import Bed
 from tests.cluster.bed.kubectl import Kubectl
@@ -75,11 +74,11 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(cluster: Bed, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+def team(
+    cluster: Bed, kubectl: Kubectl, shipped: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Team]:
     """A team whose images the bed knows."""
-    for name in ("tensorflow", "predictor"):
-        if not cluster.has_image(images.ALL[name]):
-            pytest.skip(f"the bed does not know {images.ALL[name]}; `make images-test` builds and loads it")
+    shipped("tensorflow", "predictor")
     namespace = f"team-{os.getpid()}"
     kubectl("create", "namespace", namespace)
     kubectl("label", "namespace", namespace, f"{LEVEL}=restricted")
@@ -186,9 +185,10 @@ print(executor.follow(executor.ensure(manifest), deadline_s=120).url)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_horovod_trains_two_ranks_in_the_cluster(cluster: Bed, team: Team, first: dict[str, Any], version: Mpi) -> None:
-    if not cluster.has_image(images.HOROVOD):
-        pytest.skip(f"the bed does not know {images.HOROVOD}; `make images-test` builds and loads it")
+def test_horovod_trains_two_ranks_in_the_cluster(
+    cluster: Bed, team: Team, shipped: Callable[..., None], first: dict[str, Any], version: Mpi
+) -> None:
+    shipped("horovod")
     cluster.use_mpi(version)
     # The training operator gives a launcher an init container without a security context.
     level = "baseline" if version == "v1" else "restricted"

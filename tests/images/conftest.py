@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tools.images import builds, containers
+from tools.images import archives, builds, containers
 from tools.images.engines import Engine, engine
-from tools.images.settings import ROOT, STAND_IN, settings
 
 Run = Callable[[str], containers.Container]
 
@@ -37,12 +35,7 @@ def buildah() -> Engine:
 @pytest.fixture(scope="session")
 def base_image(buildah: Engine) -> str:
     """$BASE or images/base.env, else the stand-in."""
-    import os
-
-    found = os.environ.get("BASE") or settings()["BASE"]
-    if not found:
-        subprocess.run([ROOT / "tools/images/stand-in.sh"], check=True)
-    return found or STAND_IN
+    return archives.base_here()
 
 
 @pytest.fixture(scope="session")

@@ -66,11 +66,6 @@ class Engine:
                 # busy"). Finished steps are cached, so what failed for a reason of its own fails again soon.
                 self.run(*words)
 
-    def has(self, tag: str) -> bool:
-        """Whether the image is in local storage."""
-        asked = ["image", "inspect", tag] if self.name != "buildah" else ["inspect", "--type", "image", tag]
-        return subprocess.run([self.name, *asked], capture_output=True, check=False).returncode == 0
-
     def read(self, tag: str, path: str) -> bytes:
         """A file of the image."""
         if self.name == "buildah":

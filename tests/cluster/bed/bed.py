@@ -56,10 +56,6 @@ class Bed:
         with locked():
             images.load(archive)
 
-    def has_image(self, reference: str) -> bool:
-        """Whether the node knows an image."""
-        return images.is_known(reference)
-
     def tag(self, source: str, target: str) -> None:
         """Gives an image of the node a second name."""
         images.tag(source, target)

@@ -119,11 +119,6 @@ def load(path: Path) -> None:
     record.write_text(json.dumps({**loaded, str(path): fingerprint}))
 
 
-def is_known(reference: str) -> bool:
-    """Whether the node has an image of this name."""
-    return reference in ctr("images", "ls", "-q").stdout.split()
-
-
 def tag(source: str, target: str) -> None:
     """Gives an image that the node has a second name, in place of an earlier holder."""
     result = ctr("images", "tag", "--force", source, target)

@@ -52,7 +52,7 @@ def rendered(
     if isinstance(policy, dict) and policy.get("cleanPodPolicy") == "All":
         policy["cleanPodPolicy"] = "Running"
     for role, template in templates(kind, made):
-        _complete(template, role, added, _environment(role, name, attempt, context))
+        _complete(template, role, added, _environment(role, base, name, attempt, context))
     return made
 
 
@@ -77,7 +77,7 @@ def with_store(container: dict[str, Any]) -> None:
         container["envFrom"] = [*given, {"secretRef": secret}]
 
 
-def _environment(role: str, name: str, attempt: int, context: Context) -> list[dict[str, Any]]:
+def _environment(role: str, base: str, name: str, attempt: int, context: Context) -> list[dict[str, Any]]:
     replica = f"{role}-0"
     variables: list[dict[str, Any]] = []
     if role not in _ONE_OF_A_KIND:
@@ -88,7 +88,7 @@ def _environment(role: str, name: str, attempt: int, context: Context) -> list[d
     progress = f"{context.store_uri}/jobs/{name}/progress/$(SHIPWAY_REPLICA).jsonl"
     plain = {
         "SHIPWAY_REPLICA": replica,
-        "SHIPWAY_JOB": identity.split_attempt(name)[0] if attempt else name,
+        "SHIPWAY_JOB": base,
         "SHIPWAY_ATTEMPT": str(attempt),
         "SHIPWAY_RUN": context.run,
         "SHIPWAY_STORE": context.store_uri,
