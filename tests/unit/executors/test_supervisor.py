@@ -75,13 +75,29 @@ def test_a_deleted_folder_is_not_taken_for_its_successor(tmp_path: Path) -> None
     folder = JobFolder(tmp_path / "j")
     folder.path.mkdir()
     folder.write("state.json", {})
-    outside = Outside(folder)
-    assert outside.is_ours()
-    folder.path.rename(tmp_path / "gone")
-    assert not outside.is_ours()
-    folder.path.mkdir()
-    folder.write("state.json", {})
-    assert not outside.is_ours()
+    with open(folder / "supervisor.lock", "w") as lock:
+        outside = Outside(folder, lock.fileno())
+        assert outside.is_ours()
+        folder.path.rename(tmp_path / "gone")
+        assert not outside.is_ours()
+        folder.path.mkdir()
+        folder.write("state.json", {})
+        assert not outside.is_ours()
+        (folder / "supervisor.lock").touch()
+        assert not outside.is_ours()
+
+
+def test_a_supervisor_whose_job_was_deleted_before_its_first_look_leaves_the_successor_alone(tmp_path: Path) -> None:
+    rig = ProcessRig(tmp_path / "home", f"file://{tmp_path}/store")
+    handle = rig.executor.ensure(tfjob("j", {"Worker": SLEEP}))
+    wait_for(lambda: rig.alive(handle) == ["worker-0"], "it runs")
+    folder = tmp_path / "home" / "jobs" / "j"
+    before = (rig.pids(handle), json.loads((folder / "state.json").read_text())["pid"])
+    with open(tmp_path / "supervisor.lock", "w") as lock:  # the deleted job's
+        command = [sys.executable, "-m", "shipway.executors.process.supervisor", str(folder), str(lock.fileno())]
+        subprocess.run(command, pass_fds=[lock.fileno()], check=True, timeout=30)
+    assert (rig.pids(handle), json.loads((folder / "state.json").read_text())["pid"]) == before
+    rig.executor.cancel(handle)
 
 
 def test_a_job_that_takes_a_deleted_ones_name_is_held_by_whoever_ensured_it(tmp_path: Path) -> None:

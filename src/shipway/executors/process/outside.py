@@ -15,23 +15,29 @@ ORPHAN_CHECK_S = 0.4
 
 
 class Outside:
-    """The supervisor's side of the job's folder."""
+    """The supervisor's side of the job's folder.
 
-    def __init__(self, folder: JobFolder) -> None:
+    Args:
+        folder: The job's.
+        lock: Its `supervisor.lock`, open since before the supervisor was started: what tells this job's folder from
+            that of a successor of the same name, made before the supervisor's first look or after it. Open, its inode
+            is given to nobody else.
+    """
+
+    def __init__(self, folder: JobFolder, lock: int) -> None:
         self.folder = folder
-        # Kept open, so that the inode of a deleted folder is not given to its successor.
-        self._descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._lock = lock
         self._request_seen = 0
         self._next_check = 0.0
 
     def is_ours(self) -> bool:
         """False when somebody deleted the folder, whether or not another job has taken its name since."""
         try:
-            there = os.stat(self.folder.path)
+            there = (self.folder / "supervisor.lock").stat()
             (self.folder / "state.json").stat()
         except FileNotFoundError:
             return False
-        ours = os.fstat(self._descriptor)
+        ours = os.fstat(self._lock)
         return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
 
     def request(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Plays one job to its end: `python -m shipway.executors.process.supervisor <job folder>`.
+"""Plays one job to its end: `python -m shipway.executors.process.supervisor <job folder> <its lock's descriptor>`.
 
 A process of its own per job, in its own session, so that the job has one parent that any number of followers can come
 to and go from. It lives as long as somebody follows the job, and takes all replicas with it. It has one thread: the
@@ -37,14 +37,14 @@ PORT_TRIES = 5
 class Supervisor:
     """The job's state machine; `run` returns when the job has ended and no process of it is left."""
 
-    def __init__(self, folder: JobFolder) -> None:
+    def __init__(self, folder: JobFolder, plan: Plan, outside: Outside) -> None:
         self.folder = folder
-        self.plan = plan = Plan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
+        self.plan = plan
         self.replicas = [
             Replica(part, folder, Status(part.name, part.role, part.index, part.restart_policy))
             for part in plan.replicas
         ]
-        self.outside = Outside(folder)
+        self.outside = outside
         self.telemetry = Telemetry(plan, self.replicas, [parse_fault(text) for text in plan.faults], self.tell)
         self.failures = Failures(folder, self.replicas)
         self.state, self.message = "Pending", ""
@@ -308,7 +308,14 @@ class Supervisor:
 
 def main(arguments: list[str]) -> int:
     """Entry point; the caller hands over the locked `supervisor.lock` as an open descriptor."""
-    Supervisor(JobFolder(Path(arguments[0]))).run()
+    folder = JobFolder(Path(arguments[0]))
+    outside = Outside(folder, int(arguments[1]))
+    try:
+        plan = Plan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:  # the job was deleted before this process could look
+        return 0
+    if outside.is_ours():  # asked after the plan was read, which may be a successor's
+        Supervisor(folder, plan, outside).run()
     return 0
 
 
