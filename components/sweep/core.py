@@ -113,17 +113,42 @@ def final_value(objective: Objective, metrics: Mapping[str, float], history: lis
     return float(value)
 
 
-def best_trial(objective: Objective, trials: Iterable[TrialRecord]) -> TrialRecord | None:
-    """The best finished trial; the earlier one of equals, so that the defaults win a tie."""
+def best_trial(
+    objective: Objective, trials: Iterable[TrialRecord], defaults: Mapping[str, Any] | None = None
+) -> TrialRecord | None:
+    """The best finished trial; the earlier one of equals.
+
+    Args:
+        objective: What to optimise.
+        trials: In any order.
+        defaults: The parameters without a sweep. A trial that had them is taken before a better one, unless that is
+            ahead by more than one standard error, which trials report as `<objective>_stderr`: the best of many
+            trials on few eval rows owes that to luck as much as to its parameters (decision 0074).
+    """
     sign = 1 if objective.type == "maximize" else -1
-    best: tuple[float, TrialRecord] | None = None
-    for trial in sorted(trials, key=lambda trial: trial.number):
-        if trial.state != "Succeeded":
-            continue
-        value = sign * final_value(objective, trial.metrics, trial.history)
-        if best is None or value > best[0]:
-            best = (value, trial)
-    return best[1] if best else None
+    finished = sorted((trial for trial in trials if trial.state == "Succeeded"), key=lambda trial: trial.number)
+    if not finished:
+        return None
+
+    def value(trial: TrialRecord) -> float:
+        return sign * final_value(objective, trial.metrics, trial.history)
+
+    best = max(finished, key=value)
+    usual = next((trial for trial in finished if defaults and _is_same(trial.params, defaults)), best)
+    return usual if value(best) - value(usual) <= best.metrics.get(stderr_of(objective), 0.0) else best
+
+
+def _is_same(params: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether these are one choice; a search keeps logarithms, and may give 0.0020000000000000005 for 0.002."""
+    return params.keys() == others.keys() and all(
+        math.isclose(value, others[name]) if isinstance(value, float) else value == others[name]
+        for name, value in params.items()
+    )
+
+
+def stderr_of(objective: Objective) -> str:
+    """The name under which a trial may report the standard error of its objective."""
+    return f"{objective.objectiveMetricName}_stderr"
 
 
 def best_so_far(objective: Objective, trials: Iterable[TrialRecord]) -> list[tuple[int, float]]:

@@ -52,6 +52,15 @@ def _head(page: Report, record: SweepRecord) -> None:
     if first is not None and record.best_value is not None:
         figures["Over the defaults"] = (f"{record.best_value - first:+.4g}", f"trial 0 had {number(first)}")
     page.tiles(figures)
+    values = {trial.number: value for trial in finished if (value := _value(trial, record)) is not None}
+    if values and record.best_value is not None:
+        top = (max if record.direction == "maximize" else min)(values, key=lambda number: values[number])
+        if values[top] != record.best_value:
+            page.callout(
+                "info",
+                f"Trial {top} had {number(values[top])}, less than one standard error from the defaults' "
+                f"{number(record.best_value)}: the defaults are kept",
+            )
     for state, count in states.items():
         if count:
             words = {"EarlyStopped": "were given up early", "Failed": "failed", "Killed": "were ended"}[state]

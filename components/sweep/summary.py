@@ -24,10 +24,10 @@ def make_record(
         spec: The sweep.
         trials: All of them, in order of numbers.
         dataset_fingerprint: What was trained on.
-        first: The defaults: best where no trial was worth running.
+        first: The defaults: best where no trial was worth running, or none did clearly better.
         importance: Of each parameter.
     """
-    best = core.best_trial(spec.objective, trials)
+    best = core.best_trial(spec.objective, trials, first)
     return SweepRecord(
         name=spec.training.name if spec.training else "",
         objective=spec.objective.objectiveMetricName,

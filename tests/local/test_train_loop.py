@@ -47,6 +47,8 @@ def test_a_trial_does_not_depend_on_what_ran_before_it(tiny: Tiny, store_uri: st
     again = run_trial(document(tiny.dataset, None, **SHORT), never)
     assert told == [4, 8, 12]
     assert first["steps"] == 12
+    share, rows = first["val_accuracy"], tiny.dataset.splits["eval"].rows
+    assert first["val_accuracy_stderr"] == pytest.approx((share * (1 - share) / rows) ** 0.5)
     assert first == again
     assert other != first
 

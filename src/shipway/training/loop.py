@@ -73,7 +73,7 @@ def run_trial(document: Mapping[str, Any], report: Report) -> dict[str, float]:
             `val_accuracy`); returning False ends the trial there (pruned).
 
     Returns:
-        Metrics of the best evaluation, and `steps`.
+        Metrics of the best evaluation, `val_accuracy_stderr`, as if each of its rows stood for itself, and `steps`.
 
     Raises:
         ShipwayError: the document, the dataset or a parameter cannot be used; any other exception is the model's.
@@ -83,7 +83,9 @@ def run_trial(document: Mapping[str, Any], report: Report) -> dict[str, float]:
     tf_keras.backend.clear_session()
     manifest = read_artifact(DatasetManifest, parsed.dataset_uri)
     fitted = fit(spec, manifest, _trial_folder(), report=report)
-    return {**fitted.state.best_metrics, "steps": float(fitted.state.step)}
+    found, rows = fitted.state.best_metrics, manifest.splits["eval"].rows
+    stderr = math.sqrt(found["val_accuracy"] * (1 - found["val_accuracy"]) / rows)
+    return {**found, "val_accuracy_stderr": stderr, "steps": float(fitted.state.step)}
 
 
 @lru_cache(maxsize=1)

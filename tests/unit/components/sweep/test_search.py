@@ -194,5 +194,29 @@ def test_the_earlier_of_equal_trials_wins_and_a_missing_metric_is_named() -> Non
     best = core.best_trial(spec.objective, records)
     assert best is not None
     assert best.number == 0
+    assert core.best_trial(spec.objective, []) is None
     with pytest.raises(ValueError, match=r"no metric 'score'; it reported scores.*did you mean 'scores'"):
         core.final_value(spec.objective, {"scores": 1.0}, [])
+
+
+@pytest.mark.parametrize(
+    ("stderr", "number"), [(None, 2), (0.01, 2), (0.02, 1), (0.5, 1)], ids=["unknown", "less", "as much", "more"]
+)
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_defaults_are_kept_unless_a_trial_is_ahead_by_more_than_one_standard_error(
+    stderr: float | None, number: int, direction: str
+) -> None:
+    spec = spec_of("random")
+    objective = spec.objective.model_copy(update={"type": direction})
+    sign = 1 if direction == "maximize" else -1
+    error = {} if stderr is None else {"score_stderr": stderr}
+    records = [
+        TrialRecord(number=n, state="Succeeded", params={"rate": rate}, metrics={"score": sign * value, **error})
+        for n, rate, value in [(0, 0.1, 0.5), (1, 0.002 * (1 + 1e-12), 0.75), (2, 0.3, 0.765625)]
+    ]
+    best = core.best_trial(objective, records, {"rate": 0.002})
+    assert best is not None
+    assert best.number == number
+    without = core.best_trial(objective, records)
+    assert without is not None
+    assert without.number == 2
