@@ -35,7 +35,7 @@ def katib(
 
         sweep: A `SweepRecord`: every trial with its parameters, metrics, seconds and state.
         report: Optimisation history, parallel coordinates, importance of each parameter.
-        best: The best trial's parameters, JSON; what `train.job` takes as `best`. The defaults where none beat them clearly.
+        best: The best trial's parameters, JSON, for `train.job`; the defaults where no trial beat them clearly.
     """
     from collections import namedtuple
 
