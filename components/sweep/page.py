@@ -42,31 +42,30 @@ def sweep_report(record: SweepRecord) -> Report:
 def _head(page: Report, record: SweepRecord) -> None:
     finished = [trial for trial in record.trials if trial.state == "Succeeded"]
     states = {state: sum(t.state == state for t in record.trials) for state in ("EarlyStopped", "Failed", "Killed")}
+    top = _ahead(finished, record)
+    taken = f"Best {record.objective}" if top is None else f"{record.objective} of the defaults"
     figures: dict[str, object] = {
-        f"Best {record.objective}": (number(record.best_value), f"trial {record.best_trial}"),
+        taken: (number(record.best_value), f"trial {record.best_trial}"),
         "Trials": (len(record.trials), f"{len(finished)} finished"),
         "Time in trials": duration(sum(trial.seconds for trial in record.trials)),
     }
     default = next((t for t in record.trials if t.number == 0 and t.state == "Succeeded"), None)
     first = _value(default, record) if default else None
-    if first is not None and record.best_value is not None:
+    if top is None and first is not None and record.best_value is not None:
         figures["Over the defaults"] = (f"{record.best_value - first:+.4g}", f"trial 0 had {number(first)}")
     page.tiles(figures)
-    values = {trial.number: value for trial in finished if (value := _value(trial, record)) is not None}
-    if values and record.best_value is not None:
-        top = (max if record.direction == "maximize" else min)(values, key=lambda number: values[number])
-        if values[top] != record.best_value:
-            page.callout(
-                "info",
-                f"Trial {top} had {number(values[top])}, less than one standard error from the defaults' "
-                f"{number(record.best_value)}: the defaults are kept",
-            )
+    if top is not None:
+        page.callout(
+            "info",
+            "The defaults are kept",
+            f"Trial {top.number} had {number(_value(top, record))}: ahead, but by no more than one standard error.",
+        )
     for state, count in states.items():
         if count:
             words = {"EarlyStopped": "were given up early", "Failed": "failed", "Killed": "were ended"}[state]
             page.callout("info" if state == "EarlyStopped" else "warn", f"{count} of {len(record.trials)} {words}")
     if record.best_params:
-        page.facts(record.best_params, caption="Best parameters")
+        page.facts(record.best_params, caption="Best parameters" if top is None else "Parameters")
 
 
 def _history(record: SweepRecord) -> Any:
@@ -133,6 +132,16 @@ def _climb(record: SweepRecord) -> list[tuple[int, float]]:
         if trial.state == "Succeeded" and value is not None:
             found.append((trial.number, value if not found else sign * max(sign * value, sign * found[-1][1])))
     return found
+
+
+def _ahead(finished: list[TrialRecord], record: SweepRecord) -> TrialRecord | None:
+    """The trial that did better than the one that was taken."""
+    values = [(value, trial) for trial in finished if (value := _value(trial, record)) is not None]
+    if not values or record.best_value is None:
+        return None
+    sign = 1 if record.direction == "maximize" else -1
+    value, trial = max(values, key=lambda found: sign * found[0])
+    return trial if sign * (value - record.best_value) > 0 else None
 
 
 def _value(trial: TrialRecord, record: SweepRecord) -> float | None:
