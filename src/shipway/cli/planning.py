@@ -110,6 +110,8 @@ def _detail(task: str, specs: Mapping[str, Any]) -> str:
         epochs = f", {training['epochs']:g} epochs" if training.get("epochs") else ""
         return f"{training.get('strategy', 'single')}, {workers} worker{'s' if workers != 1 else ''}{epochs}"
     if task in ("katib", "sweep") and sweep:
+        if sweep.get("maxTrialCount") in (0, 1):  # the step then runs none: there is nothing to choose from
+            return "no search"
         algorithm = sweep.get("algorithm", {})
         name = algorithm.get("algorithmName", "") if isinstance(algorithm, Mapping) else str(algorithm)
         return (

@@ -111,10 +111,12 @@ def _confusions(evaluation: Summary) -> None:
 
 def _parameters(summary: Summary) -> None:
     sweep = summary["sweep"] or {}
-    heading("Parameters that won")
+    heading("Parameters that won" if sweep.get("trials") else "Parameters")
     best = ", ".join(f"{name} = {number(value)}" for name, value in summary["best_parameters"].items())
     say(best)
-    if sweep:
+    if sweep and not sweep["trials"]:
+        say("the training's own; there was no search", style="dim")
+    elif sweep:
         early = f", {sweep['stopped_early']} stopped early" if sweep["stopped_early"] else ""
         failed = f", {sweep['failed']} failed" if sweep["failed"] else ""
         say(

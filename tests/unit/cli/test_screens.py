@@ -39,6 +39,14 @@ def test_the_closing_screen_says_what_was_found_and_what_to_type(
     assert "\x1b[" not in out
 
 
+def test_without_a_search_no_parameter_has_won(capsys: pytest.CaptureFixture[str], summary: dict[str, Any]) -> None:
+    searched, _ = shown(capsys, summary)
+    assert "Parameters that won" in searched
+    none = {**summary["sweep"], "trials": 0, "failed": 0, "best_value": None}
+    out, _ = shown(capsys, {**summary, "sweep": none})
+    assert ("Parameters that won" in out, "there was no search" in out, "0 trials" in out) == (False, True, False)
+
+
 def test_a_model_that_loses_to_a_baseline_is_said_to_lose(
     capsys: pytest.CaptureFixture[str], losing: dict[str, Any]
 ) -> None:
