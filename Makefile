@@ -53,10 +53,15 @@ soak: horovod
 cluster: install
 	@$(BIN)/python -m tests.cluster.bed up
 
+# Of the tests on the bed those that $(1) chooses: side by side, then those that change it, alone.
+define bed-tests
+@$(BIN)/python -m tests.cluster.bed prepare
+$(BIN)/python -m pytest tests/cluster -m "$(1)not alone" -n 3 --dist loadgroup --durations=10; first=$$?; \
+$(BIN)/python -m pytest tests/cluster -m "$(1)alone" -n 0 --durations=10 && exit $$first
+endef
+
 cluster-test: install
-	@$(BIN)/python -m tests.cluster.bed prepare
-	$(BIN)/python -m pytest tests/cluster -m "not alone" -n 3 --dist loadgroup --durations=10; first=$$?; \
-	$(BIN)/python -m pytest tests/cluster -m alone -n 0 --durations=10 && exit $$first
+	$(call bed-tests,)
 
 cluster-down: install
 	@$(BIN)/python -m tests.cluster.bed down
@@ -69,12 +74,10 @@ images-lock: install
 	$(BIN)/python -m tools.images lock
 
 # Builds all four, looks into them, runs each by itself, and then whole pipelines with them on the test bed.
+images-test: export SHIPWAY_BED_IMAGES = build
 images-test: install
 	$(BIN)/python -m pytest tests/images -m images --durations=10
-	@$(BIN)/python -m tests.cluster.bed prepare
-	export SHIPWAY_BED_IMAGES=build; \
-	$(BIN)/python -m pytest tests/cluster -m "shipped and not alone" -n 3 --dist loadgroup --durations=10; first=$$?; \
-	$(BIN)/python -m pytest tests/cluster -m "shipped and alone" -n 0 --durations=10 && exit $$first
+	$(call bed-tests,shipped and )
 
 # Known vulnerabilities of what the images hold: asks pypi.org, or SERVICE=osv.
 images-audit: install

@@ -42,7 +42,7 @@ def sweep_report(record: SweepRecord) -> Report:
 def _head(page: Report, record: SweepRecord) -> None:
     finished = [trial for trial in record.trials if trial.state == "Succeeded"]
     states = {state: sum(t.state == state for t in record.trials) for state in ("EarlyStopped", "Failed", "Killed")}
-    top = _ahead(finished, record)
+    top = _ahead(record)
     taken = f"Best {record.objective}" if top is None else f"{record.objective} of the defaults"
     figures: dict[str, object] = {
         taken: (number(record.best_value), f"trial {record.best_trial}"),
@@ -58,7 +58,7 @@ def _head(page: Report, record: SweepRecord) -> None:
         page.callout(
             "info",
             "The defaults are kept",
-            f"Trial {top.number} had {number(_value(top, record))}: ahead, but by no more than one standard error.",
+            f"Trial {top[0]} had {number(top[1])}: ahead, but by no more than one standard error.",
         )
     for state, count in states.items():
         if count:
@@ -134,14 +134,13 @@ def _climb(record: SweepRecord) -> list[tuple[int, float]]:
     return found
 
 
-def _ahead(finished: list[TrialRecord], record: SweepRecord) -> TrialRecord | None:
-    """The trial that did better than the one that was taken."""
-    values = [(value, trial) for trial in finished if (value := _value(trial, record)) is not None]
-    if not values or record.best_value is None:
-        return None
+def _ahead(record: SweepRecord) -> tuple[int, float] | None:
+    """(trial, value) of the one that did better than the one that was taken."""
+    climb = _climb(record)
     sign = 1 if record.direction == "maximize" else -1
-    value, trial = max(values, key=lambda found: sign * found[0])
-    return trial if sign * (value - record.best_value) > 0 else None
+    if not climb or record.best_value is None or sign * (climb[-1][1] - record.best_value) <= 0:
+        return None
+    return next(found for found in climb if found[1] == climb[-1][1])
 
 
 def _value(trial: TrialRecord, record: SweepRecord) -> float | None:

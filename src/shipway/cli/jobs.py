@@ -78,8 +78,9 @@ def _logs(handle: Handle) -> str:
     context = Context.current()
     if context.executor == "process":
         return str(context.home / "jobs" / handle.name / "replicas")
-    chosen = f"training.kubeflow.org/job-name={handle.name}"  # the label that both operators set
-    return f"kubectl logs -n {handle.namespace} -l {chosen} --all-containers --prefix --tail=-1"
+    from shipway.executors.kubernetes.rendering import JOB
+
+    return f"kubectl logs -n {handle.namespace} -l {JOB}={handle.name} --all-containers --prefix --tail=-1"
 
 
 def _error(outcome: Outcome, handle: Handle) -> dict[str, Any] | None:
