@@ -2,15 +2,14 @@
 
 from kfp import dsl, kubernetes
 
-from shipway.components.deploy.component import kserve
 from shipway.components.evaluate.component import classifier
 from shipway.components.notify.component import notify
 from shipway.components.plan.component import train_and_deploy as plan
 from shipway.components.prep.component import dataset
-from shipway.components.promote.component import gate
-from shipway.components.register.component import register
+from shipway.components.release.component import release
 from shipway.components.sweep.component import katib
 from shipway.components.train.component import job
+from shipway.store_secret import use_store
 
 MINUTE, HOUR = 60, 3600
 
@@ -18,14 +17,14 @@ MINUTE, HOUR = 60, 3600
 def _step(
     task: dsl.PipelineTask, title: str, *, timeout_s: int, retries: int = 2, cached: bool = True
 ) -> dsl.PipelineTask:
-    """Names a task, and bounds it: a pod whose image cannot be pulled would otherwise be running for ever.
+    """Names a task, leads it to storage, and bounds it: a pod whose image cannot be pulled would run for ever.
 
     Every launch adopts what its earlier attempt started, so that a retry costs nothing that was done.
     """
     task.set_display_name(title).set_caching_options(cached)
     if retries:
         task.set_retry(num_retries=retries, backoff_duration="10s")
-    return kubernetes.set_timeout(task, timeout_s)
+    return use_store(kubernetes.set_timeout(task, timeout_s))
 
 
 @dsl.pipeline(
@@ -97,14 +96,7 @@ def train_and_deploy(
         _step(scored, "Evaluate", timeout_s=24 * HOUR)
         evaluation = scored.outputs["evaluation"]
 
-        judged = gate(model=model, dataset=rows, evaluation=evaluation, spec=specs["promotion"])
-        _step(judged, "Judge against the champion", timeout_s=4 * HOUR, cached=False)
-
-        # kfp.local resolves a condition on an unnamed output only; a named one is silently false.
-        with dsl.If(judged.outputs["Output"] == "blessed", name="Blessed"):
-            registered = register(model=model, dataset=rows, evaluation=evaluation, decision=judged.outputs["record"])
-            _step(registered, "Register", timeout_s=HOUR, cached=False)
-            served = kserve(
-                model=model, evaluation=evaluation, version=registered.outputs["version"], spec=specs["endpoint"]
-            )
-            _step(served, "Deploy and check", timeout_s=2 * HOUR, cached=False)
+        released = release(
+            model=model, dataset=rows, evaluation=evaluation, promotion=specs["promotion"], endpoint=specs["endpoint"]
+        )
+        _step(released, "Judge, register and deploy", timeout_s=6 * HOUR, cached=False)

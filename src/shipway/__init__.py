@@ -20,6 +20,7 @@ _PUBLIC = {
     "list_runs": "shipway.runs",
     "load_run": "shipway.runs",
     "run": "shipway.runs",
+    "use_store": "shipway.store_secret",
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from shipway.runs import list_runs as list_runs
     from shipway.runs import load_run as load_run
     from shipway.runs import run as run
+    from shipway.store_secret import use_store as use_store
 
 
 def __getattr__(name: str) -> Any:

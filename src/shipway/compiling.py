@@ -12,6 +12,7 @@ import yaml
 
 from shipway import images
 from shipway.errors import InvalidSpec, nearest
+from shipway.store_secret import DEFAULT_SECRET, give_store
 
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 _REGISTRY = re.compile(r"^[a-z0-9.\-]+(:\d+)?(/[a-z0-9._\-]+)*$")
@@ -23,20 +24,22 @@ def compile_pipeline(
     *,
     registry: str | None = None,
     digests: Mapping[str, str] | None = None,
+    secret: str = DEFAULT_SECRET,
 ) -> Path:
-    """Writes the pipeline's IR.
+    """Writes the pipeline's IR, with all that its steps need to run on Kubeflow but the values of a Secret.
 
     Args:
         pipeline: As for `shipway.run`.
         out: File to write, `.yaml`.
         registry: Registry and path in place of the package's default, `registry.example.com/ml`.
         digests: Image's short name (launcher, tensorflow, ...) -> `sha256:...`, to pin what the tag points at.
+        secret: Name of the Secret that leads to storage, in the namespace where the run's pods are.
 
     With either, each step also learns the references (SHIPWAY_IMAGES): the jobs and endpoints that it makes at run time
     follow the same registry and digests.
 
     Raises:
-        InvalidSpec: unknown image name, malformed registry or digest.
+        InvalidSpec: unknown image name, malformed registry, digest or Secret's name.
     """
     from kfp import compiler
 
@@ -51,6 +54,8 @@ def compile_pipeline(
     try:
         compiler.Compiler().compile(function, str(part))
         documents = [_with_images(document, names) for document in yaml.safe_load_all(part.read_text(encoding="utf-8"))]
+        documents = [*documents, {}][:2]  # without any setting of Kubernetes' kfp writes no platform spec
+        give_store(*documents, secret, set(names.values()))
         if registry is not None or digests:
             _tell_steps(documents[0], names)
         text = yaml.safe_dump_all(documents, sort_keys=True, width=120, allow_unicode=True)

@@ -32,18 +32,23 @@ TITLE = "SHIPWAY_TASK_TITLE"  # and its display name
 
 
 class Step:
-    """What a launch may say about itself while it runs."""
+    """What a launch may say about itself while it runs.
 
-    def __init__(self, task: str) -> None:
+    Args:
+        task: What the launch calls itself; the task's name in its pipeline wins where it is known.
+        parts: Where the launch calls others, their tasks and titles, in order. Each of them then is a part of this
+            step: one task, one process, and a person still sees what was done.
+    """
+
+    def __init__(self, task: str, parts: Mapping[str, str] | None = None) -> None:
         self.context = Context.current()
         self.task = task = os.environ.get(TASK, task)
-        self.record = StepRecord(
-            run=self.context.run,
-            task=task,
-            title=os.environ.get(TITLE, ""),
-            state="Running",
-            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        )
+        self.record = StepRecord(run=self.context.run, task=task, title=os.environ.get(TITLE, ""), state="Running",
+                                 started_at=_now())  # fmt: skip
+        self.record.parts = [
+            StepRecord(run=self.context.run, task=name, title=title, state="Skipped")
+            for name, title in (parts or {}).items()
+        ]
         self._cancel: list[Callable[[], None]] = []
         self._began = time.monotonic()
 
@@ -67,6 +72,10 @@ class Step:
             self._cancel.append(on_cancel)
         self.save()
 
+    def seconds(self) -> float:
+        """Since it began."""
+        return round(time.monotonic() - self._began, 3)
+
     def cancel(self) -> None:
         """Ends what this step started."""
         while self._cancel:
@@ -79,7 +88,7 @@ class Step:
         """Writes the record; a store that does not answer must not hide the step's own error."""
         from shipway.storage import Store
 
-        self.record.seconds = round(time.monotonic() - self._began, 3)
+        self.record.seconds = self.seconds()
         key = f"runs/{self.record.run}/steps/{self.task}.json"
         try:
             Store.open(self.context.store_uri).put(key, self.record.to_json().encode())
@@ -87,15 +96,52 @@ class Step:
             print(f"shipway: record of step {self.task} not written: {error}", file=sys.stderr)
 
 
+class Part(Step):
+    """A launch within another one's step; its jobs end with that step's."""
+
+    def __init__(self, whole: Step, task: str) -> None:
+        self.context, self.whole, self.task = whole.context, whole, task
+        self.record = next(part for part in whole.record.parts if part.task == task)
+        self.record.state, self.record.started_at = "Running", _now()
+        self._began = time.monotonic()
+
+    def report(self, title: str, uri: str) -> None:
+        """Adds an HTML report, to the whole too."""
+        super().report(title, uri)
+        self.whole.report(title, uri)
+
+    def job(self, name: str, on_cancel: Callable[[], None] | None = None) -> None:
+        """Names a job, to the whole too, which ends it when it is cancelled."""
+        self.whole.job(name, on_cancel)
+        super().job(name)
+
+    def save(self) -> None:
+        """Writes the whole, which holds this part."""
+        self.record.seconds = self.seconds()
+        self.whole.save()
+
+
+_running: list[Step] = []
+
+
 @contextmanager
-def step(task: str) -> Iterator[Step]:
-    """Runs a launch as one step of a run.
+def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
+    """Runs a launch as one step of a run, or as a part of the step that calls it.
 
     A `ShipwayError` ends the process with its exit code after one line on standard error; anything else is a defect
     of ours and keeps its traceback. SIGTERM and SIGINT, or the death of the local runner, cancel the step's jobs.
+
+    Args:
+        task: What the launch calls itself.
+        parts: Tasks and titles of the launches that this one will call.
     """
-    current = Step(task)
+    if _running:
+        with _part(Part(_running[0], task)) as part:
+            yield part
+        return
+    current = Step(task, parts)
     _install_handlers(current)
+    _running.append(current)
     current.save()
     try:
         yield current
@@ -105,8 +151,23 @@ def step(task: str) -> Iterator[Step]:
     except BaseException as error:
         _end(current, error)
         raise
+    finally:
+        _running.clear()
     current.record.state = "Succeeded"
     current.save()
+
+
+@contextmanager
+def _part(part: Part) -> Iterator[Part]:
+    """Its error ends the whole, which tells it."""
+    part.save()
+    try:
+        yield part
+    except BaseException as error:
+        _describe(part.record, error)
+        raise
+    part.record.state = "Succeeded"
+    part.save()
 
 
 def write_metrics(artifact: Any, metrics: Mapping[str, float]) -> None:
@@ -127,18 +188,27 @@ def leave_file(path: str, text: str) -> None:
 
 def _end(current: Step, error: BaseException) -> None:
     current.cancel()
-    current.record.state = "Cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "Failed"
-    message = str(error) if isinstance(error, ShipwayError) else f"{type(error).__name__}: {error}"
-    current.record.error = StepError(kind=type(error).__name__, message=message)
-    if isinstance(error, JobFailed):
-        current.record.error.replica = error.replica
-        current.record.error.exit_code = error.replica_exit_code
-        current.record.error.last_lines = list(error.last_lines)
+    _describe(current.record, error)
     current.save()
     if isinstance(error, ShipwayError):
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        print(f"error: {error}", file=sys.stderr, flush=True)
         if not isinstance(error, UserError) and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
+
+
+def _describe(record: StepRecord, error: BaseException) -> None:
+    """Writes down how a step, or a part of one, ended."""
+    record.state = "Cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "Failed"
+    message = str(error) if isinstance(error, ShipwayError) else f"{type(error).__name__}: {error}"
+    record.error = StepError(kind=type(error).__name__, message=message)
+    if isinstance(error, JobFailed):
+        record.error.replica = error.replica
+        record.error.exit_code = error.replica_exit_code
+        record.error.last_lines = list(error.last_lines)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _install_handlers(current: Step) -> None:

@@ -47,8 +47,8 @@ def public_url(url: str) -> str:
 
 
 def step_of(steps: Sequence[StepRecord], role: str) -> StepRecord | None:
-    """The step that plays a role, if it ran."""
-    return next((step for step in steps if step.task in ROLES[role]), None)
+    """The step, or the part of one, that plays a role."""
+    return next((piece for step in steps for piece in step.pieces if piece.task in ROLES[role]), None)
 
 
 def fact(steps: Sequence[StepRecord], role: str, *names: str) -> Any:
@@ -97,7 +97,7 @@ def build_summary(
         "state": record.state,
         "seconds": record.seconds,
         "error": _error(record),
-        "steps": [_step(step) for step in steps],
+        "steps": [_step(piece, step) for step in steps for piece in step.pieces],
         "parameters": redact(record.params),
         "best_parameters": dict(sweep.best_params) if sweep else (fact(steps, "sweep", "best_params", "best") or None),
         "sweep": _sweep(sweep),
@@ -146,7 +146,8 @@ def _error(record: RunRecord) -> dict[str, Any] | None:
     return {"step": culprit, **record.error.model_dump(mode="json", exclude_none=True)}
 
 
-def _step(step: StepRecord) -> dict[str, Any]:
+def _step(step: StepRecord, whole: StepRecord) -> dict[str, Any]:
+    """A row for a step, or for a part of one, whose log is its whole's."""
     return {
         "task": step.task,
         "title": step.title or step.task,
@@ -154,7 +155,7 @@ def _step(step: StepRecord) -> dict[str, Any]:
         "cached": step.state == "Cached",
         "seconds": step.seconds,
         "outputs": step.outputs,
-        "log": step.log,
+        "log": whole.log,
         **({"error": step.error.message} if step.error else {}),
     }
 

@@ -22,7 +22,10 @@ class StepError(Record):
 
 
 class StepRecord(Artifact):
-    """One launch of one task; at runs/<run>/steps/<task>.json."""
+    """One launch of one task; at runs/<run>/steps/<task>.json.
+
+    `parts`: where one task does the work of several steps (`release`), one record for each, in their order.
+    """
 
     KIND: ClassVar[str] = "StepRecord"
 
@@ -37,6 +40,12 @@ class StepRecord(Artifact):
     reports: dict[str, str] = Field(default_factory=dict)  # title -> URI of an HTML file
     jobs: list[str] = Field(default_factory=list)
     log: str = ""
+    parts: list[StepRecord] = Field(default_factory=list)
+
+    @property
+    def pieces(self) -> list[StepRecord]:
+        """What a person calls steps: the parts, or the step itself where it has none."""
+        return self.parts or [self]
 
 
 class RunRecord(Artifact):

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from shipway.cli.console import AsJson, facts, heading, print_json, say, table
-from shipway.cli.kubeflow import Digest, DigestFile, read_digests
+from shipway.cli.kubeflow import Digest, DigestFile, Secret, read_digests
+from shipway.store_secret import DEFAULT_SECRET
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -68,14 +69,15 @@ def compile_(
     registry: Annotated[str | None, typer.Option(help="Registry and path instead of the package's own.")] = None,
     digest: Digest = None,
     digests: DigestFile = None,
+    secret: Secret = DEFAULT_SECRET,
     as_json: AsJson = False,
 ) -> None:
-    """Compile to KFP IR YAML, with your registry's images."""
+    """Compile to KFP IR YAML, with your registry's images and your store's Secret."""
     from shipway.compiling import compile_pipeline
 
     pins = read_digests(digest, digests)
     name = pipeline.rpartition(":")[2] if ":" in pipeline else Path(pipeline).stem
-    written = compile_pipeline(pipeline, out or Path(f"{name}.yaml"), registry=registry, digests=pins)
+    written = compile_pipeline(pipeline, out or Path(f"{name}.yaml"), registry=registry, digests=pins, secret=secret)
     if as_json:
         print_json({"pipeline": pipeline, "path": str(written), "size_bytes": written.stat().st_size})
         return

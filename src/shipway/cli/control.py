@@ -138,7 +138,7 @@ def artifacts(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json:
     from shipway.cli.runs import load
 
     found = load(run, kfp, local)
-    rows = [row for step in found.steps.values() for row in _made(step)]
+    rows = [row for step in found.steps.values() for piece in step.pieces for row in _made(piece)]
     if as_json:
         print_json([{"step": step, "name": name, "uri": uri} for step, name, uri in rows])
         return

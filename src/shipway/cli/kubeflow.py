@@ -12,6 +12,7 @@ import typer
 from shipway.cli.console import AsJson, facts, heading, print_json, say, table
 from shipway.cli.place import Kfp, connection
 from shipway.cli.running import DryRun, Params, ParamsFile
+from shipway.store_secret import DEFAULT_SECRET
 
 if TYPE_CHECKING:
     from shipway.remote import Connection, RemoteRun
@@ -24,6 +25,7 @@ Name = Annotated[str | None, typer.Option(help="The readable part of the run's n
 ServiceAccount = Annotated[str | None, typer.Option(help="Kubernetes ServiceAccount of the run's pods.")]
 
 
+Secret = Annotated[str, typer.Option(help="Secret that leads steps to storage, where the run's pods are.")]
 Digest = Annotated[list[str] | None, typer.Option(help="image=sha256:..., for each image to pin.")]
 DigestFile = Annotated[
     Path | None, typer.Option("--digests", help="File of digests, as make images writes it; --digest wins over it.")
@@ -66,14 +68,16 @@ def publish(
     registry: Annotated[str | None, typer.Option(help="Registry and path instead of the package's own.")] = None,
     digest: Annotated[list[str] | None, typer.Option(help="image=sha256:..., else the registry is asked.")] = None,
     digests: DigestFile = None,
+    secret: Secret = DEFAULT_SECRET,
     pin: Annotated[bool, typer.Option(help="Pin images by digest; --no-pin leaves tags.")] = True,
     current: Annotated[bool, typer.Option(help="Name it in the pipeline's description as the one to use.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Publish a pipeline to Kubeflow as a version; again, it does nothing."""
     done = connection(kfp).publish(
-        pipeline, version=version, registry=registry, digests=read_digests(digest, digests), pin=pin, current=current
-    )
+        pipeline, version=version, registry=registry, digests=read_digests(digest, digests), pin=pin, current=current,
+        secret=secret,
+    )  # fmt: skip
     if as_json:
         print_json(done)
         return

@@ -74,7 +74,13 @@ class Host:
             said = self._read_step(step.task)
         if said is not None:
             step = step.model_copy(
-                update={"outputs": said.outputs, "reports": said.reports, "jobs": said.jobs, "error": said.error}
+                update={
+                    "outputs": said.outputs,
+                    "reports": said.reports,
+                    "jobs": said.jobs,
+                    "error": said.error,
+                    "parts": said.parts,
+                }
             )
         if step.state == "Failed" and step.error is None:
             step.error = StepError(kind="StepFailed", message=_last_line(self.folder.task_log(step.task)))

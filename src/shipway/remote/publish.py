@@ -15,6 +15,7 @@ from shipway.errors import InvalidSpec, LostAnswer, VersionConflict
 from shipway.remote.api import Api
 from shipway.remote.content import CURRENT, content_hash, hash_of_version, images_of, version_name
 from shipway.remote.once import create_once
+from shipway.store_secret import DEFAULT_SECRET
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def publish(
     digests: Mapping[str, str] | None = None,
     pin: bool = True,
     current: bool = True,
+    secret: str = DEFAULT_SECRET,
 ) -> Published:
     """Publishes a pipeline; the same content again does nothing.
 
@@ -55,13 +57,14 @@ def publish(
         registry: Registry and path in place of the package's own.
         digests: image -> `sha256:...`; those that are missing are asked of the registry.
         pin: Pin every image by digest; False leaves tags, which may come to point at something else.
+        secret: Name of the Secret that leads to storage, where the run's pods are.
         current: Name this version in the pipeline's description as the one to use.
 
     Raises:
         VersionConflict: that version is published with other content.
         InvalidSpec: a wrong name, registry or digest; a version that is missing.
     """
-    compiled = _compile(pipeline, version, registry, digests or {}, pin)
+    compiled = _compile(pipeline, version, registry, digests or {}, pin, secret)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{compiled.version}.yaml"
         file.write_text(compiled.text, encoding="utf-8")
@@ -102,7 +105,7 @@ class _Compiled:
 
 
 def _compile(
-    pipeline: str, version: str | None, registry: str | None, digests: Mapping[str, str], pin: bool
+    pipeline: str, version: str | None, registry: str | None, digests: Mapping[str, str], pin: bool, secret: str
 ) -> _Compiled:
     from shipway.compiling import compile_pipeline
     from shipway.local.pipelines import built_in, reference_of
@@ -115,7 +118,8 @@ def _compile(
 
     def compiled(pins: Mapping[str, str]) -> str:
         with tempfile.TemporaryDirectory() as folder:
-            out = compile_pipeline(pipeline, Path(folder) / "pipeline.yaml", registry=registry, digests=pins)
+            out = Path(folder) / "pipeline.yaml"
+            compile_pipeline(pipeline, out, registry=registry, digests=pins, secret=secret)
             return out.read_text(encoding="utf-8")
 
     text = compiled(digests)

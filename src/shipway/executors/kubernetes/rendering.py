@@ -11,13 +11,12 @@ from shipway.context import Context
 from shipway.executors import identity
 from shipway.executors.base import Manifest
 from shipway.executors.kubernetes.kinds import Kind, templates
+from shipway.store_secret import DEFAULT_SECRET, STORE_SECRET
 
 JOB = f"{labels.PREFIX}/job"  # label of a job and of its pods: the attempt's name
 BASE = f"{labels.PREFIX}/base"  # label of a job: the name of all its attempts
 INVOCATION = f"{labels.PREFIX}/invocation"  # annotation: what the caller typed
 REPLICA_INDEX = "training.kubeflow.org/replica-index"  # label that both operators put on pods
-STORE_SECRET = "SHIPWAY_STORE_SECRET"  # names the Secret with storage's endpoint and keys, if it isn't the default
-DEFAULT_SECRET = "shipway-store"
 _ONE_OF_A_KIND = ("launcher", "pod")  # roles whose pods carry no index
 
 
