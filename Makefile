@@ -1,4 +1,4 @@
-# make install | horovod | demo | test | lint | bench | soak | images | images-test | images-lock | images-audit | down | cluster | cluster-test | cluster-down
+# make install | horovod | demo | test | lint | bench | soak | images | images-test | images-lock | images-audit | down | cluster | cluster-test | cluster-down | kubeflow-test
 SHELL := /bin/bash
 PYTHON ?= python3
 UV_VERSION := 0.13.8
@@ -13,7 +13,7 @@ LOOPS ?= 20
 JOBS ?= auto
 
 # `make demo STRATEGY=horovod` and the tests need Horovod; it is built once into a cache folder.
-.PHONY: install horovod demo test lint lint-types bench soak images images-test images-lock images-audit down clean cluster cluster-test cluster-down
+.PHONY: install horovod demo test lint lint-types bench soak images images-test images-lock images-audit down clean cluster cluster-test cluster-down kubeflow-test
 
 install: .venv/.installed
 
@@ -62,6 +62,12 @@ endef
 
 cluster-test: install
 	$(call bed-tests,)
+
+# Against a real Kubeflow Pipelines, with what its user has (docs/kubeflow.md): KFP=URL, and in the environment KUBECONFIG and the
+# store's address. NAMESPACE=kubeflow; REGISTRY=... DIGESTS=... where the images are.
+kubeflow-test: install
+	SHIPWAY_KFP=$(KFP) NAMESPACE=$(NAMESPACE) REGISTRY=$(REGISTRY) DIGESTS=$(DIGESTS) \
+	$(BIN)/python -m pytest tests/kubeflow -n 0 --durations=10
 
 cluster-down: install
 	@$(BIN)/python -m tests.cluster.bed down

@@ -54,8 +54,9 @@ def compile_pipeline(
     try:
         compiler.Compiler().compile(function, str(part))
         documents = [_with_images(document, names) for document in yaml.safe_load_all(part.read_text(encoding="utf-8"))]
-        documents = [*documents, {}][:2]  # without any setting of Kubernetes' kfp writes no platform spec
-        give_store(*documents, secret, set(names.values()))
+        if len(documents) == 1:
+            documents.append({})  # without any setting of Kubernetes' kfp writes no platform spec
+        give_store(documents[0], documents[1], secret, set(names.values()))
         if registry is not None or digests:
             _tell_steps(documents[0], names)
         text = yaml.safe_dump_all(documents, sort_keys=True, width=120, allow_unicode=True)

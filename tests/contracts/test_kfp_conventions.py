@@ -16,7 +16,7 @@ from shipway.remote.content import inputs_of, tasks_of
 
 SECRET = re.compile(r"token|passw|secret|credential|api_?key|access_?key|private", re.IGNORECASE)
 IR_BYTES = 256 * 1024  # kfp's compiler and the API server refuse larger ones in places
-HTML = {"dataset", "katib", "classifier", "gate", "register", "kserve", "notify"}
+HTML = {"dataset", "katib", "classifier", "release", "notify"}
 METRICS = {"job", "classifier"}
 
 

@@ -12,10 +12,11 @@ import yaml
 from shipway import images
 from shipway.compiling import compile_pipeline
 from shipway.errors import InvalidSpec
+from shipway.store_secret import OPTIONAL, REQUIRED, STORE_SECRET
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train_and_deploy.yaml"
 DIGEST = "sha256:" + "a" * 64
-NEVER_CACHED = {"train-and-deploy", "gate", "register", "kserve", "notify"}  # the first is plan, the fourth deploy
+NEVER_CACHED = {"train-and-deploy", "release", "notify"}  # the first is plan
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +111,87 @@ def test_without_a_registry_a_step_is_told_nothing(ir: dict[str, Any]) -> None:
     assert images.VARIABLE not in str(ir)
 
 
+def secrets(documents: list[dict[str, Any]]) -> dict[str, dict[str, tuple[str, bool]]]:
+    """Executor -> variable -> (Secret, whether it may be missing)."""
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return {
+        label: {
+            pair["envVar"]: (entry["secretNameParameter"]["runtimeValue"]["constant"], entry.get("optional", False))
+            for entry in one.get("secretAsEnv", [])
+            for pair in entry["keyToEnv"]
+        }
+        for label, one in executors.items()
+    }
+
+
+def wanted(secret: str) -> dict[str, tuple[str, bool]]:
+    return dict.fromkeys(REQUIRED, (secret, False)) | dict.fromkeys(OPTIONAL, (secret, True))
+
+
+def test_every_step_takes_storage_from_the_secret(documents: list[dict[str, Any]]) -> None:
+    """Kubeflow gives a step's pod no environment: without this every run fails in its first step."""
+    assert secrets(documents) == dict.fromkeys(documents[0]["deploymentSpec"]["executors"], wanted("shipway-store"))
+
+
+def test_a_run_of_everything_takes_sixteen_pods(ir: dict[str, Any]) -> None:
+    """A task is a driver and an executor; each DAG has a driver of its own: the root's and the exit handler's."""
+    dags = [one for one in ir["components"].values() if "dag" in one]
+    assert 2 * len(tasks_of(ir)) + 1 + len(dags) <= 16
+
+
+def test_another_secret_is_named_to_steps_and_to_what_they_launch(tmp_path: Path) -> None:
+    out = compile_pipeline("train_and_deploy", tmp_path / "p.yaml", secret="team-store")
+    documents = list(yaml.safe_load_all(out.read_text()))
+    for label, executor in documents[0]["deploymentSpec"]["executors"].items():
+        assert secrets(documents)[label] == wanted("team-store")
+        assert {"name": STORE_SECRET, "value": "team-store"} in executor["container"]["env"]
+
+
+OWN = """
+from kfp import dsl
+from shipway import images, use_store
+from shipway.components.notify.component import notify
+
+@dsl.component(base_image="registry.example.com/mine:1", install_kfp_package=False)
+def mine(): pass
+
+@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
+def ours(): pass
+
+@dsl.pipeline(name="own")
+def own():
+    mine()
+    ours()
+    use_store(ours(), "another-store")
+"""
+
+
+def test_our_images_find_storage_in_a_pipeline_of_ones_own_and_other_images_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    out = compile_pipeline(f"{tmp_path}/own.py:own", tmp_path / "own.yaml")
+    documents = list(yaml.safe_load_all(out.read_text()))
+    assert secrets(documents) == {
+        "exec-ours": wanted("shipway-store"), "exec-ours-2": wanted("another-store"),
+    }  # fmt: skip
+
+
+def test_kfps_own_compiler_writes_it_too(tmp_path: Path) -> None:
+    from kfp import compiler
+
+    from shipway.pipelines.train_and_deploy.pipeline import train_and_deploy
+
+    compiler.Compiler().compile(train_and_deploy, str(tmp_path / "p.yaml"))
+    documents = list(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))
+    assert set(map(str, secrets(documents).values())) == {str(wanted("shipway-store"))}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"digests": {"lancher": DIGEST}}, "unknown image 'lancher'.*did you mean 'launcher'"),
         ({"digests": {"launcher": "latest"}}, "not sha256:"),
         ({"registry": "https://r.example.com"}, "without a scheme"),
+        ({"secret": "My Store"}, "'My Store' is not a Secret's name"),
     ],
 )
 def test_a_wrong_registry_or_digest_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -68,7 +68,7 @@ def permissions(checkup: Checkup) -> Iterator[Finding]:
 
 def secret(checkup: Checkup) -> Iterator[Finding]:
     """The Secret that leads to storage, with all its keys, and the same address for KServe."""
-    from shipway.executors.kubernetes.rendering import DEFAULT_SECRET
+    from shipway.store_secret import DEFAULT_SECRET
 
     what = f"Secret {DEFAULT_SECRET}"
     found = checkup.api.find(f"{checkup.core}/secrets/{DEFAULT_SECRET}")

@@ -179,7 +179,8 @@ def _service(checkup: Checkup) -> dict[str, Any]:
 def _probe(checkup: Checkup, name: str) -> dict[str, Any]:
     """A pod that `restricted` admits, under the labels that network policies know replicas by."""
     from shipway import labels
-    from shipway.executors.kubernetes.rendering import DEFAULT_SECRET, JOB
+    from shipway.executors.kubernetes.rendering import JOB
+    from shipway.store_secret import DEFAULT_SECRET
 
     container = _container(checkup, "doctor", ["python", "-c", PROBE])
     container |= {
