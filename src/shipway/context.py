@@ -43,7 +43,16 @@ class Context:
 
     @classmethod
     def current(cls) -> Context:
-        """The context that the environment describes."""
+        """The context that the environment describes.
+
+        Raises:
+            InvalidSpec: a step on Kubeflow whose pod was not given the store.
+        """
+        if KFP_POD in os.environ and not os.environ.get(STORE):
+            raise InvalidSpec(
+                f"{STORE}: this step's pod was not given the store's Secret; compile its pipeline by `shipway compile` "
+                "or `publish`, or call shipway.use_store(task) for each task that runs one of our images"
+            )
         home = Path(os.environ.get(HOME, ".shipway")).absolute()
         run, execution = _kubeflow_step() if KFP_POD in os.environ else ("", "")
         return cls(

@@ -1,0 +1,83 @@
+"""What a launch records of itself: its end, and the parts of one that does the work of several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shipway import steps
+from shipway.artifacts import StepRecord
+from shipway.errors import InvalidSpec
+from shipway.storage import Store
+from shipway.summary import fact, step_of
+
+PARTS = {"gate": "Judge", "register": "Register", "deploy": "Deploy"}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
+    monkeypatch.setenv("SHIPWAY_RUN", "r")
+    monkeypatch.setattr(steps, "_install_handlers", lambda _step: None)
+    return Store.open(f"file://{tmp_path}/store")
+
+
+def records(store: Store) -> dict[str, StepRecord]:
+    found = [StepRecord.from_json(store.get(info.key), info.key) for info in store.list("runs/r/steps/")]
+    return {record.task: record for record in found}
+
+
+def test_launches_within_a_launch_are_its_parts_in_one_record(store: Store) -> None:
+    with steps.step("release", PARTS):
+        with steps.step("gate") as gate:
+            gate.output(decision="rejected", uri="s3://b/d")
+            gate.report("Decision", "s3://b/d/report.html")
+            assert records(store)["release"].parts[0].state == "Running"
+    (release,) = records(store).values()
+    assert release.state == "Succeeded"
+    assert [(part.task, part.title, part.state) for part in release.parts] == [
+        ("gate", "Judge", "Succeeded"), ("register", "Register", "Skipped"), ("deploy", "Deploy", "Skipped"),
+    ]  # fmt: skip
+    assert release.reports == {"Decision": "s3://b/d/report.html"}
+    assert fact([release], "gate", "decision") == "rejected"
+    assert step_of([release], "register") is release.parts[1]
+
+
+def test_a_part_that_fails_ends_the_whole_with_its_exit_code(store: Store) -> None:
+    with pytest.raises(SystemExit) as ended, steps.step("release", PARTS), steps.step("gate"):
+        raise InvalidSpec("promotion.thresholds: unknown metric 'acuracy'")
+    assert ended.value.code == 2
+    release = records(store)["release"]
+    for record in (release, release.parts[0]):
+        assert record.state == "Failed"
+        assert record.error is not None
+        assert record.error.message == "promotion.thresholds: unknown metric 'acuracy'"
+    assert [part.state for part in release.parts[1:]] == ["Skipped", "Skipped"]
+
+
+def test_a_parts_job_is_ended_with_the_whole(store: Store) -> None:
+    ended: list[str] = []
+    with pytest.raises(SystemExit), steps.step("release", PARTS):
+        with steps.step("deploy") as deploy:
+            deploy.job("candidate", lambda: ended.append("candidate"))
+        raise InvalidSpec("afterwards")
+    assert ended == ["candidate"]
+    assert records(store)["release"].jobs == ["candidate"]
+
+
+def test_the_next_launch_of_a_process_stands_alone(store: Store) -> None:
+    with steps.step("one"):
+        pass
+    with steps.step("two"):
+        pass
+    assert set(records(store)) == {"one", "two"}
+
+
+def test_a_step_on_kubeflow_without_the_stores_secret_says_what_its_pipeline_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KFP_POD_NAME", "a-pod")
+    monkeypatch.delenv("SHIPWAY_STORE", raising=False)
+    with pytest.raises(InvalidSpec, match=r"shipway\.use_store\(task\)"), steps.step("plan"):
+        pass
