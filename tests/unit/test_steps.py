@@ -29,11 +29,10 @@ def records(store: Store) -> dict[str, StepRecord]:
 
 
 def test_launches_within_a_launch_are_its_parts_in_one_record(store: Store) -> None:
-    with steps.step("release", PARTS):
-        with steps.step("gate") as gate:
-            gate.output(decision="rejected", uri="s3://b/d")
-            gate.report("Decision", "s3://b/d/report.html")
-            assert records(store)["release"].parts[0].state == "Running"
+    with steps.step("release", PARTS), steps.step("gate") as gate:
+        gate.output(decision="rejected", uri="s3://b/d")
+        gate.report("Decision", "s3://b/d/report.html")
+        assert records(store)["release"].parts[0].state == "Running"
     (release,) = records(store).values()
     assert release.state == "Succeeded"
     assert [(part.task, part.title, part.state) for part in release.parts] == [
@@ -58,10 +57,9 @@ def test_a_part_that_fails_ends_the_whole_with_its_exit_code(store: Store) -> No
 
 def test_a_parts_job_is_ended_with_the_whole(store: Store) -> None:
     ended: list[str] = []
-    with pytest.raises(SystemExit), steps.step("release", PARTS):
-        with steps.step("deploy") as deploy:
-            deploy.job("candidate", lambda: ended.append("candidate"))
-        raise InvalidSpec("afterwards")
+    with pytest.raises(SystemExit), steps.step("release", PARTS), steps.step("deploy") as deploy:
+        deploy.job("candidate", lambda: ended.append("candidate"))
+        raise InvalidSpec("it does not answer")
     assert ended == ["candidate"]
     assert records(store)["release"].jobs == ["candidate"]
 
