@@ -57,9 +57,14 @@ def test_a_part_that_fails_ends_the_whole_with_its_exit_code(store: Store) -> No
 
 def test_a_parts_job_is_ended_with_the_whole(store: Store) -> None:
     ended: list[str] = []
-    with pytest.raises(SystemExit), steps.step("release", PARTS), steps.step("deploy") as deploy:
-        deploy.job("candidate", lambda: ended.append("candidate"))
-        raise InvalidSpec("it does not answer")
+
+    def deploys_in_vain() -> None:
+        with steps.step("release", PARTS), steps.step("deploy") as deploy:
+            deploy.job("candidate", lambda: ended.append("candidate"))
+            raise InvalidSpec("it does not answer")
+
+    with pytest.raises(SystemExit):
+        deploys_in_vain()
     assert ended == ["candidate"]
     assert records(store)["release"].jobs == ["candidate"]
 
