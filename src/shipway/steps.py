@@ -22,7 +22,7 @@ from typing import Any
 
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import Context
-from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError
+from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of
 
 HOST_POLL_S = 0.2
 END_GRACE_S = 10.0
@@ -43,6 +43,8 @@ class Step:
             title=os.environ.get(TITLE, ""),
             state="Running",
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            execution=self.context.execution,
+            inputs=dict(self.context.inputs),
         )
         self._cancel: list[Callable[[], None]] = []
         self._began = time.monotonic()
@@ -75,14 +77,35 @@ class Step:
             except Exception:  # noqa: BLE001 - one job that cannot be deleted must not keep the others alive
                 continue
 
+    @property
+    def key(self) -> str:
+        """Where its record lies in the store."""
+        return f"runs/{self.record.run}/steps/{self.task}.json"
+
+    def refused_before(self) -> StepError | None:
+        """The user's mistake that ended an earlier attempt of this very step: trying again does not mend it.
+
+        Argo sees only that a container failed, and tries as often as the task's retries allow. A retry that a person
+        asks for counts its attempts from 0 and does the work.
+        """
+        if not self.context.attempt:
+            return None
+        from shipway.storage import Store
+
+        try:
+            before = StepRecord.from_json(Store.open(self.context.store_uri).get(self.key), self.key)
+        except ShipwayError:
+            return None
+        is_ours = before.state == "Failed" and before.execution == self.record.execution
+        return before.error if is_ours and before.error and exit_code_of(before.error.kind) == 2 else None
+
     def save(self) -> None:
         """Writes the record; a store that does not answer must not hide the step's own error."""
         from shipway.storage import Store
 
         self.record.seconds = round(time.monotonic() - self._began, 3)
-        key = f"runs/{self.record.run}/steps/{self.task}.json"
         try:
-            Store.open(self.context.store_uri).put(key, self.record.to_json().encode())
+            Store.open(self.context.store_uri).put(self.key, self.record.to_json().encode())
         except ShipwayError as error:
             print(f"shipway: record of step {self.task} not written: {error}", file=sys.stderr)
 
@@ -95,6 +118,10 @@ def step(task: str) -> Iterator[Step]:
     of ours and keeps its traceback. SIGTERM and SIGINT, or the death of the local runner, cancel the step's jobs.
     """
     current = Step(task)
+    refused = current.refused_before()
+    if refused is not None:
+        print(f"error: {refused.message}", file=sys.stderr, flush=True)
+        raise SystemExit(exit_code_of(refused.kind))
     _install_handlers(current)
     current.save()
     try:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from shipway.artifacts.base import Artifact, Record
 
-StepState = Literal["Running", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped"]
+StepState = Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped"]
 
 
 class StepError(Record):
@@ -37,6 +37,10 @@ class StepRecord(Artifact):
     reports: dict[str, str] = Field(default_factory=dict)  # title -> URI of an HTML file
     jobs: list[str] = Field(default_factory=list)
     log: str = ""
+    part_of: str = ""  # the task that this step is a part of, where it is no task of its own
+    execution: str = ""  # on Kubeflow, of its task within the run: equal over retries, another in each iteration
+    inputs: dict[str, str] = Field(default_factory=dict)  # on Kubeflow: input artifact -> where its maker wrote it
+    cached_from: str = ""  # of a cached step: the run that did the work, where that is known
 
 
 class RunRecord(Artifact):
