@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
     from shipway.artifacts import StepRecord
 
-_SIGNS = {"Succeeded": "✓", "Cached": "✓", "Running": "●", "Failed": "✗", "Cancelled": "■", "Skipped": "–"}
+_SIGNS = {
+    "Pending": "·",
+    "Succeeded": "✓",
+    "Cached": "✓",
+    "Running": "●",
+    "Failed": "✗",
+    "Cancelled": "■",
+    "Skipped": "–",
+}
 _SHARES = ("accuracy", "macro_f1", "coverage", "best_value")
 Titles = dict[str, str]
 
@@ -48,10 +56,21 @@ class Progress:
         from shipway.artifacts import StepRecord
 
         step = StepRecord.model_validate(event["step"])
+        self._place(step)
         self.steps[step.task] = step
         self.began.setdefault(step.task, time.monotonic())
         if self._live is None:
             console(stderr=True).print(self._plain(step), markup=False)
+
+    def _place(self, step: StepRecord) -> None:
+        """A line for a step that no task is known of: the parts of a task stand in its place."""
+        if step.task in self.titles:
+            return
+        names, parts = list(self.titles), [step.part_of]
+        parts += [name for name, known in self.steps.items() if known.part_of == step.part_of != ""]
+        at = max((names.index(name) + 1 for name in parts if name in names), default=len(names))
+        names = [name for name in [*names[:at], step.task, *names[at:]] if name != step.part_of]
+        self.titles = {name: self.titles.get(name) or step.title or name for name in names}
 
     def _plain(self, step: StepRecord) -> str:
         title = self.titles.get(step.task, step.task)
