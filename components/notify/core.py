@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import RunRecord, StepError, StepRecord
+from shipway.ending import STATES, Sources, Stop, handled_state, lost, reasons, settle, state_of
 from shipway.errors import CorruptArtifact, InvalidSpec
 from shipway.report.numbers import duration, number, percent
-from shipway.summary import step_of
+from shipway.summary import names_of, step_of
 
 if TYPE_CHECKING:
     from shipway.report import Report
@@ -19,50 +20,77 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 10.0
 RETRIES = 2
+# Who stopped a step that was sent SIGTERM, where the run went on to its exit handler.
+STOPPED = {
+    "none": "past its time limit, or its node went",
+    "unknown": "the run was cancelled, or the step was past its time limit; which of them this account may not see",
+}
 WAIT_S = 1.0  # before the first retry; doubled before the second
 _TONES: dict[str, Tone] = {"Succeeded": "good", "Failed": "bad", "Cancelled": "warn"}
 
 
 def summary_record(
-    records: Iterable[str], *, run: str, told: str, pipeline: str, name: str, now: datetime
+    records: Iterable[str],
+    *,
+    run: str,
+    told: str,
+    pipeline: str,
+    name: str,
+    now: datetime,
+    stop: Stop | None = None,
+    workflow: Mapping[str, Any] | None = None,
 ) -> RunRecord:
     """The run as its steps tell it.
 
     Args:
         records: StepRecords as JSON; one that cannot be read is left out.
         run: The run's key.
-        told: KFP's final state. It decides only where no record says that a step failed: KFP keeps no message, names
-            the handler instead of the culprit, and says RUNNING when a timeout ended the run.
+        told: KFP's final state of the tasks before. It keeps no message, names the handler instead of the culprit, and
+            says RUNNING after a cancel and after a task's timeout.
         pipeline: KFP's name of the run.
         name: Model's name.
         now: The run's end.
+        stop: What ended the Workflow from outside; None where there is none, so that only a person stops a step.
+        workflow: The run's own, where it may be read: it knows why a pod ended without a word.
     """
-    steps = _of_this_attempt(_parsed(records))
-    for step in steps:
-        if step.state == "Running":  # its pod is gone: the exit handler runs behind every other task
-            step.state = "Failed"
-            step.error = step.error or StepError(
-                kind="Lost", message="ended without a word: out of memory, evicted, or past its deadline"
-            )
-    failed = next((step for step in steps if step.state in ("Failed", "Cancelled")), None)
-    state = failed.state if failed else "Succeeded" if told.upper() in ("SUCCEEDED", "COMPLETE") else "Failed"
-    error = failed.error if failed else None
-    if state == "Failed" and error is None:
-        error = StepError(kind="Unknown", message=f"no step recorded a failure; Kubeflow says {told or 'nothing'}")
+    steps = _of_this_attempt(parsed(records))
+    stop = stop or ("cancelled" if any(step.state == "Cancelled" for step in steps) else "none")
+    has_failed = any(step.state in ("Failed", "Cancelled") for step in steps)
+    went_well = STATES.get((handled_state(workflow) or told).upper()) == "Succeeded" and not has_failed
+    state = state_of(Sources("SUCCEEDED" if went_well else "FAILED", stop))
+    why = reasons(workflow)
+    # Where a record says Running its pod is gone: the exit handler runs behind every other task.
+    steps = [settle(step, state, stop, _reason(step, why)) if step.state == "Running" else step for step in steps]
+    error = _error(steps, state, stop, told)
     started = steps[0].started_at if steps else now.isoformat(timespec="seconds")
-    return RunRecord(
-        run=run,
-        pipeline=pipeline,
-        name=name,
-        state=state,
-        started_at=started,
-        seconds=max((now - _time(started, now)).total_seconds(), 0.0),
-        steps=steps,
-        error=error,
-    )
+    return RunRecord.model_validate(
+        {
+            "run": run, "pipeline": pipeline, "name": name, "state": state, "started_at": started,
+            "seconds": max((now - _time(started, now)).total_seconds(), 0.0), "steps": steps, "error": error,
+        }
+    )  # fmt: skip
 
 
-def _parsed(records: Iterable[str]) -> list[StepRecord]:
+def _reason(step: StepRecord, why: Mapping[str, str]) -> str:
+    return next((why[task] for task in (step.task, *names_of(step.task)) if task in why), "")
+
+
+def _error(steps: list[StepRecord], state: str, stop: Stop, told: str) -> StepError | None:
+    if state == "Succeeded":
+        return None
+    if stop in ("cancelled", "deadline"):
+        stopped = next((step for step in steps if step.state in ("Failed", "Cancelled")), None)
+        return stopped.error if stopped and stopped.state == "Failed" and stopped.error else lost(stop)
+    failed = next((step for step in steps if step.state in ("Failed", "Cancelled")), None)
+    if failed is not None and failed.state == "Cancelled" and failed.error is not None:
+        return failed.error.model_copy(update={"message": f"{failed.error.message}: {STOPPED[stop]}"})
+    if failed is not None:
+        return failed.error
+    return StepError(kind="Unknown", message=f"no step recorded a failure; Kubeflow says {told or 'nothing'}")
+
+
+def parsed(records: Iterable[str]) -> list[StepRecord]:
+    """Those that can be read, in the order in which they began."""
     found = []
     for text in records:
         try:
@@ -75,7 +103,7 @@ def _parsed(records: Iterable[str]) -> list[StepRecord]:
 def _of_this_attempt(steps: list[StepRecord]) -> list[StepRecord]:
     """Without what an earlier attempt of the same run left: `plan` runs first, and every time."""
     plan = step_of(steps, "plan")
-    return [step for step in steps if plan is None or step.started_at >= plan.started_at]
+    return [step for step in steps if plan is None or step.started_at >= plan.started_at or step.state == "Cached"]
 
 
 def _time(text: str, otherwise: datetime) -> datetime:

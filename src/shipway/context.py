@@ -7,10 +7,15 @@ A run id or an endpoint among a component's arguments would defeat caching, so b
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shipway.errors import InvalidSpec
+
+if TYPE_CHECKING:
+    from shipway.executors.kubernetes.own_pod import OwnPod
 
 HOME = "SHIPWAY_HOME"
 STORE = "SHIPWAY_STORE"
@@ -32,6 +37,8 @@ class Context:
         executor: `process` or `kubernetes`.
         namespace: Kubernetes namespace of what is created.
         execution: On Kubeflow, of the task within its run: equal over retries, another in each iteration of a loop.
+        attempt: On Kubeflow, how often Argo has tried this step before.
+        inputs: On Kubeflow, input artifact -> URI that its maker wrote it to.
     """
 
     home: Path
@@ -40,6 +47,8 @@ class Context:
     executor: str
     namespace: str
     execution: str = ""
+    attempt: int = 0
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def current(cls) -> Context:
@@ -54,14 +63,16 @@ class Context:
                 "or `publish`, or call shipway.use_store(task) for each task that runs one of our images"
             )
         home = Path(os.environ.get(HOME, ".shipway")).absolute()
-        run, execution = _kubeflow_step() if KFP_POD in os.environ else ("", "")
+        pod = _kubeflow_step() if KFP_POD in os.environ else None
         return cls(
             home=home,
             store_uri=os.environ.get(STORE, "s3://shipway").rstrip("/"),
-            run=os.environ.get(RUN) or run or "adhoc",
+            run=os.environ.get(RUN) or (pod.run if pod else "") or "adhoc",
             executor=os.environ.get(EXECUTOR, "process"),
             namespace=os.environ.get(NAMESPACE) or _own_namespace() or "default",
-            execution=execution,
+            execution=pod.execution if pod else "",
+            attempt=pod.attempt if pod else 0,
+            inputs=pod.inputs if pod else {},
         )
 
     def make_home(self) -> Path:
@@ -87,12 +98,11 @@ class Context:
         return "/".join([self.store_uri, *parts])
 
 
-def _kubeflow_step() -> tuple[str, str]:
-    """Run id and execution id of the step that this process is, as its own pod tells them."""
+def _kubeflow_step() -> OwnPod | None:
+    """The step that this process is, as its own pod tells it."""
     from shipway.executors.kubernetes.own_pod import own_pod  # one question, the answer is kept
 
-    pod = own_pod()
-    return (pod.run, pod.execution) if pod is not None else ("", "")
+    return own_pod()
 
 
 def _own_namespace() -> str:

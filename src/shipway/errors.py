@@ -134,6 +134,12 @@ class Cancelled(ShipwayError):
     exit_code = 130
 
 
+def exit_code_of(kind: str) -> int:
+    """The exit code of the error class of that name, as records keep it; 1 for what is none of ours."""
+    found = globals().get(kind)
+    return found.exit_code if isinstance(found, type) and issubclass(found, ShipwayError) else 1
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the closest allowed word, or an empty string."""
     found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)

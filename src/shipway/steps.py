@@ -22,7 +22,7 @@ from typing import Any
 
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import Context
-from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError
+from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of
 
 HOST_POLL_S = 0.2
 END_GRACE_S = 10.0
@@ -44,7 +44,8 @@ class Step:
         self.context = Context.current()
         self.task = task = os.environ.get(TASK, task)
         self.record = StepRecord(run=self.context.run, task=task, title=os.environ.get(TITLE, ""), state="Running",
-                                 started_at=_now())  # fmt: skip
+                                 started_at=_now(), execution=self.context.execution,
+                                 inputs=dict(self.context.inputs))  # fmt: skip
         self.record.parts = [
             StepRecord(run=self.context.run, task=name, title=title, state="Skipped")
             for name, title in (parts or {}).items()
@@ -84,14 +85,35 @@ class Step:
             except Exception:  # noqa: BLE001 - one job that cannot be deleted must not keep the others alive
                 continue
 
+    @property
+    def key(self) -> str:
+        """Where its record lies in the store."""
+        return f"runs/{self.record.run}/steps/{self.task}.json"
+
+    def refused_before(self) -> StepError | None:
+        """The user's mistake that ended an earlier attempt of this very step: trying again does not mend it.
+
+        Argo sees only that a container failed, and tries as often as the task's retries allow. A retry that a person
+        asks for counts its attempts from 0 and does the work.
+        """
+        if not self.context.attempt:
+            return None
+        from shipway.storage import Store
+
+        try:
+            before = StepRecord.from_json(Store.open(self.context.store_uri).get(self.key), self.key)
+        except ShipwayError:
+            return None
+        is_ours = before.state == "Failed" and before.execution == self.record.execution
+        return before.error if is_ours and before.error and exit_code_of(before.error.kind) == 2 else None
+
     def save(self) -> None:
         """Writes the record; a store that does not answer must not hide the step's own error."""
         from shipway.storage import Store
 
         self.record.seconds = self.seconds()
-        key = f"runs/{self.record.run}/steps/{self.task}.json"
         try:
-            Store.open(self.context.store_uri).put(key, self.record.to_json().encode())
+            Store.open(self.context.store_uri).put(self.key, self.record.to_json().encode())
         except ShipwayError as error:
             print(f"shipway: record of step {self.task} not written: {error}", file=sys.stderr)
 
@@ -140,6 +162,10 @@ def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
             yield part
         return
     current = Step(task, parts)
+    refused = current.refused_before()
+    if refused is not None:
+        print(f"error: {refused.message}", file=sys.stderr, flush=True)
+        raise SystemExit(exit_code_of(refused.kind))
     _install_handlers(current)
     _running.append(current)
     current.save()

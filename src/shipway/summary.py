@@ -51,6 +51,11 @@ def step_of(steps: Sequence[StepRecord], role: str) -> StepRecord | None:
     return next((piece for step in steps for piece in step.pieces if piece.task in ROLES[role]), None)
 
 
+def names_of(task: str) -> tuple[str, ...]:
+    """The names that a task has in pipelines and in its own record: its launch calls itself `train`, its task `job`."""
+    return next(((role, *names) for role, names in ROLES.items() if task == role or task in names), (task,))
+
+
 def fact(steps: Sequence[StepRecord], role: str, *names: str) -> Any:
     """The first of the named outputs that the role's step gave out."""
     step = step_of(steps, role)
@@ -117,10 +122,7 @@ def exit_code(summary: Mapping[str, Any]) -> int:
         return 0
     if summary["state"] == "Cancelled":
         return errors.Cancelled.exit_code
-    kind = getattr(errors, str((summary["error"] or {}).get("kind", "")), None)
-    if isinstance(kind, type) and issubclass(kind, errors.ShipwayError) and kind.exit_code == 2:
-        return 2
-    return 1
+    return 2 if errors.exit_code_of(str((summary["error"] or {}).get("kind", ""))) == 2 else 1
 
 
 def _read(kind: Any, uri: str) -> Any:

@@ -68,7 +68,8 @@ def test_a_step_with_the_role_alone_serves(
 # -- and no less would do ----------------------------------------------------------------------------------------------
 
 _JOBS = {"tfjobs": "TFJob", "mpijobs": "MPIJob", "jobs": "Job"}
-CASES = [(each.resource, verb) for each in LAUNCHER for verb in each.verbs]
+# Without the Workflow the last step says less: tests/unit/components/notify.
+CASES = [(each.resource, verb) for each in LAUNCHER for verb in each.verbs if each.resource != "workflows"]
 
 
 @pytest.mark.parametrize(("resource", "verb"), CASES, ids=lambda value: value.replace("/", "-"))

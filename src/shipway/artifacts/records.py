@@ -8,7 +8,7 @@ from pydantic import Field
 
 from shipway.artifacts.base import Artifact, Record
 
-StepState = Literal["Running", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped"]
+StepState = Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped"]
 
 
 class StepError(Record):
@@ -40,12 +40,17 @@ class StepRecord(Artifact):
     reports: dict[str, str] = Field(default_factory=dict)  # title -> URI of an HTML file
     jobs: list[str] = Field(default_factory=list)
     log: str = ""
+    execution: str = ""  # on Kubeflow, of its task within the run: equal over retries, another in each iteration
+    inputs: dict[str, str] = Field(default_factory=dict)  # on Kubeflow: input artifact -> where its maker wrote it
+    cached_from: str = ""  # of a cached step: the run that did the work, where that is known
     parts: list[StepRecord] = Field(default_factory=list)
 
     @property
     def pieces(self) -> list[StepRecord]:
-        """What a person calls steps: the parts, or the step itself where it has none."""
-        return self.parts or [self]
+        """What a person calls steps: the parts, or the step itself where it has none, or where none of them failed."""
+        ended = ("Failed", "Cancelled")
+        is_told = self.state not in ended or any(part.state in ended for part in self.parts)
+        return self.parts if self.parts and is_told else [self]
 
 
 class RunRecord(Artifact):

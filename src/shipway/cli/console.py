@@ -18,6 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 MARKS = {
     "Succeeded": "green",
     "Cached": "cyan",
+    "Pending": "dim",
     "Running": "yellow",
     "Failed": "red",
     "Cancelled": "magenta",

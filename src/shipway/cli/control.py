@@ -22,7 +22,7 @@ def watch(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json: AsJ
     if is_there(kfp, local):
         kubeflow = connection(kfp)
         found = kubeflow.run(run)
-        follow(found, kubeflow.tasks(found), as_json=as_json)
+        follow(found, found.titles, as_json=as_json)
     from shipway.cli.here import watch_here
 
     watch_here(run, as_json=as_json)
@@ -45,7 +45,7 @@ def follow(run: RemoteRun, tasks: dict[str, str], *, as_json: bool) -> NoReturn:
     except KeyboardInterrupt:
         say(f"Not watched any more; the run goes on. Next: shipway watch {run.key}, or shipway cancel {run.key}")
         raise typer.Exit(Cancelled.exit_code) from None
-    summary = summarise(run, tasks)
+    summary = summarise(run)
     show_summary(summary, as_json=as_json)
     raise typer.Exit(exit_code(summary))
 
@@ -102,7 +102,7 @@ def retry(
 
     kubeflow = connection(kfp)
     found = kubeflow.run(run).retry()
-    after_start(found, kubeflow.tasks(found), watch=watch, as_json=as_json)
+    after_start(found, found.titles, watch=watch, as_json=as_json)
 
 
 def clone(

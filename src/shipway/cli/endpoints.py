@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shipway.cli.console import AsJson, facts, heading, print_json, say, table
+from shipway.cli.place import Kfp, Local, connection, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,14 +85,21 @@ def stop(name: Name, as_json: AsJson = False) -> None:
 def predict(
     name: Name,
     text: Annotated[list[str], typer.Argument(help="One or more texts; `-` reads lines from standard input.")],
+    kfp: Kfp = None,
+    local: Local = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask an endpoint."""
+    """Ask an endpoint, of this machine or of Kubeflow's cluster."""
     from shipway.report.numbers import percent
 
     texts = [line.rstrip("\n") for line in sys.stdin if line.strip()] if text == ["-"] else text
-    state = _find(name)
-    predictions = ask(_document(state)["predict_url"], texts)
+    if is_there(kfp, local):
+        from shipway.remote.endpoints import ask as ask_there
+
+        settings = connection(kfp).settings
+        predictions = ask_there(name, texts, settings.namespace or settings.install)
+    else:
+        predictions = ask(_document(_find(name))["predict_url"], texts)
     if as_json:
         print_json([{"text": given, **answer} for given, answer in zip(texts, predictions, strict=True)])
         return

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
     from shipway.artifacts import StepRecord
 
-_SIGNS = {"Succeeded": "✓", "Cached": "✓", "Running": "●", "Failed": "✗", "Cancelled": "■", "Skipped": "–"}
+_SIGNS = {
+    "Pending": "·",
+    "Succeeded": "✓",
+    "Cached": "✓",
+    "Running": "●",
+    "Failed": "✗",
+    "Cancelled": "■",
+    "Skipped": "–",
+}
 _SHARES = ("accuracy", "macro_f1", "coverage", "best_value")
 Titles = dict[str, str]
 
@@ -48,10 +56,23 @@ class Progress:
         from shipway.artifacts import StepRecord
 
         step = StepRecord.model_validate(event["step"])
-        self.steps[step.task] = step
-        self.began.setdefault(step.task, time.monotonic())
-        if self._live is None:
-            console(stderr=True).print(self._plain(step), markup=False)
+        self._place(step)
+        for piece in step.pieces:
+            known = self.steps.get(piece.task)
+            if piece.state == "Skipped" or (piece is not step and known and known.state == piece.state):
+                continue
+            self.steps[piece.task] = piece
+            self.began.setdefault(piece.task, time.monotonic())
+            if self._live is None:
+                console(stderr=True).print(self._plain(piece), markup=False)
+
+    def _place(self, step: StepRecord) -> None:
+        """A line for each part of a step in its place, and for a step that no task is known of."""
+        lines = {piece.task: self.titles.get(piece.task) or piece.title or piece.task for piece in step.pieces}
+        titles: Titles = {}
+        for task, title in self.titles.items():
+            titles |= lines if task == step.task else {task: title}
+        self.titles = titles | lines
 
     def _plain(self, step: StepRecord) -> str:
         title = self.titles.get(step.task, step.task)

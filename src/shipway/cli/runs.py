@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shipway.artifacts import RunRecord
+    from shipway.local.folder import RunFolder
     from shipway.remote import RemoteRun
     from shipway.runs import Run
 
@@ -139,37 +140,49 @@ def _shown(value: Any) -> str:
 
 def logs(
     run: Key,
-    step: Annotated[str | None, typer.Argument(help="A step; without one, the step that failed, or all.")] = None,
+    step: Annotated[
+        str | None, typer.Argument(help="A step, by title or name; without one, the step that failed, or all.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on printing while the run goes on.")] = False,
     tail: Annotated[int, typer.Option("--tail", "-n", help="Only the last N lines of each log; 0 for all.")] = 0,
+    raw: Annotated[bool, typer.Option("--raw", help="With the lines that KFP itself prints around a step's.")] = False,
     kfp: Kfp = None,
     local: Local = False,
 ) -> None:
     """What a run's steps recorded and printed."""
-    from shipway.errors import NotFound, nearest
+    from shipway.cli.there import logs_there
     from shipway.local.folder import RunFolder
 
     if is_there(kfp, local):
-        from shipway.cli.there import logs_there
-
-        logs_there(connection(kfp), run, step, follow=follow, tail=tail)
+        logs_there(connection(kfp), run, step, follow=follow, tail=tail, is_raw=raw)
         return
     folder = RunFolder(home(), local_key(run))
-    files = {path.stem: path for path in sorted(folder.path.glob("*.log"), key=lambda p: p.stat().st_mtime)}
-    if step is not None and step not in files:
-        raise NotFound(
-            f"logs: run {folder.run} has no log of step {step!r}; there are {', '.join(files)}{nearest(step, files)}"
-        )
-    wanted = {step: files[step]} if step else files
+    wanted = _logs_of(folder, step)
     for name, path in wanted.items():
         if len(wanted) > 1:
             say(f"==> {name} <==", style="bold")
-        _print_log(path, tail, (lambda: folder.host_lives()) if follow and len(wanted) == 1 else (lambda: False))
+        goes_on = (lambda: folder.host_lives()) if follow and len(wanted) == 1 else (lambda: False)
+        _print_log(path, tail, goes_on, is_raw=raw)
 
 
-def _print_log(path: Path, tail: int, goes_on: Any) -> None:
+def _logs_of(folder: RunFolder, step: str | None) -> dict[str, Path]:
+    """Log files by task: of the step that is named, else of the one that failed, else all."""
+    from shipway.cli.there import find_step
+
+    files = {path.stem: path for path in sorted(folder.path.glob("*.log"), key=lambda p: p.stat().st_mtime)}
+    told = {e["step"]["task"]: e["step"] for _, e in folder.events(0) if e["kind"] == "step"}
+    if step is not None:
+        task = find_step(step, {name: told.get(name, {}).get("title", "") for name in files}, f"run {folder.run}")
+        return {task: files[task]}
+    failed = next((name for name, record in told.items() if record["state"] == "Failed" and name in files), None)
+    return {failed: files[failed]} if failed else files
+
+
+def _print_log(path: Path, tail: int, goes_on: Any, *, is_raw: bool) -> None:
+    from shipway.remote.noise import own_words
+
     with path.open(encoding="utf-8", errors="replace") as file:
-        lines = file.readlines()
+        lines = file.readlines() if is_raw else list(own_words(file))
         sys.stdout.writelines(lines[-tail:] if tail else lines)
         while goes_on():
             rest = file.read()

@@ -166,6 +166,18 @@ def is_there(summary: Summary) -> bool:
     return "kfp_name" in summary
 
 
+def reachable(endpoint: Summary) -> Summary:
+    """The endpoint as a person reaches it: one of a cluster by a forwarded port, whose command is printed."""
+    from shipway.remote.endpoints import by_hand, place_of
+
+    place = place_of(endpoint["url"])
+    if place is None:
+        return endpoint
+    say(f"{by_hand(*place)} &")
+    path = endpoint["predict_url"].removeprefix(endpoint["url"])
+    return {**endpoint, "predict_url": f"http://localhost:8080{path}"}
+
+
 def curl_line(endpoint: Summary, text: str) -> str:
     """The command that asks the endpoint."""
     body = json.dumps({"instances": [text]}, ensure_ascii=False)
@@ -199,8 +211,8 @@ def _next(summary: Summary, example: str | None) -> None:
     endpoint = summary["endpoint"]
     if endpoint:
         example = example or a_row_of_theirs(summary)
-        say(curl_line(endpoint, example))
         say(f"shipway predict {endpoint['name']} {shlex.quote(example)}")
+        say(curl_line(reachable(endpoint), example))
     elif summary["decision"] and summary["decision"]["decision"] != "blessed":
         say(f"shipway reports open {summary['run']} Decision")
     else:

@@ -7,8 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from shipway.cli.console import MARKS, print_json, say, table
+from shipway.remote.noise import own_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shipway.artifacts import StepRecord
     from shipway.remote import Connection, RemoteRun
 
@@ -26,13 +29,13 @@ def list_there(kubeflow: Connection, limit: int, *, as_json: bool) -> None:
     if not rows:
         say(f"No runs at {kubeflow.settings.url} yet. Next: shipway submit PIPELINE --param ...")
         return
-    from shipway.report.numbers import duration, number
+    from shipway.report.numbers import duration, percent
 
     shown = [
         (
             row["run"][:8], row["name"], row["state"], row["started_at"].replace("T", " ")[:19],
             duration(row["seconds"]), row["started_by"],
-            ", ".join(f"{name} {number(value)}" for name, value in row["metrics"].items()),
+            ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in row["metrics"].items()),
         )
         for row in rows
     ]  # fmt: skip
@@ -68,9 +71,10 @@ def schedule_names(kubeflow: Connection, runs: list[RemoteRun]) -> dict[str, str
     }
 
 
-def logs_there(kubeflow: Connection, key: str, step: str | None, *, follow: bool, tail: int) -> None:
+def logs_there(
+    kubeflow: Connection, key: str, step: str | None, *, follow: bool, tail: int, is_raw: bool = False
+) -> None:
     """What the steps recorded, then what their pods printed, as far as either can be read from here."""
-    from shipway.errors import NotFound, nearest
     from shipway.remote.pods import pod_logs
     from shipway.remote.runs import ENDED
 
@@ -78,10 +82,7 @@ def logs_there(kubeflow: Connection, key: str, step: str | None, *, follow: bool
     while follow and run.state not in ENDED:
         time.sleep(_POLL_S)
         run.refresh()
-    steps = run.steps
-    if step is not None and step not in steps:
-        raise NotFound(f"logs: run {run.key} has no step {step!r}; there are {', '.join(steps)}{nearest(step, steps)}")
-    wanted = {step: steps[step]} if step else steps
+    wanted = _wanted(run, step)
     for name, record in wanted.items():
         _print_record(name, record, with_heading=len(wanted) > 1)
     if run.note:
@@ -90,15 +91,54 @@ def logs_there(kubeflow: Connection, key: str, step: str | None, *, follow: bool
     for name, text in printed.items():
         say(f"==> {name} (pod) <==", style="bold")
         lines = text.splitlines(keepends=True)
+        lines = lines if is_raw else list(own_words(lines))
         sys.stdout.writelines(lines[-tail:] if tail else lines)
     for note in notes:
         say(note, style="dim")
+
+
+def _wanted(run: RemoteRun, step: str | None) -> dict[str, StepRecord]:
+    """The step that a person names by its title, its task or its record's name; else the one that failed, else all."""
+    steps = run.steps
+    if step is not None:
+        wholes = {piece.task: name for name, record in steps.items() for piece in (*record.parts, record)}
+        titles = {piece.task: piece.title for record in steps.values() for piece in (record, *record.parts)}
+        name = wholes[find_step(step, titles, f"run {run.key}")]
+        return {name: steps[name]}
+    failed = next((name for name, record in steps.items() if record.state == "Failed"), None)
+    if failed is not None:
+        return {failed: steps[failed]}
+    return {name: record for name, record in steps.items() if record.state not in ("Pending", "Skipped")}
+
+
+def find_step(wanted: str, titles: Mapping[str, str], where: str) -> str:
+    """The task that a person means by its name, its display name, or the name that its launch calls itself.
+
+    Args:
+        wanted: As typed; capitals do not matter.
+        titles: Task -> display name, empty where there is none.
+        where: For the message.
+
+    Raises:
+        NotFound: no step is called so; names those there are, and the nearest.
+    """
+    from shipway.errors import NotFound, nearest
+    from shipway.summary import names_of
+
+    for task, title in titles.items():
+        if wanted.lower() in (task.lower(), title.lower(), *names_of(task)):
+            return task
+    there = ", ".join(f"{task} ({title})" if title and title != task else task for task, title in titles.items())
+    names = [*titles, *filter(None, titles.values())]
+    raise NotFound(f"logs: {where} has no step {wanted!r}; there are {there or 'none'}{nearest(wanted, names)}")
 
 
 def _print_record(name: str, record: StepRecord, *, with_heading: bool) -> None:
     if with_heading:
         say(f"==> {name} <==", style="bold")
     say(f"{record.title or name}: {record.state} after {record.seconds:.1f} s", style=MARKS.get(record.state, ""))
+    for part in record.parts:
+        say(f"  {part.title or part.task}: {part.state} after {part.seconds:.1f} s", style=MARKS.get(part.state, ""))
     if record.error is not None:
         say(f"error: {record.error.message}")
         if record.error.replica:

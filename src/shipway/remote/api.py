@@ -37,6 +37,7 @@ class Api:
         client = kfp.ApiClient(configuration)
         client.user_agent = "shipway"
         client.rest_client = Transport(configuration, settings.credentials, self.patience)
+        self._specs: dict[str, dict[str, Any]] = {}
         self._runs = kfp.RunServiceApi(client)
         self._pipelines = kfp.PipelineServiceApi(client)
         self._uploads = kfp.PipelineUploadServiceApi(client)
@@ -109,6 +110,16 @@ class Api:
         """One version, with its pipeline_spec."""
         with self._explained("pipeline version"):
             return self._pipelines.pipeline_service_get_pipeline_version(pipeline_id, version_id)
+
+    def held_spec(self, pipeline_id: str, version_id: str) -> dict[str, Any]:
+        """What a version holds, asked for once, since a version never changes.
+
+        Raises:
+            NotFound: it was deleted.
+        """
+        if version_id not in self._specs:
+            self._specs[version_id] = dict(self.version(pipeline_id, version_id).pipeline_spec or {})
+        return self._specs[version_id]
 
     def upload_version(self, file: Path, pipeline_id: str, name: str, description: str) -> Any:
         """A version from a compiled file."""

@@ -179,16 +179,6 @@ class Connection:
         """Runs the same version again, with the same parameters but those given."""
         return self.start(self.prepare_clone(run, changes))
 
-    def tasks(self, run: RemoteRun) -> dict[str, str]:
-        """The run's steps, task -> display name, as its pipeline version says; empty where that is gone."""
-        from shipway.remote.content import spec_of, tasks_of
-
-        try:
-            version = self._api.version(run.pipeline_id, run.pipeline_version_id)
-        except (NotFound, ValueError):
-            return {}
-        return tasks_of(spec_of(version.pipeline_spec or {}))
-
     def runs(self, limit: int = 10) -> list[RemoteRun]:
         """The newest runs."""
         return [RemoteRun(self._api, run) for run in self._api.runs(limit)]

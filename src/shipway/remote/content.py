@@ -44,6 +44,13 @@ def inputs_of(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return dict(definitions.get("parameters") or {})
 
 
+def deadline_of(document: Mapping[str, Any]) -> int:
+    """Seconds that the pipeline gives its runs; 0 for no limit. It stands in the platform spec."""
+    platforms = (document.get("platform_spec") or {}).get("platforms") or {}
+    config = (platforms.get("kubernetes") or {}).get("pipelineConfig") or {}
+    return int(config.get("activeDeadlineSeconds") or 0)
+
+
 def images_of(node: Any) -> set[str]:
     """Every image that the pipeline's tasks run."""
     if isinstance(node, Mapping):

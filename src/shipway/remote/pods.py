@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from shipway import kubeconfig
+from shipway.ending import task_of
 from shipway.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,15 +77,6 @@ def _read(api: Api, nodes: dict[str, str], namespace: str) -> tuple[dict[str, st
         except ApiError as error:
             notes.append(f"No log of {name} (pod {nodes[node]}): {error.status or 'no answer'} {error.message}")
     return found, notes
-
-
-def task_of(node: str) -> str:
-    """The task whose container a pod runs; empty for drivers and DAGs.
-
-    Argo names a node by its path: `<workflow>.root.train.executor`, with `(0)` behind a retried one.
-    """
-    parts = [part.partition("(")[0] for part in node.split(".")]
-    return parts[-2] if len(parts) > 1 and parts[-1] == "executor" else ""
 
 
 def _path_of(node: str) -> str:

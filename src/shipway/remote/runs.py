@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from shipway.ending import Sources, Stop, state_of
 from shipway.errors import InvalidSpec, JobFailed, NotFound, nearest
 from shipway.remote import records
 from shipway.remote.api import Api
+from shipway.remote.content import deadline_of, spec_of, tasks_of
+from shipway.remote.tasks import moment, nodes_of, read_tasks
 
 if TYPE_CHECKING:
     from shipway.artifacts import StepRecord
@@ -19,18 +22,8 @@ OnEvent = Callable[[dict[str, Any]], None]
 POLL_S = 2.0
 CANCEL_S = 120.0
 ENDED = ("Succeeded", "Failed", "Cancelled", "Skipped")
-STATES = {
-    "PENDING": "Pending",
-    "RUNNING": "Running",
-    "SUCCEEDED": "Succeeded",
-    "SKIPPED": "Skipped",
-    "FAILED": "Failed",
-    "CANCELING": "Cancelling",
-    "CANCELED": "Cancelled",
-    "PAUSED": "Paused",
-}
 SUBMITTED = "Submitted with Shipway by "
-METRICS = ("accuracy", "macro_f1", "val_accuracy", "loss")
+METRICS = ("accuracy", "macro_f1")
 
 
 class RemoteRun:
@@ -45,6 +38,8 @@ class RemoteRun:
         self._api = api
         self._run = run
         self._poll_s = POLL_S if poll_s is None else poll_s
+        self._spec: dict[str, Any] | None = None
+        self._noted: str | None = None  # what the run's last step wrote of its end, once it was asked for
         self.key = str(run.run_id)
         self.note = ""
 
@@ -57,13 +52,54 @@ class RemoteRun:
 
     @property
     def state(self) -> str:
-        """Pending, Running, Cancelling, Succeeded, Failed, Cancelled, Skipped or Paused.
+        """Pending, Running, Cancelling, Succeeded, Failed, Cancelled, Skipped or Paused, by the rule of `ending`."""
+        state, is_cancelled = str(self._run.state), self._is_cancelled()
+        # Kubeflow's history may lack the cancel: the server writes it down only when it next hears of the Workflow.
+        if state == "FAILED" and not is_cancelled and self._noted is None:
+            self._noted = records.noted_state(self.key, since=self._began())
+        return state_of(Sources(state, "cancelled" if is_cancelled else "unknown", self._noted or ""))
 
-        Kubeflow shows a cancelled run as FAILED; its history tells the two apart.
-        """
-        found = STATES.get(str(self._run.state), "Pending")
-        history = [str(status.state) for status in self._run.state_history or []]
-        return "Cancelled" if found == "Failed" and "CANCELING" in history[-2:] else found
+    @property
+    def stop(self) -> Stop:
+        """What ended it from outside, if anything did."""
+        if self.state == "Cancelled":
+            return "cancelled"
+        began, ended = self._began() or self.started_at, moment(self._run.finished_at)
+        if self._run.state != "FAILED" or not self.deadline_s or not (began and ended):
+            return "none"
+        return "deadline" if (ended - began).total_seconds() >= self.deadline_s else "none"
+
+    def _is_cancelled(self) -> bool:
+        return any(str(status.state) in ("CANCELING", "CANCELED") for status in self._history())
+
+    def _history(self) -> list[Any]:
+        """What happened since the run was started, or started again by a retry."""
+        history = list(self._run.state_history or [])
+        ends = [at for at, status in enumerate(history[:-1]) if str(status.state) in ("SUCCEEDED", "FAILED")]
+        return history[ends[-1] + 1 :] if ends else history
+
+    def _began(self) -> datetime | None:
+        """When it was retried; None for a run that was not."""
+        is_retry = len(self._history()) < len(self._run.state_history or [])
+        return moment(self._history()[0].update_time) if is_retry else None
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Its tasks, name -> display name, as its pipeline version says; empty where that is gone."""
+        return tasks_of(spec_of(self._whole_spec()))
+
+    @property
+    def deadline_s(self) -> int:
+        """Seconds after which Kubeflow ends it; 0 for none."""
+        return deadline_of(self._whole_spec())
+
+    def _whole_spec(self) -> dict[str, Any]:
+        if self._spec is None:
+            try:
+                self._spec = self._api.held_spec(self.pipeline_id, self.pipeline_version_id)
+            except (NotFound, ValueError):  # deleted, or never uploaded: then the run may hold it
+                self._spec = dict(self._run.pipeline_spec or {})
+        return self._spec
 
     @property
     def pipeline_version_id(self) -> str:
@@ -86,12 +122,12 @@ class RemoteRun:
     @property
     def started_at(self) -> datetime | None:
         """When it was created."""
-        return _moment(self._run.created_at)
+        return moment(self._run.created_at)
 
     @property
     def seconds(self) -> float:
         """From its creation to its end, or to now."""
-        began, ended = self.started_at, _moment(self._run.finished_at)
+        began, ended = self.started_at, moment(self._run.finished_at)
         if began is None:
             return 0.0
         return max(0.0, ((ended or datetime.now(UTC)) - began).total_seconds())
@@ -117,33 +153,31 @@ class RemoteRun:
 
     @property
     def steps(self) -> dict[str, StepRecord]:
-        """Records of its steps by task; from object storage, else the little that Kubeflow says (`note` says why)."""
-        told = {task.task: task for task in _tasks(self._run)}
-        for record in self._records():
-            name = records.known_as(record.task, told)
-            told[name] = record.model_copy(update={"task": name})
-        return dict(sorted(told.items(), key=lambda item: item[1].started_at))
+        """Its steps by task, in the pipeline's order: Kubeflow's states, with what their records say (`note`: or why
+        these cannot be read)."""
+        state = self.state
+        nodes = nodes_of(self._run.run_details and self._run.run_details.task_details, self._began())
+        tasks = read_tasks(nodes, self.titles, run=self.key, run_state=state)
+        found, self.note = records.try_steps(self.key, [task.task for task in tasks if task.state == "Cached"])
+        is_all = not self.note and records.cluster_store() is not None
+        return records.merge(tasks, found, run_state=state, stop=self.stop, is_all=is_all)
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What its steps measured, as far as their records can be read."""
-        said = [step.outputs for step in self._records()]
-        return {
-            name: float(outputs[name])  # type: ignore[arg-type]
-            for outputs in said
-            for name in METRICS
-            if isinstance(outputs.get(name), int | float)
-        }
+        """What the evaluation measured, named by the split that it was measured on: `test_accuracy`."""
+        from shipway.summary import fact
 
-    def _records(self) -> list[StepRecord]:
-        found, self.note = records.try_steps(self.key)
-        return found
+        steps = list(self.steps.values())
+        measured, split = fact(steps, "evaluate", "metrics"), fact(steps, "evaluate", "split")
+        if not isinstance(measured, dict) or not split:
+            return {}
+        return {f"{split}_{name}": float(measured[name]) for name in METRICS if name in measured}
 
     # What one does with it
 
     def refresh(self) -> RemoteRun:
         """Asks Kubeflow how it is now."""
-        self._run = self._api.run(self.key)
+        self._run, self._noted = self._api.run(self.key), None
         return self
 
     def events(self) -> Iterator[dict[str, Any]]:
@@ -154,7 +188,7 @@ class RemoteRun:
                 state = self.state
                 yield {"kind": "state", "state": state}
             for task, step in self.steps.items():
-                if seen.get(task) != step.state:
+                if step.state != "Pending" and seen.get(task) != step.state:
                     seen[task] = step.state
                     yield {"kind": "step", "step": step.model_dump(mode="json")}
             if state in ENDED:
@@ -198,7 +232,7 @@ class RemoteRun:
                 self._api.terminate(self.key)
             except InvalidSpec:  # it ended in between: what it came to is told below
                 self.refresh()
-                if self.state not in ENDED:
+                if self.state not in (*ENDED, "Cancelling"):  # or an answer was lost, and the request had its effect
                     raise
         deadline = time.monotonic() + timeout_s
         while self.refresh().state not in ENDED and time.monotonic() < deadline:
@@ -266,29 +300,3 @@ class RemoteRun:
 
     def __repr__(self) -> str:
         return f"RemoteRun({self.name!r}, key={self.key!r}, state={self.state!r})"
-
-
-def _tasks(run: Any) -> Iterator[StepRecord]:
-    """What Kubeflow says of the tasks; drivers, DAGs and the pods behind a task are not what a person named."""
-    from shipway.artifacts import StepRecord
-
-    for task in (run.run_details and run.run_details.task_details) or []:
-        name = str(task.display_name or "")
-        if not name or name in ("root", "executor") or name.endswith(("-driver", ".executor")):
-            continue
-        began, ended = _moment(task.start_time), _moment(task.end_time)
-        state = STATES.get(str(task.state), "Running")
-        yield StepRecord(
-            run=str(run.run_id),
-            task=name,
-            state=state if state in ENDED else "Running",
-            started_at=began.isoformat() if began else "",
-            seconds=round((ended - began).total_seconds(), 1) if began and ended and ended > began else 0.0,
-        )
-
-
-def _moment(value: Any) -> datetime | None:
-    """A time of the API in UTC; the year 1970 stands for none."""
-    if not isinstance(value, datetime) or value.year <= 1970:
-        return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from shipway.artifacts import StepError
 from shipway.errors import ShipwayError
 from shipway.remote import records
 from shipway.remote.runs import ENDED, RemoteRun
 
+if TYPE_CHECKING:
+    from shipway.artifacts import StepRecord
 
-def summarise(run: RemoteRun, titles: Mapping[str, str] | None = None) -> dict[str, Any]:
+
+def summarise(run: RemoteRun) -> dict[str, Any]:
     """The document of `shipway.summary`, with the run's name, state, starter and address in Kubeflow beside it.
 
     The state is Kubeflow's; what the steps found comes from their records, as far as a store is named and answers
     (`note` says why where it does not).
-
-    Args:
-        run: The run.
-        titles: Display names of its tasks, where they are known.
     """
     from shipway.artifacts import RunRecord
     from shipway.summary import build_summary
 
-    found = list(run.steps.values())
+    steps = list(run.steps.values())
     store = kept = None
     if not run.note:
         with suppress(ShipwayError):
             store = records.cluster_store()
             kept = records.read_run(run.key, store)
     state = run.state if run.state in ENDED else "Running"
-    names = titles or {}
-    steps = [step.model_copy(update={"title": step.title or names.get(step.task, "")}) for step in found]
     record = RunRecord(
         run=run.key,
         pipeline=kept.pipeline if kept else run.name,
@@ -42,7 +39,7 @@ def summarise(run: RemoteRun, titles: Mapping[str, str] | None = None) -> dict[s
         seconds=round(run.seconds, 1),
         params=run.params,
         steps=steps,
-        error=next((step.error for step in steps if step.error is not None), None),
+        error=_error(run, steps),
     )
     where = {
         "kfp_name": run.name,
@@ -52,3 +49,9 @@ def summarise(run: RemoteRun, titles: Mapping[str, str] | None = None) -> dict[s
         "note": run.note,
     }
     return {**build_summary(record, store=store.uri if store else ""), **where}
+
+
+def _error(run: RemoteRun, steps: list[StepRecord]) -> StepError | None:
+    if run.stop == "deadline":
+        return StepError(kind="Deadline", message=f"past the run's deadline of {run.deadline_s} s")
+    return next((step.error for step in steps if step.error is not None), None)

@@ -11,7 +11,7 @@ import pytest
 
 from shipway.cli.console import console
 from shipway.cli.runs import compare_summaries
-from shipway.cli.screens import closing_screen, curl_line
+from shipway.cli.screens import closing_screen, curl_line, reachable
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +94,13 @@ def test_runs_are_compared_by_what_differs(summary: dict[str, Any], losing: dict
     assert found["tables"]["parameter"] == {"learning_rate": [0.002, 0.004]}
     assert found["tables"]["metric"]["accuracy"] == [0.93, 0.9]
     assert found["tables"]["step (s)"]["dataset"] == ["cached", "cached"]
+
+
+def test_an_endpoint_of_a_cluster_is_reached_by_a_forwarded_port(capsys: pytest.CaptureFixture[str]) -> None:
+    inside = "http://bot-predictor.ada.svc"
+    endpoint = {"name": "bot", "url": inside, "predict_url": f"{inside}/v1/models/bot:predict"}
+    found = reachable(endpoint)
+    assert found["predict_url"] == "http://localhost:8080/v1/models/bot:predict"
+    assert "kubectl -n ada port-forward svc/bot-predictor 8080:80 &" in capsys.readouterr().out
+    here = {**endpoint, "url": "http://127.0.0.1:8081"}
+    assert reachable(here) == here

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from shipway.artifacts import StepRecord
+from shipway.cli.progress import Progress
 from shipway.cli.watching import step_detail, sweep_detail, training_detail
 
 
@@ -46,3 +48,15 @@ def test_a_job_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> No
     log.write_text('[KFP Executor] x\n{\n "a": 1\n}\nreading rows\n[KFP Executor] y\n')
     assert detail("dataset") == "reading rows"
     assert detail("gone") == ""
+
+
+def test_the_parts_of_a_step_are_followed_in_its_place() -> None:
+    shown = Progress({"job": "Train", "release": "Release", "notify": "Tell"})
+    parts = [StepRecord(run="r", task=name, title=name.title(), state="Running") for name in ("gate", "register")]
+    for step in (
+        StepRecord(run="r", task="job", state="Running"),
+        StepRecord(run="r", task="release", state="Running"),
+        StepRecord(run="r", task="release", state="Running", parts=parts),
+    ):
+        shown({"kind": "step", "step": step.model_dump(mode="json")})
+    assert shown.titles == {"job": "Train", "gate": "Gate", "register": "Register", "notify": "Tell"}

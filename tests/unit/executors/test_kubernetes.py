@@ -195,6 +195,16 @@ def test_a_step_is_owned_by_its_workflow_and_named_by_its_run() -> None:
                            "blockOwnerDeletion": False}  # fmt: skip
 
 
+def test_a_step_knows_its_attempt_and_where_its_inputs_were_made() -> None:
+    uri = "s3://bucket/root/train-and-deploy/run-1/dataset/1f0e/dataset"
+    given = {"inputs": {"parameterValues": {"spec": "{}"}, "artifacts": {"dataset": {"artifacts": [{"uri": uri}]}}}}
+    metadata: dict[str, Any] = {"name": "p-1", "namespace": "team"}
+    pod = {"metadata": metadata, "spec": {"containers": [{"command": ["l", "--executor_input", json.dumps(given)]}]}}
+    assert (read_pod(pod).attempt, read_pod(pod).inputs) == (0, {"dataset": uri})
+    metadata["annotations"] = {"workflows.argoproj.io/node-name": "w.root.for-loop-1.item(3).job.executor(2)"}
+    assert read_pod(pod).attempt == 2
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "said"),
     [

@@ -45,4 +45,11 @@ def published(kubeflow: Connection) -> str:
     return kubeflow.publish(SMALL, version="1.0", pin=False).pipeline
 
 
+@pytest.fixture
+def handled(kubeflow: Connection) -> str:
+    """A pipeline with an exit handler and a loop in the stand-in; its name."""
+    return kubeflow.publish(HANDLED, version="1.0", pin=False).pipeline
+
+
+HANDLED = f"{Path(__file__).with_name('pipelines.py')}:handled"
 SMALL = f"{Path(__file__).with_name('pipelines.py')}:small"

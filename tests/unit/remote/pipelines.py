@@ -32,3 +32,27 @@ def smaller(start: int = 1):  # type: ignore[no-untyped-def]
         start: Where to begin.
     """
     add(a=start).set_display_name("Add one")
+
+
+@dsl.component(base_image="registry.example.com/ml/python-launcher:1", install_kfp_package=False)
+def classifier(a: int) -> int:
+    return a
+
+
+@dsl.component(base_image="registry.example.com/ml/python-launcher:1", install_kfp_package=False)
+def tell(a: int) -> int:
+    return a
+
+
+@dsl.pipeline(name="handled", description="Adds, judges in a loop, and tells at the end.")
+def handled(start: int = 1):  # type: ignore[no-untyped-def]
+    """Adds, judges in a loop, and tells at the end.
+
+    Args:
+        start: Where to begin.
+    """
+    told = tell(a=start).set_display_name("Tell how it went")
+    with dsl.ExitHandler(told, name="All of it"):
+        first = add(a=start).set_display_name("Prepare the dataset")
+        with dsl.ParallelFor([1, 2]):
+            classifier(a=first.output).set_display_name("Evaluate")

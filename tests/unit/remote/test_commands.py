@@ -219,10 +219,11 @@ def test_logs_are_the_steps_own_words(typed: Typed, kubeflow: Connection, server
     run = kubeflow.submit(published)
     threading.Timer(0.05, server.state.finish, (run.key,), {"add": "SUCCEEDED"}).start()
     out = typed("logs", run.key, "--follow")
-    assert "add: Succeeded" in out
+    assert "Add one: Succeeded" in out
     assert "Kubeflow's API (v2beta1) gives no logs" in out
     typed("logs", run.key, "ad", code=2)
-    assert "there are add (did you mean 'add'?)" in typed.err
+    assert "there are add (Add one), add-2 (Add another) (did you mean 'add'?)" in typed.err
+    assert "Add one: Succeeded" in typed("logs", run.key, "add ONE")
     assert "lists no artifacts" in typed("artifacts", run.key)
 
 
@@ -241,7 +242,9 @@ def test_a_store_that_cannot_be_reached_from_here_hides_nothing_that_kubeflow_sa
         for words in (("runs", "show"), ("watch",), ("logs",), ("artifacts",), ("reports", "list")):
             assert why in " ".join(typed(*words, run.key).split()), words
         shown = typed.document("runs", "show", run.key)
-        assert (shown["state"], [step["task"] for step in shown["steps"]]) == ("Succeeded", ["add"])
+        states = [(step["task"], step["title"], step["state"]) for step in shown["steps"]]
+        assert states == [("add", "Add one", "Succeeded"), ("add-2", "Add another", "Skipped")]
+        assert shown["state"] == "Succeeded"
         failed = kubeflow.submit(published)
         server.state.finish(failed.key, "FAILED", add="FAILED")
         typed("watch", failed.key, code=1)
@@ -254,3 +257,18 @@ def test_a_run_that_goes_on_is_no_failure(typed: Typed, kubeflow: Connection, pu
     run = kubeflow.submit(published)
     assert f"Next: shipway watch {run.key}" in typed("runs", "show", run.key)
     assert "error" not in typed.err
+
+
+def test_logs_without_a_step_are_of_the_one_that_failed_else_of_all(
+    typed: Typed, kubeflow: Connection, server: KfpServer, published: str
+) -> None:
+    run = kubeflow.submit(published)
+    server.state.finish(run.key, "FAILED", add="SUCCEEDED", **{"add-2": "FAILED"})
+    out = typed("logs", run.key)
+    assert "Add another: Failed" in out
+    assert "Add one" not in out
+    well = kubeflow.submit(published)
+    server.state.finish(well.key, add="SUCCEEDED", **{"add-2": "SUCCEEDED"})
+    out = typed("logs", well.key)
+    assert "Add one: Succeeded" in out
+    assert "Add another: Succeeded" in out

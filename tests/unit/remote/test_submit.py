@@ -163,7 +163,7 @@ def test_a_run_is_waited_for_and_told_step_by_step(kubeflow: Connection, server:
     threading.Timer(0.1, server.state.finish, (run.key, "SUCCEEDED"), {"add": "SUCCEEDED"}).start()
     told: list[str] = []
     run.wait(lambda event: told.append(event.get("state") or f"{event['step']['task']} {event['step']['state']}"))
-    assert told == ["Pending", "Succeeded", "add Succeeded"]  # and neither the root nor its driver
+    assert told == ["Pending", "Succeeded", "add Succeeded", "add-2 Skipped"]  # and neither the root nor its driver
     assert run.raise_for_state() is run
     assert "Succeeded" in run._repr_html_()
 

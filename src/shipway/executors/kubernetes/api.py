@@ -338,7 +338,8 @@ def _api_error(status: int, document: Mapping[str, Any], headers: Mapping[str, s
     details = dict(document.get("details") or {})
     if headers and str(headers.get("Retry-After", "")).isdigit():
         details["retryAfterSeconds"] = int(headers["Retry-After"])
-    return ApiError(status, str(document.get("reason", "")), str(document.get("message", "")), details)
+    said = document.get("message") or document.get("error") or ""  # a predictor behind the proxy says `error`
+    return ApiError(status, str(document.get("reason", "")), str(said), details)
 
 
 def _document(response: Any) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shipway.context import KFP_POD, SERVICE_ACCOUNT_NAMESPACE
@@ -13,6 +15,7 @@ from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import PODS
 
 RUN_ID = "pipeline/runid"
+NODE = "workflows.argoproj.io/node-name"
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,16 @@ class OwnPod:
         run: Equal over retries of the step.
         execution: Of this task within the run; differs in each iteration of a loop, stays over retries.
         owner: Of what the step creates: the Workflow, so that it is collected with the run and survives the pod.
+        attempt: 0, and one more at each retry by Argo; a retry that a person asks for begins with 0 again.
+        inputs: Input artifact -> URI that its maker wrote it to: `<root>/<pipeline>/<run>/<task>/<salt>/<output>`.
     """
 
     namespace: str
     run: str
     execution: str
     owner: dict[str, Any] | None
+    attempt: int = 0
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @functools.cache
@@ -58,7 +65,24 @@ def read_pod(pod: Mapping[str, Any]) -> OwnPod:
         run=found.get(RUN_ID, "") or (workflow or {}).get("name", "") or metadata["name"],
         execution=_option(words, "execution_id"),
         owner=owner,
+        attempt=_attempt((metadata.get("annotations") or {}).get(NODE, "")),
+        inputs=_inputs(_option(words, "executor_input")),
     )
+
+
+def _attempt(node: str) -> int:
+    """Of `train-x7f.root.job.executor(1)` 1: KFP_RETRY_INDEX is set only where the task itself asks for retries."""
+    found = re.search(r"\.executor\((\d+)\)$", node)
+    return int(found[1]) if found else 0
+
+
+def _inputs(executor_input: str) -> dict[str, str]:
+    """Input artifacts that are one artifact each."""
+    try:
+        given = json.loads(executor_input)["inputs"]["artifacts"]
+        return {name: str(each["artifacts"][0]["uri"]) for name, each in given.items() if len(each["artifacts"]) == 1}
+    except (ValueError, KeyError, TypeError, AttributeError):  # a step without artifacts, or none of Kubeflow's
+        return {}
 
 
 def _option(words: list[str], name: str) -> str:

@@ -30,4 +30,5 @@ LAUNCHER = (
     Permission("", "pods/log", ("get",)),
     Permission("", "events", ("list",)),
     Permission("apps", "deployments", ("get",)),
+    Permission("argoproj.io", "workflows", ("get",)),
 )

@@ -27,8 +27,8 @@ def record(task: str, state: str, at: int = 0, **more: Any) -> str:
     return StepRecord.model_validate(fields).to_json()
 
 
-def summed(*records: str, told: str = "SUCCEEDED") -> RunRecord:
-    return core.summary_record(records, run="run-1", told=told, pipeline="p", name="bot", now=NOW)
+def summed(*records: str, told: str = "SUCCEEDED", **more: Any) -> RunRecord:
+    return core.summary_record(records, run="run-1", told=told, pipeline="p", name="bot", now=NOW, **more)
 
 
 def test_a_run_whose_steps_all_ended_well_succeeded() -> None:
@@ -50,7 +50,53 @@ def test_a_step_that_never_said_how_it_ended_was_lost() -> None:
     found = summed(record("plan", "Succeeded"), record("job", "Running", 5), told="RUNNING")
     assert found.state == "Failed"
     assert found.error is not None
-    assert "ended without a word" in found.error.message
+    assert "ended without a record of its own end" in found.error.message
+
+
+CANCELLED = {"kind": "Cancelled", "message": "step train was stopped by SIGTERM"}
+
+
+def test_a_cancel_is_told_from_a_crash_by_the_workflow() -> None:
+    steps = (record("plan", "Succeeded"), record("job", "Running", 5))
+    cancelled = summed(*steps, told="RUNNING", stop="cancelled")
+    assert (cancelled.state, cancelled.steps[1].state) == ("Cancelled", "Cancelled")
+    assert cancelled.error is not None
+    assert cancelled.error.message == "the run was cancelled"
+    late = summed(*steps, told="RUNNING", stop="deadline")
+    assert late.error is not None
+    assert (late.state, late.error.message) == ("Failed", "the run's deadline had passed")
+
+
+def test_a_workflow_that_may_not_be_read_lets_us_say_less_rather_than_wrong() -> None:
+    found = summed(record("plan", "Succeeded"), record("job", "Running", 5), told="RUNNING", stop="unknown")
+    assert found.error is not None
+    assert "or the run was cancelled" in found.error.message
+    stopped = summed(record("plan", "Succeeded"), record("job", "Cancelled", 5, error=CANCELLED), stop="unknown")
+    assert stopped.error is not None
+    assert (stopped.state, "which of them this account may not see" in stopped.error.message) == ("Failed", True)
+
+
+def test_a_step_past_its_own_time_limit_is_no_cancelled_run() -> None:
+    steps = (record("plan", "Succeeded"), record("job", "Cancelled", 5, error=CANCELLED))
+    found = summed(*steps, told="RUNNING", stop="none")
+    assert found.state == "Failed"
+    assert found.error is not None
+    assert "past its time limit" in found.error.message
+    assert summed(*steps, told="FAILED").state == "Cancelled", "on one's own machine only a person stops a step"
+
+
+def test_the_workflow_says_why_a_pod_is_gone_and_that_all_went_well_though_kubeflow_says_running() -> None:
+    pod = {"name": "w.root.exit-handler-1.job.executor(0)", "type": "Pod", "phase": "Failed",
+           "message": "OOMKilled (exit code 137)"}  # fmt: skip
+    found = summed(
+        record("train", "Running", 5), told="FAILED", stop="none", workflow={"status": {"nodes": {"1": pod}}}
+    )
+    assert found.error is not None
+    assert found.error.message.endswith("OOMKilled (exit code 137)")
+    dag = {"name": "w.root.exit-handler-1", "phase": "Succeeded"}
+    nodes = {"1": dag, "2": {"name": "w.root.exit-handler-1.onExit", "phase": "Running"}}
+    well = summed(record("plan", "Succeeded"), told="RUNNING", stop="none", workflow={"status": {"nodes": nodes}})
+    assert well.state == "Succeeded"
 
 
 def test_a_failure_that_nobody_recorded_is_still_a_failure() -> None:

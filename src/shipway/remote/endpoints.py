@@ -1,0 +1,85 @@
+"""An endpoint on a cluster, asked through the Kubernetes API: its own address is known inside the cluster only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from shipway import kubeconfig
+from shipway.errors import NotFound, ShipwayError, UserError, nearest
+
+PATIENCE_S = 15.0
+PLURAL = "inferenceservices"
+
+
+def ask(name: str, texts: Sequence[str], namespace: str) -> list[dict[str, Any]]:
+    """V1 predictions of texts, by the predictor's Service behind the API server's proxy.
+
+    Raises:
+        NotFound: no kubeconfig, or no such endpoint; names those there are.
+        UserError: it is not ready, or refuses the request; says why, and how else to reach it.
+        ShipwayError: it does not answer.
+    """
+    from shipway.executors.kubernetes.api import Api, ApiError
+
+    if not (os.environ.get("KUBERNETES_SERVICE_HOST") or kubeconfig.is_there()):
+        raise NotFound(f"predict: there is no kubeconfig here; where there is one: {by_hand(name, namespace)}")
+    api = Api(patience_s=PATIENCE_S)
+    service = _find(api, name, namespace)
+    conditions = {each["type"]: each for each in (service.get("status") or {}).get("conditions") or []}
+    ready = conditions.get("Ready") or {}
+    if ready.get("status") != "True":
+        why = ready.get("message") or ready.get("reason") or "KServe has not said why"
+        raise UserError(f"predict: endpoint {name} in {namespace} is not ready: {why}; kubectl -n {namespace} get pods")
+    path = f"/api/v1/namespaces/{namespace}/services/http:{name}-predictor:80/proxy/v1/models/{name}:predict"
+    try:
+        predictions = api.post(path, {"instances": list(texts)})["predictions"]
+    except ApiError as error:
+        raise _refused(error, name, namespace) from error
+    return [each if isinstance(each, dict) else {"label": each} for each in predictions]
+
+
+def by_hand(name: str, namespace: str, port: int = 8080) -> str:
+    """The command that brings an endpoint's Service to this machine."""
+    return f"kubectl -n {namespace} port-forward svc/{name}-predictor {port}:80"
+
+
+def place_of(url: str) -> tuple[str, str] | None:
+    """Name and namespace of an endpoint by the address that it has inside the cluster; None for any other address."""
+    from urllib.parse import urlsplit
+
+    parts = (urlsplit(url).hostname or "").split(".")
+    if len(parts) < 3 or parts[2] != "svc" or not parts[0].endswith("-predictor"):
+        return None
+    return parts[0].removesuffix("-predictor"), parts[1]
+
+
+def _find(api: Any, name: str, namespace: str) -> dict[str, Any]:
+    from shipway.executors.kubernetes.api import ApiError
+
+    folder = f"/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/{PLURAL}"
+    try:
+        found: dict[str, Any] | None = api.find(f"{folder}/{name}")
+        if found is not None:
+            return found
+        names = [str(each["metadata"]["name"]) for each in api.get(folder)["items"]]
+    except ApiError as error:
+        if error.status == 404:
+            raise NotFound("predict: this cluster serves no models: KServe is not installed") from error
+        raise _refused(error, name, namespace) from error
+    raise NotFound(
+        f"predict: no endpoint {name!r} in namespace {namespace}; there are {', '.join(names) or 'none'}"
+        f"{nearest(name, names)}"
+    )
+
+
+def _refused(error: Any, name: str, namespace: str) -> ShipwayError:
+    said = f"{error.status or 'no answer'} {error.message}"
+    if error.status == 403:
+        return UserError(
+            f"predict: you may not ask {name} through the Kubernetes API ({said}); it takes `get` on {PLURAL} and "
+            f"`create` on services/proxy in {namespace}, or {by_hand(name, namespace)}"
+        )
+    kind = UserError if 400 <= error.status < 500 else ShipwayError
+    return kind(f"predict: endpoint {name} in {namespace}: {said}; or {by_hand(name, namespace)}")

@@ -1,0 +1,103 @@
+"""`shipway predict` on a cluster: the predictor's Service behind the Kubernetes API, and what stands in its way."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shipway.errors import NotFound, UserError
+from shipway.remote.endpoints import ask, by_hand, place_of
+from tests.fixtures.kfp_server import KfpServer
+from tests.unit.remote.test_commands import Typed
+
+SERVICES = "/apis/serving.kserve.io/v1beta1/namespaces/kubeflow/inferenceservices"
+PREDICT = "/api/v1/namespaces/kubeflow/services/http:my-bot-predictor:80/proxy/v1/models/my-bot:predict"
+READY = {"type": "Ready", "status": "True"}
+
+
+class Cluster(BaseHTTPRequestHandler):
+    """What the Kubernetes API answers: an endpoint that is ready, and its predictor behind the proxy."""
+
+    condition: dict[str, str] = READY
+    forbids = False
+    asked: list[Any]
+
+    def do_GET(self) -> None:
+        document = {"metadata": {"name": "my-bot"}, "status": {"conditions": [self.condition]}}
+        answers: dict[str, Any] = {SERVICES: {"items": [document]}, f"{SERVICES}/my-bot": document}
+        self._send(200 if self.path in answers else 404, answers.get(self.path, {"message": "not found"}))
+
+    def do_POST(self) -> None:
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.forbids:
+            self._send(403, {"message": 'cannot create resource "services/proxy"'})
+        elif self.path != PREDICT or not given["instances"][0]:
+            self._send(400, {"error": "instances[0]: empty"})
+        else:
+            self._send(200, {"predictions": [{"label": "greet", "probability": 0.9} for _ in given["instances"]]})
+
+    def _send(self, status: int, document: Any) -> None:
+        data = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Cluster]]:
+    handler: type[Cluster] = type("Handler", (Cluster,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        document = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        }  # fmt: skip
+        (tmp_path / "kubeconfig").write_text(json.dumps(document))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        yield handler
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_predict_asks_the_clusters_endpoint(server: KfpServer, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = Typed(capsys)
+    assert "greet" in typed("predict", "my-bot", "hello", "--kfp", server.url)
+    (found,) = typed.document("predict", "my-bot", "hello", "--kfp", server.url)
+    assert found == {"text": "hello", "label": "greet", "probability": 0.9}
+    typed("predict", "my-bit", "hello", "--kfp", server.url, code=2)
+    assert "there are my-bot (did you mean 'my-bot'?)" in typed.err
+
+
+def test_what_stands_in_the_way_is_said_with_the_command_that_goes_round_it(cluster: type[Cluster]) -> None:
+    with pytest.raises(UserError, match=r"400 instances\[0\]: empty"):
+        ask("my-bot", [""], "kubeflow")
+    cluster.forbids = True
+    with pytest.raises(UserError, match="services/proxy in kubeflow, or kubectl -n kubeflow port-forward svc/my-bot"):
+        ask("my-bot", ["hello"], "kubeflow")
+    cluster.condition = {"type": "Ready", "status": "False", "message": "1 of 2 pods"}
+    with pytest.raises(UserError, match="not ready: 1 of 2 pods"):
+        ask("my-bot", ["hello"], "kubeflow")
+
+
+def test_without_a_kubeconfig_the_command_to_type_elsewhere_is_named() -> None:
+    with pytest.raises(NotFound, match="no kubeconfig here; where there is one: kubectl -n ada port-forward"):
+        ask("my-bot", ["hello"], "ada")
+
+
+def test_an_address_inside_the_cluster_is_known() -> None:
+    place = place_of("http://my-bot-predictor.ada.svc")
+    assert place == ("my-bot", "ada")
+    assert by_hand(*place) == "kubectl -n ada port-forward svc/my-bot-predictor 8080:80"
+    assert place_of("http://127.0.0.1:8081") is None

@@ -1,0 +1,198 @@
+"""A run's steps are its pipeline's tasks, whatever nodes the Workflow has; and what it came to is told by one rule."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from shipway.artifacts import RunRecord, StepError, StepRecord
+from shipway.errors import InvalidSpec
+from shipway.remote import Connection, RemoteRun
+from shipway.remote.summary import summarise
+from shipway.storage import Store
+from tests.fixtures.kfp_nodes import CACHED, DRIVER_FAILED
+from tests.fixtures.kfp_server import KfpServer
+
+TITLES = {"add": "Prepare the dataset", "classifier": "Evaluate", "tell": "Tell how it went"}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    (tmp_path / "store").mkdir()
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path / 'store'}")
+    return Store.open()
+
+
+def states(run: RemoteRun) -> dict[str, str]:
+    return {step.task: step.state for step in run.refresh().steps.values()}
+
+
+def keep(store: Store, run: str, task: str, **more: object) -> None:
+    fields = {"run": run, "task": task, "state": "Succeeded", "started_at": "2026-11-21T12:00:00+00:00", **more}
+    store.put(f"runs/{run}/steps/{task}.json", StepRecord.model_validate(fields).to_json().encode())
+
+
+def test_the_steps_of_a_run_are_the_tasks_of_its_pipeline_with_their_titles(
+    kubeflow: Connection, server: KfpServer, handled: str
+) -> None:
+    run = kubeflow.submit(handled)
+    assert states(run) == dict.fromkeys(TITLES, "Pending")
+    server.state._show(server.state.runs[run.key], "RUNNING", {"add": "SUCCEEDED", "classifier": "RUNNING"})
+    assert states(run) == {"add": "Succeeded", "classifier": "Running", "tell": "Pending"}
+    server.state.finish(run.key, "FAILED", add="FAILED", tell="SUCCEEDED")
+    assert states(run) == {"add": "Failed", "classifier": "Skipped", "tell": "Succeeded"}
+    assert {step.task: step.title for step in run.steps.values()} == TITLES
+    assert summarise(run)["steps"][0]["title"] == "Prepare the dataset"
+    assert "Prepare the dataset" in run._repr_html_()
+
+
+def test_a_driver_that_failed_is_its_tasks_failure_and_the_task_is_the_culprit(
+    kubeflow: Connection, server: KfpServer, handled: str, store: Store
+) -> None:
+    run = kubeflow.submit(handled)
+    server.state.finish(run.key, "FAILED", add="SUCCEEDED", classifier=DRIVER_FAILED, tell="SUCCEEDED")
+    keep(store, run.key, "add")
+    assert states(run) == {"add": "Succeeded", "classifier": "Failed", "tell": "Succeeded"}
+    error = summarise(run)["error"]
+    assert (error["step"], error["kind"]) == ("classifier", "Lost")
+    assert "its pod never started" in error["message"]
+
+
+def test_without_its_version_a_run_has_plain_names_and_none_of_kubeflows_own(
+    kubeflow: Connection, server: KfpServer, handled: str
+) -> None:
+    run = kubeflow.submit(handled)
+    server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", classifier="SUCCEEDED", tell="SUCCEEDED")
+    server.state.versions.clear()
+    assert states(run) == dict.fromkeys(TITLES, "Succeeded")
+    assert {step.title for step in run.steps.values()} == {""}
+
+
+def test_a_cached_task_is_told_from_one_that_worked(kubeflow: Connection, server: KfpServer, handled: str) -> None:
+    run = kubeflow.submit(handled)
+    server.state.finish(run.key, "SUCCEEDED", add=CACHED, classifier="SUCCEEDED", tell="SUCCEEDED")
+    assert states(run) == {"add": "Cached", "classifier": "Succeeded", "tell": "Succeeded"}
+    assert [step["cached"] for step in summarise(run)["steps"]] == [True, False, False]
+
+
+def made_by(run: str, task: str) -> str:
+    return f"s3://bucket/root/handled/{run}/{task}/1f0e/evaluation"
+
+
+def test_a_cached_step_says_what_the_run_that_did_the_work_recorded(
+    kubeflow: Connection, server: KfpServer, handled: str, store: Store
+) -> None:
+    first, run = kubeflow.submit(handled), kubeflow.submit(handled)
+    outputs = {"split": "test", "metrics": {"accuracy": 0.9, "ece": 0.1}}
+    keep(store, first.key, "evaluate", outputs=outputs, reports={"Evaluation": "s3://shipway/e.html"})
+    keep(store, run.key, "gate", started_at="2026-11-21T12:00:09+00:00", inputs={"e": made_by(first.key, "classifier")})
+    server.state.finish(run.key, "SUCCEEDED", add=CACHED, classifier=CACHED, tell="SUCCEEDED")
+    steps = run.refresh().steps
+    assert (steps["classifier"].state, steps["classifier"].cached_from) == ("Cached", first.key)
+    assert (steps["classifier"].title, steps["classifier"].run) == ("Evaluate", run.key)
+    assert steps["add"].state == "Cached", "though nobody knows who made it"
+    assert run.metrics == {"test_accuracy": 0.9}
+    assert summarise(run)["reports"] == {"Evaluation": "s3://shipway/e.html"}
+
+
+def parts(**states: str) -> list[StepRecord]:
+    return [StepRecord(run="r", task=task, state=state) for task, state in states.items()]  # type: ignore[arg-type]
+
+
+def test_the_parts_of_a_task_stand_in_its_place(
+    kubeflow: Connection, server: KfpServer, handled: str, store: Store
+) -> None:
+    run = kubeflow.submit(handled)
+    keep(store, run.key, "classifier", parts=parts(gate="Succeeded", register="Skipped"))
+    server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", classifier="SUCCEEDED", tell="SUCCEEDED")
+    shown = {step["task"]: step["state"] for step in summarise(run.refresh())["steps"]}
+    assert shown == {"add": "Succeeded", "gate": "Succeeded", "register": "Skipped", "tell": "Succeeded"}
+
+
+def test_a_part_that_was_lost_is_the_culprit_and_so_is_a_whole_that_was_lost_between_its_parts(
+    kubeflow: Connection, server: KfpServer, handled: str, store: Store
+) -> None:
+    run = kubeflow.submit(handled)
+    keep(store, run.key, "classifier", state="Running", parts=parts(gate="Running", register="Skipped"))
+    server.state.finish(run.key, "FAILED", add="SUCCEEDED", classifier="FAILED", tell="SUCCEEDED")
+    found = summarise(run.refresh())
+    assert [step["task"] for step in found["steps"] if step["state"] == "Failed"] == ["gate"]
+    assert found["error"]["step"] == "classifier", "whose log there is"
+    keep(store, run.key, "classifier", state="Running", parts=parts(gate="Succeeded", register="Skipped"))
+    found = summarise(run.refresh())
+    assert [step["task"] for step in found["steps"] if step["state"] == "Failed"] == ["classifier"]
+
+
+# How it ended
+
+
+def noted(store: Store, run: str, state: str, at: datetime) -> None:
+    record = RunRecord(run=run, pipeline="p", state=state, started_at=at.isoformat(), seconds=1.0)  # type: ignore[arg-type]
+    store.put(f"runs/{run}/run.json", record.to_json().encode())
+
+
+def test_a_retry_that_succeeded_is_succeeded_though_the_record_of_the_first_end_stays(
+    kubeflow: Connection, server: KfpServer, handled: str, store: Store
+) -> None:
+    run = kubeflow.submit(handled)
+    keep(store, run.key, "add", state="Failed", error=StepError(kind="JobFailed", message="lost"))
+    noted(store, run.key, "Failed", datetime.now(UTC))
+    server.state.finish(run.key, "FAILED", add="FAILED", tell="SUCCEEDED")
+    assert summarise(run.refresh())["error"]["message"] == "lost"
+    run.retry()
+    assert states(run)["add"] in ("Pending", "Failed", "Running")
+    server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", classifier="SUCCEEDED", tell="SUCCEEDED")
+    found = summarise(run.refresh())
+    assert (found["state"], found["error"]) == ("Succeeded", None)
+    assert {step["state"] for step in found["steps"]} == {"Succeeded"}
+
+
+def test_a_run_that_was_cancelled_and_failed_after_a_retry_is_failed(
+    kubeflow: Connection, server: KfpServer, published: str
+) -> None:
+    server.state.cancel_s = 0.0
+    run = kubeflow.submit(published)
+    assert run.cancel() == "Cancelled"
+    run.retry()
+    assert run.state == "Running"
+    server.state.finish(run.key, "FAILED", add="FAILED")
+    assert run.refresh().state == "Failed"
+
+
+def test_a_cancel_that_kubeflow_never_wrote_down_is_known_by_the_last_steps_word(
+    kubeflow: Connection, server: KfpServer, published: str, store: Store
+) -> None:
+    server.state.cancel_s, server.state.hears_cancel = 0.0, False
+    run = kubeflow.submit(published)
+    kubeflow.api.terminate(run.key)
+    assert "CANCELING" not in [status.state for status in server.state.runs[run.key].state_history]
+    assert run.refresh().state == "Failed"
+    noted(store, run.key, "Cancelled", datetime.now(UTC))
+    assert run.refresh().state == "Cancelled"
+    run.retry()
+    server.state.finish(run.key, "FAILED", add="FAILED")
+    noted(store, run.key, "Cancelled", datetime.now(UTC) - timedelta(hours=1))
+    assert run.refresh().state == "Failed", "that word was of the attempt before"
+
+
+def test_a_run_past_its_deadline_says_so(kubeflow: Connection, server: KfpServer, published: str) -> None:
+    run = kubeflow.submit(published)
+    (version,) = server.state.versions.values()
+    config = {"platforms": {"kubernetes": {"pipelineConfig": {"activeDeadlineSeconds": 60}}}}
+    version.pipeline_spec = {"pipeline_spec": version.pipeline_spec, "platform_spec": config}
+    server.state.finish(run.key, "FAILED", add="RUNNING")
+    server.state.runs[run.key].finished_at = server.state.runs[run.key].created_at + timedelta(seconds=61)
+    found = summarise(run.refresh())
+    assert (found["state"], found["error"]["kind"]) == ("Failed", "Deadline")
+    assert found["error"]["message"] == "past the run's deadline of 60 s"
+
+
+def test_the_stand_in_refuses_as_the_real_server_does(kubeflow: Connection, server: KfpServer, published: str) -> None:
+    run = kubeflow.submit(published)
+    server.state.finish(run.key, add="SUCCEEDED")
+    with pytest.raises(InvalidSpec, match="Row not found"):
+        kubeflow.api.terminate(run.key)
+    with pytest.raises(InvalidSpec, match="Workflow must be Failed/Error to retry"):
+        kubeflow.api.retry(run.key)
