@@ -35,7 +35,7 @@ def list_there(kubeflow: Connection, limit: int, *, as_json: bool) -> None:
         (
             row["run"][:8], row["name"], row["state"], row["started_at"].replace("T", " ")[:19],
             duration(row["seconds"]), row["started_by"],
-            ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in row["metrics"].items()),
+            ", ".join(f"{name.replace('_', ' ').replace(' f1', ' F1')} {percent(value)}" for name, value in row["metrics"].items()),
         )
         for row in rows
     ]  # fmt: skip
@@ -92,7 +92,7 @@ def logs_there(
     for name, text in printed.items():
         say(f"==> {name} (pod) <==", style="bold")
         lines = text.splitlines(keepends=True)
-        lines = lines if is_raw else list(own_words(lines))
+        lines = lines if is_raw else list(own_words(lines)) or ["(nothing of its own; --raw shows Kubeflow's lines)\n"]
         sys.stdout.writelines(lines[-tail:] if tail else lines)
     for note in notes:
         say(note, style="dim")
