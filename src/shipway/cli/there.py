@@ -35,7 +35,7 @@ def list_there(kubeflow: Connection, limit: int, *, as_json: bool) -> None:
         (
             row["run"][:8], row["name"], row["state"], row["started_at"].replace("T", " ")[:19],
             duration(row["seconds"]), row["started_by"],
-            ", ".join(f"{name.replace('_', ' ').replace(' f1', ' F1')} {percent(value)}" for name, value in row["metrics"].items()),
+            ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in row["metrics"].items()),
         )
         for row in rows
     ]  # fmt: skip
