@@ -91,7 +91,7 @@ def logs_there(
     for name, text in printed.items():
         say(f"==> {name} (pod) <==", style="bold")
         lines = text.splitlines(keepends=True)
-        lines = lines if is_raw else list(own_words(lines))
+        lines = lines if is_raw else list(own_words(lines)) or ["(nothing of its own; --raw shows Kubeflow's lines)\n"]
         sys.stdout.writelines(lines[-tail:] if tail else lines)
     for note in notes:
         say(note, style="dim")

@@ -13,7 +13,7 @@ from shipway.errors import InvalidSpec, JobFailed, NotFound, nearest
 from shipway.remote import records
 from shipway.remote.api import Api
 from shipway.remote.content import deadline_of, spec_of, tasks_of
-from shipway.remote.tasks import moment, nodes_of, read_tasks
+from shipway.remote.tasks import Node, moment, nodes_of, read_tasks
 
 if TYPE_CHECKING:
     from shipway.artifacts import StepRecord
@@ -156,11 +156,18 @@ class RemoteRun:
         """Its steps by task, in the pipeline's order: Kubeflow's states, with what their records say (`note`: or why
         these cannot be read)."""
         state = self.state
-        nodes = nodes_of(self._run.run_details and self._run.run_details.task_details, self._began())
-        tasks = read_tasks(nodes, self.titles, run=self.key, run_state=state)
+        tasks = read_tasks(self._nodes(), self.titles, run=self.key, run_state=state)
         found, self.note = records.try_steps(self.key, [task.task for task in tasks if task.state == "Cached"])
         is_all = not self.note and records.cluster_store() is not None
         return records.merge(tasks, found, run_state=state, stop=self.stop, is_all=is_all)
+
+    @property
+    def failed_drivers(self) -> list[str]:
+        """Pods of Kubeflow's own that failed before the step or DAG that they were to start."""
+        return [node.name for node in self._nodes() if node.state == "Failed" and node.name.endswith("-driver")]
+
+    def _nodes(self) -> list[Node]:
+        return nodes_of(self._run.run_details and self._run.run_details.task_details, self._began())
 
     @property
     def metrics(self) -> dict[str, float]:

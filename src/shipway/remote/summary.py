@@ -54,4 +54,8 @@ def summarise(run: RemoteRun) -> dict[str, Any]:
 def _error(run: RemoteRun, steps: list[StepRecord]) -> StepError | None:
     if run.stop == "deadline":
         return StepError(kind="Deadline", message=f"past the run's deadline of {run.deadline_s} s")
+    drivers = run.failed_drivers
+    if drivers and run.state == "Failed" and not any(step.state == "Failed" for step in steps):
+        logs = f"kubectl logs -l pipeline/runid={run.key} -c main, in the run's namespace"
+        return StepError(kind="Driver", message=f"Kubeflow's own {drivers[0]} failed, before any step could: {logs}")
     return next((step.error for step in steps if step.error is not None), None)

@@ -60,6 +60,17 @@ def test_a_driver_that_failed_is_its_tasks_failure_and_the_task_is_the_culprit(
     assert "its pod never started" in error["message"]
 
 
+def test_a_run_that_failed_before_any_step_names_kubeflows_own_driver(
+    kubeflow: Connection, server: KfpServer, handled: str, store: Store
+) -> None:
+    run = kubeflow.submit(handled)
+    server.state.finish(run.key, "FAILED")
+    for entry in server.state.runs[run.key].run_details.task_details:
+        entry.state = "FAILED" if entry.display_name == "root-driver" else entry.state
+    assert states(run) == dict.fromkeys(TITLES, "Skipped")
+    assert "root-driver failed, before any step could" in summarise(run)["error"]["message"]
+
+
 def test_without_its_version_a_run_has_plain_names_and_none_of_kubeflows_own(
     kubeflow: Connection, server: KfpServer, handled: str
 ) -> None:
