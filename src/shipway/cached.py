@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from shipway.errors import CorruptArtifact, NotFound
-from shipway.summary import names_of
+from shipway.summary import ROLES, names_of
 
 if TYPE_CHECKING:
     from shipway.artifacts import StepRecord
@@ -45,7 +45,12 @@ def cached_steps(
     """
     own = {name for record in records for name in names_of(record.task)}
     found = []
-    for task, maker in makers(records, run).items():
+    made_by = makers(records, run)
+    train = next((task for task in made_by if task in ROLES["train"]), "")
+    sweep = next((task for task in ROLES["sweep"] if among is None or task in among), "")
+    if train and sweep:  # training takes the sweep's best as a parameter: both were made by one run
+        made_by.setdefault(sweep, made_by[train])
+    for task, maker in made_by.items():
         if task not in among if among is not None else task in own:
             continue
         record = _record(store, maker, task)

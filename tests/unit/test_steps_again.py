@@ -102,3 +102,15 @@ def test_a_step_keeps_where_its_inputs_were_made_and_so_the_cached_steps_are_fou
     assert cached_steps(store, [release], RUN, among=["katib"]) == []
     store.delete(f"runs/{FIRST}/steps/train.json")
     assert cached_steps(store, [release], RUN) == [], "its records were cleaned away"
+
+
+def test_a_sweep_that_was_cached_with_its_training_is_found_through_it(store: Store) -> None:
+    """Training takes the sweep's best as a parameter, so no artifact of a later step leads to the sweep."""
+    for task in ("train", "sweep"):
+        record = StepRecord(run=FIRST, task=task, state="Succeeded", outputs={"uri": f"s3://b/{task}"})
+        store.put(f"runs/{FIRST}/steps/{task}.json", record.to_json().encode())
+    uri = made(FIRST, "job")
+    release = StepRecord(run=RUN, task="release", state="Succeeded", inputs={"model": uri})
+    found = {step.task: step for step in cached_steps(store, [release], RUN, among=["katib", "job"])}
+    assert (found["katib"].state, found["katib"].outputs) == ("Cached", {"uri": "s3://b/sweep"})
+    assert {step.task for step in cached_steps(store, [release], RUN)} == {"job", "katib"}
