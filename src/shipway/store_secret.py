@@ -79,8 +79,10 @@ def _listens(url: str) -> bool:
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        with socket.create_connection((parts.hostname or "", port), TIMEOUT_S):
-            return bool(parts.hostname)
+        if not parts.hostname:
+            return False
+        with socket.create_connection((parts.hostname, port), TIMEOUT_S):
+            return True
     except (OSError, ValueError):
         return False
 

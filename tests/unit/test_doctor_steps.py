@@ -101,7 +101,9 @@ def test_a_secret_of_the_steps_that_is_not_there_is_told_with_what_makes_it(look
     del cluster.objects["/api/v1/namespaces/ml/secrets/team-store"]
     found = look()
     assert found["Secret team-store"].state == "missing"
-    assert found["Secret team-store"].mend.startswith("kubectl -n ml create secret generic team-store --from-literal=AWS_E")
+    assert found["Secret team-store"].mend.startswith(
+        "kubectl -n ml create secret generic team-store --from-literal=AWS_E"
+    )
     assert found[STEP].found == "not tried: see what is missing above"
     assert cluster.created == []
 
@@ -123,7 +125,10 @@ def test_an_image_without_shipway_proves_nothing_and_is_not_green(look: Look, cl
     cluster.images["bare"] = False
     found = look(image="bare")
     for what in (REPLICA, STEP):
-        assert (found[what].state, found[what].found.startswith("not tried with keys: answers over HTTP")) == ("info", True)
+        assert (found[what].state, found[what].found.startswith("not tried with keys: answers over HTTP")) == (
+            "info",
+            True,
+        )
 
 
 def test_an_image_that_cannot_be_pulled_is_told_once(look: Look, cluster: Cluster) -> None:
@@ -142,7 +147,9 @@ def test_a_version_that_was_published_without_the_secret_is_found(
     with KfpServer() as server:
         monkeypatch.setenv("SHIPWAY_KFP", server.url)
         published = connect().publish(PIPELINE, version="1", pin=False)
-        assert look(pipeline="told")["pipeline told"].found.startswith(f"{published.version}, published at {server.url}; 1 ")
+        assert look(pipeline="told")["pipeline told"].found.startswith(
+            f"{published.version}, published at {server.url}; 1 "
+        )
         (version,) = server.state.versions.values()
         version.pipeline_spec = {"pipeline_spec": version.pipeline_spec["pipeline_spec"]}
         found = look(pipeline="told")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,7 +46,9 @@ def test_a_component_that_hands_its_environment_on_has_none_itself(documents: Do
 def test_a_secret_that_only_the_run_names_is_required_of_nobody(documents: Documents) -> None:
     named = {"componentInputParameter": "secret"}
     setting = {"secretNameParameter": named, "keyToEnv": [{"secretKey": "A", "envVar": "A"}]}
-    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-look": {"secretAsEnv": [setting]}}}}}}
+    platform = {
+        "platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-look": {"secretAsEnv": [setting]}}}}}
+    }
     assert step_pod.required_keys([documents[0], platform]) == {}
     assert step_pod.required_keys(documents[:1]) == {}
 
@@ -78,5 +79,7 @@ def test_a_steps_pod_is_one_that_a_step_knows_itself_by(documents: Documents) ->
     ("ghcr.io/shipway/python-launcher-like:1", False),
 ])  # fmt: skip
 def test_our_images_are_known_under_any_registry_tag_or_digest(image: str, is_ours: bool) -> None:
-    documents = [{"deploymentSpec": {"executors": {"exec-a": {"container": {"image": image}}, "exec-b": {"importer": {}}}}}]
+    documents = [
+        {"deploymentSpec": {"executors": {"exec-a": {"container": {"image": image}}, "exec-b": {"importer": {}}}}}
+    ]
     assert step_pod.ours(documents) == (["exec-a"] if is_ours else [])

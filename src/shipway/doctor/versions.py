@@ -1,4 +1,4 @@
-"""Which versions of Kubeflow's parts are there, by their images' tags, and what each lacks for us: one table of facts."""
+"""Which versions of Kubeflow's parts are there, by their images' tags, and what each lacks for us."""
 
 from __future__ import annotations
 

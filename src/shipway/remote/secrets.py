@@ -81,7 +81,7 @@ def _judge(
         wrong = [variables[each] for each in store_secret.wrong_keys(refused) if each in variables]
         command = store_secret.patch_command(namespace, name, wrong)
         told = " ".join(str(refused).split())
-        raise InvalidSpec(f"{where}: its {', '.join(wrong)} are refused by the store ({told}); {command}")
+        raise InvalidSpec(f"{where}: the store refuses its {', '.join(wrong)} ({told}); {command}")
 
 
 def _variables(documents: Sequence[Mapping[str, Any]], secret: str) -> dict[str, str]:
