@@ -118,7 +118,7 @@ def step_pod(
         "name": name,
         "namespace": namespace,
         "labels": {V2: "true", "pipeline/runid": run or name, **(extra.get("labels") or {})},
-        "annotations": {V2: "true", **(extra.get("annotations") or {})},
+        "annotations": {V2: "true", "sidecar.istio.io/inject": "false", **(extra.get("annotations") or {})},
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 

@@ -69,14 +69,13 @@ def _started(checkup: Checkup, what: str, pod: dict[str, Any], secret: str) -> I
     try:
         checkup.api.post(f"{checkup.core}/pods", pod)
     except ApiError as error:
-        violates = "violates" in error.message
-        if error.status == 403 and "exceeded quota" not in error.message and not violates:
+        if error.status == 403 and "cannot create" in error.message:
             yield Finding(what, "info", f"not tried: {checkup.user} may not create pods")
             return
         told = " ".join(str(explain(error, f"pod {name}", checkup.namespace)).split())
         quota = f"kubectl describe quota -n {checkup.namespace}"
-        is_step = what == STEP and violates
-        yield Finding(what, "missing", told, _NONROOT.format(kfp=checkup.kfp or "kubeflow") if is_step else quota)
+        is_refused = what == STEP and "violates" in error.message
+        yield Finding(what, "missing", told, _NONROOT.format(kfp=checkup.kfp or "kubeflow") if is_refused else quota)
         return
     try:
         yield from _asked(checkup, what, pod, secret)
