@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shipway.doctor import Finding, artifacts, profiles, versions
+from shipway.doctor import Finding, artifacts, kfp, profiles, versions
 from shipway.doctor.cluster import Check, Checkup
 from shipway.executors.kubernetes.api import Api
 from tests.fixtures.kubernetes_api import Cluster
@@ -20,7 +20,11 @@ LAUNCHER = yaml.safe_load((MANIFESTS / "kfp" / "kfp-launcher.yaml").read_text(en
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 TEAM = "minio://mlpipeline/private-artifacts/ada/v2/artifacts"
 # Of KFP 2.17's ml-pipeline-ui (manifests/kustomize/base/pipeline).
-SHIPPED = [{"name": "MINIO_ACCESS_KEY", "valueFrom": {"secretKeyRef": {"name": "mlpipeline-minio-artifact"}}}]
+SHIPPED = [
+    {"name": "MINIO_ACCESS_KEY", "valueFrom": {"secretKeyRef": {"name": "mlpipeline-minio-artifact"}}},
+    {"name": "ARTIFACTS_SERVICE_PROXY_ENABLED",
+     "valueFrom": {"configMapKeyRef": {"name": "pipeline-install-config", "key": "ARTIFACTS_PROXY_ENABLED"}}},
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -199,6 +203,8 @@ def test_reports_that_stay_blank_are_a_finding_with_what_mends_it(cluster: Clust
     found = seen(artifacts.artifacts, "ada")
     assert found["kfp-launcher"].state == "ok"
     assert (found["reports in the UI"].state, TEAM in found["reports in the UI"].mend) == ("warn", True)
+    cluster.config("pipeline-install-config", {"ARTIFACTS_PROXY_ENABLED": "true"})  # where KFP's manifests take it from
+    assert seen(artifacts.artifacts, "ada")["reports in the UI"].state == "ok"
     del cluster.objects["/apis/apps/v1/namespaces/kubeflow/deployments/ml-pipeline-ui"]
     assert seen(artifacts.artifacts, "ada")["reports in the UI"].state == "info"
 
@@ -250,3 +256,23 @@ def test_a_profile_beside_a_kfp_for_one_user_is_told_where_its_runs_run(cluster:
     add_profile(cluster, "ada")
     found = seen(profiles.profile, "ada")["profile"]
     assert (found.state, bool(re.search("its runs run in kubeflow", found.found))) == ("warn", True)
+
+
+# -- the security that an admin adds to steps --------------------------------------------------------------------------
+
+
+def test_what_kfps_admin_adds_to_each_steps_security_is_part_of_the_tried_pod(cluster: Cluster) -> None:
+    """As KFP's manifests wire it; whoever may not look there gets a pod without it."""
+    keys = {"USER": "defaultSecurityContextRunAsUser", "NON_ROOT": "defaultSecurityContextRunAsNonRoot"}
+    variables = [
+        {"name": f"DEFAULT_SECURITY_CONTEXT_RUN_AS_{name}",
+         "valueFrom": {"configMapKeyRef": {"name": "pipeline-install-config", "key": key, "optional": True}}}
+        for name, key in keys.items()
+    ]  # fmt: skip
+    cluster.deployment("ml-pipeline", "kfp-api-server:2.17.0", env=variables)
+    checkup = Checkup(Api(), "kubeflow", kfp="kubeflow")
+    assert kfp.security(checkup) == {}
+    cluster.config("pipeline-install-config", {keys["USER"]: "1000", keys["NON_ROOT"]: "true"})
+    assert kfp.security(checkup) == {"runAsUser": 1000, "runAsNonRoot": True}
+    cluster.hidden.append("/deployments/")
+    assert kfp.security(checkup) == {}

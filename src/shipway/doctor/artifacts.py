@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shipway.doctor import Finding
+from shipway.doctor import Finding, kfp
 from shipway.doctor.cluster import Checkup
 
 BUCKET = "mlpipeline"  # that KFP brings
@@ -139,14 +139,12 @@ def _team(name: str) -> str:
 
 def _interface(checkup: Checkup, access: Access) -> Iterator[Finding]:
     """Whether reports appear in KFP's UI."""
-    found = checkup.api.find(f"/apis/apps/v1/namespaces/{checkup.kfp}/deployments/{UI}")
+    found = kfp.deployment(checkup, checkup.kfp, UI)
     what = "KFP: reports in the UI"
     if found is None:
         yield Finding(what, "info", f"no {UI} in {checkup.kfp}: `shipway reports` opens them")
         return
-    containers = found["spec"]["template"]["spec"]["containers"]
-    variables = {each["name"]: each.get("value", "") for one in containers for each in one.get("env") or []}
-    reason = hidden(access, variables, is_own=checkup.kfp == checkup.namespace)
+    reason = hidden(access, kfp.variables(checkup, checkup.kfp, found), is_own=checkup.kfp == checkup.namespace)
     if not reason:
         yield Finding(what, "ok", "its server can read them")
         return

@@ -9,6 +9,7 @@ from typing import Any
 from shipway.doctor import Finding
 from shipway.doctor.cluster import Checkup
 
+SERVER = "ml-pipeline"
 CONTROLLER = "workflow-controller"
 CONFIG = "workflow-controller-configmap"
 REQUEUE = "DEFAULT_REQUEUE_TIME"
@@ -17,38 +18,60 @@ REQUEUE = "DEFAULT_REQUEUE_TIME"
 def settings(checkup: Checkup) -> Iterator[Finding]:
     """Of the KFP in our namespace, or else in `kubeflow`."""
     for namespace in dict.fromkeys((checkup.namespace, "kubeflow")):
-        controller = checkup.api.find(f"/apis/apps/v1/namespaces/{namespace}/deployments/{CONTROLLER}")
+        controller = deployment(checkup, namespace, CONTROLLER)
         if controller is not None:
             checkup.kfp = namespace
-            yield _requeue(namespace, controller)
-            config = checkup.api.find(f"/api/v1/namespaces/{namespace}/configmaps/{CONFIG}")
-            yield _defaults(namespace, (config or {}).get("data") or {})
+            yield _requeue(namespace, variables(checkup, namespace, controller).get(REQUEUE, ""))
+            yield _defaults(namespace, _config(checkup, namespace, CONFIG))
             return
     yield Finding("KFP", "info", f"not installed in {checkup.namespace} or kubeflow; jobs and endpoints work without")
 
 
+def variables(checkup: Checkup, namespace: str, owner: dict[str, Any]) -> dict[str, str]:
+    """The variables of a Deployment's first container; a Secret's are empty, since nobody needs them here."""
+    container = owner["spec"]["template"]["spec"]["containers"][0]
+    found: dict[str, str] = {}
+    for each in container.get("envFrom") or []:
+        found |= _config(checkup, namespace, (each.get("configMapRef") or {}).get("name", ""))
+    for each in container.get("env") or []:
+        reference = (each.get("valueFrom") or {}).get("configMapKeyRef") or {}
+        given = _config(checkup, namespace, reference.get("name", "")).get(reference.get("key", ""), "")
+        found[each["name"]] = each.get("value") or given
+    return found
+
+
 def security(checkup: Checkup) -> dict[str, Any]:
-    """What KFP's admin adds to the security context of each step's container (KFP 2.16 and above)."""
-    config = checkup.api.find(f"/api/v1/namespaces/{checkup.kfp}/configmaps/pipeline-install-config")
-    data = (config or {}).get("data") or {}
-    given = {
-        "runAsUser": data.get("defaultSecurityContextRunAsUser", ""),
-        "runAsGroup": data.get("defaultSecurityContextRunAsGroup", ""),
-    }
-    found: dict[str, Any] = {name: int(value) for name, value in given.items() if value.isdigit()}
-    root = data.get("defaultSecurityContextRunAsNonRoot", "").lower()
+    """What KFP's admin adds to the security context of each step's container (KFP 2.16 and above), if we may see it."""
+    from shipway.executors.kubernetes.api import ApiError
+
+    prefix = "DEFAULT_SECURITY_CONTEXT_RUN_AS"
+    try:
+        server = deployment(checkup, checkup.kfp, SERVER) if checkup.kfp else None
+        told = variables(checkup, checkup.kfp, server) if server else {}
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return {}
+    numbers = {"runAsUser": told.get(f"{prefix}_USER", ""), "runAsGroup": told.get(f"{prefix}_GROUP", "")}
+    found: dict[str, Any] = {name: int(value) for name, value in numbers.items() if value.isdigit()}
+    root = told.get(f"{prefix}_NON_ROOT", "").lower()
     return found | ({"runAsNonRoot": root == "true"} if root in ("true", "false") else {})
 
 
-def _requeue(namespace: str, controller: dict[str, Any]) -> Finding:
-    variables = {
-        variable["name"]: variable.get("value")
-        for container in controller["spec"]["template"]["spec"]["containers"]
-        for variable in container.get("env") or []
-    }
-    found = variables.get(REQUEUE)
-    if found:
-        return Finding("KFP: requeue time", "ok", found)
+def deployment(checkup: Checkup, namespace: str, name: str) -> dict[str, Any] | None:
+    """One of KFP's; None where there is none."""
+    found: dict[str, Any] | None = checkup.api.find(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+    return found
+
+
+def _config(checkup: Checkup, namespace: str, name: str) -> dict[str, str]:
+    found = checkup.api.find(f"/api/v1/namespaces/{namespace}/configmaps/{name}") if name else None
+    return dict((found or {}).get("data") or {})
+
+
+def _requeue(namespace: str, given: str) -> Finding:
+    if given:
+        return Finding("KFP: requeue time", "ok", given)
     return Finding(
         "KFP: requeue time", "warn", f"{REQUEUE} is not set: each pod of a step waits about 10 s",
         f"kubectl -n {namespace} patch deployment {CONTROLLER} --patch-file manifests/kfp/requeue-time.yaml",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shipway.doctor import Finding
+from shipway.doctor import Finding, kfp
 from shipway.doctor.cluster import ACCOUNTS, Checkup
 
 ENABLED = "pipelines.kubeflow.org/enabled"  # KFP's profile controller looks after namespaces with this label alone
@@ -35,17 +35,9 @@ def profile(checkup: Checkup) -> Iterator[Finding]:
 
 def _is_multi_user(checkup: Checkup) -> bool:
     """As KFP's API server is told: by a ConfigMap, whose generated name its Deployment has."""
-    server = checkup.kfp and checkup.api.find(f"/apis/apps/v1/namespaces/{checkup.kfp}/deployments/ml-pipeline")
-    if not server:
-        return False
-    (container, *_) = server["spec"]["template"]["spec"]["containers"]
-    variables = {each["name"]: each.get("value", "") for each in container.get("env") or []}
-    for each in container.get("envFrom") or []:
-        name = (each.get("configMapRef") or {}).get("name", "")
-        if name:
-            config = checkup.api.find(f"/api/v1/namespaces/{checkup.kfp}/configmaps/{name}") or {}
-            variables |= config.get("data") or {}
-    return str(variables.get("MULTIUSER", "")).lower() == "true"
+    server = kfp.deployment(checkup, checkup.kfp, kfp.SERVER) if checkup.kfp else None
+    told = kfp.variables(checkup, checkup.kfp, server) if server else {}
+    return told.get("MULTIUSER", "").lower() == "true"
 
 
 def _looked_after(checkup: Checkup, owner: str) -> Finding:
