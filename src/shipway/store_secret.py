@@ -15,7 +15,15 @@ from shipway.errors import InvalidSpec
 
 DEFAULT_SECRET = "shipway-store"
 STORE_SECRET = "SHIPWAY_STORE_SECRET"  # variable: the Secret's name, where it isn't the default
-REQUIRED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "SHIPWAY_STORE")
+# Key, which is also the variable's name -> what one looks like.
+KEYS = {
+    "AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow.svc:9000",
+    "AWS_ACCESS_KEY_ID": "YOUR-KEY",
+    "AWS_SECRET_ACCESS_KEY": "YOUR-SECRET",
+    "AWS_REGION": "us-east-1",
+    "SHIPWAY_STORE": "s3://BUCKET/shipway",
+}
+REQUIRED = tuple(KEYS)
 OPTIONAL = ("SHIPWAY_WEBHOOK",)  # of one Secret or another, but no reason for a pod not to start
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 

@@ -69,8 +69,9 @@ def test_all_is_well_where_the_overlay_is_installed(installed: Installed) -> Non
     assert {what for what, state in states.items() if state == "ok"} >= {
         "cluster", "namespace", "tfjobs", "mpijobs", "inferenceservices", "training-operator",
         "kserve-controller-manager", "KServe's mode", "steps' account", "accounts", "permissions",
-        "Secret shipway-store", "TFJob by dry run", "InferenceService by dry run", "image", "storage from a pod",
+        "pipeline train_and_deploy", "Secret shipway-store", "TFJob by dry run", "InferenceService by dry run", "image",
     }  # fmt: skip
+    assert states["storage from a pod"] == states["storage from a step"] == "info", "this image has no shipway"
     left = installed.kubectl("get", "pods,tfjobs,inferenceservices", "-n", installed.namespace, "-o", "name")
     assert "shipway-doctor" not in left
 
@@ -91,6 +92,31 @@ def test_a_step_itself_sees_less_and_nothing_that_is_missing(
     assert found["permissions"].state == "ok"
     assert "not visible to system:serviceaccount" in found["storage Secret"].found
     assert "may not create pods" in found["storage from a pod"].found
+
+
+# -- a step ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_ours(installed: Installed, shipped: Callable[..., None]) -> Look:
+    """Examines with our own image, as the compiled pipeline names it."""
+    shipped("launcher")
+    return lambda: {finding.what: finding for finding in examine(namespace=installed.namespace)}
+
+
+def test_a_step_of_the_compiled_pipeline_makes_the_whole_round_trip(with_ours: Look) -> None:
+    found = with_ours()
+    well = ("ok", "written, read, listed and deleted")
+    assert [(found[what].state, found[what].found) for what in ("storage from a pod", "storage from a step")] == [
+        well
+    ] * 2
+
+
+def test_a_step_whose_account_may_not_read_its_own_pod_is_found(with_ours: Look, apply: Callable[..., str]) -> None:
+    apply("delete", "rolebinding", "shipway-launcher")
+    found: Finding = wait_for(lambda: bad(with_ours()).get("storage from a step"), "the cluster forgets the binding")
+    assert found.found.startswith("read its own pod: UserError")
+    assert "kubectl kustomize" in found.mend
 
 
 # -- broken pieces -----------------------------------------------------------------------------------------------------

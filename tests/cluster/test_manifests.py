@@ -175,7 +175,9 @@ def test_the_patches_of_kfps_objects_do_what_they_say(kubectl: Kubectl, namespac
     controller = workloads.fake_deployment("workflow-controller", 0)
     container = controller["spec"]["template"]["spec"]["containers"][0]
     container |= {"name": "workflow-controller", "env": [{"name": "LEADER_ELECTION_IDENTITY", "value": "x"}]}
-    defaults = "spec:\n  templateDefaults:\n    retryStrategy: {limit: '2', retryPolicy: OnError}\n"
+    kept = {"ttlStrategy": {f"secondsAfter{end}": 3600 for end in ("Completion", "Success", "Failure")}}
+    retries = {"templateDefaults": {"retryStrategy": {"limit": "2", "retryPolicy": "OnError"}}}
+    defaults = yaml.safe_dump({"spec": kept | retries})
     config = {"apiVersion": "v1", "kind": "ConfigMap"}
     for each in (
         controller,
@@ -195,7 +197,8 @@ def test_the_patches_of_kfps_objects_do_what_they_say(kubectl: Kubectl, namespac
     ]["env"]
     assert {"name": "DEFAULT_REQUEUE_TIME", "value": "1s"} in env
     assert len(env) == 2
-    assert kubectl.get("configmap", "workflow-controller-configmap", "-n", namespace)["data"] == {"executor": "x"}
+    data = kubectl.get("configmap", "workflow-controller-configmap", "-n", namespace)["data"]
+    assert (data["executor"], yaml.safe_load(data["workflowDefaults"])) == ("x", {"spec": kept})
     launcher = kubectl.get("configmap", "kfp-launcher", "-n", namespace)["data"]
     assert yaml.safe_load(launcher["providers"])["s3"]["default"]["credentials"]["secretRef"] == {
         "secretName": "shipway-store", "accessKeyKey": "AWS_ACCESS_KEY_ID", "secretKeyKey": "AWS_SECRET_ACCESS_KEY",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ HOW = (
 )
 NEEDED = ("SHIPWAY_KFP", "SHIPWAY_STORE")
 PIPELINES = str(Path(__file__).with_name("pipelines.py"))
+# Two cores may carry Kubeflow, a step, a replica and an endpoint.
+RESOURCES = {"cpu": "200m", "memory": "2Gi"}
+SMALL = {"training": {"resources": RESOURCES}, "endpoint": {"resources": RESOURCES}}
 ROWS = pytest.StashKey[Place]()
 
 
@@ -102,7 +106,7 @@ def params(place: Place, rows: str) -> list[str]:
     """Of a run that works."""
     return [
         f"name={place.model}", f"data={rows}", "text_column=utterance", "label_column=intent", "strategy=single",
-        'overrides={"training": {"resources": {"cpu": "500m", "memory": "2Gi"}}}', "preset=quick",
+        f"overrides={json.dumps(SMALL)}", "preset=quick",
     ]  # fmt: skip
 
 

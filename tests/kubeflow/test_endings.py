@@ -9,15 +9,11 @@ from typing import Any
 import pytest
 
 from shipway.storage import Store
+from tests.kubeflow.conftest import RESOURCES
 from tests.kubeflow.place import Place, until
 
 # It would go on for hours, and saves a checkpoint now and then.
-ENDLESS = {
-    "training": {
-        "steps": 3_000_000, "checkpoint_steps": 200, "early_stopping": None,
-        "resources": {"cpu": "500m", "memory": "2Gi"},
-    }
-}  # fmt: skip
+ENDLESS = {"training": {"steps": 3_000_000, "checkpoint_steps": 200, "early_stopping": None, "resources": RESOURCES}}
 
 
 @pytest.fixture(scope="module")

@@ -165,6 +165,7 @@ def submission_document(kubeflow: Connection, submission: Submission) -> dict[st
         "name": submission.name,
         "params": redact(submission.params),
         "tasks": submission.tasks,
+        "notes": submission.notes,
     }
 
 
@@ -190,3 +191,5 @@ def show_submission(kubeflow: Connection, submission: Submission) -> None:
     )
     rows = [(index, title, task) for index, (task, title) in enumerate(submission.tasks.items(), 1)]
     table(["#", "step", "task"], rows, right=["#"])
+    for note in submission.notes:
+        say(note, style="dim")

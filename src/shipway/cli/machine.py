@@ -24,22 +24,31 @@ def doctor(
     service_account: Annotated[
         str, typer.Option("--service-account", help="That steps run as; default: pipeline-runner or default-editor.")
     ] = "",
-    image: Annotated[str, typer.Option("--image", help="For the pod that looks for storage; default: ours.")] = "",
+    image: Annotated[
+        str, typer.Option("--image", help="For the pods that look for storage; default: the pipeline's own.")
+    ] = "",
+    pipeline: Annotated[
+        str,
+        typer.Option("--pipeline", help="Whose steps are tried; published where a Kubeflow is configured, else here."),
+    ] = "",
     gpu: Annotated[int, typer.Option("--gpu", min=0, help="GPUs that one replica will ask for.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """What is installed, what is missing, how to mend it.
 
     Here, exit code 1 when `shipway demo` would not run; with --cluster, when something that pipelines need there is
-    missing. Of a cluster everything is looked at, nothing is changed, and one short pod is started and deleted.
+    missing. Of a cluster everything is looked at, nothing is changed, and two short pods are started and deleted.
     """
     if cluster:
         from shipway.doctor.cluster import examine as examine_cluster
 
-        _tell(examine_cluster(namespace, service_account, image, gpu), "Everything that pipelines need there is there.",
-              as_json)  # fmt: skip
+        findings = examine_cluster(namespace, service_account, image, gpu, pipeline)
+        untried = [each.what for each in findings if each.found.startswith("not tried")]
+        well = "Everything that pipelines need there is there."
+        _tell(findings, f"Nothing is missing; not tried: {', '.join(untried)}." if untried else well, as_json)
         return
-    given = {"--namespace": namespace, "--service-account": service_account, "--image": image, "--gpu": gpu}
+    given = {"--namespace": namespace, "--service-account": service_account, "--image": image,
+             "--pipeline": pipeline, "--gpu": gpu}  # fmt: skip
     if extra := [name for name, value in given.items() if value]:
         from shipway.errors import InvalidSpec
 

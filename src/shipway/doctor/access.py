@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from shipway.context import STORE
 from shipway.doctor import Finding
 from shipway.doctor.cluster import ACCOUNTS, Checkup
+from shipway.store_access import contents, create_command, patch_command
+from shipway.store_secret import DEFAULT_SECRET, KEYS
 
 OURS = ("shipway-replica", "shipway-predictor", "shipway-reaper")
-KEYS = {
-    "AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow.svc:9000",
-    "AWS_ACCESS_KEY_ID": "YOUR-KEY",
-    "AWS_SECRET_ACCESS_KEY": "YOUR-SECRET",
-    "AWS_REGION": "us-east-1",
-    "SHIPWAY_STORE": "s3://BUCKET/shipway",
-}
 OVERDUE_S = 600.0  # the reaper runs each minute
 KSERVE_ENDPOINT = "serving.kserve.io/s3-endpoint"
 REVIEWS = "/apis/authorization.k8s.io/v1"
@@ -66,38 +61,38 @@ def permissions(checkup: Checkup) -> Iterator[Finding]:
         yield Finding("permissions", "ok", f"all {asked} of the launcher's Role, for {who}")
 
 
-def secret(checkup: Checkup) -> Iterator[Finding]:
-    """The Secret that leads to storage, with all its keys, and the same address for KServe."""
-    from shipway.store_secret import DEFAULT_SECRET
+def secrets(checkup: Checkup) -> Iterator[Finding]:
+    """The Secrets that lead to storage: the one that replicas take whole, and those that steps take keys of."""
 
-    what = f"Secret {DEFAULT_SECRET}"
-    found = checkup.api.find(f"{checkup.core}/secrets/{DEFAULT_SECRET}")
+    wanted = {DEFAULT_SECRET: list(KEYS)}
+    for name, keys in checkup.secrets.items():
+        wanted[name] = list(dict.fromkeys([*wanted.get(name, []), *keys]))
+    for name, keys in wanted.items():
+        yield _secret(checkup, name, keys)
+
+
+def _secret(checkup: Checkup, name: str, keys: list[str]) -> Finding:
+    """All its keys, and, where it leads to the store, the same address for KServe."""
+    what, found = f"Secret {name}", checkup.api.find(f"{checkup.core}/secrets/{name}")
     if found is None:
         checkup.can_start = False
-        given = " ".join(f"--from-literal={key}={value}" for key, value in KEYS.items())
-        mend = f"kubectl -n {checkup.namespace} create secret generic {DEFAULT_SECRET} {given}"
-        yield Finding(what, "missing", f"none in {checkup.namespace}", mend)
-        return
-    data = {key: base64.b64decode(value).decode("utf-8", "replace") for key, value in (found.get("data") or {}).items()}
-    empty = [key for key in KEYS if not data.get(key)]
-    patch = f"kubectl -n {checkup.namespace} patch secret {DEFAULT_SECRET} --type merge -p"
+        text = f"none in {checkup.namespace}; a pod without it never starts"
+        return Finding(what, "missing", text, create_command(checkup.namespace, name, keys))
+    data = contents(found)
+    empty = [key for key in keys if not data.get(key)]
     if empty:
         checkup.can_start = False
-        given = json.dumps({"stringData": {key: KEYS[key] for key in empty}})
-        yield Finding(what, "missing", f"without {', '.join(empty)}", f"{patch} '{given}'")
-        return
+        return Finding(what, "missing", f"without {', '.join(empty)}", patch_command(checkup.namespace, name, empty))
+    if STORE not in data or not data.get("AWS_ENDPOINT_URL"):
+        return Finding(what, "ok", ", ".join(keys))
     endpoint = urlsplit(data["AWS_ENDPOINT_URL"])
     told = (found["metadata"].get("annotations") or {}).get(KSERVE_ENDPOINT, "")
-    if told != endpoint.netloc:
-        notes = {
-            KSERVE_ENDPOINT: endpoint.netloc,
-            "serving.kserve.io/s3-usehttps": str(int(endpoint.scheme == "https")),
-        }
-        given = json.dumps({"metadata": {"annotations": notes}})
-        text = f"tells KServe {told or 'no address'}, and our pods {endpoint.netloc} (matters for a storageUri)"
-        yield Finding(what, "warn", text, f"{patch} '{given}'")
-    else:
-        yield Finding(what, "ok", f"{data['SHIPWAY_STORE']} at {data['AWS_ENDPOINT_URL']}")
+    if told == endpoint.netloc:
+        return Finding(what, "ok", f"{data[STORE]} at {data['AWS_ENDPOINT_URL']}")
+    notes = {KSERVE_ENDPOINT: endpoint.netloc, "serving.kserve.io/s3-usehttps": str(int(endpoint.scheme == "https"))}
+    given = json.dumps({"metadata": {"annotations": notes}})
+    text = f"tells KServe {told or 'no address'}, and our pods {endpoint.netloc} (matters for a storageUri)"
+    return Finding(what, "warn", text, f"kubectl -n {checkup.namespace} patch secret {name} --type merge -p '{given}'")
 
 
 def reaper(checkup: Checkup) -> Iterator[Finding]:

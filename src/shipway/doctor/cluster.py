@@ -1,7 +1,7 @@
 """What a cluster has for Shipway, what is missing, and the command that mends it: `shipway doctor --cluster`.
 
-Nothing is changed there but by the last check, which starts one pod and deletes it again; it is left out when what it
-needs was found missing. Who asks may see less than an admin: what is hidden is said, and is no fault.
+Nothing is changed there but by the last checks, which start two pods and delete them again; they are left out when what
+they need was found missing. Who asks may see less than an admin: what is hidden is said, and is no fault.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from shipway.doctor import Finding
 from shipway.errors import ShipwayError
 
 PATIENCE_S = 4.0  # a cluster that does not answer is a finding
+PIPELINE = "train_and_deploy"
 ACCOUNTS = ("pipeline-runner", "default-editor")  # that steps run as: KFP standalone's, a profile's
 
 
@@ -25,7 +26,8 @@ class Checkup:
         api: The connection (`shipway.executors.kubernetes.api.Api`).
         namespace: Where steps run.
         account: ServiceAccount that steps run as; empty: the one of KFP's that is there.
-        image: Of the pod that looks for storage.
+        image: Of the pods that look for storage; empty: the compiled pipeline's.
+        pipeline: Whose steps are tried.
         gpus: That one replica will ask for.
         user: Who we are, once the API server has said so.
     """
@@ -35,7 +37,13 @@ class Checkup:
     account: str = ""
     image: str = ""
     gpus: int = 0
+    pipeline: str = PIPELINE
     user: str = ""
+    kfp: str = ""  # namespace of Kubeflow Pipelines; empty for none
+    documents: list[dict[str, Any]] = field(default_factory=list)  # IR and platform spec of the pipeline
+    executor: str = ""  # the one of its executors that is tried
+    secrets: dict[str, list[str]] = field(default_factory=dict)  # that its steps take: name -> keys they need
+    store_secret: str = "shipway-store"
     kinds: dict[str, str] = field(default_factory=dict)  # plural -> version that is used
     can_start: bool = True  # nothing that a pod needs was found missing
 
@@ -47,6 +55,15 @@ class Checkup:
     def steps(self) -> str:
         """The account's name in full, for an access review."""
         return f"system:serviceaccount:{self.namespace}:{self.account or ACCOUNTS[0]}"
+
+    @property
+    def probed(self) -> str:
+        """The image of pods that are not a step's."""
+        from shipway import images, step_pod
+
+        return self.image or (
+            step_pod.executors(self.documents)[self.executor]["image"] if self.executor else images.LAUNCHER
+        )
 
     @property
     def install(self) -> str:
@@ -62,20 +79,19 @@ class Checkup:
 Check = Callable[[Checkup], Iterable[Finding]]
 
 
-def examine(namespace: str = "", account: str = "", image: str = "", gpus: int = 0) -> list[Finding]:
+def examine(
+    namespace: str = "", account: str = "", image: str = "", gpus: int = 0, pipeline: str = ""
+) -> list[Finding]:
     """Everything, in the order in which it is to be mended; only the first where nobody answers."""
-    return list(_findings(namespace, account, image, gpus))
+    return list(_findings(namespace, account=account, image=image, gpus=gpus, pipeline=pipeline or PIPELINE))
 
 
-def _findings(namespace: str, account: str, image: str, gpus: int) -> Iterator[Finding]:
-    from shipway import images
+def _findings(namespace: str, **given: Any) -> Iterator[Finding]:
     from shipway.context import Context
-    from shipway.doctor import access, kfp, operators, trials
     from shipway.executors.kubernetes.api import Api
 
     try:
-        api = Api(patience_s=PATIENCE_S)
-        checkup = Checkup(api, namespace or Context.current().namespace, account, image or images.LAUNCHER, gpus)
+        checkup = Checkup(Api(patience_s=PATIENCE_S), namespace or Context.current().namespace, **given)
         yield from _who(checkup)
         yield from _namespace(checkup)
     except ShipwayError as error:
@@ -83,21 +99,31 @@ def _findings(namespace: str, account: str, image: str, gpus: int) -> Iterator[F
         return
     if not checkup.can_start:
         return
-    checks: tuple[tuple[str, Check], ...] = (
+    for what, check in _checks():
+        yield from _tried(what, check, checkup)
+
+
+def _checks() -> tuple[tuple[str, Check], ...]:
+    from shipway.doctor import access, artifacts, compiled, kfp, operators, pods, profiles, trials, versions
+
+    return (
         ("kinds", operators.kinds),
         ("operators", operators.running),
         ("KServe's mode", operators.serving_mode),
+        ("versions", versions.versions),
+        ("KFP settings", kfp.settings),
+        ("profile", profiles.profile),
         ("accounts", access.accounts),
         ("permissions", access.permissions),
-        ("storage Secret", access.secret),
+        ("pipeline", compiled.pipeline),
+        ("storage Secret", access.secrets),
+        ("KFP artifacts", artifacts.artifacts),
         ("reaper", access.reaper),
         ("GPUs", trials.gpus),
         ("webhooks", trials.webhooks),
-        ("KFP settings", kfp.settings),
-        ("a pod", trials.pod),
+        (pods.REPLICA, pods.replica),
+        (pods.STEP, pods.step),
     )
-    for what, check in checks:
-        yield from _tried(what, check, checkup)
 
 
 def _tried(what: str, check: Check, checkup: Checkup) -> Iterator[Finding]:

@@ -17,6 +17,11 @@ def spec_of(document: Mapping[str, Any]) -> dict[str, Any]:
     return dict(document.get("pipeline_spec") or document)
 
 
+def platform_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The platform spec beside it: what kfp.kubernetes set on tasks; empty for none."""
+    return dict(document.get("platform_spec") or {})
+
+
 def content_hash(documents: Sequence[Mapping[str, Any]]) -> str:
     """sha256 over the pipeline spec and the platform spec: images, parameters, tasks, limits."""
     return sha256_hex(canonical_json([dict(document) for document in documents]))

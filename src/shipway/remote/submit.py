@@ -15,8 +15,9 @@ import kfp_server_api as kfp
 
 from shipway.errors import InvalidSpec, NotFound, ShipwayError, nearest
 from shipway.remote.api import Api
-from shipway.remote.content import CURRENT, inputs_of, spec_of, tasks_of, version_name
+from shipway.remote.content import CURRENT, inputs_of, platform_of, spec_of, tasks_of, version_name
 from shipway.remote.once import create_once, new_mark
+from shipway.remote.secrets import check_secrets
 
 if TYPE_CHECKING:
     from shipway.remote.runs import RemoteRun
@@ -40,11 +41,17 @@ class Target:
     pipeline_id: str
     version_id: str
     spec: dict[str, Any] = field(repr=False)
+    platform: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def inputs(self) -> dict[str, dict[str, Any]]:
         """The pipeline's parameters."""
         return inputs_of(self.spec)
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        """As a compiled file holds them."""
+        return [self.spec, *([self.platform] if self.platform else [])]
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Submission:
     name: str
     started_by: str
     tasks: dict[str, str]  # task -> display name
+    notes: tuple[str, ...] = ()  # what could not be looked at
 
 
 def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
@@ -91,6 +99,7 @@ def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
         pipeline_id=owner.pipeline_id,
         version_id=chosen.pipeline_version_id,
         spec=spec_of(whole.pipeline_spec or {}),
+        platform=platform_of(whole.pipeline_spec or {}),
     )
 
 
@@ -198,6 +207,7 @@ def prepare(
         name=_marked(readable),
         started_by=who_types(),
         tasks=tasks_of(target.spec),
+        notes=check_secrets(api.settings, target),
     )
 
 
@@ -220,6 +230,7 @@ def prepare_clone(api: Api, run: RemoteRun, changes: Mapping[str, Any]) -> Submi
         pipeline_id=run.pipeline_id,
         version_id=run.pipeline_version_id,
         spec=spec,
+        platform=platform_of(whole.pipeline_spec or {}),
     )
     return Submission(
         target=target,
@@ -228,6 +239,7 @@ def prepare_clone(api: Api, run: RemoteRun, changes: Mapping[str, Any]) -> Submi
         name=_marked(f"clone of {run.name.rpartition(' ')[0] or run.name}"),
         started_by=who_types(),
         tasks=tasks_of(spec),
+        notes=check_secrets(api.settings, target),
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 from shipway.cli.main import main
 from shipway.errors import JobFailed
 from shipway.remote import Connection, runs
+from tests.fixtures import told_pipeline
 from tests.fixtures.kfp_server import KfpServer
 from tests.unit.remote.conftest import SMALL
 
@@ -131,6 +132,13 @@ def test_a_schedule_by_the_command_line(typed: Typed, server: KfpServer, publish
 
 
 SECRET = ("-p", "webhook=https://hooks.example.com/T0/SECRET", "-p", 'more={"api_token": "SECRET"}')
+
+
+def test_a_dry_run_says_in_a_line_that_the_steps_secret_was_not_looked_at(typed: Typed, kubeflow: Connection) -> None:
+    kubeflow.publish(f"{told_pipeline.__file__}:told", version="1", pin=False)
+    line = "Secret team-store in kubeflow was not looked at: there is no kubeconfig here"
+    assert line in " ".join(typed("submit", "told", "--dry-run").split())
+    assert typed.document("submit", "told", "--dry-run")["notes"] == [line]
 
 
 @pytest.mark.parametrize("flag", [(), ("--dry-run",), ("--json",), ("--dry-run", "--json")])
