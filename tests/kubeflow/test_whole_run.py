@@ -75,7 +75,7 @@ def test_runs_are_listed_with_the_evaluations_accuracy_and_compared(
 ) -> None:
     listed = {run["run"]: run for run in place.json("runs", "list", "--limit", "20")}
     accuracy = first["evaluation"]["metrics"]["accuracy"]
-    assert listed[first["run"]]["metrics"]["accuracy"] == accuracy
+    assert listed[first["run"]]["metrics"]["test_accuracy"] == accuracy
     compared = place.json("runs", "compare", first["run"], again["run"])
     assert compared["tables"]["metric"]["accuracy"] == [accuracy, accuracy]
 
@@ -89,7 +89,7 @@ kubeflow = shipway.connect()
 run = kubeflow.submit({published!r}, {pairs!r}, overrides=json.loads({overrides!r}))
 run.wait()
 run.raise_for_state()
-print(run.state, run.metrics["accuracy"], len(run.report("Evaluation")) > 1000, "Train" in run._repr_html_())
+print(run.state, run.metrics["test_accuracy"], len(run.report("Evaluation")) > 1000, "Train" in run._repr_html_())
 """
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     with place.measured("a notebook's run, all cached"):
