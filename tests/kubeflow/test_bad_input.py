@@ -17,7 +17,7 @@ from tests.kubeflow.place import Place
         (["submit", "{published}", "--param", "data=s3://b/c"], "name: missing"),
         (["publish", "train_and_deploy", "--version", "{version}", "--secret", "another", "--no-pin"], "other content"),
         (["watch", "00000000-0000-0000-0000-000000000000"], "not found"),
-        (["schedule", "delete", "there-is-none", "--yes"], "no 'there-is-none'"),
+        (["schedule", "delete", "there-is-none"], "no 'there-is-none'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(place: Place, published: str, given: list[str], message: str) -> None:
