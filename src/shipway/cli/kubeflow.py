@@ -67,7 +67,7 @@ def publish(
     digest: Annotated[list[str] | None, typer.Option(help="image=sha256:..., else the registry is asked.")] = None,
     digests: DigestFile = None,
     pin: Annotated[bool, typer.Option(help="Pin images by digest; --no-pin leaves tags.")] = True,
-    current: Annotated[bool, typer.Option(help="Name it in the pipeline's description as the one to use.")] = True,
+    current: Annotated[bool, typer.Option(help="Make it the version to use; --no-current: beside that.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Publish a pipeline to Kubeflow as a version; again, it does nothing."""
