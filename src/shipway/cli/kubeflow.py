@@ -70,7 +70,7 @@ def publish(
     digests: DigestFile = None,
     secret: Secret = DEFAULT_SECRET,
     pin: Annotated[bool, typer.Option(help="Pin images by digest; --no-pin leaves tags.")] = True,
-    current: Annotated[bool, typer.Option(help="Name it in the pipeline's description as the one to use.")] = True,
+    current: Annotated[bool, typer.Option(help="Make it the version to use; --no-current: beside that.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Publish a pipeline to Kubeflow as a version; again, it does nothing."""

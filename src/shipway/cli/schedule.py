@@ -1,9 +1,10 @@
-"""`schedule create|list|pause|resume|change|delete`: recurring runs on Kubeflow."""
+"""`schedule create|list|show|pause|resume|change|delete`: recurring runs on Kubeflow."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,7 +85,7 @@ def list_(kfp: Kfp = None, as_json: AsJson = False) -> None:
         shown = document(kubeflow, schedule)
         moments = shown["next"]
         state = shown["state"] + ("" if schedule.said else ", made elsewhere")
-        state += ", half changed: any command on it mends it" if schedule.older or schedule.twins else ""
+        state += f", {shown['left_over']}" if shown["left_over"] else ""
         end = f", until {schedule.end:%Y-%m-%d}" if schedule.end else ""
         is_ambiguous = names.count(schedule.name) > 1 and not schedule.said
         name = f"{schedule.name} ({schedule.parts[0].recurring_run_id})" if is_ambiguous else schedule.name
@@ -97,6 +98,34 @@ def list_(kfp: Kfp = None, as_json: AsJson = False) -> None:
                 f"after that. Next: {_renewal(schedule)}",
                 style="yellow",
             )
+
+
+@app.command()
+def show(name: Name, kfp: Kfp = None, as_json: AsJson = False) -> None:
+    """A schedule, the last times at which it was to run, and what came of each."""
+    from shipway.remote.schedules import find_schedule
+
+    kubeflow = connection(kfp)
+    schedule = find_schedule(kubeflow.api, name)
+    slots = kubeflow.slots(schedule)
+    shown = document(kubeflow, schedule)
+    if as_json:
+        print_json({**shown, "slots": [{**asdict(slot), "at": slot.at.isoformat()} for slot in slots]})
+        return
+    heading(f"Schedule {schedule.name}: {shown['when']} in {shown['zone']}")
+    facts(
+        [
+            ("state", shown["state"] + (f", {shown['left_over']}" if shown["left_over"] else "")),
+            ("parameters", shown_params(shown["params"])),
+            ("at the same time", str(schedule.parts[0].max_concurrency or 1)),
+            *(("next" if number == 0 else "", moment) for number, moment in enumerate(shown["next"])),
+        ]
+    )
+    if not slots:
+        say("It was not to run yet, since it was made or last changed.")
+        return
+    rows = [(f"{slot.at:%a %Y-%m-%d %H:%M:%S %Z}", slot.outcome, slot.run[:8], slot.why) for slot in slots]
+    table(["was to run", "what came of it", "run", "why"], rows)
 
 
 @app.command()
@@ -150,13 +179,20 @@ def change(
 
 
 @app.command()
-def delete(name: Name, kfp: Kfp = None, as_json: AsJson = False) -> None:
-    """Delete a schedule; its runs stay."""
-    connection(kfp).delete_schedule(name)
+def delete(
+    name: Name,
+    kfp: Kfp = None,
+    cancel_runs: Annotated[bool, typer.Option("--cancel-runs", help="Cancel its runs that go on first.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a schedule; its runs go on to their end unless they are cancelled."""
+    running = connection(kfp).delete_schedule(name, cancel_runs=cancel_runs)
     if as_json:
-        print_json({"name": name, "deleted": True})
-    else:
-        say(f"Schedule {name} is deleted; its runs stay.")
+        print_json({"name": name, "deleted": True, "running": [asdict(run) for run in running]})
+        return
+    say(f"Schedule {name} is deleted. What its runs did stays in `shipway runs list`.")
+    for run in running:
+        say(f"Run {run.name} goes on to its end. Next: shipway watch {run.run}, or shipway cancel {run.run}")
 
 
 def read_moment(kubeflow: Connection, field: str, text: str | None, zone: str | None) -> datetime | None:
@@ -232,11 +268,21 @@ def document(kubeflow: Connection, schedule: Schedule) -> dict[str, Any]:
         "zone": zone,
         "state": "enabled" if schedule.is_enabled else "paused",
         "params": redact(schedule.params),
+        "left_over": _left_over(schedule),
         "next": [f"{at:%a %Y-%m-%d %H:%M %Z}" for at in schedule.next_times(kubeflow.settings.cron_zone)],
         "end": schedule.end.isoformat() if schedule.end else None,
         "renew": _renewal(schedule) if schedule.runs_out else None,
         "recurring_runs": [str(part.recurring_run_id) for part in schedule.parts],
     }
+
+
+def _left_over(schedule: Schedule) -> str:
+    """What is still there of earlier versions, in words; empty for nothing."""
+    if any(job.status == "ENABLED" for job in (*schedule.older, *schedule.twins)):
+        return "half changed: any command on it mends it"
+    if schedule.older or schedule.twins:
+        return "an earlier version is still there, disabled: it is deleted when its run has ended"
+    return ""
 
 
 def _renewal(schedule: Schedule) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import kfp_server_api as kfp
 from kfp_server_api.exceptions import ApiException
 
 from shipway.errors import InvalidSpec, KubeflowError, LostAnswer, NotAllowed, NotFound, VersionConflict
+from shipway.remote.confirm import confirm, confirm_created
 from shipway.remote.credentials import read_claims, who_is
-from shipway.remote.http import LoginPage, Patience, Transport, server_message
+from shipway.remote.http import LoginPage, Patience, Transport, as_text, grpc_code, is_refusal, server_message
 from shipway.remote.settings import Settings
 
 PAGE = 100
+NOBODY = "00000000-0000-4000-8000-000000000000"  # no id that Kubeflow draws
+ABORTED = 10  # gRPC's code of a request that does not fit the object's state
 
 
 class Api:
@@ -38,6 +42,7 @@ class Api:
         client.user_agent = "shipway"
         client.rest_client = Transport(configuration, settings.credentials, self.patience)
         self._specs: dict[str, dict[str, Any]] = {}
+        self._leaves_runs: bool | None = None
         self._runs = kfp.RunServiceApi(client)
         self._pipelines = kfp.PipelineServiceApi(client)
         self._uploads = kfp.PipelineUploadServiceApi(client)
@@ -75,24 +80,8 @@ class Api:
             name=name, display_name=name, description=description, namespace=self.settings.namespace or None
         )
         with self._explained(f"pipeline {name}"):
-            return self._pipelines.pipeline_service_create_pipeline(body)
-
-    def describe_pipeline(self, pipeline: Any, description: str) -> bool:
-        """Changes the description; False where this Kubeflow has no such call."""
-        body = kfp.V2beta1Pipeline(
-            pipeline_id=pipeline.pipeline_id,
-            name=pipeline.name,
-            display_name=pipeline.display_name,
-            namespace=pipeline.namespace,
-            tags=pipeline.tags,
-            description=description,
-        )
-        try:
-            with self._explained("pipeline"):
-                self._pipelines.pipeline_service_update_pipeline(pipeline.pipeline_id, body)
-        except Unsupported:
-            return False
-        return True
+            made = self._pipelines.pipeline_service_create_pipeline(body)
+        return confirm_created(f"pipeline {name}", body, made, lambda: self.find_pipeline(name))
 
     def versions(self, pipeline_id: str) -> list[Any]:
         """A pipeline's versions, the newest first."""
@@ -121,12 +110,31 @@ class Api:
             self._specs[version_id] = dict(self.version(pipeline_id, version_id).pipeline_spec or {})
         return self._specs[version_id]
 
-    def upload_version(self, file: Path, pipeline_id: str, name: str, description: str) -> Any:
-        """A version from a compiled file."""
+    def upload_version(
+        self, file: Path, pipeline_id: str, name: str, description: str, tags: Mapping[str, str] | None = None
+    ) -> Any:
+        """A version from a compiled file; `tags` are kept where this Kubeflow has them."""
+        sent = kfp.V2beta1PipelineVersion(pipeline_id=pipeline_id, name=name, description=description)
         with self._explained(f"pipeline version {name}"):
-            return self._uploads.upload_pipeline_version(
-                str(file), name=name, display_name=name, pipelineid=pipeline_id, description=description
-            )
+            made = self._uploads.upload_pipeline_version(
+                str(file), name=name, display_name=name, pipelineid=pipeline_id, description=description,
+                **({"tags": json.dumps(dict(tags))} if tags else {}),
+            )  # fmt: skip
+        return confirm_created(
+            f"pipeline version {name}", sent, made, lambda: self.version(pipeline_id, made.pipeline_version_id)
+        )
+
+    def tag_version(self, version: Any, tags: Mapping[str, str]) -> Any:
+        """Sets all tags of a version.
+
+        Raises:
+            Unsupported: this Kubeflow has no tags.
+        """
+        what, ids = f"pipeline version {version.name}", (version.pipeline_id, version.pipeline_version_id)
+        body = kfp.V2beta1PipelineVersion(pipeline_id=ids[0], pipeline_version_id=ids[1], tags=dict(tags))
+        with self._explained(what):
+            self._pipelines.pipeline_service_update_pipeline_version(*ids, body)
+        return confirm(what, lambda: self.version(*ids), lambda held: (held.tags or {}) == dict(tags), self.patience)
 
     # Experiments
 
@@ -137,7 +145,9 @@ class Api:
             body = kfp.V2beta1Experiment(display_name=name, namespace=self.settings.namespace or None)
             try:
                 with self._explained(f"experiment {name}"):
-                    return str(self._experiments.experiment_service_create_experiment(body).experiment_id)
+                    made = self._experiments.experiment_service_create_experiment(body)
+                    held = confirm_created(f"experiment {name}", body, made, lambda: self._find_experiment(name))
+                    return str(held.experiment_id)
             except (LostAnswer, VersionConflict):
                 found = self._find_experiment(name)
                 if found is None:
@@ -165,7 +175,7 @@ class Api:
                 filter=chosen,
                 page_size=min(limit, PAGE),
             )
-            return [run for run, _ in zip(found, range(limit), strict=False)]
+            return list(islice(found, limit))
 
     def run(self, run_id: str) -> Any:
         """One run, with its tasks."""
@@ -175,17 +185,44 @@ class Api:
     def create_run(self, run: Any) -> Any:
         """Starts a run."""
         with self._explained("run"):
-            return self._runs.run_service_create_run(run)
+            made = self._runs.run_service_create_run(run)
+        return confirm_created(f"run {run.display_name!r}", run, made, lambda: self.run(made.run_id))
 
     def terminate(self, run_id: str) -> None:
-        """Asks for the run's end."""
+        """Asks for the run's end.
+
+        Raises:
+            WorkflowGone: there is nothing left to end.
+        """
         with self._explained(f"run {run_id}"):
             self._runs.run_service_terminate_run(run_id)
+        self._confirm_run(run_id, lambda run: run.state not in ("PENDING", "RUNNING", "PAUSED"))
 
     def retry(self, run_id: str) -> None:
         """Starts the failed steps of a finished run again."""
+        ended = self.run(run_id)
         with self._explained(f"run {run_id}"):
             self._runs.run_service_retry_run(run_id)
+        self._confirm_run(run_id, lambda run: (run.state, run.finished_at) != (ended.state, ended.finished_at))
+
+    def _confirm_run(self, run_id: str, holds: Callable[[Any], bool]) -> None:
+        confirm(f"run {run_id}", lambda: self.run(run_id), holds, self.patience)
+
+    def runs_of(self, recurring_run_id: str, limit: int, states: Sequence[str] = ()) -> list[Any]:
+        """The newest runs that a recurring run started, deleted since or not; only those in `states` where given."""
+        chosen = predicates(recurring_run_id=recurring_run_id)
+        if states:
+            chosen.append({"operation": "IN", "key": "state", "stringValues": {"values": list(states)}})
+        with self._explained("runs"):
+            found = _pages(
+                self._runs.run_service_list_runs,
+                "runs",
+                namespace=self._namespace(),
+                sort_by="created_at desc",
+                filter=json.dumps({"predicates": chosen}),
+                page_size=min(limit, PAGE),
+            )
+            return list(islice(found, limit))
 
     # Recurring runs
 
@@ -203,8 +240,14 @@ class Api:
 
     def create_recurring(self, body: Any) -> Any:
         """Creates a recurring run."""
-        with self._explained(f"schedule {body.display_name}"):
-            return self._schedules.recurring_run_service_create_recurring_run(body)
+        what = f"schedule {body.display_name}"
+        with self._explained(what):
+            made = self._schedules.recurring_run_service_create_recurring_run(body)
+        return confirm_created(what, body, made, lambda: self._one_recurring(made.recurring_run_id))
+
+    def _one_recurring(self, recurring_run_id: str) -> Any:
+        with self._explained("schedule"):
+            return self._schedules.recurring_run_service_get_recurring_run(recurring_run_id)
 
     def set_recurring(self, recurring_run_id: str, *, enabled: bool) -> None:
         """Enables or disables a recurring run."""
@@ -215,14 +258,45 @@ class Api:
                 if enabled
                 else service.recurring_run_service_disable_recurring_run
             )(recurring_run_id)
+        confirm(
+            f"recurring run {recurring_run_id}",
+            lambda: self._one_recurring(recurring_run_id),
+            lambda held: (held.status == "ENABLED") is enabled,
+            self.patience,
+        )
 
     def delete_recurring(self, recurring_run_id: str) -> None:
-        """Deletes a recurring run; one that is gone already is gone."""
+        """Deletes a recurring run; one that is gone already is gone. Its runs go on, if `leaves_runs`."""
         try:
             with self._explained("schedule"):
-                self._schedules.recurring_run_service_delete_recurring_run(recurring_run_id)
+                self._schedules.recurring_run_service_delete_recurring_run(
+                    recurring_run_id, propagation_policy="ORPHAN"
+                )
+            confirm(
+                f"recurring run {recurring_run_id}",
+                lambda: self._one_recurring(recurring_run_id),
+                lambda _: False,  # only its absence will do
+                self.patience,
+            )
         except NotFound:
             return
+
+    @property
+    def leaves_runs(self) -> bool:
+        """Whether a recurring run can be deleted without its runs that go on; not before Kubeflow Pipelines 2.16.
+
+        An older one ignores how it is told to delete, and one that heeds it refuses a way that there is not, before it
+        looks for what to delete. That is asked of an id that nothing has.
+        """
+        if self._leaves_runs is None:
+            try:
+                with self._explained("schedule"):
+                    self._schedules.recurring_run_service_delete_recurring_run(NOBODY, propagation_policy="NONE")
+            except InvalidSpec:
+                self._leaves_runs = True
+            except NotFound:
+                self._leaves_runs = False
+        return bool(self._leaves_runs)
 
     # Errors
 
@@ -247,15 +321,18 @@ class Api:
         if error.status == 401:
             return NotAllowed(f"{where}: 401, {credentials.describe()} is not accepted; {credentials.renewal()}")
         if error.status == 403:
-            return NotAllowed(f"{where}: 403, {self._who()} may not use {what} {self._in_namespace()}: {said}")
+            words = said.partition(" (request:")[0].strip()
+            return NotAllowed(f"{where}: 403, {self._who()} may not use {what} {self._in_namespace()}: {words}")
+        if is_refusal(error.status, error.body):
+            return _refused(what, where, said, as_text(error.body))
         # A missing object is named; a missing path is just "Not Found", or a proxy's "404 page not found".
         if error.status == 404 and re.search(r"\S+ not found|not exist", said) and "page not" not in said:
             return NotFound(f"{what}: not found at {self.settings.url}: {said}")
         if error.status in (404, 405, 501):
             return Unsupported(f"{where} has no such call ({what}): {error.status} {said}")
-        if error.status == 409:
+        if error.status == 409 and grpc_code(error) != ABORTED:
             return VersionConflict(f"{what}: exists already: {said or 'the server says no more'}")
-        if error.status == 400:
+        if error.status in (400, 409):
             return InvalidSpec(f"{what}: refused by Kubeflow: {said}")
         return KubeflowError(f"{what}: {where} answered {error.status}: {said}")
 
@@ -273,10 +350,30 @@ class Unsupported(NotFound):
     """This Kubeflow, or this address, does not have the call."""
 
 
+class WorkflowGone(KubeflowError):
+    """A run's Workflow was deleted: nothing runs any more, and nothing will tell Kubeflow so."""
+
+
+def _refused(what: str, where: str, said: str, whole: str) -> Exception:
+    """A 500 that is the request's fault."""
+    if ".argoproj.io" in whole:
+        return WorkflowGone(f"{what}: its Workflow is gone: {said}")
+    if "ResourceNotFoundError" in whole:
+        return NotFound(f"{what}: not found at {where.rpartition(' ')[2]}: {said}")
+    column = re.search(r"too long for column '(\w+)'", whole)
+    if column:
+        return InvalidSpec(f"{what}: its {column.group(1).lower()} is too long, Kubeflow keeps 255 characters: {said}")
+    return InvalidSpec(f"{what}: refused by Kubeflow: {said}")
+
+
+def predicates(operation: str = "EQUALS", **fields: str) -> list[dict[str, Any]]:
+    """Every field compared with its text."""
+    return [{"operation": operation, "key": key, "stringValue": text} for key, text in fields.items()]
+
+
 def matching(operation: str = "EQUALS", **fields: str) -> str:
-    """A filter: every field compared with its text."""
-    predicates = [{"operation": operation, "key": key, "stringValue": text} for key, text in fields.items()]
-    return json.dumps({"predicates": predicates})
+    """A filter of predicates."""
+    return json.dumps({"predicates": predicates(operation, **fields)})
 
 
 def _pages(call: Callable[..., Any], field: str, *arguments: Any, **options: Any) -> Iterator[Any]:

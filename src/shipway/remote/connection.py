@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from shipway.remote.generations import Schedule
     from shipway.remote.publish import Published
     from shipway.remote.recurring import Plan
+    from shipway.remote.retiring import Running
+    from shipway.remote.slots import Slot
     from shipway.remote.submit import Submission
 
 
@@ -163,11 +165,17 @@ class Connection:
 
         return set_paused(self._api, name, paused=paused)
 
-    def delete_schedule(self, name: str) -> None:
-        """Deletes a schedule; its runs stay."""
+    def delete_schedule(self, name: str, *, cancel_runs: bool = False) -> list[Running]:
+        """Deletes a schedule; gives back its runs that go on, none where they are cancelled."""
         from shipway.remote.schedules import delete
 
-        delete(self._api, name)
+        return delete(self._api, name, cancel_runs=cancel_runs)
+
+    def slots(self, schedule: Schedule, count: int = 20) -> list[Slot]:
+        """The last times at which a schedule was to run, and what came of each."""
+        from shipway.remote.slots import slots_of
+
+        return slots_of(self._api, schedule, count)
 
     def prepare_clone(self, run: RemoteRun, changes: Mapping[str, Any]) -> Submission:
         """The same version with the same parameters but those given, checked and not started."""

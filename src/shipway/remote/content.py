@@ -9,7 +9,7 @@ from typing import Any
 from shipway.canonical import canonical_json, sha256_hex
 
 HASH = re.compile(r"content sha256:([0-9a-f]{64})")
-CURRENT = re.compile(r"current version: (\S+)")
+TAG, BESIDE, CURRENT = "shipway-publish", "beside", "current"  # a version's tag and what it may say; none: current
 
 
 def spec_of(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +41,20 @@ def hash_of_version(version: Any) -> str:
 def version_name(pipeline: str, version: str) -> str:
     """`train-and-deploy-v1-4-0`: safe as a Kubernetes name."""
     return f"{pipeline}-v{re.sub(r'[^a-z0-9]+', '-', version.lower()).strip('-')}"
+
+
+def is_beside(version: Any) -> bool:
+    """Whether it was published without becoming the one to use."""
+    return dict(version.tags or {}).get(TAG) == BESIDE
+
+
+def current_of(versions: Sequence[Any]) -> Any:
+    """The version to use where none is named: the newest that is not beside, of `versions`, the newest first.
+
+    Nothing points at it, so that of two publishers neither can move a pointer back: the later version is the current
+    one, whoever looks. Where all are beside, there is nothing to stand beside, and the newest is used.
+    """
+    return next((version for version in versions if not is_beside(version)), versions[0])
 
 
 def inputs_of(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -33,6 +33,12 @@ from shipway.remote.credentials import Credentials
 # POSTs that say what shall be, not what shall happen: carried out twice they do what they do once.
 _ACTIONS = re.compile(r":(terminate|archive|unarchive|enable|disable)$")
 _PASSING = (429, 500, 502, 503, 504)
+# Kubeflow answers 500 to some requests that are wrong, naming the cause: they are refused, not unlucky.
+_REFUSALS = re.compile(
+    r"ResourceNotFoundError|Invalid input error|BadRequestError|Data too long for column|\.argoproj\.io \S+ not found"
+)
+_NOTHING_SAID = ("Internal Server Error", "Service unavailable")
+_CAUSE = re.compile(r"(?:\w+Error|Invalid input error|Already exist error): ")
 _NEVER_SENT = (NewConnectionError, ConnectTimeoutError, NameResolutionError)
 
 
@@ -91,7 +97,12 @@ class Transport(RESTClientObject):  # type: ignore[misc]  # kfp_server_api has n
                     raise self._unavailable(error) from error
                 time.sleep(self._patience.pause(attempt))
                 continue
-            if answer.status in _PASSING and not last and (settled or answer.status == 429):
+            if (
+                answer.status in _PASSING
+                and not last
+                and not is_refusal(answer.status, answer.data)
+                and (settled or answer.status == 429)
+            ):
                 time.sleep(max(self._patience.pause(attempt), self._asked_to_wait(answer)))
                 continue
             return self._checked(method, url, answer, settled)
@@ -114,7 +125,12 @@ class Transport(RESTClientObject):  # type: ignore[misc]  # kfp_server_api has n
         is_page = "html" in (answer.headers.get("content-type") or "")
         if answer.status in (301, 302, 303, 307, 308) or (answer.status < 400 and is_page):
             raise LoginPage(answer.headers.get("location", ""))
-        if answer.status in _PASSING and not settled and answer.status != 429:
+        if (
+            answer.status in _PASSING
+            and not settled
+            and answer.status != 429
+            and not is_refusal(answer.status, answer.data)
+        ):
             raise LostAnswer(
                 f"{method} {_path(url)}: {answer.status} {_message(answer.data)}", may_go_on=answer.status == 504
             )
@@ -155,17 +171,42 @@ def _path(url: str) -> str:
     return url.partition("/apis/")[2].partition("?")[0] or url
 
 
-def _message(data: bytes) -> str:
-    """The server's own words: `error` or `message` of its JSON, or the text's beginning."""
-    text = data.decode("utf-8", errors="replace") if isinstance(data, bytes) else str(data)
+def is_refusal(status: int, data: bytes | str | None) -> bool:
+    """Whether a 500 says what is wrong with the request, so that sending it again changes nothing."""
+    return status == 500 and bool(_REFUSALS.search(as_text(data)))
+
+
+def as_text(data: bytes | str | None) -> str:
+    """An answer's body."""
+    return data.decode("utf-8", errors="replace") if isinstance(data, bytes) else str(data or "")
+
+
+def _message(data: bytes | str | None) -> str:
+    """The server's own words, or the text's beginning.
+
+    Kubeflow's `message` is the whole chain of causes; `details` has the last one as it is meant for a person, unless
+    that is just "Internal Server Error". An upload's answer has `error_message`.
+    """
+    text = as_text(data)
     try:
         document = json.loads(text)
-        text = str(document.get("message") or document.get("error") or text)
+        meant = [str(one.get("message", "")) for one in document.get("details") or []]
+        chain = str(document.get("message") or document.get("error_message") or document.get("error") or text)
+        text = meant[0] if meant and meant[0] not in ("", *_NOTHING_SAID) else _CAUSE.split(chain)[-1]
     except (ValueError, AttributeError):
         pass
-    return " ".join(text.split())[:300]
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:120]} ... {text[-170:]}"
 
 
 def server_message(error: ApiException) -> str:
     """What the server said about a refusal."""
-    return _message(error.body or b"") or str(error.reason or "")
+    return _message(error.body) or str(error.reason or "")
+
+
+def grpc_code(error: ApiException) -> int:
+    """The code in Kubeflow's answer; 0 where there is none, as from a proxy or an upload."""
+    try:
+        return int(json.loads(as_text(error.body)).get("code", 0))
+    except (ValueError, AttributeError, TypeError):
+        return 0

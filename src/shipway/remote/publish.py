@@ -13,7 +13,17 @@ import yaml
 from shipway import images
 from shipway.errors import InvalidSpec, LostAnswer, VersionConflict
 from shipway.remote.api import Api
-from shipway.remote.content import CURRENT, content_hash, hash_of_version, images_of, version_name
+from shipway.remote.content import (
+    BESIDE,
+    CURRENT,
+    TAG,
+    content_hash,
+    current_of,
+    hash_of_version,
+    images_of,
+    is_beside,
+    version_name,
+)
 from shipway.remote.once import create_once
 from shipway.store_secret import DEFAULT_SECRET
 
@@ -58,7 +68,7 @@ def publish(
         digests: image -> `sha256:...`; those that are missing are asked of the registry.
         pin: Pin every image by digest; False leaves tags, which may come to point at something else.
         secret: Name of the Secret that leads to storage, where the run's pods are.
-        current: Name this version in the pipeline's description as the one to use.
+        current: Whether it becomes the version to use; False publishes it beside the current one.
 
     Raises:
         VersionConflict: that version is published with other content.
@@ -72,11 +82,9 @@ def publish(
         found = _find_version(api, owner.pipeline_id, compiled.version)
         is_new = found is None
         if found is None:
-            found = _upload(api, owner, file, compiled)
+            found = _upload(api, owner, file, compiled, {} if current else {TAG: BESIDE})
     _refuse_other_content(found, compiled)
-    notes = list(compiled.notes)
-    if current:
-        notes += _make_current(api, owner, found, compiled, is_new=is_new)
+    notes = list(compiled.notes) + (_make_current(api, found) if current else _leave_beside(api, found))
     return Published(
         pipeline=compiled.name,
         version=compiled.version,
@@ -203,14 +211,14 @@ def _find_version(api: Api, pipeline_id: str, name: str) -> Any | None:
     return None if listed is None else api.version(pipeline_id, listed.pipeline_version_id)
 
 
-def _upload(api: Api, owner: Any, file: Path, compiled: _Compiled) -> Any:
+def _upload(api: Api, owner: Any, file: Path, compiled: _Compiled, tags: Mapping[str, str]) -> Any:
     def find() -> Any | None:
         return _find_version(api, owner.pipeline_id, compiled.version)
 
     try:
         return create_once(
             f"pipeline version {compiled.version}",
-            lambda: api.upload_version(file, owner.pipeline_id, compiled.version, compiled.version_description),
+            lambda: api.upload_version(file, owner.pipeline_id, compiled.version, compiled.version_description, tags),
             find,
             api.patience,
         )
@@ -231,15 +239,36 @@ def _refuse_other_content(found: Any, compiled: _Compiled) -> None:
         )
 
 
-def _make_current(api: Api, owner: Any, version: Any, compiled: _Compiled, *, is_new: bool) -> list[str]:
-    named = CURRENT.search(owner.description or "")
-    if named and named.group(1) == compiled.version:
-        return []
-    newest = (api.versions(owner.pipeline_id) or [version])[0]
-    # An old version published again stays old; one whose publication broke off before this line is finished now.
-    if named and not is_new and newest.pipeline_version_id != version.pipeline_version_id:
-        return [f"current stays {named.group(1)}, which is newer"]
-    words = CURRENT.sub("", owner.description or compiled.description).rstrip(" |")
-    if not api.describe_pipeline(owner, f"{words} | current version: {compiled.version}"):
-        return ["this Kubeflow cannot change a pipeline's description; submit takes the newest version"]
+def _make_current(api: Api, version: Any) -> list[str]:
+    """Nothing to do for a version that was uploaded as such; of one that stood beside its tag is changed."""
+    if is_beside(version):
+        api.tag_version(version, {**version.tags, TAG: CURRENT})
+    used = current_of(api.versions(version.pipeline_id) or [version])
+    if used.pipeline_version_id != version.pipeline_version_id:
+        return [f"current stays {used.name or used.display_name}, which is newer"]
     return []
+
+
+def _leave_beside(api: Api, version: Any) -> list[str]:
+    """What a person who wanted it beside the current one should know."""
+    name, notes = version.name or version.display_name, list[str]()
+    if not is_beside(version):
+        used = current_of(api.versions(version.pipeline_id) or [version])
+        if used.pipeline_version_id == version.pipeline_version_id:
+            notes.append(
+                f"{name} is what submit takes without a version: it was published as the current one before, or this "
+                f"Kubeflow keeps no tags (before 2.17); name another as name@version"
+            )
+    floating = [
+        str(job.display_name)
+        for job in api.recurring()
+        if job.pipeline_version_reference
+        and job.pipeline_version_reference.pipeline_id == version.pipeline_id
+        and not job.pipeline_version_reference.pipeline_version_id
+    ]
+    if floating:
+        notes.append(
+            f"Kubeflow's schedules take the newest version, this one too, unless one is pinned: {', '.join(floating)} "
+            f"(shipway schedule change NAME --version ...)"
+        )
+    return notes

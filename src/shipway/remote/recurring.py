@@ -158,6 +158,19 @@ def moments_of(job: Any, after: datetime, cluster_zone: str, count: int) -> Iter
         yield from _ticks(when.interval_s, start or _real(job.created_at) or begin, after, end, count)
 
 
+def passed_moments(job: Any, after: datetime, until: datetime, cluster_zone: str) -> Iterator[datetime]:
+    """When a recurring run was to fire, from `after` to `until`, in order."""
+    start, end = window_of(job)
+    last = min(until, end) if end else until
+    when = trigger_of(job)
+    if when.cron:
+        yield from takewhile(lambda at: at <= last, when.cron.after(after, find_zone(cluster_zone)))
+    elif when.interval_s:
+        base = start or _real(job.created_at) or after
+        count = max(0, int((last - after).total_seconds() // when.interval_s)) + 1
+        yield from _ticks(when.interval_s, base, after, last, count)
+
+
 def _ticks(interval_s: int, base: datetime, after: datetime, end: datetime | None, count: int) -> Iterator[datetime]:
     """Moments behind `after` of an interval counted from `base`."""
     passed = max(0, int((after - base).total_seconds() // interval_s))

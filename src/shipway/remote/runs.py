@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shipway.ending import Sources, Stop, state_of
 from shipway.errors import InvalidSpec, JobFailed, NotFound, nearest
 from shipway.remote import records
-from shipway.remote.api import Api
+from shipway.remote.api import Api, WorkflowGone
 from shipway.remote.content import deadline_of, spec_of, tasks_of
 from shipway.remote.tasks import Node, moment, nodes_of, read_tasks
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OnEvent = Callable[[dict[str, Any]], None]
 POLL_S = 2.0
 CANCEL_S = 120.0
+SILENT_S = 60.0  # a Workflow that is there is reported as being cancelled within seconds
 ENDED = ("Succeeded", "Failed", "Cancelled", "Skipped")
 SUBMITTED = "Submitted with Shipway by "
 METRICS = ("accuracy", "macro_f1")
@@ -232,19 +233,37 @@ class RemoteRun:
         Returns:
             How the run really ended: Cancelled, or Succeeded or Failed where it was faster; Cancelling where it had
             not ended after `timeout_s` seconds.
+
+        Raises:
+            WorkflowGone: nothing of it runs, and Kubeflow will never hear so.
         """
         self.refresh()
         if self.state not in ENDED:
             try:
                 self._api.terminate(self.key)
+            except WorkflowGone as gone:
+                raise self._gone() from gone
             except InvalidSpec:  # it ended in between: what it came to is told below
                 self.refresh()
                 if self.state not in (*ENDED, "Cancelling"):  # or an answer was lost, and the request had its effect
                     raise
-        deadline = time.monotonic() + timeout_s
-        while self.refresh().state not in ENDED and time.monotonic() < deadline:
+        began = time.monotonic()
+        while self.refresh().state not in ENDED:
+            waited = time.monotonic() - began
+            if waited >= min(timeout_s, SILENT_S) and not self._is_cancelled():
+                raise self._gone()
+            if waited >= timeout_s:
+                break
             time.sleep(min(self._poll_s, 1.0))
         return self.state
+
+    def _gone(self) -> WorkflowGone:
+        url = self._api.settings.url
+        return WorkflowGone(
+            f"run {self.key}: nothing of it runs any more: its Workflow was deleted, with the recurring run that "
+            f"started it or by hand, and Kubeflow will call the run {self.refresh().state} for ever; put it away: "
+            f"kfp --endpoint {url} run archive {self.key}"
+        )
 
     def retry(self) -> RemoteRun:
         """Starts what failed again; what succeeded stays.

@@ -2,7 +2,8 @@
 
 A schedule is one recurring run, or several one behind the other where clocks change (zones.py). Each carries in its
 description what it belongs to: name, generation, part. A change makes the next generation disabled, enables it, then
-deletes the older one; `settle` finishes or takes back a change that broke off anywhere in between.
+retires the older one; `settle` finishes or takes back a change that broke off anywhere in between. What is retired is
+disabled, then deleted without its runs (retiring.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from shipway.remote.api import Api
 from shipway.remote.english import When, parse_when
 from shipway.remote.generations import Schedule, list_schedules, pick
 from shipway.remote.marks import write_mark
-from shipway.remote.recurring import Plan, create_parts, window_of
+from shipway.remote.recurring import Plan, create_parts
+from shipway.remote.retiring import Running, cancel_running, kept_for, retire, running_of, set_enabled
 from shipway.remote.submit import Target, check_params, find_target
 from shipway.remote.zones import Stretch, find_zone, stretches
 
@@ -121,9 +123,13 @@ def find_schedule(api: Api, name: str) -> Schedule:
     """
     found = settle(api, name)
     if found is None:
-        names = [schedule.name for schedule in list_schedules(api)]
-        raise NotFound(f"schedule: no {name!r}; there are {', '.join(names) or 'none'}{nearest(name, names)}")
+        raise _unknown(api, name)
     return found
+
+
+def _unknown(api: Api, name: str) -> NotFound:
+    names = [schedule.name for schedule in list_schedules(api)]
+    return NotFound(f"schedule: no {name!r}; there are {', '.join(names) or 'none'}{nearest(name, names)}")
 
 
 def settle(api: Api, name: str) -> Schedule | None:
@@ -131,20 +137,22 @@ def settle(api: Api, name: str) -> Schedule | None:
 
     The newer generation holds once it may fire, or, of a paused schedule, once it is whole. Until then the older one
     goes on undisturbed, and the newer one is taken away.
+
+    Raises:
+        KubeflowError: runs of what is to be taken away go on, and this Kubeflow would kill them with it.
     """
     found = pick(list_schedules(api), name)
     if found is None or not found.said:
         return found
     may_fire = found.is_enabled or _is_any_enabled(found.twins)
     if not (found.is_whole and (may_fire or not _is_any_enabled(found.older))):
-        for part in (*found.parts, *found.twins):
-            api.delete_recurring(part.recurring_run_id)
+        kept = retire(api, (*found.parts, *found.twins))
+        if kept:
+            raise kept_for(api, kept, f"schedule {name}: a change of it broke off and cannot be taken back yet")
         return settle(api, name) if found.older else None
     if may_fire:  # it broke off between two parts
-        _set_enabled(api, found.parts, enabled=True)
-    for job in (*found.twins, *found.older):
-        api.delete_recurring(job.recurring_run_id)
-    return Schedule(found.name, found.parts, found.said)
+        set_enabled(api, found.parts, enabled=True)
+    return Schedule(found.name, found.parts, found.said, older=retire(api, (*found.twins, *found.older)))
 
 
 def create(api: Api, made: Plan) -> Schedule:
@@ -160,12 +168,12 @@ def create(api: Api, made: Plan) -> Schedule:
         )
     parts = create_parts(api, made, generation=1, enabled=len(made.parts) == 1)
     if len(parts) > 1:
-        _set_enabled(api, parts, enabled=True)
+        set_enabled(api, parts, enabled=True)
     return _settled(api, made.name, parts)
 
 
 def change(api: Api, name: str, **changes: Any) -> Schedule:
-    """Changes a schedule: the new one is whole and enabled before the old one goes.
+    """Changes a schedule: the new one is whole and enabled before the old one goes; its runs go on.
 
     Args:
         api: Kubeflow.
@@ -183,9 +191,8 @@ def _make_anew(api: Api, old: Schedule, made: Plan, *, enabled: bool) -> Schedul
     replaces = "" if old.said else str(old.parts[0].recurring_run_id)
     parts = create_parts(api, made, generation=generation, enabled=False, replaces=replaces)
     if enabled:
-        _set_enabled(api, parts, enabled=True)
-    for job in old.parts:
-        api.delete_recurring(job.recurring_run_id)
+        set_enabled(api, parts, enabled=True)
+    retire(api, old.parts)
     return _settled(api, old.name, parts)
 
 
@@ -239,15 +246,36 @@ def set_paused(api: Api, name: str, *, paused: bool) -> Schedule:
     found = find_schedule(api, name)
     if not paused and not found.is_enabled and found.said and not found.catches_up:
         return _make_anew(api, found, plan_change(api, found), enabled=True)
-    _set_enabled(api, found.parts, enabled=not paused)
+    set_enabled(api, found.parts, enabled=not paused)
     return find_schedule(api, name)
 
 
-def delete(api: Api, name: str) -> None:
-    """Deletes a schedule; its runs stay."""
-    found = find_schedule(api, name)
-    for job in found.parts:
-        api.delete_recurring(job.recurring_run_id)
+def delete(api: Api, name: str, *, cancel_runs: bool = False) -> list[Running]:
+    """Deletes a schedule.
+
+    Args:
+        api: Kubeflow.
+        name: The schedule's.
+        cancel_runs: Cancel its runs first, those included that start while it is deleted.
+
+    Returns:
+        Its runs that go on.
+
+    Raises:
+        KubeflowError: runs go on, and this Kubeflow would kill them with the schedule: it is only paused.
+    """
+    found = pick(list_schedules(api), name)  # whatever a change or a deletion that broke off has left of it
+    if found is None:
+        raise _unknown(api, name)
+    parts = (*found.parts, *found.twins, *found.older)
+    set_enabled(api, parts, enabled=False)
+    if cancel_runs:
+        cancel_running(api, parts)
+    running = running_of(api, parts)
+    kept = retire(api, parts)
+    if kept:
+        raise kept_for(api, kept, f"schedule {name}: paused, and not deleted yet")
+    return running
 
 
 def _pipeline_name(api: Api, pipeline_id: str) -> str:
@@ -259,15 +287,3 @@ def _pipeline_name(api: Api, pipeline_id: str) -> str:
 
 def _is_any_enabled(jobs: list[Any]) -> bool:
     return any(job.status == "ENABLED" for job in jobs)
-
-
-def _set_enabled(api: Api, parts: list[Any], *, enabled: bool) -> None:
-    for job in parts:
-        end = window_of(job)[1]
-        if enabled and job.no_catchup and end and end <= datetime.now(UTC):
-            continue  # it would start a run at once, for its last slot
-        if (job.status == "ENABLED") is not enabled:
-            try:
-                api.set_recurring(job.recurring_run_id, enabled=enabled)
-            except NotFound:  # whoever made the same at the same moment has settled it already
-                continue

@@ -15,7 +15,7 @@ import kfp_server_api as kfp
 
 from shipway.errors import InvalidSpec, NotFound, ShipwayError, nearest
 from shipway.remote.api import Api
-from shipway.remote.content import CURRENT, inputs_of, platform_of, spec_of, tasks_of, version_name
+from shipway.remote.content import current_of, inputs_of, platform_of, spec_of, tasks_of, version_name
 from shipway.remote.once import create_once, new_mark
 from shipway.remote.secrets import check_secrets
 
@@ -73,7 +73,7 @@ def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
     Args:
         api: Kubeflow.
         pipeline: A published pipeline's name; a shipped one's own name (`train_and_deploy`) does too.
-        version: A version's name, or its number; None for the one that the description names, else the newest.
+        version: A version's name, or its number; None for the current one.
 
     Raises:
         NotFound: no such pipeline or version; names the nearest.
@@ -91,7 +91,7 @@ def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
     versions = api.versions(owner.pipeline_id)
     if not versions:
         raise NotFound(f"pipeline: {owner_name} has no version yet; `shipway publish {name}` publishes one")
-    chosen = _choose(versions, owner, owner_name, wanted)
+    chosen = _choose(versions, owner_name, wanted) if wanted else current_of(versions)
     whole = api.version(owner.pipeline_id, chosen.pipeline_version_id)
     return Target(
         pipeline=owner_name,
@@ -103,16 +103,10 @@ def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
     )
 
 
-def _choose(versions: list[Any], owner: Any, owner_name: str, wanted: str) -> Any:
-    named = CURRENT.search(owner.description or "")
-    name = wanted or (named.group(1) if named else "")
-    if not name:
-        return versions[0]
+def _choose(versions: list[Any], owner_name: str, wanted: str) -> Any:
     names = {str(version.name or version.display_name): version for version in versions}
-    found = names.get(name) or names.get(version_name(owner_name, name.removeprefix("v")))
+    found = names.get(wanted) or names.get(version_name(owner_name, wanted.removeprefix("v")))
     if found is None:
-        if not wanted:  # the description names what was deleted since
-            return versions[0]
         raise NotFound(
             f"version: {owner_name} has no version {wanted!r}; there are {', '.join(names)}{nearest(wanted, names)}"
         )

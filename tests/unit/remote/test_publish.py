@@ -12,13 +12,11 @@ from tests.unit.remote.conftest import DIGESTS, SMALL
 SMALLER = SMALL.replace(":small", ":smaller")
 
 
-def test_the_first_publication_makes_the_pipeline_its_version_and_names_it_current(
-    kubeflow: Connection, server: KfpServer
-) -> None:
+def test_the_first_publication_makes_the_pipeline_and_its_version(kubeflow: Connection, server: KfpServer) -> None:
     done = kubeflow.publish("train_and_deploy", digests=DIGESTS)
     assert (done.pipeline, done.version, done.is_new) == ("train-and-deploy", "train-and-deploy-v0-1-0", True)
     (pipeline,) = server.state.pipelines.values()
-    assert pipeline.description.endswith("| current version: train-and-deploy-v0-1-0")
+    assert pipeline.description.startswith("Prepare, sweep, train")
     (version,) = server.state.versions.values()
     assert f"content sha256:{done.content}" in version.description
     assert "platform_spec" in version.pipeline_spec  # timeouts stand there
@@ -95,39 +93,69 @@ def test_a_new_version_becomes_the_current_one_and_an_old_one_published_again_do
 ) -> None:
     kubeflow.publish(SMALL, version="1.0", pin=False)
     kubeflow.publish(SMALLER, version="2.0", pin=False)
-    (pipeline,) = server.state.pipelines.values()
-    assert pipeline.description == "Adds twice. | current version: small-v2-0"
+    assert kubeflow.prepare("small").target.version == "small-v2-0"
     old = kubeflow.publish(SMALL, version="1.0", pin=False)
-    assert pipeline.description.endswith("small-v2-0")
+    assert kubeflow.prepare("small").target.version == "small-v2-0"
     assert "current stays small-v2-0, which is newer" in old.notes
 
 
 def test_a_version_beside_the_current_one_leaves_it(kubeflow: Connection, server: KfpServer) -> None:
     kubeflow.publish(SMALL, version="1.0", pin=False)
-    kubeflow.publish(SMALLER, version="2.0-rc1", pin=False, current=False)
+    beside = kubeflow.publish(SMALLER, version="2.0-rc1", pin=False, current=False)
+    assert server.state.versions[beside.version_id].tags == {"shipway-publish": "beside"}
     assert kubeflow.prepare("small").target.version == "small-v1-0"
     assert kubeflow.prepare("small@2.0-rc1").target.version == "small-v2-0-rc1"
 
 
-def test_a_publication_that_broke_off_before_its_end_is_finished_by_typing_it_again(
+def test_a_version_that_stood_beside_becomes_the_current_one_when_it_is_published_again(
     kubeflow: Connection, server: KfpServer
 ) -> None:
     kubeflow.publish(SMALL, version="1.0", pin=False)
-    server.faults.add("PATCH", "/pipelines/[^/]+", status=400, said="gone")
-    with pytest.raises(InvalidSpec):
-        kubeflow.publish(SMALLER, version="2.0", pin=False)
-    assert kubeflow.publish(SMALLER, version="2.0", pin=False).is_new is False
-    (pipeline,) = server.state.pipelines.values()
-    assert pipeline.description.endswith("current version: small-v2-0")
+    beside = kubeflow.publish(SMALLER, version="2.0", pin=False, current=False)
+    server.state.versions[beside.version_id].tags["team"] = "bots"  # a tag of somebody else's stays
+    again = kubeflow.publish(SMALLER, version="2.0", pin=False)
+    assert (again.is_new, again.notes) == (False, ["images go by their tags (--no-pin): what a tag points at may "
+                                                   "change under a published version"])  # fmt: skip
+    assert kubeflow.prepare("small").target.version == "small-v2-0"
+    assert server.state.versions[beside.version_id].tags == {"shipway-publish": "current", "team": "bots"}
 
 
-def test_a_kubeflow_that_cannot_change_descriptions_says_so_and_the_newest_version_counts(
+def test_of_two_publishers_the_later_versions_is_current_whoever_ends_first(
     kubeflow: Connection, server: KfpServer
 ) -> None:
-    server.state.missing_calls.add("update_pipeline")
-    done = kubeflow.publish(SMALL, version="1.0", pin=False)
-    assert any("cannot change a pipeline's description" in note for note in done.notes)
+    """The first one's upload is done, the second publishes, then the first goes on: nothing moves back."""
+    kubeflow.publish(SMALL, version="1.0", pin=False)
+    seen = []
+
+    def meanwhile(method: str) -> bool:
+        if method == "GET" and len(server.state.versions) == 2 and not seen:
+            seen.append(True)
+            kubeflow.publish(SMALL.replace(":small", ":smaller"), version="3.0", pin=False)
+        return False
+
+    server.block = meanwhile
     kubeflow.publish(SMALLER, version="2.0", pin=False)
+    server.block = None
+    assert seen
+    assert kubeflow.prepare("small").target.version == "small-v3-0"
+
+
+def test_schedules_that_take_the_newest_version_are_told_of_one_beside(kubeflow: Connection) -> None:
+    """Kubeflow's own rule for them knows no tags."""
+    kubeflow.publish(SMALL, version="1.0", pin=False)
+    kubeflow.schedule("small", "@daily", name="floats")
+    kubeflow.schedule("small@1.0", "@daily", name="pinned")
+    beside = kubeflow.publish(SMALLER, version="2.0", pin=False, current=False)
+    assert "take the newest version, this one too, unless one is pinned: floats (" in " ".join(beside.notes)
+
+
+def test_a_kubeflow_without_tags_says_that_submit_takes_the_newest_version(
+    kubeflow: Connection, server: KfpServer
+) -> None:
+    server.state.has_tags = False
+    kubeflow.publish(SMALL, version="1.0", pin=False)
+    done = kubeflow.publish(SMALLER, version="2.0", pin=False, current=False)
+    assert "small-v2-0 is what submit takes without a version" in " ".join(done.notes)
     assert kubeflow.prepare("small").target.version == "small-v2-0"
 
 
