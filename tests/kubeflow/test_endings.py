@@ -68,6 +68,7 @@ def test_a_cancelled_run_is_told_as_one(place: Place, cancelled: dict[str, Any])
 
 def test_a_retry_goes_on_from_the_checkpoint(place: Place, cancelled: dict[str, Any]) -> None:
     key = cancelled["run"]
+    place.shipway("retry", key)
     (job,) = until(lambda: place.jobs(key), "another attempt")
     name = job["metadata"]["name"]
     assert name == f"{cancelled['job']}-r1"

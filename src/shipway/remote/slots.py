@@ -75,11 +75,13 @@ def _slots(part: Any, cluster: str, now: datetime, count: int) -> list[datetime]
 def _laid(part: Any, moments: list[datetime], runs: list[Any], now: datetime) -> list[Slot]:
     by_slot = {_slot_of(part, run, moments): run for run in runs}
     last_run = max((at for at in by_slot if at), default=None)
+    limit = int(part.max_concurrency or 1)
+    busy = _alive(now, runs, without=None, limit=limit)
     made = []
     for number, at in enumerate(moments):
-        following = moments[number + 1] if number + 1 < len(moments) else None
+        is_last = number + 1 == len(moments)
         run = by_slot.get(at)
-        blockers = _alive(at, runs, without=run, limit=int(part.max_concurrency or 1))
+        blockers = _alive(at, runs, without=run, limit=limit)
         if run is not None:
             created = moment(run.created_at) or at
             late = created - at
@@ -87,22 +89,20 @@ def _laid(part: Any, moments: list[datetime], runs: list[Any], now: datetime) ->
             made.append(Slot(at, str(run.run_id), _name(run), _state(run), why))
         else:
             is_next = last_run is None or at > last_run
-            made.append(Slot(at, "", "", *_reason(part, at, following, blockers, now, is_next=is_next)))
+            holds_up = busy if is_next and (is_last or not part.no_catchup) else []
+            made.append(Slot(at, "", "", *_reason(part, now - at, blockers, holds_up, is_next=is_next)))
     return made
 
 
-def _reason(
-    part: Any, at: datetime, following: datetime | None, blockers: list[Any], now: datetime, *, is_next: bool
-) -> tuple[str, str]:
+def _reason(part: Any, since: timedelta, blockers: list[Any], holds_up: list[Any], *, is_next: bool) -> tuple[str, str]:
     """Outcome of a slot without a run, and why."""
-    goes_on = [run for run in blockers if not moment(run.finished_at)]
     if part.status != "ENABLED" and is_next:
         return "none", "the schedule is paused"
-    if goes_on and (following is None or not part.no_catchup):
-        return "waiting", f"run {_name(goes_on[0])} is still going"
-    if blockers:
+    if holds_up:
+        return "waiting", f"run {_name(holds_up[0])} is still going"
+    if blockers and part.no_catchup:
         return "lost", f"run {_name(blockers[0])} was still going"
-    if now - at <= LATE:
+    if since <= LATE:
         return "waiting", "due now; Kubeflow's controller is some seconds late"
     return "none", "Kubeflow's controller started no run then, or the run was deleted"
 
@@ -110,7 +110,8 @@ def _reason(
 def _slot_of(part: Any, run: Any, moments: list[datetime]) -> datetime | None:
     """The slot that a run was started for."""
     scheduled, created = moment(run.scheduled_at), moment(run.created_at)
-    if scheduled in moments:  # told where a version is pinned, elsewhere the time of its creation stands there
+    # Told where a version is pinned; elsewhere the time of the run's creation stands there.
+    if scheduled != created and scheduled in moments:
         return scheduled
     if not part.no_catchup:
         index = str(run.display_name).split("-")[-2:-1]  # runs are numbered, and so are slots of which none is lost

@@ -131,6 +131,54 @@ def test_a_schedule_by_the_command_line(typed: Typed, server: KfpServer, publish
     assert "No schedules yet" in typed("schedule", "list")
 
 
+def test_a_schedule_is_shown_with_what_came_of_its_slots(typed: Typed, server: KfpServer, published: str) -> None:
+    typed("schedule", "create", "small", "--when", "every minute", "--name", "often", "-p", "webhook=https://x/SECRET")
+    assert "It was not to run yet" in typed("schedule", "show", "often")
+    (job,) = server.state.recurring.values()
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    job.created_at = minute - timedelta(minutes=3, seconds=30)
+    run = server.state.fire(job.recurring_run_id, minute - timedelta(minutes=3) + timedelta(seconds=4))
+    shown = typed("schedule", "show", "often")
+    assert "SECRET" not in shown
+    assert f"run {run.display_name} was still going" in " ".join(shown.split())
+    document = typed.document("schedule", "show", "often")
+    outcomes = [slot["outcome"] for slot in document["slots"]]
+    assert (outcomes[:2], outcomes[-1]) == (["Pending", "lost"], "waiting")
+    assert document["slots"][0]["run"] == run.run_id
+    typed("schedule", "show", "ofen", code=2)
+    assert "did you mean 'often'" in typed.err
+
+
+def test_a_deleted_schedule_says_what_becomes_of_its_runs(typed: Typed, server: KfpServer, published: str) -> None:
+    for cancel in (False, True):
+        typed("schedule", "create", "small", "--when", "@daily", "--name", "nightly")
+        (job,) = server.state.recurring.values()
+        run = server.state.fire(job.recurring_run_id)
+        said = typed("schedule", "delete", "nightly", *(["--cancel-runs"] if cancel else []))
+        assert (f"shipway cancel {run.run_id}" in " ".join(said.split())) is not cancel
+        assert (run.run_id in server.state.workflows, run.state) == (True, "FAILED" if cancel else "PENDING")
+    typed("schedule", "create", "small", "--when", "@daily", "--name", "nightly")
+    run = server.state.fire(next(iter(server.state.recurring)))
+    told = typed.document("schedule", "delete", "nightly")
+    assert told == {
+        "name": "nightly", "deleted": True,
+        "running": [{"run": run.run_id, "name": run.display_name, "state": "PENDING"}],
+    }  # fmt: skip
+
+
+def test_an_older_kubeflow_keeps_the_earlier_version_until_its_run_has_ended_and_says_so(
+    typed: Typed, server: KfpServer, published: str
+) -> None:
+    server.state.leaves_runs = False
+    typed("schedule", "create", "small", "--when", "@daily", "--name", "nightly")
+    server.state.fire(next(iter(server.state.recurring)))
+    typed("schedule", "change", "nightly", "--when", "@weekly", "--yes")
+    for words in (("schedule", "list"), ("schedule", "show", "nightly")):
+        assert "it is deleted when its run has ended" in " ".join(typed(*words).split())
+    typed("schedule", "delete", "nightly", code=1)
+    assert "paused, and not deleted yet" in typed.err
+
+
 SECRET = ("-p", "webhook=https://hooks.example.com/T0/SECRET", "-p", 'more={"api_token": "SECRET"}')
 
 
