@@ -1,4 +1,4 @@
-"""A step of ours in a pod of its own, as Kubeflow Pipelines starts it: `train.job` by the command that kfp compiled."""
+"""A step of ours in a pod of its own: that of `train.job` in the compiled pipeline, as Kubeflow Pipelines starts it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from typing import Any
 
 import yaml
 
-from shipway import images, labels
+from shipway import labels
 from shipway.artifacts import DatasetManifest
+from shipway.compiling import compile_pipeline
 from shipway.executors.kubernetes.rendering import JOB
 from shipway.executors.kubernetes.states import job_state
+from shipway.step_pod import executors, step_pod
 from tests.cluster.bed.errors import BedError
 from tests.cluster.bed.kubectl import Kubectl
 from tests.fixtures import kfp_parent
 
 ACCOUNT = "pipeline-runner"
-FOLDERS = {"tmp": "/tmp", "home": "/home/shipway", "s3": "/s3"}  # what the image, and KFP, want to write
+EXECUTOR = "exec-job"
 DATASET = "s3://shipway/inputs/dataset"
 
 
@@ -84,7 +86,7 @@ class StepPod:
     def kill(self) -> None:
         """SIGKILL for the step, as the kernel kills when memory is short."""
         os.kill(
-            next(pid for pid in self._pids() if "python3 -m kfp.dsl.executor_main" in _command(pid)), signal.SIGKILL
+            next(pid for pid in self._pids() if "python3 -m kfp.dsl.executor_main" in _words_of(pid)), signal.SIGKILL
         )
 
     def log(self) -> str:
@@ -110,39 +112,20 @@ class StepPod:
         return sorted(found)
 
     def _pod(self, training: str) -> dict[str, Any]:
-        path = "/s3" + DATASET.removeprefix("s3:/")
-        fields = {"KFP_POD_NAME": "metadata.name", "KFP_POD_UID": "metadata.uid"}
-        environment: list[dict[str, Any]] = [
-            {"name": key, "valueFrom": {"fieldRef": {"fieldPath": value}}} for key, value in fields.items()
-        ]
-        environment.append({"name": kfp_parent.INPUTS, "value": json.dumps({path: "/step/dataset.json"})})
+        """The pod of the compiled pipeline's task, with what stands in for KFP's launcher put on top."""
         given = json.dumps(_executor_input(self.run, training))
-        command = [given if word == "{{$}}" else word for word in _compiled()]
-        container = {
-            "name": "main",
-            "image": images.LAUNCHER,
-            "command": ["python", "/step/parent.py", "--grace_s", str(self.grace_s)],
-            "args": ["--execution_id", "7", "--", *command],
-            "env": environment,
-            "envFrom": [{"secretRef": {"name": "shipway-store"}}],
-            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
-                                "readOnlyRootFilesystem": True},
-            "volumeMounts": [{"name": name, "mountPath": path} for name, path in FOLDERS.items()]
-            + [{"name": "step", "mountPath": "/step"}],
-        }  # fmt: skip
-        volumes: list[dict[str, Any]] = [{"name": name, "emptyDir": {}} for name in FOLDERS]
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": self.name, "namespace": self.namespace, "labels": {"pipeline/runid": self.run}},
-            "spec": {
-                "serviceAccountName": ACCOUNT,
-                "restartPolicy": "Never",
-                "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-                "containers": [container],
-                "volumes": [*volumes, {"name": "step", "configMap": {"name": self.name}}],
-            },
-        }
+        words = [given if word == "{{$}}" else word for word in _command(_compiled())]
+        parent = ["python", "/step/parent.py", "--grace_s", str(self.grace_s), "--execution_id", "7", "--", *words]
+        pod = step_pod(
+            _compiled(), executor=EXECUTOR, name=self.name, namespace=self.namespace, account=ACCOUNT,
+            command=parent, run=self.run,
+        )  # fmt: skip
+        container = pod["spec"]["containers"][0]
+        path = "/s3" + DATASET.removeprefix("s3:/")  # where the launcher puts what it has downloaded
+        container["env"].append({"name": kfp_parent.INPUTS, "value": json.dumps({path: "/step/dataset.json"})})
+        container["volumeMounts"].append({"name": "step", "mountPath": "/step"})
+        pod["spec"]["volumes"].append({"name": "step", "configMap": {"name": self.name}})
+        return pod
 
 
 def gone(step: StepPod) -> bool:
@@ -152,17 +135,16 @@ def gone(step: StepPod) -> bool:
 
 
 @functools.cache
-def _compiled() -> list[str]:
-    """Command and arguments of `train.job`'s container, as kfp writes them into a pipeline."""
-    from kfp import compiler
-
-    from shipway.components.train.component import job
-
+def _compiled() -> list[dict[str, Any]]:
+    """IR and platform spec of the shipped pipeline."""
     with tempfile.TemporaryDirectory() as folder:
-        file = str(Path(folder, "job.yaml"))
-        compiler.Compiler().compile(job, file)
-        document = next(yaml.safe_load_all(Path(file).read_text(encoding="utf-8")))
-    container = document["deploymentSpec"]["executors"]["exec-job"]["container"]
+        file = compile_pipeline("train_and_deploy", Path(folder, "pipeline.yaml"))
+        return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+
+
+def _command(documents: list[dict[str, Any]]) -> list[str]:
+    """Command and arguments of `train.job`, as kfp writes them into the pipeline."""
+    container = executors(documents)[EXECUTOR]
     return [*container["command"], *container["args"]]
 
 
@@ -196,7 +178,7 @@ def _number_inside(pid: int) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1])
 
 
-def _command(pid: int) -> str:
+def _words_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

@@ -87,7 +87,10 @@ def logs_there(
         _print_record(name, record, with_heading=len(wanted) > 1)
     if run.note:
         say(f"Note: {run.note}", style="yellow")
-    printed, notes = pod_logs(run.key, set(wanted), namespace=kubeflow.settings.namespace or kubeflow.settings.install)
+    ran = {name for name, record in wanted.items() if not record.cached_from}
+    if not ran:
+        return
+    printed, notes = pod_logs(run.key, ran, namespace=kubeflow.settings.namespace or kubeflow.settings.install)
     for name, text in printed.items():
         say(f"==> {name} (pod) <==", style="bold")
         lines = text.splitlines(keepends=True)
@@ -137,6 +140,8 @@ def _print_record(name: str, record: StepRecord, *, with_heading: bool) -> None:
     if with_heading:
         say(f"==> {name} <==", style="bold")
     say(f"{record.title or name}: {record.state} after {record.seconds:.1f} s", style=MARKS.get(record.state, ""))
+    if record.cached_from:
+        say(f"From the cache: shipway logs {record.cached_from} {name} has what the pod printed that did the work.")
     for part in record.parts:
         say(f"  {part.title or part.task}: {part.state} after {part.seconds:.1f} s", style=MARKS.get(part.state, ""))
     if record.error is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shipway.artifacts import RunRecord, StepError, StepRecord
+from shipway.cli.there import logs_there
 from shipway.errors import InvalidSpec
 from shipway.remote import Connection, RemoteRun
 from shipway.remote.summary import summarise
@@ -93,7 +94,7 @@ def made_by(run: str, task: str) -> str:
 
 
 def test_a_cached_step_says_what_the_run_that_did_the_work_recorded(
-    kubeflow: Connection, server: KfpServer, handled: str, store: Store
+    kubeflow: Connection, server: KfpServer, handled: str, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, run = kubeflow.submit(handled), kubeflow.submit(handled)
     outputs = {"split": "test", "metrics": {"accuracy": 0.9, "ece": 0.1}}
@@ -104,6 +105,8 @@ def test_a_cached_step_says_what_the_run_that_did_the_work_recorded(
     assert (steps["classifier"].state, steps["classifier"].cached_from) == ("Cached", first.key)
     assert (steps["classifier"].title, steps["classifier"].run) == ("Evaluate", run.key)
     assert steps["add"].state == "Cached", "though nobody knows who made it"
+    logs_there(kubeflow, run.key, "Evaluate", follow=False, tail=0)
+    assert f"From the cache: shipway logs {first.key} classifier" in capsys.readouterr().out
     assert run.metrics == {"test_accuracy": 0.9}
     assert summarise(run)["reports"] == {"Evaluation": "s3://shipway/e.html"}
 
