@@ -20,7 +20,7 @@ from shipway.errors import JobFailed
 from shipway.executors import Handle, Manifest
 from shipway.executors.kubernetes import KubernetesExecutor
 from shipway.specs import parse
-from tests.cluster import workloads
+from tests.cluster import overlays, workloads
 from tests.cluster.bed import Bed, BedError
 from tests.cluster.bed.kubectl import Kubectl
 from tests.cluster.katib.controller import Controller
@@ -134,15 +134,14 @@ def test_the_sweep_component_trains_its_trials_and_gives_the_best_parameters(
     for name, value in {"KUBECONFIG": str(cluster.kubeconfig), "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_RUN": "r",
                         "SHIPWAY_NAMESPACE": namespace, "SHIPWAY_HOME": str(tmp_path)}.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    store = {**cluster.store_environment, "SHIPWAY_STORE": cluster_store_uri}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shipway-store", "namespace": namespace}}
-    kubectl.apply(document={**secret, "stringData": store})
+    store = overlays.stored(cluster.store_environment, cluster_store_uri)
+    overlays.install(kubectl, tmp_path / "overlay", "dev", namespace, store)
     dataset = make_dataset(tmp_path)
     dataset.write(tmp_path / "dataset")
     small = {"cpu": "200m", "memory": "2Gi"}
     spec = {"parameters": {"learning_rate": "loguniform(0.002, 0.02)"}, "maxTrialCount": 2, "engine": "katib",
             "parallelTrialCount": 1, "algorithm": "random",
-            "training": {**SPEC, "epochs": 2, "resources": small, "store_secret": "shipway-store"}}  # fmt: skip
+            "training": {**SPEC, "epochs": 2, "resources": small}}  # fmt: skip
     files = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("dataset", "sweep", "report")}
     with Controller(namespace) as controller:
         best = launch.katib(files["dataset"], yaml.safe_dump(spec), files["sweep"], files["report"])

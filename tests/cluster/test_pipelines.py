@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from shipway.executors.kubernetes.states import pod_state
+from tests.cluster import overlays
 from tests.cluster.bed import Bed
 from tests.cluster.bed.kubectl import Kubectl
 from tests.cluster.bed.operators import Mpi
@@ -40,13 +41,12 @@ class Team:
     def __init__(self, bed: Bed, kubectl: Kubectl, namespace: str, folder: Path) -> None:
         self.kubectl, self.namespace, self.folder = kubectl, namespace, folder
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_"))}
-        store = {**bed.store_environment, "SHIPWAY_STORE": f"s3://shipway/{namespace}"}
+        store = overlays.stored(bed.store_environment, f"s3://shipway/{namespace}")
+        overlays.install(kubectl, folder / "overlay", "dev", namespace, store)
         self.environment = {
             **clean, **store, "KUBECONFIG": str(bed.kubeconfig), "SHIPWAY_EXECUTOR": "kubernetes",
             "SHIPWAY_NAMESPACE": namespace,
         }  # fmt: skip
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shipway-store", "namespace": namespace}}
-        kubectl.apply(document={**secret, "stringData": store})
         write_rows(folder / "bots.csv")
 
     def start(self, *more: str, **training: Any) -> subprocess.Popen[str]:
@@ -80,10 +80,8 @@ def team(
     """A team whose images the bed knows."""
     shipped("tensorflow", "predictor")
     namespace = f"team-{os.getpid()}"
-    kubectl("create", "namespace", namespace)
-    kubectl("label", "namespace", namespace, f"{LEVEL}=restricted")
-    kubectl("wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=60s")
     found = Team(cluster, kubectl, namespace, tmp_path_factory.mktemp("team"))
+    kubectl("label", "--overwrite", "namespace", namespace, f"{LEVEL}=restricted")
     yield found
     subprocess.run([SHIPWAY, "down"], cwd=found.folder, env=found.environment, check=False, capture_output=True)
     kubectl("delete", "namespace", namespace, "--wait=false")

@@ -265,3 +265,23 @@ Api()
     environment = {**os.environ, "KUBECONFIG": str(tmp_path / "config")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+@pytest.mark.parametrize("trial", [tfjob("t", {"Chief": "pass"}), batch_job("t", "pass")], ids=["TFJob", "Job"])
+def test_katibs_trials_are_led_to_the_store(trial: dict[str, Any]) -> None:
+    experiment = {
+        "apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment", "metadata": {"name": "e"},
+        "spec": {"trialTemplate": {"trialSpec": trial}},
+    }  # fmt: skip
+    made = rendered(experiment, kind_of(experiment), CONTEXT, 0, None, "")
+    assert json.dumps(made).count('"secretRef": {"name": "shipway-store", "optional": true}') == 1
+
+
+def test_a_trial_of_a_kind_that_we_do_not_know_is_left_as_it_is() -> None:
+    trial = {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "spec": {}}
+    experiment = {
+        "apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment", "metadata": {"name": "e"},
+        "spec": {"trialTemplate": {"trialSpec": trial}},
+    }  # fmt: skip
+    made = rendered(experiment, kind_of(experiment), CONTEXT, 0, None, "")
+    assert made["spec"]["trialTemplate"]["trialSpec"] == trial

@@ -10,7 +10,7 @@ from shipway import labels
 from shipway.context import Context
 from shipway.executors import identity
 from shipway.executors.base import Manifest
-from shipway.executors.kubernetes.kinds import Kind, templates
+from shipway.executors.kubernetes.kinds import KINDS, Kind, templates
 from shipway.store_secret import DEFAULT_SECRET, STORE_SECRET
 
 JOB = f"{labels.PREFIX}/job"  # label of a job and of its pods: the attempt's name
@@ -52,7 +52,17 @@ def rendered(
         policy["cleanPodPolicy"] = "Running"
     for role, template in templates(kind, made):
         _complete(template, role, added, _environment(role, base, name, attempt, context))
+    _lead_trials_to_the_store(made)
     return made
+
+
+def _lead_trials_to_the_store(experiment: dict[str, Any]) -> None:
+    """Katib makes an Experiment's trials from its template: nobody else could tell them where the store is."""
+    trial = ((experiment.get("spec") or {}).get("trialTemplate") or {}).get("trialSpec") or {}
+    kind = KINDS.get((str(trial.get("apiVersion")), str(trial.get("kind"))))
+    for _role, template in templates(kind, trial) if kind else ():
+        for container in (template.get("spec") or {}).get("containers") or []:
+            with_store(container)
 
 
 def _complete(template: dict[str, Any], role: str, added: dict[str, str], ours: list[dict[str, Any]]) -> None:
