@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -13,15 +12,14 @@ from typing import Any
 import kfp_server_api as kfp
 from kfp_server_api.exceptions import ApiException
 
-from shipway.errors import InvalidSpec, KubeflowError, LostAnswer, NotAllowed, NotFound, VersionConflict
+from shipway.errors import InvalidSpec, LostAnswer, NotAllowed, NotFound, VersionConflict
 from shipway.remote.confirm import confirm, confirm_created
-from shipway.remote.credentials import read_claims, who_is
-from shipway.remote.http import LoginPage, Patience, Transport, as_text, grpc_code, is_refusal, server_message
+from shipway.remote.http import LoginPage, Patience, Transport
+from shipway.remote.refused import explain
 from shipway.remote.settings import Settings
 
 PAGE = 100
 NOBODY = "00000000-0000-4000-8000-000000000000"  # no id that Kubeflow draws
-ABORTED = 10  # gRPC's code of a request that does not fit the object's state
 
 
 class Api:
@@ -308,62 +306,12 @@ class Api:
         try:
             yield
         except ApiException as error:
-            raise self._error(what, error) from error
+            raise explain(self.settings, what, error) from error
         except LoginPage as page:
             raise NotAllowed(
                 f"Kubeflow at {self.settings.url} answers with a login page{f' ({page})' if str(page) else ''}: "
                 f"{self.settings.credentials.describe()} is not accepted; {self.settings.credentials.renewal()}"
             ) from page
-
-    def _error(self, what: str, error: ApiException) -> Exception:
-        said, credentials = server_message(error), self.settings.credentials
-        where = f"Kubeflow at {self.settings.url}"
-        if error.status == 401:
-            return NotAllowed(f"{where}: 401, {credentials.describe()} is not accepted; {credentials.renewal()}")
-        if error.status == 403:
-            words = said.partition(" (request:")[0].strip()
-            return NotAllowed(f"{where}: 403, {self._who()} may not use {what} {self._in_namespace()}: {words}")
-        if is_refusal(error.status, error.body):
-            return _refused(what, where, said, as_text(error.body))
-        # A missing object is named; a missing path is just "Not Found", or a proxy's "404 page not found".
-        if error.status == 404 and re.search(r"\S+ not found|not exist", said) and "page not" not in said:
-            return NotFound(f"{what}: not found at {self.settings.url}: {said}")
-        if error.status in (404, 405, 501):
-            return Unsupported(f"{where} has no such call ({what}): {error.status} {said}")
-        if error.status == 409 and grpc_code(error) != ABORTED:
-            return VersionConflict(f"{what}: exists already: {said or 'the server says no more'}")
-        if error.status in (400, 409):
-            return InvalidSpec(f"{what}: refused by Kubeflow: {said}")
-        return KubeflowError(f"{what}: {where} answered {error.status}: {said}")
-
-    def _who(self) -> str:
-        token = self.settings.credentials.token
-        return who_is(read_claims(token.read())) if token else self.settings.credentials.describe()
-
-    def _in_namespace(self) -> str:
-        if self.settings.namespace:
-            return f"in namespace {self.settings.namespace}"
-        return "without a namespace (set SHIPWAY_KFP_NAMESPACE to your profile's)"
-
-
-class Unsupported(NotFound):
-    """This Kubeflow, or this address, does not have the call."""
-
-
-class WorkflowGone(KubeflowError):
-    """A run's Workflow was deleted: nothing runs any more, and nothing will tell Kubeflow so."""
-
-
-def _refused(what: str, where: str, said: str, whole: str) -> Exception:
-    """A 500 that is the request's fault."""
-    if ".argoproj.io" in whole:
-        return WorkflowGone(f"{what}: its Workflow is gone: {said}")
-    if "ResourceNotFoundError" in whole:
-        return NotFound(f"{what}: not found at {where.rpartition(' ')[2]}: {said}")
-    column = re.search(r"too long for column '(\w+)'", whole)
-    if column:
-        return InvalidSpec(f"{what}: its {column.group(1).lower()} is too long, Kubeflow keeps 255 characters: {said}")
-    return InvalidSpec(f"{what}: refused by Kubeflow: {said}")
 
 
 def predicates(operation: str = "EQUALS", **fields: str) -> list[dict[str, Any]]:

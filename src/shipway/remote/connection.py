@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from shipway.errors import KubeflowError, NotFound
 from shipway.remote import settings as settings_module
-from shipway.remote.api import Api, Unsupported
+from shipway.remote.api import Api
 from shipway.remote.http import Patience
+from shipway.remote.refused import Unsupported
 from shipway.remote.runs import RemoteRun
 from shipway.remote.settings import Settings
 

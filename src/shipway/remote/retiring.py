@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shipway.errors import KubeflowError, NotFound
-from shipway.remote.api import Api, WorkflowGone
+from shipway.remote.api import Api
 from shipway.remote.recurring import window_of
+from shipway.remote.refused import WorkflowGone
 from shipway.remote.runs import RemoteRun
 
 ALIVE = ("PENDING", "RUNNING", "CANCELING", "PAUSED")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from shipway.ending import Sources, Stop, state_of
 from shipway.errors import InvalidSpec, JobFailed, NotFound, nearest
 from shipway.remote import records
-from shipway.remote.api import Api, WorkflowGone
+from shipway.remote.api import Api
 from shipway.remote.content import deadline_of, spec_of, tasks_of
+from shipway.remote.refused import WorkflowGone
 from shipway.remote.tasks import Node, moment, nodes_of, read_tasks
 
 if TYPE_CHECKING:
