@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shipway.ending import Sources, Stop, state_of
-from shipway.errors import InvalidSpec, JobFailed, NotFound, nearest
+from shipway.errors import InvalidSpec, JobFailed, KubeflowUnavailable, NotFound, nearest
 from shipway.remote import records
 from shipway.remote.api import Api
 from shipway.remote.content import deadline_of, spec_of, tasks_of
@@ -189,6 +189,15 @@ class RemoteRun:
         self._run, self._noted = self._api.run(self.key), None
         return self
 
+    def _look_again(self) -> None:
+        """`refresh`, for whoever follows the run: that nobody answers here stops nothing there."""
+        try:
+            self.refresh()
+        except KubeflowUnavailable as error:
+            raise KubeflowUnavailable(
+                f"{error}; run {self.key} goes on without being watched: shipway watch {self.key} follows it again"
+            ) from error
+
     def events(self) -> Iterator[dict[str, Any]]:
         """`state` and `step` events until the run ends, each change once."""
         state, seen = "", dict[str, str]()
@@ -203,7 +212,7 @@ class RemoteRun:
             if state in ENDED:
                 return
             time.sleep(self._poll_s)
-            self.refresh()
+            self._look_again()
 
     def wait(self, on_event: OnEvent | None = None, *, timeout_s: float | None = None) -> RemoteRun:
         """Waits for the end; failing is told by `state`, not by an exception.
@@ -225,7 +234,7 @@ class RemoteRun:
             if time.monotonic() >= deadline:
                 raise JobFailed(f"run {self.key} is still {self.state}; it goes on: shipway watch {self.key}")
             time.sleep(min(self._poll_s, max(0.0, deadline - time.monotonic())))
-            self.refresh()
+            self._look_again()
             yield {"kind": "state", "state": self.state}
 
     def cancel(self, timeout_s: float = CANCEL_S) -> str:

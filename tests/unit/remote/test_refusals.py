@@ -143,7 +143,9 @@ def test_an_api_that_goes_away_in_the_middle_of_a_wait_ends_in_one_line_and_the_
     run = kubeflow.submit(published)
     away = threading.Timer(0.1, lambda: setattr(server, "block", lambda _method: True))
     away.start()
-    assert "no answer" in told(KubeflowUnavailable, lambda: kubeflow.run(run.key).wait())
+    line = told(KubeflowUnavailable, lambda: kubeflow.run(run.key).wait())
+    assert "no answer" in line
+    assert f"shipway watch {run.key} follows it again" in line
     server.block = None
     assert kubeflow.run(run.key).state == "Pending"
 
