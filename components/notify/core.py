@@ -130,7 +130,7 @@ def summary_report(summary: Mapping[str, Any]) -> Report:
         page.callout("good" if decision["decision"] == "blessed" else "warn", decision["decision"], decision["reason"])
     page.tiles(_tiles(summary), tones={"State": _TONES.get(summary["state"], "info")})
     _add_scores(page, summary)
-    ran = [step for step in summary["steps"] if step["seconds"] > 0]
+    ran = [step for step in summary["steps"] if step["seconds"] > 0 and not step["cached"]]
     page.section("Steps")
     if ran:
         page.chart(bars([(step["title"], step["seconds"]) for step in ran], format=duration, title="Time by step"))

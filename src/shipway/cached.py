@@ -57,7 +57,10 @@ def cached_steps(
         if record is not None:
             made = {"task": task, "run": run, "state": "Cached", "cached_from": maker, "error": None}
             found.append(record.model_copy(update=made))
-    return found
+    # In the order in which they were made; in this run they took no time, and stand behind what began it.
+    found.sort(key=lambda record: record.started_at)
+    began = min((record.started_at for record in records if record.started_at), default="")
+    return [record.model_copy(update={"started_at": began}) for record in found]
 
 
 def _record(store: Store, run: str, task: str) -> StepRecord | None:

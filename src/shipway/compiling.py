@@ -12,6 +12,7 @@ import yaml
 
 from shipway import images
 from shipway.errors import InvalidSpec, nearest
+from shipway.steps import TITLE
 from shipway.store_secret import DEFAULT_SECRET, give_store
 
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
@@ -57,6 +58,7 @@ def compile_pipeline(
         if len(documents) == 1:
             documents.append({})  # without any setting of Kubernetes' kfp writes no platform spec
         give_store(documents[0], documents[1], secret, set(names.values()))
+        _tell_titles(documents[0], set(names.values()))
         if registry is not None or digests:
             _tell_steps(documents[0], names)
         text = yaml.safe_dump_all(documents, sort_keys=True, width=120, allow_unicode=True)
@@ -104,6 +106,22 @@ def _tell_steps(ir: dict[str, Any], names: Mapping[str, str]) -> None:
         variables = executor.get("container", {}).setdefault("env", [])
         if all(one["name"] != images.VARIABLE for one in variables):
             variables.append({"name": images.VARIABLE, "value": value})
+
+
+def _tell_titles(ir: dict[str, Any], our_images: set[str]) -> None:
+    """Puts each task's display name into its step's environment: Kubeflow tells a step none, and its API has none.
+
+    An executor that several tasks share has it only where all of them are called alike.
+    """
+    dags = [ir["root"]["dag"], *(one["dag"] for one in ir["components"].values() if "dag" in one)]
+    titles: dict[str, set[str]] = {}
+    for name, task in ((name, task) for dag in dags for name, task in dag["tasks"].items()):
+        label = ir["components"][task["componentRef"]["name"]].get("executorLabel", "")
+        titles.setdefault(label, set()).add(str((task.get("taskInfo") or {}).get("name") or name))
+    for label, executor in ir["deploymentSpec"]["executors"].items():
+        container, (title, *others) = executor.get("container"), sorted(titles.get(label, {""}))
+        if container and container["image"] in our_images and title and not others:
+            container.setdefault("env", []).append({"name": TITLE, "value": title})
 
 
 def _header(function: Any) -> str:

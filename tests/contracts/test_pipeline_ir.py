@@ -133,6 +133,17 @@ def test_every_step_takes_storage_from_the_secret(documents: list[dict[str, Any]
     assert secrets(documents) == dict.fromkeys(documents[0]["deploymentSpec"]["executors"], wanted("shipway-store"))
 
 
+def test_every_step_knows_its_display_name(ir: dict[str, Any]) -> None:
+    told = {
+        label: {one["name"]: one["value"] for one in executor["container"]["env"]}["SHIPWAY_TASK_TITLE"]
+        for label, executor in ir["deploymentSpec"]["executors"].items()
+    }
+    labels = {
+        name: ir["components"][task["componentRef"]["name"]]["executorLabel"] for name, task in tasks_of(ir).items()
+    }
+    assert told == {labels[name]: task["taskInfo"]["name"] for name, task in tasks_of(ir).items()}
+
+
 def test_a_run_of_everything_takes_sixteen_pods(ir: dict[str, Any]) -> None:
     """A task is a driver and an executor; each DAG has a driver of its own: the root's and the exit handler's."""
     dags = [one for one in ir["components"].values() if "dag" in one]

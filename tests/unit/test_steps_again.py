@@ -114,3 +114,18 @@ def test_a_sweep_that_was_cached_with_its_training_is_found_through_it(store: St
     found = {step.task: step for step in cached_steps(store, [release], RUN, among=["katib", "job"])}
     assert (found["katib"].state, found["katib"].outputs) == ("Cached", {"uri": "s3://b/sweep"})
     assert {step.task for step in cached_steps(store, [release], RUN)} == {"job", "katib"}
+
+
+def test_cached_steps_stand_in_the_order_they_were_made_in_behind_what_began_the_run(store: Store) -> None:
+    """The run took no longer for what another run did yesterday."""
+    for task, hour in (("dataset", "01"), ("train", "02")):
+        record = StepRecord(run=FIRST, task=task, state="Succeeded", started_at=f"2026-11-24T{hour}:00:00+00:00")
+        store.put(f"runs/{FIRST}/steps/{task}.json", record.to_json().encode())
+    began = "2026-11-25T09:00:00+00:00"
+    inputs = {"model": made(FIRST, "job"), "dataset": made(FIRST, "dataset")}
+    plan = StepRecord(run=RUN, task="plan", state="Succeeded", started_at=began)
+    release = StepRecord(
+        run=RUN, task="release", state="Succeeded", started_at="2026-11-25T09:01:00+00:00", inputs=inputs
+    )
+    found = cached_steps(store, [plan, release], RUN)
+    assert [(step.task, step.started_at) for step in found] == [("dataset", began), ("job", began)]
