@@ -202,9 +202,14 @@ def test_a_reaper_that_no_longer_works_is_told(look: Look, apply: Callable[..., 
     patch = ("patch", "cronjob", "shipway-reaper", "--type=merge", "-p")
     apply(*patch, '{"spec":{"suspend":false,"schedule":"0 0 30 2 *"}}')
     assert look()["reaper"].state == "ok"
-    apply(*patch, '{"status":{"lastSuccessfulTime":"2026-01-01T00:00:00Z"}}', "--subresource=status")
-    found = look()["reaper"]
-    assert found.state == "warn"
+
+    def told() -> Finding | None:
+        """The controller writes the status too, once it has seen the CronJob go on."""
+        apply(*patch, '{"status":{"lastSuccessfulTime":"2026-01-01T00:00:00Z"}}', "--subresource=status")
+        found = look()["reaper"]
+        return found if found.state == "warn" else None
+
+    found: Finding = wait_for(told, "it is told")
     assert "last success 2026-01-01T00:00:00Z" in found.found
     assert "describe pods -l app.kubernetes.io/name=shipway-reaper" in found.mend
 
