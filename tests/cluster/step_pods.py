@@ -1,4 +1,7 @@
-"""A step of ours in a pod of its own, as Kubeflow Pipelines starts it: `train.job` by the command that kfp compiled."""
+"""A step of ours in a pod of its own, as Kubeflow Pipelines starts it: `train.job` of the pipeline that we ship.
+
+The pod is what `shipway.step_pod` makes of the compiled pipeline. Added is only what stands in for KFP's launcher.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,17 @@ from typing import Any
 
 import yaml
 
-from shipway import images, labels
+from shipway import labels, step_pod
 from shipway.artifacts import DatasetManifest
+from shipway.compiling import compile_pipeline
 from shipway.executors.kubernetes.rendering import JOB
 from shipway.executors.kubernetes.states import job_state
 from tests.cluster.bed.errors import BedError
 from tests.cluster.bed.kubectl import Kubectl
 from tests.fixtures import kfp_parent
 
-ACCOUNT = "pipeline-runner"
-FOLDERS = {"tmp": "/tmp", "home": "/home/shipway", "s3": "/s3"}  # what the image, and KFP, want to write
+ACCOUNT = "pipeline-runner"  # of the overlay
+EXECUTOR = "exec-job"
 DATASET = "s3://shipway/inputs/dataset"
 
 
@@ -110,39 +114,18 @@ class StepPod:
         return sorted(found)
 
     def _pod(self, training: str) -> dict[str, Any]:
-        path = "/s3" + DATASET.removeprefix("s3:/")
-        fields = {"KFP_POD_NAME": "metadata.name", "KFP_POD_UID": "metadata.uid"}
-        environment: list[dict[str, Any]] = [
-            {"name": key, "valueFrom": {"fieldRef": {"fieldPath": value}}} for key, value in fields.items()
-        ]
-        environment.append({"name": kfp_parent.INPUTS, "value": json.dumps({path: "/step/dataset.json"})})
         given = json.dumps(_executor_input(self.run, training))
-        command = [given if word == "{{$}}" else word for word in _compiled()]
-        container = {
-            "name": "main",
-            "image": images.LAUNCHER,
-            "command": ["python", "/step/parent.py", "--grace_s", str(self.grace_s)],
-            "args": ["--execution_id", "7", "--", *command],
-            "env": environment,
-            "envFrom": [{"secretRef": {"name": "shipway-store"}}],
-            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
-                                "readOnlyRootFilesystem": True},
-            "volumeMounts": [{"name": name, "mountPath": path} for name, path in FOLDERS.items()]
-            + [{"name": "step", "mountPath": "/step"}],
-        }  # fmt: skip
-        volumes: list[dict[str, Any]] = [{"name": name, "emptyDir": {}} for name in FOLDERS]
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": self.name, "namespace": self.namespace, "labels": {"pipeline/runid": self.run}},
-            "spec": {
-                "serviceAccountName": ACCOUNT,
-                "restartPolicy": "Never",
-                "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-                "containers": [container],
-                "volumes": [*volumes, {"name": "step", "configMap": {"name": self.name}}],
-            },
-        }
+        container = step_pod.executors(_compiled())[EXECUTOR]
+        task = [given if word == "{{$}}" else word for word in [*container["command"], *container["args"]]]
+        launcher = ["python", "/step/parent.py", "--grace_s", str(self.grace_s), "--execution_id", "7"]
+        launcher += ["--input", "/s3" + DATASET.removeprefix("s3:/"), "/step/dataset.json"]
+        pod = step_pod.step_pod(
+            _compiled(), executor=EXECUTOR, name=self.name, namespace=self.namespace, account=ACCOUNT, run=self.run,
+            command=[*launcher, "--", *task],
+        )  # fmt: skip
+        pod["spec"]["containers"][0]["volumeMounts"].append({"name": "step", "mountPath": "/step"})
+        pod["spec"]["volumes"].append({"name": "step", "configMap": {"name": self.name}})
+        return pod
 
 
 def gone(step: StepPod) -> bool:
@@ -152,36 +135,32 @@ def gone(step: StepPod) -> bool:
 
 
 @functools.cache
-def _compiled() -> list[str]:
-    """Command and arguments of `train.job`'s container, as kfp writes them into a pipeline."""
-    from kfp import compiler
-
-    from shipway.components.train.component import job
-
+def _compiled() -> list[dict[str, Any]]:
+    """IR and platform spec of the shipped pipeline."""
     with tempfile.TemporaryDirectory() as folder:
-        file = str(Path(folder, "job.yaml"))
-        compiler.Compiler().compile(job, file)
-        document = next(yaml.safe_load_all(Path(file).read_text(encoding="utf-8")))
-    container = document["deploymentSpec"]["executors"]["exec-job"]["container"]
-    return [*container["command"], *container["args"]]
+        file = compile_pipeline("train_and_deploy", Path(folder, "pipeline.yaml"))
+        return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
 
 
 def _executor_input(run: str, training: str) -> dict[str, Any]:
-    """What KFP's driver hands to a step: parameters, and where its artifacts lie."""
-    root = f"s3://shipway/outputs/{run}"
+    """What KFP's driver hands to a step: parameters, and where its artifacts lie, as the component declares them."""
+    component = _compiled()[0]["components"]["comp-job"]
+    inputs, outputs = component["inputDefinitions"], component["outputDefinitions"]
 
-    def artifact(name: str, title: str, uri: str) -> dict[str, Any]:
-        kind = {"schemaTitle": f"system.{title}", "schemaVersion": "0.0.1"}
-        return {"artifacts": [{"name": name, "uri": uri, "type": kind, "metadata": {}}]}
+    def artifacts(declared: dict[str, Any], root: str) -> dict[str, Any]:
+        return {
+            name: {"artifacts": [{"name": name, "uri": f"{root}/{name}", "type": each["artifactType"], "metadata": {}}]}
+            for name, each in declared.items()
+        }
 
-    outputs = {"model": "Model", "metrics": "Metrics", "mlpipeline_ui_metadata": "Artifact"}
+    defaults = {name: each.get("defaultValue", {}) for name, each in inputs["parameters"].items()}
     return {
         "inputs": {
-            "parameterValues": {"spec": training, "best": "", "code_fingerprint": "", "task_config": {}},
-            "artifacts": {"dataset": artifact("dataset", "Dataset", DATASET)},
+            "parameterValues": {**defaults, "spec": training},
+            "artifacts": artifacts(inputs["artifacts"], DATASET.removesuffix("/dataset")),
         },
         "outputs": {
-            "artifacts": {name: artifact(name, title, f"{root}/{name}") for name, title in outputs.items()},
+            "artifacts": artifacts(outputs["artifacts"], f"s3://shipway/outputs/{run}"),
             "outputFile": "/tmp/kfp/output.json",
         },
     }

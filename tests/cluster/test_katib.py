@@ -23,6 +23,7 @@ from shipway.specs import parse
 from tests.cluster import workloads
 from tests.cluster.bed import Bed, BedError
 from tests.cluster.bed.kubectl import Kubectl
+from tests.cluster.installed import Installed
 from tests.cluster.katib.controller import Controller
 from tests.fixtures.manifests import changed, wait_for
 from tests.fixtures.tiny_model import SPEC, make_dataset
@@ -126,25 +127,26 @@ def test_an_experiment_whose_trials_fail_or_say_nothing_fails(
 
 @pytest.mark.usefixtures("schema")
 def test_the_sweep_component_trains_its_trials_and_gives_the_best_parameters(
-    cluster: Bed, kubectl: Kubectl, namespace: str, cluster_store_uri: str, shipped: Callable[..., None],
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    cluster: Bed, installed: Installed, shipped: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`sweep.katib` as its step calls it: TFJobs of our image, read by the pod label that the operator gives."""
     shipped("tensorflow")
-    for name, value in {"KUBECONFIG": str(cluster.kubeconfig), "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_RUN": "r",
-                        "SHIPWAY_NAMESPACE": namespace, "SHIPWAY_HOME": str(tmp_path)}.items():  # fmt: skip
+    # The step runs here, so it is told what its image and its pod would tell it.
+    told = {
+        **cluster.store_environment, "SHIPWAY_STORE": installed.store_uri, "KUBECONFIG": str(cluster.kubeconfig),
+        "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_RUN": "r", "SHIPWAY_NAMESPACE": installed.namespace,
+        "SHIPWAY_HOME": str(tmp_path),
+    }  # fmt: skip
+    for name, value in told.items():
         monkeypatch.setenv(name, value)
-    store = {**cluster.store_environment, "SHIPWAY_STORE": cluster_store_uri}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shipway-store", "namespace": namespace}}
-    kubectl.apply(document={**secret, "stringData": store})
     dataset = make_dataset(tmp_path)
     dataset.write(tmp_path / "dataset")
     small = {"cpu": "200m", "memory": "2Gi"}
     spec = {"parameters": {"learning_rate": "loguniform(0.002, 0.02)"}, "maxTrialCount": 2, "engine": "katib",
             "parallelTrialCount": 1, "algorithm": "random",
-            "training": {**SPEC, "epochs": 2, "resources": small, "store_secret": "shipway-store"}}  # fmt: skip
+            "training": {**SPEC, "epochs": 2, "resources": small}}  # fmt: skip
     files = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("dataset", "sweep", "report")}
-    with Controller(namespace) as controller:
+    with Controller(installed.namespace) as controller:
         best = launch.katib(files["dataset"], yaml.safe_dump(spec), files["sweep"], files["report"])
     assert 0.002 <= yaml.safe_load(best)["learning_rate"] <= 0.02
     assert [trial["kind"] for trial in controller.trials] == ["TFJob", "TFJob"]
