@@ -114,14 +114,13 @@ class StepPod:
         return sorted(found)
 
     def _pod(self, training: str) -> dict[str, Any]:
+        task = step_pod.executors(_compiled())[EXECUTOR]
         given = json.dumps(_executor_input(self.run, training))
-        container = step_pod.executors(_compiled())[EXECUTOR]
-        task = [given if word == "{{$}}" else word for word in [*container["command"], *container["args"]]]
         launcher = ["python", "/step/parent.py", "--grace_s", str(self.grace_s), "--execution_id", "7"]
-        launcher += ["--input", "/s3" + DATASET.removeprefix("s3:/"), "/step/dataset.json"]
+        launcher += ["--executor_input", given, "--input", "/s3" + DATASET.removeprefix("s3:/"), "/step/dataset.json"]
         pod = step_pod.step_pod(
             _compiled(), executor=EXECUTOR, name=self.name, namespace=self.namespace, account=ACCOUNT, run=self.run,
-            command=[*launcher, "--", *task],
+            command=[*launcher, "--", *task["command"], *task["args"]],
         )  # fmt: skip
         pod["spec"]["containers"][0]["volumeMounts"].append({"name": "step", "mountPath": "/step"})
         pod["spec"]["volumes"].append({"name": "step", "configMap": {"name": self.name}})
