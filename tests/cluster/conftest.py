@@ -122,7 +122,11 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
 def kube_rig(
     kubeconfig: Path, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[KubernetesRig]:
-    """The kubernetes executor in a fresh namespace."""
+    """The kubernetes executor in a fresh namespace, as the admin and without an overlay.
+
+    What it promises holds wherever it may create jobs; their replicas are a line of Python and take nothing from a
+    Secret. What it needs of an overlay is tried in test_manifests_permissions.py.
+    """
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     made = KubernetesRig(namespace, f"file://{tmp_path}/store", tmp_path / "home")
     yield made

@@ -50,7 +50,7 @@ class Account:
 
 
 def account(kubectl: Kubectl, namespace: str, name: str) -> Account:
-    """A fresh service account that may read the namespace's pods."""
+    """A fresh service account that may read the namespace's pods; no overlay has one whose token can be taken back."""
     kubectl("create", "serviceaccount", name, "-n", namespace)
     kubectl(
         "create", "rolebinding", name, "--clusterrole=view", f"--serviceaccount={namespace}:{name}", "-n", namespace

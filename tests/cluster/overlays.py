@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,16 +28,21 @@ def built(kubectl: Kubectl, folder: Path) -> list[dict[str, Any]]:
     return [each for each in yaml.safe_load_all(rendered) if each]
 
 
-def overlay(folder: Path, name: str, namespace: str, components: tuple[str, ...] = ()) -> Path:
-    """A kustomization in `folder` that puts an overlay into another namespace; the components join it."""
+def overlay(
+    folder: Path, name: str, namespace: str, components: tuple[str, ...] = (), manifests: Path = MANIFESTS
+) -> Path:
+    """A kustomization in `folder` that puts an overlay into another namespace; the components join it.
+
+    Each test has a namespace of its own, which is all that it changes by kustomize.
+    """
     # kustomize refuses absolute paths, and follows no link out of its root.
     above = Path(*[".."] * len(folder.resolve().parts[1:]))
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": namespace,
-        "resources": [str(above / str(MANIFESTS / "overlays" / name)[1:])],
-        "components": [str(above / str(MANIFESTS / "components" / each)[1:]) for each in components],
+        "resources": [str(above / str(manifests / "overlays" / name)[1:])],
+        "components": [str(above / str(manifests / "components" / each)[1:]) for each in components],
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -44,18 +50,28 @@ def overlay(folder: Path, name: str, namespace: str, components: tuple[str, ...]
 
 
 def install(kubectl: Kubectl, folder: Path, name: str, namespace: str, store: Mapping[str, str]) -> None:
-    """Applies an overlay for real, with the keys of `store` (AWS_..., SHIPWAY_STORE) in its Secret."""
-    objects = [_named(each, namespace) for each in built(kubectl, overlay(folder, name, namespace))]
-    for each in objects:
-        if each["kind"] == "Secret":
-            each.pop("data")
-            each["stringData"] = dict(store)
-            place = urlsplit(store["AWS_ENDPOINT_URL"]).netloc
-            each["metadata"]["annotations"]["serving.kserve.io/s3-endpoint"] = place
+    """Applies an overlay for real, from a copy in which the bed's store is filled in."""
+    manifests = shutil.copytree(MANIFESTS, folder / "manifests")
+    _fill_in(manifests / "overlays" / name, store)
+    objects = [
+        _named(each, namespace) for each in built(kubectl, overlay(folder, name, namespace, manifests=manifests))
+    ]
     kubectl.apply(document={"apiVersion": "v1", "kind": "List", "items": objects})
     for each in objects:
         if each["kind"] == "ResourceQuota":
             _await_counted(kubectl, each["metadata"]["name"], namespace)
+
+
+def _fill_in(folder: Path, store: Mapping[str, str]) -> None:
+    """As docs/manifests.md asks: values of the keys that are there, and the same address in KServe's annotation."""
+    file, kustomization = folder / "store.env", folder / "kustomization.yaml"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    given = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    file.write_text("".join(f"{key}={store[key]}\n" for key in given), encoding="utf-8")
+    there, here = (urlsplit(each["AWS_ENDPOINT_URL"]).netloc for each in (given, store))
+    text = kustomization.read_text(encoding="utf-8")
+    assert text.count(there) == 1, f"{kustomization} names {there} once, as store.env does"
+    kustomization.write_text(text.replace(there, here), encoding="utf-8")
 
 
 def _await_counted(kubectl: Kubectl, name: str, namespace: str) -> None:

@@ -1,4 +1,7 @@
-"""A step of ours in a pod of its own: that of `train.job` in the compiled pipeline, as Kubeflow Pipelines starts it."""
+"""A step of ours in a pod of its own, as Kubeflow Pipelines starts it: `train.job` of the pipeline that we ship.
+
+The pod is what `shipway.step_pod` makes of the compiled pipeline. Added is only what stands in for KFP's launcher.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,16 @@ from typing import Any
 
 import yaml
 
-from shipway import labels
+from shipway import labels, step_pod
 from shipway.artifacts import DatasetManifest
 from shipway.compiling import compile_pipeline
 from shipway.executors.kubernetes.rendering import JOB
 from shipway.executors.kubernetes.states import job_state
-from shipway.step_pod import executors, step_pod
 from tests.cluster.bed.errors import BedError
 from tests.cluster.bed.kubectl import Kubectl
 from tests.fixtures import kfp_parent
 
-ACCOUNT = "pipeline-runner"
+ACCOUNT = "pipeline-runner"  # of the overlay
 EXECUTOR = "exec-job"
 DATASET = "s3://shipway/inputs/dataset"
 
@@ -86,7 +88,7 @@ class StepPod:
     def kill(self) -> None:
         """SIGKILL for the step, as the kernel kills when memory is short."""
         os.kill(
-            next(pid for pid in self._pids() if "python3 -m kfp.dsl.executor_main" in _words_of(pid)), signal.SIGKILL
+            next(pid for pid in self._pids() if "python3 -m kfp.dsl.executor_main" in _command(pid)), signal.SIGKILL
         )
 
     def log(self) -> str:
@@ -112,18 +114,15 @@ class StepPod:
         return sorted(found)
 
     def _pod(self, training: str) -> dict[str, Any]:
-        """The pod of the compiled pipeline's task, with what stands in for KFP's launcher put on top."""
+        task = step_pod.executors(_compiled())[EXECUTOR]
         given = json.dumps(_executor_input(self.run, training))
-        words = [given if word == "{{$}}" else word for word in _command(_compiled())]
-        parent = ["python", "/step/parent.py", "--grace_s", str(self.grace_s), "--execution_id", "7", "--", *words]
-        pod = step_pod(
-            _compiled(), executor=EXECUTOR, name=self.name, namespace=self.namespace, account=ACCOUNT,
-            command=parent, run=self.run,
+        launcher = ["python", "/step/parent.py", "--grace_s", str(self.grace_s), "--execution_id", "7"]
+        launcher += ["--executor_input", given, "--input", "/s3" + DATASET.removeprefix("s3:/"), "/step/dataset.json"]
+        pod = step_pod.step_pod(
+            _compiled(), executor=EXECUTOR, name=self.name, namespace=self.namespace, account=ACCOUNT, run=self.run,
+            command=[*launcher, "--", *task["command"], *task["args"]],
         )  # fmt: skip
-        container = pod["spec"]["containers"][0]
-        path = "/s3" + DATASET.removeprefix("s3:/")  # where the launcher puts what it has downloaded
-        container["env"].append({"name": kfp_parent.INPUTS, "value": json.dumps({path: "/step/dataset.json"})})
-        container["volumeMounts"].append({"name": "step", "mountPath": "/step"})
+        pod["spec"]["containers"][0]["volumeMounts"].append({"name": "step", "mountPath": "/step"})
         pod["spec"]["volumes"].append({"name": "step", "configMap": {"name": self.name}})
         return pod
 
@@ -142,28 +141,25 @@ def _compiled() -> list[dict[str, Any]]:
         return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
 
 
-def _command(documents: list[dict[str, Any]]) -> list[str]:
-    """Command and arguments of `train.job`, as kfp writes them into the pipeline."""
-    container = executors(documents)[EXECUTOR]
-    return [*container["command"], *container["args"]]
-
-
 def _executor_input(run: str, training: str) -> dict[str, Any]:
-    """What KFP's driver hands to a step: parameters, and where its artifacts lie."""
-    root = f"s3://shipway/outputs/{run}"
+    """What KFP's driver hands to a step: parameters, and where its artifacts lie, as the component declares them."""
+    component = _compiled()[0]["components"]["comp-job"]
+    inputs, outputs = component["inputDefinitions"], component["outputDefinitions"]
 
-    def artifact(name: str, title: str, uri: str) -> dict[str, Any]:
-        kind = {"schemaTitle": f"system.{title}", "schemaVersion": "0.0.1"}
-        return {"artifacts": [{"name": name, "uri": uri, "type": kind, "metadata": {}}]}
+    def artifacts(declared: dict[str, Any], root: str) -> dict[str, Any]:
+        return {
+            name: {"artifacts": [{"name": name, "uri": f"{root}/{name}", "type": each["artifactType"], "metadata": {}}]}
+            for name, each in declared.items()
+        }
 
-    outputs = {"model": "Model", "metrics": "Metrics", "mlpipeline_ui_metadata": "Artifact"}
+    defaults = {name: each.get("defaultValue", {}) for name, each in inputs["parameters"].items()}
     return {
         "inputs": {
-            "parameterValues": {"spec": training, "best": "", "code_fingerprint": "", "task_config": {}},
-            "artifacts": {"dataset": artifact("dataset", "Dataset", DATASET)},
+            "parameterValues": {**defaults, "spec": training},
+            "artifacts": artifacts(inputs["artifacts"], DATASET.removesuffix("/dataset")),
         },
         "outputs": {
-            "artifacts": {name: artifact(name, title, f"{root}/{name}") for name, title in outputs.items()},
+            "artifacts": artifacts(outputs["artifacts"], f"s3://shipway/outputs/{run}"),
             "outputFile": "/tmp/kfp/output.json",
         },
     }
@@ -178,7 +174,7 @@ def _number_inside(pid: int) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1])
 
 
-def _words_of(pid: int) -> str:
+def _command(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

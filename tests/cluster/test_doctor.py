@@ -26,6 +26,8 @@ from tests.fixtures.manifests import wait_for
 
 pytestmark = pytest.mark.usefixtures("surroundings")
 Look = Callable[..., dict[str, Finding]]
+# A Kubeflow that the bed holds besides gives its ConfigMap to profiles, and to no namespace of these tests.
+LAUNCHERS = "KFP: kfp-launcher"
 
 
 @pytest.fixture
@@ -57,13 +59,13 @@ def run(*words: str, **environment: str) -> tuple[int, str, str]:
 
 
 def bad(found: dict[str, Finding]) -> dict[str, Finding]:
-    return {what: finding for what, finding in found.items() if finding.state in ("missing", "warn")}
+    return {what: each for what, each in found.items() if each.state in ("missing", "warn") and what != LAUNCHERS}
 
 
 def test_all_is_well_where_the_overlay_is_installed(installed: Installed) -> None:
     code, out, err = run("--cluster", "-n", installed.namespace, "--image", images.PYTHON, "--json")
     document = json.loads(out)
-    states = {finding["what"]: finding["state"] for finding in document["findings"]}
+    states = {each["what"]: each["state"] for each in document["findings"] if each["what"] != LAUNCHERS}
     assert (code, err, document["ok"]) == (0, "", True), out
     assert set(states.values()) <= {"ok", "info"}, out
     assert {what for what, state in states.items() if state == "ok"} >= {
@@ -203,13 +205,12 @@ def test_a_reaper_that_no_longer_works_is_told(look: Look, apply: Callable[..., 
     apply(*patch, '{"spec":{"suspend":false,"schedule":"0 0 30 2 *"}}')
     assert look()["reaper"].state == "ok"
 
-    def told() -> Finding | None:
-        """The controller writes the status too, once it has seen the CronJob go on."""
+    def noticed() -> Finding | None:
+        # Each time anew: a pod that the test before let the CronJob start may still succeed.
         apply(*patch, '{"status":{"lastSuccessfulTime":"2026-01-01T00:00:00Z"}}', "--subresource=status")
-        found = look()["reaper"]
-        return found if found.state == "warn" else None
+        return bad(look()).get("reaper")
 
-    found: Finding = wait_for(told, "it is told")
+    found: Finding = wait_for(noticed, "it is told")
     assert "last success 2026-01-01T00:00:00Z" in found.found
     assert "describe pods -l app.kubernetes.io/name=shipway-reaper" in found.mend
 
@@ -327,7 +328,7 @@ def test_a_policy_that_refuses(look: Look, installed: Installed) -> None:
 def test_kfps_settings_are_judged_and_mended_by_the_commands_given(
     look: Look, apply: Callable[..., str], installed: Installed
 ) -> None:
-    """Objects as KFP ships them; there is no KFP on the bed."""
+    """Objects as KFP ships them, in the test's own namespace: no other's settings are touched."""
     import shlex
 
     from tests.cluster.workloads import fake_deployment
@@ -340,12 +341,14 @@ def test_kfps_settings_are_judged_and_mended_by_the_commands_given(
     apply("apply", "-f", "-", document=controller)
     apply("apply", "-f", "-", document=config)
     try:
-        found = {what: finding for what, finding in bad(look()).items() if what.startswith("KFP")}
-        assert set(found) == {"KFP: requeue time", "KFP: retries", "KFP: kfp-launcher"}
+        seen = look()
+        found = {what: seen[what] for what in ("KFP: requeue time", "KFP: retries", LAUNCHERS)}
+        assert all(finding.state in ("missing", "warn") for finding in found.values()), found
         for finding in found.values():
             for command in finding.mend.split(" && "):
                 installed.kubectl(*shlex.split(command)[1:])
-        assert bad(look()) == {}
+        mended = look()
+        assert (bad(mended), mended[LAUNCHERS].state) == ({}, "ok")
         kept = json.loads(apply("get", "configmap", "workflow-controller-configmap", "-o", "json"))["data"]
         assert yaml.safe_load(kept["workflowDefaults"]) == {"spec": {"ttlStrategy": {"secondsAfterCompletion": 60}}}
     finally:

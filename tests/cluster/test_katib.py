@@ -20,9 +20,10 @@ from shipway.errors import JobFailed
 from shipway.executors import Handle, Manifest
 from shipway.executors.kubernetes import KubernetesExecutor
 from shipway.specs import parse
-from tests.cluster import overlays, workloads
+from tests.cluster import workloads
 from tests.cluster.bed import Bed, BedError
 from tests.cluster.bed.kubectl import Kubectl
+from tests.cluster.installed import Installed
 from tests.cluster.katib.controller import Controller
 from tests.fixtures.manifests import changed, wait_for
 from tests.fixtures.tiny_model import SPEC, make_dataset
@@ -126,16 +127,18 @@ def test_an_experiment_whose_trials_fail_or_say_nothing_fails(
 
 @pytest.mark.usefixtures("schema")
 def test_the_sweep_component_trains_its_trials_and_gives_the_best_parameters(
-    cluster: Bed, kubectl: Kubectl, namespace: str, cluster_store_uri: str, shipped: Callable[..., None],
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    cluster: Bed, installed: Installed, shipped: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`sweep.katib` as its step calls it: TFJobs of our image, read by the pod label that the operator gives."""
     shipped("tensorflow")
-    for name, value in {"KUBECONFIG": str(cluster.kubeconfig), "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_RUN": "r",
-                        "SHIPWAY_NAMESPACE": namespace, "SHIPWAY_HOME": str(tmp_path)}.items():  # fmt: skip
+    # The step runs here, so it is told what its image and its pod would tell it.
+    told = {
+        **cluster.store_environment, "SHIPWAY_STORE": installed.store_uri, "KUBECONFIG": str(cluster.kubeconfig),
+        "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_RUN": "r", "SHIPWAY_NAMESPACE": installed.namespace,
+        "SHIPWAY_HOME": str(tmp_path),
+    }  # fmt: skip
+    for name, value in told.items():
         monkeypatch.setenv(name, value)
-    store = overlays.stored(cluster.store_environment, cluster_store_uri)
-    overlays.install(kubectl, tmp_path / "overlay", "dev", namespace, store)
     dataset = make_dataset(tmp_path)
     dataset.write(tmp_path / "dataset")
     small = {"cpu": "200m", "memory": "2Gi"}
@@ -143,7 +146,7 @@ def test_the_sweep_component_trains_its_trials_and_gives_the_best_parameters(
             "parallelTrialCount": 1, "algorithm": "random",
             "training": {**SPEC, "epochs": 2, "resources": small}}  # fmt: skip
     files = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("dataset", "sweep", "report")}
-    with Controller(namespace) as controller:
+    with Controller(installed.namespace) as controller:
         best = launch.katib(files["dataset"], yaml.safe_dump(spec), files["sweep"], files["report"])
     assert 0.002 <= yaml.safe_load(best)["learning_rate"] <= 0.02
     assert [trial["kind"] for trial in controller.trials] == ["TFJob", "TFJob"]

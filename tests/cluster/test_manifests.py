@@ -70,6 +70,7 @@ def test_the_reapers_pod_is_admitted_where_pod_security_is_restricted(
 ) -> None:
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     cron = next(each for each in installed.objects if each["kind"] == "CronJob")
+    # Of the whole overlay only the pod is put here, where its account is not.
     spec = dict(cron["spec"]["jobTemplate"]["spec"]["template"]["spec"], serviceAccountName="default")
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reaper", "namespace": namespace}, "spec": spec}
     kubectl("create", "--dry-run=server", "-f", "-", document=pod)

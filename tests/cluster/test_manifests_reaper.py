@@ -23,6 +23,7 @@ from shipway.executors.kubernetes.kinds import kind_named
 from shipway.executors.kubernetes.rendering import JOB
 from shipway.executors.outcomes import read_outcome
 from shipway.storage import Store
+from shipway.store_access import contents
 from tests.cluster.bed import Bed, settings
 from tests.cluster.installed import Installed, job
 from tests.fixtures.manifests import SLEEP, wait_for
@@ -93,11 +94,11 @@ def test_the_cron_jobs_own_pod_reaps(
 
 
 def _as_the_reaper(installed: Installed, folder: Path) -> dict[str, str]:
-    """The surroundings of the CronJob's pod: its account, and the Secret's keys."""
-    secret = installed.kubectl.get("secret", "shipway-store", "-n", installed.namespace)
-    import base64
-
-    keys = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    """The surroundings of the CronJob's pod: its account, its namespace, and the Secret's keys, as it names them."""
+    cron = installed.kubectl.get("cronjob", "shipway-reaper", "-n", installed.namespace)
+    (container,) = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (given,) = container["envFrom"]
+    keys = contents(installed.kubectl.get("secret", given["secretRef"]["name"], "-n", installed.namespace))
     document = yaml.safe_load(settings.kubeconfig().read_text())
     document["users"][0]["user"] = {"token": installed.token("shipway-reaper")}
     (folder / "kubeconfig").write_text(yaml.safe_dump(document), encoding="utf-8")

@@ -36,17 +36,20 @@ pytestmark = pytest.mark.xdist_group("pipelines")
 
 
 class Team:
-    """A namespace with what manifests/ gives it, and a folder from which `shipway` is typed."""
+    """A namespace with what manifests/ gives it, and a folder from which `shipway` is typed.
+
+    Steps run here, as docs/cluster.md has it: the store's address and keys are what a person exports for that.
+    """
 
     def __init__(self, bed: Bed, kubectl: Kubectl, namespace: str, folder: Path) -> None:
         self.kubectl, self.namespace, self.folder = kubectl, namespace, folder
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_"))}
-        store = overlays.stored(bed.store_environment, f"s3://shipway/{namespace}")
-        overlays.install(kubectl, folder / "overlay", "dev", namespace, store)
+        store = {**bed.store_environment, "SHIPWAY_STORE": f"s3://shipway/{namespace}"}
         self.environment = {
             **clean, **store, "KUBECONFIG": str(bed.kubeconfig), "SHIPWAY_EXECUTOR": "kubernetes",
             "SHIPWAY_NAMESPACE": namespace,
         }  # fmt: skip
+        overlays.install(kubectl, folder / "overlay", "dev", namespace, store)
         write_rows(folder / "bots.csv")
 
     def start(self, *more: str, **training: Any) -> subprocess.Popen[str]:
@@ -81,7 +84,7 @@ def team(
     shipped("tensorflow", "predictor")
     namespace = f"team-{os.getpid()}"
     found = Team(cluster, kubectl, namespace, tmp_path_factory.mktemp("team"))
-    kubectl("label", "--overwrite", "namespace", namespace, f"{LEVEL}=restricted")
+    kubectl("label", "--overwrite", "namespace", namespace, f"{LEVEL}=restricted")  # the strictest that a user may set
     yield found
     subprocess.run([SHIPWAY, "down"], cwd=found.folder, env=found.environment, check=False, capture_output=True)
     kubectl("delete", "namespace", namespace, "--wait=false")

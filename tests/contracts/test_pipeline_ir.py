@@ -12,7 +12,8 @@ import yaml
 from shipway import images
 from shipway.compiling import compile_pipeline
 from shipway.errors import InvalidSpec
-from shipway.store_secret import OPTIONAL, REQUIRED, STORE_SECRET
+from shipway.step_pod import step_pod
+from shipway.store_secret import DEFAULT_SECRET, OPTIONAL, REQUIRED, STORE_SECRET
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train_and_deploy.yaml"
 DIGEST = "sha256:" + "a" * 64
@@ -142,6 +143,16 @@ def test_every_step_knows_its_display_name(ir: dict[str, Any]) -> None:
         name: ir["components"][task["componentRef"]["name"]]["executorLabel"] for name, task in tasks_of(ir).items()
     }
     assert told == {labels[name]: task["taskInfo"]["name"] for name, task in tasks_of(ir).items()}
+
+
+def test_the_pod_of_every_step_has_the_stores_variables(documents: list[dict[str, Any]]) -> None:
+    """As Kubeflow's driver reads the two documents, whatever kfp writes into them."""
+    for executor in documents[0]["deploymentSpec"]["executors"]:
+        pod = step_pod(documents, executor=executor, name="p", namespace="ml", account="steps", command=["true"])
+        given = {each["name"]: each.get("valueFrom") for each in pod["spec"]["containers"][0]["env"]}
+        assert {key: given.get(key) for key in REQUIRED} == {
+            key: {"secretKeyRef": {"name": DEFAULT_SECRET, "key": key}} for key in REQUIRED
+        }, executor
 
 
 def test_a_run_of_everything_takes_sixteen_pods(ir: dict[str, Any]) -> None:

@@ -1,4 +1,8 @@
-"""Each image at its work, as a cluster starts it: user 1000, read-only root, PID 1, real storage."""
+"""Each image at its work, as a cluster starts it: user 1000, read-only root, PID 1, real storage.
+
+Variables that a manifest of ours would hold (SHIPWAY_TRAINING, SHIPWAY_JOB) are written here, so that a replica can be
+had without a job; tests/cluster/test_pipelines.py has whole manifests.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ import yaml
 
 from shipway.artifacts import ModelManifest
 from shipway.storage import read_artifact
+from shipway.store_secret import KEYS
 from tests.fixtures.tiny_model import Tiny, document
 from tests.images.conftest import Run
 from tools.images.containers import Container
@@ -27,8 +32,8 @@ SHORT = {"steps": 12, "checkpoint_steps": 4, "batch_size": 16}
 
 
 def storage() -> dict[str, str]:
-    """What a pod gets from its Secret."""
-    return {key: value for key, value in os.environ.items() if key.startswith("AWS_") or key == "SHIPWAY_STORE"}
+    """What a pod gets from its Secret: the keys that an overlay gives it, and no others."""
+    return {key: os.environ[key] for key in KEYS}
 
 
 def free_port() -> int:
@@ -43,8 +48,7 @@ def test_the_launcher_compiles_the_pipeline_and_executes_a_step(image: Run, tmp_
     assert code == 0, text
     ir = next(yaml.safe_load_all(text[text.index("# train-and-deploy") :]))
     executor = ir["deploymentSpec"]["executors"]["exec-train-and-deploy"]["container"]
-    outputs = {name: f"/tmp/outputs/{name}" for name in ("dataset", "training", "endpoint", "data_fingerprint")}
-    outputs |= dict.fromkeys(("sweep", "evaluation", "promotion", "code_fingerprint"), "/tmp/outputs/more")
+    outputs = ir["components"]["comp-train-and-deploy"]["outputDefinitions"]["parameters"]
     tmp_path.chmod(0o755)
     rows = tmp_path / "rows.csv"
     rows.write_text("text,intent\n" + "".join(f"word{i} on,a\nword{i} off,b\n" for i in range(50)))
@@ -58,7 +62,7 @@ def test_the_launcher_compiles_the_pipeline_and_executes_a_step(image: Run, tmp_
             }
         },
         "outputs": {
-            "parameters": {name: {"outputFile": path} for name, path in outputs.items()},
+            "parameters": {name: {"outputFile": f"/tmp/outputs/{name}"} for name in outputs},
             "outputFile": "/tmp/outputs/executor_output.json",
         },
     }
@@ -70,6 +74,7 @@ def test_the_launcher_compiles_the_pipeline_and_executes_a_step(image: Run, tmp_
         '"$@" >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }; cat /tmp/outputs/executor_output.json',
         "sh",
     ]
+    # Neither a cluster nor a store is there: the variables of its pod are tried in tests/unit/test_step_pod.py.
     env = {"SHIPWAY_STORE": "file:///tmp/store", "SHIPWAY_EXECUTOR": "process"}
     code, text = launcher.run([*shell, *command], env=env, mounts={tmp_path: "/data"})
     assert code == 0, text

@@ -14,6 +14,7 @@ from shipway import images, labels
 from shipway.executors.kubernetes.permissions import LAUNCHER
 from shipway.executors.kubernetes.rendering import DEFAULT_SECRET, JOB
 from shipway.executors.kubernetes.services import POD_LABEL
+from shipway.store_secret import REQUIRED
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -93,9 +94,7 @@ def test_the_secret_says_the_same_to_our_pods_and_to_kserve(folder: Path) -> Non
     (secret,) = kustomization["secretGenerator"]
     told = secret["options"]["annotations"]
     endpoint = urlsplit(keys["AWS_ENDPOINT_URL"])
-    assert set(keys) == {
-        "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "SHIPWAY_STORE"
-    }  # fmt: skip
+    assert set(keys) == set(REQUIRED), "a step that lacks one does not start"
     assert secret["name"] == DEFAULT_SECRET
     assert told["serving.kserve.io/s3-endpoint"] == endpoint.netloc
     assert told["serving.kserve.io/s3-usehttps"] == str(int(endpoint.scheme == "https"))
