@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import sys
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -14,6 +15,20 @@ from tests.fixtures.kfp_controller import Controller
 from tests.fixtures.kfp_server import KfpServer
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment that stands still: this file may have been imported long ago, and a minute may end within a test."""
+    moment = datetime.now(UTC).replace(microsecond=0)
+
+    class Standing(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return moment.astimezone(tz)
+
+    monkeypatch.setattr(sys.modules[__name__], "NOW", moment)
+    monkeypatch.setattr("shipway.remote.slots.datetime", Standing)
 
 
 @pytest.fixture
