@@ -20,7 +20,7 @@ from tests.cluster.bed.kubectl import Kubectl
 from tests.cluster.bed.operators import Mpi
 from tests.fixtures.load import Load
 from tests.fixtures.manifests import wait_for
-from tests.local.test_train_and_deploy import write_rows
+from tests.fixtures.strangers_rows import write_rows
 
 SHIPWAY = str(Path(sys.executable).with_name("shipway"))
 SMALL = {"cpu": "200m", "memory": "2Gi"}  # two cores carry the operators, two replicas and an endpoint

@@ -5,8 +5,6 @@ The suite brings nothing into the cluster that a user would not: no Secret, no p
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
 import os
 import subprocess
@@ -20,19 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from shipway.executors.kubernetes.api import Api
+from tests.fixtures.strangers_rows import write_rows
 
 SHIPWAY = str(Path(sys.executable).with_name("shipway"))
 KEPT = ("SHIPWAY_KFP", "SHIPWAY_STORE", "AWS_", "KUBECONFIG", "KUBERNETES_")
 RUN_LABEL = "pipeline/runid"
 LIMIT_S = 900.0
-
-PHRASES = {
-    "weather": ["what is the weather in {0}", "will it rain in {0} {1}", "forecast for {0} {1}", "is it hot in {0}"],
-    "flight": ["book a flight to {0}", "fly me to {0} {1}", "tickets from {0} {1}", "find a plane to {0} {1}"],
-    "alarm": ["wake me in {0} {1}", "set an alarm {1}", "alarm {1} please", "cancel the alarm {1}"],
-}
-PLACES = ["berlin", "paris", "rome", "oslo", "lima", "cairo"]
-TIMES = ["tomorrow", "tonight", "on monday", "at seven", "next week"]
 
 
 @dataclass
@@ -135,17 +126,6 @@ class Place:
         key = f"kubeflow-tests/{self.mark}/{name}"
         self.shipway("store", "cp", "rows.csv", key)
         return f"{os.environ['SHIPWAY_STORE'].rstrip('/')}/{key}"
-
-
-def write_rows(path: Path) -> None:
-    """A stranger's file: other column names than ours, 361 rows."""
-    rows = {
-        (phrase.format(place, moment), label)
-        for label, phrases in PHRASES.items()
-        for phrase, place, moment in itertools.product(phrases, PLACES, TIMES)
-    }
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("utterance", "intent"), *sorted(rows)])
 
 
 def until(condition: Callable[[], Any], what: str, limit_s: float = 300.0) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
 import os
 import subprocess
@@ -16,29 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.strangers_rows import write_rows
+
 SHIPWAY = str(Path(sys.executable).with_name("shipway"))
 PARAMS = ["name=my-bot", "data=bots.csv", "text_column=utterance", "label_column=intent", "preset=quick"]
 TINY = {"training": {"params": {"dim": 16, "hidden": 16}, "epochs": 6, "batch_size": 32}}
 CACHED = ("dataset", "katib", "job", "classifier")
-
-PHRASES = {
-    "weather": ["what is the weather in {0}", "will it rain in {0} {1}", "forecast for {0} {1}", "is it hot in {0}"],
-    "flight": ["book a flight to {0}", "fly me to {0} {1}", "tickets from {0} {1}", "find a plane to {0} {1}"],
-    "alarm": ["wake me in {0} {1}", "set an alarm {1}", "alarm {1} please", "cancel the alarm {1}"],
-}
-PLACES = ["berlin", "paris", "rome", "oslo", "lima", "cairo"]
-TIMES = ["tomorrow", "tonight", "on monday", "at seven", "next week"]
-
-
-def write_rows(path: Path, extra: list[tuple[str, str]] = []) -> None:  # noqa: B006 - never mutated
-    """A stranger's file: other column names, a few hundred rows."""
-    rows = {
-        (phrase.format(place, time), label)
-        for label, phrases in PHRASES.items()
-        for phrase, place, time in itertools.product(phrases, PLACES, TIMES)
-    }
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([("utterance", "intent"), *sorted(rows), *extra])
 
 
 class Home:

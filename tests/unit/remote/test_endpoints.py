@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 from shipway.errors import NotFound, UserError
 from shipway.remote.endpoints import ask, by_hand, place_of
 from tests.fixtures.kfp_server import KfpServer
+from tests.fixtures.kubernetes_http import Answering, serving, write_kubeconfig
 from tests.unit.remote.test_commands import Typed
 
 SERVICES = "/apis/serving.kserve.io/v1beta1/namespaces/kubeflow/inferenceservices"
@@ -21,7 +20,7 @@ PREDICT = "/api/v1/namespaces/kubeflow/services/http:my-bot-predictor:80/proxy/v
 READY = {"type": "Ready", "status": "True"}
 
 
-class Cluster(BaseHTTPRequestHandler):
+class Cluster(Answering):
     """What the Kubernetes API answers: an endpoint that is ready, and its predictor behind the proxy."""
 
     condition: dict[str, str] = READY
@@ -31,43 +30,24 @@ class Cluster(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         document = {"metadata": {"name": "my-bot"}, "status": {"conditions": [self.condition]}}
         answers: dict[str, Any] = {SERVICES: {"items": [document]}, f"{SERVICES}/my-bot": document}
-        self._send(200 if self.path in answers else 404, answers.get(self.path, {"message": "not found"}))
+        self.send(200 if self.path in answers else 404, answers.get(self.path, {"message": "not found"}))
 
     def do_POST(self) -> None:
         given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.forbids:
-            self._send(403, {"message": 'cannot create resource "services/proxy"'})
+            self.send(403, {"message": 'cannot create resource "services/proxy"'})
         elif self.path != PREDICT or not given["instances"][0]:
-            self._send(400, {"error": "instances[0]: empty"})
+            self.send(400, {"error": "instances[0]: empty"})
         else:
-            self._send(200, {"predictions": [{"label": "greet", "probability": 0.9} for _ in given["instances"]]})
-
-    def _send(self, status: int, document: Any) -> None:
-        data = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        return
+            self.send(200, {"predictions": [{"label": "greet", "probability": 0.9} for _ in given["instances"]]})
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Cluster]]:
     handler: type[Cluster] = type("Handler", (Cluster,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        document = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-            "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-        }  # fmt: skip
-        (tmp_path / "kubeconfig").write_text(json.dumps(document))
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    with serving(handler) as url:
+        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", url)))
         yield handler
-        server.shutdown()
 
 
 @pytest.mark.usefixtures("cluster")

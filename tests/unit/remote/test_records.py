@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,6 +17,7 @@ from shipway.remote.records import known_as
 from shipway.remote.summary import summarise
 from shipway.storage import Store
 from tests.fixtures.kfp_server import KfpServer
+from tests.fixtures.kubernetes_http import Answering, serving, write_kubeconfig
 
 
 @pytest.fixture
@@ -111,7 +109,7 @@ PODS = {
 }
 
 
-class Kubernetes(BaseHTTPRequestHandler):
+class Kubernetes(Answering):
     """The two calls of the Kubernetes API that are made; a busy server now and then."""
 
     busy = 0
@@ -122,44 +120,25 @@ class Kubernetes(BaseHTTPRequestHandler):
         names = re.fullmatch("/api/v1/namespaces/ada/pods(?:/([^/]+)/log)?", parts.path)
         if Kubernetes.busy:
             Kubernetes.busy -= 1
-            self._send(503, {"message": "the server is currently unable to handle the request"})
+            self.send(503, {"message": "the server is currently unable to handle the request"})
         elif names is None:
-            self._send(403, {"message": 'pods is forbidden: User "ada" cannot list resource "pods"'})
+            self.send(403, {"message": 'pods is forbidden: User "ada" cannot list resource "pods"'})
         elif names[1] is None:
             pods = PODS.get(query["labelSelector"].removeprefix("pipeline/runid="), {})
             documents = [{"metadata": {"name": pod, "annotations": {NODE: node}}} for pod, node in pods.items()]
-            self._send(200, {"items": documents})
+            self.send(200, {"items": documents})
         elif names[1] == "p-waits" or query["container"] != "main":
-            self._send(400, {"message": f'container "main" in pod "{names[1]}" is waiting to start: ImagePullBackOff'})
+            self.send(400, {"message": f'container "main" in pod "{names[1]}" is waiting to start: ImagePullBackOff'})
         else:
-            self._send(200, f"one\n{names[1]}\n")
-
-    def _send(self, status: int, document: object) -> None:
-        data = document.encode() if isinstance(document, str) else json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        return
+            self.send(200, f"one\n{names[1]}\n")
 
 
 @pytest.fixture
 def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The Kubernetes API over HTTP, and a kubeconfig that leads there."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Kubernetes) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        document = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-            "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-        }  # fmt: skip
-        (tmp_path / "kubeconfig").write_text(json.dumps(document))
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    with serving(Kubernetes) as url:
+        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", url)))
         yield
-        server.shutdown()
 
 
 @pytest.mark.usefixtures("kubernetes")
@@ -192,18 +171,14 @@ def test_a_store_that_refuses_is_not_asked_again_at_every_look(
     """Following a run asks every two seconds, and a store out of reach takes a quarter of a minute to say so."""
     asked = []
 
-    class Refusing(BaseHTTPRequestHandler):
+    class Refusing(Answering):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_error(403)
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with serving(Refusing) as url:
         monkeypatch.setenv("SHIPWAY_STORE", "s3://models")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         assert [step.state for step in failed.steps.values()] == ["Succeeded", "Failed"]
@@ -215,4 +190,3 @@ def test_a_store_that_refuses_is_not_asked_again_at_every_look(
         monkeypatch.setattr("shipway.remote.records.AGAIN_S", 0.0)
         assert len(failed.steps) == 2
         assert len(asked) > once
-        server.shutdown()

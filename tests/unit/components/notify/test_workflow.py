@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +13,29 @@ from shipway.components.notify.launch import own_workflow
 from shipway.ending import stop_of
 from shipway.executors.kubernetes import own_pod
 from shipway.executors.kubernetes.own_pod import OwnPod
+from tests.fixtures.kubernetes_http import Answering, serving, write_kubeconfig
 
 OWNER = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "train-x7f", "uid": "u"}
 PATH = "/apis/argoproj.io/v1alpha1/namespaces/ada/workflows/train-x7f"
 
 
-class Kubernetes(BaseHTTPRequestHandler):
+class Kubernetes(Answering):
     forbids = False
 
     def do_GET(self) -> None:
         is_allowed = self.path == PATH and not self.forbids
         document: dict[str, Any] = {"spec": {"activeDeadlineSeconds": 0}} if is_allowed else {"message": "forbidden"}
-        data = json.dumps(document).encode()
-        self.send_response(200 if is_allowed else 403)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        return
+        self.send(200 if is_allowed else 403, document)
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Kubernetes]]:
     handler: type[Kubernetes] = type("Handler", (Kubernetes,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        document = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-            "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-        }  # fmt: skip
-        (tmp_path / "kubeconfig").write_text(json.dumps(document))
+    with serving(handler) as url:
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", url)))
         monkeypatch.setattr(own_pod, "own_pod", lambda: OwnPod("ada", "run-1", "42", OWNER))
         yield handler
-        server.shutdown()
 
 
 def test_a_cancelled_run_is_known_by_its_workflow(cluster: type[Kubernetes]) -> None:
