@@ -26,6 +26,7 @@ STATES = {
     "CANCELED": "Cancelled",
     "PAUSED": "Paused",
 }
+ENDED = ("Succeeded", "Failed", "Cancelled", "Skipped")
 LOST = "ended without a record of its own end"
 
 

@@ -19,6 +19,11 @@ def is_there() -> bool:
     return any(Path(path).expanduser().exists() for path in where().split(os.pathsep) if path)
 
 
+def leads_to_a_cluster() -> bool:
+    """Whether a Kubernetes API can be asked from here: by a kubeconfig, or by the ServiceAccount of a pod."""
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) or is_there()
+
+
 def load() -> Any:
     """The current context as a `kubernetes.client.Configuration`.
 

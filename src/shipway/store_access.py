@@ -53,7 +53,7 @@ def refusal(values: Mapping[str, str]) -> ShipwayError | None:
     from shipway.storage.s3 import S3Backend
 
     endpoint, uri = values.get("AWS_ENDPOINT_URL", ""), values.get(STORE, "")
-    if not uri.startswith("s3://") or not _listens(endpoint):
+    if not uri.startswith("s3://") or not listens(endpoint):
         return None
     config = S3Config(endpoint, values.get("AWS_REGION") or "us-east-1", values.get("AWS_ACCESS_KEY_ID"),
                       values.get("AWS_SECRET_ACCESS_KEY"))  # fmt: skip
@@ -67,7 +67,7 @@ def refusal(values: Mapping[str, str]) -> ShipwayError | None:
     return None
 
 
-def _listens(url: str) -> bool:
+def listens(url: str) -> bool:
     """Whether somebody does; a Service's name means nothing outside of its cluster."""
     try:
         parts = urlsplit(url)

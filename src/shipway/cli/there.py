@@ -75,8 +75,8 @@ def logs_there(
     kubeflow: Connection, key: str, step: str | None, *, follow: bool, tail: int, is_raw: bool = False
 ) -> None:
     """What the steps recorded, then what their pods printed, as far as either can be read from here."""
+    from shipway.ending import ENDED
     from shipway.remote.pods import pod_logs
-    from shipway.remote.runs import ENDED
 
     run = kubeflow.run(key)
     while follow and run.state not in ENDED:

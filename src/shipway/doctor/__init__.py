@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from urllib.parse import urlsplit
 
 from shipway.context import Context
 from shipway.errors import KubeflowUnavailable, ShipwayError, UserError
+from shipway.store_access import listens
 
 State = Literal["ok", "warn", "missing", "info"]
 MIN_DISK_GB = 3.0
 MIN_MEMORY_GB = 4.0
-TIMEOUT_S = 2.0
 _UNKNOWN = "(version unknown)"
 # Extra -> (module, distribution): what it brings, found without importing it.
 EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -133,7 +132,7 @@ def _store(context: Context) -> Finding:
     if context.store_uri.startswith("file://"):
         return Finding("store", "ok", context.store_uri)
     if endpoint:
-        if _answers(endpoint):
+        if listens(endpoint):
             return Finding("store", "ok", f"{context.store_uri} at {endpoint}")
         return Finding(
             "store", "missing", f"nobody answers at {endpoint}", "unset AWS_ENDPOINT_URL, or start that store"
@@ -148,17 +147,6 @@ def _store(context: Context) -> Finding:
     if server.healthy:
         return Finding("store", "ok", f"running at {server.info.endpoint}")
     return Finding("store", "warn", f"no answer at {server.info.endpoint}", "shipway store stop && shipway store start")
-
-
-def _answers(url: str) -> bool:
-    """Whether somebody listens there."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        with socket.create_connection((parts.hostname or "", port), TIMEOUT_S):
-            return True
-    except OSError:
-        return False
 
 
 def _program(*names: str) -> str | None:
@@ -205,6 +193,6 @@ def _cluster() -> Finding:
         return Finding(what, "info", "no cluster is configured; shipway compile works without one")
     except ShipwayError as error:
         return Finding(what, "warn", " ".join(str(error).split()), "kubectl config view, or unset SHIPWAY_KFP")
-    if _answers(found.url):
+    if listens(found.url):
         return Finding(what, "ok", f"{found.source}: {urlsplit(found.url).netloc} answers")
     return Finding(what, "warn", f"nobody answers at {found.url}", f"check {found.source}")

@@ -164,6 +164,10 @@ class Api:
     def runs(self, limit: int, name: str | None = None) -> list[Any]:
         """The newest runs of the namespace that are not archived; of that display name where one is given."""
         chosen = matching(display_name=name) if name else matching("NOT_EQUALS", storage_state="ARCHIVED")
+        return self._newest_runs(chosen, limit)
+
+    def _newest_runs(self, chosen: str, limit: int) -> list[Any]:
+        """Those that a filter lets through, the newest first."""
         with self._explained("runs"):
             found = _pages(
                 self._runs.run_service_list_runs,
@@ -211,16 +215,7 @@ class Api:
         chosen = predicates(recurring_run_id=recurring_run_id)
         if states:
             chosen.append({"operation": "IN", "key": "state", "stringValues": {"values": list(states)}})
-        with self._explained("runs"):
-            found = _pages(
-                self._runs.run_service_list_runs,
-                "runs",
-                namespace=self._namespace(),
-                sort_by="created_at desc",
-                filter=json.dumps({"predicates": chosen}),
-                page_size=min(limit, PAGE),
-            )
-            return list(islice(found, limit))
+        return self._newest_runs(json.dumps({"predicates": chosen}), limit)
 
     # Recurring runs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ def ask(name: str, texts: Sequence[str], namespace: str) -> list[dict[str, Any]]
     """
     from shipway.executors.kubernetes.api import Api, ApiError
 
-    if not (os.environ.get("KUBERNETES_SERVICE_HOST") or kubeconfig.is_there()):
+    if not kubeconfig.leads_to_a_cluster():
         raise NotFound(f"predict: there is no kubeconfig here; where there is one: {by_hand(name, namespace)}")
     api = Api(patience_s=PATIENCE_S)
     service = _find(api, name, namespace)

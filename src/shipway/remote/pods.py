@@ -5,7 +5,6 @@ Only as far as the kubeconfig (or the pod's ServiceAccount) may read pods, and o
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,7 @@ def pod_logs(run_id: str, tasks: set[str], *, namespace: str) -> tuple[dict[str,
         Task -> text, and a line for each log that could not be read. Where a task has several pods (iterations of a
         loop, attempts), each stands under its path in the run: `for-loop-1.item(0).train`, `train(1)`.
     """
-    if not (os.environ.get("KUBERNETES_SERVICE_HOST") or kubeconfig.is_there()):
+    if not kubeconfig.leads_to_a_cluster():
         return {}, [
             "No pod logs: there is no kubeconfig here, and Kubeflow's API (v2beta1) gives no logs. "
             f"Where you have one: kubectl logs -n {namespace} -l {RUN_LABEL}={run_id} -c {CONTAINER}"

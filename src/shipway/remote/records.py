@@ -171,7 +171,7 @@ def _told(task: StepRecord, record: StepRecord, run_state: str, stop: Stop) -> S
     if state in ("Failed", "Cancelled"):
         error = record.error or (LATE if record.state == "Succeeded" else lost(stop))
     known = {"task": task.task, "title": task.title or record.title, "state": state, "error": error}
-    if state in ("Succeeded", "Failed", "Cancelled"):
+    if state in ENDS:
         record = settle(record, state, stop)  # a part of it may not have told its end
     return record.model_copy(update=known)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from shipway.ending import Sources, Stop, state_of
+from shipway.ending import ENDED, Sources, Stop, state_of
 from shipway.errors import InvalidSpec, JobFailed, KubeflowUnavailable, NotFound, nearest
 from shipway.remote import records
 from shipway.remote.api import Api
@@ -23,7 +23,6 @@ OnEvent = Callable[[dict[str, Any]], None]
 POLL_S = 2.0
 CANCEL_S = 120.0
 SILENT_S = 60.0  # a Workflow that is there is reported as being cancelled within seconds
-ENDED = ("Succeeded", "Failed", "Cancelled", "Skipped")
 SUBMITTED = "Submitted with Shipway by "
 METRICS = ("accuracy", "macro_f1")
 

@@ -42,7 +42,7 @@ def check_secrets(settings: Settings, target: Target) -> tuple[str, ...]:
         return ()
     namespace = settings.namespace or settings.install
     names = f"Secret {', '.join(wanted)} in {namespace} was not looked at"
-    if not (INSIDE in os.environ or kubeconfig.is_there()):
+    if not kubeconfig.leads_to_a_cluster():
         return (f"{names}: there is no kubeconfig here",)
     from shipway.executors.kubernetes.api import Api, ApiError
 

@@ -6,9 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import StepError
+from shipway.ending import ENDED
 from shipway.errors import ShipwayError
 from shipway.remote import records
-from shipway.remote.runs import ENDED, RemoteRun
+from shipway.remote.runs import RemoteRun
 
 if TYPE_CHECKING:
     from shipway.artifacts import StepRecord

@@ -16,7 +16,7 @@ from typing import Any
 
 from shipway.artifacts import StepRecord
 from shipway.artifacts.records import StepState
-from shipway.ending import STATES
+from shipway.ending import ENDED, STATES
 
 EXECUTOR = "executor"
 _NO_TASK = re.compile(r"root|(exit-handler|condition|condition-branches|for-loop)-\d+")
@@ -118,7 +118,7 @@ def _read_task(name: str, title: str, nodes: Sequence[Node], cached: set[int], r
 
 
 def _state(mine: Sequence[Node], drivers: Sequence[Node], run_state: str, *, is_cached: bool) -> StepState:
-    has_ended = run_state in ("Succeeded", "Failed", "Cancelled", "Skipped")
+    has_ended = run_state in ENDED
     states = {node.state for node in mine}
     if "Failed" in states or any(node.state == "Failed" for node in drivers):
         return "Cancelled" if run_state == "Cancelled" else "Failed"
