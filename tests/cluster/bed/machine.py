@@ -15,9 +15,10 @@ PODS = "kubepods"
 CHAIN = "KUBE-"
 CNI_RESULTS = Path("/var/lib/cni/results")
 COUNTERS = ("ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts")  # kube-proxy's
-# Folders that containerd, CNI and the kubelet make wherever they run.
+# Folders that containerd, CNI and the kubelet make wherever they run. Not /etc/cni: the bed's network is described in
+# its own folder, and buildah and podman leave a lock in /etc/cni on any day that somebody builds an image.
 FOLDERS = ("/run/containerd", "/run/netns", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/var/lib/kubelet",
-           "/opt/cni", "/opt/containerd", "/etc/cni", "/usr/libexec/kubernetes")  # fmt: skip
+           "/opt/cni", "/opt/containerd", "/usr/libexec/kubernetes")  # fmt: skip
 # The kubelet, the CNI plugin and kube-proxy write these.
 SYSCTLS = ("vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops",
            "kernel.keys.root_maxkeys", "kernel.keys.root_maxbytes", "net.ipv4.ip_forward",
