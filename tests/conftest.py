@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from shipway.remote import settings
 from shipway.storage import embedded, processes
-from tests.fixtures import tiny_model
+from tests.fixtures import surroundings, tiny_model
 
 STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not any("tests/kubeflow" in given for given in config.args):  # that suite is a user's: it has what a user has
+        surroundings.forget()
     if not hasattr(config, "workerinput"):
         _reap_abandoned()
         ticks = processes.start_ticks(os.getpid())
@@ -30,6 +33,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if home:
         embedded.stop(home, grace_s=0)
         shutil.rmtree(home, ignore_errors=True)
+        surroundings.clear()
 
 
 def _reap_abandoned() -> None:
@@ -45,6 +49,12 @@ def _reap_abandoned() -> None:
         ):
             embedded.stop(home, grace_s=0)
             shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_forwarded_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks around for a Kubeflow finds none of this machine's."""
+    monkeypatch.setattr(settings, "FORWARDED", ())
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,7 @@
-"""A stand-in for Kubeflow's API, and surroundings in which nothing else is configured."""
+"""A stand-in for Kubeflow's API."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +18,8 @@ DIGESTS = {"launcher": LAUNCHER, "tensorflow": TENSORFLOW}
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No address, token, kubeconfig or store of whoever runs the tests."""
-    for name in list(os.environ):
-        if name.startswith(("SHIPWAY_", "KF_", "KUBE", "AWS_")) and "TEST" not in name:
-            monkeypatch.delenv(name)
+    """A home of the test's own: files in it configure a connection."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("SHIPWAY_HOME", str(tmp_path / "home"))
 
 

@@ -84,7 +84,6 @@ def test_a_kubeconfig_leads_through_the_api_servers_proxy(monkeypatch: pytest.Mo
     }  # fmt: skip
     (tmp_path / "kubeconfig").write_text(json.dumps(document))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    monkeypatch.setattr(settings_module, "FORWARDED", ())
     found = find()
     assert found.url == "https://k8s.example.com/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
     assert found.credentials.headers() == {"authorization": "Bearer t0"}
@@ -117,7 +116,6 @@ def test_a_kubeconfigs_client_certificate_opens_the_door(
         }  # fmt: skip
         (tmp_path / "kubeconfig").write_text(json.dumps(document))
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        monkeypatch.setattr(settings_module, "FORWARDED", ())
         if shows_certificate:
             assert connect(patience=FAST).runs() == []
         else:

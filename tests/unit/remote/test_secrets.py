@@ -9,7 +9,6 @@ import pytest
 
 from shipway.errors import InvalidSpec
 from shipway.remote import Connection, connect
-from shipway.remote import settings as settings_module
 from shipway.storage import embedded
 from tests.fixtures import told_pipeline
 from tests.fixtures.kfp_server import KfpServer
@@ -124,9 +123,8 @@ def test_what_may_not_be_looked_at_is_said_and_refuses_nothing(
 
 
 def test_a_kubeflow_that_was_reached_through_the_cluster_is_in_it(
-    server: KfpServer, cluster: Cluster, told: str, monkeypatch: pytest.MonkeyPatch
+    server: KfpServer, cluster: Cluster, told: str
 ) -> None:
-    monkeypatch.setattr(settings_module, "FORWARDED", ())
     through = connect(patience=FAST)
     assert through.settings.url.startswith(cluster.url)
     with pytest.raises(InvalidSpec, match="there is none"):
