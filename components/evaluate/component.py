@@ -27,7 +27,8 @@ def classifier(
 
         evaluation: An `EvaluationRecord` (JSON): metrics, intervals, classes, confusions, baselines, threshold.
         confusion: The confusion matrix; above 60 classes, those with the most errors and one for the rest.
-        metrics: accuracy, macro_f1, weighted_f1, log_loss, ece, coverage, covered_accuracy, unknown_label_rate.
+        metrics: accuracy, macro_f1, weighted_f1, log_loss, ece, coverage, covered_accuracy, unknown_label_rate,
+            accuracy_all_rows.
         report: The evaluation as one page.
     """
     from shipway.components.evaluate import launch

@@ -84,6 +84,21 @@ def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     return result
 
 
+def with_left_out(right: NDArray[np.bool_], unknown: NDArray[np.bool_], left_out: int) -> dict[str, float]:
+    """accuracy_all_rows and unknown_label_rate: rows that prep left out count as wrong answers of unknown labels.
+
+    Args:
+        right: Whether each scored row was answered rightly, shape (n,).
+        unknown: Whether its label is one that the model never saw, same shape.
+        left_out: Rows of the split that were not scored, as train has none of their labels.
+    """
+    total = max(len(right) + left_out, 1)
+    return {
+        "accuracy_all_rows": float(right.sum() / total),
+        "unknown_label_rate": float((unknown.sum() + left_out) / total),
+    }
+
+
 def log_loss(label_probability: NDArray[Any]) -> float:
     """Mean of -log(probability of the true class), clipped at float32's resolution as scikit-learn does."""
     clipped = np.clip(label_probability.astype(np.float64), _EPSILON, 1 - _EPSILON)

@@ -62,6 +62,8 @@ def _figures(page: Report, record: EvaluationRecord) -> None:
             f"{record.unknown_label_rows} rows have a label that the model never saw; they count as errors",
             f"{named}. Train again with rows of these labels.",
         )
+    if record.left_out:
+        page.callout("warn", "Rows were left out", f"{record.about_left_out}.")
 
 
 def _baselines(page: Report, record: EvaluationRecord) -> None:

@@ -62,6 +62,7 @@ def _facts(record: EvaluationRecord) -> dict[str, object]:
         "baselines": {b.name: {"accuracy": b.accuracy, "macro_f1": b.macro_f1} for b in record.baselines},
         "loses_to": [b.name for b in record.baselines if b.model_loses],
         "unknown_labels": record.unknown_labels,
+        "left_out": record.left_out,
         "threshold": record.threshold.value if record.threshold else None,
         "worst_confusions": [
             {"label": c.label, "predicted": c.predicted, "count": c.count} for c in record.worst_confusions[:5]

@@ -115,6 +115,7 @@ def measure(
         CorruptArtifact: model or rows differ from their manifests.
     """
     session = ModelSession.open(model)
+    left_out = dataset.splits[spec.split].left_out if spec.split in dataset.splits else {}
     path = folder / PREDICTIONS
     frames = read_rows(dataset, spec.split, columns=spec.slices)
     scored = Scored.from_frame(predict_rows(session, frames, path, batch_size=spec.batch_size), session.labels)
@@ -125,7 +126,7 @@ def measure(
         **core.averages(counts),
         "log_loss": core.log_loss(scored.label_probability),
         "ece": calibrated.ece,
-        "unknown_label_rate": float((scored.truth >= scored.known).mean()),
+        **core.with_left_out(scored.right, scored.truth >= scored.known, sum(left_out.values())),
     }
     if threshold is not None:
         metrics |= {"coverage": threshold.coverage, "covered_accuracy": threshold.accuracy}
@@ -154,6 +155,7 @@ def measure(
         predictions=predictions,
         unknown_label_rows=sum(unknown.values()),
         unknown_labels=unknown,
+        left_out=left_out,
         calibration_bins=calibrated.bins,
         model_uri=model.uri,
         model_digest=model.digest,

@@ -21,6 +21,7 @@ METRICS = (
     "coverage",
     "covered_accuracy",
     "unknown_label_rate",
+    "accuracy_all_rows",
 )
 WITH_INTERVAL = ("accuracy", "macro_f1", "weighted_f1")
 LOWER_IS_BETTER = ("log_loss", "ece", "unknown_label_rate")

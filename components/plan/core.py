@@ -179,7 +179,18 @@ def _validated(document: Mapping[str, Any]) -> dict[str, BaseModel]:
     if not searched.function:
         check_parameters(searched, recipe.Params, recipe.name)
     specs["sweep"] = searched
+    _check_fractions(cast(DatasetSpec, specs["dataset"]), cast(EvaluationSpec, specs["evaluation"]).split)
     return {section: specs[section] for section in SECTIONS}
+
+
+def _check_fractions(dataset: DatasetSpec, evaluated: str) -> None:
+    """Training stops by the eval split, and evaluation scores one: neither may be empty by its own setting."""
+    if dataset.split_column:
+        return  # the rows say it, and prep refuses a side without any
+    for split, why in (("eval", "training picks its best epoch by"), (evaluated, "evaluation scores")):
+        field = f"{split}_fraction"
+        if getattr(dataset, field, 1.0) == 0:
+            raise InvalidSpec(f"dataset.{field}: 0 leaves no rows in {split}, which {why}; give a share such as 0.1")
 
 
 def code_fingerprint(recipe: str) -> str:

@@ -174,12 +174,15 @@ def _write_together(parts: list[pl.DataFrame], path: Path) -> int:
     return len(rows)
 
 
-def without_unseen(statistics: Statistics) -> None:
-    """Counts rows of labels that train does not know as bad ones."""
+def without_unseen(statistics: Statistics) -> dict[str, dict[str, int]]:
+    """Counts rows of labels that train does not know as bad ones; split -> label -> rows of them."""
     train = statistics.labels("train")
-    for label, split in list(statistics.classes):
+    left_out: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
+    for label, split in sorted(statistics.classes):
         if label not in train:
-            statistics.bad[UNSEEN] += statistics.classes.pop((label, split))
+            left_out[split][label] = statistics.classes.pop((label, split))
+            statistics.bad[UNSEEN] += left_out[split][label]
+    return left_out
 
 
 def training_frames(taken: Taken) -> Iterator[pl.DataFrame]:

@@ -88,17 +88,18 @@ def _encode(
             write_group_hashes(scratch, split, out / "groups" / f"{split}.parquet")
         tasks = core.plan_shards(taken, spec, core.sample_bytes(taken, encoder))
         target = Target(
-            scratch, taken.layout.row_buckets, spec.recipe, out / "encoder.json", store.uri, prefix
+            scratch, taken.layout.row_buckets, spec.recipe, out / "encoder.json", store.uri, prefix,
+            counts_unseen=shown.unseen_labels == "count",
         )  # fmt: skip
         written = core.encode(taken, tasks, target, pool)
     unseen = out / "unseen.parquet"
     quarantine += _quarantine(core.write_unseen(taken, unseen), unseen, store, prefix)
-    core.without_unseen(statistics)
+    left_out = {} if target.counts_unseen else core.without_unseen(statistics)
     document = publish.statistics_document(statistics, leakage, [*notes, *_leakage_notes(statistics, leakage)])
     document["comparison"] = _compared(document, store, shown.name)
     files = ["encoder.json", *(f"groups/{split}.parquet" for split in SPLITS)]
     prepared = publish.Prepared(
-        statistics, leakage, encoder, written, _upload(store, out, files, prefix), quarantine, document
+        statistics, leakage, encoder, written, _upload(store, out, files, prefix), quarantine, document, left_out
     )
     manifest = publish.describe(prepared, shown, uri)
     store.put(f"{prefix}/report.html", dataset_report(manifest).render().encode())

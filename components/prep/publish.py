@@ -38,6 +38,7 @@ class Prepared:
     refs: dict[str, FileRef]  # encoder.json and group hashes, by path below the dataset
     quarantine: list[Shard]
     document: dict[str, Any]  # statistics, notes and comparison for the manifest
+    left_out: dict[str, dict[str, int]]  # split -> label without training rows -> rows that were set aside
 
 
 def folder_fingerprint(what: str, spec: DatasetSpec, source: str) -> str:
@@ -116,9 +117,10 @@ def describe(prepared: Prepared, spec: DatasetSpec, uri: str) -> DatasetManifest
 def _split(split: str, prepared: Prepared) -> SplitManifest:
     written = prepared.written[split]
     return SplitManifest(
-        rows=sum(shard.rows for shard in written.shards),
+        rows=sum(file.rows for file in written.row_files),
         groups=prepared.leakage.groups[split],
         class_counts=prepared.statistics.labels(split),
+        left_out=prepared.left_out.get(split, {}),
         shards=written.shards,
         row_files=written.row_files,
         group_hashes=prepared.refs[f"groups/{split}.parquet"],

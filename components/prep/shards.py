@@ -32,6 +32,7 @@ class Target:
         scratch: Buckets, and shards on their way.
         encoder: encoder.json on scratch disk.
         store_uri, prefix: The dataset's folder in the store.
+        counts_unseen: Rows of a label that the encoder does not know stay among the rows, without a TFRecord.
     """
 
     scratch: Path
@@ -40,6 +41,7 @@ class Target:
     encoder: Path
     store_uri: str
     prefix: str
+    counts_unseen: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def shuffled_rows(scratch: Path, split: str, bucket: int, buckets: int) -> pl.Da
 def write_shards(task: ShardTask, target: Target, owner: str) -> Written:
     """Encodes the task's rows into `<split>/NNNNN.tfrecord` and `rows/<split>/NNNNN.parquet` of the store.
 
-    Rows whose label the encoder does not know are left on scratch disk as `unseen.<owner>`.
+    Rows whose label the encoder does not know have no TFRecord; unless they count, they are left on scratch disk as
+    `unseen.<owner>` instead of among the rows.
     """
     encoder = _encoder(target.encoder, target.recipe)
     ids = {label: number for number, label in enumerate(encoder.labels)}
@@ -100,7 +103,7 @@ def write_shards(task: ShardTask, target: Target, owner: str) -> Written:
     rows = pl.concat([frame for frame in frames if len(frame)])
     del frames
     unseen = rows.filter(~pl.col("label").is_in(list(ids)))
-    if len(unseen):
+    if len(unseen) and not target.counts_unseen:
         append_frame(target.scratch / f"unseen.{owner}", unseen.select("_piece", "_row", "text", "label"))
         rows = rows.filter(pl.col("label").is_in(list(ids)))
     others = [name for name in rows.columns if name not in ROW_COLUMNS and not name.startswith("_")]
@@ -122,15 +125,18 @@ def _write_part(
 
     name = f"{written.split}/{number:05d}"
     shard, table = (target.scratch / f"{written.split}-{number:05d}.{kind}" for kind in ("tfrecord", "parquet"))
-    with shard.open("wb") as file:
-        for records in encode_rows(rows, encoder, ids):
-            write_records(file, records)
+    known = rows.filter(pl.col("label").is_in(list(ids)))
     rows.write_parquet(table)
-    files = [(shard, f"{name}.tfrecord"), (table, f"rows/{name}.parquet")]
-    refs = Store.open(target.store_uri).upload_many([(path, f"{target.prefix}/{key}") for path, key in files])
-    for (path, key), ref, shards in zip(files, refs, (written.shards, written.row_files), strict=True):
+    files = [(table, f"rows/{name}.parquet", written.row_files, len(rows))]
+    if len(known):
+        with shard.open("wb") as file:
+            for records in encode_rows(known, encoder, ids):
+                write_records(file, records)
+        files.append((shard, f"{name}.tfrecord", written.shards, len(known)))
+    refs = Store.open(target.store_uri).upload_many([(path, f"{target.prefix}/{key}") for path, key, _, _ in files])
+    for (path, key, shards, count), ref in zip(files, refs, strict=True):
         path.unlink()
-        shards.append(as_shard(ref, key, len(rows)))
+        shards.append(as_shard(ref, key, count))
 
 
 def as_shard(ref: FileRef, path: str, rows: int) -> Shard:

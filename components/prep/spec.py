@@ -38,7 +38,9 @@ class DatasetSpec(Spec):
         seed: Another seed is another split.
         max_bad_fraction: Share of rows that may be quarantined before the step fails.
         max_text_chars: A longer text is a bad row.
-        on_unseen_label: What happens to the rows of a label that has none in train: `error`, or `quarantine`.
+        on_unseen_label: What happens to rows of eval and test whose label has none in train: `count` keeps them, and
+            evaluation scores them as wrong; `quarantine` leaves them out, and evaluation says how many; `error`
+            refuses the dataset. `auto` is `count` where a split column is given, as a public set comes, else `error`.
         shard_mb: Size in MB that a shard of TFRecords aims at.
         min_shards: At least as many training shards, where there are 64 rows for each; replicas read whole shards.
     """
@@ -58,7 +60,7 @@ class DatasetSpec(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_text_chars: Count = 10_000
-    on_unseen_label: Literal["error", "quarantine"] = "error"
+    on_unseen_label: Literal["auto", "count", "quarantine", "error"] = "auto"
     shard_mb: Annotated[int, Field(ge=1, le=1024)] = 96
     min_shards: Annotated[int, Field(ge=1, le=4096)] = 8
 
@@ -74,3 +76,10 @@ class DatasetSpec(Spec):
         if len(set(given)) < len(given):
             raise ValueError(f"text_column, label_column and split_column must differ, got {', '.join(given)}")
         return self
+
+    @property
+    def unseen_labels(self) -> Literal["count", "quarantine", "error"]:
+        """`on_unseen_label`, with `auto` decided."""
+        if self.on_unseen_label == "auto":
+            return "count" if self.split_column else "error"
+        return self.on_unseen_label

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shipway.artifacts import SPLITS
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.errors import InvalidData
@@ -56,32 +57,52 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
         What a person should know although it is no error.
 
     Raises:
-        InvalidData: train has no rows, or a label of eval or test has none there.
+        InvalidData: a side that was asked for has no rows, or a label of eval or test has none in train.
     """
     train = statistics.labels("train")
-    rows = statistics.split_rows()
     how = f"split_column {spec.split_column!r}" if spec.split_column else "split by group hash"
-    if not rows["train"]:
-        raise InvalidData(
-            f"{how}: no row stands in train ({rows['eval']:,} in eval, {rows['test']:,} in test); "
-            + ("name the training rows 'train'" if spec.split_column else f"try another seed than {spec.seed}")
-        )
-    notes = []
+    empty = _check_filled(statistics.split_rows(), spec, how)
+    notes = [f"{split} has no rows, as its fraction says" for split in empty]
     for split in ("test", "eval"):
-        if not rows[split]:
-            notes.append(f"{split} has no rows")
+        if split in empty:
             continue
         labels = statistics.labels(split)
         unseen = {label: count for label, count in labels.items() if label not in train}
-        if unseen and spec.on_unseen_label == "error":
+        if unseen and spec.unseen_labels == "error":
             raise InvalidData(_unseen(how, split, unseen, spec))
         if unseen:
-            notes.append(f"rows of labels without training rows were set aside from {split}: {', '.join(unseen)}")
+            what = "count as wrong answers" if spec.unseen_labels == "count" else "were left out"
+            some = ", ".join(list(unseen)[:10]) + (", ..." if len(unseen) > 10 else "")
+            notes.append(
+                f"{sum(unseen.values()):,} of {sum(labels.values()):,} rows of {split} have labels without training "
+                f"rows and {what}: {some}"
+            )
         lacking = [label for label in train if label not in labels]
         if lacking:
             some = ", ".join(lacking[:10]) + (", ..." if len(lacking) > 10 else "")
             notes.append(f"{len(lacking)} of {len(train)} labels have no row in {split}: {some}")
     return notes
+
+
+def _check_filled(rows: dict[str, int], spec: DatasetSpec, how: str) -> list[str]:
+    """The sides that are empty because their fraction is 0; any other empty side is refused."""
+    wanted = {"eval": spec.eval_fraction > 0, "test": spec.test_fraction > 0}
+    empty = [split for split in SPLITS if not rows[split]]
+    for split in empty:
+        if spec.split_column or wanted.get(split, True):
+            counts = ", ".join(f"{count:,} in {name}" for name, count in rows.items() if count)
+            words = {"train": "'train'", "eval": "'eval' ('val', 'dev')", "test": "'test'"}
+            mend = f"name some rows {words[split]}" if spec.split_column else _more(split, spec)
+            raise InvalidData(f"{how}: no row stands in {split} ({counts}); {mend}")
+    return empty
+
+
+def _more(split: str, spec: DatasetSpec) -> str:
+    other = f"try another seed than {spec.seed}"
+    if split == "train":
+        return other
+    fraction = spec.eval_fraction if split == "eval" else spec.test_fraction
+    return f"give more groups, raise {split}_fraction above {fraction:g}, or {other}"
 
 
 def _unseen(how: str, split: str, unseen: dict[str, int], spec: DatasetSpec) -> str:
@@ -93,5 +114,6 @@ def _unseen(how: str, split: str, unseen: dict[str, int], spec: DatasetSpec) -> 
     )
     return (
         f"{how}: {len(unseen)} label(s) of {split} have no row in train: {shown}; {mend}, or set "
-        "on_unseen_label=quarantine to leave those rows out"
+        "overrides.dataset.on_unseen_label (of a dataset spec: on_unseen_label) to count, which scores those rows as "
+        "wrong, or to quarantine, which leaves them out"
     )

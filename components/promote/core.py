@@ -42,6 +42,9 @@ def judge(
     rules += _floors(policy.class_floors, evaluation)
     rules += [_forbidden(rule, counts, labels) for rule in policy.forbidden_confusions]
     rules += _baselines(policy.baselines, evaluation)
+    if evaluation.left_out:
+        told = evaluation.about_left_out
+        rules.append(RuleResult(rule="rows that were left out", passed=True, applies=False, detail=told))
     return [*rules, *_against_champion(policy.champion, champion)]
 
 

@@ -182,6 +182,7 @@ def _evaluation(record: EvaluationRecord | None) -> dict[str, Any] | None:
         "split": record.split,
         "rows": record.rows,
         "classes": len(record.labels),
+        "left_out": record.about_left_out,
         "metrics": record.metrics,
         "intervals": {name: [bounds.low, bounds.high] for name, bounds in record.intervals.items()},
         "baselines": {

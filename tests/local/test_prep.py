@@ -26,8 +26,9 @@ from shipway.components.prep import core, launch, make, sources
 from shipway.components.prep.rows_manifest import RowsManifest
 from shipway.components.prep.spec import DatasetSpec
 from shipway.demo_data import write_intents_csv
-from shipway.errors import InvalidSpec
+from shipway.errors import InvalidData, InvalidSpec
 from shipway.registry import Registry
+from shipway.scoring.rows import read_rows
 from shipway.storage import Store
 
 WORDS = ("turn", "switch", "light", "lamp", "kitchen", "bedroom", "warm", "cold", "music", "stop", "louder", "timer")
@@ -133,7 +134,7 @@ def test_the_whole_way_on_s3_through_the_launch(store_uri: str, tmp_path: Path) 
 @pytest.mark.parametrize("group_column", [None, "room"])
 def test_four_steps_make_the_same_bytes_as_one_task(store: Store, tmp_path: Path, group_column: str | None) -> None:
     data = tmp_path / "rows.csv"
-    rows = table(400).with_columns(pl.col("room").fill_null("attic"))
+    rows = table(400).with_columns((pl.int_range(pl.len()) % 40).cast(pl.String).alias("room"))
     pl.concat(
         [rows, rows.head(20), pl.DataFrame({"text": ["", "x"], "label": ["on", ""], "room": ["a", "b"]})]
     ).write_csv(data)
@@ -319,12 +320,52 @@ def test_rows_of_labels_without_training_rows_can_be_set_aside(store: Store, tmp
     rows = table(300).with_columns(pl.lit("train").alias("side"))
     odd = table(30, seed=9).with_columns(pl.lit("rare").alias("label"), pl.lit("test").alias("side"))
     more = table(60, seed=8).with_columns(pl.lit("test").alias("side"))
-    pl.concat([rows, more, odd]).write_csv(data)
+    picking = table(20, seed=7).with_columns(pl.lit("eval").alias("side"))
+    pl.concat([rows, more, odd, picking]).write_csv(data)
     manifest = prepare(store, data, split_column="side", on_unseen_label="quarantine")
     assert manifest.labels == ["none", "off", "on"]
     assert manifest.splits["test"].rows == 60
     assert manifest.quarantined_rows == sum(file.rows for file in manifest.quarantine) == 30
     assert "rare" not in manifest.splits["test"].class_counts
+    assert manifest.splits["test"].left_out == {"rare": 30}
+
+
+@pytest.mark.parametrize("setting", ["auto", "count"])
+def test_rows_of_labels_without_training_rows_count_where_the_split_is_given(
+    store: Store, tmp_path: Path, setting: str
+) -> None:
+    data = tmp_path / "rows.csv"
+    sides = {"train": 300, "eval": 60, "test": 60}
+    rows = [table(n, seed=n).with_columns(pl.lit(side).alias("side")) for side, n in sides.items()]
+    odd = [table(9, seed=9).with_columns(pl.lit("rare").alias("label"), pl.lit(side).alias("side")) for side in
+           ("eval", "test")]  # fmt: skip
+    pl.concat([*rows, *odd]).write_csv(data)
+    manifest = prepare(store, data, split_column="side", on_unseen_label=setting)
+    test = manifest.splits["test"]
+    assert manifest.labels == ["none", "off", "on"]
+    assert (test.rows, test.encoded_rows, test.left_out) == (69, 60, {})
+    assert (
+        test.class_counts["rare"] == sum(frame["label"].eq("rare").sum() for frame in read_rows(manifest, "test")) == 9
+    )
+    assert manifest.quarantined_rows == 0
+    notes = manifest.statistics["notes"]
+    assert isinstance(notes, list)
+    told = "9 of 69 rows of test have labels without training rows and count as wrong answers: rare"
+    assert told in notes
+
+
+def test_a_side_without_rows_is_refused_before_anything_is_trained(store: Store, tmp_path: Path) -> None:
+    data = tmp_path / "rows.csv"
+    pl.concat([table(300).with_columns(pl.lit("train").alias("side")), table(60, seed=3).with_columns(
+        pl.lit("test").alias("side"))]).write_csv(data)  # fmt: skip
+    with pytest.raises(
+        InvalidData, match=r"'side': no row stands in eval \(300 in train, 60 in test\); name some rows"
+    ):
+        prepare(store, data, split_column="side")
+    table(12).write_csv(data)
+    with pytest.raises(InvalidData, match=r"no row stands in (eval|test) .*raise (eval|test)_fraction above 0.01"):
+        prepare(store, data, eval_fraction=0.01, test_fraction=0.01)
+    assert prepare(store, data, eval_fraction=0, test_fraction=0).splits["train"].rows == 12
 
 
 def test_conflicting_duplicates_are_counted(store: Store, tmp_path: Path) -> None:

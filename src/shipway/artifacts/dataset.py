@@ -22,7 +22,7 @@ class FeatureSpec(Record):
 
 
 class SplitManifest(Record):
-    """One split: TFRecord shards (globally shuffled) and the same rows as Parquet."""
+    """One split: its rows as Parquet, and TFRecord shards (globally shuffled) of those whose label train knows."""
 
     rows: int
     groups: int  # distinct groups; equals rows where there is no group column
@@ -30,6 +30,12 @@ class SplitManifest(Record):
     shards: list[Shard] = Field(default_factory=list)  # tf.train.Example records, gzip-free TFRecord
     row_files: list[Shard] = Field(default_factory=list)  # Parquet: row_id, text, label, group, split + other columns
     group_hashes: FileRef | None = None  # Parquet, one uint64 column `group_hash`, sorted and distinct
+    left_out: dict[str, int] = Field(default_factory=dict)  # label without training rows -> rows that were set aside
+
+    @property
+    def encoded_rows(self) -> int:
+        """Records in its shards: all rows but those of labels that train never saw."""
+        return sum(shard.rows for shard in self.shards)
 
 
 class DatasetManifest(Artifact):

@@ -68,8 +68,11 @@ class SliceMetrics(Record):
 
 
 class EvaluationRecord(Artifact):
-    """A model's score on one split of a dataset. `metrics` keys: accuracy, macro_f1, weighted_f1, log_loss, ece,
-    unknown_label_rate, and coverage and covered_accuracy where there is a threshold."""
+    """A model's score on one split of a dataset.
+
+    `metrics` keys: accuracy, macro_f1, weighted_f1, log_loss, ece; coverage and covered_accuracy where there is a
+    threshold; unknown_label_rate and accuracy_all_rows, which count rows that prep left out, as wrong answers.
+    """
 
     KIND: ClassVar[str] = "EvaluationRecord"
 
@@ -92,12 +95,26 @@ class EvaluationRecord(Artifact):
     predictions: FileRef
     unknown_label_rows: int = 0  # rows whose label the model never saw: counted as errors
     unknown_labels: dict[str, int] = Field(default_factory=dict)  # those labels, sorted -> rows
+    left_out: dict[str, int] = Field(default_factory=dict)  # such labels whose rows prep set aside: in no other figure
     calibration_bins: list[list[float]] = Field(default_factory=list)  # [low, high, rows, mean confidence, accuracy]
     model_uri: Uri
     model_digest: str
     dataset_uri: Uri
     dataset_fingerprint: str
     created_at: str = ""
+
+    @property
+    def about_left_out(self) -> str:
+        """One sentence for pages, gate and card on the rows that prep left out; empty where there are none."""
+        if not self.left_out:
+            return ""
+        rows = sum(self.left_out.values())
+        named = ", ".join(list(self.left_out)[:10]) + (", ..." if len(self.left_out) > 10 else "")
+        return (
+            f"{rows:,} of {self.rows + rows:,} {self.split} rows were left out, as train has none of their labels "
+            f"({named}): accuracy with them as wrong answers {self.metrics['accuracy_all_rows']:.4f}, without them "
+            f"{self.metrics['accuracy']:.4f}"
+        )
 
 
 class RuleResult(Record):

@@ -88,6 +88,8 @@ def _scores(evaluation: Summary) -> None:
         rows.append((name.replace("_", " "), percent(baseline["accuracy"]), percent(baseline["macro_f1"]), note))
     lost = any(baseline["model_loses"] for baseline in evaluation["baselines"].values())
     table(["", "accuracy", "macro F1", ""], rows, right=["accuracy", "macro F1"], styles=["red" if lost else "green"])
+    if evaluation["left_out"]:
+        say(f"{evaluation['left_out']}.", style="yellow")
     if evaluation["threshold"]:
         chosen = evaluation["threshold"]
         say(

@@ -13,7 +13,16 @@ from shipway.registry.record import ModelVersion
 from shipway.report import Report, bytes_text, percent
 
 _SHOWN_LABELS = 200
-_PERCENT = ("accuracy", "macro_f1", "weighted_f1", "ece", "coverage", "covered_accuracy", "unknown_label_rate")
+_PERCENT = (
+    "accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "ece",
+    "coverage",
+    "covered_accuracy",
+    "unknown_label_rate",
+    "accuracy_all_rows",
+)
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,8 @@ def _limits(version: ModelVersion) -> Section:
                 f"{evaluation.unknown_label_rows} test rows had labels it does not know: "
                 f"{', '.join(evaluation.unknown_labels)}."
             )
+        if evaluation.left_out:
+            text.append(f"{evaluation.about_left_out}.")
         if evaluation.threshold is not None:
             found = evaluation.threshold
             text.append(

@@ -48,7 +48,7 @@ def split_shards(manifest: DatasetManifest, split: str) -> list[Shard]:
         InvalidData: the split has no rows.
     """
     found = manifest.splits.get(split)
-    if found is None or not sum(shard.rows for shard in found.shards):
+    if found is None or not found.encoded_rows:
         raise InvalidData(
             f"dataset {manifest.name}: the {split} split has no rows; give more data or larger split fractions"
         )

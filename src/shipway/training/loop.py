@@ -83,7 +83,7 @@ def run_trial(document: Mapping[str, Any], report: Report) -> dict[str, float]:
     tf_keras.backend.clear_session()
     manifest = read_artifact(DatasetManifest, parsed.dataset_uri)
     fitted = fit(spec, manifest, _trial_folder(), report=report)
-    found, rows = fitted.state.best_metrics, manifest.splits["eval"].rows
+    found, rows = fitted.state.best_metrics, manifest.splits["eval"].encoded_rows
     stderr = math.sqrt(found["val_accuracy"] * (1 - found["val_accuracy"]) / rows)
     return {**found, "val_accuracy_stderr": stderr, "steps": float(fitted.state.step)}
 
@@ -163,7 +163,7 @@ def _fit(
     tf_keras.utils.set_random_seed(spec.seed)
     encoder, _ = td.fetch_encoder(manifest, work)
     shards = td.split_shards(manifest, "train")
-    rows = manifest.splits["train"].rows
+    rows = manifest.splits["train"].encoded_rows
     batch = spec.batch_size * dist.replicas
     total = spec.steps or math.ceil(spec.epochs * rows / batch)
     interval = min(spec.checkpoint_steps or math.ceil(rows / batch), total)
@@ -302,7 +302,7 @@ def _cached(uri: str, fingerprint: str, split: str, features: tuple[str, ...], w
     manifest = read_artifact(DatasetManifest, uri)
     parser = td.Parser({name: manifest.features[name] for name in features})
     shards = td.split_shards(manifest, split)
-    return parser.load(td.fetch_shards(manifest, shards, work / fingerprint), manifest.splits[split].rows)
+    return parser.load(td.fetch_shards(manifest, shards, work / fingerprint), manifest.splits[split].encoded_rows)
 
 
 def _loaded(parser: td.Parser, manifest: DatasetManifest, split: str, work: Path) -> dict[str, Any]:

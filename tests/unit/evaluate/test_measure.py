@@ -13,7 +13,12 @@ from shipway.components.evaluate.core import averages
 from shipway.components.evaluate.html import all_labels, evaluation_report
 from shipway.components.evaluate.measure import Measured, measure
 from shipway.components.evaluate.spec import EvaluationSpec
+from shipway.components.promote.comparison import Champion
+from shipway.components.promote.core import judge
+from shipway.components.promote.spec import PromotionPolicy
 from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
+from shipway.registry import ModelVersion
+from shipway.registry.card import card_html
 from shipway.scoring import ModelSession
 from shipway.storage import Store
 from tests.fixtures import toy
@@ -68,6 +73,26 @@ def test_labels_that_the_model_does_not_know_count_as_errors_and_are_named(made:
     assert made.record.unknown_labels == {"intent_x": 3}
     assert made.record.unknown_label_rows == 3
     assert made.record.metrics["unknown_label_rate"] == pytest.approx(3 / 243)
+    assert made.record.metrics["accuracy_all_rows"] == made.record.metrics["accuracy"]
+
+
+def test_rows_that_prep_left_out_are_told_by_page_gate_and_card(made: Made, tmp_path: Path) -> None:
+    splits = {**made.dataset.splits, "test": made.dataset.splits["test"].model_copy(update={"left_out": {"rare": 27}})}
+    dataset = made.dataset.model_copy(update={"splits": splits})
+    record = measure(made.model, dataset, SPEC, store=made.store, folder=tmp_path).record
+    right = round(made.record.metrics["accuracy"] * 243)
+    assert record.metrics["accuracy"] == made.record.metrics["accuracy"]
+    assert record.metrics["accuracy_all_rows"] == pytest.approx(right / 270)
+    assert record.metrics["unknown_label_rate"] == pytest.approx(30 / 270)
+    told = "27 of 270 test rows were left out, as train has none of their labels (rare)"
+    assert told in evaluation_report(record, made.found.counts).render()
+    rules = judge(PromotionPolicy(), record, made.found.counts, [*record.labels, "intent_x"], Champion("none", ""))
+    assert any(told in rule.detail for rule in rules)
+    version = ModelVersion(
+        name="bot", version=1, digest=made.model.digest, model=made.model, source_uri=made.model.uri,
+        evaluation=record, dataset_uri=dataset.uri, dataset_fingerprint=dataset.fingerprint,
+    )  # fmt: skip
+    assert told in card_html(version)
     assert "intent_x" not in made.record.labels
     [unknown] = [found for found in made.record.per_class if found.label == "intent_x"]
     assert (unknown.recall, unknown.support) == (0, 3)

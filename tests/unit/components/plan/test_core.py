@@ -139,3 +139,19 @@ def test_a_wrong_configuration_is_one_clear_line(csv: Path, given: dict[str, Any
     with pytest.raises(InvalidSpec, match=message) as caught:
         resolve(PIPELINE, {**params(csv), **given})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"dataset": {"eval_fraction": 0}}, r"dataset.eval_fraction: 0 leaves no rows in eval, which training picks"),
+        (
+            {"dataset": {"test_fraction": 0}},
+            r"dataset.test_fraction: 0 leaves no rows in test, which evaluation scores",
+        ),
+    ],
+)
+def test_a_side_that_a_later_step_needs_cannot_be_switched_off(csv: Path, overrides: Any, message: str) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        resolve(PIPELINE, params(csv, overrides=overrides))
+    assert resolve(PIPELINE, params(csv, split_column="side", overrides=overrides))

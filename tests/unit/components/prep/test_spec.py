@@ -29,7 +29,7 @@ def test_the_same_spec_from_ui_yaml_and_python_has_one_hash() -> None:
         ({"name": "My Bot"}, r"dataset.name: .*'My Bot'"),
         ({"delimiter": ",,"}, r"dataset.delimiter: .*',,'"),
         ({"seed": -1}, r"dataset.seed: .*-1"),
-        ({"on_unseen_label": "drop"}, r"dataset.on_unseen_label: .*'error' or 'quarantine'.*'drop'"),
+        ({"on_unseen_label": "drop"}, r"dataset.on_unseen_label: .*'count', 'quarantine' or 'error'.*'drop'"),
         ({"format": "excel"}, r"dataset.format: .*'excel'"),
     ],
 )
