@@ -107,12 +107,15 @@ def test_throttling_is_waited_out(kube_rig: KubernetesRig, kubectl: Kubectl) -> 
     try:
         with ThreadPoolExecutor(12) as pool:
             wait_for(lambda: 429 in pool.map(lambda _: _status(api, path), range(24)), "the server throttles")
-            before = api.calls
-            answers = list(pool.map(lambda _: api.get(path)["items"], range(48)))
+
+            def is_throttled() -> bool:
+                before = api.calls
+                assert list(pool.map(lambda _: api.get(path)["items"], range(48))) == [[] for _ in range(48)]
+                return api.calls > before + 48
+
+            wait_for(is_throttled, "a request is refused and asked again")
     finally:
         kubectl("delete", "flowschema,prioritylevelconfiguration", "shipway-test")
-    assert answers == [[]] * 48
-    assert api.calls > before + 48
 
 
 def _status(api: Api, path: str) -> int:
@@ -190,17 +193,18 @@ print("go", flush=True)
 executor.follow(executor.ensure({manifest!r}))
 """
     path = f"/apis/kubeflow.org/v1/namespaces/{kube_rig.context.namespace}/tfjobs"
-    made = 0
+    made, span_s = 0, 0.8
     for _ in range(max(LOOPS // 2, 1)):
         step = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert step.stdout is not None
         step.stdout.readline()
-        time.sleep(chance.uniform(0, 0.8))
+        time.sleep(chance.uniform(0, span_s))
         step.kill()
         step.wait()
         names = [job["metadata"]["name"] for job in kube_rig.api.get(path)["items"]]
         assert names in ([], ["j"])
         made += bool(names)
+        span_s *= 1 if made else 2  # a busy machine's steps take longer to come that far
     assert made, "no step lived long enough"
     handle = kube_rig.executor.ensure(manifest)
     assert handle.name == "j"
