@@ -148,7 +148,9 @@ def _image_mend(checkup: Checkup) -> str:
 def _replica(checkup: Checkup, secret: str) -> dict[str, Any]:
     """A pod that `restricted` admits, under the labels that network policies know replicas by."""
     from shipway import labels
-    from shipway.executors.kubernetes.rendering import JOB
+    from shipway.executors.kubernetes.accounts import REPLICA as ACCOUNT
+    from shipway.executors.kubernetes.accounts import give_account
+    from shipway.executors.kubernetes.rendering import JOB, PEERS
 
     name = f"shipway-doctor-{uuid.uuid4().hex[:6]}"
     main = container(checkup, "doctor", command())
@@ -156,8 +158,9 @@ def _replica(checkup: Checkup, secret: str) -> dict[str, Any]:
         "envFrom": [{"secretRef": {"name": secret}}],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
-    ours = {labels.MANAGED_BY: "shipway", JOB: name, "sidecar.istio.io/inject": "false"}
+    ours = {labels.MANAGED_BY: "shipway", JOB: name, PEERS: name, "sidecar.istio.io/inject": "false"}
     security = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
-    spec = {"restartPolicy": "Never", "activeDeadlineSeconds": 120, "terminationGracePeriodSeconds": 0,
-            "automountServiceAccountToken": False, "securityContext": security, "containers": [main]}  # fmt: skip
+    spec: dict[str, Any] = {"restartPolicy": "Never", "activeDeadlineSeconds": 120, "terminationGracePeriodSeconds": 0,
+                            "securityContext": security, "containers": [main]}  # fmt: skip
+    give_account(spec, ACCOUNT)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": ours}, "spec": spec}
