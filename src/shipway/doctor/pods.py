@@ -17,6 +17,7 @@ from shipway import store_access
 from shipway.doctor import Finding
 from shipway.doctor.cluster import Checkup
 from shipway.doctor.trials import container
+from shipway.store_secret import DEFAULT_SECRET
 
 POD_S = 90.0  # an image of 250 MB is pulled meanwhile
 BUSY = "timed out waiting for the condition"  # a kubelet that is behind with its secrets, and tries again
@@ -35,9 +36,8 @@ def command() -> list[str]:
 
 def replica(checkup: Checkup) -> Iterator[Finding]:
     """A pod where a replica would stand."""
-    from shipway.store_secret import DEFAULT_SECRET
-
-    yield from _started(checkup, REPLICA, _replica(checkup, DEFAULT_SECRET), DEFAULT_SECRET)
+    secret = checkup.replica_secret or DEFAULT_SECRET
+    yield from _started(checkup, REPLICA, _replica(checkup, secret), secret)
 
 
 def step(checkup: Checkup) -> Iterator[Finding]:

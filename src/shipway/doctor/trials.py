@@ -29,7 +29,7 @@ def gpus(checkup: Checkup) -> Iterator[Finding]:
 
 
 def webhooks(checkup: Checkup) -> Iterator[Finding]:
-    """A tiny job and a tiny endpoint, as a step would make them, created with dryRun: quota, Pod Security and webhooks all speak."""
+    """A tiny job and a tiny endpoint, as a step would make them, by dry run: quota, Pod Security and webhooks speak."""
     for plural, manifest in (("tfjobs", _tfjob(checkup)), ("inferenceservices", _service(checkup))):
         if plural in checkup.kinds:
             yield _dry(checkup, plural, manifest)
@@ -43,7 +43,9 @@ def _dry(checkup: Checkup, plural: str, manifest: dict[str, Any]) -> Finding:
     from shipway.executors.kubernetes.rendering import rendered
 
     kind, context = kind_of(manifest), replace(Context.current(), namespace=checkup.namespace)
-    made = services.rendered(manifest, context) if kind.name == SERVICE else rendered(manifest, kind, context, 0, None, "")
+    made = (
+        services.rendered(manifest, context) if kind.name == SERVICE else rendered(manifest, kind, context, 0, None, "")
+    )
     what = f"{kind.name} by dry run"
     try:
         checkup.api.post(kind.path(checkup.namespace), made, dryRun="All")

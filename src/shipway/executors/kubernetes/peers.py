@@ -6,8 +6,6 @@ peers: a static one cannot say "pods with the same value of this label". It is o
 
 from __future__ import annotations
 
-from typing import Any
-
 from shipway import labels
 from shipway.executors.base import Manifest
 from shipway.executors.kubernetes.api import Api, ApiError, explain

@@ -12,7 +12,7 @@ from shipway.executors import identity
 from shipway.executors.base import Manifest
 from shipway.executors.kubernetes.accounts import REPLICA, give_account, needs_token
 from shipway.executors.kubernetes.kinds import KINDS, Kind, templates
-from shipway.store_secret import DEFAULT_SECRET, STORE_SECRET
+from shipway.store_secret import DEFAULT_SECRET, REPLICA_SECRET, STORE_SECRET
 
 JOB = f"{labels.PREFIX}/job"  # label of a job and of its pods: the attempt's name
 BASE = f"{labels.PREFIX}/base"  # label of a job: the name of all its attempts
@@ -34,9 +34,10 @@ def rendered(
     """The object to create.
 
     Added are: the attempt's name, our labels on the job and its pods, the run as owner, each pod's account where the
-    manifest names none, each replica's SHIPWAY_* variables, and what lets a failure be told: a container's last lines as its termination message, and pods that are
-    kept when they have ended (cleanPodPolicy Running instead of All: what has ended holds no GPU, and what still runs
-    is ended all the same). The spec hash is the manifest's own where none is given.
+    manifest names none, each replica's SHIPWAY_* variables, and what lets a failure be told: a container's last lines
+    as its termination message, and pods that are kept when they have ended (cleanPodPolicy Running instead of All: what
+    has ended holds no GPU, and what still runs is ended all the same). The spec hash is the manifest's own where none
+    is given.
     """
     made = copy.deepcopy(manifest)
     base = identity.base_name(manifest)
@@ -88,11 +89,17 @@ def _complete(template: dict[str, Any], ours: list[dict[str, Any]]) -> None:
         container["env"] = [variable for variable in ours if variable["name"] not in names] + given
 
 
-def with_store(container: dict[str, Any]) -> None:
-    """Lets a container find object storage by the namespace's Secret, where its manifest names none."""
+def with_store(container: dict[str, Any], own: str = REPLICA_SECRET) -> None:
+    """Lets a container find object storage by a Secret of the namespace, where its manifest names none.
+
+    Args:
+        own: Variable that names a Secret for such containers alone; one so named must be there.
+    """
     given = container.get("envFrom") or []
     if not any("secretRef" in source for source in given):
-        secret = {"name": os.environ.get(STORE_SECRET) or DEFAULT_SECRET, "optional": True}
+        secret: dict[str, Any] = {"name": os.environ.get(STORE_SECRET) or DEFAULT_SECRET, "optional": True}
+        if os.environ.get(own):
+            secret = {"name": os.environ[own]}
         container["envFrom"] = [*given, {"secretRef": secret}]
 
 

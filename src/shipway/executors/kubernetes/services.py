@@ -18,6 +18,7 @@ from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import KINDS, PODS, SERVICE
 from shipway.executors.kubernetes.rendering import with_store
 from shipway.executors.kubernetes.states import LAST_LINES, STUCK_S, last_start, pod_state, seconds_of
+from shipway.store_secret import PREDICTOR_SECRET
 
 KIND = KINDS[("serving.kserve.io/v1beta1", SERVICE)]
 POLL_S = 0.5
@@ -65,7 +66,7 @@ def rendered(manifest: Manifest, context: Context) -> Manifest:
     metadata["annotations"] = {**(metadata.get("annotations") or {}), labels.SPEC_HASH: digest}
     metadata["labels"] = {**(metadata.get("labels") or {}), labels.MANAGED_BY: "shipway"}
     for container in predictor.get("containers") or []:
-        with_store(container)
+        with_store(container, PREDICTOR_SECRET)
     give_account(predictor, PREDICTOR)
     return made
 
