@@ -1,4 +1,4 @@
-"""Which fences `doctor --cluster` finds missing, and the command that puts each up; a stand-in answers as the API does."""
+"""Which fences `doctor --cluster` finds missing, and the command that puts each up; a stand-in answers as the API."""
 
 from __future__ import annotations
 
