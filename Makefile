@@ -1,7 +1,6 @@
 # make install | horovod | demo | test | lint | bench | soak | images | images-test | images-lock | images-audit | down | cluster | cluster-test | cluster-down | kubeflow-test
 SHELL := /bin/bash
 PYTHON ?= python3
-UV_VERSION := 0.13.8
 UV := .uv/bin/uv
 BIN := .venv/bin
 # Trust the machine's own certificates: companies put a proxy's there.
@@ -19,7 +18,7 @@ install: .venv/.installed
 
 $(UV):
 	$(PYTHON) -m venv .uv
-	.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tools/uv-requirements.txt
 
 .venv/.installed: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --quiet --locked --extra dev --compile-bytecode

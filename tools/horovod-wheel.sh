@@ -48,9 +48,10 @@ build() {
     # The environment's cmake and mpicxx must win over the system's: another MPI compiles, and fails at import.
     PATH=$bin:$PATH
     export PATH
+    # pip runs a source distribution's setup.py already to download it: the hash is checked before that.
+    echo "horovod==$version --hash=sha256:$sha256" >"$tmp/requirements.txt"
     "$python" -m pip download -q --disable-pip-version-check --no-deps --no-binary horovod --no-build-isolation \
-        -d "$tmp" "horovod==$version" >&2
-    echo "$sha256  $tmp/horovod-$version.tar.gz" | sha256sum -c - >&2
+        --require-hashes -d "$tmp" -r "$tmp/requirements.txt" >&2
     tar -xzf "$tmp/horovod-$version.tar.gz" -C "$tmp"
     source=$tmp/horovod-$version
     # xla_mpi_ops.cc needs a header that TensorFlow's wheels no longer ship. Its line becomes an RPATH of <prefix>/lib,

@@ -54,7 +54,9 @@ class EndpointSpec(Spec):
         Field(description="KServe's; RawDeployment and Serverless are the names before 0.16"),
     ] = "Standard"
     image: Annotated[str, Field(description="empty: the package's own predictor")] = ""
-    service_account: str = ""
+    service_account: Annotated[
+        str, Field(description="of the predictor; empty: shipway-predictor, without a token")
+    ] = ""
     store_secret: Annotated[
         str, Field(description="Secret whose keys (AWS_...) reach the predictor; empty: none is asked for")
     ] = ""

@@ -100,6 +100,8 @@ def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> A
     launcher_resources = {"cpu": "500m", "memory": "512Mi", "gpu": 0}
     launcher = _pod(spec, "mpi", [*command, *forwarded, *WORKER], environment, launcher_resources)
     podsecurity.leave_to_containers(launcher["spec"])
+    # The training operator makes the launcher's account: another could not start the ranks.
+    launcher["spec"].pop("serviceAccountName", None)
     return kf.KubeflowOrgV1MPIJob(
         api_version=API_VERSION,
         kind="MPIJob",

@@ -96,7 +96,7 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
     Raises:
         JobFailed: names the replica that failed first, with its last lines.
     """
-    from shipway import executors
+    from shipway import executors, labels
     from shipway.artifacts import ModelManifest
     from shipway.components.train.core import render
     from shipway.executors import identity
@@ -116,6 +116,7 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
     manifest = identity.stamp(
         manifest, name=spec.name, run=context.run, task=current.task, job=name, namespace=context.namespace
     )
+    manifest["metadata"]["labels"][labels.LEASE] = f"{spec.lease_s:g}"
     executor = executors.current()
     store = Store.open(context.store_uri)
 

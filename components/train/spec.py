@@ -36,7 +36,7 @@ class TrainingSpec(FitSpec):
     queue: Annotated[str, Field(description="of the gang scheduler or Kueue")] = ""
     node_selector: dict[str, str] = Field(default_factory=dict)
     pod_security: Annotated[PodSecurity, Field(description=DESCRIPTION)] = "restricted"
-    service_account: str = ""
+    service_account: Annotated[str, Field(description="of the replicas; empty: shipway-replica, without a token")] = ""
     store_secret: Annotated[
         str, Field(description="Secret whose keys (AWS_...) reach each replica; empty: none is asked for")
     ] = ""

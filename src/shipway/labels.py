@@ -8,6 +8,7 @@ NAME = f"{PREFIX}/name"  # the model's name
 RUN = f"{PREFIX}/run"  # the run that owns the object
 TASK = f"{PREFIX}/task"  # the task of that run
 ATTEMPT = f"{PREFIX}/attempt"
+LEASE = f"{PREFIX}/lease"  # seconds for which a job outlives its step; without it a job is a person's, and left alone
 SPEC_HASH = f"{PREFIX}/spec-hash"  # annotation: sha256 of the manifest, so that a changed spec is never adopted
 
 # Annotation of an MPIJob v1: its image runs sshd too, which looks here for keys, so it may be played as v2beta1.

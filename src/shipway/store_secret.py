@@ -1,8 +1,8 @@
 """The Secret through which every pod of ours finds object storage, and how a pipeline's tasks come by it.
 
 Kubeflow gives a task's pod no environment of its own: what a step needs stands in the compiled pipeline, by the name of
-a Secret and of its keys, never by a value. Replicas and endpoints, whose pods we render ourselves, take the same Secret
-whole (`shipway.executors.kubernetes.rendering`).
+a Secret and of its keys, never by a value. Replicas and endpoints, whose pods we render ourselves, take a Secret whole
+(`shipway.executors.kubernetes.rendering`): one of their own with fewer rights where this one names it, else the same.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from shipway.errors import InvalidSpec
 
 DEFAULT_SECRET = "shipway-store"
 STORE_SECRET = "SHIPWAY_STORE_SECRET"  # variable: the Secret's name, where it isn't the default
+# Keys: the Secrets of what steps launch, whose keys need reach less (`shipway store policy`).
+REPLICA_SECRET, PREDICTOR_SECRET = "SHIPWAY_REPLICA_SECRET", "SHIPWAY_PREDICTOR_SECRET"
 # Key, which is also the variable's name -> what one looks like.
 KEYS = {
     "AWS_ENDPOINT_URL": "http://seaweedfs.kubeflow.svc:9000",
@@ -24,7 +26,11 @@ KEYS = {
     "SHIPWAY_STORE": "s3://BUCKET/shipway",
 }
 REQUIRED = tuple(KEYS)
-OPTIONAL = ("SHIPWAY_WEBHOOK",)  # of one Secret or another, but no reason for a pod not to start
+OPTIONAL = (
+    "SHIPWAY_WEBHOOK",
+    REPLICA_SECRET,
+    PREDICTOR_SECRET,
+)  # of one Secret or another, but no reason for a pod not to start
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 

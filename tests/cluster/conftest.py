@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from shipway.executors.kubernetes import watching
+from shipway.executors.kubernetes.accounts import PREDICTOR, REPLICA
 from tests.cluster import bed as beds
 from tests.cluster import overlays, sharing
 from tests.cluster.bed import Bed, prerequisites, settings
@@ -24,6 +26,7 @@ from tests.cluster.bed.build import places
 from tests.cluster.bed.kubectl import Kubectl
 from tests.cluster.installed import Installed
 from tests.fixtures.kubernetes_rig import KubernetesRig
+from tests.fixtures.manifests import wait_for
 from tools.images.archives import archive
 
 REQUIRED = "SHIPWAY_REQUIRE_CLUSTER"  # set, a missing prerequisite fails instead of skipping
@@ -83,6 +86,15 @@ def cluster() -> Bed:
     return beds.up()
 
 
+@pytest.fixture(scope="module")
+def schema(kubectl: Kubectl) -> Iterator[None]:
+    """Experiments are served while the tests of a module last, which are to be marked `alone`."""
+    kubectl.apply(document=yaml.safe_load((Path(__file__).parent / "katib" / "experiments.yaml").read_text()))
+    wait_for(lambda: kubectl.succeeds("get", "experiments.kubeflow.org", "-n", "default"), "the kind is served")
+    yield
+    kubectl("delete", "crd", "experiments.kubeflow.org", "--wait")
+
+
 @pytest.fixture(scope="session")
 def shipped(cluster: Bed) -> Callable[..., None]:
     """Gives the node Shipway's images by their short names, as this tree builds them; only `make images-test` does."""
@@ -110,10 +122,12 @@ def kubectl(cluster: Bed) -> Kubectl:
 
 @pytest.fixture
 def namespace(kubectl: Kubectl) -> Iterator[str]:
-    """A fresh namespace, gone after the test with all that is in it."""
+    """A fresh namespace with the accounts of what the executor launches, gone after the test with all that is in it."""
     name = f"t-{uuid.uuid4().hex[:10]}"
     kubectl("create", "namespace", name)
     kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s")
+    for account in (REPLICA, PREDICTOR):
+        kubectl("create", "serviceaccount", account, "-n", name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 

@@ -28,6 +28,9 @@ pytestmark = pytest.mark.usefixtures("surroundings")
 Look = Callable[..., dict[str, Finding]]
 # A Kubeflow that the bed holds besides gives its ConfigMap to profiles, and to no namespace of these tests.
 LAUNCHERS = "KFP: kfp-launcher"
+# What an admin adds once for the cluster, and keys with fewer rights: told, and no fault of the overlay.
+MORE = ("admission policies", "keys of replicas", "keys of predictors")
+APART = (LAUNCHERS, *MORE)
 
 
 @pytest.fixture
@@ -59,19 +62,22 @@ def run(*words: str, **environment: str) -> tuple[int, str, str]:
 
 
 def bad(found: dict[str, Finding]) -> dict[str, Finding]:
-    return {what: each for what, each in found.items() if each.state in ("missing", "warn") and what != LAUNCHERS}
+    return {what: each for what, each in found.items() if each.state in ("missing", "warn") and what not in APART}
 
 
 def test_all_is_well_where_the_overlay_is_installed(installed: Installed) -> None:
     code, out, err = run("--cluster", "-n", installed.namespace, "--image", images.PYTHON, "--json")
     document = json.loads(out)
-    states = {each["what"]: each["state"] for each in document["findings"] if each["what"] != LAUNCHERS}
+    states = {each["what"]: each["state"] for each in document["findings"] if each["what"] not in APART}
     assert (code, err, document["ok"]) == (0, "", True), out
     assert set(states.values()) <= {"ok", "info"}, out
+    assert {each["what"] for each in document["findings"] if each["state"] == "warn"} - {LAUNCHERS} == set(MORE)
     assert {what for what, state in states.items() if state == "ok"} >= {
         "cluster", "namespace", "tfjobs", "mpijobs", "inferenceservices", "training-operator",
         "kserve-controller-manager", "KServe's mode", "steps' account", "accounts", "permissions",
         "pipeline train_and_deploy", "Secret shipway-store", "TFJob by dry run", "InferenceService by dry run", "image",
+        "tokens", "network policies", "rights of pipeline-runner", "rights of shipway-replica",
+        "rights of shipway-predictor", "rights of shipway-reaper",
     }  # fmt: skip
     assert states["storage from a pod"] == states["storage from a step"] == "info", "this image has no shipway"
     left = installed.kubectl("get", "pods,tfjobs,inferenceservices", "-n", installed.namespace, "-o", "name")
@@ -389,3 +395,25 @@ def test_a_cluster_that_cannot_be_asked_is_one_line(given: dict[str, str] | None
 def test_options_about_a_cluster_want_one() -> None:
     code, _, err = run("--gpu", "2")
     assert (code, err) == (2, "error: doctor --gpu: is about a cluster; add --cluster\n")
+
+
+def test_an_account_that_gets_round_the_policies_is_told_with_the_command_that_shows_how(
+    look: Look, installed: Installed
+) -> None:
+    place = ("-n", installed.namespace)
+    installed.kubectl("create", "role", "more", "--verb=get", "--resource=secrets", *place)
+    try:
+        for name in ("pipeline-runner", "shipway-replica"):
+            account = f"--serviceaccount={installed.namespace}:{name}"
+            installed.kubectl("create", "rolebinding", f"more-{name}", "--role=more", account, *place)
+        found = look()
+        for name in ("pipeline-runner", "shipway-replica"):
+            finding = found[f"rights of {name}"]
+            assert finding.state == "warn"
+            assert "may also get secrets" in finding.found
+            assert f"--as=system:serviceaccount:{installed.namespace}:{name}" in finding.mend
+        assert found["rights of shipway-reaper"].state == "ok"
+    finally:
+        installed.kubectl(
+            "delete", "role/more", "rolebinding/more-pipeline-runner", "rolebinding/more-shipway-replica", *place
+        )

@@ -5,7 +5,7 @@ Katib itself is not there (docs/cluster.md says so); the trials, their operator 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,13 +25,12 @@ from tests.cluster.bed import Bed, BedError
 from tests.cluster.bed.kubectl import Kubectl
 from tests.cluster.installed import Installed
 from tests.cluster.katib.controller import Controller
-from tests.fixtures.manifests import changed, wait_for
+from tests.fixtures.manifests import changed
 from tests.fixtures.tiny_model import SPEC, make_dataset
 from tests.unit.components.sweep.test_experiment import rendered
 
 pytestmark = pytest.mark.alone  # the kind comes and goes for the whole cluster
 
-SCHEMA = Path(__file__).parent / "katib" / "experiments.yaml"
 SEARCH = {
     "objective": {"objectiveMetricName": "score", "additionalMetricNames": ["loss"]},
     "parameters": {"rate": "uniform(0, 1)", "size": "randint(64, 256, 64)", "kind": ["good", "bad"]},
@@ -48,15 +47,6 @@ print('epoch 1 score=9.0 loss=1e0')
 print('noise == 3 and score=nan')
 print(f'score = {1 - (rate - 0.5) ** 2:.6f} loss={(rate - 0.5) ** 2:.2e}')
 """
-
-
-@pytest.fixture(scope="module")
-def schema(kubectl: Kubectl) -> Iterator[None]:
-    """The kind is served while these tests last."""
-    kubectl.apply(document=yaml.safe_load(SCHEMA.read_text()))
-    wait_for(lambda: kubectl.succeeds("get", "experiments.kubeflow.org", "-n", "default"), "the kind is served")
-    yield
-    kubectl("delete", "crd", "experiments.kubeflow.org", "--wait")
 
 
 def strictly(kubectl: Kubectl, namespace: str, manifest: Manifest) -> None:

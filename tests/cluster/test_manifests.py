@@ -22,6 +22,7 @@ from tests.cluster.bed import Bed
 from tests.cluster.bed.kubectl import Kubectl
 from tests.cluster.installed import Installed, fresh, job
 from tests.fixtures.manifests import wait_for
+from tests.unit.executors.test_accounts import pods_in
 
 pytestmark = pytest.mark.usefixtures("surroundings")
 
@@ -34,6 +35,9 @@ def test_an_overlay_builds_and_the_api_server_takes_it(
 ) -> None:
     objects = overlays.built(kubectl, overlays.overlay(tmp_path, name, namespace))
     assert {each["metadata"].get("namespace") for each in objects if each["kind"] != "Namespace"} == {namespace}
+    for where, pod in pods_in(objects):
+        assert "automountServiceAccountToken" in pod, where
+        assert pod["serviceAccountName"].startswith("shipway-"), where
     items = [each for each in objects if each["kind"] != "Namespace"]
     listed = {"apiVersion": "v1", "kind": "List", "items": items}
     told = kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", document=listed)
@@ -243,11 +247,12 @@ def test_policies_and_monitors_select_the_pods_and_services_that_operators_make(
 
     assert selected("shipway-mpi-launcher") == [f"pod/{job.name}-launcher"]
     assert f"pod/{job.name}-launcher" in selected("shipway-training")
-    assert f"pod/{job.name}-launcher" in selected("shipway-training-storage")
+    assert f"pod/{job.name}-launcher" in selected("shipway-storage")
     text = (overlays.MANIFESTS / "components/clients/network-policy.yaml").read_text(encoding="utf-8")
     policies["shipway-clients"] = yaml.safe_load(text)
     for policy in ("shipway-predictors", "shipway-clients"):
         assert [name.startswith(f"pod/{service.name}-predictor-") for name in selected(policy)] == [True]
+        assert set(selected(policy)) <= set(selected("shipway-storage")), "a predictor reads its model"
     installed.kubectl("delete", "inferenceservice", by_hand.name, "-n", installed.namespace, "--wait=false")
     text = (overlays.MANIFESTS / "components/monitoring/service-monitor.yaml").read_text(encoding="utf-8")
     monitor = yaml.safe_load(text)["spec"]

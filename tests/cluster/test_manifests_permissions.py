@@ -67,7 +67,7 @@ def test_a_step_with_the_role_alone_serves(
 
 # -- and no less would do ----------------------------------------------------------------------------------------------
 
-_JOBS = {"tfjobs": "TFJob", "mpijobs": "MPIJob", "jobs": "Job"}
+_JOBS = {"tfjobs": "TFJob", "mpijobs": "MPIJob"}
 # Without the Workflow the last step says less: tests/unit/components/notify.
 CASES = [(each.resource, verb) for each in LAUNCHER for verb in each.verbs if each.resource != "workflows"]
 
@@ -86,6 +86,7 @@ def test_without_a_permission_one_line_says_which(
         said = {
             "deployments": _without_deployments,
             "poddisruptionbudgets": _without_budgets,
+            "networkpolicies": _without_network_policies,
             "events": _without_events,
             "pods/log": _without_log,
             "pods": {"get": _without_own_pod, "list": _without_pods, "watch": _without_pods}.get(verb),
@@ -155,6 +156,17 @@ def _without_budgets(_installed: Installed, less: KubernetesExecutor, _patch: py
         return str(refused.value)
     finally:
         less.cancel(Handle("InferenceService", service["metadata"]["name"], less.context.namespace, ""))
+
+
+def _without_network_policies(_installed: Installed, less: KubernetesExecutor, _patch: pytest.MonkeyPatch) -> str:
+    """A job whose replicas could not reach each other is not followed."""
+    manifest = job(kind_named("TFJob"), fresh())
+    manifest["spec"]["tfReplicaSpecs"]["Chief"]["replicas"] = 1
+    manifest["spec"]["tfReplicaSpecs"]["Worker"] = manifest["spec"]["tfReplicaSpecs"]["Chief"]
+    with pytest.raises(UserError) as refused:
+        less.ensure(manifest)
+    less.cancel(Handle("TFJob", manifest["metadata"]["name"], less.context.namespace, ""))
+    return str(refused.value)
 
 
 def _without_events(installed: Installed, less: KubernetesExecutor, _patch: pytest.MonkeyPatch) -> str:

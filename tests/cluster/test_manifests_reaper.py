@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shipway import labels
 from shipway.context import Context
 from shipway.errors import NotFound
 from shipway.executors import Handle
@@ -41,12 +42,15 @@ def test_the_reaper_ends_jobs_whose_lease_has_lapsed_and_no_others(installed: In
     names = {what: f"{what}-{uuid.uuid4().hex[:6]}" for what in ("lapsed", "renewed", "unleased", "ended", "suspended")}
     for what, name in names.items():
         code = "print('done')" if what == "ended" else SLEEP
-        handle = executor.ensure(job(kind, name, code, suspended=what in ("suspended", "renewed", "unleased")))
+        made = job(kind, name, code, suspended=what in ("suspended", "renewed", "unleased"))
+        if what != "unleased":
+            made["metadata"]["labels"] = {labels.LEASE: "600" if what == "renewed" else "0.2"}
+        handle = executor.ensure(made)
         if what == "ended":
             assert executor.follow(handle, deadline_s=120).state == "Succeeded"
         if what != "unleased":
-            lease = {"number": 1, "lease_s": 600 if what == "renewed" else 0.2}
-            store.put(f"jobs/{name}/lease.json", json.dumps(lease).encode())
+            # How long it lasts, says the label: what lies here, any replica may write.
+            store.put(f"jobs/{name}/lease.json", json.dumps({"number": 1, "lease_s": 0.01}).encode())
     environment = _as_the_reaper(installed, tmp_path)
     said = ""
     until = time.monotonic() + 90
@@ -78,9 +82,11 @@ def test_the_cron_jobs_own_pod_reaps(
     )
     kind, store = kind_named("TFJob"), Store.open(installed.store_uri)
     lapsed, renewed = f"lapsed-{uuid.uuid4().hex[:6]}", f"renewed-{uuid.uuid4().hex[:6]}"
-    for name, lease_s in ((lapsed, 0.2), (renewed, 600)):
-        executor.ensure(job(kind, name))
-        store.put(f"jobs/{name}/lease.json", json.dumps({"number": 1, "lease_s": lease_s}).encode())
+    for name, lease_s in ((lapsed, "0.2"), (renewed, "600")):
+        made = job(kind, name)
+        made["metadata"]["labels"] = {labels.LEASE: lease_s}
+        executor.ensure(made)
+        store.put(f"jobs/{name}/lease.json", b"{}")
     said, until = "", time.monotonic() + 120
     while lapsed not in said:
         assert time.monotonic() < until, said

@@ -63,7 +63,10 @@ def test_a_step_reads_its_own_pod_and_makes_the_whole_round_trip(look: Look, clu
     ] * 2
     replica, step = cluster.created
     assert step["metadata"]["labels"]["pipeline/runid"]
-    assert (step["spec"]["serviceAccountName"], "serviceAccountName" in replica["spec"]) == ("pipeline-runner", False)
+    accounts = [pod["spec"]["serviceAccountName"] for pod in (step, replica)]
+    assert accounts == ["pipeline-runner", "shipway-replica"]
+    tokens = [pod["spec"].get("automountServiceAccountToken") for pod in (step, replica)]
+    assert tokens == [None, False], "a step needs its token, as KFP's launcher does"
     assert "envFrom" in replica["spec"]["containers"][0]
     assert not any("/pods/" in path for path in cluster.objects), "both are deleted"
 

@@ -12,7 +12,7 @@ import yaml
 
 from shipway import images, labels
 from shipway.executors.kubernetes.permissions import LAUNCHER
-from shipway.executors.kubernetes.rendering import DEFAULT_SECRET, JOB
+from shipway.executors.kubernetes.rendering import DEFAULT_SECRET, PEERS
 from shipway.executors.kubernetes.services import POD_LABEL
 from shipway.store_secret import REQUIRED
 
@@ -80,10 +80,10 @@ def test_what_doctor_applies_again_is_what_carries_its_label_and_no_secret() -> 
 def test_network_policies_select_the_labels_that_replicas_carry() -> None:
     training = documents(MANIFESTS / "base/network-policies.yaml")[0]["spec"]
     assert training["podSelector"]["matchLabels"] == {labels.MANAGED_BY: "shipway"}
-    assert training["podSelector"]["matchExpressions"] == [{"key": JOB, "operator": "Exists"}]
+    assert training["podSelector"]["matchExpressions"] == [{"key": PEERS, "operator": "Exists"}]
     for folder in OVERLAYS:
         (storage,) = documents(folder / "storage.yaml")
-        assert storage["spec"]["podSelector"] == training["podSelector"]
+        assert storage["spec"]["podSelector"] == {"matchLabels": {labels.MANAGED_BY: "shipway"}}, "predictors too"
 
 
 @pytest.mark.parametrize("folder", OVERLAYS, ids=lambda folder: folder.name)

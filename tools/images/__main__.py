@@ -1,13 +1,14 @@
-"""The command: `python -m tools.images build [NAME ...]`, `lock [--check]`, `push`, `archive NAME`, `audit`."""
+"""The command: `python -m tools.images build [NAME ...]`, `lock [--check]`, `push`, `pin`, `archive NAME`, `audit`."""
 
 from __future__ import annotations
 
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 from shipway.errors import UserError
-from tools.images import archives, audit, builds, locks
+from tools.images import archives, audit, builds, locks, pins
 from tools.images.engines import engine
 from tools.images.settings import NAMES, check_name
 
@@ -22,6 +23,9 @@ def main() -> int:
             return audit.audit(given.service)
         if given.command == "archive":
             print(archives.archive(given.name))
+            return 0
+        if given.command == "pin":
+            print(pins.pin(Path(given.overlay), given.registry))
             return 0
         used = engine(given.engine)
         names = [check_name(name) for name in given.names] or list(NAMES)
@@ -53,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--base", help="base image (default: $BASE, images/base.env)")
     build.add_argument("--variant", choices=("cpu", "cuda"), default="cpu", help="of the tensorflow image")
     commands.choices["push"].add_argument("--registry", required=True, help="registry and path, without a scheme")
+    pinned = commands.add_parser("pin", help="write the launcher's pushed digest into an overlay of manifests/")
+    pinned.add_argument("overlay", help="manifests/overlays/standalone")
+    pinned.add_argument("--registry", required=True, help="as given to push")
     lock = commands.add_parser("lock", help="write the images' requirements anew from uv.lock")
     lock.add_argument("--check", action="store_true", help="only say whether they are up to date")
     asked = commands.add_parser("audit", help="known vulnerabilities of what the images hold")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from shipway.cli.console import AsJson, facts, print_json, say, table
+from shipway.store_rights import Role
 
 app = typer.Typer(help="The object store.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -182,3 +184,22 @@ def gc(
     for version, why in done.kept.items():
         say(f"kept {version}: {why}", style="dim")
     say(f"{bytes_text(done.size_bytes)} {'would be freed; --yes removes it' if done.dry_run else 'freed'}.")
+
+
+@app.command()
+def policy(
+    role: Annotated[Role, typer.Argument()],
+    store: Annotated[str | None, typer.Option(help="s3://BUCKET/PREFIX; default: SHIPWAY_STORE")] = None,
+    seaweed: Annotated[bool, typer.Option("--seaweed", help="As a SeaweedFS shell command, not an IAM policy")] = False,
+) -> None:
+    """The rights that keys for replicas or predictors need, for whoever makes such keys (docs/manifests.md)."""
+    from shipway import store_rights
+    from shipway.context import Context
+
+    uri = store or Context.current().store_uri
+    if seaweed:
+        actions = ",".join(store_rights.seaweed_actions(uri, role))
+        name = f"shipway-{role}"
+        print(f"s3.configure -user {name} -access_key KEY -secret_key SECRET -actions {actions} -apply")
+    else:
+        print(json.dumps(store_rights.policy(uri, role), indent=2))

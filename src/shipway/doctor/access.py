@@ -49,8 +49,8 @@ def permissions(checkup: Checkup) -> Iterator[Finding]:
         refused = []
         for verb in permission.verbs:
             asked += 1
-            allowed, who = _allowed(checkup, who, permission.group, permission.resource, verb)
-            if not allowed:
+            may, who = allowed(checkup, who, permission.group, permission.resource, verb)
+            if not may:
                 refused.append(verb)
         if refused:
             name = f"{permission.resource}.{permission.group}" if permission.group else permission.resource
@@ -122,7 +122,7 @@ def _reaped(cron: dict[str, Any], now: float) -> Finding:
                    f"{look}; where its image cannot be pulled: `images:` of the overlay")  # fmt: skip
 
 
-def _allowed(checkup: Checkup, who: str, group: str, resource: str, verb: str) -> tuple[bool, str]:
+def allowed(checkup: Checkup, who: str, group: str, resource: str, verb: str) -> tuple[bool, str]:
     """Whether `who` may; where we may not ask about others, whether we may ourselves. And about whom that is."""
     from shipway.executors.kubernetes.api import ApiError
 

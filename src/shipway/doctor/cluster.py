@@ -44,6 +44,7 @@ class Checkup:
     executor: str = ""  # the one of its executors that is tried
     secrets: dict[str, list[str]] = field(default_factory=dict)  # that its steps take: name -> keys they need
     store_secret: str = "shipway-store"
+    replica_secret: str = ""  # of replicas, where they have one of their own
     kinds: dict[str, str] = field(default_factory=dict)  # plural -> version that is used
     can_start: bool = True  # nothing that a pod needs was found missing
 
@@ -104,7 +105,18 @@ def _findings(namespace: str, **given: Any) -> Iterator[Finding]:
 
 
 def _checks() -> tuple[tuple[str, Check], ...]:
-    from shipway.doctor import access, artifacts, compiled, kfp, operators, pods, profiles, trials, versions
+    from shipway.doctor import (
+        access,
+        artifacts,
+        compiled,
+        kfp,
+        operators,
+        pods,
+        profiles,
+        protections,
+        trials,
+        versions,
+    )
 
     return (
         ("kinds", operators.kinds),
@@ -119,6 +131,11 @@ def _checks() -> tuple[tuple[str, Check], ...]:
         ("storage Secret", access.secrets),
         ("KFP artifacts", artifacts.artifacts),
         ("reaper", access.reaper),
+        ("admission policies", protections.admission),
+        ("accounts' rights", protections.rights),
+        ("tokens", protections.tokens),
+        ("network policies", protections.network),
+        ("keys of replicas", protections.keys),
         ("GPUs", trials.gpus),
         ("webhooks", trials.webhooks),
         (pods.REPLICA, pods.replica),

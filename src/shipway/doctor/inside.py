@@ -44,12 +44,12 @@ def _deeds() -> Iterator[tuple[str, Callable[[], object]]]:
         from shipway.executors.kubernetes.own_pod import own_pod
 
         yield "read its own pod", own_pod
-    key, found = f"doctor/{os.environ['HOSTNAME']}", []
+    key, found = f"jobs/doctor/{os.environ['HOSTNAME']}", []  # where a replica's own keys may write too
     yield "open", lambda: found.append(Store.open())
     store = found[0]
     yield "write", lambda: store.put(key, b"x")
     yield "read", lambda: store.get(key)
-    yield "list", lambda: list(store.list("doctor"))
+    yield "list", lambda: list(store.list("jobs/doctor"))
     yield "delete", lambda: store.delete(key)
 
 

@@ -17,6 +17,7 @@ from shipway import store_access
 from shipway.doctor import Finding
 from shipway.doctor.cluster import Checkup
 from shipway.doctor.trials import container
+from shipway.store_secret import DEFAULT_SECRET
 
 POD_S = 90.0  # an image of 250 MB is pulled meanwhile
 BUSY = "timed out waiting for the condition"  # a kubelet that is behind with its secrets, and tries again
@@ -35,9 +36,8 @@ def command() -> list[str]:
 
 def replica(checkup: Checkup) -> Iterator[Finding]:
     """A pod where a replica would stand."""
-    from shipway.store_secret import DEFAULT_SECRET
-
-    yield from _started(checkup, REPLICA, _replica(checkup, DEFAULT_SECRET), DEFAULT_SECRET)
+    secret = checkup.replica_secret or DEFAULT_SECRET
+    yield from _started(checkup, REPLICA, _replica(checkup, secret), secret)
 
 
 def step(checkup: Checkup) -> Iterator[Finding]:
@@ -148,7 +148,9 @@ def _image_mend(checkup: Checkup) -> str:
 def _replica(checkup: Checkup, secret: str) -> dict[str, Any]:
     """A pod that `restricted` admits, under the labels that network policies know replicas by."""
     from shipway import labels
-    from shipway.executors.kubernetes.rendering import JOB
+    from shipway.executors.kubernetes.accounts import REPLICA as ACCOUNT
+    from shipway.executors.kubernetes.accounts import give_account
+    from shipway.executors.kubernetes.rendering import JOB, PEERS
 
     name = f"shipway-doctor-{uuid.uuid4().hex[:6]}"
     main = container(checkup, "doctor", command())
@@ -156,8 +158,9 @@ def _replica(checkup: Checkup, secret: str) -> dict[str, Any]:
         "envFrom": [{"secretRef": {"name": secret}}],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
-    ours = {labels.MANAGED_BY: "shipway", JOB: name, "sidecar.istio.io/inject": "false"}
+    ours = {labels.MANAGED_BY: "shipway", JOB: name, PEERS: name, "sidecar.istio.io/inject": "false"}
     security = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
-    spec = {"restartPolicy": "Never", "activeDeadlineSeconds": 120, "terminationGracePeriodSeconds": 0,
-            "automountServiceAccountToken": False, "securityContext": security, "containers": [main]}  # fmt: skip
+    spec: dict[str, Any] = {"restartPolicy": "Never", "activeDeadlineSeconds": 120, "terminationGracePeriodSeconds": 0,
+                            "securityContext": security, "containers": [main]}  # fmt: skip
+    give_account(spec, ACCOUNT)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": ours}, "spec": spec}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from shipway.doctor import Finding
@@ -28,20 +29,26 @@ def gpus(checkup: Checkup) -> Iterator[Finding]:
 
 
 def webhooks(checkup: Checkup) -> Iterator[Finding]:
-    """A tiny job and a tiny endpoint, created with dryRun: quota, Pod Security and webhooks all speak."""
+    """A tiny job and a tiny endpoint, as a step would make them, by dry run: quota, Pod Security and webhooks speak."""
     for plural, manifest in (("tfjobs", _tfjob(checkup)), ("inferenceservices", _service(checkup))):
         if plural in checkup.kinds:
             yield _dry(checkup, plural, manifest)
 
 
 def _dry(checkup: Checkup, plural: str, manifest: dict[str, Any]) -> Finding:
+    from shipway.context import Context
+    from shipway.executors.kubernetes import services
     from shipway.executors.kubernetes.api import ApiError, explain
-    from shipway.executors.kubernetes.kinds import kind_of
+    from shipway.executors.kubernetes.kinds import SERVICE, kind_of
+    from shipway.executors.kubernetes.rendering import rendered
 
-    kind = kind_of(manifest)
+    kind, context = kind_of(manifest), replace(Context.current(), namespace=checkup.namespace)
+    made = (
+        services.rendered(manifest, context) if kind.name == SERVICE else rendered(manifest, kind, context, 0, None, "")
+    )
     what = f"{kind.name} by dry run"
     try:
-        checkup.api.post(kind.path(checkup.namespace), manifest, dryRun="All")
+        checkup.api.post(kind.path(checkup.namespace), made, dryRun="All")
     except ApiError as error:
         told = " ".join(str(explain(error, f"{kind.name} shipway-doctor", checkup.namespace)).split())
         if "failed calling webhook" in error.message:

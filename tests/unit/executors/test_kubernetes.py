@@ -18,7 +18,7 @@ from shipway.executors import Event, Handle, identity
 from shipway.executors.kubernetes.api import ApiError, explain
 from shipway.executors.kubernetes.kinds import kind_of
 from shipway.executors.kubernetes.own_pod import read_pod
-from shipway.executors.kubernetes.rendering import BASE, JOB, rendered
+from shipway.executors.kubernetes.rendering import BASE, JOB, PEERS, rendered
 from shipway.executors.kubernetes.states import job_state, pod_state, seconds_of
 from shipway.executors.kubernetes.view import View
 from shipway.executors.kubernetes.watching import Change, slim
@@ -68,7 +68,7 @@ def test_what_is_applied_carries_identity_and_its_hash_is_of_what_was_given() ->
     assert metadata["ownerReferences"] == [owner]
     assert made["spec"]["runPolicy"]["cleanPodPolicy"] == "Running"
     template = made["spec"]["tfReplicaSpecs"]["Worker"]["template"]
-    ours = {labels.MANAGED_BY: "shipway", JOB: "j-r2", "sidecar.istio.io/inject": "false"}
+    ours = {labels.MANAGED_BY: "shipway", JOB: "j-r2", PEERS: "j-r2", "sidecar.istio.io/inject": "false"}
     assert template["metadata"]["labels"] == ours
     container = template["spec"]["containers"][0]
     variables = {each["name"]: each.get("value") for each in container["env"]}

@@ -323,6 +323,11 @@ def explain(error: ApiError, what: str, namespace: str) -> ShipwayError:
         return UserError(
             f"{what}: quota of namespace {namespace} refuses it ({text}); free some of it or have it raised"
         )
+    if "ValidatingAdmissionPolicy '" in text:
+        from shipway.errors import InvalidSpec
+
+        policy, said = text.partition("ValidatingAdmissionPolicy '")[2].split("'")[0], text.rpartition("request: ")[2]
+        return InvalidSpec(f"{what}: the cluster's policy {policy} refuses it in namespace {namespace}: {said}")
     if "denied the request" in text or error.status in (400, 422):
         from shipway.errors import InvalidSpec
 

@@ -14,6 +14,7 @@ from shipway.executors.base import Handle, Manifest, Outcome
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import PODS, Kind
 from shipway.executors.kubernetes.own_pod import own_pod
+from shipway.executors.kubernetes.peers import let_peers_speak
 from shipway.executors.kubernetes.rendering import BASE, INVOCATION, JOB, invocation, rendered
 from shipway.executors.kubernetes.states import job_state, pod_state
 from shipway.executors.outcomes import OutcomeRecord, other_spec, read_outcome, write_outcome
@@ -79,6 +80,8 @@ class Attempts:
         attempt, name = _attempt(job), job["metadata"]["name"]
         state, message = job_state(job)
         if state != "Failed":
+            if state != "Succeeded":  # a step that was killed may have left it without
+                let_peers_speak(self.api, self.kind, job)
             return self._handle(name, adopted=True)
         if record is None or record.attempt < attempt:  # the step that followed it died before it could write
             record = self._record_failure(job, record, message)
@@ -123,11 +126,12 @@ class Attempts:
         made = rendered(self.manifest, self.kind, self.context, attempt, owner, invocation(), self.spec_hash)
         name = made["metadata"]["name"]
         try:
-            self.api.post(self.kind.path(self.namespace), made)
+            created = self.api.post(self.kind.path(self.namespace), made)
         except ApiError as error:
             if error.status != 409 or error.reason != "AlreadyExists":
                 raise explain(error, f"{self.kind.name} {name}", self.namespace) from error
             return self._somebody_was_first(name)
+        let_peers_speak(self.api, self.kind, created)
         return self._handle(name)
 
     def _somebody_was_first(self, name: str) -> Handle:
@@ -141,6 +145,7 @@ class Attempts:
         found = (present["metadata"].get("annotations") or {}).get(labels.SPEC_HASH, "")
         if found != self.spec_hash:
             raise other_spec(self.base, self.spec_hash, found or "none", f"in namespace {self.namespace}")
+        let_peers_speak(self.api, self.kind, present)
         return self._handle(name, adopted=True)
 
     def _handle(self, name: str, *, adopted: bool = False) -> Handle:

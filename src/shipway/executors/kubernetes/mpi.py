@@ -93,6 +93,9 @@ def as_v2beta1(manifest: Manifest) -> Manifest:
     roles = spec["mpiReplicaSpecs"]
     roles["Launcher"]["restartPolicy"] = "Never"
     worker = roles["Worker"]
+    account = worker["template"]["spec"].get("serviceAccountName")
+    if account:  # over ssh the launcher needs no account of the operator's
+        roles["Launcher"]["template"]["spec"].setdefault("serviceAccountName", account)
     if worker.get("restartPolicy") not in ("Never", "OnFailure"):
         worker["restartPolicy"] = "OnFailure"
     container = worker["template"]["spec"]["containers"][0]

@@ -23,8 +23,8 @@ class Permission:
 LAUNCHER = (
     Permission("kubeflow.org", "tfjobs", _JOB),
     Permission("kubeflow.org", "mpijobs", _JOB),
-    Permission("batch", "jobs", _JOB),
     Permission("serving.kserve.io", "inferenceservices", ("create", "get", "update", "delete")),
+    Permission("networking.k8s.io", "networkpolicies", ("create",)),
     Permission("policy", "poddisruptionbudgets", ("create",)),
     Permission("", "pods", ("get", "list", "watch")),
     Permission("", "pods/log", ("get",)),

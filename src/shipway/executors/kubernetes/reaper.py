@@ -1,12 +1,12 @@
 """Ends jobs whose step is gone and whose own chief did not notice: the CronJob of manifests/ runs this module.
 
 A job's lease is renewed in object storage by the step that waits for it. Ages are measured by the store's clock
-alone, so that no two machines' clocks are compared. A job without a lease is left alone: a person started it.
+alone, so that no two machines' clocks are compared. How long a lease lasts, says the job's label: what lies in storage,
+anybody's replica may write. A job without that label is left alone: a person started it.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import uuid
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Any
 
 from shipway import labels
 from shipway.context import Context
-from shipway.errors import ShipwayError
+from shipway.errors import ShipwayError, UserError
 from shipway.executors import identity
 from shipway.executors.base import Handle, Outcome
 from shipway.executors.kubernetes.api import Api, ApiError, explain
@@ -38,26 +38,35 @@ class Reaped:
 
 
 def reap(api: Api, context: Context) -> list[Reaped]:
-    """Ends what nobody waits for any more, in the context's namespace."""
+    """Ends what nobody waits for any more, in the context's namespace.
+
+    Raises:
+        UserError: names the jobs that could not be ended, once all were tried.
+    """
     store = Store.open(context.store_uri)
-    now = _now(store)
-    found = []
+    now, found, refused = _now(store), [], []
     for kind, job in _running(api, context.namespace):
-        base = (job["metadata"].get("labels") or {}).get(BASE, job["metadata"]["name"])
+        given = job["metadata"]["labels"]
+        base, length_s = given.get(BASE, job["metadata"]["name"]), _length_s(given[labels.LEASE])
         lease = store.head(f"jobs/{base}/lease.json")
-        if lease is None:
+        silent_s = now - lease.modified if lease is not None else 0.0
+        if silent_s <= LEASES * length_s:
             continue
-        silent_s = now - lease.modified
-        if silent_s > LEASES * _length_s(store, f"jobs/{base}/lease.json"):
+        try:
             found.append(Reaped(_end(api, context, kind, job, base), silent_s))
+        except ShipwayError as error:  # it ended meanwhile, or a policy keeps it: the others are not its fault
+            refused.append(str(error))
+            continue
+        print(f"{kind.name} {found[-1].handle.name}: ended, its step has been silent for {silent_s:.0f} s", flush=True)
+    if refused:
+        raise UserError("; ".join(refused))
     return found
 
 
 def main() -> int:
-    """Exit code 1 when a job could not be ended; each line says what was done."""
+    """Exit code 0 unless a job could not be ended; each line says what was done."""
     try:
-        for each in reap(Api(), Context.current()):
-            print(f"{each.handle.kind} {each.handle.name}: ended, its step has been silent for {each.silent_s:.0f} s")
+        reap(Api(), Context.current())
     except ShipwayError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -67,10 +76,10 @@ def main() -> int:
 def _running(api: Api, namespace: str) -> list[tuple[Kind, dict[str, Any]]]:
     found = []
     for kind in KINDS.values():
-        if kind.name == SERVICE:
+        if kind.name in (SERVICE, "Job"):  # no step launches a batch Job
             continue
         try:
-            items = api.get(kind.path(namespace), labelSelector=SELECTOR)["items"]
+            items = api.get(kind.path(namespace), labelSelector=f"{SELECTOR},{labels.LEASE}")["items"]
         except ApiError as error:
             if error.status == 404:  # this cluster does not have the kind
                 continue
@@ -95,10 +104,11 @@ def _end(api: Api, context: Context, kind: Kind, job: dict[str, Any], base: str)
     return handle
 
 
-def _length_s(store: Store, key: str) -> float:
+def _length_s(label: str) -> float:
+    """Of a lease; one that nobody can read lasts as long as a training's does unless its spec says otherwise."""
     try:
-        return float(json.loads(store.get(key))["lease_s"])
-    except (ValueError, KeyError, TypeError):
+        return float(label)
+    except ValueError:
         return 120.0
 
 

@@ -13,10 +13,12 @@ from shipway.context import Context
 from shipway.errors import Conflict, InvalidSpec
 from shipway.executors import identity
 from shipway.executors.base import Event, Handle, Manifest, OnEvent, Outcome, ReplicaFailure
+from shipway.executors.kubernetes.accounts import PREDICTOR, give_account
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import KINDS, PODS, SERVICE
 from shipway.executors.kubernetes.rendering import with_store
 from shipway.executors.kubernetes.states import LAST_LINES, STUCK_S, last_start, pod_state, seconds_of
+from shipway.store_secret import PREDICTOR_SECRET
 
 KIND = KINDS[("serving.kserve.io/v1beta1", SERVICE)]
 POLL_S = 0.5
@@ -33,15 +35,9 @@ def ensure(api: Api, context: Context, manifest: Manifest) -> Handle:
         InvalidSpec: what KServe's webhook refuses.
         UserError: no permission, kind or namespace missing.
     """
-    metadata = manifest["metadata"]
-    manifest = copy.deepcopy(manifest)
-    for container in manifest["spec"]["predictor"].get("containers") or []:
-        with_store(container)
-    name, namespace = identity.base_name(manifest), metadata.get("namespace") or context.namespace
-    digest = (metadata.get("annotations") or {}).get(labels.SPEC_HASH) or identity.spec_hash(manifest)
-    annotations = {**(metadata.get("annotations") or {}), labels.SPEC_HASH: digest}
-    ours = {**(metadata.get("labels") or {}), labels.MANAGED_BY: "shipway"}
-    made = {**manifest, "metadata": {**metadata, "namespace": namespace, "annotations": annotations, "labels": ours}}
+    made = rendered(manifest, context)
+    metadata = made["metadata"]
+    name, namespace, digest = metadata["name"], metadata["namespace"], metadata["annotations"][labels.SPEC_HASH]
     path = KIND.path(namespace, name)
     while True:
         try:
@@ -58,6 +54,21 @@ def ensure(api: Api, context: Context, manifest: Manifest) -> Handle:
             raise explain(error, f"{SERVICE} {name}", namespace) from error
         _limit_disruption(api, present)
         return Handle(SERVICE, name, namespace, digest, adopted=is_same)
+
+
+def rendered(manifest: Manifest, context: Context) -> Manifest:
+    """The object to create: with our label, the predictor's account and Secret where the manifest names none, and the
+    spec hash, which is taken before."""
+    made = copy.deepcopy(manifest)
+    metadata, predictor = made["metadata"], made["spec"]["predictor"]
+    metadata["name"], metadata["namespace"] = identity.base_name(made), metadata.get("namespace") or context.namespace
+    digest = (metadata.get("annotations") or {}).get(labels.SPEC_HASH) or identity.spec_hash(manifest)
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), labels.SPEC_HASH: digest}
+    metadata["labels"] = {**(metadata.get("labels") or {}), labels.MANAGED_BY: "shipway"}
+    for container in predictor.get("containers") or []:
+        with_store(container, PREDICTOR_SECRET)
+    give_account(predictor, PREDICTOR)
+    return made
 
 
 def follow(
