@@ -58,64 +58,68 @@ def read_v1(body: Any, limits: Limits) -> Query:
         BadRequest: says which part is wrong, what was given and what is expected.
     """
     if not isinstance(body, Mapping):
-        raise BadRequest(f"the body must be a JSON object, got {_kind(body)}")
+        raise BadRequest(f"the body must be a JSON object, got {kind_of(body)}")
     if "instances" not in body:
         raise BadRequest('"instances" is missing; expected {"instances": ["text", ...]}')
+    check_names(body, FIELDS, "the body")
     instances = body["instances"]
     if not isinstance(instances, list):
-        raise BadRequest(f'"instances" must be a list of texts, got {_kind(instances)}')
-    texts = []
-    for i, instance in enumerate(instances):
-        where = f"instances[{i}]"
-        if isinstance(instance, Mapping):
-            if "text" not in instance:
-                raise BadRequest(f'{where}: "text" is missing')
-            where, instance = f"{where}.text", instance["text"]
-        texts.append(_text(instance, where))
-    return _query(texts, body.get("parameters"), limits, "instances")
+        raise BadRequest(f'"instances" must be a list of texts, got {kind_of(instances)}')
+    return read_texts(instances, body.get("parameters"), limits, "instances", ("top_k",))
 
 
-def read_v2(texts: Sequence[Any], parameters: Any, limits: Limits) -> Query:
-    """The query of a V2 request, given the flat data of its one BYTES tensor and its parameters.
+def check_names(given: Any, allowed: Sequence[str], where: str) -> None:
+    """Refuses what is no object, and a name that means nothing there: ignored, it would be taken for honoured."""
+    if not isinstance(given, Mapping):
+        raise BadRequest(f"{where} must be a JSON object, got {kind_of(given)}")
+    for name in given:
+        if name not in allowed:
+            raise BadRequest(f"{where}: unknown name {name[:40]!r}; allowed are {', '.join(allowed)}")
+
+
+def read_texts(
+    instances: Sequence[Any], parameters: Any, limits: Limits, where: str, parameter_names: Sequence[str]
+) -> Query:
+    """The query for what a request's list of texts and its parameters hold.
 
     Raises:
         BadRequest: as `read_v1`.
     """
-    found = [_text(text, f"inputs[0].data[{i}]") for i, text in enumerate(texts)]
-    return _query(found, parameters, limits, "inputs[0].data")
+    if not instances:
+        raise BadRequest(f'"{where}" is empty; expected 1 to {limits.max_instances} texts')
+    if len(instances) > limits.max_instances:
+        raise BadRequest(f'"{where}" holds {len(instances)} texts, at most {limits.max_instances} are allowed')
+    texts = [_text(instance, f"{where}[{i}]") for i, instance in enumerate(instances)]
+    for i, text in enumerate(texts):
+        if len(text) > limits.max_text_chars:
+            raise BadRequest(f"{where}[{i}] has {len(text)} characters, at most {limits.max_text_chars} are allowed")
+    parameters = {} if parameters is None else parameters
+    check_names(parameters, parameter_names, '"parameters"')
+    top_k = parameters.get("top_k", DEFAULT_TOP_K)
+    if top_k == "all":
+        return Query(texts, None)
+    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+        raise BadRequest(f'parameters.top_k must be a whole number from 1 or "all", got {str(top_k)[:40]!r}')
+    return Query(texts, top_k)
 
 
 def _text(value: Any, where: str) -> str:
+    if isinstance(value, Mapping):
+        if "text" not in value:
+            raise BadRequest(f'{where}: "text" is missing')
+        where, value = f"{where}.text", value["text"]
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             raise BadRequest(f"{where}: not UTF-8") from None
     if not isinstance(value, str):
-        raise BadRequest(f"{where} must be a string, got {_kind(value)}")
+        raise BadRequest(f"{where} must be a string, got {kind_of(value)}")
     return value
 
 
-def _query(texts: list[str], parameters: Any, limits: Limits, where: str) -> Query:
-    if not texts:
-        raise BadRequest(f'"{where}" is empty; expected 1 to {limits.max_instances} texts')
-    if len(texts) > limits.max_instances:
-        raise BadRequest(f'"{where}" holds {len(texts)} texts, at most {limits.max_instances} are allowed')
-    for i, text in enumerate(texts):
-        if len(text) > limits.max_text_chars:
-            raise BadRequest(f"{where}[{i}] has {len(text)} characters, at most {limits.max_text_chars} are allowed")
-    parameters = {} if parameters is None else parameters
-    if not isinstance(parameters, Mapping):
-        raise BadRequest(f'"parameters" must be an object, got {_kind(parameters)}')
-    top_k = parameters.get("top_k", DEFAULT_TOP_K)
-    if top_k == "all":
-        return Query(texts, None)
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-        raise BadRequest(f'parameters.top_k must be a whole number from 1 or "all", got {top_k!r}')
-    return Query(texts, top_k)
-
-
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in the words of an error."""
     names = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
 

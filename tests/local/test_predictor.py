@@ -152,9 +152,9 @@ def test_the_type_that_curl_sends_by_default_is_understood(server: Server) -> No
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b'{"instances": ["a"', "Unrecognized request format"),
-        (b"", "Unrecognized request format"),
-        (b"\xff\xfe", "Unrecognized request format"),
+        (b'{"instances": ["a"', "the body is not JSON"),
+        (b"", "the body is not JSON"),
+        (b"\xff\xfe", "the body is not JSON"),
         (["a"], "the body must be a JSON object, got a list"),
         ({"texts": ["a"]}, '"instances" is missing'),
         ({"instances": []}, '"instances" is empty; expected 1 to 50 texts'),
