@@ -27,6 +27,7 @@ MAX_CONNECTIONS = 1000
 RESERVE = 64  # connections beyond the limit, so that a probe still gets in
 DISCARD_BYTES = 64 << 20  # of a body that was refused already
 TELL_S = 10.0
+_OF_A_BODY = (b"content-length", b"transfer-encoding")
 
 logger = logging.getLogger("shipway.predict")
 
@@ -190,6 +191,14 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
             if self.head_since is not None and not self._has_begun:
                 self._count_head(len(data))
 
+    def eof_received(self) -> bool:
+        """Keeps the connection of a client that ended only its own side until it has its answers."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if self._is_deaf or is_answered or self.body_since is not None:
+            return False
+        self.cycle.keep_alive = self._refusal is not None  # a refusal closes by itself
+        return True
+
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES:
@@ -218,6 +227,10 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise Refused(400, f"a request names its host once, this one {hosts} times")  # RFC 9112 3.2
+        if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
+            raise Refused(
+                400, "no other protocol is spoken here: leave the Upgrade header out (the parser skips the body)"
+            )
         self.head_since, self.body_since = None, self.loop.time()
         super().on_headers_complete()
 

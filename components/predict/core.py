@@ -99,7 +99,7 @@ def read_texts(
     if top_k == "all":
         return Query(texts, None)
     if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-        raise BadRequest(f'parameters.top_k must be a whole number from 1 or "all", got {str(top_k)[:40]!r}')
+        raise BadRequest(f'parameters.top_k must be a whole number from 1 or "all", got {repr(top_k)[:40]}')
     return Query(texts, top_k)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipway.components.predict.core import BadRequest, Client, Limits, answers, read_v1, read_v2
+from shipway.components.predict.core import BadRequest, Client, Limits, answers, read_v1
 from shipway.errors import UserError
 
 LIMITS = Limits(max_instances=3, max_text_chars=20)
@@ -41,11 +41,6 @@ def test_texts_come_bare_or_in_objects() -> None:
 def test_a_bad_request_is_refused_with_the_reason(body: Any, reason: str) -> None:
     with pytest.raises(BadRequest, match=reason):
         read_v1(body, LIMITS)
-
-
-def test_bytes_that_are_no_text_are_refused() -> None:
-    with pytest.raises(BadRequest, match=r"inputs\[0\]\.data\[0\]: not UTF-8"):
-        read_v2([b"\xff"], None, LIMITS)
 
 
 def test_a_top_probability_below_the_threshold_is_none_of_these() -> None:
