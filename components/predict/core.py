@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from shipway.errors import NotFound, ShipwayError, UserError
 
 DEFAULT_TOP_K = 5
+BUSY_TRIES = 5
+BUSY_S = 5.0  # never waited longer for the next try, whatever the endpoint says
 FIELDS = ("instances", "parameters")
 
 
@@ -224,7 +227,12 @@ class Client:
 
     def _post(self, body: bytes) -> dict[str, Any]:
         try:
-            status, data = self._send(body)
+            status, data, wait_s = self._send(body)
+            for _ in range(BUSY_TRIES - 1):
+                if status != 503 or wait_s is None:
+                    break
+                time.sleep(wait_s)  # it is busy, and says for how long
+                status, data, wait_s = self._send(body)
         except TimeoutError as error:
             self.close()
             raise ShipwayError(f"{self.url}: no answer within {self._connection.timeout:g} s") from error
@@ -243,13 +251,18 @@ class Client:
         kind = NotFound if status == 404 else UserError if 400 <= status < 500 else ShipwayError
         raise kind(f"{self.url}: HTTP {status}: {reason}")
 
-    def _send(self, body: bytes) -> tuple[int, bytes]:
-        """A kept connection may have been closed by the server just now: asked again once, on a new one."""
+    def _send(self, body: bytes) -> tuple[int, bytes, float | None]:
+        """Status, body, and the seconds to wait before another try.
+
+        A kept connection may have been closed by the server just now: asked again once, on a new one.
+        """
         for is_last in (self._connection.sock is None, True):
             try:
                 self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
                 response = self._connection.getresponse()
-                return response.status, response.read()
+                after = response.headers.get("Retry-After", "")
+                wait_s = min(float(after), BUSY_S) if after.isascii() and after.isdigit() else None
+                return response.status, response.read(), wait_s
             except (ConnectionError, http.client.BadStatusLine):
                 self._connection.close()
                 if is_last:

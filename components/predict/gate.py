@@ -1,7 +1,7 @@
 """What stands between the socket and the model: answers inference itself, hands health and metrics to KServe's app.
 
-Predictions do not go through KServe's routes: those parse and validate a whole V2 body before anything can refuse it,
-and spend a third of a request's time. They do go through `kserve.Model`, and so into its metrics.
+Predictions do not go through KServe's routes: those parse and validate a whole V2 body before anything can refuse it.
+They do go through `kserve.Model`, and so into its metrics.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.error import HTTPError
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from shipway.cli import lines
 from shipway.cli.endpoints import BUSY_TRIES, ask
 from shipway.cli.lines import answer_lines, read_lines
+from shipway.components.predict.core import Client
 from shipway.errors import ShipwayError, UserError
 
 
@@ -92,6 +94,15 @@ def test_input_is_read_only_as_far_as_it_is_answered() -> None:
     assert source.tell() <= 16
 
 
+def answer_to(text: str) -> dict[str, Any]:
+    return {"label": text, "out_of_scope": False, "probability": 1.0, "probabilities": {text: 1.0}}
+
+
+def by_client(url: str) -> str | None:
+    with Client(url) as client:
+        return client.predict(["a"])[0].label
+
+
 class Busy(BaseHTTPRequestHandler):
     """Says 503 as often as the server's `busy`, then answers each text."""
 
@@ -99,7 +110,7 @@ class Busy(BaseHTTPRequestHandler):
         texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
         self.server.asked += 1  # type: ignore[attr-defined]
         is_busy = self.server.asked <= self.server.busy  # type: ignore[attr-defined]
-        body = {"error": "busy"} if is_busy else {"predictions": [{"label": text} for text in texts]}
+        body = {"error": "busy"} if is_busy else {"predictions": [answer_to(text) for text in texts]}
         self.send_response(503 if is_busy else 200)
         self.send_header("Retry-After", "0")
         self.end_headers()
@@ -109,16 +120,19 @@ class Busy(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.parametrize("put", [lambda url: ask(url, ["a"])[0]["label"], by_client], ids=["command", "client"])
 @pytest.mark.parametrize(("busy", "asked"), [(0, 1), (3, 4), (99, BUSY_TRIES)])
-def test_an_endpoint_that_is_busy_is_asked_again_but_not_for_ever(busy: int, asked: int) -> None:
+def test_an_endpoint_that_is_busy_is_asked_again_but_not_for_ever(
+    busy: int, asked: int, put: Callable[[str], str]
+) -> None:
     with HTTPServer(("127.0.0.1", 0), Busy) as server:
         server.busy, server.asked = busy, 0  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/v1/models/m:predict"
         if busy < asked:
-            assert ask(url, ["a"]) == [{"label": "a"}]
+            assert put(url) == "a"
         else:
-            with pytest.raises(ShipwayError, match="answered 503: busy"):
-                ask(url, ["a"])
+            with pytest.raises(ShipwayError, match="503: busy"):
+                put(url)
         assert server.asked == asked  # type: ignore[attr-defined]
         server.shutdown()
