@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from shipway.errors import NotFound, ShipwayError, UserError
 
 DEFAULT_TOP_K = 5
+BUSY_TRIES = 5
+BUSY_S = 5.0  # never waited longer for the next try, whatever the endpoint says
 FIELDS = ("instances", "parameters")
 
 
@@ -58,64 +61,68 @@ def read_v1(body: Any, limits: Limits) -> Query:
         BadRequest: says which part is wrong, what was given and what is expected.
     """
     if not isinstance(body, Mapping):
-        raise BadRequest(f"the body must be a JSON object, got {_kind(body)}")
+        raise BadRequest(f"the body must be a JSON object, got {kind_of(body)}")
     if "instances" not in body:
         raise BadRequest('"instances" is missing; expected {"instances": ["text", ...]}')
+    check_names(body, FIELDS, "the body")
     instances = body["instances"]
     if not isinstance(instances, list):
-        raise BadRequest(f'"instances" must be a list of texts, got {_kind(instances)}')
-    texts = []
-    for i, instance in enumerate(instances):
-        where = f"instances[{i}]"
-        if isinstance(instance, Mapping):
-            if "text" not in instance:
-                raise BadRequest(f'{where}: "text" is missing')
-            where, instance = f"{where}.text", instance["text"]
-        texts.append(_text(instance, where))
-    return _query(texts, body.get("parameters"), limits, "instances")
+        raise BadRequest(f'"instances" must be a list of texts, got {kind_of(instances)}')
+    return read_texts(instances, body.get("parameters"), limits, "instances", ("top_k",))
 
 
-def read_v2(texts: Sequence[Any], parameters: Any, limits: Limits) -> Query:
-    """The query of a V2 request, given the flat data of its one BYTES tensor and its parameters.
+def check_names(given: Any, allowed: Sequence[str], where: str) -> None:
+    """Refuses what is no object, and a name that means nothing there: ignored, it would be taken for honoured."""
+    if not isinstance(given, Mapping):
+        raise BadRequest(f"{where} must be a JSON object, got {kind_of(given)}")
+    for name in given:
+        if name not in allowed:
+            raise BadRequest(f"{where}: unknown name {name[:40]!r}; allowed are {', '.join(allowed)}")
+
+
+def read_texts(
+    instances: Sequence[Any], parameters: Any, limits: Limits, where: str, parameter_names: Sequence[str]
+) -> Query:
+    """The query for what a request's list of texts and its parameters hold.
 
     Raises:
         BadRequest: as `read_v1`.
     """
-    found = [_text(text, f"inputs[0].data[{i}]") for i, text in enumerate(texts)]
-    return _query(found, parameters, limits, "inputs[0].data")
+    if not instances:
+        raise BadRequest(f'"{where}" is empty; expected 1 to {limits.max_instances} texts')
+    if len(instances) > limits.max_instances:
+        raise BadRequest(f'"{where}" holds {len(instances)} texts, at most {limits.max_instances} are allowed')
+    texts = [_text(instance, f"{where}[{i}]") for i, instance in enumerate(instances)]
+    for i, text in enumerate(texts):
+        if len(text) > limits.max_text_chars:
+            raise BadRequest(f"{where}[{i}] has {len(text)} characters, at most {limits.max_text_chars} are allowed")
+    parameters = {} if parameters is None else parameters
+    check_names(parameters, parameter_names, '"parameters"')
+    top_k = parameters.get("top_k", DEFAULT_TOP_K)
+    if top_k == "all":
+        return Query(texts, None)
+    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+        raise BadRequest(f'parameters.top_k must be a whole number from 1 or "all", got {repr(top_k)[:40]}')
+    return Query(texts, top_k)
 
 
 def _text(value: Any, where: str) -> str:
+    if isinstance(value, Mapping):
+        if "text" not in value:
+            raise BadRequest(f'{where}: "text" is missing')
+        where, value = f"{where}.text", value["text"]
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             raise BadRequest(f"{where}: not UTF-8") from None
     if not isinstance(value, str):
-        raise BadRequest(f"{where} must be a string, got {_kind(value)}")
+        raise BadRequest(f"{where} must be a string, got {kind_of(value)}")
     return value
 
 
-def _query(texts: list[str], parameters: Any, limits: Limits, where: str) -> Query:
-    if not texts:
-        raise BadRequest(f'"{where}" is empty; expected 1 to {limits.max_instances} texts')
-    if len(texts) > limits.max_instances:
-        raise BadRequest(f'"{where}" holds {len(texts)} texts, at most {limits.max_instances} are allowed')
-    for i, text in enumerate(texts):
-        if len(text) > limits.max_text_chars:
-            raise BadRequest(f"{where}[{i}] has {len(text)} characters, at most {limits.max_text_chars} are allowed")
-    parameters = {} if parameters is None else parameters
-    if not isinstance(parameters, Mapping):
-        raise BadRequest(f'"parameters" must be an object, got {_kind(parameters)}')
-    top_k = parameters.get("top_k", DEFAULT_TOP_K)
-    if top_k == "all":
-        return Query(texts, None)
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-        raise BadRequest(f'parameters.top_k must be a whole number from 1 or "all", got {top_k!r}')
-    return Query(texts, top_k)
-
-
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in the words of an error."""
     names = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
 
@@ -220,7 +227,12 @@ class Client:
 
     def _post(self, body: bytes) -> dict[str, Any]:
         try:
-            status, data = self._send(body)
+            status, data, wait_s = self._send(body)
+            for _ in range(BUSY_TRIES - 1):
+                if status != 503 or wait_s is None:
+                    break
+                time.sleep(wait_s)  # it is busy, and says for how long
+                status, data, wait_s = self._send(body)
         except TimeoutError as error:
             self.close()
             raise ShipwayError(f"{self.url}: no answer within {self._connection.timeout:g} s") from error
@@ -239,13 +251,18 @@ class Client:
         kind = NotFound if status == 404 else UserError if 400 <= status < 500 else ShipwayError
         raise kind(f"{self.url}: HTTP {status}: {reason}")
 
-    def _send(self, body: bytes) -> tuple[int, bytes]:
-        """A kept connection may have been closed by the server just now: asked again once, on a new one."""
+    def _send(self, body: bytes) -> tuple[int, bytes, float | None]:
+        """Status, body, and the seconds to wait before another try.
+
+        A kept connection may have been closed by the server just now: asked again once, on a new one.
+        """
         for is_last in (self._connection.sock is None, True):
             try:
                 self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
                 response = self._connection.getresponse()
-                return response.status, response.read()
+                after = response.headers.get("Retry-After", "")
+                wait_s = min(float(after), BUSY_S) if after.isascii() and after.isdigit() else None
+                return response.status, response.read(), wait_s
             except (ConnectionError, http.client.BadStatusLine):
                 self._connection.close()
                 if is_last:

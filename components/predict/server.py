@@ -3,83 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
+from shipway.components.predict.connection import KEEP_ALIVE_S, Connection, connection_limit, error_body, tally
+from shipway.components.predict.gate import Gate
 from shipway.components.predict.light import light_kserve
 
 with light_kserve():
     import kserve
-    from fastapi import HTTPException, Request
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse
-    from kserve.errors import InvalidInput, ModelNotFound
+    from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady, ServerNotLive, ServerNotReady
     from kserve.model_server import app
-    from kserve.protocol.dataplane import DataPlane
     from kserve.protocol.rest.server import RESTServer
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.responses import Response
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Scope]]
-Send = Callable[[Scope], Awaitable[None]]
+STATUS: dict[type[Exception], int] = {
+    InvalidInput: 400,
+    ModelNotFound: 404,
+    NotImplementedError: 501,
+    ModelNotReady: 503,
+    ServerNotLive: 503,
+    ServerNotReady: 503,
+}
 
 IDLE_DRAIN_S = 5.0  # how long a drained server waits for a kept connection's next request before it closes it
 ACCEPTED_S = 0.1  # until what was accepted last stands among the connections
-logger = logging.getLogger("shipway.predict")
-
-
-class BodyTooLarge(HTTPException):
-    """Raised inside the application while it reads a body that exceeds the limit.
-
-    FastAPI passes HTTP exceptions on; any other would become its own 400 on V2.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(413, f"the body is larger than {limit} bytes; send fewer texts at a time")
-
-
-class Gate:
-    """Around the whole application: refuses bodies that are too large and the calls that would unload the model, and
-    while draining asks each client to come back on a new connection, which the next version accepts."""
-
-    def __init__(self, inner: Any, max_body_bytes: int) -> None:
-        self.inner = inner
-        self.max_body_bytes = max_body_bytes
-        self.is_draining = False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.inner(scope, receive, send)
-            return
-
-        async def send_on(message: Scope) -> None:
-            if self.is_draining and message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
-            await send(message)
-
-        if scope["path"].startswith("/v2/repository"):
-            await _error(404, "a predictor serves one model; deploy another version instead")(scope, receive, send_on)
-            return
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self.max_body_bytes:
-            await _error(413, BodyTooLarge(self.max_body_bytes).detail)(scope, receive, send_on)
-            return
-        seen = 0
-
-        async def receive_on() -> Scope:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self.max_body_bytes:
-                raise BodyTooLarge(self.max_body_bytes)
-            return message
-
-        await self.inner(scope, receive_on, send_on)
+TICKS_A_CHECK = 10  # of a tenth of a second
 
 
 class DrainingServer(uvicorn.Server):  # type: ignore[misc]
@@ -101,6 +57,17 @@ class DrainingServer(uvicorn.Server):  # type: ignore[misc]
         await super().startup(sockets)
         self.on_state("serving")
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_A_CHECK == 0:
+            self._check_connections()
+        return bool(await super().on_tick(counter))
+
+    def _check_connections(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.server_state.connections):
+            connection.check(now)
+        tally.tell(now)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.gate.is_draining = True
         for server in self.servers:
@@ -119,33 +86,23 @@ class DrainingServer(uvicorn.Server):  # type: ignore[misc]
             await asyncio.sleep(0.02)
         for task in self.server_state.tasks:
             task.cancel(msg="not done within the grace period")
+        tally.tell(float("inf"))
         await self.lifespan.shutdown()
 
 
-class _DataPlane(DataPlane):  # type: ignore[misc]
-    """Answers 400, not 500, to a binary tensor that cannot be decoded."""
-
-    def decode(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().decode(*args, **kwargs)
-        except InvalidInput:
-            raise
-        except Exception as error:
-            raise InvalidInput(f"the request cannot be decoded: {error}") from error
-
-
 class _REST(RESTServer):  # type: ignore[misc]
-    """Without the middleware that only writes each request's time to the log."""
+    """Health, metadata and metrics, without the middleware that only writes each request's time to the log."""
 
     def _add_middlewares(self, _app: Any) -> None:
         pass
 
     def _add_exception_handlers(self, app: Any) -> None:
+        """One line of JSON each, and nothing in the log: KServe's own handlers write a traceback."""
         super()._add_exception_handlers(app)
-        app.add_exception_handler(InvalidInput, _bad_request)
-        app.add_exception_handler(ModelNotFound, _not_found)
-        app.add_exception_handler(RequestValidationError, _invalid)
+        for kind, status in STATUS.items():
+            app.add_exception_handler(kind, _handler(status))
         app.add_exception_handler(HTTPException, _as_it_says)
+        app.add_exception_handler(Exception, _handler(500))
 
 
 class PredictorServer(kserve.ModelServer):  # type: ignore[misc]
@@ -153,18 +110,17 @@ class PredictorServer(kserve.ModelServer):  # type: ignore[misc]
 
     Args:
         listener: A bound socket.
-        max_body_bytes: See `Limits`.
+        max_waiting: See `Gate`.
         on_state: Told `serving` when connections are accepted, `draining` when they no longer are.
         grace_s: How long requests may take to finish after SIGTERM.
     """
 
     def __init__(
-        self, listener: socket.socket, *, max_body_bytes: int, on_state: Callable[[str], None], grace_s: float
+        self, listener: socket.socket, *, max_waiting: int, on_state: Callable[[str], None], grace_s: float
     ) -> None:
         super().__init__(enable_grpc=False, workers=1, enable_latency_logging=False, grace_period=int(grace_s))
-        self.dataplane = _DataPlane(model_registry=self.registered_models)
         self.listener = listener
-        self.max_body_bytes = max_body_bytes
+        self.max_waiting = max_waiting
         self.on_state = on_state
 
     def start(self, models: list[kserve.Model]) -> None:
@@ -176,38 +132,32 @@ class PredictorServer(kserve.ModelServer):  # type: ignore[misc]
             self.model_repository_extension,
             self.http_port,
             grace_period=self.grace_period,
-            timeout_keep_alive=self.timeout_keep_alive,
+            timeout_keep_alive=KEEP_ALIVE_S,
         )
         rest.create_application()
-        gate = Gate(app, self.max_body_bytes)
+        gate = Gate(app, models[0], self.max_waiting)
         config = rest.config
         config.app = gate
+        config.http = Connection
+        config.ws = "none"
         config.access_log = False
         config.backlog = 1024
+        Connection.limit = connection_limit()
         DrainingServer(config, gate, self.on_state).run(sockets=[self.listener])
 
 
-def _error(status: int, reason: str) -> JSONResponse:
-    return JSONResponse({"error": " ".join(reason.split())}, status)
+def _error(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(error_body(reason), status, headers, media_type="application/json")
 
 
-async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
-    return _error(400, str(error))
+def _handler(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(_request: Request, error: Exception) -> Response:
+        return _error(status, "the predictor failed to answer this request" if status == 500 else str(error))
+
+    return handle
 
 
-async def _as_it_says(_request: Request, error: Exception) -> JSONResponse:
+async def _as_it_says(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _error(error.status_code, str(error.detail))
-
-
-async def _not_found(_request: Request, error: Exception) -> JSONResponse:
-    return _error(404, str(error))
-
-
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
-    """FastAPI's own checks of a V2 body (422 and a list by default) as one line."""
-    assert isinstance(error, RequestValidationError)
-    problem: dict[str, Any] = next(iter(error.errors()), {"loc": (), "msg": "invalid"})
-    where = ".".join(str(part) for part in problem["loc"] if part not in ("body", "InferenceRequest", "bytes"))
-    detail = (problem.get("ctx") or {}).get("error", "")
-    return _error(400, f"{where or 'the body'}: {problem['msg']} {detail}")
+    reason = {404: f"there is no {request.url.path[:80]} here", 405: f"{request.method} is not allowed here"}
+    return _error(error.status_code, reason.get(error.status_code, str(error.detail)), error.headers)

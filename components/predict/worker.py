@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import socket
@@ -16,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,11 @@ import orjson
 from numpy.typing import NDArray
 
 from shipway.artifacts import ModelManifest
-from shipway.components.predict.core import BadRequest, Limits, Query, answers, read_v1, read_v2, top
+from shipway.components.predict import v2
+from shipway.components.predict.connection import Refused
+from shipway.components.predict.core import BadRequest, Limits, Query, answers, read_v1, top
+from shipway.components.predict.gate import SMALL_BODY, Payload
+from shipway.components.predict.json_size import is_within
 from shipway.components.predict.light import light_kserve
 from shipway.errors import CorruptArtifact, ShipwayError
 from shipway.executors.process.service_control import CONTROL, LISTEN_FD, serve_in_thread
@@ -36,11 +40,13 @@ from shipway.scoring import ModelSession
 
 with light_kserve():
     import kserve
-    from kserve.errors import InvalidInput
     from kserve.model_server import parser as kserve_parser
 
 INLINE_TEXTS = 4  # so few are answered in the loop: handing them to a thread costs more than the model does
 BATCH_TEXTS = 64  # of requests that arrived together
+TOKENS_A_TEXT = 32  # strings, brackets and commas that a text in an object with a few other fields may take
+MAX_WAITING = 32
+THREAD_TEXTS = 4096  # that wait in large requests; a single one may be larger
 WARM_UP_WORDS = (1, 8, 64)
 WARM_UP_TEXTS = (1, 2, 16)
 
@@ -65,6 +71,7 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
         self.version = version
         self.limits = limits or Limits()
         self._waiting: list[tuple[list[str], asyncio.Future[NDArray[np.float32]]]] = []
+        self._texts_in_thread = 0
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
     def load(self) -> bool:
@@ -76,18 +83,24 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
         self.ready = True
         return True
 
-    def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Query:
-        """The query of a V1 body or a V2 request."""
+    async def preprocess(self, payload: Payload, headers: dict[str, str] | None = None) -> Query:
+        """The query of a body. A large one is read in the thread, so that others need not wait."""
+        if len(payload.body) <= SMALL_BODY:
+            return self._read(payload)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, payload)
+
+    def _read(self, payload: Payload) -> Query:
+        text = payload.body[: payload.json_bytes]
+        most = self.limits.max_instances
+        if len(text) > SMALL_BODY and not is_within(text, most * TOKENS_A_TEXT + SMALL_BODY):
+            raise Refused(413, f"the body holds far more values than {most} texts need; send fewer at a time")
         try:
-            if isinstance(payload, kserve.InferRequest):
-                return self._read_v2(payload)
-            if isinstance(payload, bytes | str):  # a content type that is not JSON's, as curl -d sends it
-                payload = json.loads(payload)
-            return read_v1(payload, self.limits)
-        except BadRequest as error:
-            raise InvalidInput(str(error)) from None
-        except (ValueError, RecursionError) as error:
-            raise InvalidInput(f"the body is not JSON: {error}") from None
+            body = orjson.loads(text)
+        except ValueError as error:  # its own text may quote the body
+            raise BadRequest(f"the body is not JSON in UTF-8: {getattr(error, 'msg', 'invalid')}") from None
+        if payload.is_v2:
+            return v2.read(body, payload.body[payload.json_bytes :], self.limits)
+        return read_v1(body, self.limits)
 
     async def predict(
         self, query: Query, headers: dict[str, str] | None = None, _response_headers: dict[str, str] | None = None
@@ -98,32 +111,48 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
         little more than encoding one.
         """
         loop = asyncio.get_running_loop()
-        if len(query.texts) > INLINE_TEXTS:
-            return query, await loop.run_in_executor(self._threads, self.session.predict, query.texts)
+        if (n := len(query.texts)) > INLINE_TEXTS:
+            if self._texts_in_thread and self._texts_in_thread + n > THREAD_TEXTS:
+                raise Refused(
+                    503, f"{self._texts_in_thread} texts are waiting already; try again later", retry_after="1"
+                )
+            self._texts_in_thread += n
+            try:
+                return query, await loop.run_in_executor(self._threads, self.session.predict, query.texts)
+            finally:
+                self._texts_in_thread -= n
         if not self._waiting:
             loop.call_soon(self._answer_waiting)
         future: asyncio.Future[NDArray[np.float32]] = loop.create_future()
         self._waiting.append((query.texts, future))
         return query, await future
 
-    def postprocess(
+    async def postprocess(
         self,
         result: tuple[Query, NDArray[np.float32]],
         headers: dict[str, str] | None = None,
         response_headers: dict[str, str] | None = None,
-    ) -> Any:
-        """The answer: V1 as JSON bytes, V2 as tensors."""
-        query, probabilities = result
-        if isinstance(query, V2Query):
-            return self._v2_answer(query, probabilities)
+    ) -> bytes:
+        """The answer's bytes; their type and what else a client must know goes into `response_headers`."""
+        work = partial(self._write, *result)
+        if len(result[0].texts) <= INLINE_TEXTS:
+            body, told = work()
+        else:
+            body, told = await asyncio.get_running_loop().run_in_executor(self._threads, work)
         if response_headers is not None:
-            response_headers["content-type"] = "application/json"
+            response_headers.update(told)
+        return body
+
+    def _write(self, query: Query, probabilities: NDArray[np.float32]) -> tuple[bytes, dict[str, str]]:
+        if isinstance(query, v2.V2Query):
+            return v2.write(query, self.name, self.version, self._tensors(query, probabilities))
         answer = {
             "predictions": answers(probabilities, self.session.labels, self.threshold, query.top_k),
             "model_name": self.name,
             "model_version": self.version,
         }
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)  # float32 as its shortest digits
+        # float32 as its shortest digits
+        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), {"content-type": "application/json"}
 
     def get_input_types(self) -> list[dict[str, Any]]:
         return [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
@@ -172,55 +201,19 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
     def _probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self.session.infer(self.session.encode(texts))
 
-    def _read_v2(self, request: Any) -> V2Query:
-        if len(request.inputs) != 1:
-            raise BadRequest(f'"inputs" must hold one BYTES tensor of texts, got {len(request.inputs)} tensors')
-        tensor = request.inputs[0]
-        if tensor.datatype != "BYTES":
-            raise BadRequest(f"inputs[0].datatype must be BYTES, got {tensor.datatype}")
-        shape = list(tensor.shape)
-        flat = tensor.as_numpy().ravel().tolist() if tensor.data is None else _flatten(tensor.data)
-        if len(shape) not in (1, 2) or int(np.prod(shape)) != len(flat) or (len(shape) == 2 and shape[1] != 1):
-            raise BadRequest(f"inputs[0].shape must be [{len(flat)}] or [{len(flat)}, 1] as its data is, got {shape}")
-        query = read_v2(flat, request.parameters, self.limits)
-        return V2Query(query.texts, query.top_k, str(request.id or ""))
-
-    def _v2_answer(self, query: V2Query, probabilities: NDArray[np.float32]) -> Any:
-        """As tensors: BYTES cannot be null, so "none of these" is an empty label beside `out_of_scope`."""
+    def _tensors(self, query: Query, probabilities: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """BYTES cannot be null, so "none of these" is an empty label beside `out_of_scope`."""
         ids = top(probabilities, query.top_k)
         values = np.take_along_axis(probabilities, ids, axis=1)
         labels = np.array(self.session.labels, dtype=object)
         is_out = np.zeros(len(values), bool) if self.threshold is None else values[:, 0] < self.threshold
-        outputs = {
-            "label": ("BYTES", np.where(is_out, "", labels[ids[:, 0]])),
-            "out_of_scope": ("BOOL", is_out),
-            "probability": ("FP32", values[:, 0]),
-            "labels": ("BYTES", labels[ids]),
-            "probabilities": ("FP32", values),
+        return {
+            "label": np.where(is_out, "", labels[ids[:, 0]]),
+            "out_of_scope": is_out,
+            "probability": values[:, 0],
+            "labels": labels[ids],
+            "probabilities": values,
         }
-        return kserve.InferResponse(
-            response_id=query.request_id,
-            model_name=self.name,
-            model_version=self.version,
-            infer_outputs=[
-                kserve.InferOutput(name, list(value.shape), kind, data=value.ravel().tolist())
-                for name, (kind, value) in outputs.items()
-            ],
-        )
-
-
-class V2Query(Query):
-    """A query that is answered as tensors."""
-
-    def __init__(self, texts: list[str], top_k: int | None, request_id: str) -> None:
-        super().__init__(texts, top_k)
-        object.__setattr__(self, "request_id", request_id)
-
-    request_id: str
-
-
-def _flatten(data: Any) -> list[Any]:
-    return [leaf for item in data for leaf in (_flatten(item) if isinstance(item, list) else [item])]
 
 
 def read_manifest(uri: str, digest: str | None) -> ModelManifest:
@@ -249,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's choice, not the reader's
     for name in ("kserve", "kserve.trace", "uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.ERROR)  # what clients did wrong is counted, not told one by one
     listener = _listener(given.http_port)
     state = {"state": "loading", "pid": os.getpid(), "version": given.model_version}
     if path := os.environ.get(CONTROL):
@@ -271,9 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from shipway.components.predict.server import PredictorServer
 
-    PredictorServer(listener, max_body_bytes=limits.max_body_bytes, on_state=on_state, grace_s=given.grace_s).start(
-        [model]
-    )
+    PredictorServer(listener, max_waiting=given.max_waiting, on_state=on_state, grace_s=given.grace_s).start([model])
     return 0
 
 
@@ -285,6 +276,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threshold", type=float, help='top probability below which the answer is "none of these"')
     parser.add_argument("--max_instances", type=int, default=Limits.max_instances)
     parser.add_argument("--max_text_chars", type=int, default=Limits.max_text_chars)
+    parser.add_argument("--max_waiting", type=int, default=MAX_WAITING, help="requests that wait; then 503")
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference")
     parser.add_argument("--grace_s", type=float, default=25.0, help="how long requests may take after SIGTERM")
     return parser

@@ -50,6 +50,20 @@ def shipway(tmp_path: Path, local_store_uri: str, monkeypatch: pytest.MonkeyPatc
     call("down")
 
 
+def piped(data: bytes, *options: str, reads: int | None = None) -> subprocess.CompletedProcess[bytes]:
+    """`shipway predict toy -`; who reads from it hangs up after `reads` bytes."""
+    command = [sys.executable, "-m", "shipway", "predict", "toy", "-", *options]
+    if reads is None:
+        return subprocess.run(command, input=data, capture_output=True, timeout=120, check=False)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout and process.stderr  # noqa: PT018
+        process.stdin.write(data)
+        process.stdin.close()
+        process.stdout.read(reads)
+        process.stdout.close()
+        return subprocess.CompletedProcess(command, process.wait(120), b"", process.stderr.read())
+
+
 def test_versions_are_judged_served_and_rolled_back(shipway: Shipway) -> None:
     listed = shipway("models", "list", "toy")
     assert [(v["version"], v["aliases"]) for v in listed] == [(2, ["candidate"]), (1, [])]
@@ -66,6 +80,16 @@ def test_versions_are_judged_served_and_rolled_back(shipway: Shipway) -> None:
     (answer,) = shipway("predict", "toy", "w1_1 w1_2")
     assert answer["text"] == "w1_1 w1_2"
     assert 0 < answer["probability"] <= 1
+    lines = b"w1_1\n\nw1_2 w1_3\r\n" * 1000 + b"w0_1"  # more than one request holds
+    done = piped(lines)
+    told = [line.split("\t") for line in done.stdout.decode().splitlines()]
+    assert (done.returncode, len(told)) == (0, 3001)
+    assert [text for _, _, text in told[:4]] == ["w1_1", "", "w1_2 w1_3", "w1_1"]
+    assert told[-1][::2] == ["intent_0", "w0_1"]
+    done = piped(b"w1_1\nw1\xff\n", "--json")
+    assert (done.returncode, json.loads(done.stdout.splitlines()[0])["text"]) == (2, "w1_1")
+    assert done.stderr.decode().startswith("error: standard input, line 2: byte 3 (0xff) is not UTF-8")
+    assert b"Traceback" not in piped(lines, reads=10).stderr
 
     assert shipway("models", "promote", "toy", "2")["previous_version"] == 1
     back = shipway("models", "rollback", "toy")

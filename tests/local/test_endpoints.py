@@ -23,7 +23,7 @@ from shipway.context import Context
 from shipway.errors import InvalidSpec, UserError
 from shipway.executors import Manifest, Outcome
 from shipway.executors.process import service
-from shipway.executors.process.service_state import EndpointState, Process, endpoint_folder
+from shipway.executors.process.service_state import LOG_BYTES, EndpointState, Process, endpoint_folder
 from tests.fixtures import toy
 from tests.fixtures.load import Load
 
@@ -233,6 +233,23 @@ def test_a_predictor_that_keeps_dying_is_a_crash_loop_with_its_last_lines(
     assert outcome.first_failure.exit_code == 7
     assert outcome.first_failure.last_lines[-1] == "no luck today"
     assert "no luck today" in outcome.message
+
+
+def test_the_logs_of_an_endpoint_do_not_grow_for_ever(context: Context, model: ModelManifest) -> None:
+    deploy(context, manifest(model, 1))
+    folder = endpoint_folder(context, "toy")
+    for name in ("revision-1.log", "supervisor.log"):
+        with (folder / name).open("ab") as log:
+            for i in range(2 * LOG_BYTES // 100):
+                log.write(b"%099d\n" % i)
+        until(lambda name=name: (folder / name).read_bytes().startswith(b"(what came"))
+        lines = (folder / name).read_bytes().splitlines()
+        assert lines[0] == b"(what came before was thrown away)"
+        assert lines[-1] == b"%099d" % i
+        assert all(len(line) == 99 for line in lines[1:])
+    current_process(context).signal(signal.SIGTERM)  # an end that nobody asked for
+    until(lambda: "draining" in (folder / "revision-1.log").read_text())  # it still writes there
+    assert ask(state_of(context).url) == "1"
 
 
 def test_a_version_that_is_late_is_given_up_and_the_one_before_serves(context: Context, model: ModelManifest) -> None:

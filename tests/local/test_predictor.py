@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -16,81 +15,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shipway.artifacts import ModelManifest
 from shipway.components.predict.core import Client
 from shipway.errors import NotFound, UserError
-from shipway.executors.process import service_control
 from shipway.scoring import ModelSession
-from tests.fixtures import toy
-from tests.local.test_endpoints import ROOT, until
+from tests.local.serving import Server, served
 
 pytestmark = pytest.mark.heavy
 
 TEXTS = ["w2_1 w2_2 w2_3 shared1", "zzz", "w0_1 w0_4"]
 
 
-class Server:
-    """One predictor on a socket of the test's."""
-
-    def __init__(self, folder: Path, model: ModelManifest) -> None:
-        self.model = model
-        self.log = folder / "log"
-        control = folder / "control.sock"
-        with socket.socket() as listener, self.log.open("wb") as log:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
-            env = os.environ | {
-                "PYTHONPATH": str(ROOT),
-                "SHIPWAY_HOME": str(folder / "home"),
-                service_control.LISTEN_FD: str(listener.fileno()),
-                service_control.CONTROL: str(control),
-            }
-            command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "toy"]
-            command += ["--model_uri", model.uri, "--model_digest", model.digest, "--model_version", "3"]
-            command += ["--threshold", "0.5", "--max_instances", "50", "--max_text_chars", "100"]
-            self.process = subprocess.Popen(
-                command, env=env, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-
-        def is_serving() -> bool:
-            assert self.process.poll() is None, self.log.read_text()
-            try:
-                return service_control.call(control, {"do": "status"}).get("state") == "serving"
-            except OSError:
-                return False
-
-        until(is_serving, 60)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        connection.request(method, path, data, {name.replace("_", "-"): value for name, value in headers.items()})
-        response = connection.getresponse()
-        text = response.read()
-        connection.close()
-        return response.status, json.loads(text) if text[:1] in (b"{", b"[") else text.decode()
-
-    def predict(self, body: Any, **headers: str) -> tuple[int, Any]:
-        return self.send("POST", "/v1/models/toy:predict", body, **({"content_type": "application/json"} | headers))
-
-    def infer(self, body: Any, **headers: str) -> tuple[int, Any]:
-        return self.send("POST", "/v2/models/toy/infer", body, **({"content_type": "application/json"} | headers))
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("predictor")
-    train = toy.rows(300)
-    dataset = toy.write_dataset(root / "dataset", {"train": train, "eval": toy.rows(60, 1)})
-    found = Server(root, toy.write_model(root / "model", dataset, train))
-    yield found
-    found.process.terminate()
-    assert found.process.wait(30) == 0  # drained: SIGTERM is the ordinary end
-    assert "Traceback" not in found.log.read_text()
+    with served(tmp_path_factory.mktemp("predictor")) as found:
+        yield found
 
 
 def kept(server: Server, texts: list[str]) -> Any:
@@ -152,9 +90,9 @@ def test_the_type_that_curl_sends_by_default_is_understood(server: Server) -> No
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b'{"instances": ["a"', "Unrecognized request format"),
-        (b"", "Unrecognized request format"),
-        (b"\xff\xfe", "Unrecognized request format"),
+        (b'{"instances": ["a"', "the body is not JSON"),
+        (b"", "the body is not JSON"),
+        (b"\xff\xfe", "the body is not JSON"),
         (["a"], "the body must be a JSON object, got a list"),
         ({"texts": ["a"]}, '"instances" is missing'),
         ({"instances": []}, '"instances" is empty; expected 1 to 50 texts'),
@@ -277,3 +215,113 @@ def test_a_light_import_leaves_no_placeholder_behind() -> None:
         "import pandas; assert pandas.DataFrame({'a': [1]}).a.sum() == 1"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v2/health/live", "/v2/health/ready", "/v1/models/toy", "/v2/models/toy/ready", "/metrics"]
+)
+def test_head_is_answered_as_get_without_a_body(server: Server, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("HEAD", path)
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (200, b"")
+    assert int(response.headers["Content-Length"]) > 0
+    connection.request("GET", path)
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/v3/models", 404, None),
+        ("POST", "/v1/models/toy:explain", 404, None),
+        ("GET", "/v2/models/toy/versions/9/infer", 405, "POST"),
+        ("GET", "/v1/models/toy:predict", 405, "POST"),
+        ("HEAD", "/v2/models/toy/infer", 405, "POST"),
+        ("PUT", "/v1/models", 405, "GET"),
+        ("DELETE", "/metrics", 405, "GET"),
+        ("POST", "/v2/health/ready", 405, "GET"),
+    ],
+)
+def test_a_wrong_path_or_method_gets_an_error_and_what_is_allowed(
+    server: Server, method: str, path: str, status: int, allow: str | None
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request(method, path)
+    response = connection.getresponse()
+    assert (response.status, response.headers["Allow"]) == (status, allow)
+    assert response.headers["Content-Type"] == "application/json"
+    text = response.read()
+    connection.close()
+    assert method == "HEAD" or list(json.loads(text)) == ["error"]
+
+
+def test_a_version_in_the_path_is_the_one_that_is_served(server: Server) -> None:
+    assert server.send("POST", "/v2/models/toy/versions/3/infer", v2())[0] == 200
+    status, answer = server.send("POST", "/v2/models/toy/versions/4/infer", v2())
+    assert status == 404
+    assert "version '4' is not served here; 3 is" in answer["error"]
+
+
+def test_unknown_parameters_and_fields_are_refused_by_name(server: Server) -> None:
+    for body, name in (
+        ({"instances": ["a"], "parameters": {"topk": 2}}, "topk"),
+        ({"instances": ["a"], "top_k": 2}, "top_k"),
+    ):
+        status, answer = server.predict(body)
+        assert (status, f"unknown name '{name}'; allowed are" in answer["error"]) == (400, True)
+    for body in ({**v2(), "parameters": {"topk": 2}}, {**v2(), "topk": 2}, v2(topk=2)):
+        status, answer = server.infer(body)
+        assert (status, "unknown name 'topk'; allowed are" in answer["error"]) == (400, True)
+
+
+def test_v2_answers_the_outputs_that_were_asked_for_and_no_other(server: Server) -> None:
+    asked = {**v2(), "outputs": [{"name": "probability"}, {"name": "label"}]}
+    status, answer = server.infer(asked)
+    assert (status, [output["name"] for output in answer["outputs"]]) == (200, ["probability", "label"])
+    status, answer = server.infer({**v2(), "outputs": [{"name": "logits"}]})
+    assert status == 400
+    assert "outputs[0].name: 'logits' is no output; there are label" in answer["error"]
+
+
+def test_v2_answers_binary_tensors_where_they_are_asked_for(server: Server) -> None:
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [3], "data": TEXTS}
+    plain = {output["name"]: output for output in server.infer({"inputs": [tensor]})[1]["outputs"]}
+    for body, binary in (
+        (
+            {"parameters": {"binary_data_output": True}},
+            {"label", "out_of_scope", "probability", "labels", "probabilities"},
+        ),
+        ({"outputs": [{"name": "label", "parameters": {"binary_data": True}}, {"name": "probability"}]}, {"label"}),
+        (
+            {
+                "parameters": {"binary_data_output": True},
+                "outputs": [{"name": "label"}, {"name": "out_of_scope", "parameters": {"binary_data": False}}],
+            },
+            {"label"},
+        ),
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("POST", "/v2/models/toy/infer", json.dumps({"inputs": [tensor], **body}))
+        response = connection.getresponse()
+        data = response.read()
+        connection.close()
+        assert (response.status, response.headers["Content-Type"]) == (200, "application/octet-stream")
+        length = int(response.headers["Inference-Header-Content-Length"])
+        head, rest = json.loads(data[:length]), data[length:]
+        for output in head["outputs"]:
+            name = output["name"]
+            assert (name in binary) == ("binary_data_size" in output.get("parameters", {})) == ("data" not in output)
+            size = output.get("parameters", {}).get("binary_data_size", 0)
+            part, rest = rest[:size], rest[size:]
+            if name not in binary:
+                assert output["data"] == plain[name]["data"]
+            elif output["datatype"] == "FP32":
+                assert np.frombuffer(part, "<f4").tolist() == pytest.approx(plain[name]["data"], abs=1e-6)
+            elif output["datatype"] == "BOOL":
+                assert [bool(byte) for byte in part] == plain[name]["data"]
+            else:
+                expected = [text.encode() for text in plain[name]["data"]]
+                assert part == b"".join(len(text).to_bytes(4, "little") + text for text in expected)
+        assert rest == b""

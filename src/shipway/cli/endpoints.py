@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,13 +13,15 @@ from shipway.cli.console import AsJson, facts, heading, print_json, say, table
 from shipway.cli.place import Kfp, Local, connection, is_there
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shipway.executors.process.service_state import EndpointState
 
 app = typer.Typer(help="Endpoints of this machine.", no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The endpoint's name.")]
 TIMEOUT_S = 30.0
+BUSY_TRIES = 5
+BUSY_S = 5.0
 
 
 @app.command("list")
@@ -89,26 +92,49 @@ def predict(
     local: Local = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask an endpoint, of this machine or of Kubeflow's cluster."""
+    """Ask an endpoint, of this machine or of Kubeflow's cluster.
+
+    With `-` each line of standard input, blank ones too, gets one line on standard output, in order and while the input
+    still comes: intent, probability and text between tabs, or with --json an object a line.
+    """
+    from functools import partial
+
     from shipway.report.numbers import percent
 
-    texts = [line.rstrip("\n") for line in sys.stdin if line.strip()] if text == ["-"] else text
     if is_there(kfp, local):
         from shipway.remote.endpoints import ask as ask_there
 
         settings = connection(kfp).settings
-        predictions = ask_there(name, texts, settings.namespace or settings.install)
+        put = partial(ask_there, name, namespace=settings.namespace or settings.install)
     else:
-        predictions = ask(_document(_find(name))["predict_url"], texts)
+        put = partial(ask, _document(_find(name))["predict_url"])
+    if text == ["-"]:
+        _answer_input(put, as_json)
+        return
+    predictions = put(text)
     if as_json:
-        print_json([{"text": given, **answer} for given, answer in zip(texts, predictions, strict=True)])
+        print_json([{"text": given, **answer} for given, answer in zip(text, predictions, strict=True)])
         return
     rows, styles = [], []
-    for given, answer in zip(texts, predictions, strict=True):
+    for given, answer in zip(text, predictions, strict=True):
         best = answer_of(answer)
         rows.append((given, best[0], percent(best[1])))
         styles.append("yellow" if answer.get("out_of_scope") else None)
     table(["text", "intent", "probability"], rows, right=["probability"], styles=styles)
+
+
+def _answer_input(put: Callable[[list[str]], list[dict[str, Any]]], as_json: bool) -> None:
+    from shipway.cli.lines import BATCH_LINES, answer_lines
+
+    is_typed = sys.stdin.isatty()
+    for given, answer in answer_lines(sys.stdin.buffer, put, 1 if is_typed else BATCH_LINES):
+        if as_json:
+            print(json.dumps({"text": given, **answer}, ensure_ascii=False), flush=is_typed)
+        else:
+            label, probability = answer_of(answer)
+            shown = "" if probability is None else f"{probability:.4f}"
+            print(label, shown, given.replace("\r", " "), sep="\t", flush=is_typed)
+    sys.stdout.flush()
 
 
 def answer_of(answer: dict[str, Any]) -> tuple[str, float | None]:
@@ -131,17 +157,28 @@ def ask(url: str, texts: Sequence[str]) -> list[dict[str, Any]]:
 
     body = json.dumps({"instances": list(texts)}).encode()
     request = Request(url, data=body, headers={"Content-Type": "application/json"})
-    try:
-        # An endpoint of this machine is never behind a proxy.
-        with build_opener(ProxyHandler({})).open(request, timeout=TIMEOUT_S) as response:
-            predictions = json.loads(response.read())["predictions"]
-    except HTTPError as error:
-        told = _reason(error.read().decode(errors="replace").strip())
-        kind = UserError if error.code < 500 else ShipwayError
-        raise kind(f"predict: {url} answered {error.code}: {told}") from error
-    except (URLError, OSError, ValueError, KeyError) as error:
-        raise ShipwayError(f"predict: no answer from {url}; `shipway endpoints list` shows what runs") from error
-    return [p if isinstance(p, dict) else {"label": p} for p in predictions]
+    # An endpoint of this machine is never behind a proxy.
+    opener = build_opener(ProxyHandler({}))
+    for tries_left in range(BUSY_TRIES - 1, -1, -1):
+        try:
+            with opener.open(request, timeout=TIMEOUT_S) as response:
+                predictions = json.loads(response.read())["predictions"]
+        except HTTPError as error:
+            told = _reason(error.read().decode(errors="replace").strip())
+            if error.code == 503 and tries_left:  # it is busy, and says for how long
+                time.sleep(_retry_after(error.headers.get("Retry-After")))
+                continue
+            kind = UserError if error.code < 500 else ShipwayError
+            raise kind(f"predict: {url} answered {error.code}: {told}") from error
+        except (URLError, OSError, ValueError, KeyError) as error:
+            raise ShipwayError(f"predict: no answer from {url}; `shipway endpoints list` shows what runs") from error
+        return [p if isinstance(p, dict) else {"label": p} for p in predictions]
+    raise AssertionError("unreachable")
+
+
+def _retry_after(given: str | None) -> float:
+    """Seconds to wait, never more than `BUSY_S` whatever the endpoint says."""
+    return min(float(given), BUSY_S) if given and given.isascii() and given.isdigit() else 1.0
 
 
 def _reason(body: str) -> str:

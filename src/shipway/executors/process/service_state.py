@@ -17,6 +17,8 @@ from shipway.context import Context
 from shipway.storage.processes import start_ticks
 
 TAIL_LINES = 20
+LOG_BYTES = 8 << 20  # of one file; as many files are kept as revisions
+KEPT_LOG_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,21 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def shorten(path: Path) -> None:
+    """Keeps the end of a log that has grown too long. Whoever writes it has it open for appending and goes on."""
+    try:
+        if path.stat().st_size <= LOG_BYTES:
+            return
+        with path.open("r+b") as file:
+            file.seek(-KEPT_LOG_BYTES, os.SEEK_END)
+            kept = file.read(KEPT_LOG_BYTES)
+            os.truncate(path, 0)
+        with path.open("ab") as file:
+            file.write(b"(what came before was thrown away)\n" + kept[kept.find(b"\n") + 1 :])
+    except OSError:
+        return
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> list[str]:

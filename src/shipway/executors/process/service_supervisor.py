@@ -20,7 +20,7 @@ from typing import Any
 from shipway.executors.process.service_control import bind
 from shipway.executors.process.service_manifest import caller_env, read_manifest
 from shipway.executors.process.service_revision import Revision
-from shipway.executors.process.service_state import EndpointState, Process, RevisionState
+from shipway.executors.process.service_state import EndpointState, Process, RevisionState, shorten
 
 SOCKET = "supervisor.sock"
 START_ATTEMPTS = 3
@@ -58,6 +58,8 @@ class Supervisor:
         while not self._stop.is_set() and self.folder.is_dir():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), FOLDER_POLL_S)
+            for log in self.folder.glob("*.log"):
+                shorten(log)
         server.close()
         await self._end_all()
 
