@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from shipway import deaths
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import Context
 from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of
@@ -174,6 +176,13 @@ def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
     except ShipwayError as error:
         _end(current, error)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if error.errno not in deaths.FULL:
+            _end(current, error)
+            raise
+        full = ShipwayError(deaths.no_space(Path(str(error.filename or tempfile.gettempdir()))))
+        _end(current, full)
+        raise SystemExit(full.exit_code) from None
     except BaseException as error:
         _end(current, error)
         raise

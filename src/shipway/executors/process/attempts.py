@@ -139,7 +139,7 @@ class Attempts:
         env = {**ambient(os.environ), "PATH": os.environ.get("PATH", os.defpath)}
         env |= {"SHIPWAY_HOME": str(self.context.home), "SHIPWAY_STORE": self.context.store_uri}
         env |= {"SHIPWAY_RUN": self.context.run, "SHIPWAY_EXECUTOR": "process"}
-        command = [sys.executable, "-m", "shipway.executors.process.supervisor", str(folder.path), str(lock)]
+        command = [sys.executable, "-P", "-m", "shipway.executors.process.supervisor", str(folder.path), str(lock)]
         reap_children()
         with open(folder / "supervisor.log", "ab") as log:
             child = subprocess.Popen(

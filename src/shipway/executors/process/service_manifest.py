@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shipway import labels
+from shipway import labels, modules
 from shipway.context import HOME, Context
 from shipway.errors import InvalidSpec, nearest
 from shipway.executors.base import Manifest
@@ -49,7 +49,7 @@ _CONTAINER_NOT_APPLIED = {
 }
 _SCRATCH = ("/dev/shm", *WRITABLE.values())
 # Of the run that deploys, not of the endpoint that outlives it.
-_RUN_ONLY = ("SHIPWAY_RUN", "SHIPWAY_WATCH_PARENT", "SHIPWAY_JOB", "SHIPWAY_TRAINING", "SHIPWAY_PROGRESS")
+_RUN_ONLY = ("SHIPWAY_RUN", "TMPDIR", "SHIPWAY_WATCH_PARENT", "SHIPWAY_JOB", "SHIPWAY_TRAINING", "SHIPWAY_PROGRESS")
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,9 @@ def caller_env() -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if key not in _RUN_ONLY}
     home = Context.current().home
     env[HOME] = str(home)
+    env[modules.OWN] = os.pathsep.join(modules.own_folders())
+    if "PYTHONPATH" in env:  # a predictor works in a folder of its own
+        env["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in env["PYTHONPATH"].split(os.pathsep) if p)
     info = embedded.read_info(home)
     if info is not None and env.get("AWS_ENDPOINT_URL") == info.endpoint:
         for key in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

@@ -35,8 +35,9 @@ KEPT_LOGS = 10  # of as many revisions
 class Supervisor:
     """Looks after one endpoint; see the module's docstring."""
 
-    def __init__(self, folder: Path, listener: socket.socket) -> None:
+    def __init__(self, folder: Path, listener: socket.socket, lifeline: int) -> None:
         self.folder = folder
+        self.lifeline = lifeline
         self.listener = listener
         self.env = caller_env()
         self.state = EndpointState(name=folder.name, port=listener.getsockname()[1])
@@ -51,7 +52,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        self.state.supervisor = Process.of(os.getpid())
+        self.state.supervisor, self.state.keeper = Process.of(os.getpid()), Process.of(os.getppid())
         await self._recover()
         server = await asyncio.start_unix_server(self._answer, sock=bind(self.folder / SOCKET), limit=MESSAGE_BYTES)
         self._save()
@@ -146,7 +147,7 @@ class Supervisor:
 
     async def _start(self, revision: Revision, deadline_s: float) -> bool:
         """Whether the revision serves; its process is gone when it doesn't."""
-        revision.spawn(self.listener, self.env)
+        revision.spawn(self.listener, self.env, self.lifeline)
         self._save()
         try:
             async with asyncio.timeout(deadline_s):
@@ -206,7 +207,7 @@ class Supervisor:
         self.incoming = self.current = None
         while self.draining:
             await asyncio.sleep(0.01)
-        self.state.supervisor = None
+        self.state.supervisor = self.state.keeper = None
         self._save()
         (self.folder / SOCKET).unlink(missing_ok=True)
 
