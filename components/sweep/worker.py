@@ -22,8 +22,8 @@ from shipway.termination import heed_sigterm
 
 heed_sigterm(within_s=1.0)
 
-from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway import modules
+from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import InvalidSpec, RetryableError, ShipwayError, UserError
 from shipway.storage import open_folder
 from shipway.training.progress import LAPSED, LOOKS

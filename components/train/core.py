@@ -104,7 +104,10 @@ def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> A
         api_version=API_VERSION,
         kind="MPIJob",
         # A cluster with the MPI operator gets the same job as v2beta1 (executors/kubernetes/mpi.py).
-        metadata={"name": job_name, "annotations": {labels.SSH_AUTH: images.SSH_AUTH, labels.MISTAKES_ARE_FINAL: "true"}},
+        metadata={
+            "name": job_name,
+            "annotations": {labels.SSH_AUTH: images.SSH_AUTH, labels.MISTAKES_ARE_FINAL: "true"},
+        },
         spec=kf.KubeflowOrgV1MPIJobSpec(
             run_policy=_run_policy(spec),
             slots_per_worker=1,

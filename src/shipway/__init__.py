@@ -1,6 +1,6 @@
 """Shipway: components and pipelines for Kubeflow Pipelines that take data to a served, verified model."""
 
-# ruff: noqa: E402, I001 - before any other import (even `__future__`) the path is settled
+# ruff: noqa: E402 - before any other import (even `__future__`) the path is settled
 from shipway import modules
 
 modules.settle()

@@ -1,4 +1,4 @@
-"""Where Python looks for modules: what is installed first, a person's own folders behind it, the working directory never.
+"""Where Python looks for modules: what is installed, then a person's own folders, the working directory never.
 
 A `queue.py` or `json/` beside a person's data is no module of ours: Python would put the working directory (`python
 -m`) and PYTHONPATH before the standard library. Imports `os` and `sys` alone, which are loaded at any start.
@@ -26,7 +26,7 @@ def own_folders() -> list[str]:
 
 
 def for_child(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
-    """An environment whose Python finds what is installed before anything of ours, a person's or the working directory."""
+    """An environment whose Python finds what is installed before a person's folders, and no working directory."""
     kept = {key: value for key, value in environment.items() if key != "PYTHONPATH"}
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if here in map(os.path.abspath, environment.get("PYTHONPATH", "").split(os.pathsep)):

@@ -1,4 +1,4 @@
-"""Standard streams as a shell may leave them: closed (`>&-`), a pipe whose reader has gone (`| head -1`), a full disk."""
+"""Standard streams as a shell may leave them: closed (`>&-`), a pipe without a reader (`| head -1`), a full disk."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 
 from shipway.errors import InvalidSpec, NotFound
-from shipway.executors.outcomes import mistake_of
 from shipway.executors.base import DELETED, Executor, Handle, Manifest, OnEvent, Outcome
+from shipway.executors.outcomes import mistake_of
 
 
 def read_manifest(path: str | Path) -> Manifest:

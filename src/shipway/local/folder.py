@@ -99,7 +99,8 @@ class RunFolder:
     def scratch(self) -> Iterator[Path]:
         """The folder for temporary files of this process and its children, which goes at the end.
 
-        kfp leaves a folder behind for each step, and so does whatever is killed. Its path is short: sockets may lie in it.
+        kfp leaves a folder behind for each step, and so does whatever is killed. The path is short: sockets may lie
+        there.
         """
         folder = _scratch(self.home, self.run)
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from shipway.artifacts import FeatureSpec
 from shipway import modules
+from shipway.artifacts import FeatureSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.recipes.absent import allow_mention_of_polars
 

@@ -1,4 +1,4 @@
-"""The supervisor of one endpoint and its keeper: `python -m shipway.executors.process.endpoint <folder> <listening fd>`.
+"""An endpoint's supervisor and its keeper: `python -m shipway.executors.process.endpoint <folder> <listening fd>`.
 
 They keep the listening socket and outlive the run that started them; they end by `shipway down`, by a cancel, or when
 the endpoint's folder is removed. A supervisor that dies any other way is started again by its keeper, and takes over
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     if os.fork():
         return 0  # the caller waits for this one: what stays belongs to init, not to a step that is about to end
     os.setsid()
-    lifeline, writing = os.pipe2(os.O_CLOEXEC)
+    lifeline, _writing = os.pipe2(os.O_CLOEXEC)
     quick = 0
     while True:
         began = time.monotonic()

@@ -17,6 +17,7 @@ from typing import Any
 
 from shipway import modules
 from shipway.context import Context
+from shipway.deaths import last_words
 from shipway.errors import ShipwayError, UserError
 from shipway.executors.base import Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.process.service_control import call, fetch_listener
@@ -198,7 +199,14 @@ def _start_supervisor(folder: Path, launch: Launch) -> EndpointState:
     if left is not None and listener.getsockname()[1] != left.port:
         _stop(folder, left)  # it moves to another port: the old one must not go on serving there
     with listener, (folder / "supervisor.log").open("ab") as log:
-        command = [sys.executable, "-P", "-m", "shipway.executors.process.endpoint", str(folder), str(listener.fileno())]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "shipway.executors.process.endpoint",
+            str(folder),
+            str(listener.fileno()),
+        ]
         subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -266,7 +274,7 @@ def _failed(handle: Handle, revision: RevisionState, seconds: float, folder: Pat
     lines = revision.last_lines or tail(folder / revision.log)
     reason = "Deadline" if late else "CrashLoop" if revision.state == "CrashLoop" else "Error"
     failure = ReplicaFailure(f"predictor-{revision.number}", revision.exit_code, reason, lines)
-    last = next((line for line in reversed(lines) if line.strip()), "no output")
+    last = last_words(lines) or f"no output; its log is {folder / revision.log}"
     message = f"endpoint {handle.name}: revision {revision.number} is not ready ({reason}): {last}"
     return Outcome("Failed", seconds, revision.restarts, failure, message)
 

@@ -117,7 +117,7 @@ class Revision:
 
 
 def _end_with(lifeline: int) -> None:
-    """Runs in the child: the kernel sends it SIGTERM when the last process that holds the pipe's writing end is gone."""
+    """Runs in the child: the kernel sends it SIGTERM when the last holder of the pipe's writing end is gone."""
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGTERM)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
