@@ -62,10 +62,10 @@ class Run:
                 return
             if not self._host_lives():
                 yield from self._new_events()
-                if self.record is None:
-                    self.state = "Failed"
-                    raise host_is_gone(self.folder, self._host)
-                return
+                if self.state != "Running":
+                    return
+                self.state = "Failed"
+                raise host_is_gone(self.folder, self._host)
             time.sleep(POLL_S)
 
     def _new_events(self) -> Iterator[dict[str, Any]]:
