@@ -8,6 +8,7 @@ import os
 import sys
 
 OWN = "SHIPWAY_MODULES"  # a person's own folders, absolute, for the processes that we start
+GIVEN = "SHIPWAY_PYTHONPATH"  # PYTHONPATH as it was, absolute, for what stands for a container
 SAFE = "PYTHONSAFEPATH"  # no working directory on the path, in grandchildren either
 
 
@@ -31,7 +32,19 @@ def for_child(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if here in map(os.path.abspath, environment.get("PYTHONPATH", "").split(os.pathsep)):
         kept["PYTHONPATH"] = here  # Shipway itself is not installed: a checkout
+    if environment.get("PYTHONPATH") and GIVEN not in environment:
+        kept[GIVEN] = _absolute(environment["PYTHONPATH"])
     return kept | {SAFE: "1", OWN: os.pathsep.join(own_folders())}
+
+
+def for_container(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
+    """An environment for a replica or a predictor, which works in a folder of its own: PYTHONPATH as a person gave it.
+
+    A command of theirs finds its modules as it would in its image; a process of ours orders its own path.
+    """
+    kept = {key: value for key, value in environment.items() if key not in (SAFE, GIVEN, "PYTHONPATH")}
+    given = environment.get(GIVEN) or _absolute(environment.get("PYTHONPATH", ""))
+    return kept | {OWN: os.pathsep.join(own_folders())} | ({"PYTHONPATH": given} if given else {})
 
 
 def load(name: str) -> object:
@@ -55,6 +68,10 @@ def load(name: str) -> object:
                 del sys.modules[top]
                 raise
     return import_module(name)
+
+
+def _absolute(path: str) -> str:
+    return os.pathsep.join(os.path.abspath(folder) for folder in path.split(os.pathsep) if folder)
 
 
 def _move_python_path() -> None:

@@ -71,7 +71,7 @@ def test_python_files_in_the_working_directory_shadow_nothing(home: Path, tmp_pa
     command = [str(SHIPWAY)] if way == "script" else [sys.executable, "-m", "shipway"]
     python_path = f".{os.pathsep}{ROOT}" if way == "path" else str(ROOT)
     done = subprocess.run(
-        [*command, "run", WORKING, "--local", "--param", "text=y"],
+        [*command, "run", WORKING, "--local", "--param", f"text={way}"],
         cwd=folder, env={**os.environ, "PYTHONPATH": python_path}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert not marks.exists(), marks.read_text()
@@ -204,3 +204,8 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"still waiting until {what}"
         time.sleep(0.02)
+
+
+def test_a_host_that_was_made_ready_for_another_home_is_not_taken(home: Path, tmp_path: Path) -> None:
+    hosting.prepare_host(tmp_path / "another")  # its parameters were refused
+    assert runs.run(f"{PIPELINES}:chain", {"start": 1}, wait=True).state == "Succeeded"

@@ -20,6 +20,7 @@ from shipway.local.folder import RunFolder
 class HostProcess:
     """A host, and what it says before it has a log of its own."""
 
+    home: Path
     process: subprocess.Popen[bytes]
     words: IO[bytes]  # a file without a name: the run, and with it the log's folder, is not known yet
     oom_kills: int
@@ -38,7 +39,7 @@ def prepare_host(home: Path) -> None:
 
     It waits for a run's key, and ends by itself when none comes.
     """
-    if _waiting:
+    if _waiting and _waiting[-1].home == home:
         return
     words = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     # A session of its own: Ctrl-C reaches us; we tell the host, which ends its steps in order.
@@ -50,7 +51,7 @@ def prepare_host(home: Path) -> None:
         stderr=words,
         start_new_session=True,
     )
-    _waiting.append(HostProcess(process, words, deaths.oom_kills()))
+    _waiting.append(HostProcess(home, process, words, deaths.oom_kills()))
 
 
 def start_host(folder: RunFolder) -> HostProcess:

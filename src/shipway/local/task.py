@@ -3,6 +3,7 @@
 The same entry of kfp's, behind `shipway.modules`: it would find a person's folders before kfp and all that kfp imports.
 """
 
-from kfp.dsl.executor_main import executor_main
+if __name__ == "__main__":
+    from kfp.dsl.executor_main import executor_main
 
-executor_main()
+    executor_main()

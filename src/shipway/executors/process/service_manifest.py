@@ -110,12 +110,9 @@ def caller_env() -> dict[str, str]:
     """
     from shipway.storage import embedded
 
-    env = {key: value for key, value in os.environ.items() if key not in _RUN_ONLY}
+    env = {key: value for key, value in modules.for_container(os.environ).items() if key not in _RUN_ONLY}
     home = Context.current().home
     env[HOME] = str(home)
-    env[modules.OWN] = os.pathsep.join(modules.own_folders())
-    if "PYTHONPATH" in env:  # a predictor works in a folder of its own
-        env["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in env["PYTHONPATH"].split(os.pathsep) if p)
     info = embedded.read_info(home)
     if info is not None and env.get("AWS_ENDPOINT_URL") == info.endpoint:
         for key in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

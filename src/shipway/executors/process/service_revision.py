@@ -47,7 +47,7 @@ class Revision:
         work = self.folder / "work"
         (work / "tmp").mkdir(parents=True, exist_ok=True)
         environment = {
-            **{key: value for key, value in env.items() if key != modules.SAFE},
+            **modules.for_container(dict(env)),
             "TMPDIR": str(work / "tmp"),
             **self.launch.env,
             LISTEN_FD: str(descriptor),

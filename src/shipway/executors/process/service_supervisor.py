@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -210,6 +211,7 @@ class Supervisor:
         self.state.supervisor = self.state.keeper = None
         self._save()
         (self.folder / SOCKET).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "work", ignore_errors=True)
 
     def _keep(self, work: Any) -> None:
         """The loop holds tasks weakly: keeps one until it is done."""
