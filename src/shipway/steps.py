@@ -226,6 +226,8 @@ def _end(current: Step, error: BaseException) -> None:
     _describe(current.record, error)
     current.save()
     if isinstance(error, ShipwayError):
+        for line in error.last_lines if isinstance(error, JobFailed) else ():
+            print(f"  | {line}", file=sys.stderr)  # the log holds them all; the error is one line
         print(f"error: {error}", file=sys.stderr, flush=True)
         if not isinstance(error, UserError) and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)

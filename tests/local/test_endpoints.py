@@ -206,6 +206,20 @@ def test_a_killed_supervisor_is_replaced_unasked_and_its_predictor_goes_on_servi
     assert left_of(context) == []
 
 
+def test_a_predictor_that_is_killed_with_its_supervisor_is_started_again_unasked(
+    context: Context, model: ModelManifest
+) -> None:
+    url = deploy(context, manifest(model, 1)).url
+    process, supervisor = current_process(context), state_of(context).supervisor
+    assert supervisor is not None
+    supervisor.signal(signal.SIGKILL)
+    process.signal(signal.SIGKILL)
+    until(lambda: not process.alive and not supervisor.alive)
+    until(lambda: state_of(context).supervisor != supervisor and current_process(context) != process)
+    until(lambda: state_of(context).state == "Ready")
+    assert ask(url) == "1"
+
+
 def test_with_supervisor_and_keeper_the_predictor_goes_too_and_the_endpoint_is_lost_until_it_is_deployed_again(
     context: Context, model: ModelManifest
 ) -> None:

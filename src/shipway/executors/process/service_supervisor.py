@@ -64,15 +64,18 @@ class Supervisor:
         await self._end_all()
 
     async def _recover(self) -> None:
-        """Takes over the predictor that a killed supervisor left serving, and ends its other ones."""
+        """Takes over the predictor that a killed supervisor left serving, or starts it again; ends its other ones."""
         left = EndpointState.read(self.folder)
         if left is None:
             return
         self.state.revisions = left.revisions
         for record in left.all():
-            if record.process is None or not record.process.alive:
-                continue
             revision = Revision(record, read_manifest(record.manifest), self.folder)
+            if record.process is None or not record.process.alive:
+                if left.current is record:  # it served, and nobody stopped it
+                    self.current = revision
+                    self._keep(self._look_after(revision))
+                continue
             if left.current is record and (await revision.status()).get("state") == "serving":
                 record.state = "Ready"
                 self.current = revision
