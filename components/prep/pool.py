@@ -19,6 +19,7 @@ from queue import Queue
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
+from shipway import modules
 from shipway.errors import ShipwayError
 
 R = TypeVar("R")
@@ -117,9 +118,11 @@ class _Dispatch:
 
 
 def _start(owner: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "POLARS_MAX_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-m", "shipway.components.prep.pool", owner]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    environment = modules.for_child({**os.environ, "POLARS_MAX_THREADS": "1"})
+    code = f"from shipway.components.prep.pool import work; work({owner!r})"
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
 
 
 def _send(pipe: IO[bytes], value: object) -> None:
@@ -136,7 +139,7 @@ def _receive(pipe: IO[bytes]) -> Any:
     return pickle.loads(pipe.read(struct.unpack("<Q", head)[0]))
 
 
-def _worker(owner: str) -> None:
+def work(owner: str) -> None:
     """Answers tasks until the pipe closes, or whoever fed it is gone."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "wb")
@@ -167,7 +170,3 @@ def _portable(error: Exception) -> Exception:
     import traceback
 
     return RuntimeError("".join(traceback.format_exception(error)))
-
-
-if __name__ == "__main__":
-    _worker(sys.argv[1])

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from shipway.deaths import last_words
 from shipway.errors import ShipwayError
 from shipway.executors import Executor, Handle, Manifest, Outcome
 
@@ -30,7 +31,7 @@ class Job:
         failure = outcome.first_failure
         if failure is None:
             return f"{self.name}: {outcome.message or outcome.state}"
-        last = next((line.strip() for line in reversed(failure.last_lines) if line.strip()), "")
+        last = last_words(failure.last_lines)
         return f"{self.name} {failure.replica}: {failure.reason}, exit code {failure.exit_code}" + (
             f"; last line: {last[:300]}" if last else ""
         )

@@ -16,13 +16,13 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import Any
 
 from shipway.termination import heed_sigterm
 
 heed_sigterm(within_s=1.0)
 
+from shipway import modules
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import InvalidSpec, RetryableError, ShipwayError, UserError
 from shipway.storage import open_folder
@@ -51,7 +51,7 @@ def load_trial(reference: str) -> Trial:
     """
     module, _, name = reference.partition(":")
     try:
-        found: Trial = getattr(import_module(module), name)
+        found: Trial = getattr(modules.load(module), name)
     except (ImportError, AttributeError) as error:
         raise InvalidSpec(f"sweep.function: {reference!r} cannot be loaded: {error}; is it on PYTHONPATH?") from error
     return found

@@ -86,7 +86,7 @@ def _tfjob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> An
     return kf.KubeflowOrgV1TFJob(
         api_version=API_VERSION,
         kind="TFJob",
-        metadata={"name": job_name},
+        metadata={"name": job_name, "annotations": {labels.MISTAKES_ARE_FINAL: "true"}},
         spec=kf.KubeflowOrgV1TFJobSpec(run_policy=_run_policy(spec), success_policy="", tf_replica_specs=roles),
     )
 
@@ -106,7 +106,10 @@ def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> A
         api_version=API_VERSION,
         kind="MPIJob",
         # A cluster with the MPI operator gets the same job as v2beta1 (executors/kubernetes/mpi.py).
-        metadata={"name": job_name, "annotations": {labels.SSH_AUTH: images.SSH_AUTH}},
+        metadata={
+            "name": job_name,
+            "annotations": {labels.SSH_AUTH: images.SSH_AUTH, labels.MISTAKES_ARE_FINAL: "true"},
+        },
         spec=kf.KubeflowOrgV1MPIJobSpec(
             run_policy=_run_policy(spec),
             slots_per_worker=1,

@@ -1,6 +1,9 @@
 """Shipway: components and pipelines for Kubeflow Pipelines that take data to a served, verified model."""
 
-from __future__ import annotations
+# ruff: noqa: E402 - before any other import (even `__future__`) the path is settled
+from shipway import modules
+
+modules.settle()
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -14,6 +14,9 @@ SPEC_HASH = f"{PREFIX}/spec-hash"  # annotation: sha256 of the manifest, so that
 # Annotation of an MPIJob v1: its image runs sshd too, which looks here for keys, so it may be played as v2beta1.
 SSH_AUTH = f"{PREFIX}/ssh-auth-mount-path"
 
+# Annotation of a job whose replicas end with 2 for a user's mistake: whatever the restart policy, that is final.
+MISTAKES_ARE_FINAL = f"{PREFIX}/mistakes-are-final"
+
 
 def common(name: str, run: str, task: str) -> dict[str, str]:
     """The labels that every created object carries."""

@@ -18,6 +18,7 @@ from shipway.artifacts import EvaluationRecord, RunRecord, StepRecord, SweepReco
 from shipway.context import EXECUTOR, HOME, RUN, STORE, Context
 from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
 from shipway.local.folder import Request, RunFolder
+from shipway.local.hosting import HostProcess, host_is_gone, start_host
 from shipway.local.parameters import typed
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Run:
     steps: dict[str, StepRecord] = field(default_factory=dict)
     tasks: list[str] = field(default_factory=list)
     record: RunRecord | None = None
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _host: HostProcess | None = field(default=None, repr=False)
     _offset: int = 0
 
     @property
@@ -61,9 +62,10 @@ class Run:
                 return
             if not self._host_lives():
                 yield from self._new_events()
-                if self.record is None:
-                    self._host_is_gone()
-                return
+                if self.state != "Running":
+                    return
+                self.state = "Failed"
+                raise host_is_gone(self.folder, self._host)
             time.sleep(POLL_S)
 
     def _new_events(self) -> Iterator[dict[str, Any]]:
@@ -85,9 +87,9 @@ class Run:
             return True
         return self.folder.host_lives()
 
-    def _host_is_gone(self) -> None:
-        self.state = "Failed"
-        raise JobFailed(f"run {self.key}: its host process ended without a word; see {self.folder.log}, then run again")
+    @property
+    def _process(self) -> subprocess.Popen[bytes] | None:
+        return self._host.process if self._host else None
 
     def wait(self, on_event: OnEvent | None = None) -> Run:
         """Waits for the end; failing is told by `state`, not by an exception."""
@@ -276,34 +278,8 @@ def run(
         started = Run(key, context.home)
     else:
         folder.create(request)
-        started = Run(key, context.home, _process=_start_host(context, folder))
+        started = Run(key, context.home, _host=start_host(folder))
     return started.wait(on_event) if wait or on_event is not None else started
-
-
-_waiting: list[subprocess.Popen[bytes]] = []
-
-
-def prepare_host(context: Context) -> None:
-    """Starts the process that will host the next run, so that it imports kfp while we check the parameters.
-
-    It waits for a run's key, and ends by itself when none comes.
-    """
-    if not _waiting:
-        command = [sys.executable, "-m", "shipway.local.host", str(context.home)]
-        quiet = subprocess.DEVNULL
-        # A session of its own: Ctrl-C reaches us; we tell the host, which ends its steps in order.
-        _waiting.append(
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
-        )
-
-
-def _start_host(context: Context, folder: RunFolder) -> subprocess.Popen[bytes]:
-    prepare_host(context)
-    host = _waiting.pop()
-    assert host.stdin is not None
-    host.stdin.write(f"{folder.run}\n".encode())
-    host.stdin.close()
-    return host
 
 
 def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from shipway import deaths
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import Context
 from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of
@@ -174,6 +176,13 @@ def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
     except ShipwayError as error:
         _end(current, error)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if error.errno not in deaths.FULL:
+            _end(current, error)
+            raise
+        full = ShipwayError(deaths.no_space(Path(str(error.filename or tempfile.gettempdir()))))
+        _end(current, full)
+        raise SystemExit(full.exit_code) from None
     except BaseException as error:
         _end(current, error)
         raise
@@ -217,6 +226,8 @@ def _end(current: Step, error: BaseException) -> None:
     _describe(current.record, error)
     current.save()
     if isinstance(error, ShipwayError):
+        for line in error.last_lines if isinstance(error, JobFailed) else ():
+            print(f"  | {line}", file=sys.stderr)  # the log holds them all; the error is one line
         print(f"error: {error}", file=sys.stderr, flush=True)
         if not isinstance(error, UserError) and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)

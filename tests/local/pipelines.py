@@ -108,3 +108,33 @@ def retried_once(marker: str):
 @dsl.pipeline
 def refused_with_retries(marker: str):
     count_and_refuse(marker=marker).set_retry(num_retries=3)
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def kill_me() -> int:
+    import os
+    import signal
+
+    print("{\n}", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 1
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def fill(folder: str) -> int:
+    import pathlib
+
+    with (pathlib.Path(folder) / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+    return 1
+
+
+@dsl.pipeline
+def killed():
+    kill_me()
+
+
+@dsl.pipeline
+def filling(folder: str):
+    fill(folder=folder)

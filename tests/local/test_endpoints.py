@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from shipway.artifacts import ModelManifest
+from shipway.cli.machine import stop_everything
 from shipway.components.deploy.core import inference_service, predict_url
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.predict.core import Client
@@ -173,7 +174,7 @@ def test_a_predictor_that_is_killed_is_started_again_on_its_port(context: Contex
     assert service.list_endpoints(context)[0].current.restarts == 1  # type: ignore[union-attr]
 
 
-def test_a_killed_supervisor_is_replaced_and_its_predictor_goes_on_serving(
+def test_a_killed_supervisor_is_replaced_unasked_and_its_predictor_goes_on_serving(
     context: Context, model: ModelManifest
 ) -> None:
     url = deploy(context, manifest(model, 1)).url
@@ -183,7 +184,10 @@ def test_a_killed_supervisor_is_replaced_and_its_predictor_goes_on_serving(
     with Load(predict_url(url, "toy", "v1")) as load:
         supervisor.signal(signal.SIGKILL)
         until(lambda: not supervisor.alive)
-        assert service.list_endpoints(context)[0].state == "Orphaned"
+        until(lambda: state_of(context).supervisor not in (None, supervisor))
+        (listed,) = service.list_endpoints(context)
+        assert listed.is_kept
+        assert listed.state == "Ready"
         handle = service.ensure(context, manifest(model, 1))
         assert handle.adopted
         assert service.follow(context, handle).url == url
@@ -196,8 +200,62 @@ def test_a_killed_supervisor_is_replaced_and_its_predictor_goes_on_serving(
     assert supervisor is not None
     supervisor.signal(signal.SIGKILL)
     until(lambda: not supervisor.alive)
-    assert service.stop_endpoint(context, "toy")
+    assert service.stop_endpoint(context, "toy")  # while the next one is being started
     assert not process.alive
+    assert service.list_endpoints(context) == []
+    assert left_of(context) == []
+
+
+def test_a_predictor_that_is_killed_with_its_supervisor_is_started_again_unasked(
+    context: Context, model: ModelManifest
+) -> None:
+    url = deploy(context, manifest(model, 1)).url
+    process, supervisor = current_process(context), state_of(context).supervisor
+    assert supervisor is not None
+    supervisor.signal(signal.SIGKILL)
+    process.signal(signal.SIGKILL)
+    until(lambda: not process.alive and not supervisor.alive)
+    until(lambda: state_of(context).supervisor != supervisor and current_process(context) != process)
+    until(lambda: state_of(context).state == "Ready")
+    assert ask(url) == "1"
+
+
+def test_with_supervisor_and_keeper_the_predictor_goes_too_and_the_endpoint_is_lost_until_it_is_deployed_again(
+    context: Context, model: ModelManifest
+) -> None:
+    url = deploy(context, manifest(model, 1)).url
+    state, process = state_of(context), current_process(context)
+    assert state.keeper is not None
+    assert state.supervisor is not None
+    state.keeper.signal(signal.SIGKILL)
+    until(lambda: not state.keeper.alive)  # type: ignore[union-attr]
+    assert ask(url) == "1"  # the supervisor alone looks after it
+    state.supervisor.signal(signal.SIGKILL)
+    until(lambda: not process.alive)
+    assert left_of(context) == []
+    with pytest.raises(UserError, match="nobody answers"):
+        ask(url)
+    (listed,) = service.list_endpoints(context)
+    assert listed.state == "Lost"
+    assert deploy(context, manifest(model, 1)).url == url
+    assert ask(url) == "1"
+    down = stop_everything()
+    assert down["endpoints"] == ["toy"]
+    assert left_of(context) == []
+    assert service.list_endpoints(context) == []
+
+
+def left_of(context: Context) -> list[str]:
+    """Command lines and variables of processes that name this home's endpoints."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
+        except OSError:
+            continue
+        if int(path.name) != os.getpid() and str(context.home / "endpoints").encode() in text:
+            found.append(f"{path.name} {text[:200]!r}")
+    return found
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_one_before_serving(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from shipway import steps
 from shipway.artifacts import StepRecord
-from shipway.errors import InvalidSpec
+from shipway.errors import InvalidSpec, JobFailed
 from shipway.storage import Store
 from shipway.summary import fact, step_of
 
@@ -84,3 +86,29 @@ def test_a_step_on_kubeflow_without_the_stores_secret_says_what_its_pipeline_lac
     monkeypatch.delenv("SHIPWAY_STORE", raising=False)
     with pytest.raises(InvalidSpec, match=r"shipway\.use_store\(task\)"), steps.step("plan"):
         pass
+
+
+def test_a_full_disk_is_one_line_that_names_the_disk(
+    store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, steps.step("train"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "rows"))
+    assert ended.value.code == 1
+    told = capfd.readouterr().err
+    assert told.startswith(f"error: no space left on the disk of {tmp_path}/rows (")
+    assert told.count("\n") == 1
+    error = records(store)["train"].error
+    assert error is not None
+    assert error.message in told
+
+
+def test_a_failed_jobs_last_lines_are_in_the_log_above_the_one_line_of_its_error(
+    store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    error = JobFailed("TFJob j failed: worker-0 failed first: ValueError: no such row")
+    error.last_lines = ("a library's line", "ValueError: no such row")
+    with pytest.raises(SystemExit), steps.step("train"):
+        raise error
+    *above, last = capfd.readouterr().err.splitlines()
+    assert above == ["  | a library's line", "  | ValueError: no such row"]
+    assert last == f"error: {error}"

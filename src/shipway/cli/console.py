@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -31,9 +33,13 @@ def console(*, stderr: bool = False) -> Console:
     """Rich's console: colours on a terminal unless NO_COLOR is set, wide plain text otherwise."""
     from rich.console import Console
 
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))  # Rich would end with 1; see shipway.cli.main
+
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else max(160, shutil.get_terminal_size().columns)
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
+    return Piped(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
 
 
 def print_json(document: Any) -> None:

@@ -36,6 +36,13 @@ def list_(as_json: AsJson = False) -> None:
         return
     rows = [(e["name"], e["state"], e["version"], e["url"]) for e in found]
     table(["endpoint", "state", "version", "url"], rows, right=["version"])
+    for lost in (endpoint for endpoint in found if endpoint["state"] == "Lost"):
+        say(
+            f"{lost['name']} was killed, and nothing serves it: shipway endpoints deploy {lost['name']} "
+            f"{lost['version'] or ''}".rstrip()
+            + " brings it back",
+            style="yellow",
+        )
     say(f"Next: shipway predict {found[0]['name']} 'some text'", style="dim")
 
 

@@ -67,8 +67,10 @@ def run(
             for line in failure.last_lines[-20:]:
                 say(f"  | {line}", style="dim")
     if error := _error(outcome, handle):
+        from shipway.errors import exit_code_of
+
         print(error_line(error), file=sys.stderr)
-        raise typer.Exit(130 if outcome.state == "Cancelled" else 1)
+        raise typer.Exit(exit_code_of(error["kind"]))
 
 
 def _logs(handle: Handle) -> str:
@@ -91,7 +93,7 @@ def _error(outcome: Outcome, handle: Handle) -> dict[str, Any] | None:
     try:
         raise_for(outcome, handle)
     except ShipwayError as error:
-        message = " ".join(str(error).split("; its last lines:")[0].split())
+        message = " ".join(str(error).split())
         told: dict[str, Any] = {"step": None, "kind": type(error).__name__, "message": message}
         if isinstance(error, JobFailed):
             told |= {"replica": error.replica, "exit_code": error.replica_exit_code, "last_lines": error.last_lines}

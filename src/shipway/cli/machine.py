@@ -96,12 +96,14 @@ def stop_everything() -> dict[str, Any]:
     """Ends what this home started, in the order in which it depends on each other; safe to call twice."""
     from shipway.context import Context
     from shipway.executors.process.service import list_endpoints, stop_endpoint
+    from shipway.local.folder import remove_scratch
     from shipway.storage import embedded
 
     context = Context.current()
     runs = _stop_runs(context.home)
     jobs = _stop_jobs(context)
     endpoints = [state.name for state in list_endpoints(context) if stop_endpoint(context, state.name)]
+    remove_scratch(context.home)
     store = bool(embedded.stop(context.home))
     return {"runs": runs, "jobs": jobs, "endpoints": endpoints, "store": store}
 
@@ -117,12 +119,14 @@ def _stop_jobs(context: Context) -> list[str]:
     """Jobs whose step was killed before it could end them."""
     from shipway.executors.base import Handle
     from shipway.executors.process import ProcessExecutor
+    from shipway.executors.process.attempts import bury
     from shipway.executors.process.folder import JobFolder
 
     stopped = []
     for path in sorted((context.home / "jobs").glob("*/manifest.json")):
         folder = JobFolder(path.parent)
         if not folder.is_supervised():
+            bury(folder, "Cancelled")  # its supervisor was killed: what that left outside its folder goes too
             continue
         manifest = folder.read("manifest.json") or {}
         namespace = manifest.get("metadata", {}).get("namespace", context.namespace)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,11 +24,13 @@ from shipway.cli import (
     runs,
     schedule,
     store,
+    streams,
 )
 from shipway.cli.arguments import spread_params
 from shipway.cli.console import print_json
 from shipway.context import Context
-from shipway.errors import ShipwayError, StorageError, UserError
+from shipway.deaths import FULL, full_disk
+from shipway.errors import Cancelled, ShipwayError, StorageError, UserError
 from shipway.images import VERSION
 
 DEBUG = "SHIPWAY_DEBUG"  # set: tracebacks for every error
@@ -38,7 +39,6 @@ _PATH_ERRORS = (
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS, errno.ENAMETOOLONG,
     errno.ELOOP,
 )  # fmt: skip
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 HELP = """Takes rows to a served, verified model: here with processes, on Kubeflow with the same pipeline.
 
@@ -98,25 +98,33 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command line and ends the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given[: given.index("--") if "--" in given else None]
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a tick, not a traceback
+    streams.prepare()
     try:
-        code = app(args=spread_params(given), prog_name="shipway", standalone_mode=False)
+        code = _run(given, as_json)
+    except (BrokenPipeError, SystemExit):  # `shipway runs list | head -1`: typer makes an exit with 1 of it
+        if not streams.is_broken():
+            raise
+        code = streams.BROKEN_PIPE
+    sys.exit(streams.finish(code))
+
+
+def _run(given: list[str], as_json: bool) -> int:
+    """The command's exit code; every error is told."""
+    try:
+        return app(args=spread_params(given), prog_name="shipway", standalone_mode=False) or 0
     except (typer.Abort, KeyboardInterrupt):
-        code = 130
+        return Cancelled.exit_code
     except ShipwayError as error:
-        code = _explain(error, as_json)
-    except BrokenPipeError:  # `shipway runs list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        return _explain(error, as_json)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         code = _usage(error, as_json)
         if code is None and isinstance(error, OSError):
             code = _of_a_path(error, as_json)
         if code is None:
             raise
-    sys.exit(code or 0)
+        return code
 
 
 def _explain(error: ShipwayError, as_json: bool) -> int:
@@ -135,17 +143,21 @@ def _explain(error: ShipwayError, as_json: bool) -> int:
 def _ended(kind: str, message: str, code: int, as_json: bool) -> int:
     """The error as a script reads it: the one object that `--json` promises, whatever happened."""
     if as_json:
-        print_json({"error": {"step": None, "kind": kind, "message": message}, "exit_code": code})
+        try:
+            print_json({"error": {"step": None, "kind": kind, "message": message}, "exit_code": code})
+        except OSError as problem:  # there is nothing to say it on; the line on standard error was told
+            if problem.errno not in FULL:
+                raise
     return code
 
 
 def _of_a_path(error: OSError, as_json: bool) -> int | None:
     """A disk that is full, a path that cannot be read or written; None where neither is at fault."""
     where = error.filename if isinstance(error.filename, str) else ""
-    if error.errno in _FULL:  # a write that finds the disk full does not know its file's name
-        told: ShipwayError = StorageError(
-            f"{where or Context.current().home}: {error.strerror}; free some and run again"
-        )
+    if error.errno in FULL:  # a write that finds the disk full does not know its file's name
+        home = Context.current().home
+        where = where or (str(home) if full_disk(home) else "standard output")
+        told: ShipwayError = StorageError(f"{where}: {error.strerror}; free some and run again")
     elif where and error.errno in _PATH_ERRORS:
         told = UserError(f"{where}: {error.strerror}; give a path that you may use ({DEBUG}=1 shows who wanted it)")
     else:

@@ -59,11 +59,11 @@ def play(pipeline: str, params: dict[str, Any], *, fresh: bool, dry_run: bool, a
     from shipway.context import Context
     from shipway.doctor import require_local
     from shipway.executors import current
-    from shipway.runs import prepare_host
+    from shipway.local.hosting import prepare_host
 
     current()  # an unknown executor is refused before anything else
     if not dry_run:
-        prepare_host(Context.current())
+        prepare_host(Context.current().home)
     plan = make_run_plan(pipeline, params, with_key=dry_run)
     if dry_run:
         _show_dry_run(plan, as_json)

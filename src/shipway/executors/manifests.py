@@ -9,6 +9,7 @@ import yaml
 
 from shipway.errors import InvalidSpec, NotFound
 from shipway.executors.base import DELETED, Executor, Handle, Manifest, OnEvent, Outcome
+from shipway.executors.outcomes import mistake_of
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -81,7 +82,8 @@ def play(
         on_start(handle)
         outcome = executor.follow(handle, on_event=on_event, deadline_s=deadline_s)
         is_deleted = outcome.first_failure is not None and outcome.first_failure.reason == DELETED
-        if outcome.state != "Failed" or is_deleted:  # what a person deleted is not theirs to find again
+        # What a person deleted is not theirs to find again, and what they have to mend does not mend itself.
+        if outcome.state != "Failed" or is_deleted or mistake_of(outcome):
             return handle, outcome
         following = executor.ensure(manifest, backoff_limit=backoff_limit)
         if following.name == handle.name:  # the attempts are used up

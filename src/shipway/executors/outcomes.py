@@ -6,10 +6,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shipway.errors import Cancelled, Conflict, CorruptArtifact, JobFailed, NotFound, StorageError
+from shipway.deaths import last_words
+from shipway.errors import Cancelled, Conflict, CorruptArtifact, JobFailed, NotFound, StorageError, UserError
 from shipway.executors.base import Handle, Outcome, ReplicaFailure
 
 DONE = ("Succeeded", "Ready")
+ERROR = "error: "  # begins the line that every process of ours ends with
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,20 @@ def write_outcome(store_uri: str, base: str, record: OutcomeRecord) -> str:
     return ""
 
 
+def mistake_of(outcome: Outcome) -> str:
+    """The one line of a replica that ended with a user's mistake: exit code 2 and our `error: ...`; else empty."""
+    failure = outcome.first_failure
+    if outcome.state != "Failed" or failure is None or failure.exit_code != UserError.exit_code:
+        return ""
+    return next((line[len(ERROR) :] for line in reversed(failure.last_lines) if line.startswith(ERROR)), "")
+
+
 def raise_for(outcome: Outcome, handle: Handle) -> None:
     """Nothing for a job that succeeded; the error for one that did not.
 
     Raises:
-        JobFailed: which replica failed first, how, and its last lines (also as attributes).
+        JobFailed: which replica failed first, how, and the line that says why; the lines around it are an attribute.
+        UserError: a replica told a user's mistake.
         Cancelled: it was stopped.
     """
     if outcome.state in DONE:
@@ -78,12 +89,14 @@ def raise_for(outcome: Outcome, handle: Handle) -> None:
     if outcome.state == "Cancelled":
         raise Cancelled(f"{handle.kind} {handle.name} was stopped: {outcome.message}")
     failure = outcome.first_failure
+    if mistake := mistake_of(outcome):
+        raise UserError(mistake)
     message = f"{handle.kind} {handle.name} failed: {outcome.message}"
     if failure is not None and failure.replica:
         code = "" if failure.exit_code is None else f", exit code {failure.exit_code}"
         message += f"; {failure.replica} failed first ({failure.reason}{code})"
-    if failure is not None and failure.last_lines:
-        message += "; its last lines:\n" + "\n".join(f"    {line}" for line in failure.last_lines)
+    if failure is not None and (words := last_words(failure.last_lines)):
+        message += f": {words}"
     error = JobFailed(message)
     if failure is not None:
         error.replica, error.replica_exit_code = failure.replica or None, failure.exit_code

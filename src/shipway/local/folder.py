@@ -1,5 +1,6 @@
 """A local run's folder: what the caller asks of the host process, and what the host says back.
 
+`.shipway/tmp/<number>/`: temporary files of the host and its steps, as long as the host lives.
 `.shipway/runs/<run>/`: request.json, events.jsonl (one JSON object a line), host.log (kfp's own words), <task>.log,
 host.lock (held by the host as long as it lives).
 """
@@ -9,11 +10,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,20 @@ class Request:
     pipeline_name: str = ""  # as the user typed it
     fresh: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+
+
+def _scratch(home: Path, run: str) -> Path:
+    return home / "tmp" / sha256(run.encode()).hexdigest()[:8]
+
+
+def remove_scratch(home: Path, but: str = "") -> None:
+    """Removes temporary files of runs whose host was killed."""
+    left = list((home / "tmp").glob("*"))
+    runs = (path.name for path in (home / "runs").glob("*")) if left else ()
+    kept = {_scratch(home, run) for run in runs if run == but or RunFolder(home, run).host_lives()}
+    for folder in left:
+        if folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class RunFolder:
@@ -76,6 +94,22 @@ class RunFolder:
                     return
                 offset += len(line)
                 yield offset, json.loads(line)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """The folder for temporary files of this process and its children, which goes at the end.
+
+        kfp leaves a folder behind for each step, and so does whatever is killed. The path is short: sockets may lie
+        there.
+        """
+        folder = _scratch(self.home, self.run)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def host_lives(self) -> bool:
         """Whether a host holds the lock; the kernel lets go of it however the host dies."""

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from shipway import deaths, modules
 from shipway.local.folder import RunFolder
 
 TASK = "SHIPWAY_TASK"
@@ -27,6 +28,7 @@ _PR_SET_PDEATHSIG = 1
 # jobs; `exec` puts Python in the shell's place, where the signals, the parent-death one too, reach it.
 _SHELL_CALL = "_KFP_RUNTIME=true "
 _SHELL_EXEC = "export _KFP_RUNTIME=true; exec "
+_ENTRY, _OUR_ENTRY = "-m kfp.dsl.executor_main", "-m shipway.local.task"  # which settles where modules come from
 STOP_GRACE_S = 15.0
 REFUSED = 2  # the exit code of a UserError
 
@@ -62,13 +64,14 @@ class Hooks:
             task = arguments["task_name"]
             self._local.task, self._local.cached, self._local.key = task, False, None
             arguments["task_spec"] = _without_waiting(arguments["task_spec"])
-            self._local.refused = False
+            self._local.refused, self._local.code, self._local.oom_kills = False, None, None
             began = time.monotonic()
             self._local.title = arguments["task_spec"].task_info.name
             self._on_task(task, "Running", {"title": self._local.title})
             outputs, status = execute(**arguments)
             ended = "Cached" if self._local.cached else "Succeeded" if status.name == "SUCCESS" else "Failed"
             facts = {"seconds": round(time.monotonic() - began, 3), "cache_key": self._local.key}
+            facts |= {"code": self._local.code, "oom_kills": self._local.oom_kills}
             self._on_task(task, "Cancelled" if ended == "Failed" and self.stopping else ended, facts)
             return outputs, status
 
@@ -81,15 +84,16 @@ class Hooks:
         if self._local.refused:
             return REFUSED  # a user's mistake, or a stop, is not mended by trying again
         environment = {
-            **os.environ,
+            **modules.for_child(os.environ),
             **(env_vars or {}),
             TASK: task,
             TITLE: self._local.title,
             WATCH: str(self._folder.lock),
         }
+        self._local.oom_kills = deaths.oom_kills()
         with self._folder.task_log(task).open("ab") as log:
             process = subprocess.Popen(
-                [part.replace(_SHELL_CALL, _SHELL_EXEC) for part in full_command],
+                [part.replace(_SHELL_CALL, _SHELL_EXEC).replace(_ENTRY, _OUR_ENTRY) for part in full_command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -103,7 +107,7 @@ class Hooks:
             if stopping:
                 _signal_group(process, signal.SIGTERM)
             try:
-                code = process.wait()
+                code = self._local.code = process.wait()
                 self._local.refused = code == REFUSED or self.stopping
                 return code
             finally:

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from shipway import deaths
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.errors import ShipwayError, UserError
-from shipway.local.folder import RunFolder
+from shipway.local.folder import RunFolder, remove_scratch
 from shipway.local.hooks import Hooks
 from shipway.summary import redact
 
@@ -59,14 +60,15 @@ class Host:
             log=str(self.folder.task_log(task)),
         )
         if state != "Running":
-            step = self._with_what_it_said(step, facts.get("cache_key"))
+            step = self._with_what_it_said(step, facts)
         self.states[task] = step
         if state == "Cached":
             self._put(f"runs/{step.run}/steps/{task}.json", step)
         self.folder.emit("step", step=step.model_dump(mode="json"))
 
-    def _with_what_it_said(self, step: StepRecord, cache_key: str | None) -> StepRecord:
+    def _with_what_it_said(self, step: StepRecord, facts: dict[str, Any]) -> StepRecord:
         """The step's own record has its outputs, reports and error; a cached step's stands beside the cache."""
+        cache_key = facts.get("cache_key")
         kept = self.folder.home / "kfp" / "records" / f"{cache_key}.json"
         if step.state == "Cached":
             said = StepRecord.read(kept) if kept.exists() else None
@@ -83,10 +85,21 @@ class Host:
                 }
             )
         if step.state == "Failed" and step.error is None:
-            step.error = StepError(kind="StepFailed", message=_last_line(self.folder.task_log(step.task)))
+            step.error = self._why(step, facts)
         if step.state == "Succeeded" and cache_key:
             step.write(kept)
         return step
+
+    def _why(self, step: StepRecord, facts: dict[str, Any]) -> StepError:
+        """Why a step failed that wrote no error of its own: the disk, a signal, else what its log says last."""
+        code, log = facts.get("code"), self.folder.task_log(step.task)
+        if full := deaths.full_disk(self.folder.home):
+            return StepError(kind="DiskFull", message=full)
+        ended = "" if code is None else deaths.how(code, facts.get("oom_kills"))
+        if ended.startswith("killed"):
+            return StepError(kind="Killed", message=f"its process was {ended}; its log is {log}", exit_code=code)
+        said = deaths.last_words(deaths.tail(log)) or f"it ended without a word{f' ({ended})' if ended else ''}"
+        return StepError(kind="StepFailed", message=f"{said}; its log is {log}", exit_code=code)
 
     def _read_step(self, task: str) -> StepRecord | None:
         if self.request.environment.get("SHIPWAY_STORE") is None:
@@ -123,8 +136,10 @@ class Host:
             error = None
         except UserError as problem:
             tasks, error = [], StepError(kind=type(problem).__name__, message=str(problem), exit_code=2)
-        except Exception as problem:  # noqa: BLE001 - the traceback is in the host's log, the record holds one line
-            traceback.print_exc()
+        except Exception as problem:
+            if isinstance(problem, OSError) and problem.errno in deaths.FULL:
+                raise  # no record could be written either
+            traceback.print_exc()  # in the host's log; the record holds one line
             tasks, error = [], StepError(kind=type(problem).__name__, message=str(problem))
         return self._finish(tasks, error)
 
@@ -170,14 +185,6 @@ class Host:
         self.hooks.stop()
 
 
-def _last_line(log: Path) -> str:
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return "the step ended without a word"
-    return next((line for line in reversed(lines) if line.strip()), "the step ended without a word")
-
-
 def main() -> int:
     """Entry of the host process."""
     import kfp.local  # noqa: F401 - half a second, spent while whoever started us still checks the parameters
@@ -185,18 +192,29 @@ def main() -> int:
     run = sys.stdin.readline().strip()
     if not run:
         return 0  # the parameters were refused, or whoever started us is gone
-    host = Host(Path(sys.argv[1]), run)
-    with host.folder.log.open("wb") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    with host.folder.lock.open("a") as lock:
+    try:
+        return _host(RunFolder(Path(sys.argv[1]), run))
+    except OSError as error:
+        if error.errno not in deaths.FULL:
+            raise
+        os._exit(deaths.FULL_DISK)  # at once: what is still to be written to the log would fail again
+
+
+def _host(folder: RunFolder) -> int:
+    """Takes the run's lock, its log and its folder for temporary files, and plays it."""
+    with folder.lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return 75  # another host is on it: the caller follows that one
+        with folder.log.open("wb") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
         lock.truncate(0)
         print(os.getpid(), file=lock, flush=True)  # whom `shipway down` tells to stop
-        return host.play()
+        remove_scratch(folder.home, but=folder.run)
+        with folder.scratch():
+            return Host(folder.home, folder.run).play()
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib import import_module
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from shipway import modules
 from shipway.errors import InvalidSpec, NotFound, nearest
 
 
@@ -55,7 +55,7 @@ def load_pipeline(reference: str) -> Any:
     """
     module_name, _, function = reference.rpartition(":")
     try:
-        module = _load_file(Path(module_name)) if module_name.endswith(".py") else import_module(module_name)
+        module = _load_file(Path(module_name)) if module_name.endswith(".py") else modules.load(module_name)
     except Exception as error:
         raise InvalidSpec(f"pipeline: {module_name} does not import: {type(error).__name__}: {error}") from error
     found = getattr(module, function, None)
@@ -69,12 +69,14 @@ def load_pipeline(reference: str) -> Any:
 
 
 def _load_file(path: Path) -> Any:
-    spec = spec_from_file_location(path.stem, path)
+    name = f"shipway_pipeline_{path.stem}"  # a `json.py` must not stand in for the library's
+    spec = spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # for its neighbours; last, where it shadows nothing
     spec.loader.exec_module(module)
     return module
 

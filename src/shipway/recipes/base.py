@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from shipway import modules
 from shipway.artifacts import FeatureSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.recipes.absent import allow_mention_of_polars
@@ -154,7 +154,7 @@ def load_recipe(reference: str) -> Recipe:
         module_name, attribute = f"shipway.recipes.{module_name}", "recipe"
     allow_mention_of_polars()
     try:
-        found = getattr(import_module(module_name), attribute)
+        found = getattr(modules.load(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise InvalidSpec(f"recipe: {reference!r} cannot be loaded: {error}; is its package on PYTHONPATH?") from error
     if not isinstance(found, Recipe):

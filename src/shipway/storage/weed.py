@@ -48,6 +48,7 @@ def spawn(folder: Path, ports: dict[str, int], host: str = HOST) -> subprocess.P
     ]
     # Three volumes at once for a new bucket instead of seven: less work at the first write.
     settings = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "3"}
+    settings.pop("TMPDIR", None)  # a run's, where a step of it is the first to need the store
     log = os.open(folder / "weed.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         return subprocess.Popen(

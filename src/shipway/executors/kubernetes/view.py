@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shipway import labels
+from shipway.errors import UserError
 from shipway.executors.base import Event, Handle, OnEvent, Outcome, ReplicaFailure, State
 from shipway.executors.kubernetes.states import (
     LOST_PEER,
@@ -120,6 +122,11 @@ class View:
                 return f"{pod.replica} cannot be started: {pod.reason}", ReplicaFailure(
                     pod.replica, 127, pod.reason, lines
                 )
+        notes = ((self.job or {}).get("metadata") or {}).get("annotations") or {}
+        for _, pod in self.failures if notes.get(labels.MISTAKES_ARE_FINAL) == "true" else ():
+            if pod.exit_code == UserError.exit_code and not self._has_end():
+                told = f"{pod.replica} ended with a user's mistake, which another start would not mend"
+                return told, failure_of(pod)
         limit = ((self.job or {}).get("spec", {}).get("runPolicy") or {}).get("backoffLimit")
         if limit is None or self._has_end():
             return None

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from shipway import modules
 from shipway.context import Context
 from shipway.executors.base import Handle, Manifest
 from shipway.executors.outcomes import OutcomeRecord, other_spec, read_outcome
@@ -136,10 +137,10 @@ class Attempts:
         return Handle(plan.kind, plan.name, plan.namespace, plan.spec_hash, base=self.base)
 
     def _spawn(self, folder: JobFolder, lock: int) -> None:
-        env = {**ambient(os.environ), "PATH": os.environ.get("PATH", os.defpath)}
+        env = modules.for_child({**ambient(os.environ), "PATH": os.environ.get("PATH", os.defpath)})
         env |= {"SHIPWAY_HOME": str(self.context.home), "SHIPWAY_STORE": self.context.store_uri}
         env |= {"SHIPWAY_RUN": self.context.run, "SHIPWAY_EXECUTOR": "process"}
-        command = [sys.executable, "-m", "shipway.executors.process.supervisor", str(folder.path), str(lock)]
+        command = [sys.executable, "-P", "-m", "shipway.executors.process.supervisor", str(folder.path), str(lock)]
         reap_children()
         with open(folder / "supervisor.log", "ab") as log:
             child = subprocess.Popen(

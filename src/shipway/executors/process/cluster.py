@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from shipway import modules
 from shipway.executors.process import reaper
 from shipway.executors.process.folder import JobFolder
 from shipway.executors.process.plan import Plan, ReplicaPlan
@@ -18,6 +19,7 @@ AMBIENT = (
     "AWS_*", "CUDA_VISIBLE_DEVICES", "HTTPS_PROXY", "HTTP_PROXY", "LANG", "LC_*", "LD_LIBRARY_PATH", "NO_COLOR",
     "NO_PROXY", "OMP_NUM_THREADS", "PYTHONHASHSEED", "PYTHONPATH", "REQUESTS_CA_BUNDLE", "SHIPWAY_ENVIRONMENTS",
     "SHIPWAY_EXECUTOR", "SHIPWAY_HOME", "SHIPWAY_INVOCATION", "SHIPWAY_IMAGES", "SHIPWAY_NAMESPACE",
+    "SHIPWAY_MODULES",
     "SHIPWAY_RUN", "SHIPWAY_STORE", "SSL_CERT_*", "TF_CPP_*", "TF_NUM_*", "TF_USE_*", "TF_ENABLE_*", "TZ", "http_proxy",
     "https_proxy", "no_proxy",
 )  # fmt: skip
@@ -26,12 +28,10 @@ AMBIENT = (
 def ambient(environment: Mapping[str, str]) -> dict[str, str]:
     """The part of an environment that replicas may see; it stays in memory, since it holds credentials.
 
-    PYTHONPATH is made absolute: a replica works in a folder of its own, and a user's recipe must still be found.
+    A user's recipe must still be found, though a replica works in a folder of its own.
     """
-    kept = {k: v for k, v in environment.items() if any(fnmatch.fnmatchcase(k, pattern) for pattern in AMBIENT)}
-    if "PYTHONPATH" in kept:
-        kept["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p) for p in kept["PYTHONPATH"].split(os.pathsep) if p)
-    return kept
+    given = modules.for_container(dict(environment))
+    return {k: v for k, v in given.items() if any(fnmatch.fnmatchcase(k, pattern) for pattern in AMBIENT)}
 
 
 def tf_config(plan: Plan, replica: ReplicaPlan, ports: Mapping[str, int]) -> str:

@@ -93,6 +93,7 @@ def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Pa
         "spec_hash": identity.spec_hash(manifest),
         "uid": job.uid,
         "faults": faults,
+        "mistakes_are_final": job.annotations.get(labels.MISTAKES_ARE_FINAL) == "true",
     }
     return Plan(**{**common, **parts}), notes
 

@@ -57,6 +57,7 @@ class Plan:
         clean_pods: None, Running or All: what becomes of the rest when the job has ended.
         bin: Folder that stands first on PATH: the environment that stands for the image.
         faults: Clauses of the fault annotation.
+        mistakes_are_final: A replica that ends with 2 ends the job, whatever its restart policy: the annotation.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Plan:
     python: str = ""
     mpi: MpiPlan | None = None
     faults: list[str] = field(default_factory=list)
+    mistakes_are_final: bool = False
 
     def to_json(self) -> str:
         """For the job's folder; holds the container's environment, so the file is 0600."""

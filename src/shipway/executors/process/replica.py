@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shipway.deaths import oom_kills
 from shipway.executors.process import reaper
 from shipway.executors.process.folder import JobFolder, read_lines
 from shipway.executors.process.plan import Plan, ReplicaPlan
@@ -92,7 +93,7 @@ class Replica:
             reaper.TOKEN: plan.uid,
         }
         self.started_at = time.monotonic()
-        self.oom_kills = _oom_kills()
+        self.oom_kills = oom_kills()
         with open(self.log, "ab") as log:
             try:
                 self.process = subprocess.Popen(
@@ -127,7 +128,7 @@ class Replica:
         reaper.end(uid, None if self.plan.role == "launcher" else self.name)
         self.process = None
         reason = (
-            "OOMKilled" if returncode == -signal.SIGKILL and _oom_kills() > self.oom_kills else reason_of(returncode)
+            "OOMKilled" if returncode == -signal.SIGKILL and oom_kills() > self.oom_kills else reason_of(returncode)
         )
         self.last_end = End(time.monotonic(), exit_code_of(returncode), reason)
         self.status.exit_code = self.last_end.exit_code
@@ -181,15 +182,6 @@ class Replica:
             "exit_code": self.status.exit_code,
             "reason": self.last_end.reason if self.last_end else "",
         }
-
-
-def _oom_kills() -> int:
-    """How many processes of this machine the kernel has ended for want of memory (proc(5), since Linux 4.13)."""
-    try:
-        with open("/proc/vmstat", encoding="ascii") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
-    except OSError:
-        return 0
 
 
 def _die_with(supervisor: int) -> Callable[[], None]:

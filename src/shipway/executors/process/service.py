@@ -6,6 +6,7 @@ new spec takes over from the old one, as applying a changed InferenceService doe
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from shipway import modules
 from shipway.context import Context
+from shipway.deaths import last_words
 from shipway.errors import ShipwayError, UserError
 from shipway.executors.base import Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.process.service_control import call, fetch_listener
@@ -81,7 +84,7 @@ def follow(
             call(folder / SOCKET, {"do": "abort", "spec_hash": handle.spec_hash})
         if late or revision.state in ("Failed", "CrashLoop"):
             return _failed(handle, revision, seconds, folder, late)
-        if state.supervisor is None or not state.supervisor.alive:
+        if not state.is_kept:
             return Outcome("Failed", seconds, message=f"endpoint {handle.name}: its supervisor ended; deploy again")
         time.sleep(POLL_S)
 
@@ -112,16 +115,17 @@ def cancel(context: Context, handle: Handle) -> None:
 
 
 def list_endpoints(context: Context) -> list[EndpointState]:
-    """Every endpoint that is not stopped; one whose supervisor was killed is `Orphaned` (`ensure` mends it)."""
+    """Every endpoint that nobody stopped; `Lost` where supervisor and keeper were killed, and the predictor went with
+    them (`ensure` brings it back)."""
     found = []
     for path in sorted((context.home / "endpoints").glob("*/state.json")):
         state = EndpointState.read(path.parent)
         if state is None:
             continue
-        if state.supervisor is None or not state.supervisor.alive:
-            if not any(revision.process and revision.process.alive for revision in state.all()):
-                continue
-            state.state = "Orphaned"
+        if state.supervisor is None:
+            continue
+        if not state.is_kept:
+            state.state = "Lost"
         found.append(state)
     return found
 
@@ -139,10 +143,14 @@ def stop_endpoint(context: Context, name: str) -> bool:
 
 
 def _stop(folder: Path, state: EndpointState) -> bool:
-    processes = [p for p in (state.supervisor, *(r.process for r in state.all())) if p is not None and p.alive]
+    state = _supervisor(folder) or state
+    kept = (state.keeper, state.supervisor, *(revision.process for revision in state.all()))
+    processes = [process for process in kept if process is not None and process.alive]
     try:
         call(folder / SOCKET, {"do": "stop"})
     except OSError:  # killed: what it left behind is ended one by one
+        for process in processes[:2] if state.is_kept else ():
+            process.signal(signal.SIGKILL)  # the keeper first: it would start another one
         for process in processes:
             process.end(STOP_S / 2)
     deadline = time.monotonic() + STOP_S
@@ -158,11 +166,19 @@ def _stop(folder: Path, state: EndpointState) -> bool:
 
 
 def _supervisor(folder: Path) -> EndpointState | None:
-    """The state as the running supervisor tells it; None when none runs."""
-    try:
-        return EndpointState.from_dict(call(folder / SOCKET, {"do": "status"}))
-    except (OSError, ValueError, KeyError):
-        return None
+    """The state as the running supervisor tells it; None when none runs. One that its keeper is about to start again is
+    waited for."""
+    deadline = time.monotonic() + SUPERVISOR_START_S
+    while True:
+        try:
+            return EndpointState.from_dict(call(folder / SOCKET, {"do": "status"}))
+        except (OSError, ValueError, KeyError) as error:
+            left = EndpointState.read(folder)
+            if left is None or left.keeper is None or not left.keeper.alive or time.monotonic() > deadline:
+                return None
+            if isinstance(error, TimeoutError) and left.supervisor is not None:
+                left.supervisor.signal(signal.SIGKILL)  # alive, yet it does not answer
+        time.sleep(0.01)
 
 
 def _target(state: EndpointState, spec_hash: str) -> RevisionState | None:
@@ -176,19 +192,28 @@ def _target(state: EndpointState, spec_hash: str) -> RevisionState | None:
 def _start_supervisor(folder: Path, launch: Launch) -> EndpointState:
     """Starts a supervisor on the endpoint's port and waits until it answers."""
     left = EndpointState.read(folder)
-    if left is not None and left.supervisor is not None:
-        left.supervisor.end(0)  # alive, yet it does not answer; what it serves goes on under its successor
+    for process in (left.keeper, left.supervisor) if left is not None else ():
+        if process is not None:
+            process.signal(signal.SIGKILL)  # alive, yet it does not answer
     listener = _inherited(folder, left, launch.port) or _bind(launch, left)
     if left is not None and listener.getsockname()[1] != left.port:
         _stop(folder, left)  # it moves to another port: the old one must not go on serving there
     with listener, (folder / "supervisor.log").open("ab") as log:
-        command = [sys.executable, "-m", "shipway.executors.process.endpoint", str(folder), str(listener.fileno())]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "shipway.executors.process.endpoint",
+            str(folder),
+            str(listener.fileno()),
+        ]
         subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=caller_env(),
+            env=modules.for_child(caller_env()),
+            cwd="/",
             pass_fds=[listener.fileno()],
             check=True,
         )
@@ -249,7 +274,7 @@ def _failed(handle: Handle, revision: RevisionState, seconds: float, folder: Pat
     lines = revision.last_lines or tail(folder / revision.log)
     reason = "Deadline" if late else "CrashLoop" if revision.state == "CrashLoop" else "Error"
     failure = ReplicaFailure(f"predictor-{revision.number}", revision.exit_code, reason, lines)
-    last = next((line for line in reversed(lines) if line.strip()), "no output")
+    last = last_words(lines) or f"no output; its log is {folder / revision.log}"
     message = f"endpoint {handle.name}: revision {revision.number} is not ready ({reason}): {last}"
     return Outcome("Failed", seconds, revision.restarts, failure, message)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shipway import labels
+from shipway import labels, modules
 from shipway.context import HOME, Context
 from shipway.errors import InvalidSpec, nearest
 from shipway.executors.base import Manifest
@@ -49,7 +49,7 @@ _CONTAINER_NOT_APPLIED = {
 }
 _SCRATCH = ("/dev/shm", *WRITABLE.values())
 # Of the run that deploys, not of the endpoint that outlives it.
-_RUN_ONLY = ("SHIPWAY_RUN", "SHIPWAY_WATCH_PARENT", "SHIPWAY_JOB", "SHIPWAY_TRAINING", "SHIPWAY_PROGRESS")
+_RUN_ONLY = ("SHIPWAY_RUN", "TMPDIR", "SHIPWAY_WATCH_PARENT", "SHIPWAY_JOB", "SHIPWAY_TRAINING", "SHIPWAY_PROGRESS")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def caller_env() -> dict[str, str]:
     """
     from shipway.storage import embedded
 
-    env = {key: value for key, value in os.environ.items() if key not in _RUN_ONLY}
+    env = {key: value for key, value in modules.for_container(os.environ).items() if key not in _RUN_ONLY}
     home = Context.current().home
     env[HOME] = str(home)
     info = embedded.read_info(home)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from shipway import modules
 from shipway.executors.process.service_control import CONTROL, LISTEN_FD, short_path
 from shipway.executors.process.service_manifest import Launch
 from shipway.executors.process.service_state import Process, RevisionState, tail
@@ -35,25 +38,35 @@ class Revision:
         self.stopping = asyncio.Event()
         self._child: subprocess.Popen[bytes] | None = None
 
-    def spawn(self, listener: socket.socket, env: Mapping[str, str]) -> None:
-        """Starts the process in a session of its own, so that a Ctrl-C in the caller's terminal is none of its."""
+    def spawn(self, listener: socket.socket, env: Mapping[str, str], lifeline: int) -> None:
+        """Starts the process in a session of its own, so that a Ctrl-C in the caller's terminal is none of its.
+
+        It works in an empty folder, as in a pod: neither modules nor files of wherever somebody typed are its own.
+        """
         descriptor = listener.fileno()
+        work = self.folder / "work"
+        (work / "tmp").mkdir(parents=True, exist_ok=True)
         environment = {
-            **env,
+            **modules.for_container(dict(env)),
+            "TMPDIR": str(work / "tmp"),
             **self.launch.env,
             LISTEN_FD: str(descriptor),
             CONTROL: str(self.folder / self.record.control),
             "PYTHONUNBUFFERED": "1",
         }
-        with (self.folder / self.record.log).open("ab") as log:
+        # Opened anew: the signal's receiver belongs to an open file, not to a descriptor (fcntl(2), F_SETSIG).
+        own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with (self.folder / self.record.log).open("ab") as log, open(own, "rb", buffering=0):
             self._child = subprocess.Popen(
                 self.launch.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=environment,
-                pass_fds=[descriptor],
+                pass_fds=[descriptor, own],
                 start_new_session=True,
+                cwd=work,
+                preexec_fn=lambda: _end_with(own),
             )
         self.record.process = Process.of(self._child.pid)
 
@@ -101,6 +114,13 @@ class Revision:
     def signal(self, number: int) -> None:
         if self.record.process:
             self.record.process.signal(number)
+
+
+def _end_with(lifeline: int) -> None:
+    """Runs in the child: the kernel sends it SIGTERM when the last holder of the pipe's writing end is gone."""
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGTERM)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
 
 
 async def _process_end(process: Process) -> None:

@@ -90,9 +90,10 @@ class EndpointState:
 
     name: str
     port: int = 0
-    state: str = "Stopped"  # Starting, Ready, Restarting, CrashLoop, Failed, Stopped
+    state: str = "Stopped"  # Starting, Ready, Restarting, CrashLoop, Failed, Stopped; Lost (`list_endpoints`)
     revisions: int = 0  # how many there ever were
     supervisor: Process | None = None
+    keeper: Process | None = None  # starts the supervisor again
     current: RevisionState | None = None
     incoming: RevisionState | None = None
     draining: list[RevisionState] = field(default_factory=list)
@@ -100,6 +101,11 @@ class EndpointState:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a supervisor lives, or a keeper that is about to start the next one."""
+        return any(process is not None and process.alive for process in (self.supervisor, self.keeper))
 
     def all(self) -> list[RevisionState]:
         return [revision for revision in (self.current, self.incoming, *self.draining) if revision is not None]
@@ -125,6 +131,7 @@ class EndpointState:
         return cls(
             **{key: raw[key] for key in ("name", "port", "state", "revisions")},
             supervisor=_process(raw["supervisor"]),
+            keeper=_process(raw.get("keeper")),
             current=_revision(raw["current"]),
             incoming=_revision(raw["incoming"]),
             draining=[found for entry in raw["draining"] if (found := _revision(entry))],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -35,8 +36,9 @@ KEPT_LOGS = 10  # of as many revisions
 class Supervisor:
     """Looks after one endpoint; see the module's docstring."""
 
-    def __init__(self, folder: Path, listener: socket.socket) -> None:
+    def __init__(self, folder: Path, listener: socket.socket, lifeline: int) -> None:
         self.folder = folder
+        self.lifeline = lifeline
         self.listener = listener
         self.env = caller_env()
         self.state = EndpointState(name=folder.name, port=listener.getsockname()[1])
@@ -51,7 +53,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        self.state.supervisor = Process.of(os.getpid())
+        self.state.supervisor, self.state.keeper = Process.of(os.getpid()), Process.of(os.getppid())
         await self._recover()
         server = await asyncio.start_unix_server(self._answer, sock=bind(self.folder / SOCKET), limit=MESSAGE_BYTES)
         self._save()
@@ -64,15 +66,18 @@ class Supervisor:
         await self._end_all()
 
     async def _recover(self) -> None:
-        """Takes over the predictor that a killed supervisor left serving, and ends its other ones."""
+        """Takes over the predictor that a killed supervisor left serving, or starts it again; ends its other ones."""
         left = EndpointState.read(self.folder)
         if left is None:
             return
         self.state.revisions = left.revisions
         for record in left.all():
-            if record.process is None or not record.process.alive:
-                continue
             revision = Revision(record, read_manifest(record.manifest), self.folder)
+            if record.process is None or not record.process.alive:
+                if left.current is record:  # it served, and nobody stopped it
+                    self.current = revision
+                    self._keep(self._look_after(revision))
+                continue
             if left.current is record and (await revision.status()).get("state") == "serving":
                 record.state = "Ready"
                 self.current = revision
@@ -148,7 +153,7 @@ class Supervisor:
 
     async def _start(self, revision: Revision, deadline_s: float) -> bool:
         """Whether the revision serves; its process is gone when it doesn't."""
-        revision.spawn(self.listener, self.env)
+        revision.spawn(self.listener, self.env, self.lifeline)
         self._save()
         try:
             async with asyncio.timeout(deadline_s):
@@ -208,9 +213,10 @@ class Supervisor:
         self.incoming = self.current = None
         while self.draining:
             await asyncio.sleep(0.01)
-        self.state.supervisor = None
+        self.state.supervisor = self.state.keeper = None
         self._save()
         (self.folder / SOCKET).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "work", ignore_errors=True)
 
     def _keep(self, work: Any) -> None:
         """The loop holds tasks weakly: keeps one until it is done."""

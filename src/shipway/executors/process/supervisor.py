@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from shipway.errors import UserError
 from shipway.executors.process import reaper
 from shipway.executors.process.cluster import replica_environment
 from shipway.executors.process.ending import Ending, Failures
@@ -150,6 +151,10 @@ class Supervisor:
         if end.exit_code:
             status.failures += 1
             self.failures.note(replica)
+        if self.is_mistake(end.exit_code):
+            status.phase = "Failed"
+            self.end("Failed", f"{replica.name} ended with a user's mistake, which another start would not mend")
+            return
         match after_exit(status.policy, end.exit_code, retries_failures=self.plan.retries_failures):
             case "done":
                 status.phase = "Succeeded"
@@ -159,6 +164,11 @@ class Supervisor:
                 self.restart(replica)
         self.save()
         self.decide()
+
+    def is_mistake(self, code: int) -> bool:
+        """Whether that end, or that of a launcher's first rank to fail, is final by the annotation."""
+        first = (self.failures.first or {}).get("exit_code")
+        return self.plan.mistakes_are_final and code != 0 and UserError.exit_code in (code, first)
 
     def restart(self, replica: Replica) -> None:
         """Plans the next start, or ends the job at its backoff limit."""
