@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipway.errors import InvalidSpec
+from shipway.references import DATA
 
 DEFAULT_SECRET = "shipway-store"
 STORE_SECRET = "SHIPWAY_STORE_SECRET"  # variable: the Secret's name, where it isn't the default
@@ -24,7 +25,7 @@ KEYS = {
     "SHIPWAY_STORE": "s3://BUCKET/shipway",
 }
 REQUIRED = tuple(KEYS)
-OPTIONAL = ("SHIPWAY_WEBHOOK",)  # of one Secret or another, but no reason for a pod not to start
+OPTIONAL = ("SHIPWAY_WEBHOOK", DATA)  # of one Secret or another, but no reason for a pod not to start
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 

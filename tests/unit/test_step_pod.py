@@ -14,7 +14,7 @@ from shipway import images, step_pod
 from shipway.compiling import compile_pipeline
 from shipway.executors.kubernetes.api import Api
 from shipway.executors.kubernetes.own_pod import read_pod
-from shipway.store_secret import DEFAULT_SECRET, KEYS, STORE_SECRET
+from shipway.store_secret import DEFAULT_SECRET, KEYS, OPTIONAL, STORE_SECRET
 from tests.fixtures.kubernetes_api import Cluster
 from tests.fixtures.manifests import wait_for
 from tests.fixtures.told_pipeline import told
@@ -34,7 +34,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
 
 def test_secrets_set_on_a_task_are_variables_of_its_container(documents: Documents) -> None:
     found = {each["name"]: each.get("valueFrom") for each in step_pod.step_environment(documents, "exec-look")}
-    assert set(found) == {*KEYS, STORE_SECRET, "SHIPWAY_WEBHOOK", "KFP_POD_NAME", "KFP_POD_UID"}
+    assert set(found) == {*KEYS, STORE_SECRET, *OPTIONAL, "KFP_POD_NAME", "KFP_POD_UID"}
     assert found["AWS_REGION"] == {"secretKeyRef": {"name": "team-store", "key": "AWS_REGION"}}
     assert found["SHIPWAY_WEBHOOK"]["secretKeyRef"]["optional"] is True
     assert found["KFP_POD_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
@@ -48,9 +48,9 @@ def test_a_component_that_hands_its_environment_on_has_none_itself(documents: Do
     names = [each["name"] for each in step_pod.step_environment([handed_on, platform], "exec-look")]
     assert names == [STORE_SECRET, "KFP_POD_NAME", "KFP_POD_UID"], "what the component itself says stays"
     component["taskConfigPassthroughs"] = [{"field": "ENV", "applyToTask": True}]
-    assert len(step_pod.step_environment([handed_on, platform], "exec-look")) == 9
+    assert len(step_pod.step_environment([handed_on, platform], "exec-look")) == 10
     component["taskConfigPassthroughs"] = [{"field": "RESOURCES"}]
-    assert len(step_pod.step_environment([handed_on, platform], "exec-look")) == 9
+    assert len(step_pod.step_environment([handed_on, platform], "exec-look")) == 10
 
 
 def test_a_secret_that_only_the_run_names_is_required_of_nobody(documents: Documents) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from shipway import redaction
 from shipway.cli import (
     catalog,
     control,
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? for a tick, not a traceback
+    redaction.guard_tracebacks()
     try:
         code = app(args=spread_params(given), prog_name="shipway", standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
@@ -127,7 +129,7 @@ def _explain(error: ShipwayError, as_json: bool) -> int:
     print(f"error: {message}", file=sys.stderr)
     cause = error.__cause__
     if cause is not None and error.exit_code != UserError.exit_code:
-        told = " ".join(str(cause).split())[:CAUSE_CHARS]
+        told = redaction.text(" ".join(str(cause).split()))[:CAUSE_CHARS]
         print(f"caused by: {type(cause).__name__}: {told} ({DEBUG}=1 shows the traceback)", file=sys.stderr)
     return _ended(type(error).__name__, message, error.exit_code, as_json)
 
@@ -162,7 +164,7 @@ def _usage(error: Exception, as_json: bool) -> int | None:
         print(error.format_message())  # type: ignore[attr-defined]
         return 2
     command = context.command_path if context is not None else "shipway"
-    message = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
+    message = redaction.text(" ".join(str(error.format_message()).split()))  # type: ignore[attr-defined]
     message = f"{message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help"
     print(f"error: {message}", file=sys.stderr)
     return _ended("Usage", message, 2, as_json)

@@ -18,11 +18,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from shipway import private, redaction, references
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.errors import ShipwayError, UserError
 from shipway.local.folder import RunFolder
 from shipway.local.hooks import Hooks
-from shipway.summary import redact
 
 POLL_S = 0.2
 
@@ -33,6 +33,7 @@ class Host:
     def __init__(self, home: Path, run: str) -> None:
         self.folder = RunFolder(home, run)
         self.request = self.folder.request()
+        references.learn(self.request.secrets)
         self.hooks = Hooks(self.folder, self.on_task, fresh=self.request.fresh)
         self.record = RunRecord(
             run=run,
@@ -40,7 +41,7 @@ class Host:
             name=self.request.name,
             state="Running",
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            params=redact(self.request.params),
+            params=redaction.parameters(self.request.params),
         )
         self.states: dict[str, StepRecord] = {}
         self._began = time.monotonic()
@@ -83,7 +84,9 @@ class Host:
                 }
             )
         if step.state == "Failed" and step.error is None:
-            step.error = StepError(kind="StepFailed", message=_last_line(self.folder.task_log(step.task)))
+            step.error = StepError(
+                kind="StepFailed", message=redaction.text(_last_line(self.folder.task_log(step.task)))
+            )
         if step.state == "Succeeded" and cache_key:
             step.write(kept)
         return step
@@ -125,7 +128,7 @@ class Host:
             tasks, error = [], StepError(kind=type(problem).__name__, message=str(problem), exit_code=2)
         except Exception as problem:  # noqa: BLE001 - the traceback is in the host's log, the record holds one line
             traceback.print_exc()
-            tasks, error = [], StepError(kind=type(problem).__name__, message=str(problem))
+            tasks, error = [], StepError(kind=type(problem).__name__, message=redaction.text(str(problem)))
         return self._finish(tasks, error)
 
     def _run_pipeline(self) -> list[str]:
@@ -182,6 +185,8 @@ def main() -> int:
     """Entry of the host process."""
     import kfp.local  # noqa: F401 - half a second, spent while whoever started us still checks the parameters
 
+    os.umask(private.UMASK)
+    redaction.guard_streams()
     run = sys.stdin.readline().strip()
     if not run:
         return 0  # the parameters were refused, or whoever started us is gone

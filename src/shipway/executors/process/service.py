@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from shipway import private
 from shipway.context import Context
 from shipway.errors import ShipwayError, UserError
 from shipway.executors.base import Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
@@ -37,8 +38,7 @@ def ensure(context: Context, manifest: Manifest) -> Handle:
     """
     launch = read_manifest(manifest)
     folder = endpoint_folder(context, launch.name)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
+    private.make_folder(folder)
     namespace = str((manifest.get("metadata") or {}).get("namespace") or context.namespace)
     with locked(folder):
         state = _supervisor(folder)
@@ -190,6 +190,7 @@ def _start_supervisor(folder: Path, launch: Launch) -> EndpointState:
             stderr=log,
             env=caller_env(),
             pass_fds=[listener.fileno()],
+            umask=private.UMASK,
             check=True,
         )
     deadline = time.monotonic() + SUPERVISOR_START_S
