@@ -44,20 +44,16 @@ def tighten(home: Path) -> None:
     for name in OURS:
         top = home / name
         if top.is_dir() and not top.is_symlink() and stat.S_IMODE(top.stat().st_mode) & UMASK:
-            close_below(top)
-            _close(top)
+            for folder, folders, files in os.walk(top):
+                for entry in (*folders, *files):
+                    close(Path(folder, entry))
+            close(top)
     if home.resolve() not in (Path.home(), Path.cwd(), *Path.cwd().parents):
-        _close(home)
+        close(home)
 
 
-def close_below(top: Path) -> None:
-    """Takes from all others what they may do with what lies in a folder."""
-    for folder, folders, files in os.walk(top):
-        for entry in (*folders, *files):
-            _close(Path(folder, entry))
-
-
-def _close(path: Path) -> None:
+def close(path: Path) -> None:
+    """Takes from all others what they may do with a file or folder of ours."""
     with suppress(OSError):  # gone meanwhile, or not ours
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode) and mode & UMASK:

@@ -185,8 +185,8 @@ def person(tmp_path_factory: pytest.TempPathFactory, site: Site, watcher: Watche
         _failing_runs(found, site)
         _own_pipeline(found)
         found.call_all(
-            ("runs", "list", "--json"), ("runs", "show", "last"), ("runs", "show", found.run, "--json"), ("logs", "last"),
-            ("logs", found.run), ("reports", "open", found.run, "--no-browser"),
+            ("runs", "list", "--json"), ("runs", "show", "last"), ("runs", "show", found.run, "--json"),
+            ("logs", "last"), ("logs", found.run), ("reports", "open", found.run, "--no-browser"),
             ("reports", "open", found.run, "--no-browser", "--out", str(found.folder / "mine")),
         )  # fmt: skip
         yield found

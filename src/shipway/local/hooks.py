@@ -65,7 +65,7 @@ class Hooks:
         def compute_key(
             store: Any, **parts: Any
         ) -> str:  # by what the arguments stand for: another secret, another key
-            return key_of(store, **{**parts, "arguments": references.reveal_all(parts["arguments"])})
+            return str(key_of(store, **{**parts, "arguments": references.reveal_all(parts["arguments"])}))
 
         def execute_single_task(**arguments: Any) -> Any:
             task = arguments["task_name"]

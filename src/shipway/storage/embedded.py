@@ -79,11 +79,12 @@ def start(home: Path | str, bucket: str = BUCKET, host: str = weed.HOST) -> Serv
         known = read_info(home)
         if known is not None and _is_running(known):
             if _wait_healthy(known, START_S if _age_s(known) < START_S else 5.0):
+                _close_volumes(folder)
                 return known
             _kill(known, grace_s=0.0)
         processes.kill_owned(weed.marker(folder), grace_s=0.0)  # one whose starter died before it wrote the record
         started = _launch(folder, known, bucket, host)
-        private.close_below(folder)  # weed opens the files that describe its volumes, whatever the umask
+        _close_volumes(folder)
         return started
 
 
@@ -159,6 +160,12 @@ def _launch(folder: Path, known: ServerInfo | None, bucket: str, host: str) -> S
     (folder / "server.json").unlink(missing_ok=True)
     last = [line for line in _log_tail(folder).splitlines() if line.strip()][-1:] or ["nothing in the log"]
     raise StorageUnavailable(f"embedded object store did not start: {last[0][-200:]}; see {folder / 'weed.log'}")
+
+
+def _close_volumes(folder: Path) -> None:
+    """Weed opens the files that describe its volumes to all, whatever the umask."""
+    for path in (folder / "data").glob("*.vif"):
+        private.close(path)
 
 
 def _make_ready(info: ServerInfo, bucket: str) -> bool:
