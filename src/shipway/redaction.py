@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from urllib.parse import unquote_plus, urlsplit
 
 HIDDEN = "***"
+KEY_CHARS = 8  # a key of the surroundings is at least so long
 SHORTEST = 6  # characters of a known value that is looked for in texts; shorter ones would hide half of what is said
 # The values of these are hidden wherever they turn up.
 VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SHIPWAY_KFP_TOKEN", "SHIPWAY_KFP_COOKIE")
@@ -146,6 +147,15 @@ def know(*values: str) -> None:
         _known.update(value for value in values if len(value) >= SHORTEST)
 
 
+def know_key(*values: str) -> None:
+    """Knows keys and tokens of the surroundings; a plain word among them would hide what it means elsewhere."""
+    know(*(value for value in values if _is_key(value)))
+
+
+def _is_key(value: str) -> bool:
+    return len(value) >= KEY_CHARS and not (value.isalpha() and value.islower())
+
+
 def know_address(url: str) -> None:
     """Knows the secret parts of an address by themselves: libraries show a path without its host."""
     parts, rest = address(url).split(HIDDEN), url
@@ -167,8 +177,8 @@ def know_hook(url: str) -> None:
 def _values() -> list[str]:
     with _guard:
         values = set(_known)
-    values |= {os.environ.get(name, "") for name in VARIABLES}
-    return sorted((value for value in values if len(value) >= SHORTEST), key=len, reverse=True)
+    values |= {value for name in VARIABLES if _is_key(value := os.environ.get(name, ""))}
+    return sorted(values, key=len, reverse=True)
 
 
 def _host(url: str) -> str:

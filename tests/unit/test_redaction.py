@@ -107,6 +107,12 @@ def test_a_known_value_is_hidden_wherever_it_stands(monkeypatch: pytest.MonkeyPa
     assert "SWORDFISH" not in shown
 
 
+def test_a_key_that_is_a_plain_word_does_not_hide_the_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    redaction.know_key("secret", "password")
+    assert redaction.text("the secret of this password") == "the secret of this password"
+
+
 def test_the_error_itself_shows_no_secret() -> None:
     error = InvalidSpec("data: 'http://u:SWORDFISH@h/rows.csv?token=SWORDFISH' is empty")
     assert str(error) == "data: 'http://***@h/rows.csv?token=***' is empty"

@@ -66,7 +66,7 @@ class Credentials:
             found["Cookie"] = self.cookie.read()
         # A server may echo them. Of a cookie only long parts: the rest is its name and its attributes.
         parts = [part for value in found.values() for part in re.split(r"Bearer |[=;]\s*", value)]
-        redaction.know(*(part for part in parts if len(part) >= LONG))
+        redaction.know_key(*(part for part in parts if len(part) >= LONG))
         return found
 
     def describe(self, now: datetime | None = None) -> str:
