@@ -192,7 +192,7 @@ def _is_bare(url: str) -> bool:
     return url.partition("://")[2].partition("/")[2] in ("", HIDDEN)
 
 
-class _Stream:
+class Stream:
     """A text stream that writes what may be shown."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -214,8 +214,8 @@ def guard_streams() -> None:
     """Standard output and error of this process show no secret, whoever prints: libraries and tracebacks too."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, _Stream):
-            setattr(sys, name, _Stream(stream))
+        if stream is not None and not isinstance(stream, Stream):
+            setattr(sys, name, Stream(stream))
 
 
 def guard_tracebacks() -> None:

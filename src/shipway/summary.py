@@ -124,7 +124,8 @@ def _error(record: RunRecord) -> dict[str, Any] | None:
     if record.error is None:
         return None
     culprit = next((step.task for step in record.steps if step.state in ("Failed", "Cancelled")), None)
-    return {"step": culprit, **record.error.model_dump(mode="json", exclude_none=True)}
+    told = record.error.model_dump(mode="json", exclude_none=True)
+    return {"step": culprit, **told, "message": redaction.text(record.error.message)}
 
 
 def _step(step: StepRecord, whole: StepRecord) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _step(step: StepRecord, whole: StepRecord) -> dict[str, Any]:
         "seconds": step.seconds,
         "outputs": step.outputs,
         "log": whole.log,
-        **({"error": step.error.message} if step.error else {}),
+        **({"error": redaction.text(step.error.message)} if step.error else {}),
     }
 
 
