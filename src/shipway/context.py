@@ -83,6 +83,7 @@ class Context:
             InvalidSpec: it cannot be made, or not be written.
         """
         try:
+            self.home.parent.mkdir(parents=True, exist_ok=True)
             private.make_folder(self.home)
             private.tighten(self.home)
             reason = "" if os.access(self.home, os.W_OK | os.X_OK) else "it cannot be written"

@@ -75,7 +75,17 @@ def reveal_all(value: Any) -> Any:
         return {key: reveal_all(each) for key, each in value.items()}
     if isinstance(value, list):
         return [reveal_all(each) for each in value]
-    return reveal(value) if isinstance(value, str) and not redaction.is_reference(value) else value
+    return _put_back(value) if isinstance(value, str) and redaction.HIDDEN in value else value
+
+
+def _put_back(text: str) -> str:
+    """Also within a text that a pipeline puts together; not within a document, whose reader asks for what it opens."""
+    found = reveal(text)
+    if found != text or text.lstrip().startswith("{"):
+        return found
+    for shown in sorted(_table, key=len, reverse=True):
+        text = text.replace(shown, _table[shown])
+    return text
 
 
 def conceal_all(value: Any) -> Any:

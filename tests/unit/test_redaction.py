@@ -144,6 +144,8 @@ def test_parameters_come_back_as_they_were_given() -> None:
     assert len(secrets) == 6  # two addresses that differ in the secret alone are told apart
     assert references.reveal_all(hidden) == given
     assert references.conceal_all(given) == hidden
+    together = {"url": f"https://{hidden['password']}@h/x", "spec": '{"data": "http://h/rows.csv?token=***"}'}
+    assert references.reveal_all(together) == {**together, "url": "https://SWORDFISH-3@h/x"}
     assert references.hide(hidden) == (hidden, {})
 
 

@@ -57,6 +57,7 @@ class Attempts:
             Conflict: a job of that name with another spec.
         """
         private.make_folder(self.home.path)
+        private.tighten(self.context.home)
         with locked(self.home / f".{self.base}.lock"):
             self._forget_expired()
             present = self.folders()

@@ -39,6 +39,7 @@ def ensure(context: Context, manifest: Manifest) -> Handle:
     launch = read_manifest(manifest)
     folder = endpoint_folder(context, launch.name)
     private.make_folder(folder)
+    private.tighten(context.home)
     namespace = str((manifest.get("metadata") or {}).get("namespace") or context.namespace)
     with locked(folder):
         state = _supervisor(folder)
