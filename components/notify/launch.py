@@ -7,13 +7,14 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from shipway import redaction, references
 from shipway.cached import cached_steps
 from shipway.components.notify.core import parsed, post, summary_record, summary_report
 from shipway.context import KFP_POD
 from shipway.ending import stop_of
 from shipway.errors import ShipwayError, UserError
 from shipway.steps import step
-from shipway.summary import build_summary, public_url
+from shipway.summary import build_summary
 
 WEBHOOK = "SHIPWAY_WEBHOOK"  # the address where it is a secret: a run's parameters are shown to everybody
 WORKFLOW_PATIENCE_S = 10.0  # for an API server that does not answer: the run has ended, and waits for us
@@ -51,8 +52,9 @@ def notify(state: str, pipeline: str, name: str, webhook: str, report_path: str)
         uri = _keep(record.run, record.to_json(), summary, page.render())
         if uri:
             current.report("Run summary", uri)
-        webhook = webhook or os.environ.get(WEBHOOK, "")
+        webhook = references.reveal(webhook or os.environ.get(WEBHOOK, ""))
         if webhook:
+            redaction.know_hook(webhook)
             current.output(webhook=_call(webhook, summary))
 
 
@@ -111,8 +113,8 @@ def _call(webhook: str, summary: dict[str, object]) -> str:
     except UserError as error:
         told = str(error)
     except OSError as error:
-        told = f"{public_url(webhook)} was not reached: {type(error).__name__}"
+        told = f"{redaction.host_of(webhook)} was not reached: {type(error).__name__}"
     else:
-        told = f"{public_url(webhook)} answered {status}"
+        told = f"{redaction.host_of(webhook)} answered {status}"
     print(f"notify: webhook {told}", flush=True)
     return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shipway import references
 from shipway.steps import step
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def train_and_deploy(**params: Any) -> Plan:
         from shipway.components.train.spec import TrainingSpec
         from shipway.specs import parse
 
-        plan = make_plan("train_and_deploy", params)
+        plan = make_plan("train_and_deploy", references.conceal_all(params))
         training = parse(TrainingSpec, plan.training, "training")
         check_cluster(training, parse(EndpointSpec, plan.endpoint, "endpoint"), current.context)
         current.output(data_fingerprint=plan.data_fingerprint, code_fingerprint=plan.code_fingerprint)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shipway import redaction
 from shipway.artifacts import SPLITS, Artifact, DatasetManifest, FileRef, Shard, SplitManifest
 from shipway.canonical import fingerprint, sha256_hex
 from shipway.components.prep.leakage import Leakage
@@ -49,7 +50,13 @@ def folder_fingerprint(what: str, spec: DatasetSpec, source: str) -> str:
         source: Fingerprint of the source's bytes, or of the stage before.
     """
     return fingerprint(
-        {"what": what, "spec": spec.model_dump(mode="json"), "source": source, "code": code_hash(spec.recipe)}
+        # A hash over a short secret would give it away, and a new signature of an address is no other data.
+        {
+            "what": what,
+            "spec": spec.model_dump(mode="json") | {"data": redaction.address(spec.data)},
+            "source": source,
+            "code": code_hash(spec.recipe),
+        }
     )
 
 
@@ -96,7 +103,7 @@ def describe(prepared: Prepared, spec: DatasetSpec, uri: str) -> DatasetManifest
         fingerprint=uri.rsplit("/", 1)[-1],
         recipe=spec.recipe,
         recipe_params=recipe.EncoderParams.model_validate(spec.encoder).model_dump(mode="json"),
-        source_uri=shown_source(spec.data),
+        source_uri=redaction.address(spec.data),
         text_column=spec.text_column,
         label_column=spec.label_column,
         group_column=spec.group_column,
@@ -142,8 +149,3 @@ def statistics_document(statistics: Statistics, leakage: Leakage, notes: Iterabl
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def shown_source(data: str) -> str:
-    """The source without a query, which may hold a signature."""
-    return data.split("?", 1)[0]

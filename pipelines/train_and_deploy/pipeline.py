@@ -49,7 +49,8 @@ def train_and_deploy(
 
     Args:
         name: Model's name: registry, champion and endpoint are kept per name.
-        data: CSV, TSV, JSONL or Parquet, compressed or not: local path, folder, `s3://` or HTTP address.
+        data: CSV, TSV, JSONL or Parquet, compressed or not: local path, folder, `s3://` or HTTP address. Where the
+            address is a secret: `env:NAME`, on Kubeflow `env:SHIPWAY_DATA`.
         text_column: Column of the text (default `text`).
         label_column: Column of the label (default `label`).
         group_column: Rows of one group never stand on both sides of a split.

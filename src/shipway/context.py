@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shipway import private
 from shipway.errors import InvalidSpec
 
 if TYPE_CHECKING:
@@ -76,13 +77,15 @@ class Context:
         )
 
     def make_home(self) -> Path:
-        """The local state folder, made where there is none.
+        """The local state folder, made where there is none, and closed to others where an earlier version left it open.
 
         Raises:
             InvalidSpec: it cannot be made, or not be written.
         """
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(self.home)
+            private.tighten(self.home)
             reason = "" if os.access(self.home, os.W_OK | os.X_OK) else "it cannot be written"
         except OSError as error:
             reason = error.strerror or str(error)

@@ -29,11 +29,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from shipway import redaction
+
 
 class ShipwayError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose; what it says shows no secret, whoever prints it."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return redaction.text(super().__str__())
 
 
 class UserError(ShipwayError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import html
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -14,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from shipway import private, redaction, references
 from shipway.artifacts import EvaluationRecord, RunRecord, StepRecord, SweepRecord
+from shipway.canonical import canonical_json
 from shipway.context import EXECUTOR, HOME, RUN, STORE, Context
 from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
 from shipway.local.folder import Request, RunFolder
@@ -259,7 +263,8 @@ def run(
     context = Context.current()
     current_executor()  # an unknown one is refused now, not when training begins
     reference = reference_of(pipeline)
-    checked = _absolute_data(check_params(reference, pipeline, {**(params or {}), **more}))
+    given = _absolute_data(check_params(reference, pipeline, {**(params or {}), **more}))
+    checked, hidden = references.hide(given)
     context.make_home()
     environment = use_store(context)
     key = run_key(pipeline, reference, checked, fresh)
@@ -268,6 +273,7 @@ def run(
         run=key,
         pipeline=reference,
         params=checked,
+        secrets=hidden,
         name=str(checked.get("name", "")),
         pipeline_name=pipeline,
         fresh=fresh,
@@ -284,7 +290,7 @@ def run(
 
 def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:
     data = params.get("data")
-    if isinstance(data, str) and data and "://" not in data:
+    if isinstance(data, str) and data and "://" not in data and not redaction.is_reference(data):
         params["data"] = str(Path(data).expanduser().absolute())
     return params
 
@@ -293,6 +299,8 @@ def run_key(pipeline: str, reference: str, params: Mapping[str, Any], fresh: boo
     """The run's key: equal for the same pipeline, validated parameters, data and code, so that a killed run goes on."""
     from shipway.executors import identity
     from shipway.local.pipelines import built_in
+
+    context = Context.current()
 
     source, _, function = reference.rpartition(":")
     if fresh:
@@ -306,9 +314,21 @@ def run_key(pipeline: str, reference: str, params: Mapping[str, Any], fresh: boo
     path = Path(source)
     return identity.run_key(
         function,
-        {**params, "pipeline": reference},
+        {**params, "pipeline": reference, **_told_apart(context, params)},
         {"code": path.read_text(encoding="utf-8") if path.is_file() else ""},
     )
+
+
+def _told_apart(context: Context, params: Mapping[str, Any]) -> dict[str, str]:
+    """Keeps runs apart that differ in a secret alone: by a key of this home, so that a run's name tells nothing."""
+    real = references.reveal_all(params)
+    if real == params:
+        return {}
+    path = context.make_home() / "key"
+    if not path.exists():
+        private.write_text(path, secrets.token_hex(32))
+    key = path.read_text(encoding="utf-8").encode()
+    return {"secrets": hmac.new(key, canonical_json(real).encode(), "sha256").hexdigest()}
 
 
 def list_runs(context: Context | None = None) -> list[RunRecord]:

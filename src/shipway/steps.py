@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from shipway import deaths
+from shipway import deaths, redaction
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import Context
 from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of
@@ -163,6 +163,7 @@ def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
         with _part(Part(_running[0], task)) as part:
             yield part
         return
+    redaction.guard_streams()
     current = Step(task, parts)
     refused = current.refused_before()
     if refused is not None:
@@ -237,11 +238,11 @@ def _describe(record: StepRecord, error: BaseException) -> None:
     """Writes down how a step, or a part of one, ended."""
     record.state = "Cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "Failed"
     message = str(error) if isinstance(error, ShipwayError) else f"{type(error).__name__}: {error}"
-    record.error = StepError(kind=type(error).__name__, message=message)
+    record.error = StepError(kind=type(error).__name__, message=redaction.text(message))
     if isinstance(error, JobFailed):
         record.error.replica = error.replica
         record.error.exit_code = error.replica_exit_code
-        record.error.last_lines = list(error.last_lines)
+        record.error.last_lines = [redaction.text(line) for line in error.last_lines]
 
 
 def _now() -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipway.errors import InvalidSpec
+from shipway.references import DATA
 
 DEFAULT_SECRET = "shipway-store"
 STORE_SECRET = "SHIPWAY_STORE_SECRET"  # variable: the Secret's name, where it isn't the default
@@ -30,6 +31,7 @@ OPTIONAL = (
     "SHIPWAY_WEBHOOK",
     REPLICA_SECRET,
     PREDICTOR_SECRET,
+    DATA,
 )  # of one Secret or another, but no reason for a pod not to start
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 

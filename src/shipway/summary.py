@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from shipway import errors
+from shipway import errors, redaction
 from shipway.context import Context
 
 if TYPE_CHECKING:
@@ -24,26 +23,6 @@ ROLES: dict[str, tuple[str, ...]] = {
     "register": ("register",),
     "deploy": ("kserve", "deploy"),
 }
-_SECRETS = ("webhook", "token", "password", "secret", "credential", "api_key", "apikey")
-
-
-def redact(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as they may be kept: of a secret only that it was given, of a webhook only its host."""
-    kept: dict[str, Any] = {}
-    for key, value in params.items():
-        if isinstance(value, Mapping):
-            kept[key] = redact(value)
-        elif isinstance(value, str) and value and any(word in key.lower() for word in _SECRETS):
-            kept[key] = public_url(value) if "://" in value else "***"
-        else:
-            kept[key] = value
-    return kept
-
-
-def public_url(url: str) -> str:
-    """Scheme and host: in a webhook's address the path is the secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}/***"
 
 
 def step_of(steps: Sequence[StepRecord], role: str) -> StepRecord | None:
@@ -103,7 +82,7 @@ def build_summary(
         "seconds": record.seconds,
         "error": _error(record),
         "steps": [_step(piece, step) for step in steps for piece in step.pieces],
-        "parameters": redact(record.params),
+        "parameters": redaction.parameters(record.params),
         "best_parameters": dict(sweep.best_params) if sweep else (fact(steps, "sweep", "best_params", "best") or None),
         "sweep": _sweep(sweep),
         "evaluation": _evaluation(evaluation),
@@ -145,7 +124,8 @@ def _error(record: RunRecord) -> dict[str, Any] | None:
     if record.error is None:
         return None
     culprit = next((step.task for step in record.steps if step.state in ("Failed", "Cancelled")), None)
-    return {"step": culprit, **record.error.model_dump(mode="json", exclude_none=True)}
+    told = record.error.model_dump(mode="json", exclude_none=True)
+    return {"step": culprit, **told, "message": redaction.text(record.error.message)}
 
 
 def _step(step: StepRecord, whole: StepRecord) -> dict[str, Any]:
@@ -158,7 +138,7 @@ def _step(step: StepRecord, whole: StepRecord) -> dict[str, Any]:
         "seconds": step.seconds,
         "outputs": step.outputs,
         "log": whole.log,
-        **({"error": step.error.message} if step.error else {}),
+        **({"error": redaction.text(step.error.message)} if step.error else {}),
     }
 
 

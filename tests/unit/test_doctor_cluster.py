@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from shipway import private
 from shipway.doctor import access, kfp, operators, pods
 from shipway.doctor.cluster import Checkup
 from shipway.errors import AccessDenied, StorageError
@@ -153,7 +154,7 @@ def store_of_keys_that_may(folder: Path, actions: list[str]) -> Iterator[dict[st
         {"name": name, "credentials": [{"accessKey": name, "secretKey": f"{name}-secret"}], "actions": rights}
         for name, rights in users.items()
     ]
-    weed.write_private(folder / "s3.json", {"identities": identities})
+    private.write_text(folder / "s3.json", json.dumps({"identities": identities}))
     server = weed.spawn(folder, ports)
     endpoint = f"http://{weed.HOST}:{ports['s3']}"
 

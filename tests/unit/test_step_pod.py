@@ -48,9 +48,9 @@ def test_a_component_that_hands_its_environment_on_has_none_itself(documents: Do
     names = [each["name"] for each in step_pod.step_environment([handed_on, platform], "exec-look")]
     assert names == [STORE_SECRET, "KFP_POD_NAME", "KFP_POD_UID"], "what the component itself says stays"
     component["taskConfigPassthroughs"] = [{"field": "ENV", "applyToTask": True}]
-    assert len(step_pod.step_environment([handed_on, platform], "exec-look")) == 11
+    assert len(step_pod.step_environment([handed_on, platform], "exec-look")) == 12
     component["taskConfigPassthroughs"] = [{"field": "RESOURCES"}]
-    assert len(step_pod.step_environment([handed_on, platform], "exec-look")) == 11
+    assert len(step_pod.step_environment([handed_on, platform], "exec-look")) == 12
 
 
 def test_a_secret_that_only_the_run_names_is_required_of_nobody(documents: Documents) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shipway import redaction
 from shipway.errors import InvalidSpec, NotFound
 
 _ASSIGNMENT = re.compile(r"^[A-Za-z_][\w.\-]*=", re.DOTALL)
@@ -53,6 +55,12 @@ def collect_params(pairs: Iterable[str], params_file: Path | None = None, preset
             _put(params, key.split("."), _typed(value), pair)
         else:
             params[key] = value
+        if redaction.value_of(key.rpartition(".")[2], value) != value:
+            print(
+                f"warning: {key} holds a secret, and all users of this machine can read a command line while it runs "
+                "(ps): give env:NAME with the value in the variable NAME, or --params-file",
+                file=sys.stderr,
+            )
     return params
 
 

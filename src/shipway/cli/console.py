@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shipway import redaction
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -59,7 +61,7 @@ def _plain(value: Any) -> Any:
 
 def say(text: str = "", *, style: str = "") -> None:
     """One line for a person; the text is never read as markup."""
-    console().print(text, style=style or None, markup=False)
+    console().print(redaction.text(text), style=style or None, markup=False)
 
 
 def heading(text: str) -> None:

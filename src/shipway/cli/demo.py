@@ -32,12 +32,14 @@ def demo(param: Params = None, fresh: Fresh = False, dry_run: DryRun = False, as
 
 def demo_params(home: Path) -> dict[str, Any]:
     """Writes the demo's CSV, unless it lies there, and names its columns."""
+    from shipway import private
     from shipway.demo_data import write_intents_csv
 
     data = home / "demo" / "intents.csv"
     if not data.exists():
-        data.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(data.parent)
         part = data.with_suffix(".part")
+        private.write_text(part, "")
         write_intents_csv(part)
         part.replace(data)  # half a file must not pass for the demo's data ever after
     return {"name": NAME, "data": str(data), "group_column": "group", "preset": "demo"}

@@ -56,10 +56,12 @@ def cancel_here(run: str) -> tuple[str, str, bool]:
 
 def play_again(run: str, changes: dict[str, Any], *, as_json: bool) -> None:
     """The command that started a run, typed again; with `changes` it is another run."""
+    from shipway import references
     from shipway.cli.running import play
     from shipway.cli.runs import home, local_key
     from shipway.local.folder import RunFolder
 
     request = RunFolder(home(), local_key(run)).request()
-    params = json.loads(json.dumps(request.params)) | changes
+    references.learn(request.secrets)
+    params = references.reveal_all(json.loads(json.dumps(request.params))) | changes
     play(request.pipeline_name or request.pipeline, params, fresh=False, dry_run=False, as_json=as_json)

@@ -154,16 +154,16 @@ def after_start(run: RemoteRun, tasks: dict[str, str], *, watch: bool, as_json: 
 
 def submission_document(kubeflow: Connection, submission: Submission) -> dict[str, Any]:
     """What `--dry-run --json` prints."""
-    from shipway.summary import redact
+    from shipway import redaction
 
     return {
-        "kfp": kubeflow.settings.url,
+        "kfp": redaction.address(kubeflow.settings.url),
         "namespace": kubeflow.settings.namespace,
         "pipeline": submission.target.pipeline,
         "version": submission.target.version,
         "experiment": submission.experiment,
         "name": submission.name,
-        "params": redact(submission.params),
+        "params": redaction.parameters(submission.params),
         "tasks": submission.tasks,
         "notes": submission.notes,
     }
@@ -171,9 +171,9 @@ def submission_document(kubeflow: Connection, submission: Submission) -> dict[st
 
 def shown_params(params: Mapping[str, Any]) -> str:
     """Parameters on one line; of a secret only that it was given."""
-    from shipway.summary import redact
+    from shipway import redaction
 
-    return ", ".join(f"{key}={value}" for key, value in redact(params).items()) or "none"
+    return ", ".join(f"{key}={value}" for key, value in redaction.parameters(params).items()) or "none"
 
 
 def show_submission(kubeflow: Connection, submission: Submission) -> None:

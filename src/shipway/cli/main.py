@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from shipway import redaction
 from shipway.cli import (
     catalog,
     control,
@@ -99,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given[: given.index("--") if "--" in given else None]
     streams.prepare()
+    redaction.guard_tracebacks()
     try:
         code = _run(given, as_json)
     except (BrokenPipeError, SystemExit):  # `shipway runs list | head -1`: typer makes an exit with 1 of it
@@ -135,7 +137,7 @@ def _explain(error: ShipwayError, as_json: bool) -> int:
     print(f"error: {message}", file=sys.stderr)
     cause = error.__cause__
     if cause is not None and error.exit_code != UserError.exit_code:
-        told = " ".join(str(cause).split())[:CAUSE_CHARS]
+        told = redaction.text(" ".join(str(cause).split()))[:CAUSE_CHARS]
         print(f"caused by: {type(cause).__name__}: {told} ({DEBUG}=1 shows the traceback)", file=sys.stderr)
     return _ended(type(error).__name__, message, error.exit_code, as_json)
 
@@ -174,7 +176,7 @@ def _usage(error: Exception, as_json: bool) -> int | None:
         print(error.format_message())  # type: ignore[attr-defined]
         return 2
     command = context.command_path if context is not None else "shipway"
-    message = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
+    message = redaction.text(" ".join(str(error.format_message()).split()))  # type: ignore[attr-defined]
     message = f"{message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help"
     print(f"error: {message}", file=sys.stderr)
     return _ended("Usage", message, 2, as_json)

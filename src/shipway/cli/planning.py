@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shipway import references
 from shipway.cli.console import facts, heading, table
 from shipway.context import Context
 
@@ -53,7 +54,7 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
     from shipway.runs import check_params, run_key
 
     reference = reference_of(pipeline)
-    checked = check_params(reference, pipeline, params)
+    checked, _ = references.hide(check_params(reference, pipeline, params))
     context = Context.current()
     specs: dict[str, Any] = {}
     if pipeline in built_in():

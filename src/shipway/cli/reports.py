@@ -44,6 +44,7 @@ def open_(
     as_json: AsJson = False,
 ) -> None:
     """Save reports as files and show them."""
+    from shipway import private
     from shipway.context import Context
     from shipway.errors import NotFound, nearest
     from shipway.storage import open_uri
@@ -56,13 +57,14 @@ def open_(
             f"reports: no report {title!r}; there are {', '.join(found) or 'none'}{why}{nearest(title, found)}"
         )
     folder = out or Context.current().home / "reports" / key
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True) if out else private.make_folder(folder)
     saved: dict[str, str] = {}
     for name, (_, uri) in found.items():
         if title is None or name == title:
             store, key = open_uri(uri)
             path = folder / f"{_file_name(name)}.html"
-            path.write_bytes(store.get(key))
+            page = store.get(key)
+            path.write_bytes(page) if out else private.write_text(path, page.decode())
             saved[name] = str(path)
     if as_json:
         print_json(saved)

@@ -179,19 +179,21 @@ def _logs_of(folder: RunFolder, step: str | None) -> dict[str, Path]:
 
 
 def _print_log(path: Path, tail: int, goes_on: Any, *, is_raw: bool) -> None:
+    from shipway.redaction import Stream
     from shipway.remote.noise import own_words
 
+    out = Stream(sys.stdout)
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = file.readlines() if is_raw else list(own_words(file))
-        sys.stdout.writelines(lines[-tail:] if tail else lines)
+        out.writelines(lines[-tail:] if tail else lines)
         while goes_on():
             rest = file.read()
             if not rest:
                 time.sleep(0.2)
                 continue
-            sys.stdout.write(rest)
-            sys.stdout.flush()
-        sys.stdout.write(file.read())
+            out.write(rest)
+            out.flush()
+        out.write(file.read())
 
 
 def home() -> Path:

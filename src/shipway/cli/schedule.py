@@ -259,7 +259,7 @@ def _beginning(made: Plan) -> list[tuple[str, str]]:
 
 def document(kubeflow: Connection, schedule: Schedule) -> dict[str, Any]:
     """A schedule as `--json` prints it."""
-    from shipway.summary import redact
+    from shipway import redaction
 
     zone = schedule.zone or kubeflow.settings.cron_zone
     return {
@@ -267,7 +267,7 @@ def document(kubeflow: Connection, schedule: Schedule) -> dict[str, Any]:
         "when": schedule.trigger,
         "zone": zone,
         "state": "enabled" if schedule.is_enabled else "paused",
-        "params": redact(schedule.params),
+        "params": redaction.parameters(schedule.params),
         "left_over": _left_over(schedule),
         "next": [f"{at:%a %Y-%m-%d %H:%M %Z}" for at in schedule.next_times(kubeflow.settings.cron_zone)],
         "end": schedule.end.isoformat() if schedule.end else None,

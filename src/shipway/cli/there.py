@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from shipway import redaction
 from shipway.cli.console import MARKS, print_json, say, table
 from shipway.remote.noise import own_words
 
@@ -95,7 +96,7 @@ def logs_there(
         say(f"==> {name} (pod) <==", style="bold")
         lines = text.splitlines(keepends=True)
         lines = lines if is_raw else list(own_words(lines)) or ["(nothing of its own; --raw shows Kubeflow's lines)\n"]
-        sys.stdout.writelines(lines[-tail:] if tail else lines)
+        redaction.Stream(sys.stdout).writelines(lines[-tail:] if tail else lines)
     for note in notes:
         say(note, style="dim")
 

@@ -21,6 +21,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from shipway import private
+
 
 @dataclass
 class Request:
@@ -33,6 +35,7 @@ class Request:
     pipeline_name: str = ""  # as the user typed it
     fresh: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)  # redacted text among the params -> what it stands for
 
 
 def _scratch(home: Path, run: str) -> Path:
@@ -62,9 +65,9 @@ class RunFolder:
 
     def create(self, request: Request) -> None:
         """Makes the folder ready for a new host; the last host's events go."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "request.json").write_text(json.dumps(asdict(request), indent=1), encoding="utf-8")
-        self._events.write_text("", encoding="utf-8")
+        private.make_folder(self.path)
+        private.write_text(self.path / "request.json", json.dumps(asdict(request), indent=1))
+        private.write_text(self._events, "")
 
     def request(self) -> Request:
         """What was asked."""
@@ -77,7 +80,7 @@ class RunFolder:
     def emit(self, kind: str, **data: Any) -> None:
         """Appends an event; one write, so that a reader never sees half a line from a writer that lives."""
         line = json.dumps({"at": time.time(), "kind": kind, **data}, default=str) + "\n"
-        descriptor = os.open(self._events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(self._events, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(descriptor, line.encode())
         finally:

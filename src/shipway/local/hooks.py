@@ -3,7 +3,7 @@
 kfp.local has no callbacks, keeps no record of a run, and starts a step so that it outlives whoever started it. So:
 - `task_executor.execute_single_task` is wrapped: a task's start, end and cache hit become events and records;
 - `subprocess_task_handler.run_local_subprocess` is replaced: a step gets its own log, process group and
-  parent-death signal, and knows its task's name.
+  parent-death signal, and knows its task's name. Its arguments are not on its command line, which everybody may read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from shipway import deaths, modules
+from shipway import deaths, modules, references
+from shipway.local import executor
 from shipway.local.folder import RunFolder
 
 TASK = "SHIPWAY_TASK"
@@ -28,7 +29,8 @@ _PR_SET_PDEATHSIG = 1
 # jobs; `exec` puts Python in the shell's place, where the signals, the parent-death one too, reach it.
 _SHELL_CALL = "_KFP_RUNTIME=true "
 _SHELL_EXEC = "export _KFP_RUNTIME=true; exec "
-_ENTRY, _OUR_ENTRY = "-m kfp.dsl.executor_main", "-m shipway.local.task"  # which settles where modules come from
+_MODULE = "kfp.dsl.executor_main"
+_INPUT = "--executor_input"
 STOP_GRACE_S = 15.0
 REFUSED = 2  # the exit code of a UserError
 
@@ -53,12 +55,17 @@ class Hooks:
         from kfp.local.orchestrator import task_executor
 
         execute = task_executor.execute_single_task
-        lookup = cache.LocalCache.get
+        lookup, key_of = cache.LocalCache.get, cache.LocalCache.compute_key
 
         def get(store: Any, key: str) -> Any:
             found = None if self._fresh else lookup(store, key)
             self._local.cached, self._local.key = found is not None, key
             return found
+
+        def compute_key(
+            store: Any, **parts: Any
+        ) -> str:  # by what the arguments stand for: another secret, another key
+            return str(key_of(store, **{**parts, "arguments": references.reveal_all(parts["arguments"])}))
 
         def execute_single_task(**arguments: Any) -> Any:
             task = arguments["task_name"]
@@ -75,7 +82,7 @@ class Hooks:
             self._on_task(task, "Cancelled" if ended == "Failed" and self.stopping else ended, facts)
             return outputs, status
 
-        cache.LocalCache.get = get
+        cache.LocalCache.get, cache.LocalCache.compute_key = get, compute_key
         task_executor.execute_single_task = execute_single_task
         subprocess_task_handler.run_local_subprocess = self._run_subprocess
 
@@ -90,17 +97,21 @@ class Hooks:
             TITLE: self._local.title,
             WATCH: str(self._folder.lock),
         }
+        command, arguments = _without_arguments(full_command)
+        environment[executor.INPUT] = str(arguments)
         self._local.oom_kills = deaths.oom_kills()
         with self._folder.task_log(task).open("ab") as log:
             process = subprocess.Popen(
-                [part.replace(_SHELL_CALL, _SHELL_EXEC).replace(_ENTRY, _OUR_ENTRY) for part in full_command],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
+                pass_fds=[arguments],
             )
+            os.close(arguments)
             with self._guard:
                 self._running[process.pid] = process
                 stopping = self.stopping
@@ -128,6 +139,20 @@ class Hooks:
         for process in running:
             if process.poll() is None:
                 _signal_group(process, signal.SIGKILL)
+
+
+def _without_arguments(command: list[str]) -> tuple[list[str], int]:
+    """A step's command without its input, and a descriptor from which the input is read once."""
+    at = command.index(_INPUT)
+    file = os.memfd_create("executor_input", os.MFD_CLOEXEC)
+    with open(file, "w", encoding="utf-8", closefd=False) as writer:
+        writer.write(command[at + 1])
+    os.lseek(file, 0, os.SEEK_SET)
+    kept = [*command[: at + 1], "{}", *command[at + 2 :]]
+    changes = ((_SHELL_CALL, _SHELL_EXEC), (_MODULE, executor.__name__))
+    for old, new in changes:
+        kept = [part.replace(old, new) for part in kept]
+    return kept, file
 
 
 def _without_waiting(task_spec: Any) -> Any:

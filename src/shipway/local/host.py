@@ -18,12 +18,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from shipway import deaths
+from shipway import deaths, private, redaction, references
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.errors import ShipwayError, UserError
 from shipway.local.folder import RunFolder, remove_scratch
 from shipway.local.hooks import Hooks
-from shipway.summary import redact
 
 POLL_S = 0.2
 
@@ -34,6 +33,7 @@ class Host:
     def __init__(self, home: Path, run: str) -> None:
         self.folder = RunFolder(home, run)
         self.request = self.folder.request()
+        references.learn(self.request.secrets)
         self.hooks = Hooks(self.folder, self.on_task, fresh=self.request.fresh)
         self.record = RunRecord(
             run=run,
@@ -41,7 +41,7 @@ class Host:
             name=self.request.name,
             state="Running",
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            params=redact(self.request.params),
+            params=redaction.parameters(self.request.params),
         )
         self.states: dict[str, StepRecord] = {}
         self._began = time.monotonic()
@@ -98,7 +98,8 @@ class Host:
         ended = "" if code is None else deaths.how(code, facts.get("oom_kills"))
         if ended.startswith("killed"):
             return StepError(kind="Killed", message=f"its process was {ended}; its log is {log}", exit_code=code)
-        said = deaths.last_words(deaths.tail(log)) or f"it ended without a word{f' ({ended})' if ended else ''}"
+        said = redaction.text(deaths.last_words(deaths.tail(log)))
+        said = said or f"it ended without a word{f' ({ended})' if ended else ''}"
         return StepError(kind="StepFailed", message=f"{said}; its log is {log}", exit_code=code)
 
     def _read_step(self, task: str) -> StepRecord | None:
@@ -140,7 +141,7 @@ class Host:
             if isinstance(problem, OSError) and problem.errno in deaths.FULL:
                 raise  # no record could be written either
             traceback.print_exc()  # in the host's log; the record holds one line
-            tasks, error = [], StepError(kind=type(problem).__name__, message=str(problem))
+            tasks, error = [], StepError(kind=type(problem).__name__, message=redaction.text(str(problem)))
         return self._finish(tasks, error)
 
     def _run_pipeline(self) -> list[str]:
@@ -189,6 +190,8 @@ def main() -> int:
     """Entry of the host process."""
     import kfp.local  # noqa: F401 - half a second, spent while whoever started us still checks the parameters
 
+    os.umask(private.UMASK)
+    redaction.guard_streams()
     run = sys.stdin.readline().strip()
     if not run:
         return 0  # the parameters were refused, or whoever started us is gone

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from shipway import deaths, modules
+from shipway import deaths, modules, private
 from shipway.errors import JobFailed
 from shipway.local.folder import RunFolder
 
@@ -50,6 +50,7 @@ def prepare_host(home: Path) -> None:
         stdout=words,
         stderr=words,
         start_new_session=True,
+        umask=private.UMASK,
     )
     _waiting.append(HostProcess(home, process, words, deaths.oom_kills()))
 

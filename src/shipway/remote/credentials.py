@@ -8,13 +8,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from shipway import redaction
 from shipway.errors import NotAllowed
 
+LONG = 12  # characters of a part of a token or cookie that is no word
 RENEW = "kubectl create token <service account> -n <namespace> --audience pipelines.kubeflow.org"
 
 
@@ -61,6 +64,9 @@ class Credentials:
             found["authorization"] = f"Bearer {self.token.read()}"
         if self.cookie is not None:
             found["Cookie"] = self.cookie.read()
+        # A server may echo them. Of a cookie only long parts: the rest is its name and its attributes.
+        parts = [part for value in found.values() for part in re.split(r"Bearer |[=;]\s*", value)]
+        redaction.know_key(*(part for part in parts if len(part) >= LONG))
         return found
 
     def describe(self, now: datetime | None = None) -> str:

@@ -7,12 +7,14 @@ import json
 import math
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import kfp_server_api as kfp
 
+from shipway import redaction, references, step_pod
 from shipway.errors import InvalidSpec, NotFound, ShipwayError, nearest
 from shipway.remote.api import Api
 from shipway.remote.content import current_of, inputs_of, platform_of, spec_of, tasks_of, version_name
@@ -133,8 +135,9 @@ def check_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidSpec(
             f"{missing[0]}: missing; {target.pipeline} needs {', '.join(f'{key}=...' for key in missing)}"
         )
-    _refuse_local_data(checked)
+    _refuse_local_data(target, checked)
     _check_as_its_plan_would(target, checked)
+    _warn_of_secrets(checked)
     return checked
 
 
@@ -160,12 +163,44 @@ def _typed(key: str, value: Any, kind: str) -> Any:
     return int(value) if kind == "NUMBER_INTEGER" else value
 
 
-def _refuse_local_data(params: Mapping[str, Any]) -> None:
+def _refuse_local_data(target: Target, params: Mapping[str, Any]) -> None:
     data = params.get("data")
+    if redaction.is_reference(data):
+        _check_reference(target, str(data).removeprefix(references.PREFIX))
+        return
     if isinstance(data, str) and data and "://" not in data:
         raise InvalidSpec(
             f"data: {data!r} is a path on this machine, which the cluster does not see; copy it to the cluster's store "
             f"(SHIPWAY_STORE=s3://... shipway store cp {data} data/) and give the s3:// address"
+        )
+
+
+def _check_reference(target: Target, variable: str) -> None:
+    """A step on Kubeflow has no variable but those that its pipeline takes from Secrets."""
+    given = {name for executor in step_pod.executors(target.documents) for name in _variables(target, executor)}
+    if variable not in given:
+        raise InvalidSpec(
+            f"data: env:{variable}: no step of {target.version} is given {variable}; expected env:{references.DATA}, "
+            "an optional key of the pipeline's Secret (a version published before there was one: publish it again)"
+        )
+
+
+def _variables(target: Target, executor: str) -> set[str]:
+    return {str(each.get("name")) for each in step_pod.step_environment(target.documents, executor)}
+
+
+def _warn_of_secrets(params: Mapping[str, Any]) -> None:
+    """A line for each parameter that holds a secret: a run's parameters are shown to all who may see the run."""
+    ways = {
+        "data": f"put it into the key {references.DATA} of the pipeline's Secret and give data=env:{references.DATA}",
+        "webhook": "put it into the key SHIPWAY_WEBHOOK of the pipeline's Secret and leave webhook empty",
+    }
+    for name in references.secret_params(params):
+        way = ways.get(name, "let the step take it from a Secret")
+        print(
+            f"warning: {name} holds a secret, and all who may see the run see its parameters: {way} "
+            "(docs/kubeflow.md, Secrets)",
+            file=sys.stderr,
         )
 
 

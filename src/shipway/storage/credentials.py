@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from shipway import redaction
 from shipway.context import Context
 from shipway.errors import AccessDenied, InvalidSpec
 
@@ -47,6 +48,7 @@ def s3_config() -> S3Config:
         )
     access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if access and secret:
+        redaction.know_key(secret)
         return S3Config(endpoint, region, access, secret, os.environ.get("AWS_SESSION_TOKEN") or None)
     if any(os.environ.get(name) for name in AMBIENT):
         return S3Config(endpoint, region, None, None)
@@ -55,6 +57,7 @@ def s3_config() -> S3Config:
 
         info = embedded.read_info(Context.current().home)
         if info is not None:
+            redaction.know_key(info.secret_key)
             return S3Config(info.endpoint, info.region, info.access_key, info.secret_key)
     where = endpoint or "object storage"
     raise AccessDenied(

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from shipway import private
 from shipway.errors import StorageError, StorageUnavailable
 from shipway.storage import processes, weed
 from shipway.storage.credentials import REGION, S3Config
@@ -78,10 +79,13 @@ def start(home: Path | str, bucket: str = BUCKET, host: str = weed.HOST) -> Serv
         known = read_info(home)
         if known is not None and _is_running(known):
             if _wait_healthy(known, START_S if _age_s(known) < START_S else 5.0):
+                _close_volumes(folder)
                 return known
             _kill(known, grace_s=0.0)
         processes.kill_owned(weed.marker(folder), grace_s=0.0)  # one whose starter died before it wrote the record
-        return _launch(folder, known, bucket, host)
+        started = _launch(folder, known, bucket, host)
+        _close_volumes(folder)
+        return started
 
 
 def stop(home: Path | str, grace_s: float = STOP_GRACE_S) -> bool:
@@ -146,7 +150,7 @@ def _launch(folder: Path, known: ServerInfo | None, bucket: str, host: str) -> S
         ticks = processes.start_ticks(process.pid) or 0
         endpoint = f"http://{host}:{ports['s3']}"
         info = ServerInfo(process.pid, ticks, endpoint, REGION, access, secret, ports, str(folder))
-        weed.write_private(folder / "server.json", asdict(info))
+        private.write_text(folder / "server.json", json.dumps(asdict(info), indent=1))
         if _wait_healthy(info, START_S) and _make_ready(info, bucket):
             return info
         _kill(info, grace_s=0.0)
@@ -156,6 +160,12 @@ def _launch(folder: Path, known: ServerInfo | None, bucket: str, host: str) -> S
     (folder / "server.json").unlink(missing_ok=True)
     last = [line for line in _log_tail(folder).splitlines() if line.strip()][-1:] or ["nothing in the log"]
     raise StorageUnavailable(f"embedded object store did not start: {last[0][-200:]}; see {folder / 'weed.log'}")
+
+
+def _close_volumes(folder: Path) -> None:
+    """Weed opens the files that describe its volumes to all, whatever the umask."""
+    for path in (folder / "data").glob("*.vif"):
+        private.close(path)
 
 
 def _make_ready(info: ServerInfo, bucket: str) -> bool:
@@ -225,7 +235,7 @@ def _log_tail(folder: Path) -> str:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Two concurrent starts give one server."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private.make_folder(folder)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from shipway import redaction, references
 from shipway.canonical import fingerprint
 from shipway.errors import InvalidData, NotFound, nearest
 from shipway.storage import http
@@ -44,7 +45,7 @@ def fingerprint_source(uri: str) -> str:
         return fingerprint([[_name(path, top), _file_identity(path)] for path in _local_files(top)])
     if kind == "s3":
         return fingerprint([[name, info.etag, info.size_bytes] for name, info in _objects(where)])
-    return fingerprint(["http", where, http.identity(where)])
+    return fingerprint(["http", redaction.address(where), http.identity(where)])
 
 
 def fetch_source(uri: str, folder: str | Path) -> list[Path]:
@@ -88,6 +89,7 @@ def has_supported_suffix(name: str, formats: tuple[str, ...] = FORMATS) -> bool:
 
 def _kind(uri: str) -> tuple[str, str]:
     """("local" | "s3" | "http", path or URI)."""
+    uri = references.reveal(uri)
     scheme, separator, rest = uri.partition("://")
     if not separator:
         if not uri:

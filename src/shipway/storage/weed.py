@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from shipway import private
 from shipway.errors import StorageUnavailable
 
 HOST = "127.0.0.1"
@@ -22,7 +23,7 @@ MIN_FREE = 256 << 20  # bytes of disk below which the server writes no more
 def spawn(folder: Path, ports: dict[str, int], host: str = HOST) -> subprocess.Popen[bytes]:
     """Starts the server as a session of its own, its log beside its data."""
     data = folder / "data"
-    data.mkdir(exist_ok=True)
+    private.make_folder(data)
     _write_security(folder)
     flags = {f"{name.split('.')[0]}.port{'.grpc' if '.' in name else ''}": port for name, port in ports.items()}
     command = [
@@ -52,7 +53,14 @@ def spawn(folder: Path, ports: dict[str, int], host: str = HOST) -> subprocess.P
     log = os.open(folder / "weed.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         return subprocess.Popen(
-            command, cwd=folder, env=settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=folder,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            umask=private.UMASK,
         )
     finally:
         os.close(log)
@@ -62,7 +70,7 @@ def _write_security(folder: Path) -> None:
     """Keys for the filer's and volumes' own ports: without them any user of this machine could read past S3's keys."""
     names = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
     text = "".join(f'[{name}]\nkey = "{secrets.token_hex(32)}"\nexpires_after_seconds = 60\n' for name in names)
-    _write_text(folder / "security.toml", text)
+    private.write_text(folder / "security.toml", text)
 
 
 def _binary() -> str:
@@ -77,7 +85,7 @@ def write_identities(folder: Path, access: str, secret: str) -> None:
     """The one user of the S3 port."""
     keys = [{"accessKey": access, "secretKey": secret}]
     user = {"name": "shipway", "credentials": keys, "actions": ["Admin", "Read", "Write", "List"]}
-    write_private(folder / "s3.json", {"identities": [user]})
+    private.write_text(folder / "s3.json", json.dumps({"identities": [user]}, indent=1))
 
 
 def marker(folder: Path) -> str:
@@ -117,18 +125,3 @@ def remove_sockets(ports: dict[str, int]) -> None:
     for name in names:
         with contextlib.suppress(OSError):
             Path(f"/tmp/{name}.sock").unlink()
-
-
-def write_private(path: Path, document: object) -> None:
-    """A JSON document for this user only."""
-    _write_text(path, json.dumps(document, indent=1))
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Whole or not at all, for this user only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)

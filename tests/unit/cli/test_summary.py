@@ -9,7 +9,8 @@ import pytest
 
 from shipway.artifacts import RunRecord
 from shipway.errors import NotFound
-from shipway.summary import build_summary, exit_code, public_url, redact
+from shipway.redaction import host_of, parameters
+from shipway.summary import build_summary, exit_code
 
 
 def test_the_document_says_what_run_json_promises(summary: dict[str, Any]) -> None:
@@ -35,13 +36,13 @@ def test_a_secret_is_in_no_summary(summary: dict[str, Any]) -> None:
 
 def test_only_secrets_are_hidden() -> None:
     given = {"name": "b", "api_token": "x", "overrides": {"endpoint": {"password": "y", "port": 1}}, "webhook": ""}
-    assert redact(given) == {
+    assert parameters(given) == {
         "name": "b",
         "api_token": "***",
         "overrides": {"endpoint": {"password": "***", "port": 1}},
         "webhook": "",
     }
-    assert public_url("http://u:p@h:8080/a?b") == "http://h/***"
+    assert host_of("http://u:p@h:8080/a?b") == "http://h/***"
 
 
 def test_an_artifact_that_is_gone_is_left_out(run_record: RunRecord) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shipway.cli.main import main
 from shipway.remote import Connection, connect
 from shipway.remote.http import Patience
 from tests.fixtures.kfp_server import KfpServer
@@ -44,6 +47,28 @@ def published(kubeflow: Connection) -> str:
 def handled(kubeflow: Connection) -> str:
     """A pipeline with an exit handler and a loop in the stand-in; its name."""
     return kubeflow.publish(HANDLED, version="1.0", pin=False).pipeline
+
+
+class Typed:
+    """One command line and what came of it."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        self.out, self.err = self._capsys.readouterr()
+        assert end.value.code == code, self.err + self.out
+        return self.out
+
+    def document(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self(*arguments, "--json", code=code))
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
+    return Typed(capsys)
 
 
 HANDLED = f"{Path(__file__).with_name('pipelines.py')}:handled"

@@ -2,50 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from shipway.cli.main import main
 from shipway.errors import JobFailed
 from shipway.remote import Connection, runs
 from tests.fixtures import told_pipeline
 from tests.fixtures.kfp_server import KfpServer
-from tests.unit.remote.conftest import SMALL
+from tests.unit.remote.conftest import SMALL, Typed
 
 
 @pytest.fixture(autouse=True)
 def configured(server: KfpServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHIPWAY_KFP", server.url)
     monkeypatch.setattr(runs, "POLL_S", 0.02)
-
-
-class Typed:
-    """One command line and what came of it."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        with pytest.raises(SystemExit) as end:
-            main(arguments)
-        self.out, self.err = self._capsys.readouterr()
-        assert end.value.code == code, self.err + self.out
-        return self.out
-
-    def document(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self(*arguments, "--json", code=code))
-
-
-@pytest.fixture
-def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
-    return Typed(capsys)
 
 
 def test_from_nothing_to_a_finished_run(typed: Typed, server: KfpServer) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from shipway import modules
+from shipway import modules, private
 from shipway.context import Context
 from shipway.executors.base import Handle, Manifest
 from shipway.executors.outcomes import OutcomeRecord, other_spec, read_outcome
@@ -56,7 +56,8 @@ class Attempts:
         Raises:
             Conflict: a job of that name with another spec.
         """
-        self.home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.make_folder(self.home.path)
+        private.tighten(self.context.home)
         with locked(self.home / f".{self.base}.lock"):
             self._forget_expired()
             present = self.folders()
@@ -145,7 +146,7 @@ class Attempts:
         with open(folder / "supervisor.log", "ab") as log:
             child = subprocess.Popen(
                 command, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True, pass_fds=[lock],
+                start_new_session=True, pass_fds=[lock], umask=private.UMASK,
             )  # fmt: skip
         with _children_lock:
             _children.append(child)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shipway import modules
+from shipway import modules, private
 from shipway.context import Context
 from shipway.deaths import last_words
 from shipway.errors import ShipwayError, UserError
@@ -40,8 +40,8 @@ def ensure(context: Context, manifest: Manifest) -> Handle:
     """
     launch = read_manifest(manifest)
     folder = endpoint_folder(context, launch.name)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
+    private.make_folder(folder)
+    private.tighten(context.home)
     namespace = str((manifest.get("metadata") or {}).get("namespace") or context.namespace)
     with locked(folder):
         state = _supervisor(folder)
@@ -215,6 +215,7 @@ def _start_supervisor(folder: Path, launch: Launch) -> EndpointState:
             env=modules.for_child(caller_env()),
             cwd="/",
             pass_fds=[listener.fileno()],
+            umask=private.UMASK,
             check=True,
         )
     deadline = time.monotonic() + SUPERVISOR_START_S
