@@ -142,7 +142,7 @@ BROKEN: dict[str, tuple[tuple[str, ...], str, str]] = {
     "no RoleBinding": (("delete", "rolebinding", "shipway-launcher"), "permissions", "kubectl kustomize"),
     "a verb less": (
         ("patch", "role", "shipway-launcher", "--type=json", "-p",
-         '[{"op":"replace","path":"/rules/2/verbs","value":["create","get","delete"]}]'),
+         '[{"op":"replace","path":"/rules/1/verbs","value":["create","get","delete"]}]'),
         "permissions", "kubectl kustomize",
     ),
     "no account for steps": (
@@ -192,7 +192,7 @@ def test_the_command_that_installs_leaves_a_working_secret_and_quotas_alone(
     look: Look, apply: Callable[..., str], installed: Installed, cluster: Bed, tmp_path: Path
 ) -> None:
     """As printed, run by a shell in a checkout; twice, for whoever steps run as."""
-    kept = ("get", "secret/shipway-store", "resourcequota/shipway", "networkpolicy/shipway-training-storage",
+    kept = ("get", "secret/shipway-store", "resourcequota/shipway", "networkpolicy/shipway-storage",
             "-o", "jsonpath={range .items[*]}{.metadata.name}={.metadata.resourceVersion} {end}")  # fmt: skip
     before = apply(*kept)
     apply("delete", "rolebinding/shipway-launcher", "cronjob/shipway-reaper", "serviceaccount/shipway-replica")

@@ -65,7 +65,9 @@ def _complete_trials(experiment: dict[str, Any], name: str) -> None:
     store is. They bear no job's label: a trial's pod is no replica of the Experiment."""
     trial = ((experiment.get("spec") or {}).get("trialTemplate") or {}).get("trialSpec") or {}
     kind = KINDS.get((str(trial.get("apiVersion")), str(trial.get("kind"))))
-    for role, template in templates(kind, trial) if kind is not None else ():
+    if kind is None:
+        return
+    for role, template in templates(kind, trial):
         _name(template, kind, role, {labels.MANAGED_BY: "shipway", PEERS: name})
         for container in (template.get("spec") or {}).get("containers") or []:
             with_store(container)
