@@ -149,8 +149,9 @@ def _stop(folder: Path, state: EndpointState) -> bool:
     try:
         call(folder / SOCKET, {"do": "stop"})
     except OSError:  # killed: what it left behind is ended one by one
-        for process in processes[:2] if state.is_kept else ():
-            process.signal(signal.SIGKILL)  # the keeper first: it would start another one
+        for silent in (state.keeper, state.supervisor):
+            if silent is not None:
+                silent.signal(signal.SIGKILL)  # the keeper first: it would start another one
         for process in processes:
             process.end(STOP_S / 2)
     deadline = time.monotonic() + STOP_S
