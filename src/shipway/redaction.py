@@ -163,7 +163,9 @@ def know_address(url: str) -> None:
         rest = rest.removeprefix(before)
         end = rest.find(after) if after else len(rest)
         hidden, rest = rest[:end], rest[end:]
-        know(hidden, unquote_plus(hidden))
+        name = re.search(r"([^?&;#=]+)=$", before)
+        if name is None or name[1].lower() == "key" or is_secret_name(unquote_plus(name[1])):
+            know(hidden, unquote_plus(hidden))  # not a signature's date and version: they mean something elsewhere
         if after.startswith("@"):  # of a password with a slash in it, a library takes a part for the host or the port
             know(*re.split(r"[/:@]", hidden.partition(":")[2]))
 

@@ -107,6 +107,11 @@ def test_a_known_value_is_hidden_wherever_it_stands(monkeypatch: pytest.MonkeyPa
     assert "SWORDFISH" not in shown
 
 
+def test_the_date_that_a_signature_comes_with_does_not_hide_the_date() -> None:
+    redaction.know_address("https://h/rows.csv?sv=2022-11-02&se=2026-01-01&sig=SWORDFISH-sig%3D")
+    assert redaction.text("on 2026-01-01: SWORDFISH-sig= and SWORDFISH-sig%3D") == "on 2026-01-01: *** and ***"
+
+
 def test_a_key_that_is_a_plain_word_does_not_hide_the_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     redaction.know_key("secret", "password")
