@@ -185,7 +185,9 @@ def test_no_tool_without_the_key_reads_or_changes_anything_over_grpc(
     before = [(info.key, info.etag) for info in Store.open("s3://shipway").list()]
     ways = commands(server, outside)
     with ThreadPoolExecutor(len(ways)) as pool:
-        heard = dict(zip(ways, pool.map(lambda way: run_weed(binary, outside, NOBODY, *way), ways.values())))
+        heard = dict(
+            zip(ways, pool.map(lambda way: run_weed(binary, outside, NOBODY, *way), ways.values()), strict=True)
+        )
     for name, said in heard.items():
         told = [line for line in said.splitlines() if "/tests/kept" not in line]  # what was asked for is repeated
         assert not re.search(r"kept|nobody else|DataCenter|free:|signature", "\n".join(told)), (name, said)
