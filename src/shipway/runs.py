@@ -87,7 +87,12 @@ class Run:
 
     def _host_is_gone(self) -> None:
         self.state = "Failed"
-        raise JobFailed(f"run {self.key}: its host process ended without a word; see {self.folder.log}, then run again")
+        from shipway.storage.local import scarce
+
+        raise JobFailed(
+            f"run {self.key}: its host process ended without a word{scarce(self.folder.log.parent)}; "
+            f"see {self.folder.log}, then run again"
+        )
 
     def wait(self, on_event: OnEvent | None = None) -> Run:
         """Waits for the end; failing is told by `state`, not by an exception."""

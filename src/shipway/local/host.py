@@ -171,11 +171,15 @@ class Host:
 
 
 def _last_line(log: Path) -> str:
+    """Why a step failed that left no record: its last error, or else its last line; a cause may follow an error."""
+    from shipway.storage.local import scarce
+
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     except FileNotFoundError:
-        return "the step ended without a word"
-    return next((line for line in reversed(lines) if line.strip()), "the step ended without a word")
+        lines = []
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines or [f"the step ended without a word{scarce(log.parent)}"])[-1]
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ from shipway.errors import AccessDenied, Conflict, NotFound, StorageError
 from shipway.storage.base import RESERVED, ObjectInfo, is_reserved
 
 CHUNK = 1 << 20
+SCARCE = 8 << 20  # bytes of disk with which little can still be written
 THREADS = 4
 
 
@@ -184,6 +185,12 @@ def disk_error(error: OSError, path: Path) -> StorageError:
         free = shutil.disk_usage(folder).free
         return StorageError(f"{path}: no space left on the disk ({free >> 20} MiB free); free some and run again")
     return StorageError(f"{path}: {error.strerror or error}")
+
+
+def scarce(folder: Path) -> str:
+    """` (the disk of ... is full)` where hardly anything is free: what nobody could write down any more; else empty."""
+    free = shutil.disk_usage(folder).free
+    return f" (the disk of {folder} is full: {free >> 20} MiB free; free some)" if free < SCARCE else ""
 
 
 def _copy(source: IO[bytes], target: IO[bytes], digest: hashlib._Hash) -> None:

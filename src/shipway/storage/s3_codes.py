@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -59,6 +60,8 @@ def meaning(where: str, endpoint: str | None, code: str, text: str) -> ShipwayEr
     low = text.lower()
     if code in _FULL or any(word in low for word in _FULL_WORDS):
         return StorageError(f"{where}: the object store at {who} has no space left; free some disk and run again")
+    if code == "InternalError" and (full := full_disk(endpoint)):
+        return StorageError(f"{where}: {full}")
     if code == "NoSuchBucket":
         bucket = "/".join(where.split("/")[:3])
         return NotFound(f"{bucket}: no such bucket at {who}; create it first")
@@ -90,6 +93,23 @@ def denied(where: str, endpoint: str | None, code: str) -> ShipwayError:
         return AccessDenied(f"{where}: {who} refuses the request, and {_off_by(off)}; set this machine's clock")
     what = f"refuses the credentials, or does not let them do this ({code})" if code else "refuses the credentials"
     return AccessDenied(f"{where}: {who} {what}; {_KEYS}")
+
+
+def full_disk(endpoint: str | None) -> str:
+    """SeaweedFS answers a bare 500 when its disk is full; where the server is this home's own, we can look."""
+    from shipway.context import Context
+    from shipway.storage import embedded, weed
+
+    info = embedded.read_info(Context.current().home)
+    if info is None or info.endpoint != endpoint:
+        return ""
+    free = shutil.disk_usage(info.folder).free
+    if free >= weed.MIN_FREE:
+        return ""
+    return (
+        f"no space left on the disk of the object store ({info.folder}: {free >> 20} MiB free, it keeps "
+        f"{weed.MIN_FREE >> 20}); free some, or run `shipway store gc`"
+    )
 
 
 def skew_s(endpoint: str | None) -> float:

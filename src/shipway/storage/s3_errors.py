@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -74,6 +73,8 @@ def _other(where: str, endpoint: str | None, error: Exception, *, refused: bool 
     if untrusted := trust.refused(where, endpoint or "Amazon S3", text):
         return untrusted
     if any(word in low for word in _DEAD):
+        if "refused" in low and (full := s3_codes.full_disk(endpoint)):  # it may have died of it
+            return StorageError(f"{where}: {full}")
         dead = StorageUnavailable(
             f"{where}: nobody answers at {endpoint or 'Amazon S3'}; is the store running? `shipway store start`"
         )
@@ -82,7 +83,7 @@ def _other(where: str, endpoint: str | None, error: Exception, *, refused: bool 
         return dead
     status = re.search(r"\b(5\d\d) [A-Z]", text) or re.search(r"status: (5\d\d)", text)
     if status:
-        if full := _full_disk(endpoint):
+        if full := s3_codes.full_disk(endpoint):
             return StorageError(f"{where}: {full}")
         answer = " ".join(filter(None, (status.group(1), s3_codes.code_of(text))))
         return StorageUnavailable(
@@ -90,20 +91,3 @@ def _other(where: str, endpoint: str | None, error: Exception, *, refused: bool 
             "see its log, or `shipway store status`"
         )
     return StorageError(f"{where}: {' '.join(text.split())[:300]}")
-
-
-def _full_disk(endpoint: str | None) -> str:
-    """SeaweedFS answers a bare 500 when its disk is full; where the server is this home's own, we can look."""
-    from shipway.context import Context
-    from shipway.storage import embedded, weed
-
-    info = embedded.read_info(Context.current().home)
-    if info is None or info.endpoint != endpoint:
-        return ""
-    free = shutil.disk_usage(info.folder).free
-    if free >= weed.MIN_FREE:
-        return ""
-    return (
-        f"no space left on the disk of the object store ({info.folder}: {free >> 20} MiB free, it keeps "
-        f"{weed.MIN_FREE >> 20}); free some, or run `shipway store gc`"
-    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from shipway.errors import StorageError
+from shipway.local.host import _last_line
 from shipway.storage import Store, embedded
 
 
@@ -54,8 +56,29 @@ def test_a_full_object_store_says_so(small_disk: Callable[[int], Path], monkeypa
         with pytest.raises(StorageError, match=r"no space left on the disk of the object store .*`shipway store gc`"):
             store.put("x", bytes(3 << 20))
         assert store.get("x") == b"old"
+        embedded.stop(folder / "home")  # or died of it
+        with pytest.raises(StorageError, match="no space left on the disk of the object store"):
+            store.get("x")
     finally:
         embedded.stop(folder / "home")
+
+
+def test_a_step_that_could_write_nothing_down_is_told_by_its_disk(small_disk: Callable[[int], Path]) -> None:
+    folder = small_disk(4)
+    said = _last_line(folder / "train.log")
+    assert re.fullmatch(
+        rf"the step ended without a word \(the disk of {folder} is full: \d MiB free; free some\)", said
+    )
+
+
+def test_a_step_without_a_record_is_told_by_its_error_not_by_what_caused_it(tmp_path: Path) -> None:
+    """A full store takes no record; the error is in the log, before the cause's many lines."""
+    (tmp_path / "train.log").write_text("epoch 1\nerror: s3://b/k: no space left\nTraceback:\n  inner {\n  }\n}\n")
+    assert _last_line(tmp_path / "train.log") == "s3://b/k: no space left"
+    (tmp_path / "train.log").write_text("epoch 1\nKilled\n\n")
+    assert _last_line(tmp_path / "train.log") == "Killed"
+    (tmp_path / "train.log").write_text("")
+    assert _last_line(tmp_path / "train.log") == "the step ended without a word"
 
 
 def test_a_store_is_not_started_on_a_full_disk(small_disk: Callable[[int], Path]) -> None:
