@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from shipway.errors import CorruptArtifact
+from shipway.errors import CorruptArtifact, redacted
 
 
 def _safe_relative(path: str) -> str:
@@ -27,11 +27,12 @@ def _safe_uri(uri: str) -> str:
     match = re.fullmatch(r"(s3|file)://([^?#\x00-\x1f\x7f]*)", uri)
     if not match:
         raise ValueError(
-            f"URI {uri!r} must be s3://bucket/key or file:///path, without query, fragment or control characters"
+            f"URI {redacted(uri)!r} must be s3://bucket/key or file:///path, without query, fragment or control "
+            "characters"
         )
     rest = match.group(2)
     if "@" in rest.split("/")[0] or ".." in rest.split("/"):
-        raise ValueError(f"URI {uri!r} holds a credential or escapes its root")
+        raise ValueError(f"URI {redacted(uri)!r} holds a credential or escapes its root")
     return uri
 
 

@@ -1,8 +1,8 @@
 """A step's process: kfp's own executor, which finds its input in a file of this process instead of the command line.
 
 `/proc/<pid>/cmdline` is everybody's to read. Secrets among the arguments come as their redacted text, so that kfp's log
-of its input shows none; the component's function gets what they stand for. Being a module of ours, it also finds kfp and
-all that kfp imports before a namesake in a person's folders (`shipway.modules`).
+of its input shows none; the component's function gets what they stand for. As a module of ours it also finds kfp, and
+all that kfp imports, before a namesake in a person's folders (`shipway.modules`).
 """
 
 from __future__ import annotations

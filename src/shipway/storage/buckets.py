@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from shipway.errors import AccessDenied, InvalidSpec, StorageError, StorageUnavailable
+from shipway.errors import InvalidSpec, StorageError, StorageUnavailable
+from shipway.storage import s3_codes, trust
 from shipway.storage.credentials import S3Config, s3_config
 
 TIMEOUT_S = 10.0
@@ -27,7 +28,9 @@ def client(config: S3Config | None = None) -> Any:
         secure=parts.scheme == "https",
         region=config.region,
         http_client=urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=3.0, read=TIMEOUT_S), retries=urllib3.Retry(total=2, backoff_factor=0.2)
+            timeout=urllib3.Timeout(connect=3.0, read=TIMEOUT_S),
+            retries=urllib3.Retry(total=2, backoff_factor=0.2),
+            ssl_context=trust.context() if parts.scheme == "https" else None,
         ),
     )
 
@@ -144,7 +147,7 @@ class _Errors:
     """minio's and urllib3's errors as ours."""
 
     def __init__(self, where: str, config: S3Config) -> None:
-        self.where, self.endpoint = where, config.endpoint or "Amazon S3"
+        self.where, self.config, self.endpoint = where, config, config.endpoint or "Amazon S3"
 
     def __enter__(self) -> None:
         return None
@@ -153,17 +156,13 @@ class _Errors:
         from minio.error import MinioException, S3Error
         from urllib3.exceptions import HTTPError
 
-        if isinstance(error, S3Error) and error.code in (
-            "AccessDenied",
-            "InvalidAccessKeyId",
-            "SignatureDoesNotMatch",
-            "InvalidTokenId",
-        ):
-            raise AccessDenied(
-                f"{self.where}: {self.endpoint} refuses the credentials ({error.code}); "
-                "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            ) from error
+        if isinstance(error, S3Error):
+            known = s3_codes.meaning(self.where, self.config.endpoint, str(error.code), str(error))
+            if known is not None:
+                raise known from error
         if isinstance(error, HTTPError):
+            if untrusted := trust.refused(self.where, self.endpoint, error):
+                raise untrusted from error
             raise StorageUnavailable(
                 f"{self.where}: nobody answers at {self.endpoint}; is the store running? `shipway store start`"
             ) from error

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from shipway import redaction
 from shipway.context import Context
-from shipway.errors import AccessDenied, InvalidSpec
+from shipway.errors import AccessDenied, InvalidSpec, holds_credentials, redacted
 
 REGION = "us-east-1"
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-_]+(:\d{1,5})?(/[\w./\-]*)?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?/?")
+_MISPLACED = " with a user and a password in it (they belong in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
 # obstore finds these by itself: a pod's identity, a container's, a token file.
 AMBIENT = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -43,8 +44,8 @@ def s3_config() -> S3Config:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
     if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
         raise InvalidSpec(
-            f"AWS_ENDPOINT_URL: got {endpoint!r}, expected http:// or https://, a host and perhaps a port, "
-            "as in http://127.0.0.1:8333"
+            f"AWS_ENDPOINT_URL: got {redacted(endpoint)!r}{_MISPLACED if holds_credentials(endpoint) else ''}, "
+            "expected http:// or https://, a host and perhaps a port, as in http://127.0.0.1:8333"
         )
     access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if access and secret:

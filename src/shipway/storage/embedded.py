@@ -1,7 +1,8 @@
 """The embedded object store: SeaweedFS as a detached service of one home, for laptops and tests.
 
 One server per home, found again by `store/server.json` (0600): pid and start time, ports, random credentials. It
-listens on 127.0.0.1 unless told another address, survives the process that started it, and ends only by `stop`.
+listens on 127.0.0.1 (S3 on another address too, where told), survives the process that started it, and ends only by
+`stop`. S3 wants its keys; every other port wants the certificate whose key is in the home's folder (`weed.py`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class ServerInfo:
 
     @property
     def host(self) -> str:
-        """The address that it listens on."""
+        """The address that S3 listens on."""
         return urlsplit(self.endpoint).hostname or weed.HOST
 
 
@@ -69,7 +70,7 @@ def start(home: Path | str, bucket: str = BUCKET, host: str = weed.HOST) -> Serv
     Args:
         home: Whose server.
         bucket: Made when it is not there.
-        host: The address of this machine that a new server listens on; one that runs keeps its own.
+        host: The address of this machine where a new server offers S3; one that runs keeps its own.
 
     Raises:
         StorageUnavailable: it does not come up; names its log.
@@ -78,11 +79,12 @@ def start(home: Path | str, bucket: str = BUCKET, host: str = weed.HOST) -> Serv
     with _locked(folder):
         known = read_info(home)
         if known is not None and _is_running(known):
-            if _wait_healthy(known, START_S if _age_s(known) < START_S else 5.0):
+            closed = (folder / weed.CERTIFICATE).is_file()  # an older Shipway's server is open to every local process
+            if closed and _wait_healthy(known, START_S if _age_s(known) < START_S else 5.0):
                 _close_volumes(folder)
                 return known
             _kill(known, grace_s=0.0)
-        processes.kill_owned(weed.marker(folder), grace_s=0.0)  # one whose starter died before it wrote the record
+        _kill_lost(folder, grace_s=0.0)
         started = _launch(folder, known, bucket, host)
         _close_volumes(folder)
         return started
@@ -96,7 +98,7 @@ def stop(home: Path | str, grace_s: float = STOP_GRACE_S) -> bool:
     with _locked(folder):
         known = read_info(home)
         stopped = known is not None and _kill(known, grace_s)
-        stopped = processes.kill_owned(weed.marker(folder), grace_s) or stopped
+        stopped = _kill_lost(folder, grace_s) or stopped
         if known is not None:
             weed.remove_sockets(known.ports)
         return stopped
@@ -145,7 +147,6 @@ def _launch(folder: Path, known: ServerInfo | None, bucket: str, host: str) -> S
     weed.write_identities(folder, access, secret)
     ports = known.ports if known and weed.all_free(known.ports) else weed.free_ports()
     for _ in range(ATTEMPTS):
-        weed.remove_sockets(ports)
         process = weed.spawn(folder, ports, host)
         ticks = processes.start_ticks(process.pid) or 0
         endpoint = f"http://{host}:{ports['s3']}"
@@ -154,6 +155,7 @@ def _launch(folder: Path, known: ServerInfo | None, bucket: str, host: str) -> S
         if _wait_healthy(info, START_S) and _make_ready(info, bucket):
             return info
         _kill(info, grace_s=0.0)
+        weed.remove_sockets(ports)
         if "address already in use" not in _log_tail(folder).lower():
             break
         ports = weed.free_ports()
@@ -219,6 +221,14 @@ def _age_s(info: ServerInfo) -> float:
 
 def _kill(info: ServerInfo, grace_s: float) -> bool:
     return processes.end(info.pid, info.start_ticks, grace_s)
+
+
+def _kill_lost(folder: Path, grace_s: float) -> bool:
+    """Ends a server whose starter died before it wrote the record, or whose record is gone."""
+    lost = processes.kill_owned(weed.marker(folder), grace_s)
+    for command in lost:
+        weed.remove_sockets(weed.ports_of(command))
+    return bool(lost)
 
 
 def _folder(home: Path | str) -> Path:

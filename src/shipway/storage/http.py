@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from shipway.errors import InvalidData, NotFound, StorageUnavailable
+from shipway.errors import InvalidData, NotFound, StorageUnavailable, redacted
+from shipway.storage import s3_codes, trust
 from shipway.storage.base import RESERVED
 from shipway.storage.local import disk_error
 
@@ -29,12 +30,6 @@ BACKOFF_S = 0.3
 TIMEOUT_S = 20.0
 BLOCK = 1 << 20
 _LATER = "try again later, or download it yourself and give the file"
-
-
-def shown(url: str) -> str:
-    """The address without what may be a secret: user, password, query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "?..." if parts.query else "", ""))
 
 
 def identity(url: str) -> list[str]:
@@ -116,7 +111,7 @@ def _blocks(url: str, see: Callable[[email.message.Message], None]) -> Iterator[
         failures = 1 if done > furthest else failures + 1
         furthest = max(done, furthest)
         if failures >= ATTEMPTS:
-            raise StorageUnavailable(f"data {shown(url)!r}: {reason}, {ATTEMPTS} times; try again later")
+            raise StorageUnavailable(f"data {redacted(url)!r}: {reason}, {ATTEMPTS} times; try again later")
         time.sleep(BACKOFF_S * 2 ** (failures - 1))
 
 
@@ -144,8 +139,8 @@ def _refuse_page(url: str, headers: email.message.Message) -> None:
     """A login or an error in the shape of a web page must not be taken for rows, whatever the address ends in."""
     if headers.get_content_type() == "text/html" and "Content-Type" in headers and headers.get_filename() is None:
         raise InvalidData(
-            f"data {shown(url)!r}: the server answers with a web page (text/html), not a file of rows; give the file's "
-            "own address, or download it yourself and give the file"
+            f"data {redacted(url)!r}: the server answers with a web page (text/html), not a file of rows; give the "
+            "file's own address, or download it yourself and give the file"
         )
 
 
@@ -164,40 +159,61 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
     except ValueError as error:
         reason = str(error)
     if reason:
-        raise InvalidData(f"data {shown(url)!r}: not an address ({reason}); expected http://host/rows.csv")
+        raise InvalidData(f"data {redacted(url)!r}: not an address ({reason}); expected http://host/rows.csv")
     request = urllib.request.Request(
         url, headers={"User-Agent": "shipway", "Accept-Encoding": "identity", **headers}, method=method
     )
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return urllib.request.urlopen(request, timeout=TIMEOUT_S)
+            return urllib.request.urlopen(request, timeout=TIMEOUT_S, context=trust.context())
         except urllib.error.HTTPError as error:
-            with suppress(OSError):
-                error.close()
+            body = _beginning(error)
             if error.code < 500 and error.code not in (408, 429):
-                raise _refusal(url, error) from error
+                raise _refusal(url, error, body) from error
             failure = StorageUnavailable(
-                f"data {shown(url)!r}: the server answers {error.code} {error.reason}; {_LATER}"
+                f"data {redacted(url)!r}: the server answers {error.code} {error.reason}; {_LATER}"
             )
             failure.__cause__ = error
         except urllib.error.URLError as error:
             if isinstance(error.reason, socket.gaierror):
-                raise InvalidData(f"data {shown(url)!r}: unknown host {urlsplit(url).hostname!r}") from error
-            failure = StorageUnavailable(f"data {shown(url)!r}: nobody answers ({error.reason}); {_LATER}")
+                raise InvalidData(f"data {redacted(url)!r}: unknown host {urlsplit(url).hostname!r}") from error
+            if untrusted := trust.refused("data", repr(redacted(url)), error.reason):
+                raise untrusted from error
+            failure = StorageUnavailable(f"data {redacted(url)!r}: nobody answers ({error.reason}); {_LATER}")
             failure.__cause__ = error
         except (OSError, http.client.HTTPException) as error:
-            failure = StorageUnavailable(f"data {shown(url)!r}: no answer ({error or type(error).__name__}); {_LATER}")
+            failure = StorageUnavailable(
+                f"data {redacted(url)!r}: no answer ({error or type(error).__name__}); {_LATER}"
+            )
             failure.__cause__ = error
         except ValueError as error:
-            raise InvalidData(f"data {shown(url)!r}: not an address ({error})") from error
+            raise InvalidData(f"data {redacted(url)!r}: not an address ({error})") from error
         if attempt == ATTEMPTS:
             raise failure
         time.sleep(BACKOFF_S * 2 ** (attempt - 1))
     raise AssertionError("unreachable")
 
 
-def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
+def _beginning(error: urllib.error.HTTPError) -> str:
+    with suppress(OSError, http.client.HTTPException), closing(error):
+        return error.read(4096).decode(errors="replace")
+    return ""
+
+
+def _refusal(url: str, error: urllib.error.HTTPError, body: str) -> Exception:
+    where, answer = f"data {redacted(url)!r}", f"the server answers {error.code} {error.reason}"
     if error.code in (404, 410):
-        return NotFound(f"data {shown(url)!r}: the server answers {error.code} {error.reason}; no such file there")
+        return NotFound(f"{where}: {answer}; no such file there")
+    if trust.TLS_WANTED in body.lower():
+        return InvalidData(f"{where}: the server speaks TLS; give the address as https://")
+    code = s3_codes.code_of(body)
+    if code == "RequestTimeTooSkewed":
+        return InvalidData(f"{where}: {answer} ({code}); {s3_codes.clock_hint(url)}")
+    shown = f" ({code})" if code else ""
+    if "expired" in f"{code} {body}".lower():
+        return InvalidData(
+            f"{where}: {answer}: the signed address, or the token in it, has expired{shown}; get "
+            "a new one, or download it yourself and give the file"
+        )
     hint = "; it wants a login: download it yourself and give the file" if error.code in (401, 403) else ""
-    return InvalidData(f"data {shown(url)!r}: the server answers {error.code} {error.reason}{hint}")
+    return InvalidData(f"{where}: {answer}{shown}{hint}")

@@ -58,9 +58,9 @@ def end(pid: int, ticks: int, grace_s: float) -> bool:
     return True
 
 
-def kill_owned(argument: str, grace_s: float) -> bool:
-    """Ends this user's processes that were started with exactly this argument; True when there was one."""
-    found = False
+def kill_owned(argument: str, grace_s: float) -> list[list[str]]:
+    """Ends this user's processes that were started with exactly this argument; their command lines."""
+    ended = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
             continue
@@ -68,6 +68,7 @@ def kill_owned(argument: str, grace_s: float) -> bool:
             ticks = start_ticks(int(folder.name))
             if folder.stat().st_uid != os.getuid() or ticks is None:
                 continue
-            if argument.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
-                found = end(int(folder.name), ticks, grace_s) or found
-    return found
+            command = os.fsdecode((folder / "cmdline").read_bytes()).split("\0")
+            if argument in command and end(int(folder.name), ticks, grace_s):
+                ended.append(command)
+    return ended

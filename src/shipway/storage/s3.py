@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shipway.errors import Conflict, NotFound, StorageError
-from shipway.storage import ranged
+from shipway.storage import ranged, trust
 from shipway.storage.base import ObjectInfo
 from shipway.storage.credentials import S3Config, s3_config
 from shipway.storage.local import disk_error
@@ -49,8 +49,11 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 @functools.lru_cache(maxsize=64)
-def _connect(bucket: str, config: S3Config, patient: bool) -> Any:
-    """A client; a patient one leaves a part time to travel, since the wait for the answer begins with the request."""
+def _connect(bucket: str, config: S3Config, patient: bool, authorities: str) -> Any:
+    """A client; a patient one leaves a part time to travel, since the wait for the answer begins with the request.
+
+    `authorities` are trusted beside the system's (PEM).
+    """
     from obstore.store import S3Store
 
     _threads["running"] = True
@@ -71,6 +74,7 @@ def _connect(bucket: str, config: S3Config, patient: bool) -> Any:
             "read_timeout": timedelta(seconds=180 if patient else 15),
             "timeout": timedelta(seconds=600),  # of a whole part, up or down
             "pool_max_idle_per_host": "32",
+            **({"root_certificate": authorities} if authorities else {}),
         },
         # obstore's ten retries make a call to a dead server hang for minutes.
         retry_config={
@@ -87,8 +91,10 @@ class S3Backend:
     def __init__(self, bucket: str, config: S3Config) -> None:
         self.bucket = bucket
         self.config = config
-        self._store = _connect(bucket, config, False)
-        self._patient = _connect(bucket, config, True)
+        secure = not (config.endpoint or "").lower().startswith("http://")
+        authorities = trust.authorities() if secure else ""
+        self._store = _connect(bucket, config, False, authorities)
+        self._patient = _connect(bucket, config, True, authorities)
 
     @classmethod
     def open(cls, bucket: str) -> S3Backend:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from shipway import redaction, references
 from shipway.canonical import fingerprint
-from shipway.errors import InvalidData, NotFound, nearest
+from shipway.errors import InvalidData, NotFound, holds_credentials, nearest, redacted
 from shipway.storage import http
 from shipway.storage.store import ObjectInfo, open_folder, open_uri
 
@@ -91,6 +91,12 @@ def _kind(uri: str) -> tuple[str, str]:
     """("local" | "s3" | "http", path or URI)."""
     uri = references.reveal(uri)
     scheme, separator, rest = uri.partition("://")
+    if holds_credentials(uri) and scheme != "file":
+        raise InvalidData(
+            f"data {redacted(uri)!r}: has a user or a password in it, which would stay in the run's records; expected "
+            "an address without: download it yourself and give the file, or put it into the store and give its s3:// "
+            "URI"
+        )
     if not separator:
         if not uri:
             raise InvalidData("data: empty; expected a path, s3://, http:// or https://")
@@ -103,7 +109,7 @@ def _kind(uri: str) -> tuple[str, str]:
         return "http", uri
     allowed = ("file", "s3", "http", "https")
     raise InvalidData(
-        f"data {uri!r}: unknown scheme {scheme!r}; expected a path or one of "
+        f"data {redacted(uri)!r}: unknown scheme {scheme!r}; expected a path or one of "
         f"{', '.join(f'{name}://' for name in allowed)}{nearest(scheme, allowed)}"
     )
 
@@ -207,6 +213,6 @@ def _http_name(url: str, offered: str | None, media: str) -> str:
     if media in _MEDIA:
         return f"{last or 'data'}{_MEDIA[media]}"
     raise InvalidData(
-        f"data {http.shown(url)!r}: cannot tell its format (name {last!r}, type {media or 'not given'!r}); "
+        f"data {redacted(url)!r}: cannot tell its format (name {last!r}, type {media or 'not given'!r}); "
         f"expected an address that ends in {SUPPORTED}"
     )

@@ -54,6 +54,9 @@ def test_a_full_object_store_says_so(small_disk: Callable[[int], Path], monkeypa
         with pytest.raises(StorageError, match=r"no space left on the disk of the object store .*`shipway store gc`"):
             store.put("x", bytes(3 << 20))
         assert store.get("x") == b"old"
+        embedded.stop(folder / "home")  # or died of it
+        with pytest.raises(StorageError, match="no space left on the disk of the object store"):
+            store.get("x")
     finally:
         embedded.stop(folder / "home")
 
