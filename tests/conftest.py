@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from shipway.recipes.base import ALLOWED
 from shipway.storage import embedded, processes
-from tests.fixtures import tiny_model
+from tests.fixtures import tiny_model, toy
 
 STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ[ALLOWED] = toy.REFERENCE  # as a person does whose models are of a recipe of their own
     if not hasattr(config, "workerinput"):
         _reap_abandoned()
         ticks = processes.start_ticks(os.getpid())

@@ -114,7 +114,7 @@ def measure(
         InvalidSpec: a slice's column does not exist.
         CorruptArtifact: model or rows differ from their manifests.
     """
-    session = ModelSession.open(model)
+    session = ModelSession.open(model, recipes=spec.recipes)
     path = folder / PREDICTIONS
     frames = read_rows(dataset, spec.split, columns=spec.slices)
     scored = Scored.from_frame(predict_rows(session, frames, path, batch_size=spec.batch_size), session.labels)

@@ -72,6 +72,7 @@ class EvaluationRecord(Artifact):
     unknown_label_rate, and coverage and covered_accuracy where there is a threshold."""
 
     KIND: ClassVar[str] = "EvaluationRecord"
+    SEALED: ClassVar[bool] = True
 
     name: str
     uri: Uri  # folder of predictions.parquet and confusion.json
@@ -115,6 +116,7 @@ class DecisionRecord(Artifact):
     """What `promote.gate` decided, rule by rule."""
 
     KIND: ClassVar[str] = "DecisionRecord"
+    SEALED: ClassVar[bool] = True
 
     name: str
     decision: Literal["blessed", "rejected"]
@@ -127,4 +129,6 @@ class DecisionRecord(Artifact):
     policy: dict[str, object] = Field(default_factory=dict)
     uri: Uri | None = None  # folder of record.json and report.html
     evaluation_uri: Uri | None = None  # what it was decided on
+    evaluation_seal: str = ""
+    evaluation_seal: str = ""
     created_at: str = ""

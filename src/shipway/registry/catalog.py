@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from shipway.artifacts import DatasetManifest, DecisionRecord, EvaluationRecord, ModelManifest
-from shipway.errors import Conflict, InvalidSpec, NotFound, nearest
+from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound, nearest
 from shipway.images import VERSION
-from shipway.registry.aliases import history, move_alias, previous_version, read_alias
+from shipway.registry.aliases import history, move_alias, previous_version, read_alias, readable_alias, unset_alias
 from shipway.registry.changes import VersionDiff, diff_versions
 from shipway.registry.collect import GarbageReport, collect_garbage
 from shipway.registry.endpoints import endpoints_of
@@ -66,10 +66,15 @@ class Registry:
             The version; new, or the one that was there.
 
         Raises:
-            CorruptArtifact: a file differs from the manifest.
+            CorruptArtifact: a file differs from the manifest, or the evaluation from the one that was decided on.
             InvalidSpec: the records are of another model.
         """
         _check_name(model.name)
+        if evaluation is not None and decision is not None and decision.evaluation_seal != evaluation.seal:
+            raise CorruptArtifact(
+                f"register: the EvaluationRecord ({evaluation.uri}) is not the one that the decision was made on; pass "
+                "the one that the gate was given, or run the gate again"
+            )
         for record, digest in (
             (evaluation, evaluation and evaluation.model_digest),
             (decision, decision and decision.challenger_digest),
@@ -100,8 +105,7 @@ class Registry:
             )
             version = self._publish(draft, evaluation)
         self.write_card(version)
-        if self.alias(version.name, "candidate") != version.version:
-            self.set_alias(version.name, "candidate", version.version, reason="registered", run=run)
+        self.set_alias(version.name, "candidate", version.version, reason="registered", run=run)
         return version
 
     def names(self) -> Names:
@@ -126,10 +130,13 @@ class Registry:
 
         Raises:
             NotFound: says what there is.
+            CorruptArtifact: its document was edited, or is not the one that the alias was set to.
         """
         number = self.resolve(name, selector)
-        key = _version_key(name, number)
-        return ModelVersion.from_json(self.store.get(key), where=key)
+        version = self._read(name, number)
+        if selector in ALIASES:
+            self._check_pinned(version, str(selector))
+        return version
 
     def resolve(self, name: str, selector: int | str = "latest") -> int:
         """The number that a selector means."""
@@ -194,20 +201,25 @@ class Registry:
                 f"models: unknown alias {alias!r}; expected one of {', '.join(ALIASES)}{nearest(alias, ALIASES)}"
             )
         version = self.resolve(name, selector)
+        seal = self._read(name, version).seal
         for _ in range(_ATTEMPTS):
-            found = read_alias(self.store, name, alias)
-            if found is not None and found[1].version == version:
-                return found[1]
+            pointer, now = readable_alias(self.store, name, alias)
+            if now is not None and (now.version, now.seal_of_version) == (version, seal):
+                return now
             move = Move(
-                name=name, alias=alias, version=version, how="rollback" if rollback else "set", run=run, reason=reason
-            )
+                name=name, alias=alias, version=version, seal_of_version=seal,
+                how="rollback" if rollback else "set", run=run, reason=reason,
+            )  # fmt: skip
             try:
-                return move_alias(
-                    self.store, move, expected=found[0] if found else None, version_key=_version_key(name, version)
-                )
+                return move_alias(self.store, move, expected=pointer, version_key=_version_key(name, version))
             except Conflict:
                 continue
         raise Conflict(f"models: alias {alias} of {name} is moved by others all the time; try again")
+
+    def unset_alias(self, name: str, alias: Alias = "champion") -> bool:
+        """Leaves a name without this alias; says whether it was set. No version is removed."""
+        self.resolve(name)
+        return unset_alias(self.store, name, alias)
 
     def promote(self, name: str, selector: int | str = "candidate", *, reason: str = "", run: str = "") -> Move:
         """Makes a version the champion. The endpoint is not touched: `deploy` does this once its check has passed."""
@@ -255,14 +267,55 @@ class Registry:
 
     # --- inside
 
+    def _read(self, name: str, number: int) -> ModelVersion:
+        """A version's document, which must be what its own key says and hang together."""
+        key = _version_key(name, number)
+        version = ModelVersion.from_json(self.store.get(key), where=key)
+        digest = version.model.digest
+        for field, given, expected in (
+            ("name", version.name, name),
+            ("model.name", version.model.name, name),
+            ("version", version.version, number),
+            ("digest", version.digest, digest),
+            ("model.uri", version.model.uri, self._content_uri(name, digest)),
+            ("evaluation.model_digest", version.evaluation.model_digest if version.evaluation else digest, digest),
+            ("decision.challenger_digest", version.decision.challenger_digest if version.decision else digest, digest),
+        ):
+            if given != expected:
+                raise CorruptArtifact(
+                    f"{key}: {field} is {given!r}, expected {expected!r}: the version was edited; train and register "
+                    "it again"
+                )
+        return version
+
+    def _check_pinned(self, version: ModelVersion, alias: str) -> None:
+        found = read_alias(self.store, version.name, alias)
+        if found is not None and found[1].version == version.version and found[1].seal_of_version != version.seal:
+            raise CorruptArtifact(
+                f"{_version_key(version.name, version.version)}: it is not the document that {alias} of {version.name} "
+                f"was set to; look at it, and set the alias again: shipway models promote {version.name} "
+                f"{version.version}"
+            )
+
+    def _content_uri(self, name: str, digest: str) -> str:
+        return f"{self.store.uri}/models/{name}/content/{digest}"
+
     def _summaries(self, name: str) -> Iterator[VersionSummary]:
-        aliases = self.aliases(name)
+        moves = {alias: readable_alias(self.store, name, alias)[1] for alias in ALIASES}
+        aliases = {alias: move.version for alias, move in moves.items() if move}
         for number in reversed(self.versions(name)):
-            version = self.get(name, number)
+            names = [alias for alias, target in aliases.items() if target == number]
+            try:
+                version = self.get(name, number)
+            except CorruptArtifact as error:
+                yield VersionSummary(
+                    name=name, version=number, aliases=names, digest="", created_at="", run="", error=str(error)
+                )
+                continue
             yield VersionSummary(
                 name=name,
                 version=number,
-                aliases=[alias for alias, target in aliases.items() if target == number],
+                aliases=names,
                 digest=version.digest,
                 created_at=version.created_at,
                 run=version.run,
@@ -274,7 +327,10 @@ class Registry:
     def _find(self, model: ModelManifest, evaluation: EvaluationRecord | None, run: str) -> ModelVersion | None:
         """The version that this registration would repeat: same bytes, and the same run or the same test rows."""
         for number in reversed(self.versions(model.name)):
-            version = self.get(model.name, number)
+            try:
+                version = self.get(model.name, number)
+            except CorruptArtifact:
+                continue  # of an earlier Shipway, or edited: whatever it is, it is not this model
             if version.digest != model.digest:
                 continue
             if (run and version.run == run) or _test_rows(version.evaluation) == _test_rows(evaluation):
@@ -284,7 +340,7 @@ class Registry:
     def _copy(self, model: ModelManifest) -> ModelManifest:
         """Copies the files below the registry; the version's document names that copy."""
         prefix = f"models/{model.name}/content/{model.digest}"
-        kept = model.model_copy(update={"uri": f"{self.store.uri}/{prefix}"})
+        kept = model.model_copy(update={"uri": self._content_uri(model.name, model.digest)})
         with tempfile.TemporaryDirectory(prefix="shipway-register-") as folder:
             open_folder(model.uri).download_folder("", model.files, Path(folder))
             verify_files(Path(folder), model.files, where=model.uri)
