@@ -2,7 +2,7 @@
 
 A list of what is allowed, since what a runtime can do grows with each of its versions. None of these reads or writes a
 file, opens a connection, calls back into Python or keeps state beyond the model's own variables.
-tests/local/test_exported_operations.py exports every architecture and holds them against these lists.
+tests/local/test_model_vetting.py exports every architecture and holds them against these lists.
 """
 
 from __future__ import annotations
