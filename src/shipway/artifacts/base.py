@@ -54,8 +54,8 @@ class Artifact(Record):
 
     `schema_version` is `major.minor`: a newer minor is read (its fields are kept), a newer major is refused.
     A sealed kind is written with a hash over all its other fields, and read only where that hash agrees: what one step
-    wrote is what the next one acts on. A seal is no signature: who writes documents can seal them too, and so what comes
-    after pins the hash of what it judged (`ModelManifest.digest`, `DecisionRecord.evaluation_seal`).
+    wrote is what the next one acts on. A seal is no signature: who writes documents can seal them too, and so each step
+    pins the hash of what it judged (`ModelManifest.digest`, `DecisionRecord.evaluation_seal`).
     """
 
     KIND: ClassVar[str]

@@ -129,6 +129,5 @@ class DecisionRecord(Artifact):
     policy: dict[str, object] = Field(default_factory=dict)
     uri: Uri | None = None  # folder of record.json and report.html
     evaluation_uri: Uri | None = None  # what it was decided on
-    evaluation_seal: str = ""
-    evaluation_seal: str = ""
+    evaluation_seal: str = ""  # of that EvaluationRecord, as it was
     created_at: str = ""

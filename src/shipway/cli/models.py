@@ -33,8 +33,9 @@ def list_(
     from shipway.report.numbers import bytes_text, percent
 
     rows = [
-        (v.name, v.version, " ".join(v.aliases), percent(v.metrics.get("accuracy")), percent(v.metrics.get("macro_f1")),
-         "cannot be used" if v.error else v.decision, bytes_text(v.size_bytes), v.created_at.replace("T", " ")[:19], v.run)
+        (v.name, v.version, " ".join(v.aliases), percent(v.metrics.get("accuracy")),
+         percent(v.metrics.get("macro_f1")), "cannot be used" if v.error else v.decision,
+         bytes_text(v.size_bytes), v.created_at.replace("T", " ")[:19], v.run)
         for v in versions
     ]  # fmt: skip
     columns = ["name", "version", "alias", "accuracy", "macro F1", "decision", "size", "created (UTC)", "run"]

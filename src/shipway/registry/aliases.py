@@ -134,6 +134,6 @@ def _read(store: Store, key: str) -> Move:
         return Move.from_json(document, where=key)
     except CorruptArtifact as error:
         raise CorruptArtifact(
-            f"{error}. Set the alias again (shipway models promote NAME VERSION), or leave the name without a champion: "
-            "shipway models unset NAME"
+            f"{error}. Set the alias again (shipway models promote NAME VERSION), or leave the name without a "
+            "champion: shipway models unset NAME"
         ) from error

@@ -14,7 +14,7 @@ import numpy as np
 from shipway.errors import CorruptArtifact
 from shipway.scoring.onnx_sizes import MAX_ELEMENTS, UNKNOWN, Refused, Size, sizes_of_outputs
 from shipway.scoring.operations import ONNX, SETTING, allowed
-from shipway.scoring.wire import Malformed, Value, fields, integers, mapped, messages, text, texts
+from shipway.scoring.wire import Malformed, Value, fields, integers, mapped, text, texts
 
 MAX_BYTES = 2 << 30  # of the file: what a protocol buffer may have
 MAX_NODES = 100_000

@@ -56,8 +56,8 @@ class ModelSession:
             recipes: That the manifest may name, beside the shipped ones and SHIPWAY_RECIPES.
 
         Raises:
-            CorruptArtifact: a file is missing or differs, encoder and manifest disagree, or the model could do more than
-                compute.
+            CorruptArtifact: a file is missing or differs, encoder and manifest disagree, or the model could do more
+                than compute.
             InvalidSpec: the recipe is not allowed here, or cannot be loaded.
         """
         check_recipe_allowed(manifest.recipe, f"model {manifest.name} ({manifest.uri})", recipes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def _sparse() -> ModelProto:
 
 def _doubled() -> ModelProto:
     names = ["x", *(f"t{i}" for i in range(40))]
-    steps = [node("Concat", [a, a], b, axis=0) for a, b in zip(names, names[1:], strict=False)]
+    steps = [node("Concat", [a, a], b, axis=0) for a, b in itertools.pairwise(names)]
     return model([*steps, node("Identity", [names[-1]])])
 
 
@@ -87,7 +88,7 @@ def _column_and_row() -> ModelProto:
 
 def _squared() -> ModelProto:
     names = [f"s{i}" for i in range(8)]
-    steps = [node("Mul", [a, a], b) for a, b in zip(names, names[1:], strict=False)]
+    steps = [node("Mul", [a, a], b) for a, b in itertools.pairwise(names)]
     return model([*steps, node("ConstantOfShape", [names[-1]])], [values(names[0], 16)])
 
 
