@@ -21,6 +21,7 @@ from shipway.registry.aliases import history, move_alias, previous_version, read
 from shipway.registry.changes import VersionDiff, diff_versions
 from shipway.registry.collect import GarbageReport, collect_garbage
 from shipway.registry.endpoints import endpoints_of
+from shipway.registry.reading import check_pinned, content_uri, read_version, version_key
 from shipway.registry.record import ALIASES, Alias, ModelVersion, Move, Rollback, VersionSummary
 from shipway.scoring import verify_files
 from shipway.storage import Store, open_folder
@@ -133,9 +134,9 @@ class Registry:
             CorruptArtifact: its document was edited, or is not the one that the alias was set to.
         """
         number = self.resolve(name, selector)
-        version = self._read(name, number)
+        version = read_version(self.store, name, number)
         if selector in ALIASES:
-            self._check_pinned(version, str(selector))
+            check_pinned(self.store, version, str(selector))
         return version
 
     def resolve(self, name: str, selector: int | str = "latest") -> int:
@@ -201,7 +202,7 @@ class Registry:
                 f"models: unknown alias {alias!r}; expected one of {', '.join(ALIASES)}{nearest(alias, ALIASES)}"
             )
         version = self.resolve(name, selector)
-        seal = self._read(name, version).seal
+        seal = read_version(self.store, name, version).seal
         for _ in range(_ATTEMPTS):
             pointer, now = readable_alias(self.store, name, alias)
             if now is not None and (now.version, now.seal_of_version) == (version, seal):
@@ -211,7 +212,7 @@ class Registry:
                 how="rollback" if rollback else "set", run=run, reason=reason,
             )  # fmt: skip
             try:
-                return move_alias(self.store, move, expected=pointer, version_key=_version_key(name, version))
+                return move_alias(self.store, move, expected=pointer, version_key=version_key(name, version))
             except Conflict:
                 continue
         raise Conflict(f"models: alias {alias} of {name} is moved by others all the time; try again")
@@ -267,44 +268,11 @@ class Registry:
 
     # --- inside
 
-    def _read(self, name: str, number: int) -> ModelVersion:
-        """A version's document, which must be what its own key says and hang together."""
-        key = _version_key(name, number)
-        version = ModelVersion.from_json(self.store.get(key), where=key)
-        digest = version.model.digest
-        for field, given, expected in (
-            ("name", version.name, name),
-            ("model.name", version.model.name, name),
-            ("version", version.version, number),
-            ("digest", version.digest, digest),
-            ("model.uri", version.model.uri, self._content_uri(name, digest)),
-            ("evaluation.model_digest", version.evaluation.model_digest if version.evaluation else digest, digest),
-            ("decision.challenger_digest", version.decision.challenger_digest if version.decision else digest, digest),
-        ):
-            if given != expected:
-                raise CorruptArtifact(
-                    f"{key}: {field} is {given!r}, expected {expected!r}: the version was edited; train and register "
-                    "it again"
-                )
-        return version
-
-    def _check_pinned(self, version: ModelVersion, alias: str) -> None:
-        found = read_alias(self.store, version.name, alias)
-        if found is not None and found[1].version == version.version and found[1].seal_of_version != version.seal:
-            raise CorruptArtifact(
-                f"{_version_key(version.name, version.version)}: it is not the document that {alias} of {version.name} "
-                f"was set to; look at it, and set the alias again: shipway models promote {version.name} "
-                f"{version.version}"
-            )
-
-    def _content_uri(self, name: str, digest: str) -> str:
-        return f"{self.store.uri}/models/{name}/content/{digest}"
-
     def _summaries(self, name: str) -> Iterator[VersionSummary]:
         moves = {alias: readable_alias(self.store, name, alias)[1] for alias in ALIASES}
         aliases = {alias: move.version for alias, move in moves.items() if move}
         for number in reversed(self.versions(name)):
-            names = [alias for alias, target in aliases.items() if target == number]
+            names = [str(alias) for alias, target in aliases.items() if target == number]
             try:
                 version = self.get(name, number)
             except CorruptArtifact as error:
@@ -340,7 +308,7 @@ class Registry:
     def _copy(self, model: ModelManifest) -> ModelManifest:
         """Copies the files below the registry; the version's document names that copy."""
         prefix = f"models/{model.name}/content/{model.digest}"
-        kept = model.model_copy(update={"uri": self._content_uri(model.name, model.digest)})
+        kept = model.model_copy(update={"uri": content_uri(self.store, model.name, model.digest)})
         with tempfile.TemporaryDirectory(prefix="shipway-register-") as folder:
             open_folder(model.uri).download_folder("", model.files, Path(folder))
             verify_files(Path(folder), model.files, where=model.uri)
@@ -354,17 +322,13 @@ class Registry:
             number = max(self.versions(draft.name), default=0) + 1
             version = draft.model_copy(update={"version": number})
             try:
-                self.store.put(_version_key(draft.name, number), version.to_json().encode(), create=True)
+                self.store.put(version_key(draft.name, number), version.to_json().encode(), create=True)
                 return version
             except Conflict:
                 found = self._find(draft.model, evaluation, draft.run)
                 if found is not None:
                     return found
         raise Conflict(f"models: {_ATTEMPTS} other versions of {draft.name} were registered meanwhile; try again")
-
-
-def _version_key(name: str, version: int) -> str:
-    return f"models/{name}/versions/{version}.json"
 
 
 def _card_key(name: str, version: int, kind: str) -> str:

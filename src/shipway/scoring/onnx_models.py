@@ -124,10 +124,11 @@ def _check_node(node: memoryview, seen: _Seen, sizes: dict[str, Size], depth: in
             f"operation {full!r} (node {name!r}) is not among those that a served model may hold. If you know what it "
             f"does and want it: {SETTING}={full}"
         )
-    constant, inner = None, []
+    constant: Size | None = None
+    inner: list[Size] = []
     for attribute in attributes:
-        value, graphs = _check_attribute(attribute, seen, sizes, depth)
-        constant, inner = value or constant, [*inner, *graphs]
+        tensor, graphs = _check_attribute(attribute, seen, sizes, depth)
+        constant, inner = tensor or constant, [*inner, *graphs]
     where = f"operation {operation!r} (node {name!r})"
     missing = next((each for each in inputs if each and each not in sizes), None)
     if missing is not None:
@@ -148,6 +149,7 @@ def _check_attribute(
 ) -> tuple[Size | None, list[Size]]:
     """Walks its graphs and tensors; the size of its tensor, which is a Constant's value, and of its graphs' outputs."""
     result = None
+    single = 0
     inner: list[Size] = []
     for number, _, value in fields(attribute):
         if number in (5, 10) and not isinstance(value, int):
@@ -156,6 +158,10 @@ def _check_attribute(
             inner += _check_graph(value, seen, sizes, depth - 1)
         elif number in (22, 23):
             raise Refused("it holds sparse tensors, which say any size")
+        if number in (5, 6):
+            single += 1
+    if single > 1:  # a parser would make one of them
+        raise Malformed("an attribute holds several values")
     numbers = [*integers(attribute, 3), *integers(attribute, 8)]
     if any(abs(each) > MAX_ATTRIBUTE for each in numbers):
         raise Refused(f"an attribute says {max(numbers, key=abs)}, allowed are numbers up to {MAX_ATTRIBUTE}")

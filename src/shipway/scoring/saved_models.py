@@ -132,7 +132,10 @@ def _check_graph(graph: memoryview, seen: _Seen) -> None:
         _check_node(node, "the main graph", "", seen)
     for library in messages(graph, 2):
         for function in messages(library, 1):
-            name = next((n for signature in messages(function, 1) for n in texts(signature, 1)), "")
+            names = [name for signature in messages(function, 1) for name in texts(signature, 1)]
+            if len(names) != 1:  # a parser would take the last
+                raise Malformed(f"a function has {len(names)} names")
+            name = names[0]
             for node in messages(function, 3):
                 _check_node(node, f"function {name!r}", name, seen)
             for attribute in messages(function, 5):

@@ -25,7 +25,7 @@ class Malformed(ValueError):
 
 def mapped(path: Path) -> memoryview:
     """A file's bytes, read as they are looked at; not empty."""
-    return memoryview(np.memmap(path, dtype=np.uint8, mode="r"))
+    return memoryview(np.memmap(path, dtype=np.uint8, mode="r"))  # type: ignore[arg-type]
 
 
 def fields(message: memoryview) -> Iterator[Field]:
