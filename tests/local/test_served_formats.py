@@ -46,7 +46,7 @@ def test_a_trained_model_answers_over_http_as_it_was_evaluated(
     uri = f"{context.store_uri}/{serving_format}"
     stored = tiny.model.model_copy(update={"serving_format": serving_format, "uri": uri})
     open_folder(tiny.model.uri).download_folder("", stored.files, tmp_path / "model")
-    open_folder(uri).upload_folder(tmp_path / "model", "")
+    Store.open().upload_folder(tmp_path / "model", serving_format)
     write_artifact(stored, uri)
     manifest = inference_service(
         EndpointSpec(name="tiny"),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from shipway.artifacts import ModelManifest
+from shipway.artifacts.base import SEAL, seal_of
 from shipway.components.deploy.core import inference_service
 from shipway.components.deploy.rollout import Rollout
 from shipway.components.deploy.spec import EndpointSpec
@@ -145,11 +146,13 @@ def test_a_deployment_names_the_recipe_and_the_digest_that_were_registered(house
 
 
 def test_an_edited_record_of_an_endpoint_is_not_played_again(house: House) -> None:
-    rollout = _rollout(house)
-    manifest: dict[str, Any] = {"metadata": {"annotations": {}}, "spec": {"image": "evil"}}
-    house.registry.store.put("endpoints/toy.json", json.dumps({"version": 1, "manifest": manifest}).encode())
-    with pytest.raises(CorruptArtifact, match=r"endpoints/toy\.json.*no seal"):
+    rollout, store = _rollout(house), house.registry.store
+    record: dict[str, Any] = {"version": 1, "manifest": {"metadata": {"annotations": {}}, "spec": {"image": "evil"}}}
+    store.put("endpoints/toy.json", json.dumps({**record, SEAL: seal_of({"version": 1})}).encode())
+    with pytest.raises(CorruptArtifact, match=r"endpoints/toy\.json .*was edited after it was written"):
         rollout.run()
+    store.put("endpoints/toy.json", json.dumps(record).encode())
+    assert rollout._recorded() == {}
 
 
 def test_a_version_of_a_recipe_that_nobody_named_is_not_deployed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
