@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from shipway.artifacts import ModelManifest
 from shipway.recipes import dense, load_recipe
+from shipway.scoring.runtimes import open_saved_model
 
 
 class Plain(kserve.Model):  # type: ignore[misc]
@@ -21,7 +22,7 @@ class Plain(kserve.Model):  # type: ignore[misc]
         super().__init__(name)
         self.labels = ModelManifest.read(folder / "manifest.json").labels
         self.encoder = load_recipe("intents").load_encoder(json.loads((folder / "encoder.json").read_text()))
-        self.loaded = tf.saved_model.load(str(folder / "saved_model"))
+        self.loaded = open_saved_model(folder / "saved_model")
         self.signature = self.loaded.signatures["serving_default"]
         self.predict({"instances": ["warm up"]})
         self.ready = True

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from shipway.recipes.base import ALLOWED
 from shipway.remote import settings
 from shipway.storage import embedded, processes
-from tests.fixtures import surroundings, tiny_model
+from tests.fixtures import surroundings, tiny_model, toy
 
 STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
 
@@ -22,6 +23,7 @@ STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited
 def pytest_configure(config: pytest.Config) -> None:
     if not any("tests/kubeflow" in given for given in config.args):  # that suite is a user's: it has what a user has
         surroundings.forget()
+    os.environ[ALLOWED] = toy.REFERENCE  # as a person does whose models are of a recipe of their own
     if not hasattr(config, "workerinput"):
         _reap_abandoned()
         ticks = processes.start_ticks(os.getpid())

@@ -18,6 +18,7 @@ PORT = 8080
 PRE_STOP_S = 5  # until every node has heard that the pod takes no more connections
 LOCAL_PORT = f"{labels.PREFIX}/local-port"
 VERSION = f"{labels.PREFIX}/version"
+DIGEST = f"{labels.PREFIX}/model-digest"
 SHOWN_ROWS = 5
 
 
@@ -33,6 +34,7 @@ def inference_service(
     version: int,
     model_uri: str,
     model_digest: str,
+    recipe: str,
     threshold: float | None,
     store_uri: str,
     run: str,
@@ -46,6 +48,7 @@ def inference_service(
         version: In the registry, told in every answer.
         model_uri: Folder of the model's files and `manifest.json`.
         model_digest: That the model there must have.
+        recipe: Of the registered version; the predictor loads it besides the shipped ones, and no other.
         threshold: Of the top probability; None: never "none of these".
         store_uri: Root of the store, without endpoint or credential.
         run: That deploys it; a label, no part of the hash that decides adoption.
@@ -69,7 +72,11 @@ def inference_service(
         "image": spec.image or images.PREDICTOR,
         "command": ["python", "-m", "shipway.components.predict.worker"],
         "args": [f"--{name}={value}" for name, value in arguments.items() if value is not None],
-        "env": [{"name": "SHIPWAY_STORE", "value": store_uri}, {"name": "SHIPWAY_BIND", "value": "0.0.0.0"}],
+        "env": [
+            {"name": "SHIPWAY_STORE", "value": store_uri},
+            {"name": "SHIPWAY_BIND", "value": "0.0.0.0"},
+            {"name": "SHIPWAY_RECIPES", "value": recipe},
+        ],
         "ports": [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}],
         "resources": {"requests": quantities, "limits": dict(quantities)},
         "readinessProbe": _probe(f"/v2/models/{spec.name}/ready", 5, 3),
@@ -90,7 +97,11 @@ def inference_service(
         predictor["serviceAccountName"] = spec.service_account
     if spec.node_selector:
         predictor["nodeSelector"] = dict(spec.node_selector)
-    annotations = {"serving.kserve.io/deploymentMode": spec.deployment_mode, VERSION: str(version)}
+    annotations = {
+        "serving.kserve.io/deploymentMode": spec.deployment_mode,
+        VERSION: str(version),
+        DIGEST: model_digest,
+    }
     if spec.port is not None and endpoint == spec.name:
         annotations[LOCAL_PORT] = str(spec.port)
     annotations[labels.SPEC_HASH] = fingerprint([predictor, annotations])

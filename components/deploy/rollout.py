@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shipway.artifacts import EvaluationRecord
+from shipway.artifacts.base import SEAL, check_seal, seal_of
 from shipway.components.deploy.core import CheckResult, candidate_name, inference_service, predict_url
 from shipway.components.deploy.parity import KeptRows, check_endpoint, kept_rows
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.context import Context
 from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed, NotFound, ShipwayError
 from shipway.executors import Executor, Handle, Manifest, Outcome
+from shipway.recipes import check_recipe_allowed
 from shipway.registry import ModelVersion, Registry
 
 
@@ -82,6 +84,7 @@ class Rollout:
             raise InvalidSpec(
                 f"evaluation: it is of model {found.model_digest}, version {version.version} is {version.digest}"
             )
+        check_recipe_allowed(version.model.recipe, f"version {version.version} of {version.name}", spec.recipes)
         self.spec, self.version, self.evaluation = spec, version, found
         self.executor, self.registry, self.on_job = executor, registry, on_job
         self.key = f"endpoints/{spec.name}.json"
@@ -171,6 +174,7 @@ class Rollout:
             version=self.version.version,
             model_uri=self.version.model.uri,
             model_digest=self.version.digest,
+            recipe=self.version.model.recipe,
             threshold=threshold if self.spec.out_of_scope else None,
             store_uri=context.store_uri,
             run=context.run,
@@ -178,17 +182,27 @@ class Rollout:
         )
 
     def _recorded(self) -> dict[str, Any]:
-        """What the store says is served; empty for an endpoint that never was."""
+        """What the store says is served; empty for an endpoint that never was.
+
+        Raises:
+            CorruptArtifact: the record was edited.
+        """
         try:
             record = json.loads(self.registry.store.get(self.key))
         except NotFound:
             return {}
         except ValueError as error:
             raise CorruptArtifact(f"{self.key}: not JSON ({error}); remove it and deploy again") from error
-        return record if isinstance(record, dict) else {}
+        if not isinstance(record, dict):
+            raise CorruptArtifact(f"{self.key}: not an endpoint's record; remove it and deploy again")
+        if SEAL not in record:  # its manifest is played again where a check fails: only if it is as we wrote it
+            print(f"{self.key}: no seal, an earlier Shipway wrote it: deployed as for the first time", flush=True)
+            return {}
+        check_seal(record, "record of an endpoint", f"{self.key} (remove it to deploy as for the first time)")
+        return record
 
     def _record(self, manifest: Manifest, result: Deployment) -> None:
-        record = {
+        record: dict[str, Any] = {
             "name": self.spec.name,
             "model": self.spec.name,
             "version": self.version.version,
@@ -200,4 +214,5 @@ class Rollout:
             "run": Context.current().run,
             "manifest": manifest,
         }
+        record[SEAL] = seal_of(record)
         self.registry.store.put(self.key, json.dumps(record, indent=1, sort_keys=True).encode())

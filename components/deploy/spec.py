@@ -60,5 +60,9 @@ class EndpointSpec(Spec):
     store_secret: Annotated[
         str, Field(description="Secret whose keys (AWS_...) reach the predictor; empty: none is asked for")
     ] = ""
+    recipes: Annotated[
+        list[str],
+        Field(description="besides the shipped ones, that the version's manifest may name; `plan` puts the run's here"),
+    ] = Field(default_factory=list)
     node_selector: dict[str, str] = Field(default_factory=dict)
     pod_security: Annotated[PodSecurity, Field(description=DESCRIPTION)] = "restricted"

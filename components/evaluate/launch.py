@@ -30,10 +30,12 @@ def classifier(
         from shipway.components.evaluate.html import all_labels, evaluation_report
         from shipway.components.evaluate.measure import measure
         from shipway.components.evaluate.spec import EvaluationSpec
+        from shipway.scoring import confirm
         from shipway.storage import Store
 
         wanted = parse(EvaluationSpec, spec, "evaluation")
         manifest, data = ModelManifest.read(model.path), DatasetManifest.read(dataset.path)
+        confirm(manifest)
         store = Store.open(current.context.store_uri)
         with tempfile.TemporaryDirectory(prefix="shipway-evaluate-") as folder:
             found = measure(manifest, data, wanted, store=store, folder=Path(folder))

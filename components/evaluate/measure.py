@@ -114,7 +114,7 @@ def measure(
         InvalidSpec: a slice's column does not exist.
         CorruptArtifact: model or rows differ from their manifests.
     """
-    session = ModelSession.open(model)
+    session = ModelSession.open(model, recipes=spec.recipes)
     left_out = dataset.splits[spec.split].left_out if spec.split in dataset.splits else {}
     path = folder / PREDICTIONS
     frames = read_rows(dataset, spec.split, columns=spec.slices)

@@ -60,3 +60,5 @@ class EvaluationSpec(Spec):
     batch_size: Annotated[int, Field(ge=1, le=8192)] = 256
     """Rows in one inference."""
     seed: int = 0
+    recipes: list[str] = Field(default_factory=list)
+    """Recipes besides the shipped ones that the model's manifest may name; `plan` puts the run's own here."""

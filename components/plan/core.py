@@ -21,7 +21,7 @@ from shipway.components.sweep.core import check_parameters
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
-from shipway.recipes import load_recipe
+from shipway.recipes import BUILT_IN, load_recipe
 from shipway.specs import parse
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -161,7 +161,12 @@ def _check_name(name: Any) -> None:
 
 
 def _validated(document: Mapping[str, Any]) -> dict[str, BaseModel]:
-    recipe = load_recipe(str(document.get("training", {}).get("recipe", "intents")))
+    name = str(document.get("training", {}).get("recipe", "intents"))
+    recipe = load_recipe(name)
+    if name not in BUILT_IN:  # the later steps load it because stored manifests name it: the run's own word allows it
+        for section in ("evaluation", "promotion", "endpoint"):
+            known = document.get(section, {}).get("recipes") or []
+            document = merge(document, {section: {"recipes": [*known, *({name} - set(known))]}})
     specs = {
         section: parse(model, document.get(section, {}), section)
         for section, model in SECTIONS.items()

@@ -41,8 +41,8 @@ def check_cluster(
     executor.check(render(training, "shipway-check", nowhere, store_uri=context.store_uri))
     executor.check(
         inference_service(
-            endpoint, endpoint="shipway-check", version=1, model_uri=nowhere, model_digest="0" * 64, threshold=None,
-            store_uri=context.store_uri, run=context.run, namespace=context.namespace,
+            endpoint, endpoint="shipway-check", version=1, model_uri=nowhere, model_digest="0" * 64, recipe="",
+            threshold=None, store_uri=context.store_uri, run=context.run, namespace=context.namespace,
         )
     )  # fmt: skip
     services.check_names(executor.api, context.namespace, (endpoint.name, candidate_name(endpoint.name)))

@@ -216,17 +216,18 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
         }
 
 
-def read_manifest(uri: str, digest: str | None) -> ModelManifest:
+def read_manifest(uri: str, digest: str) -> ModelManifest:
     """The model at `uri`.
 
     Raises:
-        CorruptArtifact: another model lies there than the one that was evaluated (`digest`).
+        CorruptArtifact: another model lies there than the one that was registered (`digest`), or it names files of
+            another place.
         NotFound: nothing lies there.
     """
-    from shipway.storage import read_artifact
+    from shipway.scoring import stored_manifest
 
-    manifest = read_artifact(ModelManifest, uri)
-    if digest and manifest.digest != digest:
+    manifest = stored_manifest(uri)
+    if manifest.digest != digest:
         raise CorruptArtifact(
             f"model at {uri}: its digest is {manifest.digest}, the registered version's is {digest}; deploy again"
         )
@@ -271,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(parents=[kserve_parser], description="Serves a text classifier.")
     parser.add_argument("--model_uri", required=True, help="URI of the model's folder, where manifest.json lies")
-    parser.add_argument("--model_digest", help="digest that the model at that URI must have")
+    parser.add_argument("--model_digest", required=True, help="digest that the model at that URI must have")
     parser.add_argument("--model_version", default="", help="version in the registry, told in every answer")
     parser.add_argument("--threshold", type=float, help='top probability below which the answer is "none of these"')
     parser.add_argument("--max_instances", type=int, default=Limits.max_instances)

@@ -22,7 +22,7 @@ from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import check_rows, check_sides
 from shipway.errors import InvalidSpec
 from shipway.images import VERSION
-from shipway.recipes.base import load_recipe
+from shipway.recipes.base import check_recipe_allowed, load_recipe
 from shipway.specs import parse
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def _check_encoder(spec: DatasetSpec) -> None:
 
 
 def _expect(rows: RowsManifest, stage: Stage, step: str) -> None:
+    check_recipe_allowed(str(rows.spec.get("recipe", "intents")), f"{step}: the rows at {rows.uri}")
     if rows.stage != stage:
         raise InvalidSpec(f"{step}: these rows are {rows.stage}; expected {stage} ones, from the step before")
 

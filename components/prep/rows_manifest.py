@@ -22,6 +22,7 @@ class RowsManifest(Artifact):
     """Rows as Parquet, in the order of the source; all paths are below `uri`."""
 
     KIND: ClassVar[str] = "RowsManifest"
+    SEALED: ClassVar[bool] = True
 
     name: str
     uri: Uri

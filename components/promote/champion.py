@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ def meet_champion(
     dataset: DatasetManifest,
     evaluation: EvaluationRecord,
     rules: ChampionRules,
+    recipes: Sequence[str] = (),
 ) -> Champion:
     """What the rules need to know of the champion of the challenger's name.
 
@@ -38,14 +39,15 @@ def meet_champion(
         dataset: Whose `evaluation.split` the challenger was scored on.
         evaluation: The challenger's; its kept predictions are the rows that the champion is scored on.
         rules: How to compare.
+        recipes: That the champion's manifest may name, beside the shipped ones.
 
     Raises:
         CorruptArtifact: the champion or the predictions differ from their manifests.
     """
-    number = registry.alias(model.name, "champion")
-    if number is None:
+    if registry.alias(model.name, "champion") is None:
         return Champion("none", f"there is no champion of {model.name} yet")
-    version = registry.get(model.name, number)
+    version = registry.get(model.name, "champion")
+    number = version.version
     if version.digest == model.digest:
         return Champion("same", f"it is version {number}, the champion, itself", number, version.digest)
     new = sorted(set(model.labels) - set(version.model.labels))
@@ -59,13 +61,18 @@ def meet_champion(
         return Champion(
             "unknown" if why_unknown else "leaked", detail, number, version.digest, new, gone, leaked_groups=leaked
         )
-    return _compare(version, evaluation, rules, new, gone)
+    session = ModelSession.open(version.model, recipes=recipes)
+    return _compare(version, session, evaluation, rules, new, gone)
 
 
 def _compare(
-    version: ModelVersion, evaluation: EvaluationRecord, rules: ChampionRules, new: list[str], gone: list[str]
+    version: ModelVersion,
+    session: ModelSession,
+    evaluation: EvaluationRecord,
+    rules: ChampionRules,
+    new: list[str],
+    gone: list[str],
 ) -> Champion:
-    session = ModelSession.open(version.model)
     truth: list[str] = []
     ours: list[str] = []
     theirs: list[str] = []

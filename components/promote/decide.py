@@ -39,7 +39,7 @@ def decide(
         if given != wanted:
             raise InvalidSpec(f"gate: the evaluation is of {what} {given}, not of {wanted}; pass the one of this model")
     labels, counts = _confusion(evaluation)
-    champion = meet_champion(registry, model, dataset, evaluation, policy.champion)
+    champion = meet_champion(registry, model, dataset, evaluation, policy.champion, policy.recipes)
     rules = judge(policy, evaluation, counts, labels, champion)
     blessed, reason = verdict(rules, champion)
     about = {
@@ -61,6 +61,7 @@ def decide(
         policy=policy.model_dump(mode="json"),
         uri=f"{registry.store.uri}/{prefix}",
         evaluation_uri=evaluation.uri,
+        evaluation_seal=evaluation.seal,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     registry.store.put(f"{prefix}/report.html", decision_report(record, champion).render().encode())

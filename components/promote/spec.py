@@ -103,6 +103,8 @@ class PromotionPolicy(Spec):
     forbidden_confusions: list[ForbiddenConfusion] = Field(default_factory=list)
     baselines: BaselineRule = Field(default_factory=BaselineRule)
     champion: ChampionRules = Field(default_factory=ChampionRules)
+    recipes: list[str] = Field(default_factory=list)
+    """Recipes besides the shipped ones that the champion's manifest may name; `plan` puts the run's own here."""
 
     @field_validator("thresholds")
     @classmethod

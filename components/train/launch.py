@@ -97,12 +97,12 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
         JobFailed: names the replica that failed first, with its last lines.
     """
     from shipway import executors, labels
-    from shipway.artifacts import ModelManifest
     from shipway.components.train.core import render
     from shipway.executors import identity
     from shipway.executors.outcomes import raise_for
     from shipway.executors.passthrough import with_task_config
-    from shipway.storage import Store, read_artifact
+    from shipway.scoring.folder import stored_manifest
+    from shipway.storage import Store
 
     if spec.recipe != dataset.recipe:
         raise InvalidSpec(
@@ -130,7 +130,7 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
             deadline_s=spec.deadline_s + OUR_OWN_GRACE_S,
         )  # fmt: skip
     raise_for(outcome, handle)
-    published = read_artifact(ModelManifest, f"{context.store_uri}/jobs/{name}/model")
+    published = stored_manifest(f"{context.store_uri}/jobs/{name}/model")
     current.output(
         model=published.uri,
         job=handle.name,

@@ -60,6 +60,7 @@ def manifest(model: ModelManifest, version: int, **fields: Any) -> Manifest:
         version=version,
         model_uri=model.uri,
         model_digest=model.digest,
+        recipe=model.recipe,
         threshold=0.5,
         store_uri="file:///nowhere",
         run="test",

@@ -17,7 +17,7 @@ from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.context import Context
 from shipway.executors.process import service
 from shipway.executors.process.service_manifest import caller_env
-from shipway.storage import Store, embedded, write_artifact
+from shipway.storage import Store, embedded, open_folder, write_artifact
 from tests.conftest import STORE_HOME
 from tests.fixtures.tiny_model import Tiny
 
@@ -43,14 +43,18 @@ def test_a_trained_model_answers_over_http_as_it_was_evaluated(
     context: Context, tiny: Tiny, tmp_path: Path, serving_format: str
 ) -> None:
     record = evaluated(tiny, tmp_path)
-    stored = tiny.model.model_copy(update={"serving_format": serving_format})
-    write_artifact(stored, f"{context.store_uri}/{serving_format}/manifest.json")
+    uri = f"{context.store_uri}/{serving_format}"
+    stored = tiny.model.model_copy(update={"serving_format": serving_format, "uri": uri})
+    open_folder(tiny.model.uri).download_folder("", stored.files, tmp_path / "model")
+    Store.open().upload_folder(tmp_path / "model", serving_format)
+    write_artifact(stored, uri)
     manifest = inference_service(
         EndpointSpec(name="tiny"),
         endpoint="tiny",
         version=1,
-        model_uri=f"{context.store_uri}/{serving_format}",
+        model_uri=uri,
         model_digest=stored.digest,
+        recipe=stored.recipe,
         threshold=record.threshold.value if record.threshold else None,
         store_uri=context.store_uri,
         run="test",

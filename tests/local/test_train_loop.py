@@ -268,4 +268,5 @@ def test_a_users_own_recipe_is_trained_and_served(store_uri: str, tmp_path: Path
     fitted = fit(FitSpec(name="tiny", recipe=own_recipe.REFERENCE, steps=60, batch_size=32), dataset, tmp_path)
     model = publish(fitted, tmp_path, f"{store_uri}/jobs/own", "own", "")
     assert model.metrics["val_accuracy"] > 0.4
-    assert ModelSession.open(model).predict(["what is the weather"]).shape == (1, 5)
+    session = ModelSession.open(model, recipes=[own_recipe.REFERENCE])  # as the later steps do: the run named it
+    assert session.predict(["what is the weather"]).shape == (1, 5)

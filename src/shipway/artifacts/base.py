@@ -6,11 +6,14 @@ import json
 import posixpath
 import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from shipway.canonical import canonical_json, sha256_hex
 from shipway.errors import CorruptArtifact, redacted
+
+SEAL = "seal"
 
 
 def _safe_relative(path: str) -> str:
@@ -51,10 +54,14 @@ class Artifact(Record):
     """Base of the documents that steps pass on.
 
     `schema_version` is `major.minor`: a newer minor is read (its fields are kept), a newer major is refused.
+    A sealed kind is written with a hash over all its other fields, and read only where that hash agrees: what one step
+    wrote is what the next one acts on. A seal is no signature: who writes documents can seal them too, and so each step
+    pins the hash of what it judged (`ModelManifest.digest`, `DecisionRecord.evaluation_seal`).
     """
 
     KIND: ClassVar[str]
     VERSION: ClassVar[str] = "1.0"
+    SEALED: ClassVar[bool] = False
 
     kind: str = ""
     schema_version: str = ""
@@ -65,7 +72,15 @@ class Artifact(Record):
 
     def to_json(self) -> str:
         """Indented JSON, stable over equal documents."""
-        return json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        document = self.model_dump(mode="json")
+        if self.SEALED:
+            document[SEAL] = seal_of(document)
+        return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+    @property
+    def seal(self) -> str:
+        """Hash over every field, 64 hexadecimal digits."""
+        return seal_of(self.model_dump(mode="json"))
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str = "document") -> Self:
@@ -76,11 +91,12 @@ class Artifact(Record):
             where: Path or URI it came from, for messages.
 
         Raises:
-            CorruptArtifact: not JSON, another kind, a newer major version, or a field that breaks the schema.
+            CorruptArtifact: not JSON, another kind, a newer major version, a field that breaks the schema, or one that
+                was edited since the document was sealed.
         """
         try:
             raw = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CorruptArtifact(f"{where}: not a JSON document ({error}); rerun the step that wrote it") from error
         if not isinstance(raw, dict) or raw.get("kind") != cls.KIND:
             given = raw.get("kind") if isinstance(raw, dict) else type(raw).__name__
@@ -93,6 +109,8 @@ class Artifact(Record):
                 f"{where}: {cls.KIND} of schema version {version}, this Shipway reads up to {cls.VERSION}; "
                 "upgrade shipway where this step runs"
             )
+        if cls.SEALED:
+            check_seal(raw, cls.KIND, where)
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
@@ -113,6 +131,34 @@ class Artifact(Record):
         except FileNotFoundError as error:
             raise CorruptArtifact(f"{path}: the {cls.KIND} is gone; run again with --fresh") from error
         return cls.from_json(text, where=str(path))
+
+
+def seal_of(document: dict[str, Any]) -> str:
+    """Hash over a document's fields but its seal, 64 hexadecimal digits."""
+    return sha256_hex(canonical_json({key: value for key, value in document.items() if key != SEAL}))
+
+
+def check_seal(raw: dict[str, Any], kind: str, where: str) -> None:
+    """Takes the seal out of the document, which it must fit.
+
+    Raises:
+        CorruptArtifact: there is none, or it does not fit.
+    """
+    stated = raw.pop(SEAL, None)
+    if stated is None:
+        raise CorruptArtifact(
+            f"{where}: this {kind} has no seal: an earlier Shipway wrote it, or it was edited; run again with --fresh "
+            "what wrote it (a registered version: train and register it again)"
+        )
+    try:
+        given = seal_of(raw)
+    except ValueError as error:  # a number that is none
+        raise CorruptArtifact(f"{where}: {kind}: {error}; run again with --fresh what wrote it") from error
+    if stated != given:
+        raise CorruptArtifact(
+            f"{where}: this {kind} was edited after it was written (its seal is {str(stated)[:12]}..., its fields give "
+            f"{given[:12]}...); put back what stood there, or run again with --fresh what wrote it"
+        )
 
 
 class FileRef(Record):

@@ -42,6 +42,7 @@ class DatasetManifest(Artifact):
     """What `prep.dataset` publishes; all paths are below `uri`."""
 
     KIND: ClassVar[str] = "DatasetManifest"
+    SEALED: ClassVar[bool] = True
 
     name: str  # the model's name
     uri: Uri

@@ -75,6 +75,7 @@ class EvaluationRecord(Artifact):
     """
 
     KIND: ClassVar[str] = "EvaluationRecord"
+    SEALED: ClassVar[bool] = True
 
     name: str
     uri: Uri  # folder of predictions.parquet and confusion.json
@@ -132,6 +133,7 @@ class DecisionRecord(Artifact):
     """What `promote.gate` decided, rule by rule."""
 
     KIND: ClassVar[str] = "DecisionRecord"
+    SEALED: ClassVar[bool] = True
 
     name: str
     decision: Literal["blessed", "rejected"]
@@ -144,4 +146,5 @@ class DecisionRecord(Artifact):
     policy: dict[str, object] = Field(default_factory=dict)
     uri: Uri | None = None  # folder of record.json and report.html
     evaluation_uri: Uri | None = None  # what it was decided on
+    evaluation_seal: str = ""  # of that EvaluationRecord, as it was
     created_at: str = ""

@@ -8,6 +8,11 @@ from pydantic import Field
 
 from shipway.artifacts.base import Artifact, FileRef, Record, Uri
 from shipway.artifacts.dataset import FeatureSpec
+from shipway.canonical import canonical_json, sha256_hex
+
+# Where the files lie (each reader checks it against where it found the manifest) and which job made them when: a copy
+# in the registry and a second training with equal results are the same model.
+NOT_IDENTITY = ("uri", "job", "created_at")
 
 
 class Parity(Record):
@@ -24,6 +29,7 @@ class ModelManifest(Artifact):
     """What training publishes; all paths are below `uri`: saved_model/, model.onnx, encoder.json."""
 
     KIND: ClassVar[str] = "ModelManifest"
+    SEALED: ClassVar[bool] = True
 
     name: str
     uri: Uri
@@ -55,7 +61,11 @@ class ModelManifest(Artifact):
 
     @property
     def digest(self) -> str:
-        """Hash over the files' hashes: two folders with equal bytes are the same model."""
-        from shipway.canonical import fingerprint
+        """The model's identity: sha256 over every field but `NOT_IDENTITY`, its files' hashes among them.
 
-        return fingerprint([[file.path, file.sha256] for file in sorted(self.files, key=lambda f: f.path)])
+        What is left at its default is left out, so that a field that a later version adds changes no identity. The
+        same training done twice is the same model, wherever and whenever it was done.
+        """
+        stated = self.model_dump(mode="json", exclude_defaults=True, exclude=set(NOT_IDENTITY))
+        stated["files"] = sorted(stated["files"], key=lambda file: file["path"])
+        return sha256_hex(canonical_json(stated))

@@ -25,6 +25,7 @@ class SweepRecord(Artifact):
     """What `sweep.katib` found."""
 
     KIND: ClassVar[str] = "SweepRecord"
+    SEALED: ClassVar[bool] = True
 
     name: str
     objective: str

@@ -33,12 +33,16 @@ def list_(
     from shipway.report.numbers import bytes_text, percent
 
     rows = [
-        (v.name, v.version, " ".join(v.aliases), percent(v.metrics.get("accuracy")), percent(v.metrics.get("macro_f1")),
-         v.decision, bytes_text(v.size_bytes), v.created_at.replace("T", " ")[:19], v.run)
+        (v.name, v.version, " ".join(v.aliases), percent(v.metrics.get("accuracy")),
+         percent(v.metrics.get("macro_f1")), "cannot be used" if v.error else v.decision,
+         bytes_text(v.size_bytes), v.created_at.replace("T", " ")[:19], v.run)
         for v in versions
     ]  # fmt: skip
     columns = ["name", "version", "alias", "accuracy", "macro F1", "decision", "size", "created (UTC)", "run"]
     table(columns, rows, right=["version", "accuracy", "macro F1", "size"])
+    for v in versions:
+        if v.error:
+            say(v.error, style="yellow")
     say(f"Next: shipway models show {versions[0].name} {versions[0].version}", style="dim")
 
 
@@ -128,6 +132,17 @@ def promote(
     before = f" (before: version {move.previous_version})" if move.previous_version else ""
     say(f"champion of {move.name} is version {move.version}{before}", style="green")
     say(f"The endpoint was not touched. Next: shipway endpoints deploy {name}", style="dim")
+
+
+@app.command()
+def unset(name: Name, as_json: AsJson = False) -> None:
+    """Leave a model without a champion: the next one is judged by the policy alone."""
+    was_set = _registry().unset_alias(name)
+    if as_json:
+        print_json({"name": name, "was_set": was_set})
+        return
+    say(f"{name} has no champion now" if was_set else f"{name} had no champion")
+    say(f"The endpoint was not touched. Next: shipway models promote {name} VERSION", style="dim")
 
 
 @app.command()

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from shipway.recipes.base import Encoded, Encoder, Ragged, Recipe, dense, load_recipe
+from shipway.recipes.base import (
+    BUILT_IN,
+    Encoded,
+    Encoder,
+    Ragged,
+    Recipe,
+    check_recipe_allowed,
+    dense,
+    load_recipe,
+    load_stored_recipe,
+)
 
-__all__ = ["Encoded", "Encoder", "Ragged", "Recipe", "dense", "load_recipe"]
+__all__ = [
+    "BUILT_IN",
+    "Encoded",
+    "Encoder",
+    "Ragged",
+    "Recipe",
+    "check_recipe_allowed",
+    "dense",
+    "load_recipe",
+    "load_stored_recipe",
+]

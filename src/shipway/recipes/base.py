@@ -6,6 +6,7 @@ attributes of `Recipe`. Its `model` functions import TensorFlow inside, everythi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -136,6 +137,33 @@ class SolvesWeights(Protocol):
 
 
 BUILT_IN = ("intents",)
+ALLOWED = "SHIPWAY_RECIPES"  # recipes besides those, comma-separated, that a stored document may name
+
+
+def load_stored_recipe(reference: str, where: str, allowed: Iterable[str] = ()) -> Recipe:
+    """The recipe that a stored document names, where a person or the deployment allows it: to import it is to run it.
+
+    Args:
+        reference: As `load_recipe` takes it.
+        where: The document, for messages.
+        allowed: Those that the run's own parameters name, beside the shipped ones and SHIPWAY_RECIPES.
+
+    Raises:
+        InvalidSpec: it is not allowed here; nothing was imported.
+    """
+    check_recipe_allowed(reference, where, allowed)
+    return load_recipe(reference)
+
+
+def check_recipe_allowed(reference: str, where: str, allowed: Iterable[str] = ()) -> None:
+    """Refuses a recipe that neither we ship nor anybody here named; see `load_stored_recipe`."""
+    known = [*BUILT_IN, *allowed, *os.environ.get(ALLOWED, "").replace(",", " ").split()]
+    if reference not in known:
+        raise InvalidSpec(
+            f"{where}: it names the recipe {reference!r}, which is not allowed here and was not imported; allowed are "
+            f"{', '.join(dict.fromkeys(known))}. If that recipe is yours: give recipe={reference} to the run, or set "
+            f"{ALLOWED}={reference}"
+        )
 
 
 def load_recipe(reference: str) -> Recipe:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from shipway.errors import NotFound
+from shipway.errors import CorruptArtifact, NotFound
 from shipway.registry.record import Alias, Move
 from shipway.storage import Store
 from shipway.storage.publish import Pointer, move_pointer, read_pointer
@@ -49,10 +49,10 @@ def move_alias(store: Store, move: Move, *, expected: Pointer | None, version_ke
         Conflict: somebody else moved it meanwhile.
         NotFound: the version is being removed.
     """
-    before = _read(store, expected.target) if expected else None
+    before = _readable(store, expected.target) if expected else None
     written = move.model_copy(
         update={
-            "previous": expected.target if expected else None,
+            "previous": expected.target if expected and before else None,
             "previous_version": before.version if before else None,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -73,6 +73,27 @@ def move_alias(store: Store, move: Move, *, expected: Pointer | None, version_ke
             "version, or run `shipway store gc` again if it was stopped half-way"
         )
     return written
+
+
+def unset_alias(store: Store, name: str, alias: str) -> bool:
+    """Takes the alias away; says whether it was set. Its moves stay, and no later one names them."""
+    is_set = store.head(pointer_key(name, alias)) is not None
+    store.delete(pointer_key(name, alias))
+    return is_set
+
+
+def readable_alias(store: Store, name: str, alias: str) -> tuple[Pointer | None, Move | None]:
+    """As `read_alias`, for who sets the alias anew: the move is None where it cannot be read."""
+    pointer = read_pointer(store, pointer_key(name, alias))
+    return pointer, _readable(store, pointer.target) if pointer else None
+
+
+def _readable(store: Store, key: str) -> Move | None:
+    """The move; None where it was edited or an earlier Shipway wrote it: the history then begins anew."""
+    try:
+        return _read(store, key)
+    except CorruptArtifact:
+        return None
 
 
 def history(store: Store, name: str, alias: Alias) -> Iterator[Move]:
@@ -109,4 +130,10 @@ def _read(store: Store, key: str) -> Move:
         document = store.get(key)
     except NotFound as error:
         raise NotFound(f"{key}: the alias names a move that is gone; set it again: shipway models promote") from error
-    return Move.from_json(document, where=key)
+    try:
+        return Move.from_json(document, where=key)
+    except CorruptArtifact as error:
+        raise CorruptArtifact(
+            f"{error}. Set the alias again (shipway models promote NAME VERSION), or leave the name without a "
+            "champion: shipway models unset NAME"
+        ) from error

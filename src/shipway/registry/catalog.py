@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from shipway.artifacts import DatasetManifest, DecisionRecord, EvaluationRecord, ModelManifest
-from shipway.errors import Conflict, InvalidSpec, NotFound, nearest
+from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound, nearest
 from shipway.images import VERSION
-from shipway.registry.aliases import history, move_alias, previous_version, read_alias
+from shipway.registry.aliases import history, move_alias, previous_version, read_alias, readable_alias, unset_alias
 from shipway.registry.changes import VersionDiff, diff_versions
 from shipway.registry.collect import GarbageReport, collect_garbage
 from shipway.registry.endpoints import endpoints_of
+from shipway.registry.reading import check_pinned, content_uri, read_version, version_key
 from shipway.registry.record import ALIASES, Alias, ModelVersion, Move, Rollback, VersionSummary
 from shipway.scoring import verify_files
 from shipway.storage import Store, open_folder
@@ -66,10 +67,15 @@ class Registry:
             The version; new, or the one that was there.
 
         Raises:
-            CorruptArtifact: a file differs from the manifest.
+            CorruptArtifact: a file differs from the manifest, or the evaluation from the one that was decided on.
             InvalidSpec: the records are of another model.
         """
         _check_name(model.name)
+        if evaluation is not None and decision is not None and decision.evaluation_seal != evaluation.seal:
+            raise CorruptArtifact(
+                f"register: the EvaluationRecord ({evaluation.uri}) is not the one that the decision was made on; pass "
+                "the one that the gate was given, or run the gate again"
+            )
         for record, digest in (
             (evaluation, evaluation and evaluation.model_digest),
             (decision, decision and decision.challenger_digest),
@@ -100,8 +106,7 @@ class Registry:
             )
             version = self._publish(draft, evaluation)
         self.write_card(version)
-        if self.alias(version.name, "candidate") != version.version:
-            self.set_alias(version.name, "candidate", version.version, reason="registered", run=run)
+        self.set_alias(version.name, "candidate", version.version, reason="registered", run=run)
         return version
 
     def names(self) -> Names:
@@ -126,10 +131,13 @@ class Registry:
 
         Raises:
             NotFound: says what there is.
+            CorruptArtifact: its document was edited, or is not the one that the alias was set to.
         """
         number = self.resolve(name, selector)
-        key = _version_key(name, number)
-        return ModelVersion.from_json(self.store.get(key), where=key)
+        version = read_version(self.store, name, number)
+        if selector in ALIASES:
+            check_pinned(self.store, version, str(selector))
+        return version
 
     def resolve(self, name: str, selector: int | str = "latest") -> int:
         """The number that a selector means."""
@@ -194,20 +202,25 @@ class Registry:
                 f"models: unknown alias {alias!r}; expected one of {', '.join(ALIASES)}{nearest(alias, ALIASES)}"
             )
         version = self.resolve(name, selector)
+        seal = read_version(self.store, name, version).seal
         for _ in range(_ATTEMPTS):
-            found = read_alias(self.store, name, alias)
-            if found is not None and found[1].version == version:
-                return found[1]
+            pointer, now = readable_alias(self.store, name, alias)
+            if now is not None and (now.version, now.seal_of_version) == (version, seal):
+                return now
             move = Move(
-                name=name, alias=alias, version=version, how="rollback" if rollback else "set", run=run, reason=reason
-            )
+                name=name, alias=alias, version=version, seal_of_version=seal,
+                how="rollback" if rollback else "set", run=run, reason=reason,
+            )  # fmt: skip
             try:
-                return move_alias(
-                    self.store, move, expected=found[0] if found else None, version_key=_version_key(name, version)
-                )
+                return move_alias(self.store, move, expected=pointer, version_key=version_key(name, version))
             except Conflict:
                 continue
         raise Conflict(f"models: alias {alias} of {name} is moved by others all the time; try again")
+
+    def unset_alias(self, name: str, alias: Alias = "champion") -> bool:
+        """Leaves a name without this alias; says whether it was set. No version is removed."""
+        self.resolve(name)
+        return unset_alias(self.store, name, alias)
 
     def promote(self, name: str, selector: int | str = "candidate", *, reason: str = "", run: str = "") -> Move:
         """Makes a version the champion. The endpoint is not touched: `deploy` does this once its check has passed."""
@@ -256,13 +269,21 @@ class Registry:
     # --- inside
 
     def _summaries(self, name: str) -> Iterator[VersionSummary]:
-        aliases = self.aliases(name)
+        moves = {alias: readable_alias(self.store, name, alias)[1] for alias in ALIASES}
+        aliases = {alias: move.version for alias, move in moves.items() if move}
         for number in reversed(self.versions(name)):
-            version = self.get(name, number)
+            names = [str(alias) for alias, target in aliases.items() if target == number]
+            try:
+                version = self.get(name, number)
+            except CorruptArtifact as error:
+                yield VersionSummary(
+                    name=name, version=number, aliases=names, digest="", created_at="", run="", error=str(error)
+                )
+                continue
             yield VersionSummary(
                 name=name,
                 version=number,
-                aliases=[alias for alias, target in aliases.items() if target == number],
+                aliases=names,
                 digest=version.digest,
                 created_at=version.created_at,
                 run=version.run,
@@ -274,7 +295,10 @@ class Registry:
     def _find(self, model: ModelManifest, evaluation: EvaluationRecord | None, run: str) -> ModelVersion | None:
         """The version that this registration would repeat: same bytes, and the same run or the same test rows."""
         for number in reversed(self.versions(model.name)):
-            version = self.get(model.name, number)
+            try:
+                version = self.get(model.name, number)
+            except CorruptArtifact:
+                continue  # of an earlier Shipway, or edited: whatever it is, it is not this model
             if version.digest != model.digest:
                 continue
             if (run and version.run == run) or _test_rows(version.evaluation) == _test_rows(evaluation):
@@ -284,7 +308,7 @@ class Registry:
     def _copy(self, model: ModelManifest) -> ModelManifest:
         """Copies the files below the registry; the version's document names that copy."""
         prefix = f"models/{model.name}/content/{model.digest}"
-        kept = model.model_copy(update={"uri": f"{self.store.uri}/{prefix}"})
+        kept = model.model_copy(update={"uri": content_uri(self.store, model.name, model.digest)})
         with tempfile.TemporaryDirectory(prefix="shipway-register-") as folder:
             open_folder(model.uri).download_folder("", model.files, Path(folder))
             verify_files(Path(folder), model.files, where=model.uri)
@@ -298,17 +322,13 @@ class Registry:
             number = max(self.versions(draft.name), default=0) + 1
             version = draft.model_copy(update={"version": number})
             try:
-                self.store.put(_version_key(draft.name, number), version.to_json().encode(), create=True)
+                self.store.put(version_key(draft.name, number), version.to_json().encode(), create=True)
                 return version
             except Conflict:
                 found = self._find(draft.model, evaluation, draft.run)
                 if found is not None:
                     return found
         raise Conflict(f"models: {_ATTEMPTS} other versions of {draft.name} were registered meanwhile; try again")
-
-
-def _version_key(name: str, version: int) -> str:
-    return f"models/{name}/versions/{version}.json"
 
 
 def _card_key(name: str, version: int, kind: str) -> str:

@@ -17,6 +17,7 @@ class ModelVersion(Artifact):
     """One registered model; at models/<name>/versions/<version>.json, never changed once written."""
 
     KIND: ClassVar[str] = "ModelVersion"
+    SEALED: ClassVar[bool] = True
 
     name: str
     version: int
@@ -38,10 +39,12 @@ class Move(Artifact):
     """One move of an alias; the pointer names the newest, each names the one before it."""
 
     KIND: ClassVar[str] = "AliasMove"
+    SEALED: ClassVar[bool] = True
 
     name: str
     alias: str
     version: int
+    seal_of_version: str  # of the version's document as it was when the alias was set
     how: Literal["set", "rollback"] = "set"
     previous: str | None = None  # key of the move before
     previous_version: int | None = None
@@ -63,6 +66,7 @@ class VersionSummary:
     metrics: dict[str, float] = field(default_factory=dict)
     decision: str = ""
     size_bytes: int = 0
+    error: str = ""  # why the version cannot be used
 
 
 @dataclass(frozen=True)

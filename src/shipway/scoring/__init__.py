@@ -5,7 +5,7 @@ Evaluation, the gate and the predictor all go through `ModelSession`, so that wh
 
 from __future__ import annotations
 
-from shipway.scoring.folder import fetch_model, needed_files, verify_files
+from shipway.scoring.folder import confirm, fetch_model, needed_files, stored_manifest, verify_files
 from shipway.scoring.session import ModelSession, Run
 
-__all__ = ["ModelSession", "Run", "fetch_model", "needed_files", "verify_files"]
+__all__ = ["ModelSession", "Run", "confirm", "fetch_model", "needed_files", "stored_manifest", "verify_files"]

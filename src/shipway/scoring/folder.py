@@ -25,6 +25,37 @@ def needed_files(manifest: ModelManifest) -> list[FileRef]:
     return [file for file in manifest.files if not file.path.startswith(SAVED_MODEL)]
 
 
+def stored_manifest(uri: str) -> ModelManifest:
+    """The manifest of the model's folder at `uri`.
+
+    Raises:
+        CorruptArtifact: it is gone, was edited, or names the files of another folder.
+    """
+    from shipway.storage import read_artifact
+
+    manifest = read_artifact(ModelManifest, uri)
+    if manifest.uri.rstrip("/") != uri.rstrip("/"):
+        raise CorruptArtifact(
+            f"model at {uri}: its manifest names the files at {manifest.uri}; expected its own folder: train again "
+            "with --fresh, or deploy the registered version again"
+        )
+    return manifest
+
+
+def confirm(manifest: ModelManifest) -> None:
+    """Checks a manifest that a pipeline handed on against the one in its model's folder.
+
+    Raises:
+        CorruptArtifact: they are of different models: one of the two was edited or replaced.
+    """
+    stored = stored_manifest(manifest.uri)
+    if stored.digest != manifest.digest:
+        raise CorruptArtifact(
+            f"model {manifest.name}: the manifest that was handed on has digest {manifest.digest}, the one at "
+            f"{manifest.uri} has {stored.digest}; one of the two was replaced: train again with --fresh"
+        )
+
+
 def verify_files(folder: Path, files: Iterable[FileRef], where: str = "") -> None:
     """Checks size and sha256 of each file below `folder`.
 
@@ -34,6 +65,11 @@ def verify_files(folder: Path, files: Iterable[FileRef], where: str = "") -> Non
     for file in files:
         path = folder / file.path
         source = where or str(folder)
+        inside = [folder.joinpath(*Path(file.path).parts[:n]) for n in range(1, len(Path(file.path).parts) + 1)]
+        if any(part.is_symlink() for part in inside):
+            raise CorruptArtifact(
+                f"model at {source}: {file.path} is a link, expected a file; train again with --fresh"
+            )
         if not path.is_file():
             raise CorruptArtifact(f"model at {source}: {file.path} is missing; train again with --fresh")
         size = path.stat().st_size

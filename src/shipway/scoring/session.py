@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec, ModelManifest
-from shipway.errors import CorruptArtifact, ShipwayError, UserError
-from shipway.recipes import Encoder, dense, load_recipe
-from shipway.scoring.folder import ONNX, fetch_model, needed_files, verify_files
+from shipway.errors import CorruptArtifact, ShipwayError
+from shipway.recipes import Encoder, check_recipe_allowed, dense, load_stored_recipe
+from shipway.scoring.folder import ONNX, SAVED_MODEL, fetch_model, needed_files, verify_files
+from shipway.scoring.runtimes import open_onnx, open_saved_model
+
+MAX_ENCODER_BYTES = 256 << 20  # the shipped recipe's largest vocabulary has 20 MB
 
 Run = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]  # encoded, padded batch -> probabilities
 
@@ -41,26 +44,31 @@ class ModelSession:
         *,
         cache: Path | None = None,
         threads: int | None = None,
+        recipes: Sequence[str] = (),
     ) -> Self:
-        """Loads a model whose files are verified by sha256 first: a model is a program.
+        """Loads a model whose files are verified by sha256 first and then checked (`shipway.scoring.runtimes`).
 
         Args:
             manifest: The model.
             folder: Its files on this machine; None fetches them from `manifest.uri` into `cache`.
             cache: See `fetch_model`.
             threads: Threads of one inference; None lets the runtime choose.
+            recipes: That the manifest may name, beside the shipped ones and SHIPWAY_RECIPES.
 
         Raises:
-            CorruptArtifact: a file is missing or differs, or encoder and manifest disagree.
-            InvalidSpec: the recipe cannot be loaded here.
+            CorruptArtifact: a file is missing or differs, encoder and manifest disagree, or the model could do more
+                than compute.
+            InvalidSpec: the recipe is not allowed here, or cannot be loaded.
         """
+        check_recipe_allowed(manifest.recipe, f"model {manifest.name} ({manifest.uri})", recipes)
         if folder is None:
             folder = fetch_model(manifest, cache)
         else:
             verify_files(folder, needed_files(manifest))
-        encoder = load_encoder(manifest, folder)
-        run = _open_saved_model(manifest, folder) if manifest.serving_format == "saved_model" else None
-        return cls(manifest, encoder, run or _open_onnx(manifest, folder, threads))
+        encoder = load_encoder(manifest, folder, recipes)
+        if manifest.serving_format == "saved_model":
+            return cls(manifest, encoder, _open_saved_model(manifest, folder))
+        return cls(manifest, encoder, _open_onnx(manifest, folder, threads))
 
     def encode(self, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
         """The model's inputs for one batch: every feature padded, in the dtype that the signature states."""
@@ -93,17 +101,21 @@ class ModelSession:
         return result
 
 
-def load_encoder(manifest: ModelManifest, folder: Path) -> Encoder:
+def load_encoder(manifest: ModelManifest, folder: Path, recipes: Sequence[str] = ()) -> Encoder:
     """The encoder of a model's folder.
 
     Raises:
         CorruptArtifact: not readable, or its labels are not the manifest's.
+        InvalidSpec: the recipe is not allowed here.
     """
+    recipe = load_stored_recipe(manifest.recipe, f"model {manifest.name} ({manifest.uri})", recipes)
+    path = folder / "encoder.json"
     try:
-        document = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
-        encoder = load_recipe(manifest.recipe).load_encoder(document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptArtifact(f"model {manifest.name}: encoder.json cannot be read: {error!r}") from error
+        if path.stat().st_size > MAX_ENCODER_BYTES:
+            raise ValueError(f"it has {path.stat().st_size} bytes, allowed are {MAX_ENCODER_BYTES}")
+        encoder = recipe.load_encoder(json.loads(path.read_text(encoding="utf-8")))
+    except Exception as error:  # a document of any shape, read by code of anyone
+        raise CorruptArtifact(f"model {manifest.name}: encoder.json cannot be read: {str(error)[:300]!r}") from error
     if list(encoder.labels) != list(manifest.labels):
         raise CorruptArtifact(
             f"model {manifest.name}: the encoder's labels are not the manifest's; train again with --fresh"
@@ -116,19 +128,7 @@ def _dtype(spec: FeatureSpec) -> Any:
 
 
 def _open_onnx(manifest: ModelManifest, folder: Path, threads: int | None) -> Run:
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise UserError("onnxruntime is not installed here; pip install 'shipway[serve]'") from error
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-    try:
-        session = ort.InferenceSession(str(folder / ONNX), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise CorruptArtifact(f"model {manifest.name}: {ONNX} cannot be loaded: {error}") from error
+    session = open_onnx(folder / ONNX, threads)
     given = {entry.name for entry in session.get_inputs()}
     names = {name: _match(name, given, manifest) for name in manifest.inputs}
     output = _match(manifest.output, {entry.name for entry in session.get_outputs()}, manifest)
@@ -151,15 +151,13 @@ def _match(name: str, given: set[str], manifest: ModelManifest) -> str:
 
 
 def _open_saved_model(manifest: ModelManifest, folder: Path) -> Run:
+    loaded = open_saved_model(folder / SAVED_MODEL.rstrip("/"))
+    import tensorflow as tf
+
     try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise UserError(
-            "this model is served by its SavedModel (its ONNX failed the parity check) and tensorflow is not installed "
-            "here; pip install 'shipway[train]'"
-        ) from error
-    loaded = tf.saved_model.load(str(folder / "saved_model"))
-    signature = loaded.signatures["serving_default"]
+        signature = loaded.signatures["serving_default"]
+    except (AttributeError, KeyError) as error:
+        raise CorruptArtifact(f"model {manifest.name}: its SavedModel has no signature serving_default") from error
 
     def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         tensors = {name: tf.constant(value) for name, value in inputs.items()}

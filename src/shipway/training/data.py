@@ -18,7 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
-from shipway.errors import CorruptArtifact, InvalidData
+from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
 from shipway.recipes import Encoder, load_recipe
 from shipway.storage import open_folder
 from shipway.training.order import Share, local_batches, permutation
@@ -28,8 +28,17 @@ LABEL = "label"
 _DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
 
 
-def fetch_encoder(manifest: DatasetManifest, folder: Path) -> tuple[Encoder, Path]:
-    """The dataset's encoder and the verified file it came from."""
+def fetch_encoder(manifest: DatasetManifest, recipe: str, folder: Path) -> tuple[Encoder, Path]:
+    """The dataset's encoder and the verified file it came from.
+
+    Raises:
+        InvalidSpec: the dataset was encoded by another recipe than the training's; none was imported for it.
+    """
+    if manifest.recipe != recipe:
+        raise InvalidSpec(
+            f"{manifest.uri}: the dataset was encoded by {manifest.recipe!r}, training.recipe is {recipe!r}; give both "
+            "the same"
+        )
     path = folder / "encoder.json"
     open_folder(manifest.uri).download(manifest.encoder.path, path, sha256=manifest.encoder.sha256)
     try:
@@ -38,7 +47,7 @@ def fetch_encoder(manifest: DatasetManifest, folder: Path) -> tuple[Encoder, Pat
         raise CorruptArtifact(
             f"{manifest.uri}/{manifest.encoder.path}: not JSON ({error}); prepare it again"
         ) from error
-    return load_recipe(manifest.recipe).load_encoder(document), path
+    return load_recipe(recipe).load_encoder(document), path
 
 
 def split_shards(manifest: DatasetManifest, split: str) -> list[Shard]:

@@ -20,6 +20,7 @@ from shipway import images
 from shipway.artifacts import FeatureSpec, FileRef, ModelManifest, Parity
 from shipway.recipes import load_recipe
 from shipway.recipes.calibrate import calibrate
+from shipway.scoring.runtimes import open_onnx, open_saved_model
 from shipway.storage import open_folder, write_artifact
 from shipway.training import data as td
 from shipway.training.loop import Fitted, input_names
@@ -103,7 +104,7 @@ def _onnx(
 ) -> Parity:
     """Converts, and compares ONNX Runtime with the SavedModel on real rows; a conversion that fails is said so."""
     rows = _real_rows(fitted, features, work)
-    loaded = tf.saved_model.load(str(folder / "saved_model"))
+    loaded = open_saved_model(folder / "saved_model")
     expected = loaded.signatures["serving_default"](**{name: tf.constant(value) for name, value in rows.items()})
     reference = np.asarray(expected[OUTPUT])
     path = folder / "model.onnx"
@@ -129,11 +130,7 @@ def _onnx(
 
 
 def _run_onnx(path: Path, rows: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_onnx(path)
     names = {entry.name.removesuffix(":0"): entry.name for entry in session.get_inputs()}
     output = next(entry.name for entry in session.get_outputs() if entry.name.removesuffix(":0") == OUTPUT)
     result: NDArray[np.float32] = session.run([output], {names[name]: rows[name] for name in names})[0]

@@ -161,7 +161,7 @@ def _fit(
     dist: Distribution,
 ) -> Fitted:
     tf_keras.utils.set_random_seed(spec.seed)
-    encoder, _ = td.fetch_encoder(manifest, work)
+    encoder, _ = td.fetch_encoder(manifest, spec.recipe, work)
     shards = td.split_shards(manifest, "train")
     rows = manifest.splits["train"].encoded_rows
     batch = spec.batch_size * dist.replicas

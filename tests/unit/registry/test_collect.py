@@ -40,18 +40,17 @@ class Filled:
                 self.store.put(f"{job}/model/{file.path}", (Path(model.uri[7:]) / file.path).read_bytes())
             self.put(f"{job}/checkpoints/step-10/weights", f"{job}/outcome.json", f"{job}/tensorboard/events")
             self.put(f"datasets/fp-{number}/manifest.json", f"datasets/fp-{number}/train/0.tfrecord")
-            record = evaluation(model).model_copy(
-                update={"uri": f"{self.store.uri}/evaluations/e{number}", "model_uri": f"{self.store.uri}/{job}/model"}
-            )
-            self.store.put(f"evaluations/e{number}/record.json", record.to_json().encode())
-            self.put(f"evaluations/e{number}/predictions.parquet")
             kept = model.model_copy(
                 update={
                     "uri": f"{self.store.uri}/{job}/model",
                     "dataset_uri": f"{self.store.uri}/datasets/fp-{number}",
                 }
             )
-            record = record.model_copy(update={"dataset_uri": kept.dataset_uri})
+            record = evaluation(kept).model_copy(
+                update={"uri": f"{self.store.uri}/evaluations/e{number}", "dataset_uri": kept.dataset_uri}
+            )
+            self.store.put(f"evaluations/e{number}/record.json", record.to_json().encode())
+            self.put(f"evaluations/e{number}/predictions.parquet")
             assert self.registry.register(kept, evaluation=record, run=f"r{number}").version == number
         self.age()
 

@@ -177,7 +177,7 @@ def test_rolling_back_twice_goes_two_champions_back(shared: Registry, models: li
 
 def test_a_champion_set_after_a_rollback_is_above_the_one_rolled_back_to() -> None:
     def move(version: int, how: str = "set") -> Move:
-        return Move(name="toy", alias="champion", version=version, how=how)  # type: ignore[arg-type]
+        return Move(name="toy", alias="champion", version=version, seal_of_version="", how=how)  # type: ignore[arg-type]
 
     newest_first = [move(4), move(1, "rollback"), move(3), move(1)]
     assert previous_version(newest_first) == 1
@@ -201,11 +201,13 @@ def test_a_diff_names_parameters_metrics_labels_and_files(registry: Registry, mo
 def test_the_card_is_filled_from_the_records_and_escapes_what_users_wrote(
     registry: Registry, dataset: DatasetManifest, models: list[ModelManifest]
 ) -> None:
-    decision = DecisionRecord(
-        name="toy", decision="blessed", reason="all rules pass | really", rules=[], challenger_digest=models[0].digest
-    )
     model = models[0].model_copy(update={"params": {"<b>": "a|b"}})
-    registry.register(model, evaluation=evaluation(model), decision=decision, dataset=dataset)
+    record = evaluation(model)
+    decision = DecisionRecord(
+        name="toy", decision="blessed", reason="all rules pass | really", rules=[], challenger_digest=model.digest,
+        evaluation_seal=record.seal,
+    )  # fmt: skip
+    registry.register(model, evaluation=record, decision=decision, dataset=dataset)
     markdown = registry.store.get("models/toy/cards/1.md").decode()
     html = registry.store.get("models/toy/cards/1.html").decode()
     for text in ("# toy, version 1", "## Metrics", "80.0", "95.0", "train 60 rows", "intent\\_0", "a\\|b"):

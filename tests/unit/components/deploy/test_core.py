@@ -20,6 +20,7 @@ SERVED = {
     "version": 3,
     "model_uri": "s3://shipway/models/bot/content/abc",
     "model_digest": "abc",
+    "recipe": "intents",
     "threshold": 0.4,
     "store_uri": "s3://shipway",
     "run": "r1",
@@ -51,7 +52,7 @@ def test_an_inference_service_serves_one_version_from_its_uri() -> None:
 def test_only_what_is_served_decides_adoption() -> None:
     spec = EndpointSpec(name="bot")
     assert hash_of(service(spec)) == hash_of(service(spec, run="another", namespace="prod"))
-    for changed in ({"version": 4}, {"threshold": None}, {"model_digest": "def"}):
+    for changed in ({"version": 4}, {"threshold": None}, {"model_digest": "def"}, {"recipe": "mine:recipe"}):
         assert hash_of(service(spec)) != hash_of(service(spec, **changed))
     assert hash_of(service(spec)) != hash_of(service(EndpointSpec(name="bot", port=8123)))
 

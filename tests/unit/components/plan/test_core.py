@@ -113,6 +113,21 @@ def test_a_recipe_of_ones_own_leaves_the_presets_search_space_behind(
     sys.modules.pop("other_recipe")
 
 
+def test_the_later_steps_may_load_the_recipe_that_the_run_names_and_no_other(
+    csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "named_recipe.py").write_text(RECIPE)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine, old = "named_recipe:recipe", "of_the_champion:recipe"
+    given = {"promotion": {"recipes": [old]}, "training": {"recipe": mine}, "dataset": {"recipe": mine}}
+    found = resolve(PIPELINE, params(csv, overrides=given))
+    allowed = [found[section].model_dump()["recipes"] for section in ("evaluation", "promotion", "endpoint")]
+    assert allowed == [[mine], [old, mine], [mine]]
+    shipped = resolve(PIPELINE, params(csv))
+    assert not any(shipped[section].model_dump()["recipes"] for section in ("evaluation", "promotion", "endpoint"))
+    sys.modules.pop("named_recipe")
+
+
 def test_a_search_space_of_ones_own_replaces_the_presets() -> None:
     merged = merge({"sweep": {"parameters": {"a": [1]}, "seed": 1}}, {"sweep": {"parameters": {"b": [2]}}})
     assert merged == {"sweep": {"parameters": {"b": [2]}, "seed": 1}}

@@ -1,0 +1,56 @@
+"""A version's document, read so that whatever was edited in it is found before anything is run."""
+
+from __future__ import annotations
+
+from shipway.errors import CorruptArtifact
+from shipway.registry.aliases import read_alias
+from shipway.registry.record import ModelVersion
+from shipway.storage import Store
+
+
+def version_key(name: str, number: int) -> str:
+    return f"models/{name}/versions/{number}.json"
+
+
+def content_uri(store: Store, name: str, digest: str) -> str:
+    """Where the registry keeps a model's files."""
+    return f"{store.uri}/models/{name}/content/{digest}"
+
+
+def read_version(store: Store, name: str, number: int) -> ModelVersion:
+    """The document of a version.
+
+    Raises:
+        CorruptArtifact: it is not what its own key says, its parts are not of one model, or it was edited.
+    """
+    key = version_key(name, number)
+    version = ModelVersion.from_json(store.get(key), where=key)
+    digest = version.model.digest
+    for field, given, expected in (
+        ("name", version.name, name),
+        ("model.name", version.model.name, name),
+        ("version", version.version, number),
+        ("digest", version.digest, digest),
+        ("model.uri", version.model.uri, content_uri(store, name, digest)),
+        ("evaluation.model_digest", version.evaluation.model_digest if version.evaluation else digest, digest),
+        ("decision.challenger_digest", version.decision.challenger_digest if version.decision else digest, digest),
+    ):
+        if given != expected:
+            raise CorruptArtifact(
+                f"{key}: {field} is {given!r}, expected {expected!r}: the version was edited; train and register again"
+            )
+    return version
+
+
+def check_pinned(store: Store, version: ModelVersion, alias: str) -> None:
+    """Checks a version that was found by an alias.
+
+    Raises:
+        CorruptArtifact: it is not the document that the alias was set to.
+    """
+    found = read_alias(store, version.name, alias)
+    if found is not None and found[1].version == version.version and found[1].seal_of_version != version.seal:
+        raise CorruptArtifact(
+            f"{version_key(version.name, version.version)}: it is not the document that {alias} of {version.name} was "
+            f"set to; look at it, and set the alias again: shipway models promote {version.name} {version.version}"
+        )

@@ -1,0 +1,216 @@
+"""What an ONNX file holds, checked before ONNX Runtime opens it: which operations, and how large they say they are.
+
+Read are the fields of onnx/onnx.proto; the numbers below are its. What grows is bounded by `onnx_sizes`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from shipway.errors import CorruptArtifact
+from shipway.scoring.onnx_sizes import MAX_ELEMENTS, UNKNOWN, Refused, Size, sizes_of_outputs
+from shipway.scoring.operations import ONNX, SETTING, allowed
+from shipway.scoring.wire import Malformed, Value, fields, integers, mapped, text, texts
+
+MAX_BYTES = 2 << 30  # of the file: what a protocol buffer may have
+MAX_NODES = 100_000
+MAX_DEPTH = 8  # of graphs within graphs
+MAX_ATTRIBUTE = 1 << 20  # a pad or a kernel; larger ones are no attribute of a model but a way to fill memory
+_SMALL = 64  # elements of a constant that may be a shape
+_DOMAINS = ("", "ai.onnx")
+_INERT_DOMAINS = (*_DOMAINS, "ai.onnx.ml")  # exporters name it though no operation is of it
+# TensorProto.DataType -> bytes of an element, and the field that holds it where raw_data does not. No strings, no
+# complex numbers, nothing narrower than a byte.
+_TYPES = {
+    1: (4, 4), 2: (1, 5), 3: (1, 5), 4: (2, 5), 5: (2, 5), 6: (4, 5), 7: (8, 7), 9: (1, 5), 10: (2, 5), 11: (8, 10),
+    12: (4, 11), 13: (8, 11), 16: (2, 5),
+}  # fmt: skip
+_INTEGERS = {2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 12: np.uint32, 13: np.uint64}
+_FLOATS = {1: np.float32, 11: np.float64}
+
+
+@dataclass
+class _Seen:
+    operations: frozenset[str]
+    nodes: int = 0
+    grown: list[int] = field(default_factory=lambda: [0])
+
+
+def check_onnx(path: Path) -> None:
+    """Refuses an ONNX file that could do more than compute, or that says more than it holds.
+
+    Raises:
+        CorruptArtifact: names the operation or the tensor and the file, and what to set where an operation is wanted.
+    """
+    try:
+        size = path.stat().st_size if path.is_file() else 0
+        if path.is_symlink() or not 0 < size <= MAX_BYTES:
+            raise Refused(f"it has {size} bytes or is a link, expected a file of 1 to {MAX_BYTES}")
+        _check_model(mapped(path))
+    except Refused as error:
+        raise CorruptArtifact(f"{path}: {error}; the model was not opened") from None
+    except Malformed as error:
+        raise CorruptArtifact(f"{path}: not an ONNX model ({error}); the model was not opened") from error
+
+
+def _check_model(model: memoryview) -> None:
+    graphs = []
+    for number, _, value in fields(model):
+        if number == 7 and not isinstance(value, int):
+            graphs.append(value)
+        elif number == 8 and not isinstance(value, int):
+            for domain in texts(value, 1):
+                if domain not in _INERT_DOMAINS:
+                    raise Refused(f"it imports operations of the domain {domain!r}; allowed is ai.onnx")
+        elif number in (20, 25):
+            raise Refused(f"it holds {'training graphs' if number == 20 else 'functions of its own'}, as ours never do")
+    if len(graphs) != 1:
+        raise Refused(f"it holds {len(graphs)} graphs, expected one")
+    _check_graph(graphs[0], _Seen(allowed(ONNX)), {}, MAX_DEPTH)
+
+
+def _check_graph(graph: memoryview, seen: _Seen, outer: dict[str, Size], depth: int) -> list[Size]:
+    """One graph, within `outer`: the sizes of what it may name of the graphs around it. Gives those of its outputs."""
+    if depth == 0:
+        raise Refused(f"it holds graphs nested more than {MAX_DEPTH} deep")
+    sizes = dict(outer)
+    nodes, outputs = [], []
+    for number, _, value in fields(graph):
+        if isinstance(value, int):
+            continue
+        if number == 1:
+            nodes.append(value)
+        elif number == 5:
+            name, size = _tensor(value)
+            sizes[name] = size
+        elif number == 15:
+            raise Refused("it holds sparse tensors, which say any size")
+        elif number == 11:
+            for name in texts(value, 1):
+                sizes.setdefault(name, Size.given())
+        elif number == 12:
+            outputs += texts(value, 1)
+    seen.nodes += len(nodes)
+    if seen.nodes > MAX_NODES:
+        raise Refused(f"it has more than {MAX_NODES} operations")
+    for node in nodes:
+        _check_node(node, seen, sizes, depth)
+    return [sizes.get(name, Size.given()) for name in outputs]
+
+
+def _check_node(node: memoryview, seen: _Seen, sizes: dict[str, Size], depth: int) -> None:
+    inputs, outputs, attributes = [], [], []
+    operation = domain = name = ""
+    for number, _, value in fields(node):
+        if number == 1:
+            inputs.append(text(value))
+        elif number == 2:
+            outputs.append(text(value))
+        elif number == 3:
+            name = text(value)
+        elif number == 4:
+            operation = text(value)
+        elif number == 7:
+            domain = text(value)
+        elif number == 5 and not isinstance(value, int):
+            attributes.append(value)
+    full = operation if domain in _DOMAINS else f"{domain}:{operation}"
+    if full not in seen.operations:
+        raise Refused(
+            f"operation {full!r} (node {name!r}) is not among those that a served model may hold. If you know what it "
+            f"does and want it: {SETTING}={full}"
+        )
+    constant: Size | None = None
+    inner: list[Size] = []
+    for attribute in attributes:
+        tensor, graphs = _check_attribute(attribute, seen, sizes, depth)
+        constant, inner = tensor or constant, [*inner, *graphs]
+    where = f"operation {operation!r} (node {name!r})"
+    missing = next((each for each in inputs if each and each not in sizes), None)
+    if missing is not None:
+        raise Refused(f"{where} reads {missing!r}, which nothing before it gives")
+    given = [sizes[each] if each else None for each in inputs]
+    axis = next((i for each in attributes if texts(each, 1) == ["axis"] for i in integers(each, 3)), 0)
+    found = sizes_of_outputs(operation, given, axis, where, seen.grown)
+    if operation == "Constant" and constant is not None:
+        found = constant
+    results = [found] * len(outputs)
+    if inner:  # a loop's first inner output is its condition; what it carries on may be anything, but is so large
+        results = [Size(max(size.elements for size in inner), UNKNOWN)] * len(outputs)
+    sizes.update({each: size for each, size in zip(outputs, results, strict=True) if each})
+
+
+def _check_attribute(
+    attribute: memoryview, seen: _Seen, sizes: dict[str, Size], depth: int
+) -> tuple[Size | None, list[Size]]:
+    """Walks its graphs and tensors; the size of its tensor, which is a Constant's value, and of its graphs' outputs."""
+    result = None
+    single = 0
+    inner: list[Size] = []
+    for number, _, value in fields(attribute):
+        if number in (5, 10) and not isinstance(value, int):
+            result = _tensor(value)[1]
+        elif number in (6, 11) and not isinstance(value, int):
+            inner += _check_graph(value, seen, sizes, depth - 1)
+        elif number in (22, 23):
+            raise Refused("it holds sparse tensors, which say any size")
+        if number in (5, 6):
+            single += 1
+    if single > 1:  # a parser would make one of them
+        raise Malformed("an attribute holds several values")
+    numbers = [*integers(attribute, 3), *integers(attribute, 8)]
+    if any(abs(each) > MAX_ATTRIBUTE for each in numbers):
+        raise Refused(f"an attribute says {max(numbers, key=abs)}, allowed are numbers up to {MAX_ATTRIBUTE}")
+    if result is None and numbers:  # value_int, value_ints
+        result = Size.constant((len(numbers),), numbers)
+    return result, inner
+
+
+def _tensor(tensor: memoryview) -> tuple[str, Size]:
+    """A tensor's name and size; its bytes must be as many as its shape says."""
+    name, kind, raw = "", 0, None
+    data: dict[int, list[Value]] = {}
+    for number, _, value in fields(tensor):
+        if number == 2:
+            kind = value if isinstance(value, int) else 0
+        elif number == 8:
+            name = text(value)
+        elif number == 9 and not isinstance(value, int):
+            raw = value
+        elif number in (4, 5, 6, 7, 10, 11):
+            data.setdefault(number, []).append(value)
+        elif number == 13 or (number == 14 and value):
+            raise Refused(f"tensor {name!r} lies in another file; expected all of the model in this one")
+    dims = integers(tensor, 1)
+    if kind not in _TYPES or any(size < 0 for size in dims):
+        raise Refused(f"tensor {name!r} is of type {kind} and shape {dims}; expected numbers and sizes from 0")
+    width, place = _TYPES[kind]
+    elements = math.prod(dims)
+    held = len(raw) / width if raw is not None else sum(_count(part, place) for part in data.get(place, []))
+    if held != elements or set(data) - {place} or (raw is not None and data):
+        raise Refused(f"tensor {name!r} says {elements} elements (shape {dims}) and holds {held:g}")
+    return name, Size.constant(tuple(dims), _small_values(tensor, kind, raw, place) if elements <= _SMALL else None)
+
+
+def _count(part: Value, place: int) -> float:
+    """Numbers in a packed field, or the one of a field that is not."""
+    if isinstance(part, int):
+        return 1
+    if place in (5, 7, 11):
+        return int((np.frombuffer(part, np.uint8) < 0x80).sum())  # each varint ends with one such byte
+    return max(len(part) / (4 if place == 4 else 8), 0)
+
+
+def _small_values(tensor: memoryview, kind: int, raw: memoryview | None, place: int) -> list[int] | None:
+    """A small tensor's values as integers, for it may be a shape; None for what cannot be read as that."""
+    if raw is not None:
+        known = _INTEGERS.get(kind) or _FLOATS.get(kind)
+        if known is None:
+            return None
+        values = np.frombuffer(raw, np.dtype(known).newbyteorder("<"))
+        return [int(v) if np.isfinite(v) else MAX_ELEMENTS + 1 for v in values]
+    return integers(tensor, place) if kind in _INTEGERS else None
