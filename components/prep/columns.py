@@ -12,8 +12,11 @@ from collections.abc import Iterable
 
 USER = "in:"
 ROLES = ("text", "label", "group", "split", "row_id")
-# Ours: roles, everything with an underscore in front. Polars': `*` and `^...$` are patterns, "" is no name.
-_TAKEN = re.compile(rf"(source_)*({'|'.join(ROLES)}|_.*|\*|\^.*\$|{USER}.*|)", re.DOTALL)
+# Columns that scoring adds to rows whose slices are measured (shipway.scoring).
+SCORED = ("group_hash", "predicted", "probability", "label_probability", "probabilities", "champion")
+# Ours: roles, what scoring adds, everything with an underscore in front. Polars': `*` and `^...$` are patterns, "" is
+# no name.
+_TAKEN = re.compile(rf"(source_)*({'|'.join((*ROLES, *SCORED))}|_.*|\*|\^.*\$|{USER}.*|)", re.DOTALL)
 
 
 def outgoing(name: str) -> str:

@@ -68,7 +68,7 @@ class Content:
         except BROKEN as error:
             how = f" to its end: {error}; {self.lines:,} lines, {self.bytes:,} bytes of it were read; copy it again"
             really = misnamed(self._begin(), self._path.name.removesuffix(self._compression))
-            if not self.bytes:
+            if not self.bytes and not isinstance(error, EOFError):
                 how = f": {error}" + (f"; it {really}" if really else "")
             raise InvalidData(f"data: {self._shown!r} cannot be read{how}") from error
         return b"".join(parts)

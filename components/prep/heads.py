@@ -97,15 +97,20 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
     is_tab = spec.format == "tsv" or Path(shown.removesuffix(compression)).suffix.lower() in (".tsv", ".tab")
     delimiter = spec.delimiter or ("\t" if is_tab else _sniff(head, spec))
     columns, length = _csv_header(head, delimiter, shown, has_quoting=spec.quoting != "none")
-    quoting = _quoting(head[:length], head[length:], delimiter, len(columns), spec)
+    quoting = _quoting(head[:length], head[length:], delimiter, columns, spec)
     return Source(path, shown, kind, compression, columns, delimiter, quoting, start + length, roles=roles)
 
 
-def _quoting(header: bytes, rows: bytes, delimiter: str, width: int, spec: DatasetSpec) -> Quoting:
+def _quoting(header: bytes, rows: bytes, delimiter: str, columns: tuple[str, ...], spec: DatasetSpec) -> Quoting:
     if spec.quoting != "auto":
         return Quoting(spec.quoting)
     return detect(
-        rows, delimiter.encode(), width, header_is_quoted=header.lstrip().startswith(b'"'), is_tab=delimiter == "\t"
+        rows,
+        delimiter.encode(),
+        len(columns),
+        columns.index(spec.label_column) if spec.label_column in columns else 0,
+        header_is_quoted=header.lstrip().startswith(b'"'),
+        is_tab=delimiter == "\t",
     )
 
 
@@ -192,7 +197,7 @@ def _parquet_columns(path: Path, shown: str) -> tuple[tuple[str, ...], tuple[str
 
 def _is_text(dtype: pl.DataType) -> bool:
     """Whether a value of this type can be written as text."""
-    if dtype.is_nested() or dtype == pl.Binary:
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Object):
         return False
     try:
         pl.Series([None], dtype=dtype).cast(pl.String)

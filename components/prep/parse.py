@@ -15,7 +15,7 @@ from functools import lru_cache
 import polars as pl
 from polars.exceptions import PolarsError
 
-from shipway.components.prep.quoting import Quoting, are_rows, quoted_field
+from shipway.components.prep.quoting import Quoting, quoted_field
 
 RAW_CHARS = 2_000  # of a bad record kept in the quarantine
 BAD_SCHEMA = {"_row": pl.UInt32, "raw": pl.String, "reason": pl.String}
@@ -137,7 +137,7 @@ def _records(
             if fields is None:
                 yield line, UNCLOSED
                 end = at + 1  # the lines behind it are rows of their own
-            elif len(taken) > 1 and not quoting.trusts_lines and are_rows(taken, delimiter, width):
+            elif len(taken) > 1 and not quoting.trusts_lines and quoting.reads_as_rows(taken, delimiter, width):
                 yield line, PAIRED
                 for between in taken[1:-1]:
                     yield between.removesuffix(b"\r"), between.removesuffix(b"\r").split(delimiter)
