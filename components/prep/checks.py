@@ -36,8 +36,8 @@ def with_roles(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
         "group": spec.group_column,
         "split": spec.split_column,
     }
-    mine = {source: f"{USER}{source}" if f"{USER}{source}" in frame.columns else source for source in roles.values()}
-    used = {mine[source] for source in roles.values() if source}
+    used = [source for source in roles.values() if source]
+    mine = {source: f"{USER}{source}" if f"{USER}{source}" in frame.columns else source for source in used}
     twice = mine[spec.label_column] if spec.group_column == spec.label_column else ""
     chosen = [
         (pl.col(mine[source]) if source else pl.lit(None, dtype=pl.String)).alias(role)
@@ -46,7 +46,7 @@ def with_roles(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     others = [
         pl.col(name).alias(given(name))
         for name in frame.columns
-        if not name.startswith("_") and (name not in used or name == twice)
+        if not name.startswith("_") and (name not in mine.values() or name == twice)
     ]
     internal = [pl.col(name) for name in frame.columns if name.startswith("_")]
     out = frame.select(*chosen, *others, *internal)

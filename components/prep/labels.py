@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Literal
 
@@ -57,7 +57,7 @@ def notes(counts: Mapping[str, int]) -> list[str]:
 
 def folded_document(folded_rows: Mapping[tuple[str, str], int], fold: Fold) -> dict[str, object]:
     """What the manifest keeps of the folding: the choice, the rows that it changed, and the commonest changes."""
-    commonest = Counter(folded_rows).most_common(2 * SHOWN)
+    commonest = sorted(folded_rows.items(), key=lambda change: (-change[1], change[0]))[: 2 * SHOWN]
     return {
         "fold_labels": fold,
         "rows": sum(folded_rows.values()),

@@ -314,12 +314,12 @@ def _whole(value: Scalar) -> Scalar:
 def _number(value: Scalar) -> int | float:
     """A discrete value; Katib writes them as text."""
     try:
-        number = _whole(float(value))
+        number = float(value)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"feasibleSpace.list of a discrete parameter holds numbers, not {value!r}") from error
     if not math.isfinite(number) or abs(number) > LARGEST:
         raise ValueError(f"feasibleSpace.list of a discrete parameter holds numbers below 2^63, not {value!r}")
-    return number if isinstance(number, int) else float(number)
+    return int(number) if number.is_integer() else number
 
 
 def _plain(value: Scalar) -> str:
