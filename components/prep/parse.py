@@ -26,6 +26,7 @@ PAIRED = (
 )
 MAX_RECORD_LINES = 10_000  # a record of more lines is an unclosed quote that swallows the rows behind it
 
+BOM = b"\xef\xbb\xbf"
 CSV = Quoting()
 Bad = tuple[int, str, str]  # row, raw record, reason
 
@@ -58,6 +59,8 @@ def _parse_regular_csv(block: bytes, columns: list[str], delimiter: str, quoting
     """By Polars; None unless every quote belongs to a quoted field and every record has all its fields."""
     has_quotes = quoting.mode == "csv" and b'"' in block
     if has_quotes and b'"' in quoted_field(delimiter.encode()).sub(b"", block):
+        return None
+    if block.startswith(BOM):  # Polars takes it for a mark of the encoding, in the middle of a file, too
         return None
     try:
         frame = pl.read_csv(
