@@ -228,23 +228,28 @@ def _hashes(root: Path) -> list[str]:
     return found
 
 
-def check_head(dataset: DatasetSpec) -> None:
+def check_head(dataset: DatasetSpec) -> list[str]:
     """Opens local files far enough to see their columns, so that a misspelt one is refused before anything starts.
 
     Remote ones are read by prep alone; so are all where Polars is not installed, in the launcher's image, whose disk
     holds no data.
 
+    Returns:
+        What a person should know of how they will be read: files skipped, quotes, columns left out.
+
     Raises:
         InvalidData: a file cannot be read, or lacks a column; names the columns there are.
     """
     from shipway.recipes.absent import has_polars
-    from shipway.storage.sources import fetch_source, is_local
+    from shipway.storage.sources import fetch_source, is_local, skipped_files
 
     if not is_local(dataset.data) or not has_polars():
-        return
+        return []
+    from shipway.components.prep import noted
     from shipway.components.prep.sources import find_sources
 
-    find_sources(fetch_source(dataset.data, ""), dataset)
+    sources = find_sources(fetch_source(dataset.data, "", dataset.format), dataset)
+    return noted.notes(noted.document(sources, skipped_files(dataset.data, dataset.format), dataset))
 
 
 def make_plan(pipeline: str, params: Mapping[str, Any]) -> Plan:
@@ -256,6 +261,6 @@ def make_plan(pipeline: str, params: Mapping[str, Any]) -> Plan:
     dataset = json.loads(canonical_json(specs["dataset"]))
     return Plan(
         **{section: canonical_json(spec) for section, spec in specs.items()},
-        data_fingerprint=fingerprint_source(dataset["data"]),
+        data_fingerprint=fingerprint_source(dataset["data"], dataset["format"]),
         code_fingerprint=code_fingerprint(dataset["recipe"]),
     )

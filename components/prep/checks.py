@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from shipway.components.prep.columns import USER, given
+from shipway.components.prep.labels import INVISIBLE, NO_CLASS, folded
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData
 
@@ -19,14 +21,14 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+BLANK = rf"^[\s{INVISIBLE}]*$"
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
 
 def with_roles(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     """The columns by what they mean: `text`, `label`, `group`, `split` (as given, or null), then all others.
 
-    A column of the source that is called like a role but plays another one (a column `label` beside
-    `label_column: intent`) keeps its values as `source_<name>`.
+    The others have the names that `columns.given` says. Where labels are folded, `_label` is the one given.
     """
     roles = {
         "text": spec.text_column,
@@ -34,19 +36,24 @@ def with_roles(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
         "group": spec.group_column,
         "split": spec.split_column,
     }
-    taken = {"text", "label", "group", "split", "row_id"}
-    used = {name for name in roles.values() if name}
+    used = [source for source in roles.values() if source]
+    mine = {source: f"{USER}{source}" if f"{USER}{source}" in frame.columns else source for source in used}
+    twice = mine[spec.label_column] if spec.group_column == spec.label_column else ""
     chosen = [
-        (pl.col(source) if source else pl.lit(None, dtype=pl.String)).alias(role) for role, source in roles.items()
+        (pl.col(mine[source]) if source else pl.lit(None, dtype=pl.String)).alias(role)
+        for role, source in roles.items()
     ]
     others = [
-        pl.col(name).alias(f"source_{name}" if name in taken else name)
+        pl.col(name).alias(given(name))
         for name in frame.columns
-        if not name.startswith("_") and (name not in used or name == spec.group_column == spec.label_column)
+        if not name.startswith("_") and (name not in mine.values() or name == twice)
     ]
     internal = [pl.col(name) for name in frame.columns if name.startswith("_")]
     out = frame.select(*chosen, *others, *internal)
-    return out.with_columns(pl.col("label").str.strip_chars(), pl.col("group").str.strip_chars())
+    out = out.with_columns(pl.col("label").str.strip_chars(), pl.col("group").str.strip_chars())
+    if spec.fold_labels == "none":
+        return out
+    return out.with_columns(folded(pl.col("label"), spec.fold_labels), pl.col("label").alias("_label"))
 
 
 def reasons(spec: DatasetSpec) -> pl.Expr:
@@ -54,10 +61,12 @@ def reasons(spec: DatasetSpec) -> pl.Expr:
     text, label, group = pl.col("text"), pl.col("label"), pl.col("group")
     empty_group = (group.is_null() | (group == "")) if spec.group_column else pl.lit(False)
     return (
-        pl.when(text.is_null() | (text.str.strip_chars() == ""))
+        pl.when(text.is_null() | text.str.contains(BLANK))
         .then(pl.lit("empty text"))
-        .when(label.is_null() | (label == ""))
+        .when(label.is_null() | label.str.contains(BLANK))
         .then(pl.lit("empty label"))
+        .when(label.str.contains(NO_CLASS))
+        .then(pl.lit("label is NaN, a list or an object, not the name of a class"))
         .when(empty_group)
         .then(pl.lit("empty group"))
         .when(text.str.contains("\ufffd", literal=True) | label.str.contains("\ufffd", literal=True))

@@ -17,6 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from shipway.artifacts import SPLITS
+from shipway.components.prep.columns import outgoing
+from shipway.components.prep.heads import Source
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.rows import Layout, refine, take_piece
 from shipway.components.prep.shards import (
@@ -28,7 +30,7 @@ from shipway.components.prep.shards import (
     ordered_rows,
     write_shards,
 )
-from shipway.components.prep.sources import Source, all_columns, cut
+from shipway.components.prep.sources import all_columns, cut
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import iter_frames
 from shipway.components.prep.statistics import Statistics
@@ -44,7 +46,6 @@ MIN_BUCKETS = 8
 ROWS_PER_SHARD = 64  # a split with fewer than this for each of `min_shards` gets fewer shards
 SAMPLE_ROWS = 2_000
 UNSEEN = "label without rows in train"
-ROLES = {"text", "label", "group", "split", "row_id"}
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,9 @@ def layout_for(sources: list[Source], scratch: Path, spec: DatasetSpec) -> Layou
         for source in sources
     )
     used = {spec.text_column, spec.label_column, spec.group_column, spec.split_column}
-    others = [name for name in all_columns(sources) if name not in used and not name.startswith("_")]
-    columns = tuple(f"source_{name}" if name in ROLES else name for name in others)
+    others = [name for name in all_columns(sources) if name not in used]
+    is_staged = sources[0].is_staged
+    columns = tuple(name if is_staged else outgoing(name) for name in others if not (is_staged and name == "_row"))
     rows = _power_of_two(max(size / BUCKET_BYTES, MIN_BUCKETS), FIRST_BUCKETS)
     return Layout(scratch, columns, rows, _power_of_two(size / HASH_BUCKET_BYTES, HASH_BUCKETS))
 

@@ -7,16 +7,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import SPLITS, DatasetManifest, FileRef, Shard
-from shipway.components.prep import compare, core, publish, stages
+from shipway.components.prep import compare, core, noted, publish, stages
+from shipway.components.prep.heads import Source
 from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.report import dataset_report, rows_report
 from shipway.components.prep.rows_manifest import RowsManifest, Stage
 from shipway.components.prep.shards import Target, as_shard
-from shipway.components.prep.sources import Source, find_sources
+from shipway.components.prep.sources import find_sources
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import check_rows, check_sides
@@ -35,16 +36,17 @@ STAGES: tuple[Stage, ...] = ("ingested", "validated", "split")
 
 def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool]:
     """The published dataset of a spec, and whether it was there already."""
-    from shipway.storage.sources import fetch_source, fingerprint_source
+    from shipway.storage.sources import fetch_source, fingerprint_source, skipped_files
 
     _check_encoder(spec)
-    prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, fingerprint_source(spec.data))}"
+    prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, fingerprint_source(spec.data, spec.format))}"
     found = publish.find_published(store, prefix, DatasetManifest)
     if found is not None:
         return found, True
     with _workplace() as folder:
-        sources = find_sources(fetch_source(spec.data, folder / "source"), spec)
-        return _encode(sources, spec, spec, store, prefix, folder, {}), False
+        sources = find_sources(fetch_source(spec.data, folder / "source", spec.format), spec)
+        read = noted.document(sources, skipped_files(spec.data, spec.format), spec)
+        return _encode(sources, spec, spec, store, prefix, folder, read), False
 
 
 def encode_rows(rows: RowsManifest, store: Store) -> tuple[DatasetManifest, bool]:
@@ -57,7 +59,7 @@ def encode_rows(rows: RowsManifest, store: Store) -> tuple[DatasetManifest, bool
         return found, True
     with _workplace() as folder:
         sources = stages.staged_sources(store, rows, folder / "source")
-        return _encode(sources, stages.staged_spec(rows), shown, store, prefix, folder, rows.bad), False
+        return _encode(sources, stages.staged_spec(rows), shown, store, prefix, folder, rows.reading, rows.bad), False
 
 
 def _encode(
@@ -67,17 +69,18 @@ def _encode(
     store: Store,
     prefix: str,
     folder: Path,
-    earlier_bad: dict[str, int],
+    read: dict[str, Any],
+    earlier_bad: dict[str, int] | None = None,
 ) -> DatasetManifest:
-    """`shown` is the spec as the user gave it, `spec` the one whose columns the sources have."""
+    """`shown` is the spec as the user gave it, `spec` the one whose columns the sources have, `read` what was read."""
     uri = f"{store.uri}/{prefix}"
     scratch, out = folder / "scratch", folder / "out"
     with Pool(_workers(sources)) as pool:
         taken = core.take(sources, spec, scratch, pool)
         statistics = taken.statistics
         quarantine = _quarantine(core.write_quarantine(taken, out / "bad.parquet"), out / "bad.parquet", store, prefix)
-        statistics.bad.update(earlier_bad)
-        statistics.records += sum(earlier_bad.values())
+        statistics.bad.update(earlier_bad or {})
+        statistics.records += sum((earlier_bad or {}).values())
         check_rows(statistics, spec, f"{uri}/quarantine", taken.origins.locate)
         notes = check_sides(statistics, shown)
         leakage = measure(scratch, taken.layout.hash_buckets)
@@ -95,7 +98,10 @@ def _encode(
     unseen = out / "unseen.parquet"
     quarantine += _quarantine(core.write_unseen(taken, unseen), unseen, store, prefix)
     left_out = {} if target.counts_unseen else core.without_unseen(statistics)
-    document = publish.statistics_document(statistics, leakage, [*notes, *_leakage_notes(statistics, leakage)])
+    read = noted.with_folded(read, statistics)
+    notes = [*noted.notes(read, statistics), *notes, *_leakage_notes(statistics, leakage)]
+    document = publish.statistics_document(statistics, leakage, notes)
+    document["reading"] = read
     document["comparison"] = _compared(document, store, shown.name)
     files = ["encoder.json", *(f"groups/{split}.parquet" for split in SPLITS)]
     prepared = publish.Prepared(
@@ -111,7 +117,7 @@ def make_rows(
     stage: Stage, store: Store, *, spec: DatasetSpec | None = None, rows: RowsManifest | None = None
 ) -> RowsManifest:
     """One stage's rows in the store, made unless they are there: `ingested` from a spec, the others from rows."""
-    from shipway.storage.sources import fetch_source, fingerprint_source
+    from shipway.storage.sources import fetch_source, fingerprint_source, skipped_files
 
     if rows is not None:
         before = STAGES[STAGES.index(stage) - 1]
@@ -121,7 +127,7 @@ def make_rows(
     else:
         assert spec is not None
         _check_encoder(spec)
-        shown, source = spec, fingerprint_source(spec.data)
+        shown, source = spec, fingerprint_source(spec.data, spec.format)
     prefix = f"rows/{publish.folder_fingerprint(stage, shown, source)}"
     found = publish.find_published(store, prefix, RowsManifest)
     if found is not None:
@@ -129,17 +135,24 @@ def make_rows(
     with _workplace() as folder:
         if rows is not None:
             sources, current = stages.staged_sources(store, rows, folder / "source"), stages.staged_spec(rows)
+            read = rows.reading
         else:
-            sources, current = find_sources(fetch_source(shown.data, folder / "source"), shown), shown
+            sources = find_sources(fetch_source(shown.data, folder / "source", shown.format), shown)
+            current, read = shown, noted.document(sources, skipped_files(shown.data, shown.format), shown)
         layout = core.layout_for(sources, folder / "scratch", current)
         plan = stages.StagePlan(stage, current, layout, store.uri, prefix)
         with Pool(_workers(sources)) as pool:
             staged = stages.run_stage(plan, sources, pool)
-        return _publish_rows(plan, staged, shown, store, rows)
+        return _publish_rows(plan, staged, shown, store, rows, read)
 
 
 def _publish_rows(
-    plan: stages.StagePlan, staged: stages.Staged, shown: DatasetSpec, store: Store, before: RowsManifest | None
+    plan: stages.StagePlan,
+    staged: stages.Staged,
+    shown: DatasetSpec,
+    store: Store,
+    before: RowsManifest | None,
+    read: dict[str, Any],
 ) -> RowsManifest:
     uri = f"{store.uri}/{plan.prefix}"
     statistics = staged.statistics
@@ -147,15 +160,17 @@ def _publish_rows(
     if before is not None:
         statistics.bad.update(before.bad)
         statistics.records = before.records
-    notes: list[str] = []
     if plan.stage == "validated":
         check_rows(statistics, shown, f"{uri}/quarantine", staged.locate)
+    read = noted.with_folded(read, statistics)
+    notes = noted.notes(read, statistics)
     if plan.stage == "split":
-        notes = check_sides(statistics, shown)
-    document = None
+        notes += check_sides(statistics, shown)
+    document = statistics.document()
     if staged.leakage is not None:
         document = publish.statistics_document(statistics, staged.leakage, notes)
         document["comparison"] = _compared(document, store, shown.name)
+    document["reading"] = read
     manifest = RowsManifest(
         name=shown.name,
         uri=uri,
@@ -169,7 +184,8 @@ def _publish_rows(
         bad=dict(sorted(statistics.bad.items())),
         quarantine=quarantine,
         leakage=staged.leakage.document(statistics.split_rows()) if staged.leakage and plan.stage == "split" else {},
-        statistics=document or statistics.document(),
+        statistics=document,
+        reading=read,
         created_at=publish.now(),
         shipway_version=VERSION,
     )

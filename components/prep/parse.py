@@ -1,21 +1,34 @@
-"""A block of whole records to a frame of strings and its bad records: fast where a file is regular, exact where not."""
+"""A block of whole records to a frame of strings and its bad records.
+
+What a record means is said once, in Python. Polars reads a block of CSV only where it can be seen to mean the same:
+which of the two reads a row must not depend on another row of its block.
+"""
 
 from __future__ import annotations
 
-import csv
 import io
-import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from shipway.components.prep.quoting import Quoting, quoted_field
+
 RAW_CHARS = 2_000  # of a bad record kept in the quarantine
 BAD_SCHEMA = {"_row": pl.UInt32, "raw": pl.String, "reason": pl.String}
 UNCLOSED = "a quote opens in this line and never closes"
+PAIRED = (
+    "a quote pairs with one of another line, and every line between reads as a row: quoting=csv makes them one row, "
+    "quoting=none reads quotes as characters"
+)
 MAX_RECORD_LINES = 10_000  # a record of more lines is an unclosed quote that swallows the rows behind it
 
-csv.field_size_limit(2**31 - 1)
+BOM = b"\xef\xbb\xbf"
+CSV = Quoting()
+Bad = tuple[int, str, str]  # row, raw record, reason
 
 
 @dataclass(frozen=True)
@@ -33,135 +46,187 @@ class Parsed:
     records: int
 
 
-def parse_csv(block: bytes, columns: list[str], delimiter: str) -> Parsed:
-    """Records of a CSV block without its header."""
+def parse_csv(block: bytes, columns: list[str], delimiter: str, quoting: Quoting = CSV) -> Parsed:
+    """Records of a CSV block without its header; an empty field is null."""
+    frame = _parse_regular_csv(block, columns, delimiter, quoting)
+    if frame is None:
+        return _parse_csv_exactly(block, columns, delimiter, quoting)
+    rows = pl.int_range(1, len(frame) + 1, dtype=pl.UInt32, eager=True).alias("_row")
+    return Parsed(frame.with_columns(rows), bad_frame([]), len(frame))
+
+
+def _parse_regular_csv(block: bytes, columns: list[str], delimiter: str, quoting: Quoting) -> pl.DataFrame | None:
+    """By Polars; None unless every quote belongs to a quoted field and every record has all its fields."""
+    has_quotes = quoting.mode == "csv" and b'"' in block
+    if has_quotes and b'"' in quoted_field(delimiter.encode()).sub(b"", block):
+        return None
+    if block.startswith(BOM):  # Polars takes it for a mark of the encoding, in the middle of a file, too
+        return None
     try:
         frame = pl.read_csv(
             io.BytesIO(block),
             has_header=False,
             separator=delimiter,
             schema=dict.fromkeys(columns, pl.String),
-            quote_char='"',
+            quote_char='"' if quoting.mode == "csv" else None,
         )
     except PolarsError:
-        return _parse_csv_exactly(block, columns, delimiter)
-    if not _is_rectangular(block, frame, delimiter):
-        return _parse_csv_exactly(block, columns, delimiter)
-    rows = pl.int_range(1, len(frame) + 1, dtype=pl.UInt32, eager=True).alias("_row")
-    return Parsed(frame.with_columns(rows), pl.DataFrame(schema=BAD_SCHEMA), len(frame))
+        return None
+    if not _is_rectangular(block, frame, delimiter, has_quotes):
+        return None
+    if has_quotes:
+        if not quoting.trusts_lines and len(frame) != block.count(b"\n") + (not block.endswith(b"\n")):
+            return None
+        frame = _empty_as_null(frame)
+    return frame
 
 
-def _is_rectangular(block: bytes, frame: pl.DataFrame, delimiter: str) -> bool:
+def _is_rectangular(block: bytes, frame: pl.DataFrame, delimiter: str, has_quotes: bool) -> bool:
     """Whether every record had all its fields: Polars refuses longer records but fills shorter ones with nulls.
 
     Delimiters between fields are all delimiters of the block less those inside quoted fields.
     """
     inside = 0
-    if b'"' in block:
+    if has_quotes:
         counts = frame.select(pl.all().str.count_matches(delimiter, literal=True).sum()).row(0)
         inside = sum(count or 0 for count in counts)
     return block.count(delimiter.encode()) - inside == len(frame) * (frame.width - 1)
 
 
-def _parse_csv_exactly(block: bytes, columns: list[str], delimiter: str) -> Parsed:
-    """The same by Python's csv module, record by record; bytes go through latin-1, which loses none."""
-    lines = [line.removesuffix("\r") for line in block.decode("latin-1").removesuffix("\n").split("\n")]
+def _parse_csv_exactly(block: bytes, columns: list[str], delimiter: str, quoting: Quoting) -> Parsed:
+    """The same record by record."""
+    lines = block.removesuffix(b"\n").split(b"\n")
     good: list[list[str]] = []
     rows: list[int] = []
-    bad: list[tuple[int, str, str]] = []
-    at, number = 0, 0
+    bad: list[Bad] = []
+    number = 0
+    for raw, record in _records(lines, delimiter.encode(), len(columns), quoting):
+        number += 1
+        if isinstance(record, str):
+            bad.append((number, raw.decode("latin-1"), record))
+        elif len(record) != len(columns):
+            hint = " (quotes are read as characters)" if quoting.mode == "none" and b'"' in raw else ""
+            reason = f"{len(record)} fields, expected {len(columns)}{hint}"
+            bad.append((number, raw.decode(errors="replace"), reason))
+        else:
+            try:
+                good.append([field.decode() for field in record])
+                rows.append(number)
+            except UnicodeDecodeError as error:
+                bad.append((number, raw.decode("latin-1"), not_utf8(error)))
+    frame = _empty_as_null(pl.DataFrame(good, schema=dict.fromkeys(columns, pl.String), orient="row"))
+    return Parsed(frame.with_columns(pl.Series("_row", rows, dtype=pl.UInt32)), bad_frame(bad), number)
+
+
+def _empty_as_null(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
+
+
+def _records(
+    lines: list[bytes], delimiter: bytes, width: int, quoting: Quoting
+) -> Iterator[tuple[bytes, list[bytes] | str]]:
+    """Each record as it stands, and its fields or why it is bad; blank lines are none."""
+    at = 0
     while at < len(lines):
-        reader = csv.reader(iter(line + "\n" for line in lines[at:]), delimiter=delimiter)
-        start = at
-        for record in reader:
-            first, end = at, start + reader.line_num
+        line = lines[at].removesuffix(b"\r")
+        if not line:
+            at += 1
+        elif quoting.mode == "none" or b'"' not in line:
+            yield line, line.split(delimiter)
+            at += 1
+        else:
+            end, fields = _quoted_record(lines, at, delimiter)
+            taken = lines[at:end]
+            if fields is None:
+                yield line, UNCLOSED
+                end = at + 1  # the lines behind it are rows of their own
+            elif len(taken) > 1 and not quoting.trusts_lines and quoting.reads_as_rows(taken, delimiter, width):
+                yield line, PAIRED
+                for between in taken[1:-1]:
+                    yield between.removesuffix(b"\r"), between.removesuffix(b"\r").split(delimiter)
+                yield taken[-1].removesuffix(b"\r"), PAIRED
+            else:
+                yield b"\n".join(taken).removesuffix(b"\r"), fields
             at = end
-            number += 1
-            swallowed = end - first
-            unclosed = swallowed > 1 and end == len(lines) and _is_open("\n".join(lines[first:end]))
-            if unclosed or swallowed > MAX_RECORD_LINES:
-                bad.append((number, lines[first], UNCLOSED))
-                at = first + 1  # the lines behind it are rows of their own
-                break
-            if not record:  # a blank line
-                number -= 1
-                continue
-            _keep(record, number, "\n".join(lines[first:end]), len(columns), good, rows, bad)
-    frame = pl.DataFrame(good, schema=dict.fromkeys(columns, pl.String), orient="row")
-    # As Polars reads it: an empty field is null.
-    frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
-    return Parsed(frame.with_columns(pl.Series("_row", rows, dtype=pl.UInt32)), _bad_frame(bad), number)
 
 
-def _is_open(record: str) -> bool:
-    """Whether a record of several lines ends inside its quotes."""
-    return record.count('"') % 2 == 1
+@lru_cache(maxsize=64)
+def _inside(delimiter: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """What a quoted field holds up to its closing quote, and what may follow that."""
+    return re.compile(rb'[^"]*+(?:""[^"]*+)*+'), re.compile(re.escape(delimiter) + rb"|\r?\Z")
 
 
-def _keep(
-    record: list[str],
-    number: int,
-    raw: str,
-    width: int,
-    good: list[list[str]],
-    rows: list[int],
-    bad: list[tuple[int, str, str]],
-) -> None:
-    if len(record) != width:
-        bad.append((number, raw, f"{len(record)} fields, expected {width}"))
-        return
-    try:
-        good.append([field.encode("latin-1").decode() for field in record])
-        rows.append(number)
-    except UnicodeDecodeError as error:
-        bad.append((number, raw, f"not UTF-8: byte 0x{error.object[error.start]:02x}"))
+def _quoted_record(lines: list[bytes], first: int, delimiter: bytes) -> tuple[int, list[bytes] | None]:
+    """The line behind the record that begins in line `first`, and its fields; None for a quote that never closes.
+
+    A quote at a field's beginning that closes in its own line in front of other text encloses nothing: the field is
+    taken as it stands.
+    """
+    at, position = first, 0
+    fields: list[bytes] = []
+    while True:
+        found = _field(lines, at, position, delimiter)
+        if found is None:
+            return first + 1, None
+        at, end, field = found
+        fields.append(field)
+        if lines[at][end:] in (b"", b"\r"):
+            return at + 1, fields
+        position = end + 1
 
 
-def _bad_frame(bad: list[tuple[int, str, str]]) -> pl.DataFrame:
+def _field(lines: list[bytes], at: int, start: int, delimiter: bytes) -> tuple[int, int, bytes] | None:
+    """The line and position where the field that begins here ends, and its content; None for an open quote."""
+    line = lines[at]
+    if line.startswith(b'"', start):
+        content, behind = _inside(delimiter)
+        close = _match_end(content, line, start + 1)
+        if close < len(line) and behind.match(line, close + 1):
+            return at, close + 1, line[start + 1 : close].replace(b'""', b'"')
+        if close == len(line):
+            return _field_of_lines(lines, at, start, delimiter)
+    end = line.find(delimiter, start)
+    return (at, end, line[start:end]) if end >= 0 else (at, len(line), line[start:].removesuffix(b"\r"))
+
+
+def _field_of_lines(lines: list[bytes], at: int, start: int, delimiter: bytes) -> tuple[int, int, bytes] | None:
+    content, behind = _inside(delimiter)
+    parts = [lines[at][start + 1 :]]
+    for number in range(at + 1, min(at + MAX_RECORD_LINES, len(lines))):
+        line = lines[number]
+        close = _match_end(content, line, 0)
+        parts.append(line[:close])
+        if close < len(line):
+            whole = b"\n".join(parts).replace(b'""', b'"')
+            return (number, close + 1, whole) if behind.match(line, close + 1) else None
+    return None
+
+
+def _match_end(pattern: re.Pattern[bytes], line: bytes, start: int) -> int:
+    found = pattern.match(line, start)
+    assert found is not None  # it matches nothing, too
+    return found.end()
+
+
+def bad_frame(bad: list[Bad]) -> pl.DataFrame:
+    """Bad records as `Parsed` has them."""
     return pl.DataFrame([(row, raw[:RAW_CHARS], reason) for row, raw, reason in bad], schema=BAD_SCHEMA, orient="row")
 
 
-def parse_jsonl(block: bytes, columns: list[str]) -> Parsed:
-    """Records of a block of JSON lines; values that are no strings become their JSON text."""
-    schema = dict.fromkeys(columns, pl.String)
-    try:
-        frame = pl.read_ndjson(io.BytesIO(block), schema=schema)
-    except PolarsError:
-        return _parse_jsonl_exactly(block, columns)
-    if len(frame) != block.count(b"\n") + (not block.endswith(b"\n")):
-        return _parse_jsonl_exactly(block, columns)
-    rows = pl.int_range(1, len(frame) + 1, dtype=pl.UInt32, eager=True).alias("_row")
-    return Parsed(frame.select(columns).with_columns(rows), pl.DataFrame(schema=BAD_SCHEMA), len(frame))
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """The reason of a row that cannot be decoded."""
+    return f"not UTF-8: byte 0x{error.object[error.start]:02x}"
 
 
-def _parse_jsonl_exactly(block: bytes, columns: list[str]) -> Parsed:
-    good: list[list[str | None]] = []
-    rows: list[int] = []
-    bad: list[tuple[int, str, str]] = []
-    number = 0
-    for line in block.split(b"\n"):
-        if not line.strip():
-            continue
-        number += 1
-        raw = line.decode("latin-1")
-        try:
-            document = json.loads(line.decode())
-        except UnicodeDecodeError as error:
-            bad.append((number, raw, f"not UTF-8: byte 0x{error.object[error.start]:02x}"))
-            continue
-        except ValueError as error:
-            bad.append((number, raw, f"not JSON: {error}"))
-            continue
-        if not isinstance(document, dict):
-            bad.append((number, raw, f"a JSON {type(document).__name__}, expected an object"))
-            continue
-        good.append([_as_text(document.get(column)) for column in columns])
-        rows.append(number)
-    frame = pl.DataFrame(good, schema=dict.fromkeys(columns, pl.String), orient="row")
-    return Parsed(frame.with_columns(pl.Series("_row", rows, dtype=pl.UInt32)), _bad_frame(bad), number)
-
-
-def _as_text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def first_record(head: bytes, delimiter: bytes, *, has_quoting: bool) -> tuple[list[bytes], int]:
+    """The fields of the first line that is not blank, a header, and the bytes up to the next; a stray quote is text."""
+    lines = head.split(b"\n")
+    first = next((number for number, line in enumerate(lines) if line.strip(b" \r" + delimiter)), None)
+    if first is None:
+        return [], len(head)
+    end, fields = first + 1, None
+    if has_quoting and b'"' in lines[first]:
+        end, fields = _quoted_record(lines, first, delimiter)
+    if fields is None:
+        fields = lines[first].removesuffix(b"\r").split(delimiter)
+    return fields, min(sum(len(line) + 1 for line in lines[:end]), len(head))

@@ -33,6 +33,7 @@ def dataset_report(manifest: DatasetManifest) -> Report:
     )
     _labels(report, statistics, {name: manifest.splits[name].class_counts for name in SPLITS})
     _content(report, statistics)
+    _read(report, statistics)
     _comparison(report, statistics)
     report.section("Encoder").facts({"recipe": manifest.recipe, **manifest.recipe_params})
     return report
@@ -48,6 +49,7 @@ def rows_report(manifest: RowsManifest) -> Report:
         report.section("Leakage").facts(manifest.leakage)
     _labels(report, statistics, {})
     _content(report, statistics)
+    _read(report, statistics)
     _comparison(report, statistics)
     return report
 
@@ -68,6 +70,21 @@ def _how_split(group_column: str | None) -> str:
 def _notes(report: Report, statistics: Mapping[str, Any]) -> None:
     for note in statistics.get("notes", []):
         report.callout("warn", note)
+
+
+def _read(report: Report, statistics: Mapping[str, Any]) -> None:
+    """What was done with the source that its rows do not show."""
+    read = statistics.get("reading") or {}
+    rows = [["file skipped", name, why] for name, why in read.get("skipped", {}).items()]
+    rows += [["quoting", name, why] for name, why in read.get("quoting", {}).items()]
+    rows += [["columns left out", name, ", ".join(columns)] for name, columns in read.get("left_out", {}).items()]
+    rows += [
+        [f"label folded ({read['folded']['fold_labels']})", f"{given!a} to {written!r}", f"{count:,} rows"]
+        for given, written, count in read.get("folded", {}).get("changes", [])
+    ]
+    if rows:
+        report.section("How the source was read", f"{read['files']} files were read, {read['skipped_files']} skipped.")
+        report.table(["what", "where", "how"], rows)
 
 
 def _counts(statistics: Mapping[str, Any]) -> dict[str, int]:

@@ -36,6 +36,7 @@ class RowsManifest(Artifact):
     bad: dict[str, int] = Field(default_factory=dict)  # reason -> rows set aside so far
     quarantine: list[Shard] = Field(default_factory=list)  # of this stage
     leakage: dict[str, float] = Field(default_factory=dict)
+    reading: dict[str, object] = Field(default_factory=dict)  # of the source: see noted.py
     statistics: dict[str, object] = Field(default_factory=dict)
     created_at: str = ""
     shipway_version: str = ""

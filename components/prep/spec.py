@@ -17,7 +17,9 @@ def _none_if_empty(value: Any) -> Any:
 
 
 OptionalName = Annotated[str | None, BeforeValidator(_none_if_empty)]
-OptionalCharacter = Annotated[Annotated[str, Field(min_length=1, max_length=1)] | None, BeforeValidator(_none_if_empty)]
+OptionalCharacter = Annotated[
+    Annotated[str, Field(min_length=1, max_length=1, pattern=r"^[\x01-\x7f]$")] | None, BeforeValidator(_none_if_empty)
+]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -29,8 +31,11 @@ class DatasetSpec(Spec):
         name: The model's name; statistics are compared with this name's champion.
         data: A file or folder: local path, `file://`, `s3://`, `http(s)://`; CSV, TSV, JSONL or Parquet, also
             compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
-        format: What the files are; `auto` goes by their suffix.
-        delimiter: One character; empty to find it in a CSV's header.
+        format: What the files are; `auto` goes by their suffix. With a format given, files of a folder may have any
+            name that does not say another one.
+        delimiter: One ASCII character; empty to find it in a CSV's header.
+        quoting: Whether quotes enclose a CSV's or TSV's fields (`csv`) or are characters (`none`); `auto` goes by each
+            file's beginning, and a TSV has none unless it shows some.
         group_column: Rows with one value stand on one side of the split; default: the normalised text.
         split_column: Holds train, eval (or val, valid, validation, dev) or test; then nothing is hashed.
         encoder: The recipe's EncoderParams.
@@ -41,6 +46,8 @@ class DatasetSpec(Spec):
         on_unseen_label: What happens to rows of eval and test whose label has none in train: `count` keeps them, and
             evaluation scores them as wrong; `quarantine` leaves them out, and evaluation says how many; `error`
             refuses the dataset. `auto` is `count` where a split column is given, as a public set comes, else `error`.
+        fold_labels: Which labels are one class: equal ones (`none`); those equal but for Unicode's forms, invisible
+            characters and blanks (`unicode`); those equal in small letters, too (`case`: labels become small letters).
         shard_mb: Size in MB that a shard of TFRecords aims at.
         min_shards: At least as many training shards, where there are 64 rows for each; replicas read whole shards.
     """
@@ -49,6 +56,7 @@ class DatasetSpec(Spec):
     data: Annotated[str, Field(min_length=1)]
     format: Format = "auto"
     delimiter: OptionalCharacter = None
+    quoting: Literal["auto", "csv", "none"] = "auto"
     text_column: Annotated[str, Field(min_length=1)] = "text"
     label_column: Annotated[str, Field(min_length=1)] = "label"
     group_column: OptionalName = None
@@ -61,6 +69,7 @@ class DatasetSpec(Spec):
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_text_chars: Count = 10_000
     on_unseen_label: Literal["auto", "count", "quarantine", "error"] = "auto"
+    fold_labels: Literal["none", "unicode", "case"] = "none"
     shard_mb: Annotated[int, Field(ge=1, le=1024)] = 96
     min_shards: Annotated[int, Field(ge=1, le=4096)] = 8
 
@@ -71,6 +80,8 @@ class DatasetSpec(Spec):
                 f"eval_fraction {self.eval_fraction} + test_fraction {self.test_fraction} leave nothing for train; "
                 "their sum must be below 1"
             )
+        if self.delimiter and self.delimiter in '"\r\n':
+            raise ValueError(f"delimiter {self.delimiter!r}: a quote or a line break separates no fields")
         columns = [self.text_column, self.label_column, self.split_column]
         given = [column for column in columns if column]
         if len(set(given)) < len(given):

@@ -14,12 +14,13 @@ import polars as pl
 from shipway.artifacts import Shard
 from shipway.components.prep import core
 from shipway.components.prep.checks import with_roles
+from shipway.components.prep.heads import Source
 from shipway.components.prep.leakage import Leakage, measure
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.rows import Layout, separate, spill_hashes, with_hashes
 from shipway.components.prep.rows_manifest import Origin, RowsManifest, Stage
 from shipway.components.prep.shards import as_shard
-from shipway.components.prep.sources import Piece, Source, cut, read
+from shipway.components.prep.sources import Piece, cut, read
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import append_frame
 from shipway.components.prep.statistics import Statistics
@@ -74,7 +75,7 @@ def staged_sources(store: Store, manifest: RowsManifest, folder: Path) -> list[S
     for file, origin in zip(manifest.files, manifest.origins, strict=True):
         path = folder / file.path
         columns = tuple(name for name in pl.read_parquet_schema(path) if name not in empty)
-        sources.append(Source(path, origin.source, "parquet", "", columns, first_row=origin.first_row))
+        sources.append(Source(path, origin.source, "parquet", "", columns, first_row=origin.first_row, is_staged=True))
     return sources
 
 

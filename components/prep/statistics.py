@@ -36,6 +36,7 @@ class Statistics:
         classes: (label, split) -> good rows.
         lengths: Good rows by their number of characters, int64, shape (LENGTHS + 1,).
         missing: Column -> good rows without a value.
+        folded: (label given, label written) -> good rows, where the two differ.
     """
 
     records: int = 0
@@ -43,6 +44,7 @@ class Statistics:
     classes: Counter[tuple[str, str]] = field(default_factory=Counter)
     lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LENGTHS + 1, dtype=np.int64))
     missing: Counter[str] = field(default_factory=Counter)
+    folded: Counter[tuple[str, str]] = field(default_factory=Counter)
     examples: list[BadExample] = field(default_factory=list)
 
     @property
@@ -55,10 +57,13 @@ class Statistics:
         return sum(self.bad.values())
 
     def count_good(self, frame: pl.DataFrame) -> None:
-        """Adds rows with `text`, `label` and `split`."""
-        counts = frame.group_by("label", "split").len()
+        """Adds rows with `text`, `label` and `split`; before validation any of them may be missing."""
+        counts = frame.group_by(pl.col("label").fill_null(""), "split").len()
         self.classes.update({(label, split): n for label, split, n in counts.iter_rows()})
-        lengths = frame.get_column("text").str.len_chars().clip(upper_bound=LENGTHS).to_numpy()
+        if "_label" in frame.columns:
+            changed = frame.filter(pl.col("_label") != pl.col("label")).group_by("_label", "label").len()
+            self.folded.update({(given, written): n for given, written, n in changed.iter_rows()})
+        lengths = frame.get_column("text").drop_nulls().str.len_chars().clip(upper_bound=LENGTHS).to_numpy()
         self.lengths += np.bincount(lengths, minlength=LENGTHS + 1)
         nulls = frame.select(pl.exclude("^_.*$").null_count()).row(0, named=True)
         self.missing.update({name: count for name, count in nulls.items() if count})
@@ -77,6 +82,7 @@ class Statistics:
         self.classes.update(other.classes)
         self.lengths = self.lengths + other.lengths
         self.missing.update(other.missing)
+        self.folded.update(other.folded)
         self.examples = sorted([*self.examples, *other.examples], key=lambda e: (e.piece, e.row))[:EXAMPLES]
 
     def labels(self, split: str | None = None) -> dict[str, int]:

@@ -25,6 +25,8 @@ def check_rows(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, l
     if statistics.bad_rows > spec.max_bad_fraction * statistics.records:
         raise InvalidData(_too_many_bad(statistics, spec, quarantine_uri, locate))
     labels = statistics.labels()
+    if not labels:
+        raise InvalidData(f"data: none of {statistics.records:,} rows is good; all of them lie in {quarantine_uri}")
     if len(labels) < 2:
         only = next(iter(labels), "")
         raise InvalidData(

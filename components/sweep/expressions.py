@@ -13,6 +13,8 @@ from typing import Any
 from shipway.errors import nearest
 
 Number = int | float
+SHOWN = 160  # characters of what was given, in a message
+LARGEST = 2**63  # beyond it no engine, and no float with all its digits, follows
 
 
 def uniform(low: Number, high: Number) -> str:
@@ -52,16 +54,17 @@ def parse_expression(text: str) -> dict[str, Any]:
     Raises:
         ValueError: not one of the expressions above; says which there are.
     """
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
     name, arguments = _call(text)
     if name not in _READERS:
         raise ValueError(
-            f"{text!r} is no search space; expected a list of values or one of {', '.join(_USAGE.values())}"
+            f"{shown!r} is no search space; expected a list of values or one of {', '.join(_USAGE.values())}"
             f"{nearest(name, _USAGE)}"
         )
     try:
         return _READERS[name](arguments)
     except (TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{text!r} does not fit {_USAGE[name]}") from error
+        raise ValueError(f"{shown!r} does not fit {_USAGE[name]}") from error
 
 
 def categories(values: Sequence[Any]) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def _call(text: str) -> tuple[str, list[Any]]:
         node = ast.parse(text.strip(), mode="eval").body
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
             return node.func.id, [_literal(argument) for argument in node.args]
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: thousands of brackets
         pass
     return text.split("(")[0].strip(), []
 
@@ -91,6 +94,8 @@ def _range(kind: str, arguments: list[Any], step: Number | None = None, distribu
     low, high = arguments
     if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in (low, high)):
         raise TypeError("bounds must be numbers")
+    if any(abs(number) > LARGEST for number in (low, high, step or 0)):
+        raise ValueError("bounds must be below 2^63")
     space = {"min": low, "max": high, "step": step, "distribution": distribution}
     return {"parameterType": kind, "feasibleSpace": {key: value for key, value in space.items() if value is not None}}
 

@@ -82,6 +82,14 @@ class Axis:
             return self._snap(low - self.step / 2 + share * (high - low + self.step))
         return low + share * (high - low)
 
+    @property
+    def size(self) -> float:
+        """How many values there are; infinite for a continuum."""
+        low, high = self.bounds
+        if self.values is not None:
+            return len(self.values)
+        return math.inf if self.step is None else round((high - low) / self.step) + 1
+
     def grid(self) -> list[float]:
         """Every internal value.
 
@@ -131,5 +139,4 @@ class Space:
     @property
     def size(self) -> float:
         """Number of different combinations; infinite with a continuum."""
-        steps = [axis.values is not None or axis.step is not None for axis in self.axes.values()]
-        return math.prod(len(axis.grid()) for axis in self.axes.values()) if all(steps) else math.inf
+        return math.prod(axis.size for axis in self.axes.values())

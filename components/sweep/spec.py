@@ -13,6 +13,7 @@ maxTrialCount: 12
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from pydantic import Field, field_validator, model_validator
 
 from shipway.components.sweep import algorithms
 from shipway.components.sweep.expressions import (
+    LARGEST,
     categories,
     choice,
     lograndint,
@@ -52,6 +54,8 @@ __all__ = [
 Scalar = bool | int | float | str
 Scalars = list[Scalar]  # an alias, since FeasibleSpace has a field called `list`
 Strategy = Literal["latest", "max", "min"]
+MOST_STEPS = 1_000_000_000
+MOST_GRID_VALUES = 100_000  # of one parameter
 
 
 class MetricStrategy(Spec):
@@ -217,6 +221,10 @@ class Parameter(Spec):
             raise ValueError(f"feasibleSpace.min {space.min:g} must be above 0 for logUniform")
         if space.distribution == "logUniform" and space.step is not None:
             raise ValueError("feasibleSpace.step does not apply to logUniform")
+        if max(abs(space.min), abs(space.max)) > LARGEST:
+            raise ValueError("feasibleSpace.min and max must lie between -2^63 and 2^63")
+        if space.step is not None and space.max - space.min > MOST_STEPS * space.step:
+            raise ValueError(f"feasibleSpace.step {space.step:g} makes more than {MOST_STEPS:,} values")
         if kind == "int" and any(bound is not None and bound % 1 for bound in (space.min, space.max, space.step)):
             raise ValueError("feasibleSpace of an int parameter holds whole numbers")
         return self
@@ -277,6 +285,9 @@ class SweepSpec(Spec):
             for parameter in self.parameters:
                 if parameter.parameterType == "double" and parameter.feasibleSpace.step is None:
                     raise ValueError(f"parameters: grid needs a step for {parameter.name!r}; quniform(low, high, step)")
+                space = parameter.feasibleSpace
+                if space.list is None and (space.max or 0) - (space.min or 0) > MOST_GRID_VALUES * (space.step or 1):
+                    raise ValueError(f"parameters: {parameter.name!r} has too many values for a grid; give a step")
         if self.function and not re.fullmatch(r"[\w.]+:\w+", self.function):
             raise ValueError(f"function: expected 'package.module:name', got {self.function!r}")
         return self
@@ -303,10 +314,12 @@ def _whole(value: Scalar) -> Scalar:
 def _number(value: Scalar) -> int | float:
     """A discrete value; Katib writes them as text."""
     try:
-        number = _whole(float(value))
-    except ValueError as error:
+        number = float(value)
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"feasibleSpace.list of a discrete parameter holds numbers, not {value!r}") from error
-    return number if isinstance(number, int) else float(number)
+    if not math.isfinite(number) or abs(number) > LARGEST:
+        raise ValueError(f"feasibleSpace.list of a discrete parameter holds numbers below 2^63, not {value!r}")
+    return int(number) if number.is_integer() else number
 
 
 def _plain(value: Scalar) -> str:

@@ -39,7 +39,7 @@ def parse(model: type[S], document: S | Mapping[str, Any] | str, where: str = ""
     if isinstance(document, str):
         try:
             document = yaml.safe_load(document) or {}
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date of month 13, 10,000 brackets
             raise InvalidSpec(
                 f"{where or model.__name__}: neither JSON nor YAML: {' '.join(str(error).split())}"
             ) from error
@@ -48,7 +48,8 @@ def parse(model: type[S], document: S | Mapping[str, Any] | str, where: str = ""
     try:
         return model.model_validate(dict(document))
     except ValidationError as error:
-        raise InvalidSpec("; ".join(_explain(model, problem, where) for problem in error.errors()[:3])) from error
+        told = "; ".join(_explain(model, problem, where) for problem in error.errors()[:3])
+        raise InvalidSpec(told.encode(errors="backslashreplace").decode()) from error  # half a surrogate pair
 
 
 def _explain(model: type[BaseModel], problem: Any, where: str) -> str:

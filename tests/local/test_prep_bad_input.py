@@ -147,7 +147,7 @@ def test_the_message_about_bad_rows_names_a_quarantine_that_is_there(
     [
         (GOOD.replace("on lamp 1,", '"on" lamp 1,'), 80),
         (GOOD + "x" * 20_000 + ",on\n", 80),
-        (GOOD + '"an open quote,on\n', 80),
+        (GOOD + '"an open quote,on\n', 81),
         (GOOD + "\n\n \n", 80),
     ],
     ids=["stray quotes", "a huge field", "an open quote at the end", "blank lines"],

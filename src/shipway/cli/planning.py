@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shipway import references
-from shipway.cli.console import facts, heading, table
+from shipway.cli.console import facts, heading, say, table
 from shipway.context import Context
 
 PATIENCE_S = 5.0  # a person waits, and can type again
@@ -36,6 +36,7 @@ class RunPlan:
     steps: list[PlannedStep] = field(default_factory=list)
     specs: dict[str, Any] = field(default_factory=dict)
     run: str = ""
+    notes: list[str] = field(default_factory=list)  # files skipped, quotes, columns left out
 
 
 def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = False) -> RunPlan:
@@ -57,12 +58,14 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
     checked, _ = references.hide(check_params(reference, pipeline, params))
     context = Context.current()
     specs: dict[str, Any] = {}
+    notes: list[str] = []
     if pipeline in built_in():
-        from shipway.components.plan.core import resolve
+        from shipway.components.plan.core import check_head, resolve
         from shipway.components.plan.launch import check_cluster
 
         resolved: dict[str, Any] = dict(resolve(pipeline, checked))
         check_cluster(resolved["training"], resolved["endpoint"], context, patience_s=PATIENCE_S)
+        notes = check_head(resolved["dataset"]) if with_key else []
         specs = {name: spec.model_dump(mode="json") for name, spec in resolved.items()}
     function = load_pipeline(reference)
     steps = [_step(function.pipeline_spec, task, specs) for task in leaf_tasks(function.pipeline_spec)]
@@ -75,6 +78,7 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
         steps=steps,
         specs=specs,
         run=run_key(pipeline, reference, checked, False) if with_key else "",
+        notes=notes,
     )
 
 
@@ -141,3 +145,5 @@ def show_plan(plan: RunPlan) -> None:
         for index, step in enumerate(plan.steps, 1)
     ]
     table(["#", "step", "task", "from cache", "work"], rows, right=["#"])
+    for note in plan.notes:
+        say(f"note: {note}")

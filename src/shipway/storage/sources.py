@@ -17,12 +17,20 @@ FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 NAMED = (*FORMATS, ".tab", ".txt", ".json", ".pq")  # readable too, where a file is named itself: not swept up by folder
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 SUPPORTED = f"{', '.join(FORMATS)}, alone or with {', '.join(COMPRESSIONS)}"
+# What a folder holds beside its rows, when any other name is taken because the format is given.
+BESIDE = (".crc", ".md5", ".sha1", ".sha256", ".md", ".html", ".pdf", ".log", ".py", ".ipynb", ".yaml", ".yml")
+ENDINGS_OF = {
+    "csv": (".csv", ".txt"),
+    "tsv": (".tsv", ".tab"),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "parquet": (".parquet", ".pq"),
+}
 WHOLE = 256 << 20  # bytes up to which a local file's whole content is hashed (0.2 s)
 SAMPLES = 64  # blocks of a bigger one
 BLOCK = 64 << 10
 
 
-def fingerprint_source(uri: str) -> str:
+def fingerprint_source(uri: str, format: str = "auto") -> str:
     """A cheap identity of the content: equal content gives an equal one, an edit in place another.
 
     - Local files: sha256 of the content up to 256 MiB; above that size, modification time (ns) and 64 sampled blocks,
@@ -31,6 +39,8 @@ def fingerprint_source(uri: str) -> str:
 
     Args:
         uri: A path, `file://`, `s3://`, `http://` or `https://` URI of a file or a folder.
+        format: `auto` takes files by their suffix; with csv, tsv, jsonl or parquet given, any name will do that does
+            not say another format (`part-00000`, `part-00000-<uuid>.c000`).
 
     Returns:
         16 hexadecimal digits.
@@ -42,17 +52,17 @@ def fingerprint_source(uri: str) -> str:
     kind, where = _kind(uri)
     if kind == "local":
         top = Path(where)
-        return fingerprint([[_name(path, top), _file_identity(path)] for path in _local_files(top)])
+        return fingerprint([[_name(path, top), _file_identity(path)] for path in _local_files(top, format)[0]])
     if kind == "s3":
-        return fingerprint([[name, info.etag, info.size_bytes] for name, info in _objects(where)])
+        return fingerprint([[name, info.etag, info.size_bytes] for name, info in _objects(where, format)[0]])
     return fingerprint(["http", redaction.address(where), http.identity(where)])
 
 
-def fetch_source(uri: str, folder: str | Path) -> list[Path]:
+def fetch_source(uri: str, folder: str | Path, format: str = "auto") -> list[Path]:
     """The source's files on this machine, by name.
 
     Args:
-        uri: As for `fingerprint_source`.
+        uri, format: As for `fingerprint_source`.
         folder: Where downloads go; local files are read where they are.
 
     Raises:
@@ -62,16 +72,24 @@ def fetch_source(uri: str, folder: str | Path) -> list[Path]:
     """
     kind, where = _kind(uri)
     if kind == "local":
-        return _local_files(Path(where))
+        return _local_files(Path(where), format)[0]
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     if kind == "s3":
-        found = _objects(where)
+        found, _ = _objects(where, format)
         open_folder("/".join(where.split("/")[:3])).download_many(
             [(info.key, target / name, None) for name, info in found]
         )
         return [target / name for name, _ in found]
-    return [http.download(where, target, lambda name, media: _http_name(where, name, media))]
+    return [http.download(where, target, lambda name, media: _http_name(where, name, media, format))]
+
+
+def skipped_files(uri: str, format: str = "auto") -> dict[str, str]:
+    """The files of a folder that hold rows for nobody, by name below it, each with the reason."""
+    kind, where = _kind(uri)
+    if kind == "local":
+        return _local_files(Path(where), format)[1]
+    return _objects(where, format)[1] if kind == "s3" else {}
 
 
 def is_local(uri: str) -> bool:
@@ -114,15 +132,45 @@ def _kind(uri: str) -> tuple[str, str]:
     )
 
 
-def _local_files(top: Path) -> list[Path]:
+def _why_skipped(name: str, format: str) -> str | None:
+    """Why a file of this name below a folder is left out; one rule for a disk's folder and a bucket's prefix."""
+    if any(part.startswith((".", "_")) for part in name.split("/")):
+        return "hidden: a name on its way begins with '.' or '_'"
+    if format == "auto":
+        if has_supported_suffix(name):
+            return None
+        if has_supported_suffix(name, NAMED):
+            return "read only where it is named itself, or format is given"
+        return f"its name says no format; expected {SUPPORTED}, or give format=csv|tsv|jsonl|parquet"
+    if has_supported_suffix(name, BESIDE):
+        return "its name says that it holds no rows"
+    other = next((kind for kind, endings in ENDINGS_OF.items() if has_supported_suffix(name, endings)), format)
+    if other != format and {other, format} != {"csv", "tsv"}:
+        return f"its name says {other}, format={format} is given"
+    return None
+
+
+def _sorted_out(names: list[str], format: str) -> tuple[list[str], dict[str, str]]:
+    """Names to read, and those that are left out with the reason."""
+    reasons = {name: _why_skipped(name, format) for name in names}
+    return [name for name in names if not reasons[name]], {name: why for name, why in reasons.items() if why}
+
+
+def _none_left(where: str, skipped: dict[str, str]) -> InvalidData:
+    some = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])
+    return InvalidData(
+        f"data {where!r}: no supported file in it ({f'it has {some}' if some else 'it is empty'}); expected {SUPPORTED}"
+    )
+
+
+def _local_files(top: Path, format: str) -> tuple[list[Path], dict[str, str]]:
     try:
         if top.is_dir():
-            found = sorted(path for path in top.rglob("*") if path.is_file() and not _is_hidden(path, top))
-            files = [path for path in found if has_supported_suffix(path.name)]
-            if not files:
-                others = f" (it has {', '.join(path.name for path in found[:3])})" if found else " (it is empty)"
-                raise InvalidData(f"data {str(top)!r}: no supported file in this folder{others}; expected {SUPPORTED}")
-            return files
+            names = sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file())
+            taken, skipped = _sorted_out(names, format)
+            if not taken:
+                raise _none_left(str(top), skipped)
+            return sorted(top / name for name in taken), skipped
         if not top.exists():
             raise _missing(top)
     except PermissionError as error:
@@ -131,9 +179,12 @@ def _local_files(top: Path) -> list[Path]:
         raise InvalidData(f"data {str(top)[:80]!r}: {error.strerror}; expected the path of a file or folder") from error
     if not top.is_file():
         raise InvalidData(f"data {str(top)!r}: neither a file nor a folder")
-    if not has_supported_suffix(top.name, NAMED):
-        raise InvalidData(f"data {str(top)!r}: unsupported format {top.suffix!r}; expected {SUPPORTED}")
-    return [top]
+    if format == "auto" and not has_supported_suffix(top.name, NAMED):
+        raise InvalidData(
+            f"data {str(top)!r}: unsupported format {top.suffix!r}; expected {SUPPORTED}, or give "
+            "format=csv|tsv|jsonl|parquet"
+        )
+    return [top], {}
 
 
 def _missing(path: Path) -> NotFound:
@@ -144,10 +195,6 @@ def _missing(path: Path) -> NotFound:
         )
     hint = nearest(path.name, [entry.name for entry in folder.iterdir()])
     return NotFound(f"data {str(path)!r}: no such file or folder in {str(folder.absolute())!r}{hint}")
-
-
-def _is_hidden(path: Path, top: Path) -> bool:
-    return any(part.startswith((".", "__")) for part in path.relative_to(top).parts)
 
 
 def _name(path: Path, top: Path) -> str:
@@ -170,25 +217,26 @@ def _file_identity(path: Path) -> str:
         raise InvalidData(f"data {str(path)!r}: permission denied for user id {os.getuid()}") from error
 
 
-def _objects(uri: str) -> list[tuple[str, ObjectInfo]]:
-    """(name below the folder, object) of one object or of all supported ones below a prefix."""
+def _objects(uri: str, format: str) -> tuple[list[tuple[str, ObjectInfo]], dict[str, str]]:
+    """(name below the folder, object) of one object or of all below a prefix that hold rows, and the others."""
     store = open_folder("/".join(uri.split("/")[:3]))
     key = "/".join(uri.split("/")[3:])
     single = open_uri(uri)[0].head(key) if key else None
     if single is not None:
         name = key.rpartition("/")[2]
-        if not has_supported_suffix(name, NAMED):
-            raise InvalidData(f"data {uri!r}: unsupported format; expected {SUPPORTED}")
-        return [(name, single)]
+        if format == "auto" and not has_supported_suffix(name, NAMED):
+            raise InvalidData(
+                f"data {uri!r}: unsupported format; expected {SUPPORTED}, or give format=csv|tsv|jsonl|parquet"
+            )
+        return [(name, single)], {}
     prefix = f"{key}/" if key else ""
-    found = list(store.list(key))
+    found = {info.key.removeprefix(prefix): info for info in store.list(key) if not info.key.endswith("/")}
     if not found:
         raise NotFound(f"data {uri!r}: no such object, and nothing below it")
-    files = [(info.key.removeprefix(prefix), info) for info in found if has_supported_suffix(info.key)]
-    if not files:
-        names = ", ".join(info.key.removeprefix(prefix) for info in found[:3])
-        raise InvalidData(f"data {uri!r}: no supported file below it (it has {names}); expected {SUPPORTED}")
-    return files
+    taken, skipped = _sorted_out(list(found), format)
+    if not taken:
+        raise _none_left(uri, skipped)
+    return [(name, found[name]) for name in taken], skipped
 
 
 _MEDIA = {
@@ -203,7 +251,7 @@ _MEDIA = {
 }
 
 
-def _http_name(url: str, offered: str | None, media: str) -> str:
+def _http_name(url: str, offered: str | None, media: str, format: str) -> str:
     """A file name with a suffix that says the format: the server's, the address's, or by media type."""
     last = unquote(urlsplit(url).path).rpartition("/")[2]
     for name in (offered or "", last):
@@ -212,7 +260,9 @@ def _http_name(url: str, offered: str | None, media: str) -> str:
             return plain
     if media in _MEDIA:
         return f"{last or 'data'}{_MEDIA[media]}"
+    if format != "auto":
+        return last.lstrip("._") or "data"
     raise InvalidData(
         f"data {redacted(url)!r}: cannot tell its format (name {last!r}, type {media or 'not given'!r}); "
-        f"expected an address that ends in {SUPPORTED}"
+        f"expected an address that ends in {SUPPORTED}, or give format=csv|tsv|jsonl|parquet"
     )

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipway.components.prep.parse import MAX_RECORD_LINES, UNCLOSED, Parsed, parse_csv, parse_jsonl
+from shipway.components.prep.json_lines import parse_jsonl
+from shipway.components.prep.parse import MAX_RECORD_LINES, UNCLOSED, Parsed, parse_csv
 
 COLUMNS = ["text", "label"]
 fields = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), min_size=1, max_size=12)

@@ -1,0 +1,37 @@
+"""Names of columns: a user's never meet ours, whatever the user calls them.
+
+On entry each column of a source gets the prefix `USER`, so that inside a frame a user's `_row` and ours are two
+columns. On the way out it gets its own name back, or `source_<name>` where that name means something to us or to
+Polars. The rule looks at one name alone and never maps two to one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+USER = "in:"
+ROLES = ("text", "label", "group", "split", "row_id")
+# Columns that scoring adds to rows whose slices are measured (shipway.scoring).
+SCORED = ("group_hash", "predicted", "probability", "label_probability", "probabilities", "champion")
+# Ours: roles, what scoring adds, everything with an underscore in front. Polars': `*` and `^...$` are patterns, "" is
+# no name.
+_TAKEN = re.compile(rf"(source_)*({'|'.join((*ROLES, *SCORED))}|_.*|\*|\^.*\$|{USER}.*|)", re.DOTALL)
+
+
+def outgoing(name: str) -> str:
+    """What a user's column is called in the dataset's row files."""
+    return f"source_{name}" if _TAKEN.fullmatch(name) else name
+
+
+def given(name: str) -> str:
+    """The dataset's name of a frame's column: frames of a source have prefixed names, those of a stage final ones."""
+    return outgoing(name.removeprefix(USER)) if name.startswith(USER) else name
+
+
+def free(name: str, taken: Iterable[str]) -> str:
+    """The name, with underscores behind it until no other column has it."""
+    others = set(taken)
+    while name in others:
+        name += "_"
+    return name

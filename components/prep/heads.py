@@ -1,0 +1,221 @@
+"""A file opened far enough to know its shape: kind, columns, delimiter, quoting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from shipway.components.prep.columns import free
+from shipway.components.prep.content import Content
+from shipway.components.prep.json_lines import NoRow, read_object
+from shipway.components.prep.magic import misnamed
+from shipway.components.prep.parse import CSV, first_record
+from shipway.components.prep.quoting import Quoting, detect
+from shipway.components.prep.spec import DatasetSpec
+from shipway.components.prep.streams import OPENERS
+from shipway.errors import InvalidData, nearest
+
+HEAD_BYTES = 1 << 20  # read to find columns, delimiter and quoting
+DELIMITERS = ",;\t|"
+
+Kind = Literal["csv", "jsonl", "parquet"]
+KINDS: dict[str, Kind] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+ENDINGS = "csv, tsv, jsonl, ndjson or parquet, also with .gz, .bz2, .xz or .zst"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, opened once to learn its shape.
+
+    Attributes:
+        path: Where it lies on this machine.
+        shown: Its name below the source, for people.
+        compression: "", ".gz", ...
+        columns: Names as the file has them.
+        delimiter, quoting: Of a CSV.
+        start: Offset of the first record (uncompressed).
+        first_row: Rows of the original file in front of this one, where it holds a part of it.
+        roles: Columns that the spec names.
+        left_out: Columns whose type cannot be written as text.
+        is_staged: Written by an earlier stage: columns have their final names, and `_row` numbers the rows.
+    """
+
+    path: Path
+    shown: str
+    kind: Kind
+    compression: str
+    columns: tuple[str, ...]
+    delimiter: str = ","
+    quoting: Quoting = CSV
+    start: int = 0
+    first_row: int = 0
+    roles: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    is_staged: bool = False
+
+
+def _kind(path: Path, spec: DatasetSpec) -> tuple[Kind | None, str]:
+    suffix = path.suffix.lower()
+    compression = suffix if suffix and suffix in OPENERS else ""
+    name = path.with_suffix("") if compression else path
+    if spec.format != "auto":
+        return ("csv" if spec.format == "tsv" else spec.format), compression
+    return KINDS.get(name.suffix.lower()), compression
+
+
+def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
+    kind, compression = _kind(path, spec)
+    if kind is None:
+        raise InvalidData(
+            f"data: {shown!r} is of no known kind; expected {ENDINGS}, or give format=csv|tsv|jsonl|parquet"
+        )
+    roles = tuple(name for name in (spec.text_column, spec.label_column, spec.group_column, spec.split_column) if name)
+    if kind == "parquet":
+        if compression:
+            raise InvalidData(f"data: {shown!r}: Parquet is compressed inside; decompress the file")
+        columns, left_out = _parquet_columns(path, shown)
+        return Source(path, shown, kind, "", columns, roles=roles, left_out=left_out)
+    head = _head(path, shown, compression)
+    start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
+    head = head[start:]
+    if kind == "jsonl":
+        return Source(path, shown, kind, compression, _jsonl_columns(head, shown), start=start, roles=roles)
+    is_tab = spec.format == "tsv" or Path(shown.removesuffix(compression)).suffix.lower() in (".tsv", ".tab")
+    delimiter = spec.delimiter or ("\t" if is_tab else _sniff(head, spec))
+    columns, length = _csv_header(head, delimiter, shown, has_quoting=spec.quoting != "none")
+    quoting = _quoting(head[:length], head[length:], delimiter, columns, spec)
+    return Source(path, shown, kind, compression, columns, delimiter, quoting, start + length, roles=roles)
+
+
+def _quoting(header: bytes, rows: bytes, delimiter: str, columns: tuple[str, ...], spec: DatasetSpec) -> Quoting:
+    if spec.quoting != "auto":
+        return Quoting(spec.quoting)
+    return detect(
+        rows,
+        delimiter.encode(),
+        len(columns),
+        columns.index(spec.label_column) if spec.label_column in columns else 0,
+        header_is_quoted=header.lstrip().startswith(b'"'),
+        is_tab=delimiter == "\t",
+    )
+
+
+def _head(path: Path, shown: str, compression: str) -> bytes:
+    with Content(path, shown, compression) as content:
+        head = content.read(HEAD_BYTES)
+    wrong = misnamed(head, path.name)
+    if wrong:
+        raise InvalidData(f"data: {shown!r} {wrong}")
+    if b"\0" in head:
+        raise InvalidData(f"data: {shown!r} is no text file (it holds NUL bytes); expected UTF-8 text")
+    if b"\n" not in head and b"\r" in head.rstrip():
+        raise InvalidData(
+            f"data: {shown!r} has the line ends of old Macs (CR alone); convert it: "
+            f"tr '\\r' '\\n' < {path.name} > lf-{path.name}"
+        )
+    return head
+
+
+def _really(wrong: str | None) -> str:
+    return f"; it {wrong}" if wrong else ""
+
+
+def _sniff(head: bytes, spec: DatasetSpec) -> str:
+    """The delimiter under which the header holds the wanted columns, else the commonest in it."""
+    wanted = {spec.text_column, spec.label_column}
+    for delimiter in DELIMITERS:
+        fields, _ = first_record(head, delimiter.encode(), has_quoting=spec.quoting != "none")
+        if wanted <= {field.decode(errors="replace").strip() for field in fields}:
+            return delimiter
+    line = head.split(b"\n", 1)[0].decode(errors="replace")
+    return max(DELIMITERS, key=line.count)
+
+
+def _csv_header(head: bytes, delimiter: str, shown: str, *, has_quoting: bool) -> tuple[tuple[str, ...], int]:
+    """Column names, and the bytes that the header takes."""
+    record, length = first_record(head, delimiter.encode(), has_quoting=has_quoting)
+    try:
+        written = [field.decode().strip() for field in record]
+    except UnicodeDecodeError as error:
+        raise InvalidData(
+            f"data: {shown!r}: the header is not UTF-8; convert the file, for example iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error
+    names: list[str] = []
+    for position, name in enumerate(written, 1):
+        if name and name in names:
+            raise InvalidData(f"data: {shown!r}: column {name!r} stands in the header twice; rename one")
+        names.append(name or free(f"column_{position}", [*names, *written]))
+    return tuple(names), length
+
+
+def _jsonl_columns(head: bytes, shown: str) -> tuple[str, ...]:
+    """Keys of the first lines; a line that is no object is a bad row later."""
+    text = head.lstrip()
+    if text.startswith(b"["):
+        raise InvalidData(f"data: {shown!r} is one JSON array; write one object a line: jq -c '.[]' file > file.jsonl")
+    columns: dict[str, None] = {}
+    lines = head.split(b"\n")
+    for line in lines[:1000] if len(lines) == 1 else lines[:-1][:1000]:
+        try:
+            columns |= dict.fromkeys(read_object(line))
+        except (NoRow, RecursionError):
+            continue
+    if text and not columns:
+        raise InvalidData(f"data: {shown!r}: no line of its beginning is a JSON object; expected one object a line")
+    return tuple(columns)
+
+
+def _parquet_columns(path: Path, shown: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns that can be read as text, and those that cannot, with their types."""
+    try:
+        schema = pl.read_parquet_schema(path)
+    except (PolarsError, OSError, PanicException) as error:
+        with path.open("rb") as file:
+            head = file.read(1024)
+        cut = "; it begins as Parquet, so its end may be missing" if head.startswith(b"PAR1") else ""
+        wrong = cut or _really(misnamed(head, path.name))
+        raise InvalidData(
+            f"data: {shown!r} cannot be read as Parquet: {' '.join(str(error).split())[:200]}{wrong}"
+        ) from error
+    left_out = [name for name, dtype in schema.items() if not _is_text(dtype)]
+    return tuple(name for name in schema if name not in left_out), tuple(f"{n} ({schema[n]})" for n in left_out)
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    """Whether a value of this type can be written as text."""
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Object):
+        return False
+    try:
+        pl.Series([None], dtype=dtype).cast(pl.String)
+    except (PolarsError, PanicException, TypeError):
+        return False
+    return True
+
+
+def check_columns(source: Source, spec: DatasetSpec) -> None:
+    for field in ("text_column", "label_column", "group_column", "split_column"):
+        name = getattr(spec, field)
+        if name and name not in source.columns:
+            if source.kind == "parquet" and name in (schema := pl.read_parquet_schema(source.path)):
+                raise InvalidData(
+                    f"{field}: column {name!r} in {source.shown!r} holds {schema[name]}; expected text, numbers or "
+                    "booleans: cast it first"
+                )
+            raise InvalidData(
+                f"{field}: no column {name!r} in {source.shown!r}; it has {', '.join(source.columns[:20])}"
+                f"{nearest(name, source.columns)}"
+            )

@@ -1,0 +1,92 @@
+"""Labels that a person would call the same: folded where the spec says so, named to the person where not."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Literal
+
+import polars as pl
+
+Fold = Literal["none", "unicode", "case"]
+
+SHOWN = 10  # pairs in one note
+# Unicode's format characters but for those that shape a script: zero-width blank, word joiner, BOM, soft hyphen,
+# marks of direction. The joiners U+200C and U+200D change what Persian or an emoji looks like between letters.
+INVISIBLE = "\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+_INVISIBLE = re.compile(f"[{INVISIBLE}]")
+_FORMATS = re.compile(f"[{INVISIBLE}\u200c\u200d]")
+_WHOLE = re.compile(r"([-+]?\d+)\.0+")
+# What tools write for "no value"; a class may be called so, hence it is told and not refused.
+MISSING_WORDS = {"null", "none", "n/a", "na", "#n/a", "nil", "undefined", "-", "?"}
+# What no class is called: Python's and pandas' marks of a missing value, and a list or object in a cell.
+NO_CLASS = r"^(?:[-+]?[nN][aA][nN]|<NA>|NaT|\[\s*(?:[\"'\d\[{-].*)?\]|\{\s*(?:[\"'].*)?\})$"
+
+
+def folded(label: pl.Expr, fold: Fold) -> pl.Expr:
+    """The label as the spec's `fold_labels` writes it."""
+    if fold == "none":
+        return label
+    plain = label.str.normalize("NFC").str.replace_all(f"[{INVISIBLE}]", "").str.replace_all(r"\s+", " ")
+    plain = plain.str.strip_chars()
+    return plain.str.to_lowercase().str.normalize("NFC") if fold == "case" else plain
+
+
+def notes(counts: Mapping[str, int]) -> list[str]:
+    """What a person should know of the labels, with their rows."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in counts:
+        alike[_look(label)].append(label)
+    pairs = [
+        (names[0], other)
+        for names in (sorted(names, key=lambda n: (-counts[n], n)) for names in alike.values())
+        for other in names[1:]
+    ]
+    found = []
+    if pairs:
+        told = "; ".join(_pair(first, other, counts) for first, other in pairs[:SHOWN])
+        more = f"; and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+        found.append(f"{len(pairs)} pairs of labels look alike and are classes of their own: {told}{more}")
+    missing = [f"{label!r} ({counts[label]:,} rows)" for label in counts if label.lower() in MISSING_WORDS]
+    if missing:
+        found.append(f"labels that tools write for a missing value are kept as classes: {', '.join(missing[:SHOWN])}")
+    return found
+
+
+def folded_document(folded_rows: Mapping[tuple[str, str], int], fold: Fold) -> dict[str, object]:
+    """What the manifest keeps of the folding: the choice, the rows that it changed, and the commonest changes."""
+    commonest = sorted(folded_rows.items(), key=lambda change: (-change[1], change[0]))[: 2 * SHOWN]
+    return {
+        "fold_labels": fold,
+        "rows": sum(folded_rows.values()),
+        "changes": [[given, written, rows] for (given, written), rows in commonest],
+    }
+
+
+def _pair(first: str, other: str, counts: Mapping[str, int]) -> str:
+    show = ascii if first.isascii() is False or other.isascii() is False else repr
+    return f"{show(first)} ({counts[first]:,} rows) and {show(other)} ({counts[other]:,}): {_why(first, other)}"
+
+
+def _why(first: str, other: str) -> str:
+    """How the two differ, and what makes them one."""
+    if _plain(first) == _plain(other):
+        return "the same but for Unicode's form, blanks or invisible characters; fold_labels=unicode makes them one"
+    if _plain(first).lower() == _plain(other).lower():
+        return "the same but for capital letters; fold_labels=case makes them one"
+    if _WHOLE.fullmatch(first) or _WHOLE.fullmatch(other):
+        return "the same number; write one of them in the source"
+    return "the same to the eye; write one of them in the source"
+
+
+def _plain(label: str) -> str:
+    return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", label)).split())
+
+
+def _look(label: str) -> str:
+    """Equal for labels that look alike: NFKC, no letter case, no invisible characters, one kind of blank."""
+    plain = " ".join(_FORMATS.sub("", unicodedata.normalize("NFKC", label)).casefold().split())
+    whole = _WHOLE.fullmatch(plain)
+    return whole[1] if whole else unicodedata.normalize("NFKC", plain)

@@ -1,0 +1,190 @@
+"""What is skipped, set aside, folded or left out stands in the manifest, the report and the plan."""
+
+from __future__ import annotations
+
+import gzip
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from shipway.artifacts import DatasetManifest
+from shipway.components.prep.make import make_dataset, make_rows
+from shipway.components.prep.spec import DatasetSpec
+from shipway.errors import InvalidData
+from shipway.storage import Store
+
+BODY = "".join(f"switch on lamp {n},on\nswitch off lamp {n},off\n" for n in range(60))
+GOOD = "text,label\n" + BODY
+
+
+def prepared(store_uri: str, data: object, **changes: Any) -> tuple[DatasetManifest, dict[str, Any], str]:
+    """The manifest, what it says of the reading, and the report's HTML."""
+    store = Store.open(store_uri)
+    manifest, _ = make_dataset(DatasetSpec(name="bot", data=str(data), **changes), store)
+    reading: dict[str, Any] = manifest.statistics["reading"]  # type: ignore[assignment]
+    return manifest, reading, store.get(f"{manifest.uri.removeprefix(f'{store_uri}/')}/report.html").decode()
+
+
+def rows_of(manifest: DatasetManifest, store_uri: str) -> pl.DataFrame:
+    store = Store.open(store_uri)
+    prefix = manifest.uri.removeprefix(f"{store_uri}/")
+    files = [file.path for part in manifest.splits.values() for file in part.row_files]
+    return pl.concat([pl.read_parquet(store.get(f"{prefix}/{path}")) for path in files])
+
+
+def total(manifest: DatasetManifest) -> int:
+    return sum(part.rows for part in manifest.splits.values())
+
+
+FOLDER = {
+    "a.csv": GOOD,
+    "deep/b.csv": "text,label\nmore,on\n",
+    "notes.txt": "text,label\nnot,read\n",
+    "extra.json": '{"text": "not", "label": "read"}\n',
+    ".ipynb_checkpoints/a-checkpoint.csv": GOOD,
+    "_SUCCESS": "",
+    "deep/.b.csv.crc": "x",
+    "__MACOSX/a.csv": "x",
+    "_temporary/0/part.csv": GOOD,
+}
+
+
+def test_one_rule_says_what_is_read_of_a_folder_here_and_on_s3(store_uri: str, tmp_path: Path) -> None:
+    store = Store.open(store_uri)
+    for name, content in FOLDER.items():
+        path = tmp_path / "rows" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        store.put(f"in/{name}", content.encode())
+    here = prepared(store_uri, tmp_path / "rows")
+    there = prepared(store_uri, f"{store_uri}/in")
+    for manifest, reading, report in (here, there):
+        assert total(manifest) == 121
+        assert set(reading["skipped"]) == set(FOLDER) - {"a.csv", "deep/b.csv"}
+        assert reading["skipped_files"] == 7
+        assert reading["skipped"]["notes.txt"].startswith("read only where it is named itself")
+        assert "notes.txt" in report
+        assert "How the source was read" in report
+        assert any("7 files of the source are skipped" in note for note in manifest.statistics["notes"])  # type: ignore[union-attr]
+    assert here[1]["skipped"] == there[1]["skipped"]
+
+
+@pytest.mark.parametrize("name", ["part-00000", "part-00001-3f2a-c000.c000", "part-00000.gz", "0000_part_00", "x.csv"])
+def test_part_files_of_any_name_are_read_where_the_format_is_given(
+    name: str, local_store_uri: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / name).write_bytes(gzip.compress(GOOD.encode()) if name.endswith(".gz") else GOOD.encode())
+    for beside in ("_SUCCESS", f".{name}.crc", f"{name}.crc", "README.md", "other.parquet"):
+        (folder / beside).write_text("no rows")
+    manifest, reading, _ = prepared(local_store_uri, folder, format="csv")
+    assert total(manifest) == 120
+    assert len(reading["skipped"]) == 5
+    assert reading["skipped"]["other.parquet"] == "its name says parquet, format=csv is given"
+    assert total(prepared(local_store_uri, folder / name, format="csv")[0]) == 120
+    if not name.endswith(".csv"):
+        with pytest.raises(InvalidData, match=r"or give format=csv"):
+            prepared(local_store_uri, folder / name)
+
+
+ALIKE = {
+    "caf\u00e9": "cafe\u0301",
+    "Light On": "light on",
+    "stop": "st\u200bop",
+    "turn up": "turn\u00a0up",
+    "7": "7.0",
+}
+
+
+def alike_rows(folder: Path) -> Path:
+    rows = [
+        (f"{label} text {n} {unicodedata.name(label[0])}", label if n % 3 else other)
+        for label, other in ALIKE.items()
+        for n in range(60)
+    ]
+    pl.DataFrame(rows, schema=["text", "label"], orient="row").write_csv(folder / "rows.csv")
+    return folder / "rows.csv"
+
+
+def test_labels_that_look_alike_are_named_pairwise_and_folded_on_demand(local_store_uri: str, tmp_path: Path) -> None:
+    data = alike_rows(tmp_path)
+    manifest, reading, report = prepared(local_store_uri, data, on_unseen_label="quarantine")
+    [note] = [note for note in manifest.statistics["notes"] if "look alike" in note]  # type: ignore[union-attr]
+    assert len(manifest.labels) == 10
+    assert note.startswith("5 pairs of labels look alike")
+    assert "'caf\\xe9' (40 rows) and 'cafe\\u0301' (20)" in note
+    assert "fold_labels=case makes them one" in note
+    assert "the same number" in note
+    assert "look alike" in report
+    unicode, reading, report = prepared(local_store_uri, data, fold_labels="unicode", on_unseen_label="quarantine")
+    assert unicode.labels == ["7", "7.0", "Light On", "caf\u00e9", "light on", "stop", "turn up"]
+    assert reading["folded"]["fold_labels"] == "unicode"
+    assert reading["folded"]["rows"] == 60
+    assert "label folded (unicode)" in report
+    case, reading, _ = prepared(local_store_uri, data, fold_labels="case", on_unseen_label="quarantine")
+    assert case.labels == ["7", "7.0", "caf\u00e9", "light on", "stop", "turn up"]
+    assert reading["folded"]["rows"] == 100
+
+
+def test_the_single_steps_hand_on_what_was_read(local_store_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    data = alike_rows(tmp_path / "rows")
+    (tmp_path / "rows/notes.txt").write_text("not rows")
+    spec = DatasetSpec(name="bot", data=str(data.parent), fold_labels="case", on_unseen_label="quarantine")
+    store = Store.open(local_store_uri)
+    whole = make_dataset(spec, store)[0]
+    rows = make_rows("ingested", store, spec=spec)
+    for stage in ("validated", "split"):
+        rows = make_rows(stage, store, rows=rows)  # type: ignore[arg-type]
+    assert rows.reading == whole.statistics["reading"]
+    assert "notes.txt" in str(rows.reading["skipped"])
+
+
+def test_labels_that_are_no_names_are_set_aside(local_store_uri: str, tmp_path: Path) -> None:
+    wrong = ["NaN", "nan", "<NA>", '"[""a""]"', "['a']", '"{""name"": ""b""}"', "[]", "\u200b", "\u00a0"]
+    (tmp_path / "rows.csv").write_text(GOOD + "".join(f"text {n},{label}\n" for n, label in enumerate(wrong)))
+    manifest, _, _ = prepared(local_store_uri, tmp_path / "rows.csv", max_bad_fraction=0.5, quoting="csv")
+    assert manifest.labels == ["off", "on"]
+    assert manifest.quarantined_rows == len(wrong)
+    assert manifest.statistics["bad"] == {
+        "empty label": 2,
+        "label is NaN, a list or an object, not the name of a class": 7,
+    }
+    (tmp_path / "lists.jsonl").write_text('{"text": "a", "label": ["x"]}\n' * 5)
+    with pytest.raises(InvalidData, match=r"5 of 5 rows are bad .*column 'label' holds a JSON list"):
+        prepared(local_store_uri, tmp_path / "lists.jsonl")
+    with pytest.raises(InvalidData, match="none of 5 rows is good"):
+        prepared(local_store_uri, tmp_path / "lists.jsonl", max_bad_fraction=1)
+
+
+def test_a_users_columns_keep_their_values_whatever_they_are_called(local_store_uri: str, tmp_path: Path) -> None:
+    names = ["label", "text", "_row", "_piece", "*", "^a.*$", "row_id", "split", "group", "group_hash", "predicted"]
+    columns = {"say": [], "source_label": [], **{name: [] for name in names}}  # type: ignore[var-annotated]
+    for n in range(120):
+        columns["say"].append(f"lamp {n}")
+        columns["source_label"].append("on" if n % 2 else "off")
+        for name in names:
+            columns[name].append(f"{name} of {n}")
+    pl.DataFrame(columns).write_parquet(tmp_path / "rows.parquet")
+    manifest, _, _ = prepared(
+        local_store_uri, tmp_path / "rows.parquet", text_column="say", label_column="source_label"
+    )
+    assert manifest.labels == ["off", "on"]
+    for row in rows_of(manifest, local_store_uri).to_dicts():
+        number = row["text"].removeprefix("lamp ")
+        for name in names:
+            assert row[f"source_{name}"] == f"{name} of {number}"
+
+
+def test_the_plan_says_what_is_skipped_and_how_quotes_are_read(tmp_path: Path) -> None:
+    from shipway.components.plan.core import check_head
+
+    (tmp_path / "a.csv").write_text(GOOD + '"lamp,on\n"light,on\n')
+    (tmp_path / "b.txt").write_text(GOOD)
+    skipped, quotes = check_head(DatasetSpec(name="bot", data=str(tmp_path)))
+    assert skipped.startswith("1 files of the source are skipped: b.txt (read only where it is named itself")
+    assert quotes.startswith("a.csv: 2 fields of its beginning open with a quote")
