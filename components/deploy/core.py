@@ -21,11 +21,6 @@ VERSION = f"{labels.PREFIX}/version"
 SHOWN_ROWS = 5
 
 
-def candidate_name(name: str) -> str:
-    """The endpoint at which a new version is checked."""
-    return f"{name}-candidate"
-
-
 def inference_service(
     spec: EndpointSpec,
     *,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,21 @@ def meet_champion(
     Raises:
         CorruptArtifact: the champion or the predictions differ from their manifests.
     """
-    number = registry.alias(model.name, "champion")
-    if number is None:
-        return Champion("none", f"there is no champion of {model.name} yet")
-    version = registry.get(model.name, number)
+    standing = registry.champion(model.name)
+    if standing.version is None:
+        return Champion("none", f"there is no champion of {model.name} yet", sequence=standing.sequence)
+    met = _meet(registry.get(model.name, standing.version), model, dataset, evaluation, rules)
+    return replace(met, sequence=standing.sequence)
+
+
+def _meet(
+    version: ModelVersion,
+    model: ModelManifest,
+    dataset: DatasetManifest,
+    evaluation: EvaluationRecord,
+    rules: ChampionRules,
+) -> Champion:
+    number = version.version
     if version.digest == model.digest:
         return Champion("same", f"it is version {number}, the champion, itself", number, version.digest)
     new = sorted(set(model.labels) - set(version.model.labels))

@@ -42,7 +42,7 @@ class Move(Artifact):
     name: str
     alias: str
     version: int
-    how: Literal["set", "rollback"] = "set"
+    how: Literal["set", "rollback", "deploy"] = "set"  # deploy: taken back where the endpoint does not come up
     previous: str | None = None  # key of the move before
     previous_version: int | None = None
     at: str = ""
