@@ -22,11 +22,6 @@ DIGEST = f"{labels.PREFIX}/model-digest"
 SHOWN_ROWS = 5
 
 
-def candidate_name(name: str) -> str:
-    """The endpoint at which a new version is checked."""
-    return f"{name}-candidate"
-
-
 def inference_service(
     spec: EndpointSpec,
     *,

@@ -41,7 +41,9 @@ def kserve(model: Any, evaluation: Any, version: int, spec: str, report: Any) ->
                 f"version: {version} of {endpoint.name} is model {registered.digest}, the given model is "
                 f"{manifest.digest}; pass the version that `register` gave for this model"
             )
-        done = _deploy(endpoint, registered, registry, EvaluationRecord.read(evaluation.path), current)
+        decision = registry.decision(registered)
+        judged = decision.champion_sequence if decision else None
+        done = _deploy(endpoint, registered, registry, EvaluationRecord.read(evaluation.path), current, judged)
         html = deployment_report(done)
         html.write(report.path)
         current.output(
@@ -98,9 +100,11 @@ def check(url: str, model: Any, evaluation: Any, report: Any, rows: int) -> Chec
         return Checked(found.max_abs_diff, found.latency_ms(0.5))
 
 
-def _deploy(spec: Any, version: Any, registry: Any, evaluation: Any = None, current: Any = None) -> Deployment:
+def _deploy(
+    spec: Any, version: Any, registry: Any, evaluation: Any = None, current: Any = None, judged: int | None = None
+) -> Deployment:
     from shipway import executors
     from shipway.components.deploy.rollout import Rollout
 
     on_job = (lambda name, cancel: current.job(name, on_cancel=cancel)) if current else (lambda _name, _cancel: None)
-    return Rollout(spec, version, executors.current(), registry, evaluation, on_job).run()
+    return Rollout(spec, version, executors.current(), registry, evaluation, on_job, judged).run()

@@ -1,6 +1,8 @@
-"""One version's way to the endpoint: candidate, check, takeover, check again, champion.
+"""One version's way to the endpoint: candidate, check, champion, takeover, check again.
 
-Nothing here trusts the step that ran before: typed again after a crash at any point, it ends in the same state.
+The champion moves before the endpoint does, and only from the one that was judged: of two deployments at once the
+second finds another champion, and has changed nothing that is served. Nothing here trusts the step that ran before:
+typed again after a crash at any point, it ends in the same state.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from typing import Any
 
 from shipway.artifacts import EvaluationRecord
 from shipway.artifacts.base import SEAL, check_seal, seal_of
-from shipway.components.deploy.core import CheckResult, candidate_name, inference_service, predict_url
+from shipway.components.deploy.core import CheckResult, inference_service, predict_url
 from shipway.components.deploy.parity import KeptRows, check_endpoint, kept_rows
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.context import Context
-from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed, NotFound, ShipwayError
-from shipway.executors import Executor, Handle, Manifest, Outcome
+from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound, ShipwayError, Superseded
+from shipway.executors import Executor, Handle, Manifest, Outcome, identity, raise_for
+from shipway.executors.base import REPLACED
 from shipway.recipes import check_recipe_allowed
-from shipway.registry import ModelVersion, Registry
+from shipway.registry import ModelVersion, Registry, Standing
 
 
 class CheckFailed(ShipwayError):
@@ -64,6 +67,7 @@ class Rollout:
         registry: Whose champion moves, and in whose store the endpoint is recorded.
         evaluation: Where the kept predictions are; default the version's own.
         on_job: Told of each service as it is started, with what ends it when the step is cancelled.
+        judged: `sequence` of the champion that the version was judged against; None: the champion there is now.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Rollout:
         registry: Registry,
         evaluation: EvaluationRecord | None = None,
         on_job: OnJob = lambda _name, _cancel: None,
+        judged: int | None = None,
     ) -> None:
         if spec.name != version.name:
             raise InvalidSpec(f"endpoint.name: {spec.name!r}, but version {version.version} is of {version.name!r}")
@@ -88,6 +93,7 @@ class Rollout:
         self.spec, self.version, self.evaluation = spec, version, found
         self.executor, self.registry, self.on_job = executor, registry, on_job
         self.key = f"endpoints/{spec.name}.json"
+        self.judged = registry.champion(spec.name).sequence if judged is None else judged
 
     def run(self) -> Deployment:
         """Deploys.
@@ -95,8 +101,10 @@ class Rollout:
         Raises:
             CheckFailed: names the row; the version before is served, the candidate is gone.
             JobFailed: the version does not come up; ditto.
+            Superseded: there is another champion by now, or another deployment took the endpoint.
         """
-        recorded = self._recorded()
+        champion = self._check_verdict()
+        recorded, etag = self._recorded()
         before = recorded.get("version")
         result = Deployment(self.spec, self.version, before=int(before) if before is not None else None)
         kept = kept_rows(self.evaluation, self.spec.check_rows)
@@ -104,64 +112,132 @@ class Rollout:
         result.is_adopted = (
             recorded.get("manifest", {}).get("metadata", {}).get("annotations") == (manifest["metadata"]["annotations"])
         )
-        if not result.is_adopted:
-            self._try_candidate(kept, result)
-        self._take_over(manifest, recorded, kept, result)
+        try:
+            if not result.is_adopted:
+                self._try_candidate(kept, result)
+            champion = self.registry.move_champion(
+                self.spec.name,
+                self.version.version,
+                seen=self.judged,
+                how="deploy",
+                reason="candidate checked",
+                run=Context.current().run,
+            )
+            self._take_over(manifest, recorded.get("manifest"), kept, result)
+            self._check_crown(champion)
+            self._record(manifest, result, etag)
+        except BaseException as error:
+            self._give_up(champion, error, result)
+            raise
         return result
+
+    def _give_up(self, champion: Standing, error: BaseException, result: Deployment) -> None:
+        """No champion that is not served: the move is taken back, be it this attempt's or that of one that was killed.
+
+        Raises:
+            Superseded: another deployment has moved the champion since.
+        """
+        is_ours = champion.version == self.version.version and champion.move and champion.move.how == "deploy"
+        if not is_ours or result.before == self.version.version or self.registry.take_back(champion):
+            return
+        self._leave_to_others()
+        if isinstance(error, Exception):
+            raise self._superseded() from error
+
+    def _check_verdict(self) -> Standing:
+        """The champion; stops before any work where the verdict is stale already."""
+        found = self.registry.champion(self.spec.name)
+        if found.version != self.version.version and found.sequence != self.judged:
+            raise self._superseded()
+        return found
+
+    def _check_crown(self, crowned: Standing) -> None:
+        found = self.registry.champion(self.spec.name)
+        if found.move != crowned.move:
+            raise self._superseded()
+
+    def _superseded(self) -> Superseded:
+        found = self.registry.champion(self.spec.name)
+        there = f"version {found.version}" if found.version else "none"
+        return Superseded(
+            f"deploy: the champion of {self.spec.name} was moved meanwhile and is {there} now; version "
+            f"{self.version.version} was not judged against that: run again, or deploy it by hand: "
+            f"shipway endpoints deploy {self.spec.name} {self.version.version}"
+        )
+
+    def _leave_to_others(self) -> None:
+        """Another deployment is ahead: where it has been through, and we came behind it, the endpoint is given back."""
+        recorded, _ = self._recorded()
+        found = self.registry.champion(self.spec.name)
+        if recorded.get("manifest") and recorded.get("version") == found.version:
+            self.executor.follow(self.executor.ensure(recorded["manifest"]), deadline_s=self.spec.deadline_s)
 
     def _try_candidate(self, kept: KeptRows, result: Deployment) -> None:
         """The new version as a second endpoint, gone again whatever the check says."""
-        manifest = self._manifest(candidate_name(self.spec.name))
+        manifest = self._manifest(identity.candidate_name(self.spec.name))
         handle = self.executor.ensure(manifest)
         self.on_job(handle.name, lambda: self.executor.cancel(handle))
         try:
             outcome = self._ready(handle)
             result.seconds["candidate ready"] = outcome.seconds
-            result.checks["candidate"] = self._checked(outcome.url, kept, "the version before goes on being served")
-        finally:
-            self.executor.cancel(handle)
+            result.checks["candidate"] = self._checked(outcome.url, kept)
+        except Superseded:
+            raise  # the endpoint is another deployment's candidate now
+        except BaseException as error:
+            self._end_with(error, lambda: self.executor.cancel(handle), self._still_served(result))
+            raise
+        self.executor.cancel(handle)
 
-    def _take_over(self, manifest: Manifest, recorded: dict[str, Any], kept: KeptRows, result: Deployment) -> None:
-        old = recorded.get("manifest")
+    def _take_over(self, manifest: Manifest, old: Manifest | None, kept: KeptRows, result: Deployment) -> None:
         handle = self.executor.ensure(manifest)
         self.on_job(handle.name, None)  # an endpoint outlives its step: a cancelled step leaves one that is whole
         try:
             outcome = self._ready(handle)
             result.seconds["takeover"] = outcome.seconds
             result.url = outcome.url
-            result.checks["endpoint"] = self._checked(outcome.url, kept, "the version before is served again")
-        except BaseException:
-            self._undo(handle, old if not result.is_adopted else None, result)
+            result.checks["endpoint"] = self._checked(outcome.url, kept)
+        except Superseded:
+            raise  # what is served there now is another deployment's
+        except BaseException as error:
+            if not result.is_adopted:
+                then = f"{self._still_served(result)} again" if old else "nothing was served before, and nothing is now"
+                self._end_with(error, lambda: self._undo(handle, old), then)
             raise
-        self.registry.promote(
-            self.spec.name, self.version.version, reason="deployed and checked", run=Context.current().run
-        )
-        self._record(manifest, result)
 
-    def _undo(self, handle: Handle, old: Manifest | None, result: Deployment) -> None:
+    def _still_served(self, result: Deployment) -> str:
+        return f"version {result.before} is served" if result.before is not None else "nothing is served"
+
+    def _end_with(self, error: BaseException, clean_up: Callable[[], None], then: str) -> None:
+        """Cleans up, and says at the error's end what is served: only what was seen to be so."""
+        try:
+            clean_up()
+        except ShipwayError as problem:
+            then = f"and what was served before could not be brought back: {problem}"
+        if isinstance(error, ShipwayError):
+            error.args = (f"{error}; {then}",)
+
+    def _undo(self, handle: Handle, old: Manifest | None) -> None:
         """Back to the version before; an endpoint that never served a checked version is taken away."""
-        if old is not None:
-            self.executor.follow(self.executor.ensure(old), deadline_s=self.spec.deadline_s)
-        elif not result.is_adopted:
+        if old is None:
             self.executor.cancel(handle)
+            return
+        before = self.executor.ensure(old)
+        raise_for(self.executor.follow(before, deadline_s=self.spec.deadline_s), before)
 
     def _ready(self, handle: Handle) -> Outcome:
         outcome = self.executor.follow(handle, deadline_s=self.spec.deadline_s)
-        if outcome.state == "Ready":
-            return outcome
-        error = JobFailed(f"deploy: {outcome.message or f'{handle.name} is {outcome.state}'}")
-        if failure := outcome.first_failure:
-            error.__dict__.update(
-                replica=failure.replica, exit_code=failure.exit_code, last_lines=list(failure.last_lines)
-            )
-        raise error
+        failure = outcome.first_failure
+        if outcome.state != "Ready" and failure is not None and failure.reason == REPLACED:
+            raise Superseded(f"deploy: {outcome.message}: another deployment of {self.spec.name} runs; run again")
+        raise_for(outcome, handle)
+        return outcome
 
-    def _checked(self, url: str, kept: KeptRows, then: str) -> CheckResult:
+    def _checked(self, url: str, kept: KeptRows) -> CheckResult:
         found = check_endpoint(
             predict_url(url, self.spec.name, "v1"), kept, self.version.model.tolerance, self.version.version
         )
         if not found.passed:
-            raise CheckFailed(f"deploy.check: version {self.version.version} at {url}: {found.reason}; {then}")
+            raise CheckFailed(f"deploy.check: version {self.version.version} at {url}: {found.reason}")
         return found
 
     def _manifest(self, endpoint: str) -> Manifest:
@@ -181,27 +257,28 @@ class Rollout:
             namespace=context.namespace,
         )
 
-    def _recorded(self) -> dict[str, Any]:
-        """What the store says is served; empty for an endpoint that never was.
+    def _recorded(self) -> tuple[dict[str, Any], str | None]:
+        """What the store says is served, and its ETag; empty for an endpoint that never was.
 
         Raises:
             CorruptArtifact: the record was edited.
         """
+        found = self.registry.store.get_versioned(self.key)
+        if found is None:
+            return {}, None
         try:
-            record = json.loads(self.registry.store.get(self.key))
-        except NotFound:
-            return {}
+            record = json.loads(found[0])
         except ValueError as error:
             raise CorruptArtifact(f"{self.key}: not JSON ({error}); remove it and deploy again") from error
         if not isinstance(record, dict):
             raise CorruptArtifact(f"{self.key}: not an endpoint's record; remove it and deploy again")
         if SEAL not in record:  # its manifest is played again where a check fails: only if it is as we wrote it
             print(f"{self.key}: no seal, an earlier Shipway wrote it: deployed as for the first time", flush=True)
-            return {}
+            return {}, found[1]
         check_seal(record, "record of an endpoint", f"{self.key} (remove it to deploy as for the first time)")
-        return record
+        return record, found[1]
 
-    def _record(self, manifest: Manifest, result: Deployment) -> None:
+    def _record(self, manifest: Manifest, result: Deployment, etag: str | None) -> None:
         record: dict[str, Any] = {
             "name": self.spec.name,
             "model": self.spec.name,
@@ -215,4 +292,8 @@ class Rollout:
             "manifest": manifest,
         }
         record[SEAL] = seal_of(record)
-        self.registry.store.put(self.key, json.dumps(record, indent=1, sort_keys=True).encode())
+        try:
+            self.registry.store.compare_and_swap(self.key, json.dumps(record, indent=1, sort_keys=True).encode(), etag)
+        except Conflict:  # the same command, typed twice at once, says the same
+            if self._recorded()[0].get("version") != self.version.version:
+                raise self._superseded() from None

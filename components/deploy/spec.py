@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from shipway.executors import identity
 from shipway.podsecurity import DESCRIPTION, PodSecurity
 from shipway.specs import Spec
 
@@ -66,3 +67,10 @@ class EndpointSpec(Spec):
     ] = Field(default_factory=list)
     node_selector: dict[str, str] = Field(default_factory=dict)
     pod_security: Annotated[PodSecurity, Field(description=DESCRIPTION)] = "restricted"
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if reserved := identity.reserved_name(name):
+            raise ValueError(f"{name!r} {reserved}, which is reserved for what is made beside a model")
+        return name

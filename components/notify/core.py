@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.ending import STATES, Sources, Stop, handled_state, lost, reasons, settle, state_of
@@ -190,6 +192,24 @@ def _said(step: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {number(value)}" for key, value in plain.items() if not isinstance(value, dict | list))
 
 
+def check_address(url: str) -> None:
+    """Refuses a webhook that is no address, without telling it: its path is a secret.
+
+    Raises:
+        InvalidSpec: not an http or https address.
+    """
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # a port that is none, a bracket too many
+        is_address = False
+    if not is_address or re.search(r"[\s\x00-\x1f\x7f]", url):
+        raise InvalidSpec(
+            "webhook: not an address; expected http:// or https://, a host and a path, such as "
+            "https://hooks.example.com/T0/B0; nothing was sent"
+        )
+
+
 def post(url: str, document: Mapping[str, Any]) -> int:
     """Sends JSON; two more tries after a 5xx or a failed connection.
 
@@ -201,7 +221,6 @@ def post(url: str, document: Mapping[str, Any]) -> int:
         OSError: nobody answered.
     """
     from urllib.error import HTTPError
-    from urllib.parse import urlsplit
     from urllib.request import HTTPRedirectHandler, Request, build_opener
 
     class Stay(HTTPRedirectHandler):
@@ -210,8 +229,7 @@ def post(url: str, document: Mapping[str, Any]) -> int:
         def redirect_request(self, *_: Any, **__: Any) -> None:
             return None
 
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise InvalidSpec("webhook: expected an http:// or https:// address; nothing was sent")
+    check_address(url)
     body = json.dumps(document, ensure_ascii=False, default=str).encode()
     request = Request(url, data=body, headers={"Content-Type": "application/json", "User-Agent": "shipway"})
     for attempt in range(RETRIES + 1):

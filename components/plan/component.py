@@ -20,6 +20,7 @@ def train_and_deploy(
     strategy: str = "",
     workers: int = 0,
     epochs: int = 0,
+    webhook: str = "",
     overrides: dict = {},  # noqa: B006 - kfp reads the literal, nobody mutates it
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Plan",
@@ -48,6 +49,7 @@ def train_and_deploy(
         strategy: `single`, `multi_worker` or `horovod`; empty for the preset's.
         workers: Training replicas; 0 for the preset's.
         epochs: Passes over the training split; 0 for the preset's.
+        webhook: Address that `notify` will call: only looked at, so that one that is none is refused now.
         overrides: Anything else, by section: `{"training": {"batch_size": 64}}`.
 
         dataset: DatasetSpec, canonical JSON.

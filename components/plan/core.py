@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import yaml
 from pydantic import BaseModel
 
 from shipway.canonical import canonical_json, fingerprint, sha256_hex
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.evaluate.spec import EvaluationSpec
+from shipway.components.notify.core import check_address
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy
-from shipway.components.sweep.core import check_parameters
+from shipway.components.sweep.core import check_objective, check_parameters
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
+from shipway.executors import identity
 from shipway.recipes import BUILT_IN, load_recipe
 from shipway.specs import parse
+from shipway.yaml_text import load_yaml
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "dataset": DatasetSpec,
@@ -80,7 +81,7 @@ def read_preset(pipeline: str, preset: str) -> dict[str, Any]:
             f"preset: unknown preset {preset!r}; expected one of {', '.join(names)}{nearest(preset, names)}"
         )
     text = files("shipway").joinpath("pipelines", pipeline, "params", f"{preset}.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text) or {}
+    return load_yaml(text, f"preset {preset}") or {}
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def resolve(pipeline: str, params: Mapping[str, Any]) -> dict[str, BaseModel]:
     preset = str(params.get("preset") or "default")
     overrides = params.get("overrides") or {}
     if isinstance(overrides, str):
-        overrides = yaml.safe_load(overrides) or {}
+        overrides = load_yaml(overrides, "overrides") or {}
     if not isinstance(overrides, Mapping):
         raise InvalidSpec(f"overrides: expected a mapping of sections, got {overrides!r}")
     for section, fields in overrides.items():
@@ -145,19 +146,31 @@ def resolve(pipeline: str, params: Mapping[str, Any]) -> dict[str, BaseModel]:
                 f"{required}: missing; give {required}=..., for example name=my-bot data=intents.csv "
                 "(registry, champion and endpoint are kept per name)"
             )
-    _check_name(params["name"])
+    identity.check_model_name(params["name"])
+    if params.get("webhook"):
+        check_address(str(params["webhook"]))
+    _check_places(params, overrides)
     return _validated(document)
 
 
-def _check_name(name: Any) -> None:
-    """One rule for all that is named after the model; the endpoint's is the narrowest."""
-    if isinstance(name, str) and len(name) <= 40 and re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name):
-        return
-    fitting = re.sub(r"[^a-z0-9]+", "-", str(name).lower())[:40].strip("-").lstrip("-0123456789")
-    raise InvalidSpec(
-        f"name: got {str(name)[:80]!r}, expected up to 40 lower case letters, digits and '-', beginning with a letter "
-        "and ending with a letter or digit" + (f" (did you mean {fitting!r}?)" if fitting else "")
-    )
+def _check_places(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Refuses an override that something else decides: left alone it would be ignored without a word.
+
+    Raises:
+        InvalidSpec: says what decides it.
+    """
+    for flat in ("name", "data"):
+        for section, field in FLAT[flat]:
+            given = overrides.get(section, {}).get(field)
+            if given not in (None, params[flat]):
+                raise InvalidSpec(
+                    f"overrides.{section}.{field}: got {given!r}, but it is always the parameter {flat} "
+                    f"({params[flat]!r}); leave it out, or give {flat}={given}"
+                )
+    if "training" in overrides.get("sweep", {}):
+        raise InvalidSpec(
+            "overrides.sweep.training: trials train what the section `training` says; put it into overrides.training"
+        )
 
 
 def _validated(document: Mapping[str, Any]) -> dict[str, BaseModel]:
@@ -181,6 +194,7 @@ def _validated(document: Mapping[str, Any]) -> dict[str, BaseModel]:
         specs[section] = specs[section].model_copy(update={field: checked.model_dump(mode="json")})
     sweep = merge(document.get("sweep", {}), {"training": specs["training"].model_dump(mode="json")})
     searched = parse(SweepSpec, sweep, "sweep")
+    check_objective(searched)
     if not searched.function:
         check_parameters(searched, recipe.Params, recipe.name)
     specs["sweep"] = searched

@@ -31,21 +31,22 @@ def check_cluster(
     """
     if context.executor != "kubernetes":
         return
-    from shipway.components.deploy.core import candidate_name, inference_service
+    from shipway.components.deploy.core import inference_service
     from shipway.components.train.core import render
+    from shipway.executors import identity
     from shipway.executors.kubernetes import KubernetesExecutor, services
     from shipway.executors.kubernetes.api import PATIENCE_S, Api
 
     executor = KubernetesExecutor(context, Api(patience_s=patience_s or PATIENCE_S))
     nowhere = context.uri("none")
-    executor.check(render(training, "shipway-check", nowhere, store_uri=context.store_uri))
+    executor.check(render(training, identity.CHECK, nowhere, store_uri=context.store_uri))
     executor.check(
         inference_service(
-            endpoint, endpoint="shipway-check", version=1, model_uri=nowhere, model_digest="0" * 64, recipe="",
+            endpoint, endpoint=identity.CHECK, version=1, model_uri=nowhere, model_digest="0" * 64, recipe="",
             threshold=None, store_uri=context.store_uri, run=context.run, namespace=context.namespace,
         )
     )  # fmt: skip
-    services.check_names(executor.api, context.namespace, (endpoint.name, candidate_name(endpoint.name)))
+    services.check_names(executor.api, context.namespace, (endpoint.name, identity.candidate_name(endpoint.name)))
 
 
 def train_and_deploy(**params: Any) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,21 @@ def meet_champion(
     Raises:
         CorruptArtifact: the champion or the predictions differ from their manifests.
     """
-    if registry.alias(model.name, "champion") is None:
-        return Champion("none", f"there is no champion of {model.name} yet")
-    version = registry.get(model.name, "champion")
+    standing = registry.champion(model.name)
+    if standing.version is None:
+        return Champion("none", f"there is no champion of {model.name} yet", sequence=standing.sequence)
+    met = _meet(registry.at(standing), model, dataset, evaluation, rules, recipes)
+    return replace(met, sequence=standing.sequence)
+
+
+def _meet(
+    version: ModelVersion,
+    model: ModelManifest,
+    dataset: DatasetManifest,
+    evaluation: EvaluationRecord,
+    rules: ChampionRules,
+    recipes: Sequence[str],
+) -> Champion:
     number = version.version
     if version.digest == model.digest:
         return Champion("same", f"it is version {number}, the champion, itself", number, version.digest)

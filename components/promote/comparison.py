@@ -56,6 +56,7 @@ class Champion:
         leaked_groups: Groups of the test rows that the champion was trained on.
         shared, all: Figures on the rows whose label both know, and on all.
         lost: Rows that the champion answers rightly and the challenger does not: text, label, predicted.
+        sequence: How often the champion had been moved when it was met; 0: none yet.
     """
 
     state: str
@@ -68,6 +69,7 @@ class Champion:
     shared: Figures | None = None
     all: Figures | None = None
     lost: list[dict[str, str]] = field(default_factory=list)
+    sequence: int = 0
 
 
 def compare(

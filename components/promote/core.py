@@ -71,8 +71,13 @@ def _threshold(evaluation: EvaluationRecord, metric: str, bound: Bound) -> RuleR
     above = bound.at_most is not None and high > bound.at_most
     judged = low if bound.at_least is not None and not above else high
     how = f" ({interval.level:.0%} interval {low:.4f} to {high:.4f})" if interval else ""
-    if bound.confident and not interval:
-        how = " (no interval was measured)"
+    if bound.confident and not interval:  # not known is not passed
+        return RuleResult(
+            rule=rule,
+            passed=False,
+            value=value,
+            detail=f"{value:.4f}, but no interval was measured: evaluation.bootstrap",
+        )
     wrong = f" is below {bound.at_least:g}" if below else f" is above {bound.at_most:g}" if above else ""
     return RuleResult(
         rule=rule,

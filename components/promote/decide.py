@@ -46,7 +46,7 @@ def decide(
         "policy": policy.model_dump(mode="json"),
         "challenger": model.digest,
         "evaluation": evaluation.uri,
-        "champion": [champion.version, champion.digest],
+        "champion": [champion.version, champion.digest, champion.sequence],
     }
     prefix = f"decisions/{model.name}-{fingerprint(about)}"
     record = DecisionRecord(
@@ -57,6 +57,7 @@ def decide(
         challenger_digest=model.digest,
         champion_version=champion.version,
         champion_digest=champion.digest,
+        champion_sequence=champion.sequence,
         comparison=asdict(champion),
         policy=policy.model_dump(mode="json"),
         uri=f"{registry.store.uri}/{prefix}",

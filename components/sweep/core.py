@@ -13,6 +13,7 @@ from shipway.components.sweep.space import Space, Values
 from shipway.components.sweep.spec import Objective, Parameter, SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
+from shipway.training.spec import END_METRICS, METRICS
 
 
 def check_parameters(spec: SweepSpec, params_model: type[BaseModel], recipe: str = "") -> None:
@@ -39,6 +40,27 @@ def check_parameters(spec: SweepSpec, params_model: type[BaseModel], recipe: str
             problem = _refusal(params_model, {**base, parameter.name: value}, parameter.name)
             if problem:
                 raise InvalidSpec(f"{where}.feasibleSpace.{field}: {parameter.name}={value!r} is refused: {problem}")
+
+
+def check_objective(spec: SweepSpec) -> None:
+    """Refuses a metric that no trial will report; what a function of the user's own reports, only it knows.
+
+    Raises:
+        InvalidSpec: names the metrics there are.
+    """
+    if spec.function:
+        return
+    objective = spec.objective
+    given: list[tuple[str, str, tuple[str, ...]]] = [("objectiveMetricName", objective.objectiveMetricName, METRICS)]
+    known = (*METRICS, *END_METRICS)
+    given += [(f"additionalMetricNames[{i}]", name, known) for i, name in enumerate(objective.additionalMetricNames)]
+    given += [(f"metricStrategies[{i}].name", each.name, known) for i, each in enumerate(objective.metricStrategies)]
+    for field, name, allowed in given:
+        if name not in allowed:
+            raise InvalidSpec(
+                f"sweep.objective.{field}: no training reports a metric {name!r}; expected one of "
+                f"{', '.join(allowed)}{nearest(name, allowed)}"
+            )
 
 
 def _extremes(parameter: Parameter) -> Iterable[tuple[str, Any]]:

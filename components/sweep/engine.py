@@ -77,7 +77,8 @@ class Engine:
 
         Raises:
             InvalidSpec: the defaults cannot be trained by the user's own mistake.
-            JobFailed: more trials failed than `maxFailedTrialCount` allows; the last one's error is in the message.
+            JobFailed: more trials failed than `maxFailedTrialCount` allows, or none succeeded; the last one's error is
+                in the message.
         """
         under_way = self._restore()
         changed = time.monotonic()
@@ -97,6 +98,7 @@ class Engine:
         except BaseException:
             self.trials.close(0)
             raise
+        self._check_winner()
         return [self.finished[number] for number in sorted(self.finished)]
 
     def _restore(self) -> int:
@@ -104,7 +106,8 @@ class Engine:
         trials = self.ledger.trials()
         failed = [n for n, known in trials.items() if known.record and known.record.state == "Failed"]
         # A sweep that had failed and is typed again gives its failed trials another chance: something was mended.
-        retried = set(failed) if len(failed) > self.spec.maxFailedTrialCount else set()
+        has_failed = len(failed) > self.spec.maxFailedTrialCount or len(failed) == len(trials)
+        retried = set(failed) if has_failed else set()
         under_way = 0
         for number, known in trials.items():
             if known.record is not None and number not in retried:
@@ -205,6 +208,17 @@ class Engine:
                 f"sweep: {len(failed)} of {len(self.finished)} trials failed, maxFailedTrialCount is "
                 f"{self.spec.maxFailedTrialCount}; trial {last.number} ({describe_params(last.params)}): {last.error}"
             )
+
+    def _check_winner(self) -> None:
+        """Failures that are allowed are no parameters that won."""
+        records = [self.finished[number] for number in sorted(self.finished)]
+        if any(record.state == "Succeeded" for record in records):
+            return
+        errors = [record.error for record in records if record.error]
+        raise JobFailed(
+            f"sweep: none of {len(records)} trials ended with a value of "
+            f"{self.spec.objective.objectiveMetricName!r}" + (f"; the last error: {errors[-1]}" if errors else "")
+        )
 
     def _reached_goal(self) -> bool:
         goal = self.spec.objective.goal

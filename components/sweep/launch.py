@@ -77,11 +77,12 @@ def search(
         The record, and the URI of the sweep's folder.
 
     Raises:
-        InvalidSpec: a parameter or value that the recipe refuses.
-        JobFailed: more trials failed than allowed.
+        InvalidSpec: a parameter or value that the recipe refuses, or an objective that no training reports.
+        JobFailed: more trials failed than allowed, or none ended with a value of the objective.
     """
     from shipway.recipes import load_recipe
 
+    core.check_objective(spec)
     training = spec.training
     params_model = None
     if training is not None and not spec.function:

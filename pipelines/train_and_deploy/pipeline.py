@@ -77,6 +77,7 @@ def train_and_deploy(
             strategy=strategy,
             workers=workers,
             epochs=epochs,
+            webhook=webhook,
             overrides=overrides,
         )
         _step(planned, "Check the configuration", timeout_s=10 * MINUTE, retries=0, cached=False)

@@ -16,6 +16,7 @@
     |  |- Untrusted                   exit 2   the endpoint's certificate is not trusted here
     |  `- Conflict                             a conditional write lost its race
     |- CorruptArtifact                exit 1   bytes differ from the hash that their manifest states
+    |- Superseded                     exit 1   another champion, or another deployment, came first
     |- JobFailed                      exit 1   a job's replica failed for good
     |- LeaseLapsed                    exit 75  the step that started the job is gone: nothing failed
     |- RetryableError                 exit 143 a lost peer: the same command may succeed again
@@ -115,6 +116,10 @@ class Conflict(StorageError):
 
 class CorruptArtifact(ShipwayError):
     """Bytes differ from the sha256 that their manifest states, or the manifest cannot be read."""
+
+
+class Superseded(ShipwayError):
+    """Somebody else moved the champion, or deployed to the same endpoint: what was decided is about another state."""
 
 
 class JobFailed(ShipwayError):

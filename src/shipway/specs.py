@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shipway.errors import InvalidSpec, nearest
+from shipway.yaml_text import load_yaml
 
 
 class Spec(BaseModel):
@@ -37,12 +37,7 @@ def parse(model: type[S], document: S | Mapping[str, Any] | str, where: str = ""
     if isinstance(document, model):
         return document
     if isinstance(document, str):
-        try:
-            document = yaml.safe_load(document) or {}
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date of month 13, 10,000 brackets
-            raise InvalidSpec(
-                f"{where or model.__name__}: neither JSON nor YAML: {' '.join(str(error).split())}"
-            ) from error
+        document = load_yaml(document, where or model.__name__) or {}
     if not isinstance(document, Mapping):
         raise InvalidSpec(f"{where or model.__name__}: expected a mapping, got {type(document).__name__} {document!r}")
     try:

@@ -121,11 +121,20 @@ class Step:
 
 
 class Part(Step):
-    """A launch within another one's step; its jobs end with that step's."""
+    """A launch within another one's step; its jobs end with that step's.
+
+    Where the whole begins anew from here, nothing is left of what this part and those behind it had told.
+    """
 
     def __init__(self, whole: Step, task: str) -> None:
         self.context, self.whole, self.task = whole.context, whole, task
-        self.record = next(part for part in whole.record.parts if part.task == task)
+        parts = whole.record.parts
+        place = next(index for index, part in enumerate(parts) if part.task == task)
+        for index, part in enumerate(parts[place:], start=place):
+            for title in part.reports:
+                whole.record.reports.pop(title, None)
+            parts[index] = StepRecord(run=part.run, task=part.task, title=part.title, state="Skipped")
+        self.record = parts[place]
         self.record.state, self.record.started_at = "Running", _now()
         self._began = time.monotonic()
 
@@ -176,7 +185,7 @@ def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
         yield current
     except ShipwayError as error:
         _end(current, error)
-        raise SystemExit(error.exit_code) from None
+        raise SystemExit(type(error).exit_code) from None  # the class's: no instance has a say in it
     except OSError as error:
         if error.errno not in deaths.FULL:
             _end(current, error)
@@ -184,6 +193,11 @@ def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
         full = ShipwayError(deaths.no_space(Path(str(error.filename or tempfile.gettempdir()))))
         _end(current, full)
         raise SystemExit(full.exit_code) from None
+    except SystemExit as error:  # of a library or a user's code: no step succeeds by leaving half-way
+        _end(current, error)
+        code = error.code if isinstance(error.code, int) and error.code else 1
+        print(f"error: step {current.task} was left by sys.exit({error.code!r})", file=sys.stderr, flush=True)
+        raise SystemExit(code) from None
     except BaseException as error:
         _end(current, error)
         raise

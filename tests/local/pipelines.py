@@ -72,6 +72,60 @@ def flaky(marker: str) -> int:
     return 1
 
 
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def finish_when_told_to_stop(marker: str) -> int:
+    import pathlib
+    import signal
+    import time
+
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    pathlib.Path(marker).write_text("here")
+    while not told:
+        time.sleep(0.02)
+    return 1
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def host(given: dict) -> str:
+    import json
+
+    print(json.dumps(given, sort_keys=True))
+    return json.dumps(given)
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def leave() -> int:
+    import sys
+
+    from shipway.steps import step
+
+    with step("leave"):
+        sys.exit()
+    return 1
+
+
+@dsl.pipeline
+def finishing(marker: str):
+    finish_when_told_to_stop(marker=marker)
+
+
+@dsl.pipeline
+def hosting(given: dict = {}):  # noqa: B006
+    host(given=given)
+
+
+@dsl.pipeline
+def leaving():
+    leave()
+
+
+@dsl.pipeline
+def looping(items: list):
+    with dsl.ParallelFor(items) as item:
+        add(a=item)
+
+
 @dsl.pipeline
 def chain(start: int = 0, label: str = "x"):
     first = add(a=start)

@@ -70,6 +70,8 @@ def test_versions_are_judged_served_and_rolled_back(shipway: Shipway) -> None:
     changed = shipway("models", "diff", "toy", "1", "2")
     assert changed["metrics"]["accuracy"][0] < changed["metrics"]["accuracy"][1]
 
+    assert "is none, not 7" in shipway("models", "promote", "toy", "1", "--from", "7", code=1)
+    assert "expected the champion's number" in shipway("models", "promote", "toy", "1", "--from", "x", code=2)
     served = shipway("endpoints", "deploy", "toy", "1")
     assert served["version"] == 1
     (endpoint,) = shipway("endpoints", "list")

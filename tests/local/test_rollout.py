@@ -160,12 +160,13 @@ def test_a_deployment_that_is_killed_is_typed_again_and_ends_the_same(house: Hou
 
     first = house.deploy(1)
     with Load(first.predict_url) as load:
-        for killed_when in (is_candidate_coming_up, is_taking_over):
+        # The champion moves before the endpoint: which goes on to take over by itself, be the step killed or not.
+        for killed_when, champion in ((is_candidate_coming_up, 1), (is_taking_over, 2)):
             process = subprocess.Popen([sys.executable, "-c", DEPLOY], stderr=subprocess.DEVNULL)
             until(killed_when, 120)
             process.kill()
             process.wait()
-            assert house.registry.alias("toy", "champion") == 1
+            assert house.registry.alias("toy", "champion") == champion
         assert house.deploy(2).before == 1
         load.wait_for(10)
     assert load.failures == []
@@ -189,13 +190,13 @@ class Betrayer(ProcessExecutor):
 
 def test_a_check_that_fails_after_the_takeover_brings_the_version_before_back(house: House) -> None:
     betrayer = Betrayer(house.context, house.registry.get("toy", 3))
-    with pytest.raises(CheckFailed, match="the version before is served again"):
+    with pytest.raises(CheckFailed, match="nothing was served before, and nothing is now"):
         house.deploy(2, executor=betrayer)
     assert house.running() == []  # nothing was served before: nothing is now
     assert house.registry.alias("toy", "champion") is None
     first = house.deploy(1)
     with Load(first.predict_url) as load:
-        with pytest.raises(CheckFailed):
+        with pytest.raises(CheckFailed, match="version 1 is served again"):
             house.deploy(2, executor=betrayer)
         load.wait_for(10)
     assert load.failures == []
@@ -224,6 +225,25 @@ def test_the_component_writes_report_record_and_url(house: House, tmp_path: Path
         launch.check(served.url, paths["model"], paths["evaluation"], paths["check"], 10)
     assert caught.value.code == 1
     assert "Rows that differ" in Path(paths["check"].path).read_text()
+
+
+def test_a_version_that_misses_its_deadline_ends_the_step_as_failed_with_an_exit_code(
+    house: House, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, record = house.models[0]
+    paths = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("model", "evaluation", "report")}
+    model.write(paths["model"].path)
+    record.write(paths["evaluation"].path)
+    spec = SPEC.model_copy(update={"deadline_s": 1}).model_dump_json()
+    with pytest.raises(SystemExit) as caught:
+        launch.kserve(paths["model"], paths["evaluation"], 1, spec, paths["report"])
+    assert caught.value.code == 1
+    assert "error: InferenceService toy-candidate failed" in capfd.readouterr().err
+    step = StepRecord.from_json(house.registry.store.get(f"runs/{house.context.run}/steps/deploy.json"))
+    assert (step.state, step.error.kind if step.error else "") == ("Failed", "JobFailed")
+    assert step.error is not None
+    assert (step.error.replica, step.error.exit_code) == ("predictor-1", None)
+    assert (house.running(), house.registry.alias("toy", "champion")) == ([], None)
 
 
 def test_what_does_not_belong_together_is_refused_before_anything_starts(house: House) -> None:

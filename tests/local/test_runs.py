@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import shipway.runs as runs
-from shipway.errors import InvalidSpec, NotFound
+from shipway.cli.here import cancel_here
+from shipway.errors import InvalidSpec, NotFound, ShipwayError
 from shipway.local.folder import RunFolder
 
 PIPELINES = Path(__file__).with_name("pipelines.py")
@@ -44,6 +47,61 @@ def lives(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return status not in "ZX"
+
+
+def test_null_within_a_parameter_reaches_the_step_and_a_task_called_host_has_a_log_of_its_own(home: Path) -> None:
+    given = {"training": {"early_stopping": None, "layers": ["a", None]}}
+    run = play("hosting", given=given)
+    assert run.state == "Succeeded", run.record
+    assert json.dumps(given, sort_keys=True) in run.folder.task_log("host").read_text().splitlines()
+    assert "Running pipeline" not in run.folder.task_log("host").read_text()  # kfp's words are the host's log
+    assert run.folder.log != run.folder.task_log("host")
+
+
+def test_a_step_that_leaves_by_sys_exit_fails_the_run(home: Path) -> None:
+    run = play("leaving")
+    assert run.state == "Failed"
+    assert run.record is not None
+    assert run.record.error is not None
+    assert "SystemExit" in run.record.error.message
+
+
+def test_a_failure_of_kfps_own_that_is_no_tasks_fails_the_run(home: Path) -> None:
+    run = play("looping", items=["no number"])
+    assert run.state == "Failed"
+    assert run.record is not None
+    assert run.record.error is not None
+    assert not [step.task for step in run.record.steps if step.state == "Running"]
+    assert "\x1b" not in run.record.error.message
+
+
+def test_a_run_that_had_done_all_its_work_when_it_was_stopped_is_not_called_cancelled(
+    home: Path, tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    run = runs.run(f"{PIPELINES}:finishing", {"marker": str(marker)})
+    until(marker.exists, "the step runs")
+    assert cancel_here(run.key) == (run.key, "Succeeded", False)
+    assert run.wait().state == "Succeeded"
+    assert cancel_here(run.key) == (run.key, "Succeeded", True)
+
+
+def test_a_run_that_was_stopped_half_way_is_called_cancelled_when_it_has_ended(home: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    run = runs.run(f"{PIPELINES}:hanging", {"marker": str(marker)})
+    until(lambda: marker.exists() and bool(marker.read_text()), "the step runs")
+    assert cancel_here(run.key) == (run.key, "Cancelled", False)
+    assert not lives(int(marker.read_text()))
+
+
+def test_a_host_that_cannot_be_ended_is_not_called_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shipway.local.folder.KILL_S", 0.5)
+    folder = RunFolder(home, "stuck")
+    folder.path.mkdir(parents=True)
+    with folder.lock.open("w") as held:  # by this process, whose id the file does not tell
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ShipwayError, match=r"run stuck: its host, .* cannot be ended"):
+            folder.stop_host(grace_s=0.5)
 
 
 def test_a_run_records_every_step_and_the_branch_it_skipped(home: Path) -> None:

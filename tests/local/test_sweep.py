@@ -77,6 +77,20 @@ def test_trials_share_few_processes_and_the_best_is_no_worse_than_the_defaults()
     assert executors.current().running() == []  # type: ignore[attr-defined]
 
 
+def test_a_sweep_without_one_trial_that_reports_the_objective_fails_however_many_failures_are_allowed() -> None:
+    wrong = {**BOWL, "objective": "maximize scroe", "maxTrialCount": 3, "maxFailedTrialCount": 3}
+    with pytest.raises(JobFailed, match=r"none of 3 trials ended with a value of 'scroe'.*did you mean 'score'"):
+        run(wrong)
+    with pytest.raises(JobFailed, match="none of 3 trials"):  # typed again it is no success either
+        run(wrong)
+
+
+def test_a_metric_that_no_training_reports_is_refused_before_any_trial() -> None:
+    document = {"objective": "val_acuracy", "parameters": {"dropout": "uniform(0, 0.5)"}, "training": {"name": "bot"}}
+    with pytest.raises(InvalidSpec, match=r"sweep\.objective\.objectiveMetricName: .*did you mean 'val_accuracy'"):
+        run(document)
+
+
 def test_with_engine_katib_the_experiment_itself_is_played_and_gives_the_best_parameters() -> None:
     document = {**BOWL, "engine": "katib", "maxTrialCount": 3}
     record = run(document)

@@ -10,7 +10,7 @@ import pytest
 
 from shipway import steps
 from shipway.artifacts import StepRecord
-from shipway.errors import InvalidSpec, JobFailed
+from shipway.errors import InvalidSpec, JobFailed, Superseded
 from shipway.storage import Store
 from shipway.summary import fact, step_of
 
@@ -69,6 +69,44 @@ def test_a_parts_job_is_ended_with_the_whole(store: Store) -> None:
         deploys_in_vain()
     assert ended == ["candidate"]
     assert records(store)["release"].jobs == ["candidate"]
+
+
+@pytest.mark.parametrize("code", [None, 0, "leave", 3])
+def test_a_step_that_is_left_by_sys_exit_has_not_succeeded(store: Store, code: object) -> None:
+    with pytest.raises(SystemExit) as ended, steps.step("train"):
+        raise SystemExit(code)
+    assert ended.value.code == (3 if code == 3 else 1)
+    assert records(store)["train"].state == "Failed"
+
+
+def test_an_errors_own_exit_code_cannot_make_a_failed_step_green(store: Store) -> None:
+    def fails() -> None:
+        with steps.step("deploy"):
+            error = JobFailed("endpoint toy: not ready within deadline_s 1")
+            error.__dict__.update(exit_code=None)
+            raise error
+
+    with pytest.raises(SystemExit) as ended:
+        fails()
+    assert ended.value.code == 1
+
+
+def test_a_launch_that_begins_anew_leaves_nothing_of_what_it_and_the_next_had_told(store: Store) -> None:
+    with steps.step("release", PARTS):
+        with steps.step("gate") as gate:
+            gate.report("Decision", "s3://b/1")
+        with steps.step("register") as register:
+            register.output(version=3)
+            register.report("Model card", "s3://b/card")
+        with pytest.raises(Superseded), steps.step("deploy"):
+            raise Superseded("another champion")
+        with steps.step("gate") as gate:
+            gate.output(decision="rejected")
+    release = records(store)["release"]
+    assert [(part.state, part.outputs, part.error) for part in release.parts] == [
+        ("Succeeded", {"decision": "rejected"}, None), ("Skipped", {}, None), ("Skipped", {}, None),
+    ]  # fmt: skip
+    assert release.reports == {}
 
 
 def test_the_next_launch_of_a_process_stands_alone(store: Store) -> None:

@@ -142,6 +142,7 @@ class DecisionRecord(Artifact):
     challenger_digest: str
     champion_version: int | None = None
     champion_digest: str | None = None
+    champion_sequence: int | None = None  # how often the champion had been moved: tells a stale verdict; 0: none yet
     comparison: dict[str, object] = Field(default_factory=dict)
     policy: dict[str, object] = Field(default_factory=dict)
     uri: Uri | None = None  # folder of record.json and report.html

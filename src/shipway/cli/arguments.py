@@ -66,16 +66,15 @@ def collect_params(pairs: Iterable[str], params_file: Path | None = None, preset
 
 def read_params(path: Path) -> dict[str, Any]:
     """A YAML or JSON file of parameters."""
-    import yaml
+    from shipway.yaml_text import load_yaml
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFound(f"--params-file: no file {str(path)!r}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSpec(f"--params-file {path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise InvalidSpec(f"--params-file {path}: neither YAML nor JSON: {' '.join(str(error).split())}") from error
+    document = load_yaml(text, f"--params-file {path}")
     if not isinstance(document, Mapping):
         raise InvalidSpec(f"--params-file {path}: expected a mapping of parameters, got {type(document).__name__}")
     return {str(key): value for key, value in document.items()}

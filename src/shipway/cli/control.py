@@ -62,6 +62,8 @@ def show_summary(summary: dict[str, Any], *, as_json: bool) -> None:
 
 def cancel(run: Key, kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
     """Stop a run, wait for its end, and say how it really ended."""
+    from shipway.ending import ENDED
+
     if is_there(kfp, local):
         found = connection(kfp).run(run)
         before, state = found.state, found.cancel()
@@ -74,6 +76,8 @@ def cancel(run: Key, kfp: Kfp = None, local: Local = False, as_json: AsJson = Fa
         name = key
     if as_json:
         print_json({"run": key, "state": state, "was_over": was_over})
+        if state not in ENDED:
+            raise typer.Exit(1)
     elif was_over:
         say(f"Run {name} was over already: {state}.")
     elif state == "Cancelled":

@@ -89,7 +89,7 @@ def stop(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"name": name, "stopped": stopped})
     else:
-        say(f"Stopped endpoint {name}.")
+        say(f"Stopped endpoint {name}." if stopped else f"Endpoint {name} had ended already.")
 
 
 def predict(

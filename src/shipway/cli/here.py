@@ -45,13 +45,16 @@ def _tell(progress: Progress, event: dict[str, Any]) -> None:
 
 
 def cancel_here(run: str) -> tuple[str, str, bool]:
-    """Key, state at the end, and whether it had ended before."""
+    """Key, state at the end as it was told, and whether it had ended before."""
     from shipway.cli.runs import home, load_here, local_key
     from shipway.local.folder import RunFolder
 
     key = local_key(run)
-    stopped = RunFolder(home(), key).stop_host()
-    return key, load_here(key).state if not stopped else "Cancelled", not stopped
+    folder = RunFolder(home(), key)
+    if not folder.stop_host():
+        return key, folder.state() or load_here(key).state, True
+    # A host that had to be killed says no last word: it was stopped, that much is sure.
+    return key, folder.state() or "Cancelled", False
 
 
 def play_again(run: str, changes: dict[str, Any], *, as_json: bool) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shipway.cli.console import AsJson, print_json, say, table
+from shipway.errors import ShipwayError
 
 if TYPE_CHECKING:
     from shipway.context import Context
     from shipway.doctor import Finding
+    from shipway.executors.process.folder import JobFolder
 
 MEND_CHARS = 72
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "missing": ("✗", "red"), "info": ("·", "dim")}
@@ -79,60 +84,92 @@ def _tell(findings: list[Finding], well: str, as_json: bool) -> None:
 
 def down(as_json: AsJson = False) -> None:
     """Stop everything that was started here; data stay."""
-    stopped = stop_everything()
+    stopped, left = stop_everything()
     if as_json:
-        print_json(stopped)
-        return
+        print_json({**stopped, "left": left})
+        raise typer.Exit(1 if left else 0)
     lines = [f"{kind[:-1]} {name}" for kind in ("runs", "jobs", "endpoints") for name in stopped[kind]]
     if stopped["store"]:
         lines.append("the object store")
     for line in lines:
         say(f"Stopped {line}.")
-    if not lines:
+    if not lines and not left:
         say("Nothing of ours was running.")
+    for line in left:
+        print(f"error: {line}", file=sys.stderr)
+    raise typer.Exit(1 if left else 0)
 
 
-def stop_everything() -> dict[str, Any]:
-    """Ends what this home started, in the order in which it depends on each other; safe to call twice."""
+def stop_everything() -> tuple[dict[str, Any], list[str]]:
+    """Ends what this home started, in the order in which it depends on each other; safe to call twice.
+
+    Returns:
+        What was stopped, and what goes on in spite of it, as lines: one that does not end keeps no other alive.
+    """
     from shipway.context import Context
     from shipway.executors.process.service import list_endpoints, stop_endpoint
-    from shipway.local.folder import remove_scratch
+    from shipway.local.folder import RunFolder, remove_scratch
     from shipway.storage import embedded
 
     context = Context.current()
-    runs = _stop_runs(context.home)
-    jobs = _stop_jobs(context)
-    endpoints = [state.name for state in list_endpoints(context) if stop_endpoint(context, state.name)]
+    left: list[str] = []
+
+    def ended(what: str, end: Callable[[], bool], lives: Callable[[], bool]) -> bool:
+        """Ends one thing, and looks."""
+        try:
+            was_there, goes_on = end(), lives()
+        except (ShipwayError, OSError) as error:
+            left.append(f"{what}: {' '.join(str(error).split())}")
+            return False
+        if goes_on:
+            left.append(f"{what}: it was told to end, and goes on")
+            return False
+        return was_there
+
+    runs = [RunFolder(context.home, path.name) for path in sorted((context.home / "runs").glob("*"))]
+    stopped = [run.run for run in runs if ended(f"run {run.run}", run.stop_host, run.host_lives)]
+    jobs = [job.path.name for job in _jobs(context)
+            if ended(f"job {job.path.name}", partial(_stop_job, context, job), partial(_works, job))]  # fmt: skip
+    points = [state.name for state in list_endpoints(context)]
+
+    def serves(name: str) -> bool:
+        return any(state.name == name for state in list_endpoints(context))
+
+    points = [p for p in points if ended(f"endpoint {p}", partial(stop_endpoint, context, p), partial(serves, p))]
     remove_scratch(context.home)
-    store = bool(embedded.stop(context.home))
-    return {"runs": runs, "jobs": jobs, "endpoints": endpoints, "store": store}
+    store = ended("the object store", partial(embedded.stop, context.home), lambda: store_status()["running"])
+    return {"runs": stopped, "jobs": jobs, "endpoints": points, "store": store}, left
 
 
-def _stop_runs(home: Any) -> list[str]:
-    """Hosts end their steps, and those their jobs, when they are told to."""
-    from shipway.local.folder import RunFolder
-
-    return [path.name for path in sorted((home / "runs").glob("*")) if RunFolder(home, path.name).stop_host()]
-
-
-def _stop_jobs(context: Context) -> list[str]:
-    """Jobs whose step was killed before it could end them."""
-    from shipway.executors.base import Handle
-    from shipway.executors.process import ProcessExecutor
+def _jobs(context: Context) -> list[JobFolder]:
+    """Jobs whose step was killed before it could end them; what one left whose supervisor was killed, too, goes."""
     from shipway.executors.process.attempts import bury
     from shipway.executors.process.folder import JobFolder
 
-    stopped = []
-    for path in sorted((context.home / "jobs").glob("*/manifest.json")):
-        folder = JobFolder(path.parent)
-        if not folder.is_supervised():
-            bury(folder, "Cancelled")  # its supervisor was killed: what that left outside its folder goes too
-            continue
-        manifest = folder.read("manifest.json") or {}
-        namespace = manifest.get("metadata", {}).get("namespace", context.namespace)
-        ProcessExecutor(context).cancel(Handle(str(manifest.get("kind")), path.parent.name, namespace, ""))
-        stopped.append(path.parent.name)
-    return stopped
+    found = [JobFolder(path.parent) for path in sorted((context.home / "jobs").glob("*/manifest.json"))]
+    supervised = [job for job in found if job.is_supervised()]
+    for job in found:
+        if job not in supervised:
+            bury(job, "Cancelled")
+    return supervised
+
+
+def _works(job: JobFolder) -> bool:
+    """Whether replicas may still run: a supervisor ends a moment behind its job, or lingers as cleanPodPolicy says."""
+    from shipway.executors.process.folder import FINAL
+
+    state = job.state()
+    return job.is_supervised() and (state.get("state") not in FINAL or bool(state.get("lingers")))
+
+
+def _stop_job(context: Context, job: JobFolder) -> bool:
+    from shipway.executors.base import Handle
+    from shipway.executors.process import ProcessExecutor
+
+    manifest = job.read("manifest.json") or {}
+    namespace = manifest.get("metadata", {}).get("namespace", context.namespace)
+    ProcessExecutor(context).cancel(Handle(str(manifest.get("kind")), job.path.name, namespace, ""))
+    return True
 
 
 def store_status() -> dict[str, Any]:

@@ -9,12 +9,16 @@ import typer
 from shipway.cli.console import AsJson, facts, heading, print_json, say, table
 
 if TYPE_CHECKING:
-    from shipway.registry import Registry
+    from shipway.registry import Registry, Standing
 
 app = typer.Typer(help="Registered versions and the champion.", no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 _VERSION = "A number, `latest`, `candidate` or `champion`."
 Reason = Annotated[str, typer.Option(help="Why; kept in the alias's history.")]
+From = Annotated[
+    str | None,
+    typer.Option("--from", help="The champion that you saw, a number or `none`; refused where it is another by now."),
+]
 
 
 @app.command("list")
@@ -122,10 +126,12 @@ def promote(
     name: Name,
     version: Annotated[str, typer.Argument(help=_VERSION)] = "candidate",
     reason: Reason = "",
+    seen: From = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a version the champion."""
-    move = _registry().promote(name, version, reason=reason)
+    registry = _registry()
+    move = registry.promote(name, version, seen=_seen(registry, name, seen), reason=reason)
     if as_json:
         print_json(move)
         return
@@ -146,15 +152,34 @@ def unset(name: Name, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def rollback(name: Name, reason: Reason = "", as_json: AsJson = False) -> None:
+def rollback(name: Name, reason: Reason = "", seen: From = None, as_json: AsJson = False) -> None:
     """Make the previous champion the champion again."""
-    done = _registry().rollback(name, reason=reason)
+    registry = _registry()
+    done = registry.rollback(name, seen=_seen(registry, name, seen), reason=reason)
     if as_json:
         print_json({**vars(done), "message": done.message})
         return
     say(done.message, style="green")
     if done.redeploy:
         say(f"Next: shipway endpoints deploy {name}", style="dim")
+
+
+def _seen(registry: Registry, name: str, given: str | None) -> Standing:
+    """The champion as it is, which is the one that the person saw."""
+    from shipway.errors import InvalidSpec, Superseded
+
+    found = registry.champion(name, to_move=True)
+    if given is None:
+        return found
+    if given != "none" and not given.removeprefix("v").isdecimal():
+        raise InvalidSpec(f"--from: got {given!r}, expected the champion's number, or none")
+    wanted = None if given == "none" else int(given.removeprefix("v"))
+    if found.version != wanted:
+        there = "none" if found.version is None else f"version {found.version}"
+        raise Superseded(
+            f"models: the champion of {name} is {there}, not {given}; look again: shipway models list {name}"
+        )
+    return found
 
 
 def _anything() -> bool:

@@ -134,7 +134,8 @@ def _until_stopped(run: Run, on_event: Any) -> Run:
         run.stop()
         with suppress(JobFailed):  # a host that had to be killed says no last word
             run.wait()
-        run.state = "Cancelled"
+        if run.record is None:
+            run.state = "Cancelled"
         return run
     finally:
         signal.signal(signal.SIGTERM, before)

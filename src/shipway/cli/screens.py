@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,9 @@ Summary = Mapping[str, Any]
 def closing_screen(summary: Summary, *, example: str | None = None) -> None:
     """The closing screen of any run; what did not come about is not shown."""
     _steps(summary)
+    webhook = next((str(step["outputs"]["webhook"]) for step in summary["steps"] if "webhook" in step["outputs"]), "")
+    if webhook and not re.search(r"answered 2\d\d$", webhook):
+        say(f"The webhook was not told: {webhook}", style="yellow")
     if summary["state"] == "Running":
         say(f"Next: shipway watch {summary['run']}", style="dim")
         return

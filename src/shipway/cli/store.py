@@ -137,6 +137,8 @@ def _upload(store: object, path: Path, key: str) -> tuple[int, int]:
     path = path.expanduser()
     if path.is_dir():
         files = store.upload_folder(path, key.rstrip("/"))
+        if not files:
+            raise NotFound(f"store cp: no file in {str(path)!r}; nothing was copied")
         return len(files), sum(file.size_bytes for file in files)
     if not path.is_file():
         raise NotFound(f"store cp: no file {str(path)!r}")

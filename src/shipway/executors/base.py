@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 Manifest = dict[str, Any]  # a custom resource: apiVersion, kind, metadata, spec
 
 DELETED = "Deleted"  # reason of a failure: somebody took the job away while it ran
+REPLACED = "Replaced"  # of a service's: it was stopped, or somebody gave it another version
 
 State = Literal["Pending", "Running", "Suspended", "Succeeded", "Failed", "Cancelled", "Ready"]
 

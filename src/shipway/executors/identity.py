@@ -18,7 +18,51 @@ from shipway.executors.base import Handle, Manifest
 JOB_NAME_MAX = 40  # a Katib Experiment's limit; with `-worker-999` behind it a pod's name stays below 63
 BASE_NAME_MAX = JOB_NAME_MAX - len("-r999")
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+MODEL_NAME_MAX = 40  # with what is made from it (`-candidate-predictor`) below 63, where Kubernetes' names end
+MODEL_NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+CANDIDATE = "-candidate"
+# What we, KServe and the training operators put behind a name: a model called so would meet what is made for another.
+RESERVED_ENDS = (CANDIDATE, "-predictor", "-transformer", "-explainer")
+_REPLICA = re.compile(r".*-(chief|master|worker|ps|evaluator|launcher)-\d+")
+RESERVED_START = "shipway-"
+CHECK = "shipway-check"  # what `plan` has the cluster judge
 _ATTEMPT = re.compile(r"(?P<base>.+)-r(?P<attempt>[1-9]\d{0,2})")
+
+
+def check_model_name(name: Any, where: str = "name") -> str:
+    """The name, if a model may have it: one rule for all that is named after the model, so that no name that we make
+    for one model can be another's.
+
+    Raises:
+        InvalidSpec: says what is allowed, and the nearest name that is.
+    """
+    if isinstance(name, str) and len(name) <= MODEL_NAME_MAX and MODEL_NAME.fullmatch(name):
+        reserved = reserved_name(name)
+        if not reserved:
+            return name
+        raise InvalidSpec(
+            f"{where}: {name!r} {reserved}, which is reserved for what is made beside a model; choose another name"
+        )
+    fitting = re.sub(r"[^a-z0-9]+", "-", str(name).lower())[:MODEL_NAME_MAX].strip("-").lstrip("-0123456789")
+    raise InvalidSpec(
+        f"{where}: got {str(name)[:80]!r}, expected up to {MODEL_NAME_MAX} lower case letters, digits and '-', "
+        "beginning with a letter and ending with a letter or digit"
+        + (f" (did you mean {fitting!r}?)" if fitting and not reserved_name(fitting) else "")
+    )
+
+
+def reserved_name(name: str) -> str:
+    """Why no model may have this name; empty where one may."""
+    if name.startswith(RESERVED_START):
+        return f"begins with {RESERVED_START!r}"
+    if end := next((end for end in RESERVED_ENDS if name.endswith(end)), ""):
+        return f"ends with {end!r}"
+    return "ends like a job's replica" if _REPLICA.fullmatch(name) else ""
+
+
+def candidate_name(name: str) -> str:
+    """The endpoint at which a model's new version is checked; no model can have this name."""
+    return f"{name}{CANDIDATE}"
 
 
 def slug(text: str, length: int, default: str = "x") -> str:

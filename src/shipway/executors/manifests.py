@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from shipway.errors import InvalidSpec, NotFound
 from shipway.executors.base import DELETED, Executor, Handle, Manifest, OnEvent, Outcome
 from shipway.executors.outcomes import mistake_of
+from shipway.yaml_text import load_all_yaml
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -27,10 +26,7 @@ def read_manifest(path: str | Path) -> Manifest:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InvalidSpec(f"manifest {path}: {reason}; expected a YAML file with one manifest") from error
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        raise InvalidSpec(f"manifest {path}: not YAML: {' '.join(str(error).split())}") from error
+    documents = [document for document in load_all_yaml(text, f"manifest {path}") if document is not None]
     if len(documents) != 1:
         raise InvalidSpec(f"manifest {path}: expected one manifest, got {len(documents)}; give each a file of its own")
     manifest = documents[0]

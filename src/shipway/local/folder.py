@@ -1,7 +1,7 @@
 """A local run's folder: what the caller asks of the host process, and what the host says back.
 
 `.shipway/tmp/<number>/`: temporary files of the host and its steps, as long as the host lives.
-`.shipway/runs/<run>/`: request.json, events.jsonl (one JSON object a line), host.log (kfp's own words), <task>.log,
+`.shipway/runs/<run>/`: request.json, events.jsonl (one JSON object a line), _host.log (kfp's own words), <task>.log,
 host.lock (held by the host as long as it lives).
 """
 
@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from shipway import private
+from shipway.errors import ShipwayError
+
+KILL_S = 10.0  # for the kernel, behind SIGKILL
 
 
 @dataclass
@@ -60,7 +63,7 @@ class RunFolder:
         self.run = run
         self.path = home / "runs" / run
         self.lock = self.path / "host.lock"
-        self.log = self.path / "host.log"
+        self.log = self.path / "_host.log"  # no task is called so: KFP's names hold no underscore
         self._events = self.path / "events.jsonl"
 
     def create(self, request: Request) -> None:
@@ -125,8 +128,20 @@ class RunFolder:
                 return True
             return False
 
+    def state(self) -> str:
+        """How the run ended, as its host told; empty where the host is still at it, or was killed before it could."""
+        found = ""
+        for _, event in self.events():
+            if event["kind"] == "run":
+                found = str(event["record"]["state"])
+        return found
+
     def stop_host(self, grace_s: float = 30.0) -> bool:
-        """Tells the host to end its steps and itself, and waits for it; False when none lives."""
+        """Tells the host to end its steps and itself, and waits for it; False when none lives.
+
+        Raises:
+            ShipwayError: it does not end, not even when it is killed.
+        """
         if not self.host_lives():
             return False
         deadline = time.monotonic() + grace_s
@@ -137,6 +152,8 @@ class RunFolder:
             until = time.monotonic() + (grace_s if number == signal.SIGTERM else 1.0)
             while self.host_lives() and time.monotonic() < until:
                 time.sleep(0.05)
+            if time.monotonic() >= deadline + KILL_S:
+                raise ShipwayError(f"run {self.run}: its host, the process named in {self.lock}, cannot be ended")
             if time.monotonic() >= deadline:
                 number = signal.SIGKILL
         return True

@@ -1,9 +1,10 @@
-"""The two places where we reach into kfp.local, pinned to kfp 2.17.0 and held by a contract test.
+"""The places where we reach into kfp.local, pinned to kfp 2.17.0 and held by a contract test.
 
 kfp.local has no callbacks, keeps no record of a run, and starts a step so that it outlives whoever started it. So:
 - `task_executor.execute_single_task` is wrapped: a task's start, end and cache hit become events and records;
 - `subprocess_task_handler.run_local_subprocess` is replaced: a step gets its own log, process group and
-  parent-death signal, and knows its task's name. Its arguments are not on its command line, which everybody may read.
+  parent-death signal, and knows its task's name; its arguments are not on its command line, which everybody may read;
+- `pipeline_spec_builder.to_protobuf_value` is wrapped: a parameter may hold null, as it may on Kubeflow.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Hooks:
 
     def install(self) -> None:
         """Puts both hooks in place."""
+        from kfp.compiler import pipeline_spec_builder
         from kfp.local import cache, subprocess_task_handler
         from kfp.local.orchestrator import task_executor
 
@@ -75,7 +77,12 @@ class Hooks:
             began = time.monotonic()
             self._local.title = arguments["task_spec"].task_info.name
             self._on_task(task, "Running", {"title": self._local.title})
-            outputs, status = execute(**arguments)
+            try:
+                outputs, status = execute(**arguments)
+            except BaseException as error:  # kfp's own, before or behind the step's process
+                facts = {"seconds": round(time.monotonic() - began, 3), "error": f"{type(error).__name__}: {error}"}
+                self._on_task(task, "Cancelled" if self.stopping else "Failed", facts)
+                raise
             ended = "Cached" if self._local.cached else "Succeeded" if status.name == "SUCCESS" else "Failed"
             facts = {"seconds": round(time.monotonic() - began, 3), "cache_key": self._local.key}
             facts |= {"code": self._local.code, "oom_kills": self._local.oom_kills}
@@ -83,6 +90,7 @@ class Hooks:
             return outputs, status
 
         cache.LocalCache.get, cache.LocalCache.compute_key = get, compute_key
+        pipeline_spec_builder.to_protobuf_value = _with_null(pipeline_spec_builder.to_protobuf_value)
         task_executor.execute_single_task = execute_single_task
         subprocess_task_handler.run_local_subprocess = self._run_subprocess
 
@@ -153,6 +161,16 @@ def _without_arguments(command: list[str]) -> tuple[list[str], int]:
     for old, new in changes:
         kept = [part.replace(old, new) for part in kept]
     return kept, file
+
+
+def _with_null(build: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """kfp's own values of parameters, and null within a JSON object, which Kubeflow takes and kfp.local refuses."""
+    null = type(build(""))(null_value=0)  # protobuf's own Value, which kfp has imported
+
+    def to_protobuf_value(value: Any) -> Any:
+        return null if value is None else build(value)
+
+    return to_protobuf_value
 
 
 def _without_waiting(task_spec: Any) -> Any:

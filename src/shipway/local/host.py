@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ from shipway.local.folder import RunFolder, remove_scratch
 from shipway.local.hooks import Hooks
 
 POLL_S = 0.2
+DONE = ("Succeeded", "Cached")
 
 
 class Host:
@@ -44,6 +46,7 @@ class Host:
             params=redaction.parameters(self.request.params),
         )
         self.states: dict[str, StepRecord] = {}
+        self._failure = ""  # kfp's word on the pipeline
         self._began = time.monotonic()
 
     def on_task(self, task: str, state: str, facts: dict[str, Any]) -> None:
@@ -59,7 +62,9 @@ class Host:
             seconds=facts.get("seconds", 0.0),
             log=str(self.folder.task_log(task)),
         )
-        if state != "Running":
+        if "error" in facts:
+            step.error = StepError(kind="StepFailed", message=redaction.text(facts["error"]))
+        elif state != "Running":
             step = self._with_what_it_said(step, facts)
         self.states[task] = step
         if state == "Cached":
@@ -154,19 +159,28 @@ class Host:
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
             pipeline_root=str(root / "root"),
-            raise_on_error=False,
+            raise_on_error=True,  # False says nothing of a failure that is no task's
             enable_caching=True,
             cache_root=str(root / "cache"),
         )
         self.hooks.install()
         tasks = leaf_tasks(function.pipeline_spec)
         self.folder.emit("tasks", tasks=tasks)
-        function(**self.request.params)
+        try:
+            function(**self.request.params)
+        except RuntimeError as error:  # a task failed, which tells more itself, or kfp's own orchestration did
+            traceback.print_exc()
+            self._failure = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split()))
         return tasks
 
     def _finish(self, tasks: list[str], error: StepError | None) -> int:
-        failed = next((step for step in self.states.values() if step.state in ("Failed", "Cancelled")), None)
-        self.record.state = "Cancelled" if self.hooks.stopping else "Failed" if failed or error else "Succeeded"
+        failed = next((step for step in self.states.values() if step.state not in DONE), None)
+        if error is None and failed is None and self._failure:
+            error = StepError(kind="PipelineFailed", message=self._failure)
+        is_done = error is None and failed is None
+        # Told to stop when there was nothing left to do, it did what it was asked.
+        was_stopped = self.hooks.stopping and not (is_done and all(task in self.states for task in tasks))
+        self.record.state = "Cancelled" if was_stopped else "Succeeded" if is_done else "Failed"
         self.record.error = error or (failed.error if failed else None)
         skipped = [StepRecord(run=self.record.run, task=t, state="Skipped") for t in tasks if t not in self.states]
         self.record.steps = [*self.states.values(), *skipped]
@@ -175,7 +189,7 @@ class Host:
         self.folder.emit("run", record=self.record.model_dump(mode="json"))
         if self.record.state == "Succeeded":
             return 0
-        return 130 if self.hooks.stopping else 1
+        return 130 if was_stopped else 1
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         threading.Thread(target=self.hooks.stop, daemon=True).start()

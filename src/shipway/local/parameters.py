@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from shipway.errors import InvalidSpec
+from shipway.yaml_text import load_json
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "Integer": int,
@@ -48,7 +48,7 @@ def typed(key: str, kind: str, value: Any) -> Any:
         if isinstance(value, str) and kind in _READERS:
             value = _READERS[kind](value)
         elif isinstance(value, str) and kind in ("Dict", "List"):
-            value = json.loads(value)
+            value = load_json(value, key)
         elif isinstance(value, os.PathLike) and kind == "String":
             value = os.fspath(value)
         elif kind == "Integer" and isinstance(value, float) and value.is_integer():

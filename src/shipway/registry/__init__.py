@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shipway.registry.aliases import Standing
 from shipway.registry.catalog import Registry
 from shipway.registry.changes import VersionDiff, diff_versions
 from shipway.registry.collect import Garbage, GarbageReport
@@ -16,6 +17,7 @@ __all__ = [
     "Move",
     "Registry",
     "Rollback",
+    "Standing",
     "VersionDiff",
     "VersionSummary",
     "diff_versions",

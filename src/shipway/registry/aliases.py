@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shipway.errors import CorruptArtifact, NotFound
@@ -25,81 +26,112 @@ def tombstone_key(name: str, version: int) -> str:
     return f"models/{name}/tombstones/{version}"
 
 
-def read_alias(store: Store, name: str, alias: str) -> tuple[Pointer, Move] | None:
-    """The alias's pointer and newest move; None where it was never set."""
+@dataclass(frozen=True)
+class Standing:
+    """An alias as it was read.
+
+    Attributes:
+        pointer: None where it was never set.
+        move: The newest; None where the alias names nothing.
+    """
+
+    pointer: Pointer | None
+    move: Move | None
+
+    @property
+    def sequence(self) -> int:
+        """How often it was moved: an alias that was moved away and back is another one than before."""
+        return self.pointer.sequence if self.pointer else 0
+
+    @property
+    def version(self) -> int | None:
+        return self.move.version if self.move else None
+
+
+def read_alias(store: Store, name: str, alias: str) -> Standing:
+    """The alias as it is now."""
     pointer = read_pointer(store, pointer_key(name, alias))
-    if pointer is None:
-        return None
-    return pointer, _read(store, pointer.target)
+    return Standing(pointer, _read(store, pointer.target) if pointer and pointer.target else None)
 
 
-def move_alias(store: Store, move: Move, *, expected: Pointer | None, version_key: str) -> Move:
+def readable_alias(store: Store, name: str, alias: str) -> Standing:
+    """As `read_alias`, for who sets the alias anew: it names nothing where its move was edited, or an earlier Shipway
+    wrote it. The history then begins anew."""
+    try:
+        return read_alias(store, name, alias)
+    except CorruptArtifact:
+        return Standing(read_pointer(store, pointer_key(name, alias)), None)
+
+
+def move_alias(store: Store, move: Move, *, expected: Standing, version_key: str) -> Standing:
     """Moves an alias.
 
     Args:
         store: The registry's store.
         move: Name, alias and version to move to; `previous`, `previous_version` and `at` are filled in.
-        expected: The pointer as it was read; None where the alias must not exist yet.
+        expected: The alias as it was read.
         version_key: Key of the version's document, which must still be there after the move.
 
     Returns:
-        The move as it was written.
+        The alias as it is then, with the move as it was written.
 
     Raises:
         Conflict: somebody else moved it meanwhile.
         NotFound: the version is being removed.
     """
-    before = _readable(store, expected.target) if expected else None
     written = move.model_copy(
         update={
-            "previous": expected.target if expected and before else None,
-            "previous_version": before.version if before else None,
+            "previous": expected.pointer.target if expected.pointer and expected.move else None,
+            "previous_version": expected.version,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
     )
-    sequence = (expected.sequence if expected else 0) + 1
+    sequence = expected.sequence + 1
     key = f"models/{move.name}/aliases/moves/{move.alias}-{sequence:06d}-v{move.version}-{uuid.uuid4().hex[:8]}.json"
     store.put(key, written.to_json().encode(), create=True)
-    pointer = move_pointer(store, pointer_key(move.name, move.alias), key, expected=expected)
+    pointer = move_pointer(store, pointer_key(move.name, move.alias), key, expected=expected.pointer)
+    moved = Standing(pointer, written)
     # Garbage collection writes a tombstone and then reads the aliases; we wrote the alias and now read tombstones:
     # whichever comes second sees the other.
     if store.head(tombstone_key(move.name, move.version)) is not None or store.head(version_key) is None:
-        if expected is not None:
-            move_pointer(store, pointer_key(move.name, move.alias), expected.target, expected=pointer)
-        else:
-            store.delete(pointer_key(move.name, move.alias))
+        take_back(store, moved)
         raise NotFound(
             f"models: version {move.version} of {move.name} is being removed by garbage collection; choose another "
             "version, or run `shipway store gc` again if it was stopped half-way"
         )
-    return written
+    return moved
+
+
+def take_back(store: Store, moved: Standing) -> None:
+    """Undoes the newest move, as if it had never been in the history.
+
+    The pointer stays where there was none before, naming nothing: deleted, its sequence would begin anew, and who had
+    read it would not see that it was moved meanwhile.
+
+    Raises:
+        Conflict: somebody else moved it meanwhile.
+    """
+    assert moved.move is not None
+    key = pointer_key(moved.move.name, moved.move.alias)
+    move_pointer(store, key, moved.move.previous or "", expected=moved.pointer)
 
 
 def unset_alias(store: Store, name: str, alias: str) -> bool:
-    """Takes the alias away; says whether it was set. Its moves stay, and no later one names them."""
-    is_set = store.head(pointer_key(name, alias)) is not None
-    store.delete(pointer_key(name, alias))
-    return is_set
+    """Lets the alias name nothing; says whether it was set. Its moves stay, and no later one names them.
 
-
-def readable_alias(store: Store, name: str, alias: str) -> tuple[Pointer | None, Move | None]:
-    """As `read_alias`, for who sets the alias anew: the move is None where it cannot be read."""
+    Raises:
+        Conflict: somebody else moved it meanwhile.
+    """
     pointer = read_pointer(store, pointer_key(name, alias))
-    return pointer, _readable(store, pointer.target) if pointer else None
-
-
-def _readable(store: Store, key: str) -> Move | None:
-    """The move; None where it was edited or an earlier Shipway wrote it: the history then begins anew."""
-    try:
-        return _read(store, key)
-    except CorruptArtifact:
-        return None
+    if pointer is None or not pointer.target:
+        return False
+    move_pointer(store, pointer_key(name, alias), "", expected=pointer)
+    return True
 
 
 def history(store: Store, name: str, alias: Alias) -> Iterator[Move]:
     """All moves, the newest first."""
-    found = read_alias(store, name, alias)
-    move = found[1] if found else None
+    move = read_alias(store, name, alias).move
     while move is not None:
         yield move
         move = _read(store, move.previous) if move.previous else None

@@ -3,6 +3,7 @@
 models/<name>/content/<digest>/...     the model's files, copied: the training job may be cleaned up
 models/<name>/versions/<n>.json        create-only, immutable
 models/<name>/cards/<n>.{md,html}      written from the version, can be written again
+models/<name>/decisions/<n>.json       the newest decision on a version, which may be judged again
 models/<name>/aliases/<alias>.json     pointer, moved by compare-and-swap
 """
 
@@ -13,11 +14,22 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from shipway.artifacts import DatasetManifest, DecisionRecord, EvaluationRecord, ModelManifest
-from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound, nearest
+from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound, Superseded, nearest
+from shipway.executors import identity
 from shipway.images import VERSION
-from shipway.registry.aliases import history, move_alias, previous_version, read_alias, readable_alias, unset_alias
+from shipway.registry.aliases import (
+    Standing,
+    history,
+    move_alias,
+    previous_version,
+    read_alias,
+    readable_alias,
+    take_back,
+    unset_alias,
+)
 from shipway.registry.changes import VersionDiff, diff_versions
 from shipway.registry.collect import GarbageReport, collect_garbage
 from shipway.registry.endpoints import endpoints_of
@@ -30,6 +42,7 @@ Names = list[str]  # `list` is a method of Registry
 Numbers = list[int]
 Moves = list[Move]
 Summaries = list[VersionSummary]
+How = Literal["set", "rollback", "deploy"]
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _ATTEMPTS = 20  # lost races before giving up; each lost race is another writer's success
@@ -105,6 +118,8 @@ class Registry:
                 shipway_version=VERSION,
             )
             version = self._publish(draft, evaluation)
+        if decision is not None:
+            self.decided(version.name, version.version, decision)
         self.write_card(version)
         self.set_alias(version.name, "candidate", version.version, reason="registered", run=run)
         return version
@@ -135,8 +150,22 @@ class Registry:
         """
         number = self.resolve(name, selector)
         version = read_version(self.store, name, number)
-        if selector in ALIASES:
-            check_pinned(self.store, version, str(selector))
+        move = read_alias(self.store, name, str(selector)).move if selector in ALIASES else None
+        if move is not None:
+            check_pinned(version, move)
+        return version
+
+    def at(self, standing: Standing) -> ModelVersion:
+        """The version that an alias named when it was read.
+
+        Raises:
+            NotFound: it named none.
+            CorruptArtifact: its document was edited, or is not the one that the alias was set to.
+        """
+        if standing.move is None:
+            raise NotFound("models: the alias names no version")
+        version = read_version(self.store, standing.move.name, standing.move.version)
+        check_pinned(version, standing.move)
         return version
 
     def resolve(self, name: str, selector: int | str = "latest") -> int:
@@ -176,8 +205,7 @@ class Registry:
 
     def alias(self, name: str, alias: str) -> int | None:
         """The version that an alias names; None where it was never set."""
-        found = read_alias(self.store, name, alias)
-        return found[1].version if found else None
+        return read_alias(self.store, name, alias).version
 
     def aliases(self, name: str) -> dict[str, int]:
         """Alias -> version, of those that are set."""
@@ -188,10 +216,10 @@ class Registry:
         """All moves of an alias, the newest first."""
         return [*history(self.store, name, alias)]
 
-    def set_alias(
-        self, name: str, alias: Alias, selector: int | str, *, reason: str = "", run: str = "", rollback: bool = False
-    ) -> Move:
-        """Points an alias at a version; setting it to where it points already does nothing.
+    def set_alias(self, name: str, alias: Alias, selector: int | str, *, reason: str = "", run: str = "") -> Move:
+        """Points an alias at a version, whoever moved it meanwhile; setting it to where it points already does nothing.
+
+        For the champion `promote` and `move_champion` are meant, which move it only from where it was seen.
 
         Raises:
             NotFound: no such version.
@@ -204,48 +232,152 @@ class Registry:
         version = self.resolve(name, selector)
         seal = read_version(self.store, name, version).seal
         for _ in range(_ATTEMPTS):
-            pointer, now = readable_alias(self.store, name, alias)
-            if now is not None and (now.version, now.seal_of_version) == (version, seal):
-                return now
-            move = Move(
-                name=name, alias=alias, version=version, seal_of_version=seal,
-                how="rollback" if rollback else "set", run=run, reason=reason,
-            )  # fmt: skip
+            found = readable_alias(self.store, name, alias)
+            if found.move is not None and _names(found, version, seal):
+                return found.move
+            move = Move(name=name, alias=alias, version=version, seal_of_version=seal, run=run, reason=reason)
             try:
-                return move_alias(self.store, move, expected=pointer, version_key=version_key(name, version))
+                moved = move_alias(self.store, move, expected=found, version_key=version_key(name, version))
             except Conflict:
                 continue
+            assert moved.move is not None
+            return moved.move
         raise Conflict(f"models: alias {alias} of {name} is moved by others all the time; try again")
 
     def unset_alias(self, name: str, alias: Alias = "champion") -> bool:
-        """Leaves a name without this alias; says whether it was set. No version is removed."""
+        """Leaves a name without this alias; says whether it was set. No version is removed.
+
+        Raises:
+            Conflict: somebody else moves it at this moment.
+        """
         self.resolve(name)
         return unset_alias(self.store, name, alias)
 
-    def promote(self, name: str, selector: int | str = "candidate", *, reason: str = "", run: str = "") -> Move:
-        """Makes a version the champion. The endpoint is not touched: `deploy` does this once its check has passed."""
-        return self.set_alias(name, "champion", selector, reason=reason, run=run)
+    def champion(self, name: str, *, to_move: bool = False) -> Standing:
+        """The champion as it is now: what a verdict is about, and what `move_champion` compares with.
+
+        Args:
+            name: The model's.
+            to_move: An alias that was edited names nothing, so that it can be set anew.
+
+        Raises:
+            CorruptArtifact: the alias was edited.
+        """
+        if not _NAME.fullmatch(name):  # `../x` must not become a key
+            return Standing(None, None)
+        return (readable_alias if to_move else read_alias)(self.store, name, "champion")
+
+    def move_champion(
+        self, name: str, version: int, *, seen: int, how: How = "set", reason: str, run: str = ""
+    ) -> Standing:
+        """Makes a version the champion, if the champion still is the one that was seen. Already champion: nothing.
+
+        Args:
+            name: The model's.
+            version: Its version.
+            seen: `sequence` of the champion that the decision was about; 0 where there was none yet.
+            how: Kept in the history.
+            reason: Likewise.
+            run: Likewise.
+
+        Raises:
+            Superseded: there is another champion by now; nothing was moved.
+            NotFound: the version is being removed.
+        """
+        seal = read_version(self.store, name, version).seal
+        found = self.champion(name, to_move=True)
+        if not _names(found, version, seal) and found.sequence == seen:
+            move = Move(
+                name=name, alias="champion", version=version, seal_of_version=seal, how=how, run=run, reason=reason
+            )
+            try:
+                return move_alias(self.store, move, expected=found, version_key=version_key(name, version))
+            except Conflict:
+                found = self.champion(name, to_move=True)
+        if _names(found, version, seal):
+            return found
+        raise Superseded(
+            f"models: the champion of {name} was moved meanwhile: {_told(found)}; version {version} was not decided "
+            f"against that; look again: shipway models list {name}"
+        )
+
+    def take_back(self, moved: Standing) -> bool:
+        """Undoes a move of the champion; False where somebody else has moved it since."""
+        try:
+            take_back(self.store, moved)
+        except Conflict:
+            return False
+        return True
+
+    def promote(
+        self,
+        name: str,
+        selector: int | str = "candidate",
+        *,
+        seen: Standing | None = None,
+        reason: str = "",
+        run: str = "",
+    ) -> Move:
+        """Makes a version the champion. The endpoint is not touched: that is `deploy`'s.
+
+        Args:
+            name: The model's.
+            selector: Number, alias or `latest`.
+            seen: The champion that the caller decided about; None: the one there is now.
+            reason: Kept in the history.
+            run: Likewise.
+
+        Raises:
+            NotFound: no such version.
+            Superseded: somebody else moved the champion meanwhile.
+        """
+        seen = seen or self.champion(name, to_move=True)
+        moved = self.move_champion(name, self.resolve(name, selector), seen=seen.sequence, reason=reason, run=run)
+        assert moved.move is not None
+        return moved.move
 
     def rollback_target(self, name: str) -> int | None:
         """The version that `rollback` would return to; None where there is none."""
         there = set(self.versions(name))
         return previous_version([move for move in self.history(name) if move.version in there])
 
-    def rollback(self, name: str, *, reason: str = "", run: str = "") -> Rollback:
+    def rollback(self, name: str, *, seen: Standing | None = None, reason: str = "", run: str = "") -> Rollback:
         """Makes the previous champion the champion again.
+
+        Args:
+            name: The model's.
+            seen: The champion that the caller decided about; None: the one there is now.
+            reason: Kept in the history.
+            run: Likewise.
 
         Raises:
             NotFound: there is no champion, or none before it.
+            Superseded: somebody else moved the champion meanwhile.
         """
         current = self.resolve(name, "champion")
+        seen = seen or self.champion(name)
         target = self.rollback_target(name)
         if target is None:
             raise NotFound(
                 f"models: {name} has no champion before version {current}; versions: {_list(self.versions(name))}"
             )
-        self.set_alias(name, "champion", target, reason=reason or "rollback", run=run, rollback=True)
+        self.move_champion(name, target, seen=seen.sequence, how="rollback", reason=reason or "rollback", run=run)
         redeploy = [point.name for point in endpoints_of(self.store, name) if point.version != target]
-        return Rollback(name=name, from_version=current, version=target, redeploy=redeploy)
+        return Rollback(name=name, from_version=seen.version or current, version=target, redeploy=redeploy)
+
+    # --- decisions
+
+    def decided(self, name: str, version: int, decision: DecisionRecord) -> None:
+        """Keeps the newest decision on a version; the version's own document has the first."""
+        self.store.put(_decision_key(name, version), decision.to_json().encode())
+
+    def decision(self, version: ModelVersion) -> DecisionRecord | None:
+        """The newest decision on a version."""
+        key = _decision_key(version.name, version.version)
+        try:
+            return DecisionRecord.from_json(self.store.get(key), where=key)
+        except NotFound:
+            return version.decision
 
     # --- cards and cleaning
 
@@ -269,8 +401,7 @@ class Registry:
     # --- inside
 
     def _summaries(self, name: str) -> Iterator[VersionSummary]:
-        moves = {alias: readable_alias(self.store, name, alias)[1] for alias in ALIASES}
-        aliases = {alias: move.version for alias, move in moves.items() if move}
+        aliases = {alias: readable_alias(self.store, name, alias).version for alias in ALIASES}
         for number in reversed(self.versions(name)):
             names = [str(alias) for alias, target in aliases.items() if target == number]
             try:
@@ -331,6 +462,24 @@ class Registry:
         raise Conflict(f"models: {_ATTEMPTS} other versions of {draft.name} were registered meanwhile; try again")
 
 
+def _decision_key(name: str, version: int) -> str:
+    return f"models/{name}/decisions/{version}.json"
+
+
+def _names(standing: Standing, version: int, seal: str) -> bool:
+    """Whether the alias names this version, with the document that it has now."""
+    move = standing.move
+    return move is not None and (move.version, move.seal_of_version) == (version, seal)
+
+
+def _told(standing: Standing) -> str:
+    """The champion in words."""
+    move = standing.move
+    if move is None:
+        return "it is none now"
+    return f"it is version {move.version} now, since {move.at}" + (f" (run {move.run})" if move.run else "")
+
+
 def _card_key(name: str, version: int, kind: str) -> str:
     return f"models/{name}/cards/{version}.{kind}"
 
@@ -350,3 +499,5 @@ def _check_name(name: str) -> None:
             f"name: {name!r} cannot name a model; expected up to 63 small letters, digits, '-', '_' or '.', "
             "beginning and ending with a letter or digit"
         )
+    if reserved := identity.reserved_name(name):
+        raise InvalidSpec(f"name: {name!r} {reserved}, which is reserved for what is made beside a model")

@@ -119,8 +119,12 @@ class _Sweeper:
             self._clear_remains(name)
 
     def _clear_remains(self, name: str) -> None:
-        """Cards and tombstones of versions that are gone: of a collection that was stopped behind the version."""
-        found = [info for folder in ("cards", "tombstones") for info in self.store.list(f"models/{name}/{folder}/")]
+        """Cards, decisions and tombstones of versions that are gone: a collection was stopped behind the version."""
+        found = [
+            info
+            for folder in ("cards", "decisions", "tombstones")
+            for info in self.store.list(f"models/{name}/{folder}/")
+        ]
         # Versions after cards: one that is registered meanwhile has its version before its card.
         there = {str(number) for number in self.registry.versions(name)}
         if gone := [info.key for info in found if info.key.rsplit("/", 1)[1].split(".")[0] not in there]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from shipway.errors import CorruptArtifact
-from shipway.registry.aliases import read_alias
-from shipway.registry.record import ModelVersion
+from shipway.registry.record import ModelVersion, Move
 from shipway.storage import Store
 
 
@@ -42,15 +41,14 @@ def read_version(store: Store, name: str, number: int) -> ModelVersion:
     return version
 
 
-def check_pinned(store: Store, version: ModelVersion, alias: str) -> None:
+def check_pinned(version: ModelVersion, move: Move) -> None:
     """Checks a version that was found by an alias.
 
     Raises:
         CorruptArtifact: it is not the document that the alias was set to.
     """
-    found = read_alias(store, version.name, alias)
-    if found is not None and found[1].version == version.version and found[1].seal_of_version != version.seal:
+    if move.version == version.version and move.seal_of_version != version.seal:
         raise CorruptArtifact(
-            f"{version_key(version.name, version.version)}: it is not the document that {alias} of {version.name} was "
-            f"set to; look at it, and set the alias again: shipway models promote {version.name} {version.version}"
+            f"{version_key(version.name, version.version)}: it is not the document that {move.alias} of {version.name} "
+            f"was set to; look at it, and set the alias again: shipway models promote {version.name} {version.version}"
         )

@@ -45,7 +45,7 @@ class Move(Artifact):
     alias: str
     version: int
     seal_of_version: str  # of the version's document as it was when the alias was set
-    how: Literal["set", "rollback"] = "set"
+    how: Literal["set", "rollback", "deploy"] = "set"  # deploy: taken back where the endpoint does not come up
     previous: str | None = None  # key of the move before
     previous_version: int | None = None
     at: str = ""

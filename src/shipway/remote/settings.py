@@ -84,12 +84,13 @@ def read_config() -> dict[str, Any]:
     path = config_path()
     if not path.exists():
         return {}
-    import yaml
+    from shipway.yaml_text import load_yaml
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise InvalidSpec(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    document = load_yaml(text, str(path)) or {}
     if not isinstance(document, Mapping):
         raise InvalidSpec(f"{path}: expected a mapping of {', '.join(KEYS)}")
     for key in document:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import math
 import os
 import socket
@@ -20,6 +19,7 @@ from shipway.remote.api import Api
 from shipway.remote.content import current_of, inputs_of, platform_of, spec_of, tasks_of, version_name
 from shipway.remote.once import create_once, new_mark
 from shipway.remote.secrets import check_secrets
+from shipway.yaml_text import load_json
 
 if TYPE_CHECKING:
     from shipway.remote.runs import RemoteRun
@@ -129,7 +129,8 @@ def check_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
                 f"{key}: unknown parameter of {target.version}; expected one of {', '.join(inputs)}"
                 f"{nearest(key, inputs)}"
             )
-    checked = {key: _typed(key, value, str(inputs[key].get("parameterType"))) for key, value in params.items()}
+    given = {key: value for key, value in params.items() if value is not None}  # an empty line of a file: not given
+    checked = {key: _typed(key, value, str(inputs[key].get("parameterType"))) for key, value in given.items()}
     missing = [key for key, given in inputs.items() if not given.get("isOptional") and checked.get(key) in (None, "")]
     if missing:
         raise InvalidSpec(
@@ -144,7 +145,7 @@ def check_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
 def _typed(key: str, value: Any, kind: str) -> Any:
     try:
         if isinstance(value, str) and kind in ("NUMBER_INTEGER", "NUMBER_DOUBLE", "LIST", "STRUCT"):
-            value = json.loads(value)
+            value = load_json(value, key)
         elif isinstance(value, str) and kind == "BOOLEAN":
             value = {"true": True, "false": False}[value.lower()]
     except (ValueError, KeyError) as error:

@@ -8,6 +8,8 @@ import select
 import signal
 from pathlib import Path
 
+from shipway.errors import StorageError
+
 KILL_S = 10.0
 
 
@@ -35,6 +37,9 @@ def age_s(ticks: int) -> float:
 def end(pid: int, ticks: int, grace_s: float) -> bool:
     """TERM, then KILL after the grace; False when it was not there any more. Returns when it is gone.
 
+    Raises:
+        StorageError: it does not go.
+
     Through a pidfd: between a check and a kill by number the pid could pass to a stranger. And it tells the end of all
     threads, where /proc already calls the process a zombie while some of them still hold its ports.
     """
@@ -51,6 +56,8 @@ def end(pid: int, ticks: int, grace_s: float) -> bool:
                     signal.pidfd_send_signal(descriptor, number)
                 if select.select([descriptor], [], [], seconds)[0]:
                     break
+        else:
+            raise StorageError(f"process {pid} does not end, {KILL_S:g} s after it was killed; look: ps -p {pid}")
     finally:
         os.close(descriptor)
     with contextlib.suppress(OSError):

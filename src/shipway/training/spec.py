@@ -12,6 +12,8 @@ from shipway.specs import Spec, parse
 
 Strategy = Literal["single", "mirrored", "multi_worker", "horovod"]
 DISTRIBUTED = ("multi_worker", "horovod")
+METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")  # that every training reports, whatever its recipe
+END_METRICS = ("val_accuracy_stderr", "steps")  # and when it has ended
 
 
 class EarlyStopping(Spec):

@@ -76,3 +76,28 @@ def test_a_params_file_that_is_no_mapping_is_named(tmp_path: Path, content: byte
 def test_a_params_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"no file .*gone\.yaml"):
         collect_params([], tmp_path / "gone.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nepochs: 3\nname: b\n", "the key 'name' stands twice, in line 1 and in line 3"),
+        ('{"name": "a",\n "overrides": {"training": {"seed": 1,\n "seed": 2}}}',
+         "'seed' stands twice, in line 2 and in line 3"),
+        ("overrides:\n- {a: 1, a: 2}\n", "the key 'a' stands twice, in line 2"),
+        ("a: 2026-02-31\n", "neither YAML nor JSON"),
+        ("name: a\n---\nname: b\n", "expected one document, got 2"),
+    ],
+)  # fmt: skip
+def test_a_file_in_which_one_line_undoes_another_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(InvalidSpec, match=message) as refused:
+        collect_params([], file)
+    assert str(refused.value).startswith(f"--params-file {file}: ")
+
+
+def test_merged_keys_of_yaml_may_be_overridden(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("base: &b {seed: 1, epochs: 2}\noverrides: {training: {<<: *b, seed: 3}}\n")
+    assert collect_params([], file)["overrides"] == {"training": {"seed": 3, "epochs": 2}}

@@ -69,15 +69,18 @@ def shipway(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
         (["logs", "nope"], r"0 runs on this machine begin with 'nope'"),
         (["models", "show", "bot"], r"no version of 'bot'"),
         (["models", "rollback", "bot"], r"no version of 'bot'"),
+        (["models", "promote", "../bot", "--from", "none"], r"no version of '\.\./bot'"),
         (["endpoints", "stop", "bot"], r"no endpoint 'bot'; none is running"),
         (["predict", "bot", "hi"], r"no endpoint 'bot'"),
         (["job", "run", "gone.yaml"], r"manifest gone.yaml: no such file"),
         (["store", "cp", "./gone", "x"], r"no file 'gone'"),
+        (["store", "cp", "./empty", "x"], r"no file in 'empty'; nothing was copied"),
         (["store", "cp", "a", "b"], r"one side must be local"),
         (["store", "cp", "a", "./b"], r"nothing at 'a'"),
     ],
 )  # fmt: skip
 def test_a_users_mistake_is_one_line_and_exit_code_2(shipway: Shipway, arguments: list[str], message: str) -> None:
+    Path("empty").mkdir()
     code, _, err = shipway(*arguments)
     assert code == 2, err
     assert re.fullmatch(r"error: [^\n]+\n", err), err

@@ -47,6 +47,22 @@ def test_without_a_search_no_parameter_has_won(capsys: pytest.CaptureFixture[str
     assert ("Parameters that won" in out, "there was no search" in out, "0 trials" in out) == (False, True, False)
 
 
+@pytest.mark.parametrize(
+    ("said", "is_told"),
+    [
+        ("https://h/*** answered 204", False),
+        ("https://h/*** answered 500", True),
+        ("https://h/*** was not reached: URLError", True),
+    ],
+)
+def test_a_webhook_that_was_not_told_is_said_at_the_end(
+    capsys: pytest.CaptureFixture[str], summary: dict[str, Any], said: str, is_told: bool
+) -> None:
+    last = {**summary["steps"][-1], "outputs": {"webhook": said}}
+    out, _ = shown(capsys, {**summary, "steps": [*summary["steps"], last]})
+    assert (f"The webhook was not told: {said}" in " ".join(out.split())) is is_told
+
+
 def test_a_model_that_loses_to_a_baseline_is_said_to_lose(
     capsys: pytest.CaptureFixture[str], losing: dict[str, Any]
 ) -> None:

@@ -157,14 +157,16 @@ def test_a_fault_that_cannot_be_read_shows_what_one_looks_like(text: str) -> Non
 
 FILES = {
     "missing": (None, r"nowhere\.yaml: no such file"),
-    "not yaml": ("a: [", r"not YAML: "),
+    "not yaml": ("a: [", r"neither YAML nor JSON: "),
+    "a key twice": ("apiVersion: v1\nkind: TFJob\nmetadata: {name: a}\nspec: {}\nkind: MPIJob\n",
+                    r"the key 'kind' stands twice, in line 2 and in line 5; leave one of them"),
     "empty": ("", r"expected one manifest, got 0"),
     "two": ("a: 1\n---\nb: 2\n", r"expected one manifest, got 2; give each a file of its own"),
     "a list": ("- 1\n", r"expected a mapping with apiVersion, kind, metadata and spec, got \[1\]"),
     "no kind": ("apiVersion: v1\nmetadata: {name: a}\nspec: {}\n", r"kind: expected a string, got None"),
     "no spec": ("apiVersion: v1\nkind: TFJob\nmetadata: {name: a}\n", r"spec: expected a mapping, got None"),
     "no name": ("apiVersion: v1\nkind: TFJob\nmetadata: {}\nspec: {}\n", r"metadata\.name: expected a string"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", list(FILES))

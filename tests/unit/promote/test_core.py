@@ -72,6 +72,13 @@ def test_a_metric_that_was_not_measured_does_not_pass() -> None:
     assert "no eval split" in rule.detail
 
 
+def test_a_bound_on_an_interval_that_was_not_measured_does_not_pass_by_the_value_alone() -> None:
+    record = evaluation().model_copy(update={"intervals": {}})
+    [rule, _] = judged("thresholds: {accuracy: {at_least: 0.5, confident: true}}", record)
+    assert not rule.passed
+    assert "no interval was measured" in rule.detail
+
+
 def test_class_floors_name_the_classes_below_and_leave_out_the_rare_ones() -> None:
     [rule, _] = judged("class_floors: {recall: 0.8}")
     assert (rule.passed, rule.value) == (False, 0.75)

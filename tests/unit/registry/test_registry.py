@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shipway.artifacts import DatasetManifest, DecisionRecord, ModelManifest
-from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
+from shipway.errors import CorruptArtifact, InvalidSpec, NotFound, Superseded
 from shipway.registry import Registry
 from shipway.registry.aliases import previous_version
 from shipway.registry.record import Move
@@ -151,7 +151,7 @@ def test_many_writers_of_one_alias_leave_a_whole_history(shared: Registry, model
     def promote(number: int) -> None:
         barrier.wait()
         for _ in range(3):
-            shared.promote("toy", number)
+            shared.set_alias("toy", "champion", number)
 
     threads = [threading.Thread(target=promote, args=(number,)) for number in (1, 2, 3, 4)]
     [thread.start() for thread in threads]
@@ -160,6 +160,82 @@ def test_many_writers_of_one_alias_leave_a_whole_history(shared: Registry, model
     assert moves[0].version == shared.alias("toy", "champion")
     assert [move.previous_version for move in moves] == [*(move.version for move in moves[1:]), None]
     assert {move.version for move in moves} == {1, 2, 3, 4}
+
+
+def test_the_champion_moves_only_from_where_it_was_seen(shared: Registry, models: list[ModelManifest]) -> None:
+    for model in models[:3]:
+        shared.register(model)
+    none = shared.champion("toy")
+    assert (none.sequence, none.version) == (0, None)
+    shared.promote("toy", 1, seen=none)
+    with pytest.raises(Superseded, match=r"version 1 now, since .*; version 2 was not decided against that"):
+        shared.promote("toy", 2, seen=none)
+    one = shared.champion("toy")
+    shared.promote("toy", 2)
+    shared.rollback("toy")
+    assert shared.alias("toy", "champion") == 1
+    with pytest.raises(Superseded):  # moved away and back is moved
+        shared.promote("toy", 3, seen=one)
+    with pytest.raises(Superseded):
+        shared.rollback("toy", seen=shared.promote("toy", 3) and one)
+    assert [move.version for move in shared.history("toy")] == [3, 1, 2, 1]
+    assert shared.promote("toy", 3, seen=one).version == 3  # it is the champion: nothing to decide
+
+
+def test_of_two_who_promote_at_once_one_is_told_that_it_came_second(
+    shared: Registry, models: list[ModelManifest]
+) -> None:
+    for model in models:
+        shared.register(model)
+    seen, barrier = shared.champion("toy"), threading.Barrier(4)
+    told: list[int | None] = []
+
+    def promote(number: int) -> None:
+        barrier.wait()
+        try:
+            told.append(shared.promote("toy", number, seen=seen).version)
+        except Superseded:
+            told.append(None)
+
+    threads = [threading.Thread(target=promote, args=(number,)) for number in (1, 2, 3, 4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    (won,) = [version for version in told if version is not None]
+    assert shared.alias("toy", "champion") == won
+    assert len(shared.history("toy")) == 1
+
+
+def test_a_move_that_is_taken_back_is_no_history_and_no_return_to_what_was_seen(
+    shared: Registry, models: list[ModelManifest]
+) -> None:
+    for model in models[:2]:
+        shared.register(model)
+    first = shared.move_champion("toy", 1, seen=0, how="deploy", reason="")
+    assert shared.take_back(first)
+    assert (shared.alias("toy", "champion"), shared.history("toy"), shared.aliases("toy")) == (
+        None,
+        [],
+        {"candidate": 2},
+    )
+    assert shared.champion("toy").sequence == 2
+    with pytest.raises(Superseded, match="it is none now"):
+        shared.move_champion("toy", 2, seen=0, reason="")
+    assert not shared.take_back(first)
+    second = shared.move_champion("toy", 2, seen=2, how="deploy", reason="")
+    shared.promote("toy", 1)
+    assert not shared.take_back(second)
+    assert [move.version for move in shared.history("toy")] == [1, 2]
+
+
+def test_the_newest_decision_on_a_version_is_kept_beside_the_first(
+    shared: Registry, models: list[ModelManifest]
+) -> None:
+    first = DecisionRecord(name="toy", decision="blessed", reason="a", rules=[], challenger_digest=models[0].digest)
+    version = shared.register(models[0], decision=first)
+    again = first.model_copy(update={"reason": "b", "champion_sequence": 3})
+    assert shared.register(models[0], decision=again) == version
+    assert version.decision == first
+    assert shared.decision(version) == again
 
 
 def test_rolling_back_twice_goes_two_champions_back(shared: Registry, models: list[ModelManifest]) -> None:

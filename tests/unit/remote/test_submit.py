@@ -25,6 +25,16 @@ def test_a_submission_starts_the_current_version_with_checked_parameters(
     assert experiment.display_name == "Default"
 
 
+def test_null_within_a_parameter_reaches_kubeflow_and_a_key_twice_does_not(
+    kubeflow: Connection, server: KfpServer, published: str
+) -> None:
+    more = {"training": {"early_stopping": None}}
+    run = kubeflow.submit(published, {"more": more, "label": None})
+    assert server.state.runs[run.key].runtime_config.parameters == {"more": more}
+    with pytest.raises(InvalidSpec, match="more: the key 'a' stands twice"):
+        kubeflow.submit(published, {"more": '{"a": 1, "a": 2}'})
+
+
 def test_a_dry_run_starts_nothing(kubeflow: Connection, server: KfpServer, published: str) -> None:
     submission = kubeflow.prepare(published, {"start": 2}, experiment="mine")
     assert submission.tasks == {"add": "Add one", "add-2": "Add another"}

@@ -10,9 +10,9 @@ from typing import Any
 
 from shipway import labels
 from shipway.context import Context
-from shipway.errors import Conflict, InvalidSpec
+from shipway.errors import Conflict, InvalidSpec, ShipwayError
 from shipway.executors import identity
-from shipway.executors.base import Event, Handle, Manifest, OnEvent, Outcome, ReplicaFailure
+from shipway.executors.base import REPLACED, Event, Handle, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.kubernetes.accounts import PREDICTOR, give_account
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import KINDS, PODS, SERVICE
@@ -87,7 +87,9 @@ def _follow(api: Api, handle: Handle, tell: OnEvent, deadline_s: float | None) -
         seconds = time.monotonic() - began
         service = api.find(KIND.path(handle.namespace, handle.name))
         if service is None or _digest(service) != handle.spec_hash:
-            return Outcome("Failed", seconds, message=f"endpoint {handle.name} was deleted or given another version")
+            replaced = ReplicaFailure(handle.name, None, REPLACED)
+            message = f"endpoint {handle.name} was deleted or given another version"
+            return Outcome("Failed", seconds, first_failure=replaced, message=message)
         what = _not_ready(api, handle, service)
         if not what:
             tell(Event(time.time(), "ready", f"{handle.name} is ready"))
@@ -110,12 +112,18 @@ def cancel(api: Api, handle: Handle) -> None:
 
     Raises:
         Conflict: it is not ours.
+        ShipwayError: it does not go within two minutes.
     """
     path, until = KIND.path(handle.namespace, handle.name), time.monotonic() + GONE_S
     try:
         _refuse_strangers(api.find(path))
         api.delete(path)
-        while time.monotonic() < until and (_pods(api, handle) or api.find(path)):
+        while _pods(api, handle) or api.find(path):
+            if time.monotonic() > until:
+                raise ShipwayError(
+                    f"endpoint {handle.name}: deleted, but its pods are still there after {GONE_S:g} s; look: "
+                    f"kubectl -n {handle.namespace} get pods -l {POD_LABEL}={handle.name}"
+                )
             time.sleep(POLL_S)
     except ApiError as error:
         raise explain(error, f"{SERVICE} {handle.name}", handle.namespace) from error

@@ -19,7 +19,7 @@ from shipway import modules, private
 from shipway.context import Context
 from shipway.deaths import last_words
 from shipway.errors import ShipwayError, UserError
-from shipway.executors.base import Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
+from shipway.executors.base import REPLACED, Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.process.service_control import call, fetch_listener
 from shipway.executors.process.service_manifest import KIND, Launch, caller_env, read_manifest
 from shipway.executors.process.service_state import EndpointState, RevisionState, endpoint_folder, locked, tail
@@ -75,7 +75,9 @@ def follow(
         revision = _target(state, handle.spec_hash) if state else None
         seconds = time.monotonic() - began
         if state is None or revision is None:
-            return Outcome("Failed", seconds, message=f"endpoint {handle.name} was stopped or given another version")
+            failure = ReplicaFailure(handle.name, None, REPLACED)
+            message = f"endpoint {handle.name} was stopped or given another version"
+            return Outcome("Failed", seconds, first_failure=failure, message=message)
         tell.state(handle.name, revision)
         if revision.state == "Ready" and state.current is revision:
             return Outcome("Ready", seconds, revision.restarts, url=state.url)

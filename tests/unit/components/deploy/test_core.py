@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from shipway import labels
-from shipway.components.deploy.core import candidate_name, chosen_rows, compare, inference_service
+from shipway.components.deploy.core import chosen_rows, compare, inference_service
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.errors import InvalidSpec
+from shipway.executors import identity
 from shipway.executors.process.service_manifest import read_manifest
 from shipway.specs import parse
 
@@ -72,7 +73,7 @@ def test_a_predictor_asks_for_no_more_than_pod_securitys_restricted_level() -> N
 def test_a_candidate_never_asks_for_the_endpoints_port() -> None:
     spec = EndpointSpec(name="bot", port=8123)
     assert read_manifest(service(spec)).port == 8123
-    assert read_manifest(service(spec, endpoint=candidate_name("bot"))).port is None
+    assert read_manifest(service(spec, endpoint=identity.candidate_name("bot"))).port is None
 
 
 def test_credentials_and_account_come_by_name() -> None:

@@ -181,7 +181,7 @@ def test_a_redirect_is_not_followed(hook: Callable[..., Hook]) -> None:
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://h/x", "http://", "hooks.example.com/x"])
 def test_only_http_is_called(url: str) -> None:
-    with pytest.raises(InvalidSpec, match="expected an http"):
+    with pytest.raises(InvalidSpec, match="expected http:// or https://"):
         core.post(url, {})
 
 

@@ -72,6 +72,87 @@ def test_one_document_from_the_ui_yaml_and_python_has_one_hash(csv: Path) -> Non
     assert len(plans) == 1
 
 
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ("maximize val_acuracy", r"sweep\.objective\.objectiveMetricName: .*did you mean 'val_accuracy'\?"),
+        ({"objectiveMetricName": "f1"}, "expected one of val_accuracy, val_loss, accuracy, loss"),
+        ({"objectiveMetricName": "steps"}, "no training reports a metric 'steps'"),
+        ({"additionalMetricNames": ["val_los"]}, r"additionalMetricNames\[0\]: .*did you mean 'val_loss'\?"),
+        ({"metricStrategies": [{"name": "acc", "value": "max"}]}, r"metricStrategies\[0\]\.name: .*'acc'"),
+    ],
+)
+def test_a_metric_that_no_training_reports_is_refused(csv: Path, objective: Any, message: str) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        resolve(PIPELINE, params(csv, overrides={"sweep": {"objective": objective}}))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"webhook": "hooks.example.com/T0"}, "webhook: not an address"),
+        ({"webhook": "ftp://hooks.example.com"}, "webhook: not an address"),
+        ({"webhook": "https://"}, "webhook: not an address"),
+        ({"webhook": "https://h:99999/x"}, "webhook: not an address"),
+        ({"webhook": "https://a b/x"}, "webhook: not an address"),
+        ({"webhook": " https://h/x"}, "webhook: not an address"),
+        ({"name": "x-candidate"}, "name: 'x-candidate' ends with '-candidate'"),
+        ({"overrides": {"endpoint": {"name": "other"}}}, r"overrides\.endpoint\.name: got 'other', .*give name=other"),
+        ({"overrides": {"training": {"name": "other"}}}, r"overrides\.training\.name: got 'other'"),
+        ({"overrides": {"dataset": {"data": "o.csv"}}}, r"overrides\.dataset\.data: got 'o\.csv'.*give data=o\.csv"),
+        ({"overrides": {"sweep": {"training": {"epochs": 3}}}}, r"overrides\.sweep\.training: .*overrides\.training"),
+        ({"overrides": '{"training": {"seed": 1, "seed": 2}}'}, "the key 'seed' stands twice, in line 1"),
+        ({"overrides": "training:\n  seed: 1\n  seed: 2"},
+         "overrides: the key 'seed' stands twice, in line 2 and in line 3"),
+        ({"overrides": {"training": None}}, r"overrides\.training: expected a mapping of fields, got None"),
+        ({"overrides": {"training": {"batch_size": None}}}, r"training\.batch_size: .*got None"),
+        ({"overrides": {"training": {"params": {"droput": 0.1}}}},
+         r"training\.params\.droput: .*did you mean 'dropout'"),
+        ({"overrides": {"training": {"resources": {"memry": "1Gi"}}}}, "did you mean 'memory'"),
+        ({"overrides": {"endpoint": {"resources": {"memry": "1Gi"}}}}, "did you mean 'memory'"),
+        ({"overrides": {"dataset": {"encoder": {"min_cont": 2}}}}, "did you mean 'min_count'"),
+        ({"overrides": {"promotion": {"champion": {"no_worse_than": [{"metrik": "accuracy"}]}}}},
+         "did you mean 'metric'"),
+        ({"overrides": {"sweep": {"objective": {"gaol": 1}}}}, "did you mean 'goal'"),
+    ],
+)  # fmt: skip
+def test_what_would_be_ignored_or_found_late_is_refused_in_one_line(
+    csv: Path, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=message) as refused:
+        resolve(PIPELINE, params(csv, **more))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"training": {"early_stopping": None}},
+        {"sweep": {"earlyStopping": None, "trial_deadline_s": None}},
+        {"endpoint": {"threshold": None, "port": None, "name": "my-bot"}},
+        {"promotion": {"champion": {"significance": None}}},
+    ],
+)
+def test_null_is_a_value_where_the_spec_has_it(csv: Path, overrides: dict[str, Any]) -> None:
+    as_text = json.dumps(overrides)
+    plans = {
+        make_plan(PIPELINE, params(csv, overrides=given)) for given in (overrides, as_text, yaml.safe_dump(overrides))
+    }
+    assert len(plans) == 1
+    assert (
+        resolve(PIPELINE, params(csv, overrides={"training": {"early_stopping": None}}))["training"].model_dump()[
+            "early_stopping"
+        ]
+        is None
+    )
+
+
+def test_an_address_that_is_a_secret_is_not_told(csv: Path) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        resolve(PIPELINE, params(csv, webhook="hooks.example.com/SECRET"))
+    assert "SECRET" not in str(refused.value)
+
+
 def test_a_csv_edited_in_place_changes_the_datas_fingerprint_alone(csv: Path) -> None:
     before = make_plan(PIPELINE, params(csv))
     csv.write_text("text,label\nhallo,greet\nbye,part\n")

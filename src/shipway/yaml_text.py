@@ -1,0 +1,87 @@
+"""YAML and JSON as people write them: read safely, and no key given twice.
+
+PyYAML and json both take the last of two equal keys: who edits the first one changes nothing, and is not told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from shipway.errors import InvalidSpec
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses a mapping with one key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        lines: dict[Hashable, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if isinstance(key, Hashable) and key in lines:
+                raise _Twice(key, lines[key], line)
+            if isinstance(key, Hashable):
+                lines[key] = line
+        return super().construct_mapping(node, deep=deep)
+
+
+class _Twice(Exception):
+    def __init__(self, key: Hashable, first: int, second: int) -> None:
+        super().__init__(
+            f"the key {key!r} stands twice, in line {first} and in line {second}"
+            if first != second
+            else f"the key {key!r} stands twice, in line {first}"
+        )
+
+
+def load_yaml(text: str, where: str) -> Any:
+    """The document in `text`; None for an empty one.
+
+    Args:
+        text: YAML or JSON.
+        where: Beginning of messages, `--params-file my.yaml`.
+
+    Raises:
+        InvalidSpec: neither YAML nor JSON, or a key that stands twice.
+    """
+    documents = load_all_yaml(text, where)
+    if len(documents) > 1:
+        raise InvalidSpec(f"{where}: expected one document, got {len(documents)}, divided by '---'")
+    return documents[0] if documents else None
+
+
+def load_all_yaml(text: str, where: str) -> list[Any]:
+    """Every document in `text`; see `load_yaml`."""
+    try:
+        return list(yaml.load_all(text, Loader=_Loader))
+    except _Twice as error:
+        raise InvalidSpec(f"{where}: {error}; leave one of them") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number too long
+        raise InvalidSpec(f"{where}: neither YAML nor JSON: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise InvalidSpec(f"{where}: nested too deeply") from None
+
+
+def load_json(text: str, where: str) -> Any:
+    """JSON without a key that stands twice.
+
+    Raises:
+        InvalidSpec: a key stands twice.
+        ValueError: not JSON.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidSpec(f"{where}: the key {twice!r} stands twice; leave one of them")
+        return found
+
+    return json.loads(text, object_pairs_hook=unique)
