@@ -16,7 +16,7 @@ from shipway.context import Context
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.executors.process.service_state import endpoint_folder
-from shipway.registry import aliases, catalog
+from shipway.registry import aliases, catalog, reading
 
 TASKS = ("train", "sweep", "katib")
 REPLICAS = [f"{kind}-{i}" for kind in ("chief", "master", "worker", "ps", "evaluator", "launcher") for i in (0, 12)]
@@ -68,7 +68,7 @@ def keys(name: str) -> set[str]:
     made = {
         f"endpoints/{name}.json",
         f"decisions/{name}-{digest}/record.json",
-        catalog._version_key(name, 1),
+        reading.version_key(name, 1),
         catalog._card_key(name, 1, "md"),
         catalog._decision_key(name, 1),
         aliases.pointer_key(name, "champion"),

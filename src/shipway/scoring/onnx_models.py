@@ -6,6 +6,7 @@ Read are the fields of onnx/onnx.proto; the numbers below are its. What grows is
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from shipway.scoring.wire import Malformed, Value, fields, integers, mapped, tex
 
 MAX_BYTES = 2 << 30  # of the file: what a protocol buffer may have
 MAX_NODES = 100_000
+MAX_RANK = 32
 MAX_DEPTH = 8  # of graphs within graphs
 MAX_ATTRIBUTE = 1 << 20  # a pad or a kernel; larger ones are no attribute of a model but a way to fill memory
 _SMALL = 64  # elements of a constant that may be a shape
@@ -70,14 +72,14 @@ def _check_model(model: memoryview) -> None:
             raise Refused(f"it holds {'training graphs' if number == 20 else 'functions of its own'}, as ours never do")
     if len(graphs) != 1:
         raise Refused(f"it holds {len(graphs)} graphs, expected one")
-    _check_graph(graphs[0], _Seen(allowed(ONNX)), {}, MAX_DEPTH)
+    _check_graph(graphs[0], _Seen(allowed(ONNX)), ChainMap(), MAX_DEPTH)
 
 
-def _check_graph(graph: memoryview, seen: _Seen, outer: dict[str, Size], depth: int) -> list[Size]:
+def _check_graph(graph: memoryview, seen: _Seen, outer: ChainMap[str, Size], depth: int) -> list[Size]:
     """One graph, within `outer`: the sizes of what it may name of the graphs around it. Gives those of its outputs."""
     if depth == 0:
         raise Refused(f"it holds graphs nested more than {MAX_DEPTH} deep")
-    sizes = dict(outer)
+    sizes = ChainMap[str, Size]({}, *outer.maps)  # no copy: there may be as many graphs as names
     nodes, outputs = [], []
     for number, _, value in fields(graph):
         if isinstance(value, int):
@@ -91,7 +93,7 @@ def _check_graph(graph: memoryview, seen: _Seen, outer: dict[str, Size], depth: 
             raise Refused("it holds sparse tensors, which say any size")
         elif number == 11:
             for name in texts(value, 1):
-                sizes.setdefault(name, Size.given())
+                sizes.maps[0].setdefault(name, Size.given())
         elif number == 12:
             outputs += texts(value, 1)
     seen.nodes += len(nodes)
@@ -102,7 +104,7 @@ def _check_graph(graph: memoryview, seen: _Seen, outer: dict[str, Size], depth: 
     return [sizes.get(name, Size.given()) for name in outputs]
 
 
-def _check_node(node: memoryview, seen: _Seen, sizes: dict[str, Size], depth: int) -> None:
+def _check_node(node: memoryview, seen: _Seen, sizes: ChainMap[str, Size], depth: int) -> None:
     inputs, outputs, attributes = [], [], []
     operation = domain = name = ""
     for number, _, value in fields(node):
@@ -145,7 +147,7 @@ def _check_node(node: memoryview, seen: _Seen, sizes: dict[str, Size], depth: in
 
 
 def _check_attribute(
-    attribute: memoryview, seen: _Seen, sizes: dict[str, Size], depth: int
+    attribute: memoryview, seen: _Seen, sizes: ChainMap[str, Size], depth: int
 ) -> tuple[Size | None, list[Size]]:
     """Walks its graphs and tensors; the size of its tensor, which is a Constant's value, and of its graphs' outputs."""
     result = None
@@ -186,8 +188,10 @@ def _tensor(tensor: memoryview) -> tuple[str, Size]:
         elif number == 13 or (number == 14 and value):
             raise Refused(f"tensor {name!r} lies in another file; expected all of the model in this one")
     dims = integers(tensor, 1)
-    if kind not in _TYPES or any(size < 0 for size in dims):
-        raise Refused(f"tensor {name!r} is of type {kind} and shape {dims}; expected numbers and sizes from 0")
+    if kind not in _TYPES or len(dims) > MAX_RANK or any(size < 0 for size in dims):
+        raise Refused(
+            f"tensor {name!r} is of type {kind} and shape {dims[:MAX_RANK]}; expected numbers and sizes from 0"
+        )
     width, place = _TYPES[kind]
     elements = math.prod(dims)
     held = len(raw) / width if raw is not None else sum(_count(part, place) for part in data.get(place, []))

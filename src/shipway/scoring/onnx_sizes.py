@@ -8,7 +8,7 @@ its values multiply to where they may be a shape. What depends on the request's 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shipway.scoring.operations import ELEMENTWISE, GROWING
@@ -47,7 +47,7 @@ class Size:
 
     @classmethod
     def constant(cls, shape: tuple[int, ...], values: Sequence[int] | None) -> Size:
-        product = UNKNOWN if values is None else _capped(math.prod(max(abs(value), 1) for value in values))
+        product = UNKNOWN if values is None else _product_of(max(abs(value), 1) for value in values)
         return cls(math.prod(shape), product, shape, True)
 
 
@@ -126,7 +126,7 @@ def _of_constants(operation: str, known: Sequence[Size]) -> tuple[tuple[int, ...
         return broadcast, math.prod(broadcast)
     if operation in ("Reshape", "Slice", "Squeeze", "Unsqueeze", "Transpose", "Split", "ReduceSum"):
         return None, known[0].elements
-    return None, math.prod(max(size.elements, 1) for size in known)
+    return None, _product_of(max(size.elements, 1) for size in known)
 
 
 def _product(operation: str, known: Sequence[Size], elements: int) -> int:
@@ -136,12 +136,12 @@ def _product(operation: str, known: Sequence[Size], elements: int) -> int:
     if operation in _AS_IT_IS:
         return known[0].product if known else UNKNOWN
     if operation == "Concat":
-        return _capped(math.prod(size.product for size in known))
+        return _product_of(size.product for size in known)
     if operation == "Gather" and len(known) > 1:
         return _power(known[0].product, max(known[1].elements, 1))
     if operation in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Where"):
         values = known[1:] if operation == "Where" else known
-        product = math.prod(_power(size.product, max(elements // max(size.elements, 1), 1)) for size in values)
+        product = _product_of(_power(size.product, max(elements // max(size.elements, 1), 1)) for size in values)
         return _capped(product * (_power(2, elements) if operation in ("Add", "Sub") else 1))
     return UNKNOWN
 
@@ -151,6 +151,14 @@ def _power(base: int, exponent: int) -> int:
     if base <= 1:
         return base
     return UNKNOWN if exponent > 64 else _capped(base**exponent)
+
+
+def _product_of(values: Iterable[int]) -> int:
+    """Capped at each step: a million factors would make a number of megabytes."""
+    product = 1
+    for value in values:
+        product = _capped(product * value)
+    return product
 
 
 def _capped(value: int) -> int:

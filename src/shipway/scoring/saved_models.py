@@ -19,6 +19,7 @@ from shipway.scoring.wire import Malformed, fields, integers, mapped, messages, 
 MAX_BYTES = 256 << 20  # of saved_model.pb, which holds no weights: our largest has 6 MB
 MAX_NODES = 500_000
 MAX_ELEMENTS = 1 << 26  # that constants may say beyond the bytes they hold (one value, repeated)
+MAX_RANK = 254  # TensorFlow's own
 MAX_DEPTH = 16  # of lists and functions within an attribute
 _FILES = re.compile(r"saved_model\.pb|fingerprint\.pb|variables/variables\.(index|data-\d{5}-of-\d{5})")
 # Kinds of objects that compute nothing when they are opened: user_object, function, variable, bare_concrete_function,
@@ -214,8 +215,8 @@ def _check_tensor(tensor: memoryview, seen: _Seen) -> None:
     for number, _, value in fields(tensor):
         if number == 2 and not isinstance(value, int):
             sizes = [size for dimension in messages(value, 2) for size in integers(dimension, 1)]
-            if any(size < 0 for size in sizes):
-                raise _Refused("a constant has a dimension of unknown size")
+            if len(sizes) > MAX_RANK or any(size < 0 for size in sizes):
+                raise _Refused("a constant has a dimension of unknown size, or too many")
             elements = math.prod(sizes)
         elif number in (14, 15):
             raise _Refused("a constant holds a resource or a variant in place of numbers")

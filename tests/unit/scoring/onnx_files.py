@@ -103,10 +103,21 @@ def _undeclared() -> ModelProto:
 def _deep() -> ModelProto:
     graph = inner([node("Identity", ["x"], "z")])
     for _ in range(20):
-        graph = inner([node("If", ["c"], "z", then_branch=graph, else_branch=graph)])
+        graph = inner([node("If", ["c"], "z", then_branch=graph, else_branch=inner([node("Identity", ["x"], "z")]))])
     return model(
         [node("If", ["c"], then_branch=graph, else_branch=graph)], [numpy_helper.from_array(np.array(True), "c")]
     )
+
+
+def _many_graphs() -> ModelProto:
+    """As many names as graphs that see them."""
+    small = inner([node("Identity", ["x"], "z")])
+    steps = [node("If", ["c"], f"b{i}", then_branch=small, else_branch=small) for i in range(20_000)]
+    names = [claims([1], b"\0" * 4) for _ in range(20_000)]
+    for i, each in enumerate(names):
+        each.name = f"n{i}"
+    condition = numpy_helper.from_array(np.array(True), "c")
+    return model([*steps, node("ReadFile", ["x"])], [condition, *names])
 
 
 def _training() -> ModelProto:
@@ -170,6 +181,17 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "growth in a branch": (_in_an_if, "Expand"),
     "a function of its own": (_with_a_function, "functions of its own"),
     "a sparse tensor": (_sparse, "sparse"),
+    "twenty thousand graphs that see as many names": (_many_graphs, "ReadFile"),
+    "a size of a million factors": (
+        lambda: model(
+            [node("Constant", [], "s", value_ints=[1024] * 1_000_000), node("ConstantOfShape", ["s"])],
+        ),
+        "ConstantOfShape",
+    ),
+    "a tensor of a million dimensions": (
+        lambda: model([node("Add", ["x", "w"])], [claims([1024] * 1_000_000, b"\0" * 4)]),
+        "sizes from 0",
+    ),
     "training": (_training, "training graphs"),
     "graphs twenty deep": (_deep, "deep"),
     "an input that nothing gives": (_undeclared, "nobody"),
