@@ -60,7 +60,8 @@ def _parse_regular_csv(block: bytes, columns: list[str], delimiter: str, quoting
     has_quotes = quoting.mode == "csv" and b'"' in block
     if has_quotes and b'"' in quoted_field(delimiter.encode()).sub(b"", block):
         return None
-    if block.startswith(BOM):  # Polars takes it for a mark of the encoding, in the middle of a file, too
+    # What Polars skips at a block's beginning, which may be anywhere in a file: a mark of encoding, and a lone CR.
+    if block.startswith(BOM) or block.count(b"\r") != block.count(b"\r\n"):
         return None
     try:
         frame = pl.read_csv(
