@@ -1,4 +1,4 @@
-# make install | horovod | demo | test | lint | bench | soak | images | images-test | images-lock | images-audit | down | cluster | cluster-test | cluster-down | kubeflow-test
+# make install | horovod | demo | test | fuzz | lint | bench | soak | images | images-test | images-lock | images-audit | down | cluster | cluster-test | cluster-down | kubeflow-test
 SHELL := /bin/bash
 PYTHON ?= python3
 UV := .uv/bin/uv
@@ -10,9 +10,10 @@ unexport PYTHONDONTWRITEBYTECODE
 STRATEGY ?= multi_worker
 LOOPS ?= 20
 JOBS ?= auto
+FUZZ_S ?= 60
 
 # `make demo STRATEGY=horovod` and the tests need Horovod; it is built once into a cache folder.
-.PHONY: install horovod demo test lint lint-types bench soak images images-test images-lock images-audit down clean cluster cluster-test cluster-down kubeflow-test
+.PHONY: install horovod demo test fuzz lint lint-types bench soak images images-test images-lock images-audit down clean cluster cluster-test cluster-down kubeflow-test
 
 install: .venv/.installed
 
@@ -34,6 +35,10 @@ demo: $(if $(filter horovod,$(STRATEGY)),horovod,install)
 # DECOYS=1: on a machine that has a Kubeflow, a store, a proxy and a home full of settings, none of which a test may see.
 test: horovod
 	SHIPWAY_LOOPS=$(LOOPS) $(BIN)/python -m $(if $(DECOYS),tests.fixtures.decoys,pytest) -n $(JOBS) --dist loadgroup --durations=10
+
+# Looks for inputs that break a reader, the endpoint's HTTP surface or an expression: FUZZ_S seconds at each.
+fuzz: install
+	SHIPWAY_FUZZ_S=$(FUZZ_S) $(BIN)/python -m pytest tests/fuzz -m fuzz -n $(JOBS) --durations=10
 
 lint: install
 	$(UV) lock --check

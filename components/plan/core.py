@@ -242,7 +242,7 @@ def _hashes(root: Path) -> list[str]:
     return found
 
 
-def check_head(dataset: DatasetSpec) -> list[str]:
+def check_head(specs: Mapping[str, BaseModel]) -> list[str]:
     """Opens local files far enough to see their columns, so that a misspelt one is refused before anything starts.
 
     Remote ones are read by prep alone; so are all where Polars is not installed, in the launcher's image, whose disk
@@ -253,16 +253,26 @@ def check_head(dataset: DatasetSpec) -> list[str]:
 
     Raises:
         InvalidData: a file cannot be read, or lacks a column; names the columns there are.
+        InvalidSpec: a slice of the evaluation is over a column that the rows will not have.
     """
+    dataset = cast(DatasetSpec, specs["dataset"])
     from shipway.recipes.absent import has_polars
     from shipway.storage.sources import fetch_source, is_local, skipped_files
 
     if not is_local(dataset.data) or not has_polars():
         return []
-    from shipway.components.prep import noted
-    from shipway.components.prep.sources import find_sources
+    from shipway.components.prep import columns, noted
+    from shipway.components.prep.sources import all_columns, find_sources
 
     sources = find_sources(fetch_source(dataset.data, "", dataset.format), dataset)
+    used = {dataset.text_column, dataset.label_column, dataset.group_column, dataset.split_column}
+    there = [*columns.ROLES, *(columns.outgoing(name) for name in all_columns(sources) if name not in used)]
+    for name in cast(EvaluationSpec, specs["evaluation"]).slices:
+        if name not in there:
+            raise InvalidSpec(
+                f"evaluation.slices: the rows will have no column {name!r}; expected one of {', '.join(there)}"
+                f"{nearest(name, there)}"
+            )
     return noted.notes(noted.document(sources, skipped_files(dataset.data, dataset.format), dataset))
 
 
@@ -271,7 +281,7 @@ def make_plan(pipeline: str, params: Mapping[str, Any]) -> Plan:
     from shipway.storage.sources import fingerprint_source
 
     specs = resolve(pipeline, params)
-    check_head(cast(DatasetSpec, specs["dataset"]))
+    check_head(specs)
     dataset = json.loads(canonical_json(specs["dataset"]))
     return Plan(
         **{section: canonical_json(spec) for section, spec in specs.items()},

@@ -65,7 +65,7 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
 
         resolved: dict[str, Any] = dict(resolve(pipeline, checked))
         check_cluster(resolved["training"], resolved["endpoint"], context, patience_s=PATIENCE_S)
-        notes = check_head(resolved["dataset"]) if with_key else []
+        notes = check_head(resolved) if with_key else []
         specs = {name: spec.model_dump(mode="json") for name, spec in resolved.items()}
     function = load_pipeline(reference)
     steps = [_step(function.pipeline_spec, task, specs) for task in leaf_tasks(function.pipeline_spec)]

@@ -251,3 +251,13 @@ def test_a_side_that_a_later_step_needs_cannot_be_switched_off(csv: Path, overri
     with pytest.raises(InvalidSpec, match=message):
         resolve(PIPELINE, params(csv, overrides=overrides))
     assert resolve(PIPELINE, params(csv, split_column="side", overrides=overrides))
+
+
+def test_a_slice_over_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("say,label,device,_row\nhello,greet,phone,1\nbye,part,car,2\n")
+    for name in ("device", "source__row", "label", "group"):
+        make_plan(PIPELINE, params(path, text_column="say", overrides={"evaluation": {"slices": [name]}}))
+    for name, hint in (("devise", r".*did you mean 'device'"), ("say", ""), ("_row", "")):
+        with pytest.raises(InvalidSpec, match=rf"evaluation.slices: the rows will have no column '{name}'{hint}"):
+            make_plan(PIPELINE, params(path, text_column="say", overrides={"evaluation": {"slices": [name]}}))
