@@ -59,6 +59,7 @@ class Load:
         self.connections = self.sent = 0
         self.codes: Counter[int] = Counter()
         self.latencies: list[float] = []
+        self.late: list[float] = []  # ms from due to sent: no connection was free, or this process had no core
 
     def is_free(self, client: Client) -> None:
         if self.waiting:
@@ -68,6 +69,7 @@ class Load:
 
     def _send(self, client: Client, due: float) -> None:
         self.sent += 1
+        self.late.append((time.perf_counter() - due) * 1000)
         client.ask(due, self.bodies[self.sent % len(self.bodies)])
 
     def answered(self, status: int, seconds: float) -> None:
@@ -117,6 +119,7 @@ async def ask(port: int, rate: float, seconds: float, texts: list[str]) -> dict[
         "other": count - load.codes[200] - load.codes[503],
         "p50_ms": latencies[len(latencies) // 2],
         "p99_ms": latencies[int(len(latencies) * 0.99)],
+        "sent_late_p99_ms": sorted(load.late)[int(len(load.late) * 0.99)],
     }
 
 

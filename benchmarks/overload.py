@@ -14,11 +14,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from benchmarks.serve import HERE, _server
+from shipway.components.predict.connection import TELL_S
 
 SECONDS = 5.0
 IDLE_SHARE = 0.1  # of what it can answer
@@ -99,6 +101,7 @@ def _log_bytes(port: int, log: Path) -> int:
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(1 << 16):
                 pass
+    time.sleep(2 * TELL_S)  # the counts are written now and then
     return log.stat().st_size - before
 
 
