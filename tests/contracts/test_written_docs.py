@@ -38,3 +38,14 @@ def test_the_recipe_that_the_documentation_shows_is_a_recipe(tmp_path: Path, mon
     (tmp_path / "my_recipes" / "letters.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert load_recipe("my_recipes.letters:recipe").name == "my_recipes.letters:recipe"
+
+
+def test_the_tests_that_hold_what_the_security_page_says_are_there() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    page = ""
+    named = re.findall(r"`(tests/[\w/]+\.py)?((?:::\w+)?)`", text)
+    assert len(named) > 40
+    for path, test in named:
+        page = path or page
+        code = (ROOT / page).read_text(encoding="utf-8")
+        assert f"def {test.removeprefix('::')}" in code if test else code, f"{page}{test}"
