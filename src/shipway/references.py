@@ -30,7 +30,9 @@ def hide(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             return {key: replace(f"{path}.{key}", str(key), each) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [replace(f"{path}.{index}", name, each) for index, each in enumerate(value)]
-        shown = redaction.value_of(name, value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value  # no secret is a number, and NaN is not even equal to itself
+        shown = redaction.value_of(name, value)
         if shown == value:
             return value
         if shown == redaction.HIDDEN or secrets.get(shown, value) != value:

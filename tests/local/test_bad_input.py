@@ -145,9 +145,12 @@ ROWS_THEMSELVES = [
     Case("not UTF-8, and no labels", f"{STEP} data=l.csv",
          ("bad", "not UTF-8: byte 0xe9", "max_bad_fraction", "quarantine"),
          {"l.csv": ROWS.replace("lamp", "caf\xe9").encode("latin-1")}, in_step=True),
-    Case("a label that only test has", f"{STEP} data=s.csv split_column=side",
+    Case("a label that only test has", f"{STEP} data=s.csv split_column=side overrides.dataset.on_unseen_label=error",
          ("no row in train: 'odd'", "on_unseen_label"),
-         {"s.csv": SIDED + "x,odd,test\n"}, in_step=True),
+         {"s.csv": SIDED + "lamp,on,eval\nx,odd,test\n"}, in_step=True),
+    Case("no row in eval", f"{STEP} data=s.csv split_column=side",
+         ("no row stands in eval (40 in train, 1 in test)", "name some rows 'eval'"),
+         {"s.csv": SIDED + "lamp,on,test\n"}, in_step=True),
 ]  # fmt: skip
 
 MANIFESTS = [

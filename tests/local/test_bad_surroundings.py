@@ -17,6 +17,7 @@ import yaml
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.executors.process.service_manifest import LOCAL_PORT
+from shipway.recipes.base import ALLOWED
 from shipway.registry import Registry
 from shipway.storage import Store, open_folder
 from tests.fixtures import toy
@@ -41,6 +42,7 @@ def served(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     environment = {
         **place.environment,
         "PYTHONPATH": str(ROOT),
+        ALLOWED: toy.REFERENCE,
         "SHIPWAY_HOME": str(folder / "home"),
         "SHIPWAY_STORE": f"s3://shipway/served-{uuid.uuid4().hex[:12]}",
     }
@@ -132,7 +134,9 @@ def test_a_corrupted_shard_is_named_and_nothing_is_trained(tiny: Tiny, place: Pl
             data = source.get(info.key)
             if info.key.startswith("train/"):
                 data = data[:-1] + bytes([data[-1] ^ 1])
-            store.put(info.key, data.replace(tiny.dataset.uri.encode(), uri.encode()) if ".json" in info.key else data)
+            if info.key == "manifest.json":
+                data = tiny.dataset.model_copy(update={"uri": uri}).to_json().encode()
+            store.put(info.key, data)
     training = json.dumps({"spec": SPEC, "dataset_uri": uri, "output_uri": f"{root}/jobs/damaged"})
     manifest = yaml.safe_load(JOB.replace("name: bad", "name: damaged"))
     [container] = manifest["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]["containers"]

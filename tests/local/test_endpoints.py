@@ -240,7 +240,8 @@ def test_with_supervisor_and_keeper_the_predictor_goes_too_and_the_endpoint_is_l
     assert listed.state == "Lost"
     assert deploy(context, manifest(model, 1)).url == url
     assert ask(url) == "1"
-    down = stop_everything()
+    down, left = stop_everything()
+    assert left == []
     assert down["endpoints"] == ["toy"]
     assert left_of(context) == []
     assert service.list_endpoints(context) == []

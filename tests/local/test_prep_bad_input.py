@@ -80,12 +80,12 @@ CASES = [
         "no training rows",
         written("rows.csv", SIDED.replace("train", "test")),
         {"split_column": "side"},
-        "in train (0 in eval",
+        "no row stands in train (40 in test); name some rows 'train'",
     ),
     (
         "a label that only test has",
-        written("rows.csv", SIDED + "x,odd,test\n"),
-        {"split_column": "side"},
+        written("rows.csv", SIDED + "lamp,on,eval\nx,odd,test\n"),
+        {"split_column": "side", "on_unseen_label": "error"},
         "1 label(s) of test have no row in train: 'odd' (1 rows)",
     ),
     (
