@@ -65,7 +65,6 @@ def served(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 SERVED = [
     Case("an endpoint misspelt", "predict tyo hello", ("'tyo'", "running: toy", "did you mean 'toy'")),
     Case("a text that is too long", f"predict toy {'x' * 10_001}", ("10001 characters", "at most 10000 are allowed")),
-    Case("no text on standard input", "predict toy -", ('"instances" is empty', "expected 1 to 1024 texts")),
     Case("a version that is not there", "models show toy 9", ("no version '9'", "expected one of 1, latest")),
     Case("an alias misspelt", "models promote toy candidte", ("'candidte'", "candidate")),
     Case("no earlier champion", "models rollback toy", ("toy",)),
