@@ -142,9 +142,13 @@ def is_secret_name(name: str) -> bool:
 
 
 def know(*values: str) -> None:
-    """From here on these values are hidden in every text, whatever stands around them."""
+    """From here on these values are hidden in every text, whatever stands around them.
+
+    Not where the value is a word for secrets itself: a password "secret" would take that word out of every message, and
+    by what is missing everybody could read it.
+    """
     with _guard:
-        _known.update(value for value in values if len(value) >= SHORTEST)
+        _known.update(value for value in values if len(value) >= SHORTEST and value.lower() not in _WORDS)
 
 
 def know_key(*values: str) -> None:

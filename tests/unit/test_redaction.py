@@ -163,3 +163,9 @@ def test_a_reference_is_looked_up_where_the_data_are_opened(tmp_path: Path, monk
     with pytest.raises(InvalidSpec, match="env:MY_DATA: the variable MY_DATA is not set here"):
         fingerprint_source("env:MY_DATA")
     assert references.hide({"data": "env:MY_DATA", "api_token": "env:MY_TOKEN"})[1] == {}
+
+
+def test_a_password_that_is_a_word_for_secrets_takes_no_word_out_of_messages() -> None:
+    redaction.know("secret", "Password", "swordfish")
+    assert redaction.text("the secret key of swordfish; no Password here") == "the secret key of ***; no Password here"
+    assert redaction.address("http://h/rows?token=secret") == "http://h/rows?token=***"
