@@ -168,14 +168,17 @@ def _jsonl_columns(head: bytes, shown: str) -> tuple[str, ...]:
     if text.startswith(b"["):
         raise InvalidData(f"data: {shown!r} is one JSON array; write one object a line: jq -c '.[]' file > file.jsonl")
     columns: dict[str, None] = {}
+    reason = ""
     lines = head.split(b"\n")
     for line in lines[:1000] if len(lines) == 1 else lines[:-1][:1000]:
         try:
             columns |= dict.fromkeys(read_object(line))
-        except (NoRow, RecursionError):
-            continue
+        except (NoRow, RecursionError) as error:
+            reason = reason or (str(error) if isinstance(error, NoRow) else "JSON nested too deeply")
     if text and not columns:
-        raise InvalidData(f"data: {shown!r}: no line of its beginning is a JSON object; expected one object a line")
+        raise InvalidData(
+            f"data: {shown!r}: no line of its beginning is a JSON object ({reason[:160]}); expected one object a line"
+        )
     return tuple(columns)
 
 

@@ -1,7 +1,6 @@
 """A file's content, decompressed: all of its frames, and an error where the last one is cut.
 
-The libraries' own readers stop in silence: zstandard after the first frame and at a cut, bz2 and lzma at a second
-stream whose head is damaged.
+The libraries' own readers stop in silence: zstandard at a cut, bz2 and lzma at a second stream whose head is damaged.
 """
 
 from __future__ import annotations
