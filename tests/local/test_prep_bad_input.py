@@ -69,7 +69,12 @@ CASES = [
     ("no gzip at all", written("rows.csv.gz", GOOD), {}, "cannot be read: Not a gzipped file"),
     ("a broken Parquet", written("rows.parquet", b"PAR1 no PAR1"), {}, "cannot be read as Parquet"),
     ("a JSON array", written("rows.json", '[{"text": "a"}]'), {}, "write one object a line: jq"),
-    ("no JSON at all", written("rows.jsonl", "hello\nworld\n"), {}, "no line of its beginning is a JSON object (not JSON"),
+    (
+        "no JSON at all",
+        written("rows.jsonl", "hello\nworld\n"),
+        {},
+        "no line of its beginning is a JSON object (not JSON",
+    ),
     (
         "an unknown split",
         written("rows.csv", SIDED + "x,on,holdout\n"),
