@@ -34,7 +34,7 @@ from shipway.components.predict.core import BadRequest, Limits, Query, answers, 
 from shipway.components.predict.gate import SMALL_BODY, Payload
 from shipway.components.predict.json_size import is_within
 from shipway.components.predict.light import light_kserve
-from shipway.errors import CorruptArtifact, ShipwayError
+from shipway.errors import CorruptArtifact, ShipwayError, UserError
 from shipway.executors.process.service_control import CONTROL, LISTEN_FD, serve_in_thread
 from shipway.scoring import ModelSession
 
@@ -244,7 +244,11 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")  # KServe's choice, not the reader's
     for name in ("kserve", "kserve.trace", "uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.ERROR)  # what clients did wrong is counted, not told one by one
-    listener = _listener(given.http_port)
+    try:
+        listener = _listener(given.http_port)
+    except OSError as error:
+        print(f"error: --http_port {given.http_port}: {os.strerror(error.errno or 0)}; give another", file=sys.stderr, flush=True)
+        return UserError.exit_code
     state = {"state": "loading", "pid": os.getpid(), "version": given.model_version}
     if path := os.environ.get(CONTROL):
         serve_in_thread(Path(path), lambda: state, listener.fileno())

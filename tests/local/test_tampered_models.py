@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ class House:
     def predictor(self, digest: str, uri: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         return self.run(
             "shipway.components.predict.worker", "--model_name=toy", f"--model_uri={uri or self.version.model.uri}",
-            f"--model_digest={digest}", **env,
+            f"--model_digest={digest}", "--http_port=0", **env,
         )  # fmt: skip
 
 
@@ -94,6 +95,16 @@ def test_the_predictor_starts_with_no_model_that_is_not_pinned(house: House) -> 
     done = house.run("shipway.components.predict.worker", "--model_name=toy", f"--model_uri={house.version.model.uri}")
     assert done.returncode == 2
     assert "--model_digest" in done.stderr
+
+
+def test_a_port_that_somebody_has_is_said_in_one_line(house: House) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = house.run(
+            "shipway.components.predict.worker", "--model_name=toy", f"--model_uri={house.version.model.uri}",
+            f"--model_digest={house.version.digest}", f"--http_port={port}",
+        )  # fmt: skip
+    assert (done.returncode, told(done)) == (2, f"error: --http_port {port}: Address already in use; give another")
 
 
 def test_the_predictor_reads_files_of_no_other_place_than_its_own(house: House) -> None:
@@ -152,7 +163,7 @@ def test_an_edited_record_of_an_endpoint_is_not_played_again(house: House) -> No
     with pytest.raises(CorruptArtifact, match=r"endpoints/toy\.json .*was edited after it was written"):
         rollout.run()
     store.put("endpoints/toy.json", json.dumps(record).encode())
-    assert rollout._recorded() == {}
+    assert rollout._recorded()[0] == {}
 
 
 def test_a_version_of_a_recipe_that_nobody_named_is_not_deployed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
