@@ -1,7 +1,10 @@
 """Our predictor at twice what it can answer, against itself when it has little to do: latency, memory, log.
 
-What it can answer is measured first, by 16 clients that ask without pause. `unbounded` is the same predictor with no
-limit on requests that wait. Wants a machine that is otherwise idle, as `serve` does.
+What it can answer is measured first, by 8 clients that ask without pause and of which none is refused. The server has
+one core and the load generator another, but whatever else runs on the machine runs there too: it wants a machine that
+is otherwise idle, as `serve` does. Each round measures capacity, idle and double anew; the ratio is the median of the
+rounds. What a latency counts is said in `_overload_load.py`. `refusal_cpu_us` is the server's CPU time for a refused
+request, beside that of an answered one. `unbounded` is the same predictor with no limit on requests that wait.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import os
 import random
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,8 +25,11 @@ from typing import Any
 
 from benchmarks.serve import HERE, _server
 from shipway.components.predict.connection import TELL_S
+from shipway.scoring import stored_manifest
 
-SECONDS = 5.0
+SECONDS = 4.0
+ROUNDS = 3
+CLIENTS = "8"
 IDLE_SHARE = 0.1  # of what it can answer
 GOAL = 2.0
 MEMORY_GOAL = 1.5
@@ -32,41 +39,56 @@ UNBOUNDED = "1000000000"
 
 def main() -> dict[str, Any]:
     """Ratio of the p99 of what was accepted at twice the capacity to the p99 when idle."""
-    folder = Path(tempfile.mkdtemp(prefix="shipway-bench-"))
+    folder, cores = Path(tempfile.mkdtemp(prefix="shipway-bench-")), os.sched_getaffinity(0)
     model = folder / "model"
     model.mkdir()
     try:
         env = {**os.environ, "SHIPWAY_HOME": str(folder / "home"), "TF_CPP_MIN_LOG_LEVEL": "3"}
         subprocess.run([sys.executable, str(HERE / "_serve_model.py"), str(model)], check=True, env=env, stderr=-3)
         command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "bench"]
-        command += ["--model_uri", model.as_uri(), "--threshold", "0.5", "--http_port", "{port}"]
+        command += ["--model_uri", model.as_uri(), "--model_digest", stored_manifest(model.as_uri()).digest]
+        command += ["--threshold", "0.5", "--http_port", "{port}"]
+        os.sched_setaffinity(0, {min(cores)})  # the server's, too; `_run` takes another
         with _server(command, env, folder) as (port, _):
-            ours = _measure(port, model / "texts.json")
+            ours = _measure(port, model / "texts.json", max(cores))
             ours["log_bytes"] = _log_bytes(port, folder / f"{port}.log")
         with _server([*command, "--max_waiting", UNBOUNDED], env, folder) as (port, _):
-            unbounded = _measure(port, model / "texts.json")
+            unbounded = _measure(port, model / "texts.json", max(cores))
+        with _server([*command, "--max_waiting", "0"], env, folder) as (port, _):
+            ours["refusal_cpu_us"] = _cpu_us(port, model / "texts.json", max(cores))
         return _line(ours, unbounded)
     finally:
+        os.sched_setaffinity(0, cores)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _measure(port: int, texts: Path) -> dict[str, Any]:
-    closed = [sys.executable, str(HERE / "_serve_load.py"), str(port), "16"]
-    _run([*closed, "1", str(texts)])
-    capacity = _run([*closed, str(SECONDS), str(texts)])["requests_per_s"]
+def _measure(port: int, texts: Path, core: int) -> dict[str, Any]:
+    closed = [sys.executable, str(HERE / "_serve_load.py"), str(port), CLIENTS]
+    _run([*closed, "1", str(texts)], core)
     opened = [sys.executable, str(HERE / "_overload_load.py"), str(port)]
-    idle = _run([*opened, str(capacity * IDLE_SHARE), str(SECONDS), str(texts)])
-    memory_mb = _memory_mb(port)
-    double = _run([*opened, str(capacity * 2), str(SECONDS), str(texts)])
-    return {
-        "capacity_per_s": round(capacity),
-        "idle": _rounded(idle),
-        "double": _rounded(double),
-        "memory_mb": [round(memory_mb), round(_memory_mb(port))],
-    }
+    rounds, memory_mb = [], [0.0, 0.0]
+    for i in range(ROUNDS):
+        closed_line = _run([*closed, str(SECONDS / 2), str(texts)], core)
+        capacity = closed_line["requests_per_s"]
+        idle = _run([*opened, str(capacity * IDLE_SHARE), str(SECONDS), str(texts)], core)
+        memory_mb[0] = memory_mb[0] if i else _memory_mb(port)
+        double = _run([*opened, str(capacity * 2), str(SECONDS), str(texts)], core)
+        found = {"capacity_per_s": round(capacity), "failures": closed_line["failures"]}
+        rounds.append(found | {"idle": _rounded(idle), "double": _rounded(double)})
+    memory_mb[1] = _memory_mb(port)
+    answer_cpu_us = _cpu_us(port, texts, core)
+    return {"rounds": rounds, "memory_mb": [round(mb) for mb in memory_mb], "answer_cpu_us": answer_cpu_us}
 
 
-def _run(command: list[str]) -> dict[str, Any]:
+def _cpu_us(port: int, texts: Path, core: int) -> int:
+    """The server's CPU time for a request, whatever it answers."""
+    before = _cpu_s(port)
+    line = _run([sys.executable, str(HERE / "_serve_load.py"), str(port), CLIENTS, str(SECONDS), str(texts)], core)
+    return round((_cpu_s(port) - before) * 1e6 / (line["requests_per_s"] * SECONDS))
+
+
+def _run(command: list[str], core: int) -> dict[str, Any]:
+    command = ["taskset", "-c", str(core), *command]
     found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return found
 
@@ -75,14 +97,24 @@ def _rounded(line: dict[str, Any]) -> dict[str, Any]:
     return {key: round(value, 3) for key, value in line.items()}
 
 
-def _memory_mb(port: int) -> float:
-    """Highest resident size so far of the server whose command line ends with this port's options."""
+def _process(port: int) -> Path:
+    """Below /proc: the server whose command line ends with this port's options."""
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, IndexError):
+        with suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
             if b"shipway.components.predict.worker" in words and str(port).encode() in words:
-                return int((folder / "status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+                return folder
     raise RuntimeError(f"no predictor on port {port}")
+
+
+def _memory_mb(port: int) -> float:
+    """Highest resident size so far."""
+    return int((_process(port) / "status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+
+
+def _cpu_s(port: int) -> float:
+    fields = (_process(port) / "stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _log_bytes(port: int, log: Path) -> int:
@@ -106,9 +138,11 @@ def _log_bytes(port: int, log: Path) -> int:
 
 
 def _line(ours: dict[str, Any], unbounded: dict[str, Any]) -> dict[str, Any]:
-    ratio = round(ours["double"]["p99_ms"] / ours["idle"]["p99_ms"], 2)
+    rounds = ours["rounds"]
+    ratio = round(statistics.median(each["double"]["p99_ms"] / each["idle"]["p99_ms"] for each in rounds), 2)
     memory = round(ours["memory_mb"][1] / ours["memory_mb"][0], 2)
-    is_met = ratio <= GOAL and memory <= MEMORY_GOAL and not ours["double"]["other"]
+    is_met = ratio <= GOAL and memory <= MEMORY_GOAL
+    is_met = is_met and not any(each["double"]["other"] or each["failures"] for each in rounds)
     return {
         "name": "overload",
         "ratio": ratio,

@@ -24,6 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shipway.scoring import stored_manifest
+
 HERE = Path(__file__).parent
 ROUNDS = 3
 SECONDS = 3.0
@@ -41,7 +43,8 @@ def main() -> dict[str, Any]:
         env = {**os.environ, "SHIPWAY_HOME": str(folder / "home"), "TF_CPP_MIN_LOG_LEVEL": "3"}
         subprocess.run([sys.executable, str(HERE / "_serve_model.py"), str(model)], check=True, env=env, stderr=-3)
         ours = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "bench"]
-        ours += ["--model_uri", model.as_uri(), "--threshold", "0.5", "--http_port", "{port}"]
+        ours += ["--model_uri", model.as_uri(), "--model_digest", stored_manifest(model.as_uri()).digest]
+        ours += ["--threshold", "0.5", "--http_port", "{port}"]
         plain = [sys.executable, str(HERE / "_serve_baseline.py"), str(model), "{port}"]
         with _server(ours, env, folder) as (port, ready_s), _server(plain, env, folder) as (plain_port, plain_ready_s):
             found = _measure({"ours": port, "plain": plain_port}, model / "texts.json")

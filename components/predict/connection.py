@@ -6,15 +6,19 @@ head's size, not how many requests a client may send ahead of its answers (docs/
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import resource
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from shipway.components.predict.room import Room
 
 HEAD_S = 10.0  # from a connection's or a request's first moment until its head is complete
 BODY_S = 30.0  # from the head until the body is complete
@@ -26,7 +30,9 @@ MAX_AHEAD = 8  # requests that were sent before the answer to an earlier one
 MAX_CONNECTIONS = 1000
 RESERVE = 64  # connections beyond the limit, so that a probe still gets in
 DISCARD_BYTES = 64 << 20  # of a body that was refused already
+SMALL_BODY = 64 << 10  # counts against no budget: the connections' limit bounds them
 TELL_S = 10.0
+_PREDICTIONS = (b":predict", b"/infer")  # no other path that is answered ends so
 _OF_A_BODY = (b"content-length", b"transfer-encoding")
 
 logger = logging.getLogger("shipway.predict")
@@ -66,10 +72,22 @@ class Refused(Exception):
         self.status = status
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
+    def answer(self, **more: str) -> bytes:
+        """As it goes over the wire."""
+        body = error_body(str(self))
+        headers = {"content-type": "application/json", "content-length": str(len(body))} | self.headers | more
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return bytes(STATUS_LINE[self.status] + lines.encode() + b"\r\n" + body)
+
 
 def error_body(reason: str) -> bytes:
     """An error as both protocols write it, in one line."""
     return json.dumps({"error": " ".join(reason.split())}, separators=(",", ":")).encode()
+
+
+@cache
+def _busy(reason: str) -> bytes:
+    return Refused(503, reason, retry_after="1").answer()
 
 
 def connection_limit() -> int:
@@ -102,10 +120,19 @@ class _Flow(FlowControl):  # type: ignore[misc]
             super().resume_reading()
 
 
+def _answered() -> RequestResponseCycle:
+    """In place of the cycle of a request that was refused before it had one: its body is thrown away."""
+    given: Any = None
+    cycle = RequestResponseCycle(given, given, given, given, given, False, [], asyncio.Event(), False, True, given)
+    cycle.response_complete = True
+    return cycle
+
+
 class Connection(HttpToolsProtocol):  # type: ignore[misc]
     """See the module's docstring. `check` is called about once a second."""
 
     limit = MAX_CONNECTIONS
+    room = Room(1)  # the gate's, once there is one
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -232,7 +259,24 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
                 400, "no other protocol is spoken here: leave the Upgrade header out (the parser skips the body)"
             )
         self.head_since, self.body_since = None, self.loop.time()
+        is_next = self.cycle is None or self.cycle.response_complete  # else it is refused in its turn, by the gate
+        is_prediction = is_next and self.parser.get_method() == b"POST" and self.url.endswith(_PREDICTIONS)
+        if is_prediction and self.room.refuses(self.body_since):
+            self._turn_away()
+            return
         super().on_headers_complete()
+        if is_prediction:
+            self.room.begin(self.loop)
+
+    def _turn_away(self) -> None:
+        """Refuses before there is a task, which would cost about what an answer does (docs/decisions/0130)."""
+        size = next((int(value) for name, value in self.headers if name == b"content-length"), None)
+        keeps = self.parser.should_keep_alive() and self.parser.get_http_version() == "1.1"
+        if not keeps or size is None or size > SMALL_BODY or self.expect_100_continue or self.room.is_draining:
+            raise Refused(503, self.room.reason, retry_after="1")
+        tally.add("requests refused with 503")
+        self.cycle = _answered()
+        self.transport.write(_busy(self.room.reason))
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
@@ -245,6 +289,11 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         self.body_since = None
         self._discarded = 0
         super().on_message_complete()
+        if self.cycle.response_complete:  # data took the timer back
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def refuse(self, refusal: Refused) -> None:
         """Answers once and closes, after the answers that are due before this one."""
@@ -266,10 +315,7 @@ class Connection(HttpToolsProtocol):  # type: ignore[misc]
         if self._is_deaf or self._refusal is None or self.transport.is_closing():
             return
         self._is_deaf = True
-        body = error_body(str(self._refusal))
-        headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers | self._refusal.headers).items())
-        self.transport.write(STATUS_LINE[self._refusal.status] + lines.encode() + b"\r\n" + body)
+        self.transport.write(self._refusal.answer(connection="close"))
         self.transport.write_eof()
         self.flow.resume_reading()
         self.loop.call_later(LINGER_S, self.transport.abort)

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipway.components.predict import v2
-from shipway.components.predict.connection import Refused, error_body, tally
+from shipway.components.predict.connection import SMALL_BODY, Refused, error_body, tally
 from shipway.components.predict.core import BadRequest
+from shipway.components.predict.room import Room
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 
-SMALL_BODY = 64 << 10  # counts against no budget: the connections' limit bounds them
 BODIES_BYTES = 48 << 20  # of larger bodies, all together
 JSON_TYPES = ("", "application/json", "application/x-www-form-urlencoded")  # the last is what curl -d sends
 BINARY_TYPE = "application/octet-stream"
@@ -58,16 +58,14 @@ class Gate:
     Args:
         inner: KServe's application.
         model: A `TextClassifier`.
-        max_waiting: Requests that wait for the model; the next one is answered 503 (docs/decisions/0130).
+        room: For predictions; beyond it they are answered 503 (docs/decisions/0130).
     """
 
-    def __init__(self, inner: Any, model: Any, max_waiting: int) -> None:
+    def __init__(self, inner: Any, model: Any, room: Room) -> None:
         self.inner = inner
         self.model = model
-        self.max_waiting = max_waiting
+        self.room = room
         self.max_body_bytes: int = model.limits.max_body_bytes
-        self.is_draining = False
-        self._waiting = 0
         self._bodies_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +78,7 @@ class Gate:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                if self.is_draining:
+                if self.room.is_draining:
                     message = {**message, "headers": [*message.get("headers", []), (b"connection", b"close")]}
             await send(message)
 
@@ -130,17 +128,17 @@ class Gate:
         try:
             json_bytes = _json_bytes(headers, len(body)) if is_binary else len(body)
             self._check_room()
-            self._waiting += 1
+            self.room.taken += 1
             try:
                 return await self.model(Payload(is_v2, body, json_bytes), headers=headers)  # type: ignore[no-any-return]
             finally:
-                self._waiting -= 1
+                self.room.taken -= 1
         finally:
             self._bodies_bytes -= _counted(len(body))
 
     def _check_room(self) -> None:
-        if self._waiting >= self.max_waiting:
-            raise Refused(503, f"{self._waiting} requests are waiting already; try again later", retry_after="1")
+        if self.room.taken >= self.room.limit:
+            raise Refused(503, self.room.reason, retry_after="1")
 
     async def _read(self, receive: Receive) -> bytes:
         """The whole body; `_bodies_bytes` holds it until the caller gives it back."""

@@ -14,6 +14,7 @@ import uvicorn
 from shipway.components.predict.connection import KEEP_ALIVE_S, Connection, connection_limit, error_body, tally
 from shipway.components.predict.gate import Gate
 from shipway.components.predict.light import light_kserve
+from shipway.components.predict.room import Room
 
 with light_kserve():
     import kserve
@@ -69,7 +70,7 @@ class DrainingServer(uvicorn.Server):  # type: ignore[misc]
         tally.tell(now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.gate.is_draining = True
+        self.gate.room.is_draining = True
         for server in self.servers:
             server.close()
         for listener in sockets or []:
@@ -110,7 +111,7 @@ class PredictorServer(kserve.ModelServer):  # type: ignore[misc]
 
     Args:
         listener: A bound socket.
-        max_waiting: See `Gate`.
+        max_waiting: Predictions at once; see `Room`.
         on_state: Told `serving` when connections are accepted, `draining` when they no longer are.
         grace_s: How long requests may take to finish after SIGTERM.
     """
@@ -135,14 +136,14 @@ class PredictorServer(kserve.ModelServer):  # type: ignore[misc]
             timeout_keep_alive=KEEP_ALIVE_S,
         )
         rest.create_application()
-        gate = Gate(app, models[0], self.max_waiting)
+        gate = Gate(app, models[0], Room(self.max_waiting))
         config = rest.config
         config.app = gate
         config.http = Connection
         config.ws = "none"
         config.access_log = False
         config.backlog = 1024
-        Connection.limit = connection_limit()
+        Connection.limit, Connection.room = connection_limit(), gate.room
         DrainingServer(config, gate, self.on_state).run(sockets=[self.listener])
 
 

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import ModelManifest
 from shipway.components.predict import v2
-from shipway.components.predict.connection import Refused
+from shipway.components.predict.connection import SMALL_BODY, Refused
 from shipway.components.predict.core import BadRequest, Limits, Query, answers, read_v1, top
-from shipway.components.predict.gate import SMALL_BODY, Payload
+from shipway.components.predict.gate import Payload
 from shipway.components.predict.json_size import is_within
 from shipway.components.predict.light import light_kserve
 from shipway.errors import CorruptArtifact, ShipwayError, UserError
@@ -281,7 +281,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threshold", type=float, help='top probability below which the answer is "none of these"')
     parser.add_argument("--max_instances", type=int, default=Limits.max_instances)
     parser.add_argument("--max_text_chars", type=int, default=Limits.max_text_chars)
-    parser.add_argument("--max_waiting", type=int, default=MAX_WAITING, help="requests that wait; then 503")
+    parser.add_argument(
+        "--max_waiting",
+        type=int,
+        default=MAX_WAITING,
+        help="requests that wait; then 503 (at most 8 of them for a second after each refusal)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference")
     parser.add_argument("--grace_s", type=float, default=25.0, help="how long requests may take after SIGTERM")
     return parser

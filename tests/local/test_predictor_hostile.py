@@ -363,3 +363,35 @@ def test_more_than_can_be_answered_is_refused_at_once_while_probes_are_answered(
         assert set(probes) == {200}
         assert server.memory_mb() < before * 1.5 + 20
         answers_others(server)
+
+
+def test_a_refusal_comes_without_the_body_and_while_the_model_is_at_work(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    slow = "import shipway.scoring as s, time; p = s.ModelSession.predict; " \
+        "s.ModelSession.predict = lambda *a: time.sleep(4 * (len(a[1]) == 50)) or p(*a)"  # fmt: skip
+    with served(tmp_path_factory.mktemp("slow"), slow, "--max_waiting", "1") as server, connect(server) as busy:
+        busy.sendall(request(json.dumps({"instances": ["w0_1"] * 50}).encode(), connection="close"))
+        until(lambda: server.predict({"instances": ["w0_1"]})[0] == 503)
+        with connect(server) as kept:
+            for path in (PATH, "/v2/models/toy/infer"):
+                kept.sendall(request(b"", path, content_length="5000"))  # its head
+                answer = kept.recv(1 << 16)
+                assert status_of(answer) == 503
+                assert b"retry-after: 1" in answer.lower()
+                assert "waiting already" in error_of(answer)
+                kept.sendall(b"x" * 5000)  # thrown away: no request
+        for headers in ({"content_length": str(1 << 20)}, {"connection": "close"}, {"expect": "100-continue"}):
+            with connect(server) as closed:
+                closed.sendall(request(b"", **headers))
+                answer = everything(closed)
+                assert status_of(answer) == 503
+                assert answer.count(b"HTTP/1.1") == 1
+                assert b"connection: close" in answer.lower()
+        for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/toy/ready", "/metrics"):
+            assert server.send("GET", path)[0] == 200
+        busy.setblocking(False)
+        with pytest.raises(BlockingIOError):  # all of that while the model was at work
+            busy.recv(1)
+        busy.settimeout(20)
+        assert status_of(everything(busy)) == 200
