@@ -247,7 +247,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         listener = _listener(given.http_port)
     except OSError as error:
-        print(f"error: --http_port {given.http_port}: {os.strerror(error.errno or 0)}; give another", file=sys.stderr, flush=True)
+        why = os.strerror(error.errno or 0)
+        print(f"error: --http_port {given.http_port}: {why}; give another", file=sys.stderr, flush=True)
         return UserError.exit_code
     state = {"state": "loading", "pid": os.getpid(), "version": given.model_version}
     if path := os.environ.get(CONTROL):
