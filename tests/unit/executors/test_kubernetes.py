@@ -147,6 +147,17 @@ def test_the_first_failure_is_not_the_lost_peer() -> None:
     assert [event.kind for event in events] == ["started", "started", "ended", "ended", "failed"]
 
 
+def test_a_pod_that_a_drain_took_is_the_reason_though_the_jobs_end_is_told_first() -> None:
+    evicted = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+    for conditions, reason in (([evicted], "EvictionByEvictionAPI"), ([], None)):
+        leaving = pod("worker-0")
+        leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        leaving["status"]["conditions"] = conditions
+        view, _ = seen(("TFJob", job("Running")), ("Pod", pod("worker-0")), ("TFJob", job("Failed")), ("Pod", leaving))
+        failure = view.outcome("Failed").first_failure
+        assert (failure.reason if failure else None) == reason
+
+
 def test_a_pod_that_follows_another_is_a_restart_and_one_in_place_is_one_too() -> None:
     ended = {"exitCode": 137, "reason": "Error"}
     view, events = seen(

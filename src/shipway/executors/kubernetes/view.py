@@ -184,8 +184,10 @@ class View:
         if pod.phase == "Running" and pod.exit_code is None and not pod.waiting and not replica.has_run:
             replica.has_run = True
             self.tell("started", f"{pod.replica} started on {pod.node}", replica=pod.replica, restart=replica.starts)
-        if pod.is_leaving and not self._has_end() and pod.exit_code is None:
-            self.taken.append(pod)  # the operator may call the job failed at this moment, before the pod has ended
+        # The operator may call the job failed at this moment, before the pod has ended; the two watches keep no order
+        # between them, so a pod that a drain took counts behind the job's end too. Others leave with the job.
+        if pod.is_leaving and pod.exit_code is None and (pod.disrupted or not self._has_end()):
+            self.taken.append(pod)
         has_ended = pod.exit_code is not None or pod.phase in ("Succeeded", "Failed")
         if has_ended or (change.gone and not replica.pod.is_leaving):
             self._note_end(pod, replica)
