@@ -29,7 +29,6 @@ A message says where, what was given, what is allowed and what to do next.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 
 from shipway import redaction
@@ -156,26 +155,6 @@ def exit_code_of(kind: str) -> int:
     """The exit code of the error class of that name, as records keep it; 1 for what is none of ours."""
     found = globals().get(kind)
     return found.exit_code if isinstance(found, type) and issubclass(found, ShipwayError) else 1
-
-
-def holds_credentials(address: str) -> bool:
-    """Whether an address has a user or a password before its host, written rightly or with characters that break it."""
-    _, separator, rest = address.partition("://")
-    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    return bool(separator) and (
-        "@" in host or ("@" in rest and not re.fullmatch(r"[\w.\-]*(:\d*)?|\[[^]]*\](:\d*)?", host))
-    )
-
-
-def redacted(address: str) -> str:
-    """An address as it may be shown: without user and password, `?...` in place of its query and what follows it."""
-    scheme, separator, rest = address.partition("://")
-    if not separator:
-        return address
-    if holds_credentials(address):
-        rest = rest.rpartition("@")[2]
-    plain, mark, _ = rest.partition("?")
-    return f"{scheme}://{plain}{'?...' if mark else ''}"
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

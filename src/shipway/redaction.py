@@ -109,6 +109,29 @@ def host_of(url: str) -> str:
     return f"{scheme}://{host}/{HIDDEN}"
 
 
+def holds_credentials(address: str) -> bool:
+    """Whether an address has a user or a password before its host, written rightly or with characters that break it."""
+    _, separator, rest = address.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return bool(separator) and (
+        "@" in host or ("@" in rest and not re.fullmatch(r"[\w.\-]*(:\d*)?|\[[^]]*\](:\d*)?", host))
+    )
+
+
+def place(address: str) -> str:
+    """Where an address leads, for an error about it: no user, no password, `?...` in place of what follows a `?`.
+
+    Stricter than `address`, which shows the query's names and what is no secret by its name.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    if holds_credentials(address):
+        rest = rest.rpartition("@")[2]
+    plain, mark, _ = rest.partition("?")
+    return f"{scheme}://{plain}{'?...' if mark else ''}"
+
+
 def parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as they may be kept or shown."""
     return {key: value_of(str(key), value) for key, value in given.items()}

@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from shipway import redaction
 from shipway.canonical import canonical_json, sha256_hex
-from shipway.errors import CorruptArtifact, redacted
+from shipway.errors import CorruptArtifact
 
 SEAL = "seal"
 
@@ -30,12 +31,12 @@ def _safe_uri(uri: str) -> str:
     match = re.fullmatch(r"(s3|file)://([^?#\x00-\x1f\x7f]*)", uri)
     if not match:
         raise ValueError(
-            f"URI {redacted(uri)!r} must be s3://bucket/key or file:///path, without query, fragment or control "
+            f"URI {redaction.place(uri)!r} must be s3://bucket/key or file:///path, without query, fragment or control "
             "characters"
         )
     rest = match.group(2)
     if "@" in rest.split("/")[0] or ".." in rest.split("/"):
-        raise ValueError(f"URI {redacted(uri)!r} holds a credential or escapes its root")
+        raise ValueError(f"URI {redaction.place(uri)!r} holds a credential or escapes its root")
     return uri
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shipway import redaction
 from shipway.context import Context
-from shipway.errors import AccessDenied, InvalidSpec, holds_credentials, redacted
+from shipway.errors import AccessDenied, InvalidSpec
 
 REGION = "us-east-1"
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-_]+(:\d{1,5})?(/[\w./\-]*)?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?/?")
@@ -44,7 +44,8 @@ def s3_config() -> S3Config:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
     if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
         raise InvalidSpec(
-            f"AWS_ENDPOINT_URL: got {redacted(endpoint)!r}{_MISPLACED if holds_credentials(endpoint) else ''}, "
+            f"AWS_ENDPOINT_URL: got {redaction.place(endpoint)!r}"
+            f"{_MISPLACED if redaction.holds_credentials(endpoint) else ''}, "
             "expected http:// or https://, a host and perhaps a port, as in http://127.0.0.1:8333"
         )
     access, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")

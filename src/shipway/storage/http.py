@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from shipway.errors import InvalidData, NotFound, StorageUnavailable, redacted
+from shipway import redaction
+from shipway.errors import InvalidData, NotFound, StorageUnavailable
 from shipway.storage import s3_codes, trust
 from shipway.storage.base import RESERVED
 from shipway.storage.local import disk_error
@@ -111,7 +112,7 @@ def _blocks(url: str, see: Callable[[email.message.Message], None]) -> Iterator[
         failures = 1 if done > furthest else failures + 1
         furthest = max(done, furthest)
         if failures >= ATTEMPTS:
-            raise StorageUnavailable(f"data {redacted(url)!r}: {reason}, {ATTEMPTS} times; try again later")
+            raise StorageUnavailable(f"data {redaction.place(url)!r}: {reason}, {ATTEMPTS} times; try again later")
         time.sleep(BACKOFF_S * 2 ** (failures - 1))
 
 
@@ -139,8 +140,8 @@ def _refuse_page(url: str, headers: email.message.Message) -> None:
     """A login or an error in the shape of a web page must not be taken for rows, whatever the address ends in."""
     if headers.get_content_type() == "text/html" and "Content-Type" in headers and headers.get_filename() is None:
         raise InvalidData(
-            f"data {redacted(url)!r}: the server answers with a web page (text/html), not a file of rows; give the "
-            "file's own address, or download it yourself and give the file"
+            f"data {redaction.place(url)!r}: the server answers with a web page (text/html), not a file of rows; give "
+            "the file's own address, or download it yourself and give the file"
         )
 
 
@@ -159,7 +160,7 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
     except ValueError as error:
         reason = str(error)
     if reason:
-        raise InvalidData(f"data {redacted(url)!r}: not an address ({reason}); expected http://host/rows.csv")
+        raise InvalidData(f"data {redaction.place(url)!r}: not an address ({reason}); expected http://host/rows.csv")
     request = urllib.request.Request(
         url, headers={"User-Agent": "shipway", "Accept-Encoding": "identity", **headers}, method=method
     )
@@ -171,23 +172,23 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
             if error.code < 500 and error.code not in (408, 429):
                 raise _refusal(url, error, body) from error
             failure = StorageUnavailable(
-                f"data {redacted(url)!r}: the server answers {error.code} {error.reason}; {_LATER}"
+                f"data {redaction.place(url)!r}: the server answers {error.code} {error.reason}; {_LATER}"
             )
             failure.__cause__ = error
         except urllib.error.URLError as error:
             if isinstance(error.reason, socket.gaierror):
-                raise InvalidData(f"data {redacted(url)!r}: unknown host {urlsplit(url).hostname!r}") from error
-            if untrusted := trust.refused("data", repr(redacted(url)), error.reason):
+                raise InvalidData(f"data {redaction.place(url)!r}: unknown host {urlsplit(url).hostname!r}") from error
+            if untrusted := trust.refused("data", repr(redaction.place(url)), error.reason):
                 raise untrusted from error
-            failure = StorageUnavailable(f"data {redacted(url)!r}: nobody answers ({error.reason}); {_LATER}")
+            failure = StorageUnavailable(f"data {redaction.place(url)!r}: nobody answers ({error.reason}); {_LATER}")
             failure.__cause__ = error
         except (OSError, http.client.HTTPException) as error:
             failure = StorageUnavailable(
-                f"data {redacted(url)!r}: no answer ({error or type(error).__name__}); {_LATER}"
+                f"data {redaction.place(url)!r}: no answer ({error or type(error).__name__}); {_LATER}"
             )
             failure.__cause__ = error
         except ValueError as error:
-            raise InvalidData(f"data {redacted(url)!r}: not an address ({error})") from error
+            raise InvalidData(f"data {redaction.place(url)!r}: not an address ({error})") from error
         if attempt == ATTEMPTS:
             raise failure
         time.sleep(BACKOFF_S * 2 ** (attempt - 1))
@@ -201,7 +202,7 @@ def _beginning(error: urllib.error.HTTPError) -> str:
 
 
 def _refusal(url: str, error: urllib.error.HTTPError, body: str) -> Exception:
-    where, answer = f"data {redacted(url)!r}", f"the server answers {error.code} {error.reason}"
+    where, answer = f"data {redaction.place(url)!r}", f"the server answers {error.code} {error.reason}"
     if error.code in (404, 410):
         return NotFound(f"{where}: {answer}; no such file there")
     if trust.TLS_WANTED in body.lower():

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from shipway import redaction, references
 from shipway.canonical import fingerprint
-from shipway.errors import InvalidData, NotFound, holds_credentials, nearest, redacted
+from shipway.errors import InvalidData, NotFound, nearest
 from shipway.storage import http
 from shipway.storage.store import ObjectInfo, open_folder, open_uri
 
@@ -109,11 +109,11 @@ def _kind(uri: str) -> tuple[str, str]:
     """("local" | "s3" | "http", path or URI)."""
     uri = references.reveal(uri)
     scheme, separator, rest = uri.partition("://")
-    if holds_credentials(uri) and scheme != "file":
+    if redaction.holds_credentials(uri) and scheme != "file":
         raise InvalidData(
-            f"data {redacted(uri)!r}: has a user or a password in it, which would stay in the run's records; expected "
-            "an address without: download it yourself and give the file, or put it into the store and give its s3:// "
-            "URI"
+            f"data {redaction.place(uri)!r}: has a user or a password in it, which would stay in the run's records; "
+            "expected an address without: download it yourself and give the file, or put it into the store and give "
+            "its s3:// URI"
         )
     if not separator:
         if not uri:
@@ -127,7 +127,7 @@ def _kind(uri: str) -> tuple[str, str]:
         return "http", uri
     allowed = ("file", "s3", "http", "https")
     raise InvalidData(
-        f"data {redacted(uri)!r}: unknown scheme {scheme!r}; expected a path or one of "
+        f"data {redaction.place(uri)!r}: unknown scheme {scheme!r}; expected a path or one of "
         f"{', '.join(f'{name}://' for name in allowed)}{nearest(scheme, allowed)}"
     )
 
@@ -263,6 +263,6 @@ def _http_name(url: str, offered: str | None, media: str, format: str) -> str:
     if format != "auto":
         return last.lstrip("._") or "data"
     raise InvalidData(
-        f"data {redacted(url)!r}: cannot tell its format (name {last!r}, type {media or 'not given'!r}); "
+        f"data {redaction.place(url)!r}: cannot tell its format (name {last!r}, type {media or 'not given'!r}); "
         f"expected an address that ends in {SUPPORTED}, or give format=csv|tsv|jsonl|parquet"
     )
