@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -238,7 +239,8 @@ def test_a_version_that_misses_its_deadline_ends_the_step_as_failed_with_an_exit
     with pytest.raises(SystemExit) as caught:
         launch.kserve(paths["model"], paths["evaluation"], 1, spec, paths["report"])
     assert caught.value.code == 1
-    assert "error: InferenceService toy-candidate failed" in capfd.readouterr().err
+    # Mostly its candidate; on a machine that is quick for a moment the takeover is what comes too late.
+    assert re.search(r"error: InferenceService toy(-candidate)? failed", capfd.readouterr().err)
     step = StepRecord.from_json(house.registry.store.get(f"runs/{house.context.run}/steps/deploy.json"))
     assert (step.state, step.error.kind if step.error else "") == ("Failed", "JobFailed")
     assert step.error is not None
