@@ -23,9 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serve import HERE, _server
+from benchmarks.serve import HERE, _server, prepare
 from shipway.components.predict.connection import TELL_S
-from shipway.scoring import stored_manifest
 
 SECONDS = 4.0
 ROUNDS = 3
@@ -40,14 +39,8 @@ UNBOUNDED = "1000000000"
 def main() -> dict[str, Any]:
     """Ratio of the p99 of what was accepted at twice the capacity to the p99 when idle."""
     folder, cores = Path(tempfile.mkdtemp(prefix="shipway-bench-")), os.sched_getaffinity(0)
-    model = folder / "model"
-    model.mkdir()
     try:
-        env = {**os.environ, "SHIPWAY_HOME": str(folder / "home"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        subprocess.run([sys.executable, str(HERE / "_serve_model.py"), str(model)], check=True, env=env, stderr=-3)
-        command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "bench"]
-        command += ["--model_uri", model.as_uri(), "--model_digest", stored_manifest(model.as_uri()).digest]
-        command += ["--threshold", "0.5", "--http_port", "{port}"]
+        model, command, env = prepare(folder)
         os.sched_setaffinity(0, {min(cores)})  # the server's, too; `_run` takes another
         with _server(command, env, folder) as (port, _):
             ours = _measure(port, model / "texts.json", max(cores))

@@ -37,20 +37,25 @@ START_S = 180.0
 def main() -> dict[str, Any]:
     """Ratio of requests per second at 16 clients; the goal also asks for no worse a p50 at one client."""
     folder = Path(tempfile.mkdtemp(prefix="shipway-bench-"))
-    model = folder / "model"
-    model.mkdir()
     try:
-        env = {**os.environ, "SHIPWAY_HOME": str(folder / "home"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        subprocess.run([sys.executable, str(HERE / "_serve_model.py"), str(model)], check=True, env=env, stderr=-3)
-        ours = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "bench"]
-        ours += ["--model_uri", model.as_uri(), "--model_digest", stored_manifest(model.as_uri()).digest]
-        ours += ["--threshold", "0.5", "--http_port", "{port}"]
+        model, ours, env = prepare(folder)
         plain = [sys.executable, str(HERE / "_serve_baseline.py"), str(model), "{port}"]
         with _server(ours, env, folder) as (port, ready_s), _server(plain, env, folder) as (plain_port, plain_ready_s):
             found = _measure({"ours": port, "plain": plain_port}, model / "texts.json")
         return _line(found, {"ours": ready_s, "plain": plain_ready_s})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def prepare(folder: Path) -> tuple[Path, list[str], dict[str, str]]:
+    """A model in the folder, the command that serves it at `{port}`, and that command's environment."""
+    model = folder / "model"
+    model.mkdir()
+    env = {**os.environ, "SHIPWAY_HOME": str(folder / "home"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([sys.executable, str(HERE / "_serve_model.py"), str(model)], check=True, env=env, stderr=-3)
+    command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "bench"]
+    command += ["--model_uri", model.as_uri(), "--model_digest", stored_manifest(model.as_uri()).digest]
+    return model, [*command, "--threshold", "0.5", "--http_port", "{port}"], env
 
 
 def _measure(ports: dict[str, int], texts: Path) -> dict[str, dict[int, dict[str, float]]]:

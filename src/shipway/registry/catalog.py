@@ -149,11 +149,9 @@ class Registry:
             CorruptArtifact: its document was edited, or is not the one that the alias was set to.
         """
         number = self.resolve(name, selector)
-        version = read_version(self.store, name, number)
-        move = read_alias(self.store, name, str(selector)).move if selector in ALIASES else None
-        if move is not None:
-            check_pinned(version, move)
-        return version
+        if selector in ALIASES:  # read once more: the version and its pin are of one moment, whoever moves the alias
+            return self.at(read_alias(self.store, name, str(selector)))
+        return read_version(self.store, name, number)
 
     def at(self, standing: Standing) -> ModelVersion:
         """The version that an alias named when it was read.

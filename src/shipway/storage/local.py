@@ -6,7 +6,6 @@ protect nothing.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -19,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from shipway.deaths import FULL
 from shipway.errors import AccessDenied, Conflict, NotFound, StorageError
 from shipway.storage.base import RESERVED, ObjectInfo, is_reserved
 
@@ -179,7 +179,7 @@ def _errors(path: Path) -> Iterator[None]:
 
 def disk_error(error: OSError, path: Path) -> StorageError:
     """A full disk in words; anything else by its own."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         folder = next(parent for parent in (path, *path.parents) if parent.is_dir())
         free = shutil.disk_usage(folder).free
         return StorageError(f"{path}: no space left on the disk ({free >> 20} MiB free); free some and run again")

@@ -17,7 +17,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from shipway import private
+from shipway import deaths, private
 from shipway.errors import ShipwayError, UserError
 from shipway.executors.base import Event
 
@@ -59,11 +58,7 @@ class JobFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Replaces a file atomically; 0600, since environments hold what is nobody else's business."""
-        temporary = self.path / f".{name}.{os.getpid()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, self.path / name)
+        private.write_text(self.path / name, text)
 
     def changed(self, name: str) -> int:
         """Tells versions of a file apart: 0 where it is absent, another number after each atomic replacement."""
@@ -133,11 +128,8 @@ def disk_errors(job: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-            free = shutil.disk_usage(there).free >> 20
-            message = f"job {job}: no space left on the disk of {folder} ({free} MiB free); free some and run again"
-            raise ShipwayError(message) from error
+        if error.errno in deaths.FULL:
+            raise ShipwayError(f"job {job}: {deaths.no_space(folder)}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             where = error.filename or folder
             raise UserError(f"job {job}: {where}: {error.strerror}; set SHIPWAY_HOME to a folder of yours") from error

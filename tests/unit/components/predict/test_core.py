@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipway.components.predict.core import BadRequest, Client, Limits, answers, read_v1
+from shipway.components.predict.core import BadRequest, Client, Limits, Query, answers, read_v1
 from shipway.errors import UserError
 
 LIMITS = Limits(max_instances=3, max_text_chars=20)
@@ -82,9 +83,15 @@ BODIES = JSON | st.fixed_dictionaries(
 
 @given(BODIES)
 def test_any_body_is_understood_or_refused_in_one_line(body: Any) -> None:
+    query = understood_or_refused(lambda: read_v1(body, LIMITS))
+    assert query is None or query.top_k is None or query.top_k >= 1
+
+
+def understood_or_refused(read: Callable[[], Query]) -> Query | None:
+    """What was read, within the limits; None where it was refused, in one line."""
     reason, query = "", None
     try:
-        query = read_v1(body, LIMITS)
+        query = read()
     except BadRequest as refused:
         reason = str(refused)
     if query is None:
@@ -92,7 +99,7 @@ def test_any_body_is_understood_or_refused_in_one_line(body: Any) -> None:
     else:
         assert 1 <= len(query.texts) <= LIMITS.max_instances
         assert all(isinstance(text, str) and len(text) <= LIMITS.max_text_chars for text in query.texts)
-        assert query.top_k is None or query.top_k >= 1
+    return query
 
 
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 2**32 - 1), st.floats(0, 1) | st.none())
