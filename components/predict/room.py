@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-SHORT = 8  # predictions at once for `SHORT_S` after each refusal
+SHORT = 6  # predictions at once for `SHORT_S` after each refusal
 SHORT_S = 1.0  # what a refused client is asked to wait
 
 
