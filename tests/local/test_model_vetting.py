@@ -205,23 +205,19 @@ def test_a_person_may_allow_an_operation(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def exported(folder: Path, recipe: Any, params: Any, encoder: Any) -> Path:
-    """As shipway.training.export saves it, without a training: weights change no operation."""
+    """As a training publishes it, without a training: weights change no operation."""
     import tf2onnx
 
+    from shipway.training import export
+    from shipway.training.loop import input_names
+
     model = recipe.build_model(params, encoder)
-    names = sorted(model.input_names)
-    types = {"int64": tf.int64, "float32": tf.float32}
-    specs = [tf.TensorSpec([None, *encoder.features[n].shape], types[encoder.features[n].dtype], name=n) for n in names]
-
-    def serve(*tensors: Any) -> dict[str, Any]:
-        logits = model(dict(zip(names, tensors, strict=True)), training=False)
-        return {"probabilities": tf.nn.softmax(tf.cast(logits, tf.float32) / 1.3, name="probabilities")}
-
-    module = tf.Module()
-    module.model = model
-    module.serve = tf.function(serve, input_signature=specs)
-    tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": module.serve})
-    tf2onnx.convert.from_function(module.serve, input_signature=specs, opset=17, output_path=str(folder / "model.onnx"))
+    features = {name: encoder.features[name] for name in input_names(model)}
+    function, specs = export.serving_function(model, features, 1.3)
+    export.save(function, folder / "saved_model")
+    tf2onnx.convert.from_function(
+        function, input_signature=specs, opset=export.OPSET, output_path=str(folder / "model.onnx")
+    )
     return folder
 
 
