@@ -24,6 +24,7 @@ from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.errors import ShipwayError, UserError
 from shipway.local.folder import RunFolder, remove_scratch
 from shipway.local.hooks import Hooks
+from shipway.local.light import import_kfp
 
 POLL_S = 0.2
 DONE = ("Succeeded", "Cached")
@@ -202,7 +203,8 @@ class Host:
 
 def main() -> int:
     """Entry of the host process."""
-    import kfp.local  # noqa: F401 - half a second, spent while whoever started us still checks the parameters
+    import_kfp()
+    import kfp.local  # noqa: F401 - a quarter of a second, spent while whoever started us still checks the parameters
 
     os.umask(private.UMASK)
     redaction.guard_streams()

@@ -16,6 +16,7 @@ from shipway.recipes.intents.params import Params
 
 ROWS = [(f"{verb} the {thing} {number}", thing) for verb in ("turn on", "stop") for thing in "abcd" for number in "123"]
 TEXTS = [text for text, _ in ROWS]
+in_tensorflow = pytest.mark.xdist_group("tensorflow")
 
 
 def fitted(rows: list[tuple[str, str]] = ROWS, **params: Any) -> IntentsEncoder:
@@ -58,6 +59,7 @@ def outputs(model: Any, given: Any, *names: str) -> list[Any]:
 
 
 @pytest.mark.heavy
+@in_tensorflow
 def test_a_committee_answers_with_the_weighted_mean_of_its_members_log_probabilities() -> None:
     encoder = fitted()
     model = built(encoder)
@@ -68,6 +70,7 @@ def test_a_committee_answers_with_the_weighted_mean_of_its_members_log_probabili
 
 
 @pytest.mark.heavy
+@in_tensorflow
 @pytest.mark.parametrize("params", [{"svm_weight": 0}, {"members": 1}], ids=str)
 def test_without_a_solved_member_all_are_trained(params: dict[str, Any]) -> None:
     encoder = fitted()
@@ -80,6 +83,7 @@ def test_without_a_solved_member_all_are_trained(params: dict[str, Any]) -> None
 
 
 @pytest.mark.heavy
+@in_tensorflow
 def test_above_the_limit_of_work_the_model_is_the_trained_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "MAX_WORK", len(ROWS) * 4 - 1)
     model = built(fitted())
@@ -88,6 +92,7 @@ def test_above_the_limit_of_work_the_model_is_the_trained_one(monkeypatch: pytes
 
 
 @pytest.mark.heavy
+@in_tensorflow
 def test_the_model_gives_the_solver_s_own_margins_and_training_leaves_them() -> None:
     encoder = fitted()
     model = built(encoder)
