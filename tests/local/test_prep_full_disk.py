@@ -19,7 +19,7 @@ launch.dataset(f"{{name: bot, data: {sys.argv[1]!r}}}", out, out)
 """
 
 
-@pytest.mark.parametrize("rows", [60_000, 900_000], ids=["in this process", "in several"])
+@pytest.mark.parametrize("rows", [60_000, 1_300_000], ids=["in this process", "in several"])
 def test_a_dataset_that_fits_no_disk_is_one_line(
     rows: int, small_disk: Callable[[int], Path], local_store_uri: str, tmp_path: Path
 ) -> None:
