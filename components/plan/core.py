@@ -262,9 +262,10 @@ def check_head(specs: Mapping[str, BaseModel]) -> list[str]:
     if not is_local(dataset.data) or not has_polars():
         return []
     from shipway.components.prep import columns, noted
-    from shipway.components.prep.sources import all_columns, find_sources
+    from shipway.components.prep.sources import all_columns, empty_files, find_sources
 
-    sources = find_sources(fetch_source(dataset.data, "", dataset.format), dataset)
+    files = fetch_source(dataset.data, "", dataset.format)
+    sources = find_sources(files, dataset)
     used = {dataset.text_column, dataset.label_column, dataset.group_column, dataset.split_column}
     there = [*columns.ROLES, *(columns.outgoing(name) for name in all_columns(sources) if name not in used)]
     for name in cast(EvaluationSpec, specs["evaluation"]).slices:
@@ -273,7 +274,8 @@ def check_head(specs: Mapping[str, BaseModel]) -> list[str]:
                 f"evaluation.slices: the rows will have no column {name!r}; expected one of {', '.join(there)}"
                 f"{nearest(name, there)}"
             )
-    return noted.notes(noted.document(sources, skipped_files(dataset.data, dataset.format), dataset))
+    skipped = skipped_files(dataset.data, dataset.format) | empty_files(files, sources)
+    return noted.notes(noted.document(sources, skipped, dataset))
 
 
 def make_plan(pipeline: str, params: Mapping[str, Any]) -> Plan:

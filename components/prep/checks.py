@@ -90,7 +90,7 @@ def given_splits(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     out = frame.with_columns(words.replace_strict(SPLIT_NAMES, default=None, return_dtype=pl.String).alias("_side"))
     unknown = out.filter(pl.col("_side").is_null())
     if len(unknown):
-        given = unknown.get_column("split")[0]
+        given = unknown.get_column("split")[0] or ""
         raise InvalidData(
             f"split_column {spec.split_column!r}: {given!r} is no split; expected train, eval (val, valid, validation, "
             "dev) or test"

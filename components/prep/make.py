@@ -17,7 +17,7 @@ from shipway.components.prep.pool import Pool
 from shipway.components.prep.report import dataset_report, rows_report
 from shipway.components.prep.rows_manifest import RowsManifest, Stage
 from shipway.components.prep.shards import Target, as_shard
-from shipway.components.prep.sources import find_sources
+from shipway.components.prep.sources import empty_files, find_sources
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import check_rows, check_sides
@@ -44,8 +44,9 @@ def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool
     if found is not None:
         return found, True
     with _workplace() as folder:
-        sources = find_sources(fetch_source(spec.data, folder / "source", spec.format), spec)
-        read = noted.document(sources, skipped_files(spec.data, spec.format), spec)
+        files = fetch_source(spec.data, folder / "source", spec.format)
+        sources = find_sources(files, spec)
+        read = noted.document(sources, skipped_files(spec.data, spec.format) | empty_files(files, sources), spec)
         return _encode(sources, spec, spec, store, prefix, folder, read), False
 
 
@@ -98,7 +99,7 @@ def _encode(
     unseen = out / "unseen.parquet"
     quarantine += _quarantine(core.write_unseen(taken, unseen), unseen, store, prefix)
     left_out = {} if target.counts_unseen else core.without_unseen(statistics)
-    read = noted.with_folded(read, statistics)
+    read = noted.with_counted(read, statistics)
     notes = [*noted.notes(read, statistics), *notes, *_leakage_notes(statistics, leakage)]
     document = publish.statistics_document(statistics, leakage, notes)
     document["reading"] = read
@@ -137,8 +138,10 @@ def make_rows(
             sources, current = stages.staged_sources(store, rows, folder / "source"), stages.staged_spec(rows)
             read = rows.reading
         else:
-            sources = find_sources(fetch_source(shown.data, folder / "source", shown.format), shown)
-            current, read = shown, noted.document(sources, skipped_files(shown.data, shown.format), shown)
+            files = fetch_source(shown.data, folder / "source", shown.format)
+            sources = find_sources(files, shown)
+            skipped = skipped_files(shown.data, shown.format) | empty_files(files, sources)
+            current, read = shown, noted.document(sources, skipped, shown)
         layout = core.layout_for(sources, folder / "scratch", current)
         plan = stages.StagePlan(stage, current, layout, store.uri, prefix)
         with Pool(_workers(sources)) as pool:
@@ -162,7 +165,7 @@ def _publish_rows(
         statistics.records = before.records
     if plan.stage == "validated":
         check_rows(statistics, shown, f"{uri}/quarantine", staged.locate)
-    read = noted.with_folded(read, statistics)
+    read = noted.with_counted(read, statistics)
     notes = noted.notes(read, statistics)
     if plan.stage == "split":
         notes += check_sides(statistics, shown)

@@ -86,6 +86,12 @@ def tail(path: Path) -> list[str]:
         return []
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether it says that a disk is full; a library's own kind of error says so in words alone."""
+    words = (os.strerror(number) for number in FULL)
+    return (isinstance(error, OSError) and error.errno in FULL) or any(word in str(error) for word in words)
+
+
 def full_disk(folder: Path) -> str:
     """What to say where nothing can be written below a folder for want of space; empty where there is space."""
     there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())

@@ -186,11 +186,11 @@ def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
     except ShipwayError as error:
         _end(current, error)
         raise SystemExit(type(error).exit_code) from None  # the class's: no instance has a say in it
-    except OSError as error:
-        if error.errno not in deaths.FULL:
+    except Exception as error:
+        if not deaths.is_full(error):
             _end(current, error)
             raise
-        full = ShipwayError(deaths.no_space(Path(str(error.filename or tempfile.gettempdir()))))
+        full = ShipwayError(deaths.no_space(Path(getattr(error, "filename", None) or tempfile.gettempdir())))
         _end(current, full)
         raise SystemExit(full.exit_code) from None
     except SystemExit as error:  # of a library or a user's code: no step succeeds by leaving half-way

@@ -49,6 +49,7 @@ FOLDER = {
     "deep/.b.csv.crc": "x",
     "__MACOSX/a.csv": "x",
     "_temporary/0/part.csv": GOOD,
+    "empty.csv": "",
 }
 
 
@@ -64,11 +65,12 @@ def test_one_rule_says_what_is_read_of_a_folder_here_and_on_s3(store_uri: str, t
     for manifest, reading, report in (here, there):
         assert total(manifest) == 121
         assert set(reading["skipped"]) == set(FOLDER) - {"a.csv", "deep/b.csv"}
-        assert reading["skipped_files"] == 7
+        assert reading["skipped_files"] == 8
         assert reading["skipped"]["notes.txt"].startswith("read only where it is named itself")
+        assert reading["skipped"]["empty.csv"] == "it is empty"
         assert "notes.txt" in report
         assert "How the source was read" in report
-        assert any("7 files of the source are skipped" in note for note in manifest.statistics["notes"])  # type: ignore[union-attr]
+        assert any("8 files of the source are skipped" in note for note in manifest.statistics["notes"])  # type: ignore[union-attr]
     assert here[1]["skipped"] == there[1]["skipped"]
 
 
@@ -130,6 +132,33 @@ def test_labels_that_look_alike_are_named_pairwise_and_folded_on_demand(local_st
     assert reading["folded"]["rows"] == 100
 
 
+SAME_TO_THE_EYE = [
+    ("\u0441op", "cop"), ("turn\u2011on", "turn-on"), ("\u2764\ufe0f", "\u2764"), ("it\u2019s", "it's"),
+    ("o\u034fn", "on"), ("\u03a1AY", "PAY"), ("on\u3164", "on"), ("007", "7"),
+    ("1.50", "1.5"), ("1e3", "1000"), ("-0", "0"), ("+8", "8.0"),
+    ("1" + "0" * 40, "1e40"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "other"), SAME_TO_THE_EYE, ids=ascii)
+def test_labels_are_the_same_to_the_eye_or_as_numbers(first: str, other: str) -> None:
+    from shipway.components.prep.labels import notes
+
+    [note] = notes({first: 3, other: 2, "another": 1})
+    assert note.startswith("1 pairs of labels look alike")
+    assert ascii(first) in note
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [("7", "70"), ("1" * 40, "1" * 39 + "2"), ("\U0001f3f4\U000e0067", "\U0001f3f4"), ("v1.10", "v1.1")],
+)
+def test_labels_that_differ_are_not_called_alike(first: str, other: str) -> None:
+    from shipway.components.prep.labels import notes
+
+    assert notes({first: 1, other: 1}) == []
+
+
 def test_the_single_steps_hand_on_what_was_read(local_store_uri: str, tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
     data = alike_rows(tmp_path / "rows")
@@ -178,6 +207,41 @@ def test_a_users_columns_keep_their_values_whatever_they_are_called(local_store_
         number = row["text"].removeprefix("lamp ")
         for name in names:
             assert row[f"source_{name}"] == f"{name} of {number}"
+
+
+def test_columns_and_copies_that_only_the_rows_show_are_noted(local_store_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    lines = "".join(f'{{"text": "lamp {n}", "label": "{"on" if n % 2 else "off"}"}}\n' for n in range(1_200))
+    (tmp_path / "rows/a.jsonl").write_text(lines + '{"text": "late", "label": "on", "city": "B"}\n')
+    (tmp_path / "rows/a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    manifest, reading, report = prepared(local_store_uri, tmp_path / "rows")
+    assert total(manifest) == 2_401
+    assert reading["unread"] == {"city": 1}
+    notes = " ".join(manifest.statistics["notes"])  # type: ignore[arg-type]
+    assert "have none of them: 'city' (1 rows)" in notes
+    assert "a.jsonl and a.jsonl.gz are both read: if one is a copy of the other, its rows count twice" in notes
+    assert "city" in report
+    rows = make_rows("ingested", Store.open(local_store_uri), spec=DatasetSpec(name="bot", data=str(tmp_path / "rows")))
+    assert rows.reading["unread"] == {"city": 1}
+
+
+@pytest.mark.parametrize(
+    ("train", "others", "choice", "says"),
+    [
+        ("a", "ab", "count", "all 40 rows of train have the label 'a'; a classifier needs rows of at least two"),
+        ("ab", "cc", "count", r"train has no row of any label of test \('c'\), so that test measures nothing"),
+        ("ab", "cc", "quarantine", r"train has no row of any label of test \('c'\).*give train rows of them"),
+        ("ab", "cc", "error", "on_unseen_label"),
+    ],
+)
+def test_sides_that_can_teach_or_measure_nothing_are_refused(
+    train: str, others: str, choice: str, says: str, local_store_uri: str, tmp_path: Path
+) -> None:
+    sides = {"train": train * (40 // len(train)), "eval": others * 5, "test": others * 5}
+    rows = [f"{side} {n},{label},{side}" for side, labels in sides.items() for n, label in enumerate(labels)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,side", *rows, ""]))
+    with pytest.raises(InvalidData, match=says):
+        prepared(local_store_uri, tmp_path / "rows.csv", split_column="side", on_unseen_label=choice)
 
 
 def test_the_plan_says_what_is_skipped_and_how_quotes_are_read(tmp_path: Path) -> None:

@@ -50,8 +50,36 @@ def test_dotted_values_are_typed_as_yaml_does() -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("|", "|"),
+        (">", ">"),
+        ("#", "#"),
+        ("Item #", "Item #"),
+        ("a # b", "a # b"),
+        ("'7'", "7"),
+        ('"a # b"', "a # b"),
+        ("2024-13-45", "2024-13-45"),
+        ("9" * 5_000, "9" * 5_000),
+        ("--- a\n--- b", "--- a\n--- b"),
+        ("a: b: c", "a: b: c"),
+        ("!!python/object:os.system {}", "!!python/object:os.system {}"),
+        ("", None),
+        ("~", None),
+        ("null", None),
+    ],
+)
+def test_text_is_taken_as_typed_whatever_it_would_mean_in_yaml(typed: str, value: object) -> None:
+    assert collect_params([f"overrides.a={typed}"]) == {"overrides": {"a": value}}
+
+
+@pytest.mark.parametrize(
     ("pairs", "message"),
     [
+        (["overrides.a={b: 1, b: 2}"], "--param overrides.a: the key 'b' stands twice, in line 1; leave one of them"),
+        (["overrides.a={b: {c: 1, c: 2}}"], "the key 'c' stands twice"),
+        (["overrides.a=[1, 2"], "--param overrides.a: neither YAML nor JSON"),
+        (["overrides.a=" + "[" * 3_000], "--param overrides.a: (nested too deeply|neither)"),
         (["name"], "expected key=value"),
         (["=x"], "expected key=value"),
         (["a=1", "a.b=2"], "'a' is '1' already, not a mapping"),
