@@ -41,18 +41,22 @@ def collect_params(pairs: Iterable[str], params_file: Path | None = None, preset
     A dotted key reaches into a mapping: `overrides.training.epochs=3`.
 
     Raises:
-        InvalidSpec: a pair without `=`, or a file that is no mapping.
+        InvalidSpec: a pair without `=`, a key that is given twice, or a file that is no mapping.
         NotFound: no such file.
     """
     params: dict[str, Any] = read_params(params_file) if params_file else {}
     if preset:
         params["preset"] = preset
+    keys: set[str] = set()
     for pair in pairs:
         if not _ASSIGNMENT.match(pair):
-            raise InvalidSpec(f"--param {pair!r}: expected key=value, as in --param name=my-bot data=rows.csv")
+            raise InvalidSpec(f"--param {pair!r:.80}: expected key=value, as in --param name=my-bot data=rows.csv")
         key, _, value = pair.partition("=")
+        if key in keys:  # who edits the first of them changes nothing, and would not be told
+            raise InvalidSpec(f"--param {key}: is given twice; leave one of them")
+        keys.add(key)
         if "." in key:
-            _put(params, key.split("."), _typed(value), pair)
+            _put(params, key.split("."), _typed(key, value), pair)
         else:
             params[key] = value
         if redaction.value_of(key.rpartition(".")[2], value) != value:
@@ -80,13 +84,15 @@ def read_params(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in document.items()}
 
 
-def _typed(value: str) -> Any:
+def _typed(key: str, value: str) -> Any:
     """What YAML makes of it: numbers, booleans, lists; text otherwise."""
     import yaml
 
+    from shipway.yaml_text import check_tree
+
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        return check_tree(yaml.safe_load(value), f"--param {key}")
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that is none, a number too long
         return value
 
 
