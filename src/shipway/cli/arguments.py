@@ -41,16 +41,20 @@ def collect_params(pairs: Iterable[str], params_file: Path | None = None, preset
     A dotted key reaches into a mapping: `overrides.training.epochs=3`.
 
     Raises:
-        InvalidSpec: a pair without `=`, or a file that is no mapping.
+        InvalidSpec: a pair without `=`, a key that is given twice, or a file that is no mapping.
         NotFound: no such file.
     """
     params: dict[str, Any] = read_params(params_file) if params_file else {}
     if preset:
         params["preset"] = preset
+    keys: set[str] = set()
     for pair in pairs:
         if not _ASSIGNMENT.match(pair):
-            raise InvalidSpec(f"--param {pair!r}: expected key=value, as in --param name=my-bot data=rows.csv")
+            raise InvalidSpec(f"--param {pair!r:.80}: expected key=value, as in --param name=my-bot data=rows.csv")
         key, _, value = pair.partition("=")
+        if key in keys:  # who edits the first of them changes nothing, and would not be told
+            raise InvalidSpec(f"--param {key}: is given twice; leave one of them")
+        keys.add(key)
         if "." in key:
             _put(params, key.split("."), _typed(value, f"--param {key}"), pair)
         else:
@@ -90,7 +94,7 @@ def _typed(value: str, where: str) -> Any:
     try:
         found = load_yaml(value, where)
     except InvalidSpec:
-        if value.lstrip()[:1] in ("{", "["):  # meant as YAML: a key that stands twice, a bracket too few
+        if value.lstrip()[:1] in ("{", "[", "&"):  # meant as YAML: a key that stands twice, a bracket too few
             raise
         return value
     is_null = value.strip().lower() in ("", "~", "null")

@@ -181,10 +181,10 @@ class Registry:
             if found is None:
                 raise NotFound(f"models: {name} has no {selector} yet; versions: {_list(numbers)}")
             return found
-        match = re.fullmatch(r"v?(\d+)", str(selector))
+        match = re.fullmatch(r"v?(\d{1,18})", str(selector))
         if match is None or int(match.group(1)) not in numbers:
             raise NotFound(
-                f"models: {name} has no version {selector!r}; expected one of {_list(numbers)}, latest, "
+                f"models: {name} has no version {selector!r:.80}; expected one of {_list(numbers)}, latest, "
                 f"{', '.join(ALIASES)}"
             )
         return int(match.group(1))
