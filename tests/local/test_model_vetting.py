@@ -107,13 +107,28 @@ def exported(folder: Path, recipe: Any, params: Any, encoder: Any) -> Path:
     return folder
 
 
-VARIANTS: dict[str, dict[str, Any]] = {"as it is": {}, "trained alone": {"svm_weight": 0.0}, "one": {"members": 1}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "on a GPU": {},
+    "trained alone": {"svm_weight": 0.0},
+    "one": {"members": 1},
+}
 # LSTM, CNN and word vectors: test_train_loop.py publishes one of each, by the same two checks.
-EXPORTS = [*(("bag", variant) for variant in VARIANTS), ("gru", "as it is")]
+EXPORTS = [
+    *(("bag", variant) for variant in ("as it is", "trained alone", "one")),
+    *(("gru", variant) for variant in ("as it is", "on a GPU")),
+    ("lstm", "on a GPU"),
+]
 
 
 @pytest.mark.parametrize(("architecture", "variant"), EXPORTS)
-def test_what_the_intents_recipe_exports_is_allowed(architecture: str, variant: str, tmp_path: Path) -> None:
+def test_what_the_intents_recipe_exports_is_allowed(
+    architecture: str, variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    if variant == "on a GPU":  # the layers that are chosen there
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: ["GPU:0"])
     recipe = load_recipe("intents")
     encoder = recipe.fit_encoder([toy.rows(60)], recipe.EncoderParams(buckets=1024))
     params = recipe.Params(architecture=architecture, dim=8, **VARIANTS[variant])

@@ -135,3 +135,22 @@ def test_few_classes_and_classes_without_rows_are_no_trouble(labels: list[str]) 
     margins = linear.features(grams, encoder) @ found.table.astype(np.float32) + found.bias
     assert margins.shape == (len(rows), len(labels))
     assert margins.argmax(1).tolist() == ids.tolist()
+
+
+@pytest.mark.heavy
+@in_tensorflow
+@pytest.mark.parametrize("architecture", ["lstm", "gru"])
+def test_a_recurrent_model_has_the_same_weights_and_answers_with_and_without_a_gpu(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    recipe, encoder = load_recipe("intents"), fitted()
+    params = recipe.Params(architecture=architecture, dim=4, hidden=8, units=4, members=1)
+    here = recipe.build_model(params, encoder)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: ["GPU:0"])
+    there = recipe.build_model(params, encoder)
+    assert [tuple(v.shape) for v in here.weights] == [tuple(v.shape) for v in there.weights]
+    there.set_weights(here.get_weights())
+    given = {name: dense(encoder.encode(TEXTS))[name] for name in ("grams", "words")}
+    np.testing.assert_allclose(here(given), there(given), atol=1e-6)
