@@ -190,6 +190,20 @@ def test_labels_that_are_no_names_are_set_aside(local_store_uri: str, tmp_path: 
         prepared(local_store_uri, tmp_path / "lists.jsonl", max_bad_fraction=1)
 
 
+def test_labels_that_are_no_names_of_one_line_are_set_aside(local_store_uri: str, tmp_path: Path) -> None:
+    wrong = ["o\nn", "o\tn", "o\rn", "o\u2028n", "o\x85n", "x" * 201]
+    frame = pl.DataFrame({"text": [f"lamp {n}" for n in range(120)], "label": ["on", "off"] * 60})
+    more = pl.DataFrame({"text": [f"text {n}" for n in range(7)], "label": [*wrong, "x" * 200]})
+    pl.concat([frame, more]).write_parquet(tmp_path / "rows.parquet")
+    manifest, _, _ = prepared(local_store_uri, tmp_path / "rows.parquet", on_unseen_label="count")
+    assert manifest.labels == ["off", "on", "x" * 200]
+    assert manifest.statistics["bad"] == {
+        "line break, tab or control character in the label": 5,
+        "label longer than 200 characters": 1,
+    }
+    assert not [note for note in manifest.statistics["notes"] if len(note.splitlines()) > 1]  # type: ignore[union-attr]
+
+
 def test_a_users_columns_keep_their_values_whatever_they_are_called(local_store_uri: str, tmp_path: Path) -> None:
     names = ["label", "text", "_row", "_piece", "*", "^a.*$", "row_id", "split", "group", "group_hash", "predicted"]
     columns = {"say": [], "source_label": [], **{name: [] for name in names}}  # type: ignore[var-annotated]
