@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import SPLITS, DatasetManifest, FileRef, Shard
 from shipway.components.prep import compare, core, noted, publish, stages
+from shipway.components.prep.columns import check_slices
 from shipway.components.prep.heads import Source
 from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
 from shipway.components.prep.pool import Pool
@@ -42,11 +43,13 @@ def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool
     prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, fingerprint_source(spec.data, spec.format))}"
     found = publish.find_published(store, prefix, DatasetManifest)
     if found is not None:
+        _check_slices(found.statistics.get("reading"), spec)
         return found, True
     with _workplace() as folder:
         files = fetch_source(spec.data, folder / "source", spec.format)
         sources = find_sources(files, spec)
         read = noted.document(sources, skipped_files(spec.data, spec.format) | empty_files(files, sources), spec)
+        _check_slices(read, spec)
         return _encode(sources, spec, spec, store, prefix, folder, read), False
 
 
@@ -142,6 +145,7 @@ def make_rows(
             sources = find_sources(files, shown)
             skipped = skipped_files(shown.data, shown.format) | empty_files(files, sources)
             current, read = shown, noted.document(sources, skipped, shown)
+            _check_slices(read, shown)
         layout = core.layout_for(sources, folder / "scratch", current)
         plan = stages.StagePlan(stage, current, layout, store.uri, prefix)
         with Pool(_workers(sources)) as pool:
@@ -200,6 +204,10 @@ def _publish_rows(
 def _check_encoder(spec: DatasetSpec) -> None:
     """Refuses a wrong recipe or encoder parameter before anything is read."""
     parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")
+
+
+def _check_slices(read: Any, spec: DatasetSpec) -> None:
+    check_slices(spec.slices, read["columns"])
 
 
 def _expect(rows: RowsManifest, stage: Stage, step: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from shipway.components.prep import labels
 from shipway.components.prep.heads import JSON_LINES, Source
+from shipway.components.prep.sources import row_columns
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 
@@ -19,12 +20,14 @@ def document(sources: list[Source], skipped: Mapping[str, str], spec: DatasetSpe
     """What is known of a source before its rows are read.
 
     Returns:
-        `files`: how many are read. `skipped`: name -> reason. `quoting`: file -> how its quotes are read, where that
-        was a choice. `left_out`: file -> columns whose type is no text. `folded`: see `labels.folded_document`.
-        `copies`: files that differ by their compression alone. `unread`: column -> rows, of JSON lines.
+        `files`: how many are read. `columns`: of the row files. `skipped`: name -> reason. `quoting`: file -> how its
+        quotes are read, where that was a choice. `left_out`: file -> columns whose type is no text. `folded`: see
+        `labels.folded_document`. `copies`: files that differ by their compression alone. `unread`: column -> rows, of
+        JSON lines.
     """
     return {
         "files": len(sources),
+        "columns": row_columns(sources, spec),
         "skipped_files": len(skipped),
         "skipped": dict(list(skipped.items())[:KEPT]),
         "quoting": {source.shown: source.quoting.why for source in sources if source.quoting.why},

@@ -11,7 +11,7 @@ import polars as pl
 from polars import selectors
 from polars.exceptions import PolarsError
 
-from shipway.components.prep.columns import USER
+from shipway.components.prep.columns import ROLES, USER, outgoing
 from shipway.components.prep.content import Content, reading
 from shipway.components.prep.heads import Source, check_columns, open_source
 from shipway.components.prep.json_lines import is_cut, parse_jsonl
@@ -82,6 +82,12 @@ def _shown(files: Sequence[Path]) -> dict[Path, str]:
 def all_columns(sources: list[Source]) -> list[str]:
     """The union of the files' columns, in the order of their first appearance."""
     return list(dict.fromkeys(column for source in sources for column in source.columns))
+
+
+def row_columns(sources: list[Source], spec: DatasetSpec) -> list[str]:
+    """The columns of the dataset's row files."""
+    used = {spec.text_column, spec.label_column, spec.group_column, spec.split_column}
+    return [*ROLES, *(outgoing(name) for name in all_columns(sources) if name not in used)]
 
 
 def cut(sources: list[Source], scratch: Path, piece_bytes: int = PIECE_BYTES) -> Iterator[Piece]:

@@ -13,7 +13,7 @@ import pytest
 from shipway.artifacts import DatasetManifest
 from shipway.components.prep.make import make_dataset, make_rows
 from shipway.components.prep.spec import DatasetSpec
-from shipway.errors import InvalidData
+from shipway.errors import InvalidData, InvalidSpec
 from shipway.storage import Store
 
 BODY = "".join(f"switch on lamp {n},on\nswitch off lamp {n},off\n" for n in range(60))
@@ -190,6 +190,20 @@ def test_labels_that_are_no_names_are_set_aside(local_store_uri: str, tmp_path: 
         prepared(local_store_uri, tmp_path / "lists.jsonl", max_bad_fraction=1)
 
 
+def test_labels_that_are_no_names_of_one_line_are_set_aside(local_store_uri: str, tmp_path: Path) -> None:
+    wrong = ["o\nn", "o\tn", "o\rn", "o\u2028n", "o\x85n", "x" * 201]
+    frame = pl.DataFrame({"text": [f"lamp {n}" for n in range(120)], "label": ["on", "off"] * 60})
+    more = pl.DataFrame({"text": [f"text {n}" for n in range(7)], "label": [*wrong, "x" * 200]})
+    pl.concat([frame, more]).write_parquet(tmp_path / "rows.parquet")
+    manifest, _, _ = prepared(local_store_uri, tmp_path / "rows.parquet", on_unseen_label="count")
+    assert manifest.labels == ["off", "on", "x" * 200]
+    assert manifest.statistics["bad"] == {
+        "line break, tab or control character in the label": 5,
+        "label longer than 200 characters": 1,
+    }
+    assert not [note for note in manifest.statistics["notes"] if len(note.splitlines()) > 1]  # type: ignore[union-attr]
+
+
 def test_a_users_columns_keep_their_values_whatever_they_are_called(local_store_uri: str, tmp_path: Path) -> None:
     names = ["label", "text", "_row", "_piece", "*", "^a.*$", "row_id", "split", "group", "group_hash", "predicted"]
     columns = {"say": [], "source_label": [], **{name: [] for name in names}}  # type: ignore[var-annotated]
@@ -223,6 +237,20 @@ def test_columns_and_copies_that_only_the_rows_show_are_noted(local_store_uri: s
     assert "city" in report
     rows = make_rows("ingested", Store.open(local_store_uri), spec=DatasetSpec(name="bot", data=str(tmp_path / "rows")))
     assert rows.reading["unread"] == {"city": 1}
+
+
+def test_slices_over_no_column_are_refused_before_anything_is_trained_wherever_the_rows_are(
+    store_uri: str, tmp_path: Path
+) -> None:
+    store = Store.open(store_uri)
+    store.put("in/a.csv", GOOD.replace("\n", ",B\n").replace("label,B", "label,city").encode())
+    manifest, reading, _ = prepared(store_uri, f"{store_uri}/in")
+    assert reading["columns"] == ["text", "label", "group", "split", "row_id", "city"]
+    assert set(reading["columns"]) == set(rows_of(manifest, store_uri).columns)
+    for seed in (0, 1):  # of a dataset that is there, and of one that is not
+        with pytest.raises(InvalidSpec, match=r"no column 'citty'; expected one of text, .*did you mean 'city'"):
+            prepared(store_uri, f"{store_uri}/in", slices=["citty"], seed=seed)
+    assert prepared(store_uri, f"{store_uri}/in", slices=["city"])[0].fingerprint == manifest.fingerprint
 
 
 @pytest.mark.parametrize(

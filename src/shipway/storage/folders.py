@@ -60,14 +60,23 @@ def without_copies(top: Path, names: list[str]) -> tuple[list[str], dict[str, st
     return [name for name in names if name not in copies], copies
 
 
+def refuse_broken_link(path: Path, shown: str) -> None:
+    """Refuses a link to nothing.
+
+    Raises:
+        InvalidData: it is one; says where it leads.
+    """
+    if path.is_symlink() and not path.exists():
+        raise InvalidData(f"data: {shown!r} is a link to {os.readlink(path)!r}, which is not there; fetch or remove it")
+
+
 def refuse_unreadable(path: Path, shown: str) -> None:
     """Refuses what has the name of a file with rows and is none.
 
     Raises:
         InvalidData: a link to nothing, a pipe, a socket, a device.
     """
-    if path.is_symlink() and not path.exists():
-        raise InvalidData(f"data: {shown!r} is a link to {os.readlink(path)!r}, which is not there; fetch or remove it")
+    refuse_broken_link(path, shown)
     if not path.is_file():
         raise InvalidData(f"data: {shown!r} is neither a file nor a folder; remove it")
 

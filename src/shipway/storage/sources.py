@@ -178,8 +178,7 @@ def _local_files(top: Path, format: str) -> tuple[list[Path], dict[str, str]]:
             for name in taken:
                 folders.refuse_unreadable(top / name, folders.readable(name))
             return sorted(top / name for name in taken), skipped
-        if top.is_symlink():
-            folders.refuse_unreadable(top, str(top))
+        folders.refuse_broken_link(top, str(top))
         if not top.exists():
             raise _missing(top)
     except PermissionError as error:

@@ -221,6 +221,8 @@ def parquet() -> bytes:
         (b"text,label\ra,b\rc,d\r\n", "has the line ends of old Macs"),
         (b"text,label\na,b\rc,d\re,f", "has the line ends of old Macs"),
         (b"text,label\n\0\1\2", "it holds NUL bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "is a pointer of Git LFS .*git lfs pull"),
+        (b"/annex/objects/MD5E-s1--aa.csv\n", "is a pointer of git-annex .*git annex get rows.csv"),
     ],
 )
 def test_content_that_its_name_does_not_say_is_named_for_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
