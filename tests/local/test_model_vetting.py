@@ -14,7 +14,8 @@ from shipway.errors import CorruptArtifact
 from shipway.recipes import load_recipe
 from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.runtimes import open_saved_model
-from shipway.scoring.saved_models import check_saved_model
+from shipway.scoring.saved_models import _check_tensor, _Seen, check_saved_model
+from shipway.scoring.wire import Malformed
 from tests.fixtures import own_recipe, toy
 
 pytestmark = pytest.mark.heavy
@@ -94,6 +95,83 @@ def _saver(meta: Any) -> None:
     call.attr["f"].func.name = writes
 
 
+def _writer(name: str, path: str) -> Any:
+    """A function that writes a checkpoint, under a name of somebody's choice."""
+
+    @tf.function(input_signature=SPEC)
+    def write(x: Any) -> Any:
+        saved = tf.raw_ops.SaveV2(prefix=path, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant([1.0])])
+        with tf.control_dependencies([saved]):
+            return tf.identity(x) * 1.0
+
+    definition = write.get_concrete_function().function_def
+    made = type(definition)()
+    made.CopyFrom(definition)
+    made.signature.name = name
+    return made
+
+
+def _multiplies(meta: Any) -> Any:
+    functions = meta.graph_def.library.function
+    return next(
+        each for each in functions if each.signature.name != "Relu" and any(n.op == "Mul" for n in each.node_def)
+    )
+
+
+def _as_the_signature(meta: Any, path: str) -> None:
+    """The signature's object is the writer itself: no node calls it."""
+    meta.graph_def.library.function.append(_writer("writer", path))
+    known = meta.object_graph_def.concrete_functions
+    known["writer"].CopyFrom(next(known[name] for name in list(known) if "signature_wrapper" in name))
+    known["writer"].ClearField("bound_inputs")
+    for node in meta.object_graph_def.nodes:
+        if node.HasField("bare_concrete_function"):
+            node.bare_concrete_function.concrete_function_name = "writer"
+
+
+def _as_an_operation(meta: Any, path: str) -> None:
+    """A runtime looks for `Relu` among the functions first."""
+    writer = _writer("Relu", path)
+    function = _multiplies(meta)
+    meta.graph_def.library.function.append(writer)
+    node = next(node for node in function.node_def if node.op == "Mul")
+    node.op = "Relu"
+    del node.input[1:]
+    node.attr.clear()
+    given = f"{node.name}:{writer.signature.output_arg[0].name}:0"
+    for other in function.node_def:
+        other.input[:] = [given if each == f"{node.name}:z:0" else each for each in other.input]
+    for key, each in list(function.ret.items()):
+        function.ret[key] = given if each == f"{node.name}:z:0" else each
+
+
+def _as_an_implementation(meta: Any, path: str) -> None:
+    """The graph optimiser takes, of functions that implement the same, the one for this device."""
+    writer = _writer("__inference_writer_7", path)
+    function = _multiplies(meta)
+    for each, device in ((writer, b"CPU"), (function, b"GPU")):
+        each.attr["api_implements"].s = b"lstm"
+        each.attr["api_preferred_device"].s = device
+    meta.graph_def.library.function.append(writer)
+
+
+def _strings(meta: Any) -> None:
+    node = meta.graph_def.node.add(name="n", op="Const")
+    tensor = node.attr["value"].tensor
+    tensor.dtype = 7
+    tensor.tensor_shape.dim.add(size=1 << 25)
+    tensor.string_val.append(b"x" * 40)
+    meta.object_graph_def.nodes.add().constant.operation = "n"
+
+
+def _constants(meta: Any) -> None:
+    node = meta.graph_def.node.add(name="n", op="Const")
+    node.attr["value"].tensor.dtype = 1
+    node.attr["value"].tensor.float_val.append(0.0)
+    for _ in range(2):
+        meta.object_graph_def.nodes.add().constant.operation = "n"
+
+
 def _unknown(meta: Any) -> None:
     meta.graph_def.library.function[0].node_def.add(name="n", op="NobodyKnowsThis")
 
@@ -131,6 +209,10 @@ def _asset(meta: Any) -> None:
     meta.asset_file_def.add(filename="../../../etc/passwd")
 
 
+def _written_by(edit: Callable[[Any, str], None]) -> Callable[[Path, str], Path]:
+    return lambda folder, path: edited(folder, lambda meta: edit(meta, path))
+
+
 REFUSED: dict[str, tuple[Callable[[Path, str], Path], str]] = {
     "an initialiser that writes": (_initialiser, "MutableHashTableV2"),
     "a write in the signature": (lambda folder, path: save(folder, lambda x: _written(x, path)), "WriteFile"),
@@ -149,9 +231,14 @@ REFUSED: dict[str, tuple[Callable[[Path, str], Path], str]] = {
     ),
     "a table from a file": (_lookup, "asset"),
     "the saver's function in the signature": (lambda folder, _: edited(folder, _saver), "only the saver's nodes may"),
+    "a writer as the signature": (_written_by(_as_the_signature), "an object calls it"),
+    "a writer with an operation's name": (_written_by(_as_an_operation), "has the name of an operation"),
+    "a writer that implements what is called": (_written_by(_as_an_implementation), "api_implements"),
+    "a constant of millions of strings": (lambda folder, _: edited(folder, _strings), "more than they hold"),
+    "one constant many times": (lambda folder, _: edited(folder, _constants), "and so is another"),
     "an unknown operation": (lambda folder, _: edited(folder, _unknown), "NobodyKnowsThis"),
     "a write in the main graph": (lambda folder, _: edited(folder, _main_graph), "the main graph"),
-    "a constant of terabytes": (lambda folder, _: edited(folder, _constant), "elements"),
+    "a constant of terabytes": (lambda folder, _: edited(folder, _constant), "more than they hold"),
     "as TensorFlow 1 wrote it": (lambda folder, _: edited(folder, _as_tensorflow_1), "object graph"),
     "a function that reads the variables": (lambda folder, _: edited(folder, _restoring), "of its own"),
     "a registered class": (lambda folder, _: edited(folder, _registered), "registered class"),
@@ -172,7 +259,7 @@ def test_a_saved_model_that_could_do_more_than_compute_is_refused_and_runs_nothi
     folder = make(tmp_path / "model", str(written))
     with pytest.raises(CorruptArtifact) as caught:
         open_saved_model(folder)
-    assert not written.exists()
+    assert not [*tmp_path.glob("written*")]
     assert reason in str(caught.value)
     assert "saved_model.pb" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -184,6 +271,36 @@ def test_tensorflow_itself_runs_an_initialiser_as_it_opens_a_model(tmp_path: Pat
     assert not written.exists()
     tf.saved_model.load(str(folder))
     assert written.exists()  # what all of this is for
+
+
+@pytest.mark.parametrize("edit", [_as_the_signature, _as_an_operation, _as_an_implementation])
+def test_tensorflow_itself_writes_a_file_when_such_a_signature_is_called(
+    edit: Callable[[Any, str], None], tmp_path: Path
+) -> None:
+    folder = _written_by(edit)(tmp_path / "model", str(tmp_path / "written"))
+    loaded = tf.saved_model.load(str(folder))
+    loaded.signatures["serving_default"](x=tf.ones([1, 4]))
+    assert [*tmp_path.glob("written*")]
+
+
+def _split_shape(data: bytes) -> bytes:
+    """A constant's shape in two fields of its own, which a parser puts together."""
+    whole, half = b"\x12\x0c\x12\x04\x08\x80\x80\x40\x12\x04\x08\x80\x80\x40", b"\x12\x06\x12\x04\x08\x80\x80\x40"
+    assert data.count(whole) == 1
+    assert len(half) * 2 == len(whole) + 2
+    return data.replace(whole, half + half)
+
+
+def test_a_shape_in_two_parts_is_not_read_as_the_last_of_them() -> None:
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+    tensor = TensorProto(dtype=1, float_val=[0.0])
+    for _ in range(2):
+        tensor.tensor_shape.dim.add(size=1 << 20)
+    split = _split_shape(tensor.SerializeToString())
+    assert TensorProto.FromString(split).tensor_shape == tensor.tensor_shape
+    with pytest.raises(Malformed, match="several shapes"):
+        _check_tensor(memoryview(split), _Seen(frozenset()))
 
 
 @pytest.mark.parametrize("name", ["saved_model.cpb", "saved_model.pbtxt", "assets/words.txt", "assets.extra/a"])
