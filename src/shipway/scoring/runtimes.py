@@ -16,7 +16,6 @@ from shipway.errors import CorruptArtifact, UserError
 from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.saved_models import check_saved_model
 
-
 _bounding = threading.Lock()
 _is_bounded = False
 
