@@ -12,7 +12,8 @@ from shipway.errors import CorruptArtifact
 from shipway.recipes import load_recipe
 from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.runtimes import open_saved_model
-from shipway.scoring.saved_models import check_saved_model
+from shipway.scoring.saved_models import _check_tensor, _Seen, check_saved_model
+from shipway.scoring.wire import Malformed
 from tests.fixtures import own_recipe, toy
 
 # TensorFlow is imported within the tests: of pytest's workers only the one that runs this group pays for it.
@@ -29,9 +30,14 @@ REFUSED = {
     "printing": "StringFormat",
     "a table from a file": "asset",
     "the saver's function in the signature": "only the saver's nodes may",
+    "a writer as the signature": "an object calls it",
+    "a writer with an operation's name": "has the name of an operation",
+    "a writer that implements what is called": "api_implements",
+    "a constant of millions of strings": "more than they hold",
+    "one constant many times": "and so is another",
     "an unknown operation": "NobodyKnowsThis",
     "a write in the main graph": "the main graph",
-    "a constant of terabytes": "elements",
+    "a constant of terabytes": "more than they hold",
     "as TensorFlow 1 wrote it": "object graph",
     "a function that reads the variables": "of its own",
     "a registered class": "registered class",
@@ -48,7 +54,7 @@ def test_a_saved_model_that_could_do_more_than_compute_is_refused_and_runs_nothi
     folder = saved_models.MAKE[what](tmp_path / "model", str(written))
     with pytest.raises(CorruptArtifact) as caught:
         open_saved_model(folder)
-    assert not written.exists()
+    assert not [*tmp_path.glob("written*")]
     assert REFUSED[what] in str(caught.value)
     assert "saved_model.pb" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -64,6 +70,38 @@ def test_tensorflow_itself_runs_an_initialiser_as_it_opens_a_model(tmp_path: Pat
     assert not written.exists()
     tf.saved_model.load(str(folder))
     assert written.exists()  # what all of this is for
+
+
+@pytest.mark.parametrize("what", [what for what in REFUSED if what.startswith("a writer")])
+def test_tensorflow_itself_writes_a_file_when_such_a_signature_is_called(what: str, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from tests.fixtures import saved_models
+
+    folder = saved_models.MAKE[what](tmp_path / "model", str(tmp_path / "written"))
+    loaded = tf.saved_model.load(str(folder))
+    loaded.signatures["serving_default"](x=tf.ones([1, 4]))
+    assert [*tmp_path.glob("written*")]
+
+
+def _split_shape(data: bytes) -> bytes:
+    """A constant's shape in two fields of its own, which a parser puts together."""
+    whole, half = b"\x12\x0c\x12\x04\x08\x80\x80\x40\x12\x04\x08\x80\x80\x40", b"\x12\x06\x12\x04\x08\x80\x80\x40"
+    assert data.count(whole) == 1
+    assert len(half) * 2 == len(whole) + 2
+    return data.replace(whole, half + half)
+
+
+def test_a_shape_in_two_parts_is_not_read_as_the_last_of_them() -> None:
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+    tensor = TensorProto(dtype=1, float_val=[0.0])
+    for _ in range(2):
+        tensor.tensor_shape.dim.add(size=1 << 20)
+    split = _split_shape(tensor.SerializeToString())
+    assert TensorProto.FromString(split).tensor_shape == tensor.tensor_shape
+    with pytest.raises(Malformed, match="several shapes"):
+        _check_tensor(memoryview(split), _Seen(frozenset()))
 
 
 @pytest.mark.parametrize("name", ["saved_model.cpb", "saved_model.pbtxt", "assets/words.txt", "assets.extra/a"])

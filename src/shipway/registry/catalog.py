@@ -373,9 +373,15 @@ class Registry:
         """The newest decision on a version."""
         key = _decision_key(version.name, version.version)
         try:
-            return DecisionRecord.from_json(self.store.get(key), where=key)
+            found = DecisionRecord.from_json(self.store.get(key), where=key)
         except NotFound:
             return version.decision
+        if found.challenger_digest != version.digest:
+            raise CorruptArtifact(
+                f"{key}: it is about model {found.challenger_digest}, version {version.version} of {version.name} is "
+                f"{version.digest}; remove it, and judge the version again"
+            )
+        return found
 
     # --- cards and cleaning
 
