@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from importlib.machinery import ModuleSpec
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -95,7 +96,7 @@ class Pipeline:
         """
         if self.folder is None or not (self.folder / "plan.py").is_file():
             return None
-        found = getattr(self._load(f"{self.package}.plan"), "plan", None)
+        found = getattr(self.module("plan"), "plan", None)
         if not isinstance(found, Plan) or not found.sections:
             raise InvalidSpec(
                 f"pipeline: {self.folder / 'plan.py'}: expected `plan`, a shipway.planning.Plan with sections"
@@ -107,6 +108,14 @@ class Pipeline:
         """Hash over its own files; empty for a function of an installed module."""
         source = self.folder or Path(self.module_name)
         return folder_fingerprint(source) if source.exists() else ""
+
+    def module(self, name: str) -> ModuleType:
+        """A module of its folder, `work` for `work.py`: how a component's body reaches code beside it.
+
+        Raises:
+            InvalidSpec: it does not import.
+        """
+        return self._load(f"{self.package}.{name}")
 
     def _load(self, name: str) -> ModuleType:
         try:
@@ -225,8 +234,9 @@ def _make_package(name: str, folder: Path) -> None:
     if name in sys.modules:
         return
     own = folder / "__init__.py"
-    spec = spec_from_file_location(name, own if own.is_file() else None, submodule_search_locations=[str(folder)])
+    spec = spec_from_file_location(name, own) if own.is_file() else ModuleSpec(name, None, is_package=True)
     assert spec is not None
+    spec.submodule_search_locations = [str(folder)]
     sys.modules[name] = module = module_from_spec(spec)
     if spec.loader is not None:
         try:
