@@ -87,8 +87,8 @@ def test_shipway_help_brings_typer_and_nothing_else() -> None:
     assert extra <= {"shellingham", "annotated_doc", "typing_extensions"}
 
 
-@pytest.mark.parametrize("file", ["core.py", "spec.py"])
-def test_core_and_spec_run_anywhere(file: str) -> None:
+@pytest.mark.parametrize("file", ["core.py", "spec.py", "plan.py"])
+def test_core_spec_and_plan_run_anywhere(file: str) -> None:
     assert offenders(modules(f"*/{file}"), TRAINING | CLUSTER | DEV) == {}
 
 
