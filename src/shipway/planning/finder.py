@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.resources import files
 from importlib.util import module_from_spec, spec_from_file_location
@@ -105,9 +106,9 @@ class Pipeline:
 
     @property
     def code_fingerprint(self) -> str:
-        """Hash over its own files; empty for a function of an installed module."""
-        source = self.folder or Path(self.module_name)
-        return folder_fingerprint(source) if source.exists() else ""
+        """Hash over its own files; empty for a function of a module."""
+        source = self.folder or (Path(self.module_name) if self.module_name.endswith(".py") else None)
+        return folder_fingerprint(source) if source else ""
 
     def module(self, name: str) -> ModuleType:
         """A module of its folder, `work` for `work.py`: how a component's body reaches code beside it.
@@ -121,6 +122,8 @@ class Pipeline:
         try:
             if self.path is not None:
                 _make_package(self.package, self.path)
+            if self.package:
+                return import_module(name)
             return _load_file(Path(name)) if name.endswith(".py") else cast(ModuleType, modules.load(name))
         except Exception as error:
             raise InvalidSpec(
