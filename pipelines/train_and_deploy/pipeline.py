@@ -4,11 +4,11 @@ from kfp import dsl, kubernetes
 
 from shipway.components.evaluate.component import classifier
 from shipway.components.notify.component import notify
-from shipway.components.plan.component import train_and_deploy as plan
 from shipway.components.prep.component import dataset
 from shipway.components.release.component import release
 from shipway.components.sweep.component import katib
 from shipway.components.train.component import job
+from shipway.pipelines.train_and_deploy.component import plan
 from shipway.store_secret import use_store
 
 MINUTE, HOUR = 60, 3600

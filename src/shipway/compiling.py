@@ -44,12 +44,12 @@ def compile_pipeline(
     """
     from kfp import compiler
 
-    from shipway.local.pipelines import load_pipeline, reference_of
+    from shipway.planning import find
 
     if out.suffix not in (".yaml", ".yml"):
         raise InvalidSpec(f"out: {str(out)!r} must end in .yaml; KFP takes the format from the name")
     names = rewritten(registry, digests or {})
-    function = load_pipeline(reference_of(pipeline))
+    function = find(pipeline).function
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.part.yaml")
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 import html
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -16,17 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from shipway import private, redaction, references
 from shipway.artifacts import EvaluationRecord, RunRecord, StepRecord, SweepRecord
-from shipway.canonical import canonical_json
 from shipway.context import EXECUTOR, HOME, RUN, STORE, Context
-from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
+from shipway.errors import JobFailed, NotFound, ShipwayError
 from shipway.local.folder import Request, RunFolder
 from shipway.local.hosting import HostProcess, host_is_gone, start_host
-from shipway.local.parameters import typed
 
 if TYPE_CHECKING:
     from shipway.artifacts import DecisionRecord
+    from shipway.local.prepared import Prepared
 
 OnEvent = Callable[[dict[str, Any]], None]
 POLL_S = 0.05
@@ -213,29 +209,6 @@ def use_store(context: Context) -> dict[str, str]:
     return environment
 
 
-def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters turned into the pipeline's own types.
-
-    Raises:
-        InvalidSpec: an unknown or missing parameter, or a value of the wrong type.
-    """
-    from shipway.local.pipelines import load_pipeline
-
-    inputs = load_pipeline(reference).component_spec.inputs or {}
-    checked: dict[str, Any] = {}
-    for key, value in params.items():
-        if key not in inputs:
-            raise InvalidSpec(
-                f"{key}: unknown parameter of {pipeline}; expected one of {', '.join(inputs)}{nearest(key, inputs)}"
-            )
-        if value is not None:  # as an empty line of a file gives it: not given
-            checked[key] = typed(key, inputs[key].type, value)
-    missing = [key for key, spec in inputs.items() if not spec.optional and checked.get(key) in (None, "")]
-    if missing:
-        raise InvalidSpec(f"{missing[0]}: missing; {pipeline} needs {', '.join(f'{key}=...' for key in missing)}")
-    return checked
-
-
 def run(
     pipeline: str,
     params: Mapping[str, Any] | None = None,
@@ -248,7 +221,7 @@ def run(
     """Starts a pipeline on this machine.
 
     Args:
-        pipeline: A shipped pipeline's name, `package.module:function`, or `file.py[:function]`.
+        pipeline: A pipeline's name, `package.module:function`, or `file.py[:function]`.
         params: The pipeline's parameters; keyword arguments are added to them.
         fresh: Start anew instead of going on where the same run stopped, and use no cached step.
         on_event: Called with every event while waiting.
@@ -258,77 +231,43 @@ def run(
         InvalidSpec: a parameter is wrong; nothing has been started.
     """
     from shipway.executors import current as current_executor
-    from shipway.local.pipelines import reference_of
+    from shipway.local.prepared import prepare
+
+    current_executor()  # an unknown one is refused now, not when training begins
+    started = start(prepare(pipeline, {**(params or {}), **more}), fresh=fresh)
+    return started.wait(on_event) if wait or on_event is not None else started
+
+
+def start(prepared: Prepared, *, fresh: bool = False) -> Run:
+    """Starts what was prepared, or follows it where it runs already.
+
+    Raises:
+        UserError: the data cannot be read, or does not fit the configuration; nothing has been started.
+    """
+    from shipway.planning.finder import PIPELINES, pipeline_folders
 
     context = Context.current()
-    current_executor()  # an unknown one is refused now, not when training begins
-    reference = reference_of(pipeline)
-    given = _absolute_data(check_params(reference, pipeline, {**(params or {}), **more}))
-    checked, hidden = references.hide(given)
     context.make_home()
     environment = use_store(context)
-    key = run_key(pipeline, reference, checked, fresh)
+    key = prepared.key(fresh=fresh)
     folder = RunFolder(context.home, key)
+    if folder.host_lives():  # typed twice at once: follow the one that runs
+        return Run(key, context.home)
+    if folders := pipeline_folders():
+        environment[PIPELINES] = os.pathsep.join(map(str, folders))
     request = Request(
         run=key,
-        pipeline=reference,
-        params=checked,
-        secrets=hidden,
-        name=str(checked.get("name", "")),
-        pipeline_name=pipeline,
+        pipeline=prepared.pipeline.reference,
+        params=prepared.params,
+        secrets=prepared.secrets,
+        name=str(prepared.params.get("name", "")),
+        pipeline_name=prepared.pipeline.name,
         fresh=fresh,
         # Jobs that failed before the command was typed again don't use up its attempts (docs/design.md, Executors).
         environment={**environment, RUN: key, "SHIPWAY_INVOCATION": uuid.uuid4().hex},
     )
-    if folder.host_lives():  # typed twice at once: follow the one that runs
-        started = Run(key, context.home)
-    else:
-        folder.create(request)
-        started = Run(key, context.home, _host=start_host(folder))
-    return started.wait(on_event) if wait or on_event is not None else started
-
-
-def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:
-    data = params.get("data")
-    if isinstance(data, str) and data and "://" not in data and not redaction.is_reference(data):
-        params["data"] = str(Path(data).expanduser().absolute())
-    return params
-
-
-def run_key(pipeline: str, reference: str, params: Mapping[str, Any], fresh: bool) -> str:
-    """The run's key: equal for the same pipeline, validated parameters, data and code, so that a killed run goes on."""
-    from shipway.executors import identity
-    from shipway.local.pipelines import built_in
-
-    context = Context.current()
-
-    source, _, function = reference.rpartition(":")
-    if fresh:
-        return identity.run_key(function, params, {"fresh": uuid.uuid4().hex})
-    if pipeline in built_in():
-        from shipway.components.plan.core import make_plan
-
-        plan = make_plan(pipeline, params)._asdict()
-        prints = {key: plan.pop(key) for key in ("data_fingerprint", "code_fingerprint")}
-        return identity.run_key(function, plan, prints)
-    path = Path(source)
-    return identity.run_key(
-        function,
-        {**params, "pipeline": reference, **_told_apart(context, params)},
-        {"code": path.read_text(encoding="utf-8") if path.is_file() else ""},
-    )
-
-
-def _told_apart(context: Context, params: Mapping[str, Any]) -> dict[str, str]:
-    """Keeps runs apart that differ in a secret alone: by a key of this home, so that a run's name tells nothing."""
-    real = references.reveal_all(params)
-    if real == params:
-        return {}
-    path = context.make_home() / "key"
-    if not path.exists():
-        private.write_text(path, secrets.token_hex(32))
-    key = path.read_text(encoding="utf-8").encode()
-    return {"secrets": hmac.new(key, canonical_json(real).encode(), "sha256").hexdigest()}
+    folder.create(request)
+    return Run(key, context.home, _host=start_host(folder))
 
 
 def list_runs(context: Context | None = None) -> list[RunRecord]:

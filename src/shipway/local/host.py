@@ -156,9 +156,10 @@ class Host:
     def _run_pipeline(self) -> list[str]:
         from kfp import local
 
-        from shipway.local.pipelines import leaf_tasks, load_pipeline
+        from shipway.local.tasks import leaf_tasks
+        from shipway.planning import find
 
-        function = load_pipeline(self.request.pipeline)
+        function = find(self.request.pipeline).function
         root = self.folder.home / "kfp"
         local.init(
             runner=local.SubprocessRunner(use_venv=False),

@@ -166,7 +166,7 @@ def test_a_plan_names_every_step_and_starts_nothing(shipway: Shipway, tmp_path: 
     assert "3 workers" in out
     assert "Nothing was started" in out
     plan: dict[str, Any] = json.loads(shipway(*typed, "--json")[1])
-    assert [step["task"] for step in plan["steps"]][:2] == ["train-and-deploy", "dataset"]
+    assert [step["task"] for step in plan["steps"]][:2] == ["plan", "dataset"]
     assert plan["specs"]["training"]["workers"] == 3
     assert plan["run"]
     assert not (tmp_path / "home" / "runs").exists()
