@@ -205,9 +205,7 @@ def test_no_text_takes_long(what: str) -> None:
     redaction.text(LONG[what])  # a pattern that goes back and forth would not come to an end
 
 
-@pytest.mark.parametrize(
-    "password", ["SWORDFISH'x", "SWORDFISH\\", "SWORDFISH x", "SWORD/SWORDFISH", "SWORDFISH\nx", "SWORDFISH@x"]
-)
+@pytest.mark.parametrize("end", ["'x", "\\", " x", "/SWORDFISH", "\nx", "@x"])
 def test_a_password_of_any_characters_is_hidden_in_a_parameter(end: str) -> None:
     assert redaction.value_of("data", f"http://u:SWORDFISH{end}@h/rows.csv?a=1") == "http://***@h/rows.csv?a=1"
 
