@@ -15,7 +15,7 @@ from shipway.components.promote.spec import PromotionPolicy
 from shipway.components.sweep.core import check_objective, check_parameters
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.images import VERSION
 from shipway.planning import Plan, code_fingerprint
@@ -80,6 +80,10 @@ class TrainAndDeploy(Plan):
         identity.check_model_name(params["name"])
         if params.get("webhook"):
             check_address(str(params["webhook"]))
+        if "slices" in overrides.get("dataset", {}):
+            raise InvalidSpec(
+                "overrides.dataset.slices: prep gets those of the evaluation; give overrides.evaluation.slices"
+            )
         if "training" in overrides.get("sweep", {}):
             raise InvalidSpec(
                 "overrides.sweep.training: trials train what the section `training` says; put it into "
@@ -113,14 +117,16 @@ class TrainAndDeploy(Plan):
         if not searched.function:
             check_parameters(searched, recipe.Params, recipe.name)
         specs["sweep"] = searched
+        slices = specs["evaluation"].slices  # prep sees the columns before anything is trained
+        specs["dataset"] = specs["dataset"].model_copy(update={"slices": slices})
         _check_fractions(specs["dataset"], specs["evaluation"].split)
         return {section: specs[section] for section in self.sections}
 
     def check_head(self, specs: Specs) -> list[str]:
         """Opens local files far enough to see their columns, so that a misspelt one is refused before anything starts.
 
-        Remote ones are read by prep alone; so are all where Polars is not installed, in the launcher's image, whose
-        disk holds no data.
+        Remote ones are read by prep alone, before anything is trained; so are all where Polars is not installed, in the
+        launcher's image, whose disk holds no data.
 
         Returns:
             What a person should know of how they will be read: files skipped, quotes, columns left out.
@@ -135,19 +141,15 @@ class TrainAndDeploy(Plan):
 
         if not is_local(dataset.data) or not has_polars():
             return []
-        from shipway.components.prep import columns, noted
-        from shipway.components.prep.sources import all_columns, find_sources
+        from shipway.components.prep import noted
+        from shipway.components.prep.columns import check_slices
+        from shipway.components.prep.sources import empty_files, find_sources, row_columns
 
-        sources = find_sources(fetch_source(dataset.data, "", dataset.format), dataset)
-        used = {dataset.text_column, dataset.label_column, dataset.group_column, dataset.split_column}
-        there = [*columns.ROLES, *(columns.outgoing(name) for name in all_columns(sources) if name not in used)]
-        for name in cast(EvaluationSpec, specs["evaluation"]).slices:
-            if name not in there:
-                raise InvalidSpec(
-                    f"evaluation.slices: the rows will have no column {name!r}; expected one of {', '.join(there)}"
-                    f"{nearest(name, there)}"
-                )
-        return noted.notes(noted.document(sources, skipped_files(dataset.data, dataset.format), dataset))
+        files = fetch_source(dataset.data, "", dataset.format)
+        sources = find_sources(files, dataset)
+        check_slices(dataset.slices, row_columns(sources, dataset))
+        skipped = skipped_files(dataset.data, dataset.format) | empty_files(files, sources)
+        return noted.notes(noted.document(sources, skipped, dataset))
 
     def check_here(self) -> None:
         from shipway.doctor import require_local

@@ -72,6 +72,9 @@ class Pipeline:
         Raises:
             InvalidSpec: the module does not import, or the name is no pipeline.
         """
+        from shipway.local.light import import_kfp
+
+        import_kfp()
         module = self._load(self.module_name)
         found = getattr(module, self.function_name, None)
         if found is None or not hasattr(found, "pipeline_spec"):
