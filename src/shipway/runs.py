@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from shipway import redaction
 from shipway.artifacts import EvaluationRecord, RunRecord, StepError, StepRecord, SweepRecord
 from shipway.context import EXECUTOR, HOME, RUN, STORE, Context
 from shipway.errors import JobFailed, NotFound, ShipwayError

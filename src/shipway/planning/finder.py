@@ -23,7 +23,6 @@ from typing import Any, cast
 
 from shipway import modules
 from shipway.errors import InvalidSpec, NotFound, nearest
-from shipway.local.light import import_kfp
 from shipway.planning.base import Plan
 from shipway.planning.sources import folder_fingerprint
 
@@ -73,6 +72,8 @@ class Pipeline:
         Raises:
             InvalidSpec: the module does not import, or the name is no pipeline.
         """
+        from shipway.local.light import import_kfp
+
         import_kfp()
         module = self._load(self.module_name)
         found = getattr(module, self.function_name, None)

@@ -267,5 +267,4 @@ def test_a_slice_over_a_column_that_is_not_there_is_refused(tmp_path: Path) -> N
 
 
 def test_prep_is_told_which_columns_the_evaluation_slices_by(csv: Path) -> None:
-    specs = resolve(PIPELINE, params(csv, overrides={"evaluation": {"slices": ["city"]}})).specs
-    assert specs["dataset"].slices == ["city"]
+    assert specs(csv, overrides={"evaluation": {"slices": ["city"]}})["dataset"].slices == ["city"]
