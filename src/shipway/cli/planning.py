@@ -9,6 +9,7 @@ from typing import Any
 from shipway import references
 from shipway.cli.console import facts, heading, say, table
 from shipway.context import Context
+from shipway.dag import tasks_of
 
 PATIENCE_S = 5.0  # a person waits, and can type again
 
@@ -21,6 +22,7 @@ class PlannedStep:
     title: str
     image: str
     cached: bool  # whether an unchanged step comes from cache
+    room: str = ""  # of our components, whose launch it runs
     detail: str = ""
 
 
@@ -51,7 +53,7 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
         InvalidSpec: a parameter is wrong.
         UserError: what the cluster would refuse.
     """
-    from shipway.local.pipelines import built_in, leaf_tasks, load_pipeline, reference_of
+    from shipway.local.pipelines import built_in, load_pipeline, reference_of
     from shipway.runs import check_params, run_key
 
     reference = reference_of(pipeline)
@@ -68,7 +70,12 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
         notes = check_head(resolved) if with_key else []
         specs = {name: spec.model_dump(mode="json") for name, spec in resolved.items()}
     function = load_pipeline(reference)
-    steps = [_step(function.pipeline_spec, task, specs) for task in leaf_tasks(function.pipeline_spec)]
+    steps = [
+        PlannedStep(
+            task.name, task.title, task.image.rsplit("/", 1)[-1], task.cached, task.room, _detail(task.room, specs)
+        )
+        for task in tasks_of(function.pipeline_spec).values()
+    ]
     return RunPlan(
         pipeline=pipeline,
         params=checked,
@@ -82,39 +89,14 @@ def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = 
     )
 
 
-def _step(spec: Any, task: str, specs: Mapping[str, Any]) -> PlannedStep:
-    found = _find_task(spec, spec.root.dag, task)
-    component = spec.components[found.component_ref.name]
-    container = spec.deployment_spec["executors"][component.executor_label]["container"]
-    return PlannedStep(
-        task=task,
-        title=found.task_info.name or task,
-        image=str(container["image"]).rsplit("/", 1)[-1],
-        cached=bool(found.caching_options.enable_cache),
-        detail=_detail(task, specs),
-    )
-
-
-def _find_task(spec: Any, dag: Any, name: str) -> Any:
-    for task_name, task in dag.tasks.items():
-        if task_name == name:
-            return task
-        inner = spec.components[task.component_ref.name]
-        if inner.HasField("dag"):
-            found = _find_task(spec, inner.dag, name)
-            if found is not None:
-                return found
-    return None
-
-
-def _detail(task: str, specs: Mapping[str, Any]) -> str:
+def _detail(room: str, specs: Mapping[str, Any]) -> str:
     """How much work the step's spec asks for."""
     training, sweep = specs.get("training", {}), specs.get("sweep", {})
-    if task in ("job", "train", "tfjob", "mpijob") and training:
+    if room == "train" and training:
         workers = training.get("workers", 1)
         epochs = f", {training['epochs']:g} epochs" if training.get("epochs") else ""
         return f"{training.get('strategy', 'single')}, {workers} worker{'s' if workers != 1 else ''}{epochs}"
-    if task in ("katib", "sweep") and sweep:
+    if room == "sweep" and sweep:
         if sweep.get("maxTrialCount") in (0, 1):  # the step then runs none: there is nothing to choose from
             return "no search"
         algorithm = sweep.get("algorithm", {})
@@ -122,10 +104,10 @@ def _detail(task: str, specs: Mapping[str, Any]) -> str:
         return (
             f"{name} {sweep.get('maxTrialCount', '?')} trials, {sweep.get('parallelTrialCount', 1)} at a time".strip()
         )
-    if task in ("dataset", "ingest"):
+    if room == "prep":
         return str(specs.get("dataset", {}).get("data", ""))
-    if task in ("kserve", "deploy"):
-        return f"endpoint {specs.get('endpoint', {}).get('name', '')}".strip()
+    if room in ("deploy", "release") and specs.get("endpoint"):
+        return f"endpoint {specs['endpoint'].get('name', '')}".strip()
     return ""
 
 

@@ -101,4 +101,6 @@ def _note(run: LocalRun | RemoteRun) -> str:
 
 def _reports(run: LocalRun | RemoteRun) -> dict[str, tuple[str, str]]:
     """Title -> (step, URI)."""
-    return {title: (step.task, uri) for step in run.steps.values() for title, uri in step.reports.items()}
+    from shipway.summary import reports_of
+
+    return reports_of(run.steps.values())

@@ -111,7 +111,8 @@ def _follow(plan: RunPlan, pipeline: str, params: dict[str, Any], *, fresh: bool
     say(f"Run {started.key}; log {started.folder.path}", style="dim")
     titles = {step.task: step.title for step in plan.steps}
     trials = plan.specs.get("sweep", {}).get("maxTrialCount")
-    with Progress(titles, step_detail(started.home, started.key, trials)) as progress:
+    rooms = {step.task: step.room for step in plan.steps}
+    with Progress(titles, step_detail(started.home, started.key, rooms, trials)) as progress:
         return _until_stopped(started, progress)
 
 
