@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 _AROUND = re.compile(r"root|onExit|iteration-item|(exit-handler|condition|condition-branches|for-loop)-\d+")
 _ITERATION = re.compile(r"iteration-iterations\((\d+):|for-loop-\d+-iteration-(\d+)$")  # Argo's name, kfp.local's
 _EXECUTOR = re.compile(r"executor(?:\((\d+)\))?")
-_NUMBERS = re.compile(r"((?:\.\d+)*)$")
+_NUMBERS = re.compile(r"(\.\d+)+$")
 _ROOM = re.compile(r"from shipway\.components\.(\w+) import launch")
 
 
@@ -40,8 +40,8 @@ class Place(NamedTuple):
     @classmethod
     def parse(cls, name: str) -> Place:
         """The place behind a step's name."""
-        task, numbers, _ = _NUMBERS.split(name)
-        return cls(task, numbers.lstrip("."))
+        task = _NUMBERS.sub("", name)
+        return cls(task, name[len(task) + 1 :])
 
     @classmethod
     def within(cls, path: Iterable[str]) -> Place:

@@ -151,7 +151,7 @@ def merge(
         is_all: Whether the records could be read: a failed task without one then left none.
     """
     mine, others = _by_task(titles, found)
-    rows = dict[str, list[StepRecord]]((task, []) for task in titles)
+    rows: dict[str, list[StepRecord]] = {task: [] for task in titles}
     for name, nodes in seen.items():
         tasks = [task for task in titles if own_name(task) == name]
         pairs, left = _pair([record for task in tasks for record in mine[task]], nodes)
@@ -180,7 +180,8 @@ def _by_task(
     titles: Mapping[str, str], found: Iterable[StepRecord]
 ) -> tuple[dict[str, list[StepRecord]], list[StepRecord]]:
     """Records by the task that they are of, in the order of their iterations, and those of none."""
-    mine, others = dict[str, list[StepRecord]]((task, []) for task in titles), []
+    mine: dict[str, list[StepRecord]] = {task: [] for task in titles}
+    others: list[StepRecord] = []
     for record in found:
         task = find_task(record.task, titles)
         if task:
@@ -196,7 +197,8 @@ def _pair(
     records: Sequence[StepRecord], nodes: Iterable[StepRecord]
 ) -> tuple[list[tuple[StepRecord, StepRecord | None]], list[StepRecord]]:
     """Each record with a node of its state, else with the next; and the nodes that no record is left for."""
-    left, pairs = list(nodes), dict[str, StepRecord]()
+    left = list(nodes)
+    pairs: dict[str, StepRecord] = {}
     for must_agree in (True, False):
         for record in records:
             node = next((node for node in left if not must_agree or node.state == record.state), None)
