@@ -31,7 +31,6 @@ def test_every_step_keeps_its_record_its_log_and_its_artifacts_and_finds_them_in
     store = Store.open(f"file://{tmp_path}/store")
     found = [StepRecord.from_json(store.get(info.key)) for info in store.list(f"runs/{run.key}/steps/")]
     assert {each.name: each.outputs.get("value") for each in found if each.role == "train"} == VALUES
-    # kfp writes the outputs of all tasks of one component to one place.
     measured = {each.name: each.outputs["metrics"]["accuracy"] for each in found if each.role == "evaluate"}  # type: ignore[index]
     assert measured == MEASURED
     assert {path.stem for path in run.folder.path.glob("*.log")} == {*VALUES, *MEASURED, "_host"}

@@ -2,8 +2,7 @@
 
 kfp.local has no callbacks, keeps no record of a run, and starts a step so that it outlives whoever started it. So:
 - `task_executor.execute_single_task` is wrapped: a task's start, end and cache hit become events and records;
-- `enhanced_dag_orchestrator.execute_task` is wrapped, so that a task knows the DAGs that it stands in, and
-  `executor_input_utils.construct_local_task_root`, so that tasks of one component don't write to one place;
+- `enhanced_dag_orchestrator.execute_task` is wrapped, so that a task knows the DAGs that it stands in;
 - `subprocess_task_handler.run_local_subprocess` is replaced: a step gets its own log, process group and
   parent-death signal, and knows its own name; its arguments are not on its command line, which everybody may read;
 - `pipeline_spec_builder.to_protobuf_value` is wrapped: a parameter may hold null, as it may on Kubeflow.
@@ -61,10 +60,10 @@ class Hooks:
     def install(self) -> None:
         """Puts the hooks in place."""
         from kfp.compiler import pipeline_spec_builder
-        from kfp.local import cache, executor_input_utils, subprocess_task_handler
+        from kfp.local import cache, subprocess_task_handler
         from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 
-        execute, root_of = task_executor.execute_single_task, executor_input_utils.construct_local_task_root
+        execute = task_executor.execute_single_task
         lookup, key_of = cache.LocalCache.get, cache.LocalCache.compute_key
 
         def get(store: Any, key: str) -> Any:
@@ -97,10 +96,6 @@ class Hooks:
             self._on_task(step, "Cancelled" if ended == "Failed" and self.stopping else ended, facts)
             return outputs, status
 
-        def construct_local_task_root(**parts: str) -> str:  # by kfp's own, the component's name
-            return str(root_of(**{**parts, "task_resource_name": self._local.step}))
-
-        executor_input_utils.construct_local_task_root = construct_local_task_root
         enhanced_dag_orchestrator.execute_task = _going_inside(enhanced_dag_orchestrator.execute_task)
         cache.LocalCache.get, cache.LocalCache.compute_key = get, compute_key
         pipeline_spec_builder.to_protobuf_value = _with_null(pipeline_spec_builder.to_protobuf_value)
