@@ -48,7 +48,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
         "classes": evaluation["classes"],
         "test_rows": evaluation["rows"],
         "won": run["best_parameters"],
-        "train_s": next(round(step["seconds"]) for step in run["steps"] if step["task"] == "job"),
+        "train_s": next(round(step["seconds"]) for step in run["steps"] if step["role"] == "train"),
     }
 
 

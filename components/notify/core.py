@@ -14,7 +14,7 @@ from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.ending import STATES, Sources, Stop, handled_state, lost, reasons, settle, state_of
 from shipway.errors import CorruptArtifact, InvalidSpec
 from shipway.report.numbers import duration, number, percent
-from shipway.summary import names_of, step_of
+from shipway.summary import all_told, of_role
 
 if TYPE_CHECKING:
     from shipway.report import Report
@@ -62,7 +62,7 @@ def summary_record(
     state = state_of(Sources("SUCCEEDED" if went_well else "FAILED", stop))
     why = reasons(workflow)
     # Where a record says Running its pod is gone: the exit handler runs behind every other task.
-    steps = [settle(step, state, stop, _reason(step, why)) if step.state == "Running" else step for step in steps]
+    steps = [settle(step, state, stop, why.get(step.name, "")) if step.state == "Running" else step for step in steps]
     error = _error(steps, state, stop, told)
     started = steps[0].started_at if steps else now.isoformat(timespec="seconds")
     return RunRecord.model_validate(
@@ -71,10 +71,6 @@ def summary_record(
             "seconds": max((now - _time(started, now)).total_seconds(), 0.0), "steps": steps, "error": error,
         }
     )  # fmt: skip
-
-
-def _reason(step: StepRecord, why: Mapping[str, str]) -> str:
-    return next((why[task] for task in (step.task, *names_of(step.task)) if task in why), "")
 
 
 def _error(steps: list[StepRecord], state: str, stop: Stop, told: str) -> StepError | None:
@@ -104,8 +100,8 @@ def parsed(records: Iterable[str]) -> list[StepRecord]:
 
 def _of_this_attempt(steps: list[StepRecord]) -> list[StepRecord]:
     """Without what an earlier attempt of the same run left: `plan` runs first, and every time."""
-    plan = step_of(steps, "plan")
-    return [step for step in steps if plan is None or step.started_at >= plan.started_at or step.state == "Cached"]
+    began = min((plan.started_at for plan in of_role(steps, "plan")), default="")
+    return [step for step in steps if step.started_at >= began or step.state == "Cached"]
 
 
 def _time(text: str, otherwise: datetime) -> datetime:
@@ -132,6 +128,8 @@ def summary_report(summary: Mapping[str, Any]) -> Report:
         page.callout("good" if decision["decision"] == "blessed" else "warn", decision["decision"], decision["reason"])
     page.tiles(_tiles(summary), tones={"State": _TONES.get(summary["state"], "info")})
     _add_scores(page, summary)
+    for title, columns, told in all_told(summary):
+        page.section(title).table(columns, told)
     ran = [step for step in summary["steps"] if step["seconds"] > 0 and not step["cached"]]
     page.section("Steps")
     if ran:

@@ -110,7 +110,7 @@ def identify(spec: SweepSpec, dataset_fingerprint: str) -> tuple[str, str, dict[
         spec.training.name if spec.training else "",
         context.run,
         "sweep",
-        iteration=" ".join(filter(None, (fingerprint(document), context.execution))),
+        iteration=" ".join(filter(None, (fingerprint(document), context.step))),
     )
     return name, context.uri("sweeps", name), document
 
@@ -187,7 +187,7 @@ def _by_katib(
     manifest = _experiment(spec, name, dataset_uri, task_config)
     manifest = identity.stamp(
         manifest, name=spec.training.name if spec.training else "", run=context.run,
-        task=current.task if current else "sweep", namespace=context.namespace,
+        task=current.name if current else "sweep", namespace=context.namespace,
     )  # fmt: skip
 
     def started(handle: Handle) -> None:

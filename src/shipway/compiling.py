@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from shipway import images
+from shipway.context import TITLE
 from shipway.errors import InvalidSpec, nearest
-from shipway.steps import TITLE
 from shipway.store_secret import DEFAULT_SECRET, give_store
 
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")

@@ -40,14 +40,15 @@ class Run:
         key: The run's key; equal over retries of the same pipeline, parameters, data and code.
         home: Local state folder.
         state: Running, Succeeded, Failed or Cancelled.
-        steps: Latest record of every step, by task name.
+        steps: Latest record of every step, by its name.
+        titles: The pipeline's tasks, with what they are called on screens.
     """
 
     key: str
     home: Path
     state: str = "Running"
     steps: dict[str, StepRecord] = field(default_factory=dict)
-    tasks: list[str] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
     record: RunRecord | None = None
     _host: HostProcess | None = field(default=None, repr=False)
     _offset: int = 0
@@ -75,14 +76,14 @@ class Run:
         for offset, event in self.folder.events(self._offset):
             self._offset = offset
             if event["kind"] == "tasks":
-                self.tasks = event["tasks"]
+                self.titles = event["titles"]
             elif event["kind"] == "step":
                 step = StepRecord.model_validate(event["step"])
-                self.steps[step.task] = step
+                self.steps[step.name] = step
             elif event["kind"] == "run":
                 self.record = RunRecord.model_validate(event["record"])
                 self.state = self.record.state
-                self.steps = {step.task: step for step in self.record.steps}
+                self.steps = {step.name: step for step in self.record.steps}
             yield event
 
     def _host_lives(self) -> bool:
@@ -126,7 +127,10 @@ class Run:
         return self
 
     def output(self, role: str, fact: str) -> Any:
-        """One small fact that a step gave out, `run.output("evaluate", "uri")`; None where there is none."""
+        """One small fact that a step gave out, `run.output("evaluate", "uri")`; None where there is none.
+
+        Of several steps of one role it is the headline's (`shipway.summary`); `steps` has them all.
+        """
         from shipway.summary import fact as fact_of
 
         return fact_of(list(self.steps.values()), role, fact)
@@ -176,8 +180,9 @@ class Run:
             NotFound: no such report; names those there are.
         """
         from shipway.storage import open_uri
+        from shipway.summary import reports_of
 
-        found = {name: uri for step in self.steps.values() for name, uri in step.reports.items()}
+        found = {name: uri for name, (_, uri) in reports_of(self.steps.values()).items()}
         title = title or next(reversed(found), None)
         if title not in found:
             raise NotFound(f"report: no report {title!r} in run {self.key}; there are {', '.join(found) or 'none yet'}")
@@ -187,8 +192,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(step.title or step.task)}</td>"
-            f"<td>{step.state}</td><td>{step.seconds:.1f} s</td></tr>"
+            f"<tr><td>{html.escape(step.label)}</td><td>{step.state}</td><td>{step.seconds:.1f} s</td></tr>"
             for step in self.steps.values()
         )
         return f"<b>Run {self.key}</b>: {self.state}<table><tr><th>step<th>state<th>seconds</tr>{rows}</table>"
@@ -346,7 +350,6 @@ def load_run(key: str, context: Context | None = None) -> Run:
         record.run,
         context.home,
         record.state,
-        {s.task: s for s in record.steps},
-        [s.task for s in record.steps],
-        record,
+        {step.name: step for step in record.steps},
+        record=record,
     )

@@ -140,7 +140,7 @@ def test_a_changed_policy_judges_anew_and_trains_nothing(home: Home, first: dict
     assert [found[task] for task in CACHED] == ["Cached"] * 4
     assert strict["state"] == "Succeeded"
     assert strict["decision"]["decision"] == "rejected"
-    assert (found["register"], found["deploy"]) == ("Skipped", "Skipped")
+    assert (found["release.register"], found["release.deploy"]) == ("Skipped", "Skipped")
     assert ask(first["endpoint"]["predict_url"], "fly me to madrid")["label"] == "flight"
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from shipway.cli.console import facts, heading, say, table
 from shipway.context import Context
+from shipway.dag import tasks_of
 
 if TYPE_CHECKING:
     from shipway.local.prepared import Prepared
-    from shipway.planning import Configuration
 
 PATIENCE_S = 5.0  # a person waits, and can type again
 
@@ -23,6 +23,7 @@ class PlannedStep:
     title: str
     image: str
     cached: bool  # whether an unchanged step comes from cache
+    room: str = ""  # of our components, whose launch it runs
     detail: str = ""
 
 
@@ -51,50 +52,29 @@ def make_run_plan(prepared: Prepared, *, with_key: bool = False) -> RunPlan:
     Raises:
         UserError: what the cluster would refuse; with the key, data that does not fit.
     """
-    from shipway.local.tasks import leaf_tasks
-
     context, configuration = Context.current(), prepared.configuration
     if configuration is not None:
         configuration.check_cluster(context, patience_s=PATIENCE_S)
-    spec = prepared.pipeline.function.pipeline_spec
+    steps = [
+        PlannedStep(
+            task.name, task.title, task.image.rsplit("/", 1)[-1], task.cached, task.room,
+            configuration.plan.work(task.name, configuration.specs) if configuration else "",
+        )
+        for task in tasks_of(prepared.pipeline.function.pipeline_spec).values()
+    ]  # fmt: skip
     return RunPlan(
         pipeline=prepared.pipeline.name,
         params=prepared.params,
         home=str(context.home),
         store=context.store_uri,
         executor=context.executor,
-        steps=[_step(spec, task, configuration) for task in leaf_tasks(spec)],
+        steps=steps,
         specs={name: each.model_dump(mode="json") for name, each in configuration.specs.items()}
         if configuration
         else {},
         run=prepared.key() if with_key else "",
         notes=configuration.notes if with_key and configuration else [],
     )
-
-
-def _step(spec: Any, task: str, configuration: Configuration | None) -> PlannedStep:
-    found = _find_task(spec, spec.root.dag, task)
-    component = spec.components[found.component_ref.name]
-    container = spec.deployment_spec["executors"][component.executor_label]["container"]
-    return PlannedStep(
-        task=task,
-        title=found.task_info.name or task,
-        image=str(container["image"]).rsplit("/", 1)[-1],
-        cached=bool(found.caching_options.enable_cache),
-        detail=configuration.plan.work(task, configuration.specs) if configuration else "",
-    )
-
-
-def _find_task(spec: Any, dag: Any, name: str) -> Any:
-    for task_name, task in dag.tasks.items():
-        if task_name == name:
-            return task
-        inner = spec.components[task.component_ref.name]
-        if inner.HasField("dag"):
-            found = _find_task(spec, inner.dag, name)
-            if found is not None:
-                return found
-    return None
 
 
 def show_plan(plan: RunPlan) -> None:

@@ -114,7 +114,8 @@ def _follow(plan: RunPlan, prepared: Prepared, *, fresh: bool, quiet: bool) -> R
     titles = {step.task: step.title for step in plan.steps}
     configuration = prepared.configuration
     trials = configuration.plan.trials(configuration.specs) if configuration else None
-    with Progress(titles, step_detail(started.home, started.key, trials)) as progress:
+    rooms = {step.task: step.room for step in plan.steps}
+    with Progress(titles, step_detail(started.home, started.key, rooms, trials)) as progress:
         return _until_stopped(started, progress)
 
 

@@ -107,7 +107,7 @@ def compare_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
             f"{name} accuracy": b["accuracy"] for name, b in (s["evaluation"] or {}).get("baselines", {}).items()
         },
     )
-    steps = _rows(summaries, lambda s: {x["task"]: _took(x) for x in s["steps"]})
+    steps = _rows(summaries, lambda s: {x["step"]: _took(x) for x in s["steps"]})
     decision = _rows(
         summaries,
         lambda s: {"decision": (s["decision"] or {}).get("decision"), "version": (s["model"] or {}).get("version")},
@@ -164,15 +164,17 @@ def logs(
 
 
 def _logs_of(folder: RunFolder, step: str | None) -> dict[str, Path]:
-    """Log files by task: of the step that is named, else of the one that failed, else all."""
-    from shipway.cli.there import find_step
+    """Log files by step: of those that are named, else of the one that failed, else all."""
+    from shipway.artifacts import StepRecord
+    from shipway.cli.there import called_by, find_steps
 
     files = {path.stem: path for path in sorted(folder.path.glob("*.log"), key=lambda p: p.stat().st_mtime)}
-    told = {e["step"]["task"]: e["step"] for _, e in folder.events(0) if e["kind"] == "step"}
+    records = [StepRecord.model_validate(e["step"]) for _, e in folder.events(0) if e["kind"] == "step"]
+    told = {record.name: record for record in records}
     if step is not None:
-        task = find_step(step, {name: told.get(name, {}).get("title", "") for name in files}, f"run {folder.run}")
-        return {task: files[task]}
-    failed = next((name for name, record in told.items() if record["state"] == "Failed" and name in files), None)
+        called = {name: called_by(told[name]) if name in told else [name] for name in files}
+        return {name: files[name] for name in find_steps(step, called, f"run {folder.run}")}
+    failed = next((name for name, record in told.items() if record.state == "Failed" and name in files), None)
     return {failed: files[failed]} if failed else files
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from shipway.cli.console import MARKS, console, facts, heading, say, table
 from shipway.errors import one_line
 from shipway.report.numbers import duration, number, percent
+from shipway.summary import all_told
 
 EXAMPLE_BYTES = 16 << 20  # of kept predictions that are worth reading for one example
 Summary = Mapping[str, Any]
@@ -35,6 +36,9 @@ def closing_screen(summary: Summary, *, example: str | None = None) -> None:
         _parameters(summary)
     if summary["decision"]:
         _decision(summary)
+    for title, columns, told in all_told(summary):
+        heading(title)
+        table(columns, told)
     _places(summary)
     _next(summary, example)
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import kfp_server_api as kfp
 
 from shipway import redaction, references, step_pod
+from shipway.dag import titles_of
 from shipway.errors import InvalidSpec, NotFound, ShipwayError, nearest
 from shipway.remote.api import Api
-from shipway.remote.content import current_of, inputs_of, platform_of, spec_of, tasks_of, version_name
+from shipway.remote.content import current_of, inputs_of, platform_of, spec_of, version_name
 from shipway.remote.once import create_once, new_mark
 from shipway.remote.secrets import check_secrets
 from shipway.yaml_text import load_json
@@ -235,7 +236,7 @@ def prepare(
         experiment=experiment or api.settings.experiment,
         name=_marked(readable),
         started_by=who_types(),
-        tasks=tasks_of(target.spec),
+        tasks=titles_of(target.spec),
         notes=check_secrets(api.settings, target),
     )
 
@@ -267,7 +268,7 @@ def prepare_clone(api: Api, run: RemoteRun, changes: Mapping[str, Any]) -> Submi
         experiment=api.settings.experiment,
         name=_marked(f"clone of {run.name.rpartition(' ')[0] or run.name}"),
         started_by=who_types(),
-        tasks=tasks_of(spec),
+        tasks=titles_of(spec),
         notes=check_secrets(api.settings, target),
     )
 

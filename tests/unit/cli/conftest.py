@@ -50,21 +50,22 @@ def sweep() -> SweepRecord:
 
 
 def finished(**changes: Any) -> RunRecord:
-    def step(task: str, **more: Any) -> StepRecord:
-        return StepRecord(run="run-1", task=task, **{"state": "Succeeded", "seconds": 2.5, **more})
+    def step(role: str, task: str = "", **more: Any) -> StepRecord:
+        return StepRecord(run="run-1", role=role, task=task or role, **{"state": "Succeeded", "seconds": 2.5, **more})
 
     record = RunRecord(
         run="run-1", pipeline="train_and_deploy", name="bot", state="Succeeded", seconds=61.0,
         started_at="2026-01-01T00:00:00+00:00",
         params={"name": "bot", "data": "rows.csv", "webhook": "https://user:pw@hooks.example.com/T0/B0/secret?t=1"},
         steps=[
-            step("train-and-deploy"), step("dataset", state="Cached", outputs={"rows": 5000, "labels": 2}),
-            step("katib", outputs={"uri": "s3://shipway/sweeps/s"}), step("job"),
-            step("classifier", outputs={"uri": "s3://shipway/evaluations/e1"},
+            step("plan", "train-and-deploy"), step("dataset", state="Cached", outputs={"rows": 5000, "labels": 2}),
+            step("sweep", "katib", outputs={"uri": "s3://shipway/sweeps/s"}), step("train", "job"),
+            step("evaluate", "classifier", outputs={"uri": "s3://shipway/evaluations/e1"},
                  reports={"Evaluation": "s3://shipway/evaluations/e1/report.html"}),
-            step("gate", outputs={"uri": "s3://shipway/decisions/d", "decision": "blessed"}),
-            step("register", outputs={"name": "bot", "version": 3}),
-            step("kserve", outputs={"url": "http://127.0.0.1:8081/v1/models/bot:predict", "endpoint": "bot"}),
+            step("gate", "release.gate", outputs={"uri": "s3://shipway/decisions/d", "decision": "blessed"}),
+            step("register", "release.register", outputs={"name": "bot", "version": 3}),
+            step("deploy", "release.deploy",
+                 outputs={"url": "http://127.0.0.1:8081/v1/models/bot:predict", "endpoint": "bot"}),
         ],
     )  # fmt: skip
     return record.model_copy(update=changes)

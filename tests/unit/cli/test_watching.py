@@ -39,7 +39,7 @@ def test_a_job_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> No
     job.mkdir(parents=True)
     (job / "events.jsonl").write_text(json.dumps(progress(1, 5)) + "\n")
     os.utime(job / "events.jsonl", (1, 1))
-    detail = step_detail(tmp_path, "run-1")
+    detail = step_detail(tmp_path, "run-1", {"job": "train"})
     assert detail("job") == ""
     os.utime(job / "events.jsonl", (time.time() + 9, time.time() + 9))
     assert detail("job") == "step 5 of 200"
@@ -52,11 +52,33 @@ def test_a_job_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> No
 
 def test_the_parts_of_a_step_are_followed_in_its_place() -> None:
     shown = Progress({"job": "Train", "release": "Release", "notify": "Tell"})
-    parts = [StepRecord(run="r", task=name, title=name.title(), state="Running") for name in ("gate", "register")]
+    parts = [
+        StepRecord(run="r", task=f"release.{role}", title=role.title(), state="Running")
+        for role in ("gate", "register")
+    ]
     for step in (
         StepRecord(run="r", task="job", state="Running"),
         StepRecord(run="r", task="release", state="Running"),
         StepRecord(run="r", task="release", state="Running", parts=parts),
     ):
         shown({"kind": "step", "step": step.model_dump(mode="json")})
-    assert shown.titles == {"job": "Train", "gate": "Gate", "register": "Register", "notify": "Tell"}
+    assert shown.titles == {
+        "job": "Train", "release.gate": "Gate", "release.register": "Register", "notify": "Tell",
+    }  # fmt: skip
+
+
+def test_the_iterations_of_a_task_are_followed_in_its_place_and_so_are_their_parts() -> None:
+    shown = Progress({"job": "Train", "release": "Release", "notify": "Tell"})
+    for iteration in ("1", "0"):
+        part = StepRecord(run="r", task="release.gate", iteration=iteration, title="Judge", state="Running")
+        for step in (
+            StepRecord(run="r", task="job", iteration=iteration, title="Train", state="Running"),
+            StepRecord(run="r", task="release", iteration=iteration, title="Release", state="Running"),
+            StepRecord(run="r", task="release", iteration=iteration, title="Release", state="Running", parts=[part]),
+        ):
+            shown({"kind": "step", "step": step.model_dump(mode="json")})
+    assert shown.titles == {
+        "job.1": "Train, iteration 1", "job.0": "Train, iteration 0", "release.gate.1": "Judge, iteration 1",
+        "release.gate.0": "Judge, iteration 0", "notify": "Tell",
+    }  # fmt: skip
+    assert list(shown.titles)[-1] == "notify"

@@ -32,7 +32,8 @@ def states(run: RemoteRun) -> dict[str, str]:
 
 def keep(store: Store, run: str, task: str, **more: object) -> None:
     fields = {"run": run, "task": task, "state": "Succeeded", "started_at": "2026-11-21T12:00:00+00:00", **more}
-    store.put(f"runs/{run}/steps/{task}.json", StepRecord.model_validate(fields).to_json().encode())
+    record = StepRecord.model_validate(fields)
+    store.put(f"runs/{run}/steps/{record.name}.json", record.to_json().encode())
 
 
 def test_the_steps_of_a_run_are_the_tasks_of_its_pipeline_with_their_titles(
@@ -98,7 +99,10 @@ def test_a_cached_step_says_what_the_run_that_did_the_work_recorded(
 ) -> None:
     first, run = kubeflow.submit(handled), kubeflow.submit(handled)
     outputs = {"split": "test", "metrics": {"accuracy": 0.9, "ece": 0.1}}
-    keep(store, first.key, "evaluate", outputs=outputs, reports={"Evaluation": "s3://shipway/e.html"})
+    keep(
+        store, first.key, "classifier", role="evaluate", outputs=outputs, reports={"Evaluation": "s3://shipway/e.html"},
+        made={"evaluation": made_by(first.key, "classifier")},
+    )  # fmt: skip
     keep(store, run.key, "gate", started_at="2026-11-21T12:00:09+00:00", inputs={"e": made_by(first.key, "classifier")})
     server.state.finish(run.key, "SUCCEEDED", add=CACHED, classifier=CACHED, tell="SUCCEEDED")
     steps = run.refresh().steps
@@ -112,7 +116,10 @@ def test_a_cached_step_says_what_the_run_that_did_the_work_recorded(
 
 
 def parts(**states: str) -> list[StepRecord]:
-    return [StepRecord(run="r", task=task, state=state) for task, state in states.items()]  # type: ignore[arg-type]
+    return [
+        StepRecord(run="r", role=role, task=f"classifier.{role}", state=state)  # type: ignore[arg-type]
+        for role, state in states.items()
+    ]
 
 
 def test_the_parts_of_a_task_stand_in_its_place(
@@ -121,7 +128,7 @@ def test_the_parts_of_a_task_stand_in_its_place(
     run = kubeflow.submit(handled)
     keep(store, run.key, "classifier", parts=parts(gate="Succeeded", register="Skipped"))
     server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", classifier="SUCCEEDED", tell="SUCCEEDED")
-    shown = {step["task"]: step["state"] for step in summarise(run.refresh())["steps"]}
+    shown = {step["role"] or step["task"]: step["state"] for step in summarise(run.refresh())["steps"]}
     assert shown == {"add": "Succeeded", "gate": "Succeeded", "register": "Skipped", "tell": "Succeeded"}
 
 
@@ -132,7 +139,7 @@ def test_a_part_that_was_lost_is_the_culprit_and_so_is_a_whole_that_was_lost_bet
     keep(store, run.key, "classifier", state="Running", parts=parts(gate="Running", register="Skipped"))
     server.state.finish(run.key, "FAILED", add="SUCCEEDED", classifier="FAILED", tell="SUCCEEDED")
     found = summarise(run.refresh())
-    assert [step["task"] for step in found["steps"] if step["state"] == "Failed"] == ["gate"]
+    assert [step["role"] for step in found["steps"] if step["state"] == "Failed"] == ["gate"]
     assert found["error"]["step"] == "classifier", "whose log there is"
     keep(store, run.key, "classifier", state="Running", parts=parts(gate="Succeeded", register="Skipped"))
     found = summarise(run.refresh())
