@@ -104,8 +104,8 @@ def _check_graph(graph: memoryview, seen: _Seen, outer: ChainMap[str, Size], dep
                 sizes.maps[0].setdefault(name, Size.given(said if depth == MAX_DEPTH else 1))
         elif number in (12, 13):
             names = texts(value, 1)
-            said = {name: _declared(value, name) for name in names}
-            declared |= said if depth == MAX_DEPTH else {}
+            shapes = {name: _declared(value, name) for name in names}
+            declared |= shapes if depth == MAX_DEPTH else {}
             outputs += names if number == 12 else []
     seen.nodes += len(nodes)
     if seen.nodes > MAX_NODES:
