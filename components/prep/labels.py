@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Literal
 
 import polars as pl
@@ -13,12 +14,21 @@ import polars as pl
 Fold = Literal["none", "unicode", "case"]
 
 SHOWN = 10  # pairs in one note
-# Unicode's format characters but for those that shape a script: zero-width blank, word joiner, BOM, soft hyphen,
-# marks of direction. The joiners U+200C and U+200D change what Persian or an emoji looks like between letters.
-INVISIBLE = "\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+# Unicode's Default_Ignorable_Code_Point but for those that shape what stands beside them: zero-width blank, BOM, soft
+# hyphen, marks of direction, fillers, variation selectors. The joiners U+200C and U+200D change what Persian or an
+# emoji looks like, and the tags from U+E0020 on which flag is meant.
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0100-\U000e01ef"
+)
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _FORMATS = re.compile(f"[{INVISIBLE}\u200c\u200d]")
-_WHOLE = re.compile(r"([-+]?\d+)\.0+")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,6})?")
+# Cyrillic and Greek letters, dashes and quotes that are drawn like characters of ASCII.
+_DRAWN_LIKE = str.maketrans(
+    "АВЕКМНОРСТУХЅІЈԚԜаеорсухѕіјһԁԛԝӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρ‐‑‒–—―−‘’‛′ʼ`´“”„″",
+    "ABEKMHOPCTYXSIJQWaeopcyxsijhdqwlABEZHIKMNOPTYXovp-------'''''''\"\"\"\"",
+)
 # What tools write for "no value"; a class may be called so, hence it is told and not refused.
 MISSING_WORDS = {"null", "none", "n/a", "na", "#n/a", "nil", "undefined", "-", "?"}
 # What no class is called: Python's and pandas' marks of a missing value, and a list or object in a cell.
@@ -72,21 +82,30 @@ def _pair(first: str, other: str, counts: Mapping[str, int]) -> str:
 
 def _why(first: str, other: str) -> str:
     """How the two differ, and what makes them one."""
-    if _plain(first) == _plain(other):
+    if plain_form(first) == plain_form(other):
         return "the same but for Unicode's form, blanks or invisible characters; fold_labels=unicode makes them one"
-    if _plain(first).lower() == _plain(other).lower():
+    if plain_form(first).lower() == plain_form(other).lower():
         return "the same but for capital letters; fold_labels=case makes them one"
-    if _WHOLE.fullmatch(first) or _WHOLE.fullmatch(other):
+    if _NUMBER.fullmatch(first) and _NUMBER.fullmatch(other):
         return "the same number; write one of them in the source"
     return "the same to the eye; write one of them in the source"
 
 
-def _plain(label: str) -> str:
+def plain_form(label: str) -> str:
+    """Equal for names that differ by Unicode's forms, invisible characters and blanks alone."""
     return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", label)).split())
 
 
 def _look(label: str) -> str:
-    """Equal for labels that look alike: NFKC, no letter case, no invisible characters, one kind of blank."""
-    plain = " ".join(_FORMATS.sub("", unicodedata.normalize("NFKC", label)).casefold().split())
-    whole = _WHOLE.fullmatch(plain)
-    return whole[1] if whole else unicodedata.normalize("NFKC", plain)
+    """Equal for labels that look alike: drawn alike, one number, or equal but for capitals and invisible characters."""
+    plain = unicodedata.normalize("NFKC", label.translate(_DRAWN_LIKE))
+    plain = " ".join(_FORMATS.sub("", plain).translate(_DRAWN_LIKE).casefold().split())
+    return _number(plain) if _NUMBER.fullmatch(plain) else unicodedata.normalize("NFKC", plain)
+
+
+def _number(text: str) -> str:
+    """Equal for equal numbers, of any length: digits without zeros at their ends, and their power of ten."""
+    sign, digits, power = Decimal(text).as_tuple()
+    body = "".join(map(str, digits)).lstrip("0")
+    short = body.rstrip("0")
+    return f"{'-' * sign}{short}e{int(power) + len(body) - len(short)}" if short else "0"

@@ -134,7 +134,11 @@ def _open_onnx(manifest: ModelManifest, folder: Path, threads: int | None) -> Ru
     output = _match(manifest.output, {entry.name for entry in session.get_outputs()}, manifest)
 
     def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        result: NDArray[Any] = session.run([output], {names[name]: value for name, value in inputs.items()})[0]
+        try:
+            result: NDArray[Any] = session.run([output], {names[name]: value for name, value in inputs.items()})[0]
+        except Exception as error:  # one class for each of its codes, without a base of their own
+            told = " ".join(str(error).split())
+            raise ShipwayError(f"model {manifest.name} ({manifest.digest}): ONNX Runtime: {told[-300:]}") from error
         return result
 
     return run
