@@ -45,14 +45,15 @@ class Place(NamedTuple):
 
     @classmethod
     def within(cls, path: Iterable[str]) -> Place:
-        """Of a task by all that stands around it, as Argo or kfp.local names that."""
+        """Of a task by all that stands around it, as Argo or kfp.local names that, and last its own name."""
         names, iterations = list[str](), list[str]()
-        for part in path:
+        *around, own = (part.partition("(")[0] if ":" not in part else part for part in path)  # without the attempt
+        for part in around:
             if found := _ITERATION.match(part):
                 iterations.append(found[1] or found[2])
-            elif not _AROUND.fullmatch(part := part.partition("(")[0]):  # behind it, the attempt
+            elif not _AROUND.fullmatch(part):
                 names.append(part)
-        return cls(".".join(names), ".".join(iterations))
+        return cls(".".join((*names, own)), ".".join(iterations))
 
     @classmethod
     def of_node(cls, node: str) -> Place | None:

@@ -76,7 +76,7 @@ class Run:
         for offset, event in self.folder.events(self._offset):
             self._offset = offset
             if event["kind"] == "tasks":
-                self.titles = event["titles"]
+                self.titles = event.get("titles", {})
             elif event["kind"] == "step":
                 step = StepRecord.model_validate(event["step"])
                 self.steps[step.name] = step

@@ -36,6 +36,8 @@ LOOP = "for-loop-1.iteration-iterations(3:3).iteration-item"
          ".job-2.executor", "tune.job-2.3.0", 0),
         ("w(0).root(0).for-loop-1(0).iteration-iterations(3:3)(1).iteration-item(0).tune(0).job(0).executor(1)",
          "tune.job.3", 1),
+        ("w.root.tune.root.executor", "tune.root", 0),
+        ("w.root.condition-1.condition-1.executor", "condition-1", 0),
         ("train-and-deploy-x7f.root.job-driver", "", 0),
         (f"w.root.{LOOP}", "", 0),
         ("", "", 0),

@@ -139,7 +139,7 @@ def _shown(value: Any) -> str:
 def logs(
     run: Key,
     step: Annotated[
-        str | None, typer.Argument(help="A step, by title or name; without one, the step that failed, or all.")
+        str | None, typer.Argument(help="A step, by title, name or role; without one, the step that failed, or all.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on printing while the run goes on.")] = False,
     tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Only the last N lines of each log; 0 for all.")] = 0,

@@ -122,7 +122,7 @@ def test_reports_whose_titles_meet_are_all_there(shipway: Shipway) -> None:
     code, out, err = shipway("reports", "open", "r-1", "--json")
     assert code == 0, err
     saved = json.loads(out)
-    assert set(saved) == {"Check", "A/B", "Check (two)", "a-b"}
+    assert set(saved) == {"Check (one)", "A/B", "Check (two)", "a-b"}
     assert len({Path(path).read_text() for path in saved.values()}) == 4
 
 
