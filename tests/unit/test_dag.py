@@ -9,7 +9,7 @@ import yaml
 
 from shipway.compiling import compile_pipeline
 from shipway.dag import Place, attempt_of, distinct, find_task, tasks_of, titles_of
-from shipway.local.pipelines import load_pipeline
+from shipway.planning import find
 
 ROOMS = f"{Path(__file__).parents[1]}/fixtures/rooms.py:rooms"
 TITLES = {
@@ -53,14 +53,14 @@ def test_the_tasks_of_a_pipeline_are_the_same_as_a_document_and_as_kfps_message(
     compiled = compile_pipeline(ROOMS, tmp_path / "rooms.yaml")
     document = next(iter(yaml.safe_load_all(compiled.read_text(encoding="utf-8"))))
     assert list(titles_of(document).items()) == list(TITLES.items())
-    assert tasks_of(document) == tasks_of(load_pipeline(ROOMS).pipeline_spec)
+    assert tasks_of(document) == tasks_of(find(ROOMS).function.pipeline_spec)
 
 
 def test_a_task_says_whose_launch_it_runs_whatever_it_is_called() -> None:
-    tasks = tasks_of(load_pipeline("shipway.pipelines.train_and_deploy.pipeline:train_and_deploy").pipeline_spec)
+    tasks = tasks_of(find("train_and_deploy").function.pipeline_spec)
     rooms = [task.room for task in tasks.values()]
     assert rooms == ["plan", "prep", "sweep", "train", "evaluate", "release", "notify"]
-    assert {task.room for task in tasks_of(load_pipeline(ROOMS).pipeline_spec).values()} == {""}
+    assert {task.room for task in tasks_of(find(ROOMS).function.pipeline_spec).values()} == {""}
 
 
 def test_titles_that_several_tasks_have_are_told_apart() -> None:
