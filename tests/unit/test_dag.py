@@ -59,7 +59,7 @@ def test_the_tasks_of_a_pipeline_are_the_same_as_a_document_and_as_kfps_message(
 def test_a_task_says_whose_launch_it_runs_whatever_it_is_called() -> None:
     tasks = tasks_of(find("train_and_deploy").function.pipeline_spec)
     rooms = [task.room for task in tasks.values()]
-    assert rooms == ["plan", "prep", "sweep", "train", "evaluate", "release", "notify"]
+    assert rooms == ["", "prep", "sweep", "train", "evaluate", "release", "notify"]
     assert {task.room for task in tasks_of(find(ROOMS).function.pipeline_spec).values()} == {""}
 
 
