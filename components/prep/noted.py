@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shipway.components.prep import labels
 from shipway.components.prep.heads import Source
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
+from shipway.tasks.classification import labels
 
 KEPT = 200  # entries of one kind in the manifest
 SHOWN = 5  # in a note
