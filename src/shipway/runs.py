@@ -355,7 +355,7 @@ def load_run(key: str, context: Context | None = None) -> Run:
         NotFound: none, or more than one, begins so.
     """
     context = context or Context.current()
-    records = [record for record in list_runs(context) if record.run.startswith(key)]
+    records = [record for record in list_runs(context) if key and record.run.startswith(key)]
     if len(records) != 1:
         raise NotFound(f"run: {len(records)} runs begin with {key!r}; `shipway runs list` names them")
     record = records[0]

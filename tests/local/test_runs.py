@@ -66,6 +66,21 @@ def test_a_step_that_leaves_by_sys_exit_fails_the_run(home: Path) -> None:
     assert "SystemExit" in run.record.error.message
 
 
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("vanishing", {"within_a_step": True}), ("vanishing", {"within_a_step": False}), ("leaving_early", {})],
+    ids=["in a step", "outside of one", "sys.exit"],
+)
+def test_a_step_that_ends_with_0_before_it_is_done_fails_the_run(
+    home: Path, name: str, params: dict[str, object]
+) -> None:
+    run = play(name, **params)
+    assert run.state == "Failed"
+    assert run.record is not None
+    assert run.record.error is not None
+    assert "ended with 0 before the step was done" in run.record.error.message
+
+
 def test_a_failure_of_kfps_own_that_is_no_tasks_fails_the_run(home: Path) -> None:
     run = play("looping", items=["no number"])
     assert run.state == "Failed"

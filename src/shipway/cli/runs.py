@@ -144,7 +144,7 @@ def logs(
         str | None, typer.Argument(help="A step, by title or name; without one, the step that failed, or all.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on printing while the run goes on.")] = False,
-    tail: Annotated[int, typer.Option("--tail", "-n", help="Only the last N lines of each log; 0 for all.")] = 0,
+    tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Only the last N lines of each log; 0 for all.")] = 0,
     raw: Annotated[bool, typer.Option("--raw", help="With the lines that KFP itself prints around a step's.")] = False,
     kfp: Kfp = None,
     local: Local = False,
@@ -208,9 +208,12 @@ def local_key(beginning: str) -> str:
     from shipway.errors import NotFound
 
     folders = sorted((p for p in (home() / "runs").glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
-    if beginning == "last" and folders:
+    if beginning == "last":
+        if not folders:
+            raise NotFound("run: no runs on this machine yet; `shipway demo` makes one")
         return folders[-1].name
-    found = [path.name for path in folders if path.name.startswith(beginning)]
+    # An empty key is a variable that was not set, and fits every run: it is none.
+    found = [path.name for path in folders if beginning and path.name.startswith(beginning)]
     if beginning in found:
         return beginning
     if len(found) != 1:

@@ -16,9 +16,13 @@ from shipway.specs import Spec
 if TYPE_CHECKING:
     import polars as pl
 
-# Unicode's format characters but for those that shape a script: zero-width blank, word joiner, BOM, soft hyphen,
-# marks of direction. The joiners U+200C and U+200D change what Persian or an emoji looks like between letters.
-INVISIBLE = "\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+# Unicode's Default_Ignorable_Code_Point but for those that shape what stands beside them: zero-width blank, BOM, soft
+# hyphen, marks of direction, fillers, variation selectors. The joiners U+200C and U+200D change what Persian or an
+# emoji looks like, and the tags from U+E0020 on which flag is meant.
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0100-\U000e01ef"
+)
 BLANK = rf"^[\s{INVISIBLE}]*$"
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 PREVIEW_CHARS = 500

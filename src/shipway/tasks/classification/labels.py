@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -29,7 +30,12 @@ Fold = Literal["none", "unicode", "case"]
 SHOWN = 10  # pairs in one note
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _FORMATS = re.compile(f"[{INVISIBLE}\u200c\u200d]")
-_WHOLE = re.compile(r"([-+]?\d+)\.0+")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,6})?")
+# Cyrillic and Greek letters, dashes and quotes that are drawn like characters of ASCII.
+_DRAWN_LIKE = str.maketrans(
+    "АВЕКМНОРСТУХЅІЈԚԜаеорсухѕіјһԁԛԝӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρ‐‑‒–—―−‘’‛′ʼ`´“”„″",
+    "ABEKMHOPCTYXSIJQWaeopcyxsijhdqwlABEZHIKMNOPTYXovp-------'''''''\"\"\"\"",
+)
 # What tools write for "no value"; a class may be called so, hence it is told and not refused.
 MISSING_WORDS = {"null", "none", "n/a", "na", "#n/a", "nil", "undefined", "-", "?"}
 # What no class is called: Python's and pandas' marks of a missing value, and a list or object in a cell.
@@ -132,21 +138,30 @@ def _pair(first: str, other: str, counts: Mapping[str, int]) -> str:
 
 def _why(first: str, other: str) -> str:
     """How the two differ, and what makes them one."""
-    if _plain(first) == _plain(other):
+    if plain_form(first) == plain_form(other):
         return "the same but for Unicode's form, blanks or invisible characters; fold_labels=unicode makes them one"
-    if _plain(first).lower() == _plain(other).lower():
+    if plain_form(first).lower() == plain_form(other).lower():
         return "the same but for capital letters; fold_labels=case makes them one"
-    if _WHOLE.fullmatch(first) or _WHOLE.fullmatch(other):
+    if _NUMBER.fullmatch(first) and _NUMBER.fullmatch(other):
         return "the same number; write one of them in the source"
     return "the same to the eye; write one of them in the source"
 
 
-def _plain(label: str) -> str:
+def plain_form(label: str) -> str:
+    """Equal for names that differ by Unicode's forms, invisible characters and blanks alone."""
     return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", label)).split())
 
 
 def _look(label: str) -> str:
-    """Equal for labels that look alike: NFKC, no letter case, no invisible characters, one kind of blank."""
-    plain = " ".join(_FORMATS.sub("", unicodedata.normalize("NFKC", label)).casefold().split())
-    whole = _WHOLE.fullmatch(plain)
-    return whole[1] if whole else unicodedata.normalize("NFKC", plain)
+    """Equal for labels that look alike: drawn alike, one number, or equal but for capitals and invisible characters."""
+    plain = unicodedata.normalize("NFKC", label.translate(_DRAWN_LIKE))
+    plain = " ".join(_FORMATS.sub("", plain).translate(_DRAWN_LIKE).casefold().split())
+    return _number(plain) if _NUMBER.fullmatch(plain) else unicodedata.normalize("NFKC", plain)
+
+
+def _number(text: str) -> str:
+    """Equal for equal numbers, of any length: digits without zeros at their ends, and their power of ten."""
+    sign, digits, power = Decimal(text).as_tuple()
+    body = "".join(map(str, digits)).lstrip("0")
+    short = body.rstrip("0")
+    return f"{'-' * sign}{short}e{int(power) + len(body) - len(short)}" if short else "0"
