@@ -9,11 +9,13 @@ from shipway.errors import InvalidSpec, nearest
 from shipway.tasks.base import Metric, Task, primary
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from shipway.recipes.base import Recipe
 
 SHIPPED = ("classification",)
 
-__all__ = ["SHIPPED", "Metric", "Task", "load_task", "primary", "task_of"]
+__all__ = ["SHIPPED", "Metric", "Task", "classes_in", "load_task", "primary", "task_of"]
 
 
 def load_task(name: str) -> Task:
@@ -43,3 +45,9 @@ def task_of(recipe: Recipe) -> Task:
     if not isinstance(stated, Task):
         raise InvalidSpec(f"recipe {recipe.name}: its task is a {type(stated).__name__}; expected a name or a Task")
     return stated
+
+
+def classes_in(task: Task, labels: pl.Series) -> set[str]:
+    """Classes that occur in labels; empty where the task has none."""
+    found = task.labels.classes(labels)
+    return set() if found is None else set(found.explode(empty_as_null=False).unique())
