@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from shipway.artifacts import EvaluationRecord
 from shipway.artifacts.base import SEAL, check_seal, seal_of
@@ -242,8 +242,8 @@ class Rollout:
 
     def _manifest(self, endpoint: str) -> Manifest:
         context = Context.current()
-        calibrated = self.evaluation.threshold.value if self.evaluation.threshold else None
-        threshold = self.spec.threshold if self.spec.threshold is not None else calibrated
+        calibrated = self.evaluation.settings.get("threshold")
+        threshold = self.spec.threshold if self.spec.threshold is not None else cast("float | None", calibrated)
         return inference_service(
             self.spec,
             endpoint=endpoint,

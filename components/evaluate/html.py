@@ -85,7 +85,7 @@ def _baselines(page: Report, record: EvaluationRecord) -> None:
             high=1.0 if primary.is_share else None,
         )
     )
-    measured = [info for info in record.shown if all(info.name in b.metrics for b in record.baselines)]
+    measured = record.shown_in(record.baselines)
     page.table(
         ["baseline", *(_lower(info.title) for info in measured), "this model minus it", "fitted on rows", ""],
         [
@@ -122,7 +122,7 @@ def _lower(title: str) -> str:
 def _slices(page: Report, record: EvaluationRecord) -> None:
     if not record.slices:
         return
-    measured = [info for info in record.shown if all(info.name in s.metrics for s in record.slices)]
+    measured = record.shown_in(record.slices)
     page.section("Slices").table(
         ["column", "value", "rows", *(_lower(info.title) for info in measured)],
         [

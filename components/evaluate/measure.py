@@ -25,12 +25,13 @@ from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
 from shipway.errors import ShipwayError
 from shipway.scoring import ModelSession
 from shipway.scoring.predictions import Predicted, describe_rows, predict_rows
-from shipway.scoring.rows import read_rows
+from shipway.scoring.rows import CHUNK_ROWS, input_columns, read_rows
 from shipway.storage import Store
 from shipway.tasks import Task, classes_in
 from shipway.tasks.evaluated import Found
 
 PREDICTIONS = "predictions.parquet"
+_EXAMPLE_CHARACTERS = (8, 60)
 
 
 def evaluation_id(model: ModelManifest, dataset: DatasetManifest, spec: EvaluationSpec) -> str:
@@ -89,6 +90,7 @@ def measure(
         predictions=files.pop(PREDICTIONS),
         files=files,
         columns=predicted.columns,
+        example=_example(session, dataset, rows, folder / PREDICTIONS),
         left_out=found.left_out,
         with_left_out=evaluated.with_left_out if found.left_out else "",
         model_uri=model.uri,
@@ -164,6 +166,15 @@ def _slices(task: Task, path: Path, column: str, statistics: csr_array, spec: Ev
     for number, (value, rows) in enumerate(totals.iter_rows()):
         metrics = {name: float(figures[number]) for name, figures in found.items()}
         yield SliceMetrics(column=column, value=value, rows=rows, metrics=metrics)
+
+
+def _example(session: ModelSession, dataset: DatasetManifest, rows: pl.DataFrame, path: Path) -> object:
+    """The instance of a short row that the model answers as well as any; None where the first rows have none."""
+    first = pl.read_parquet(path, columns=["preview", *input_columns(dataset, session.kind)], n_rows=CHUNK_ROWS)
+    credit = session.task.evaluation.credit(rows)
+    is_short = first["preview"].str.len_chars().is_between(*_EXAMPLE_CHARACTERS)
+    good = first.filter(is_short & pl.Series(credit[: len(first)] == credit.max()))
+    return session.kind.instance(good.row(0, named=True)) if len(good) else None
 
 
 def _upload(store: Store, prefix: str, folder: Path, names: list[str]) -> dict[str, FileRef]:

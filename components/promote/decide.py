@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from shipway.artifacts import DatasetManifest, DecisionRecord, EvaluationRecord, ModelManifest
 from shipway.canonical import fingerprint
 from shipway.components.promote.champion import meet_champion
-from shipway.components.promote.core import Champion, judge, verdict
+from shipway.components.promote.comparison import Champion
+from shipway.components.promote.core import judge, verdict
 from shipway.components.promote.html import decision_report
 from shipway.components.promote.spec import PromotionPolicy, check_policy
 from shipway.errors import InvalidSpec

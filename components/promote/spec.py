@@ -136,10 +136,8 @@ def _bound(name: str, bound: Bound, metrics: Mapping[str, Metric]) -> Bound:
                 f"promotion.thresholds.{name}: got {value:g}, expected a share from 0 to 1, such as 0.9 for 90 %"
             )
     if bound.confident and not metric.has_interval:
-        raise InvalidSpec(
-            f"promotion.thresholds.{name}: {name} has no interval; for confident expected one of "
-            f"{', '.join(_with_interval(metrics))}"
-        )
+        known = ", ".join(_with_interval(metrics))
+        raise InvalidSpec(f"promotion.thresholds.{name}: {name} has no interval; expected one of {known} for confident")
     return bound
 
 

@@ -35,7 +35,7 @@ def context(store_uri: str) -> Iterator[Context]:
 def evaluated(tiny: Tiny, folder: Path) -> EvaluationRecord:
     return measure(
         tiny.model, tiny.dataset, EvaluationSpec(baselines=[], bootstrap=0), store=Store.open(), folder=folder
-    ).record
+    )
 
 
 @pytest.mark.parametrize("serving_format", ["onnx", "saved_model"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -73,6 +74,7 @@ class EvaluationRecord(Artifact):
     facts: dict[str, object] = Field(default_factory=dict)  # the task's own, for the run's summary
     details: dict[str, object] = Field(default_factory=dict)  # the task's own, for its rules and its page
     settings: dict[str, object] = Field(default_factory=dict)  # what the endpoint is set to because of this
+    example: object = None  # an instance (JSON) of a row that the model answers well, to ask its endpoint with
     files: dict[str, FileRef] = Field(default_factory=dict)  # the task's own, by name
     # Parquet: row_id, group_hash (uint64), label, preview, the input's columns, those of `columns` (an array or list a
     # row), what the task says of each prediction beside its truth, and the slices' columns
@@ -90,6 +92,10 @@ class EvaluationRecord(Artifact):
     def primary(self) -> MetricInfo:
         """The metric that models are compared by."""
         return self.shown[0]
+
+    def shown_in(self, parts: Sequence[BaselineMetrics | SliceMetrics]) -> list[MetricInfo]:
+        """Those metrics that every baseline or slice has, too."""
+        return [info for info in self.shown if all(info.name in part.metrics for part in parts)]
 
     @property
     def about_left_out(self) -> str:

@@ -103,7 +103,7 @@ def _even(name: str, value: NDArray[np.generic]) -> pl.Series:
 
 def _ragged(name: str, value: Ragged) -> pl.Series:
     inner = pl.Series(value.values[:0]).dtype
-    return pl.Series(name, [value.row(i) for i in range(len(value))], dtype=pl.List(inner))
+    return pl.Series(name, [value.row(i).tolist() for i in range(len(value))], dtype=pl.List(inner))
 
 
 def _read(series: pl.Series) -> NDArray[np.generic] | Ragged:

@@ -57,7 +57,7 @@ def world(tmp_path: Path) -> World:
     model = toy.write_model(root / "jobs/j/model", dataset, train)
     registry = Registry(Store.open(root.as_uri()))
     spec = EvaluationSpec(baselines=[], bootstrap=0)
-    evaluation = measure(model, dataset, spec, store=registry.store, folder=tmp_path).record
+    evaluation = measure(model, dataset, spec, store=registry.store, folder=tmp_path)
     decision, _ = decide(model, dataset, evaluation, PromotionPolicy(), registry)
     version = registry.register(model, evaluation=evaluation, decision=decision, dataset=dataset, run="r")
     registry.promote("toy", 1)
