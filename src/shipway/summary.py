@@ -65,8 +65,8 @@ def build_summary(
 
     Returns:
         run, pipeline, name, state, seconds, error, steps, parameters (as given), best_parameters, sweep, evaluation
-        (metrics in the task's order, baselines by name), decision, model, endpoint, reports, home; None for what did not
-        come about.
+        (metrics in the task's order, baselines by name), decision, model, endpoint, reports, home; None for what did
+        not come about.
     """
     from shipway.artifacts import DecisionRecord, EvaluationRecord, SweepRecord
 

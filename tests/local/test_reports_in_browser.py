@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator

@@ -47,8 +47,8 @@ def task_of(recipe: Recipe) -> Task:
     # Not isinstance: before Python 3.12 it computes each side, where the packages that it needs may be absent.
     if missing := [side for side in _SIDES if getattr_static(stated, side, None) is None]:
         raise InvalidSpec(
-            f"recipe {recipe.name}: its task is a {type(stated).__name__} without {', '.join(missing)}; expected a name "
-            "or a Task"
+            f"recipe {recipe.name}: its task is a {type(stated).__name__} without {', '.join(missing)}; expected a "
+            "name or a Task"
         )
     return stated
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -279,7 +279,6 @@ class Evaluation(Protocol):
         ...
 
 
-@runtime_checkable
 class Task(Protocol):
     """What a prediction is.
 

@@ -16,7 +16,8 @@ SHA = "0" * 64
 def evaluation(accuracy: float = 0.93) -> EvaluationRecord:
     return EvaluationRecord.model_validate(
         {
-            "name": "bot", "uri": "s3://shipway/evaluations/e1", "task": "classification", "split": "test", "rows": 1203, "groups": 300,
+            "name": "bot", "uri": "s3://shipway/evaluations/e1", "task": "classification",
+            "split": "test", "rows": 1203, "groups": 300,
             "metrics": {"accuracy": accuracy, "macro_f1": 0.91, "ece": 0.02},
             "intervals": {"accuracy": {"low": 0.91, "high": 0.95}}, "labels": ["a", "b"],
             "shown": [

@@ -66,7 +66,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 def test_its_figures_intervals_baseline_and_slices_are_measured(world: World) -> None:
     record = world.evaluate(world.good)
     kept = world.root / "kept.parquet"
-    world.registry.store.download(f"{record.uri}/predictions.parquet".removeprefix(world.registry.store.uri + "/"), kept)
+    world.registry.store.download(
+        f"{record.uri}/predictions.parquet".removeprefix(world.registry.store.uri + "/"), kept
+    )
     rows = pl.read_parquet(kept)
     minutes = read_columns(rows, record.columns)["minutes"]
     assert isinstance(minutes, np.ndarray)
@@ -164,7 +166,10 @@ def test_a_model_that_is_surely_worse_than_the_mean_is_rejected(world: World) ->
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ({"thresholds": {"accuracy": 0.9}}, r"unknown metric 'accuracy'; expected one of mean_error, punctual, worst_error"),
+        (
+            {"thresholds": {"accuracy": 0.9}},
+            r"unknown metric 'accuracy'; expected one of mean_error, punctual, worst_error",
+        ),
         ({"thresholds": {"worst_error": {"at_most": 1, "confident": True}}}, "worst_error has no interval"),
         ({"thresholds": {"punctual": 3}}, "got 3, expected a share"),
         ({"baselines": {"must_not_lose_to": ["majority"]}}, r"unknown baseline 'majority'; expected one of mean"),
@@ -179,7 +184,9 @@ def test_a_policy_that_asks_for_another_task_is_one_clear_line(
 
 
 def test_an_evaluation_that_asks_for_another_task_is_one_clear_line(world: World) -> None:
-    with pytest.raises(InvalidSpec, match=r"evaluation.baselines\[0\]: unknown baseline 'linear_svm'; expected one of mean"):
+    with pytest.raises(
+        InvalidSpec, match=r"evaluation.baselines\[0\]: unknown baseline 'linear_svm'; expected one of mean"
+    ):
         world.evaluate(world.good, SPEC.model_copy(update={"baselines": ["linear_svm"]}))
     with pytest.raises(InvalidSpec, match=r"evaluation.task.punctul: unknown field.*did you mean 'punctual'"):
         world.evaluate(world.good, SPEC.model_copy(update={"task": {"punctul": 1}}))
