@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from shipway import labels
 from shipway.artifacts import EvaluationRecord
@@ -260,7 +260,7 @@ class Rollout:
         return self._manifest(self.spec.name, spec, version, recorded.get("threshold"))
 
     def _threshold(self) -> float | None:
-        calibrated = self.evaluation.threshold.value if self.evaluation.threshold else None
+        calibrated = cast("float | None", self.evaluation.settings.get("threshold"))
         given = self.spec.threshold if self.spec.threshold is not None else calibrated
         return given if self.spec.out_of_scope else None
 

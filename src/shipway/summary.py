@@ -18,7 +18,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "dataset": ("dataset",),
     "sweep": ("katib", "sweep"),
     "train": ("job", "tfjob", "mpijob", "train"),
-    "evaluate": ("classifier", "evaluate"),
+    "evaluate": ("model", "evaluate"),
     "gate": ("gate",),
     "register": ("register",),
     "deploy": ("kserve", "deploy"),
@@ -65,7 +65,8 @@ def build_summary(
 
     Returns:
         run, pipeline, name, state, seconds, error, steps, parameters (as given), best_parameters, sweep, evaluation
-        (metrics and baselines by name), decision, model, endpoint, reports, home; None for what did not come about.
+        (metrics in the task's order, baselines by name), decision, model, endpoint, reports, home; None for what did
+        not come about.
     """
     from shipway.artifacts import DecisionRecord, EvaluationRecord, SweepRecord
 
@@ -159,17 +160,19 @@ def _evaluation(record: EvaluationRecord | None) -> dict[str, Any] | None:
     if record is None:
         return None
     return {
+        "task": record.task,
         "split": record.split,
         "rows": record.rows,
-        "classes": len(record.labels),
         "left_out": record.about_left_out,
-        "metrics": record.metrics,
+        "metrics": {info.name: record.metrics[info.name] for info in record.shown},
+        "shown": [info.model_dump(mode="json") for info in record.shown],
         "intervals": {name: [bounds.low, bounds.high] for name, bounds in record.intervals.items()},
         "baselines": {
             baseline.name: baseline.model_dump(mode="json", exclude={"name"}) for baseline in record.baselines
         },
-        "threshold": record.threshold.model_dump(mode="json", exclude={"curve"}) if record.threshold else None,
-        "worst_confusions": [c.model_dump(mode="json") for c in record.worst_confusions[:5]],
+        "headline": record.headline,
+        "facts": record.facts,
+        "example": record.example,
         "uri": record.uri,
     }
 

@@ -35,7 +35,7 @@ def shipway(tmp_path: Path, local_store_uri: str, monkeypatch: pytest.MonkeyPatc
         scratch = tmp_path / f"scratch-{flip}"
         scratch.mkdir()
         wanted = EvaluationSpec(baselines=[], bootstrap=0)
-        record = measure(model, dataset, wanted, store=store, folder=scratch).record
+        record = measure(model, dataset, wanted, store=store, folder=scratch)
         Registry(store).register(model, evaluation=record)
 
     def call(*arguments: str, code: int = 0) -> Any:

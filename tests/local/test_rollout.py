@@ -79,7 +79,7 @@ def house(tmp_path: Path, local_store_uri: str, monkeypatch: pytest.MonkeyPatch)
         scratch = tmp_path / f"scratch-{flip}"
         scratch.mkdir()
         wanted = EvaluationSpec(baselines=[], bootstrap=0)
-        record = measure(model, dataset, wanted, store=store, folder=scratch).record
+        record = measure(model, dataset, wanted, store=store, folder=scratch)
         registry.register(model, evaluation=record)
         models.append((model, record))
     yield House(context, registry, models)

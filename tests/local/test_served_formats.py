@@ -35,7 +35,7 @@ def context(store_uri: str) -> Iterator[Context]:
 def evaluated(tiny: Tiny, folder: Path) -> EvaluationRecord:
     return measure(
         tiny.model, tiny.dataset, EvaluationSpec(baselines=[], bootstrap=0), store=Store.open(), folder=folder
-    ).record
+    )
 
 
 @pytest.mark.parametrize("serving_format", ["onnx", "saved_model"])
@@ -55,7 +55,7 @@ def test_a_trained_model_answers_over_http_as_it_was_evaluated(
         model_uri=uri,
         model_digest=stored.digest,
         recipe=stored.recipe,
-        threshold=record.threshold.value if record.threshold else None,
+        threshold=record.settings.get("threshold"),
         store_uri=context.store_uri,
         run="test",
         namespace="default",

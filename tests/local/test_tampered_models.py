@@ -45,7 +45,7 @@ class House:
         self.work = work
         work.mkdir()
         spec = EvaluationSpec(baselines=[], bootstrap=0)
-        evaluation = measure(self.model, dataset, spec, store=self.registry.store, folder=work).record
+        evaluation = measure(self.model, dataset, spec, store=self.registry.store, folder=work)
         self.version = self.registry.register(self.model, evaluation=evaluation)
         self.mark = leave_module(work)
 

@@ -24,7 +24,7 @@ POLL_S = 2.0
 CANCEL_S = 120.0
 SILENT_S = 60.0  # a Workflow that is there is reported as being cancelled within seconds
 SUBMITTED = "Submitted with Shipway by "
-METRICS = ("accuracy", "macro_f1")
+METRICS = 2  # of an evaluation, in the lines of a list
 
 
 class RemoteRun:
@@ -172,14 +172,26 @@ class RemoteRun:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What the evaluation measured, named by the split that it was measured on: `test_accuracy`."""
+        """What the evaluation measured first, named by the split that it was measured on: `test_accuracy`."""
+        return {name: value for name, value, _ in self._measured()}
+
+    @property
+    def figures(self) -> str:
+        """The same for a person: `test accuracy 93.4 %, test macro f1 91.0 %`."""
+        from shipway.report.numbers import figure
+
+        return ", ".join(f"{name.replace('_', ' ')} {figure(value, share)}" for name, value, share in self._measured())
+
+    def _measured(self) -> list[tuple[str, float, bool]]:
+        """Name, value and whether it is a share."""
         from shipway.summary import fact
 
         steps = list(self.steps.values())
-        measured, split = fact(steps, "evaluate", "metrics"), fact(steps, "evaluate", "split")
-        if not isinstance(measured, dict) or not split:
-            return {}
-        return {f"{split}_{name}": float(measured[name]) for name in METRICS if name in measured}
+        measured, split, shown = (fact(steps, "evaluate", key) for key in ("metrics", "split", "shown"))
+        if not isinstance(measured, dict) or not isinstance(shown, list) or not split:
+            return []
+        first = shown[:METRICS]
+        return [(f"{split}_{info['name']}", float(measured[info["name"]]), bool(info["is_share"])) for info in first]
 
     # What one does with it
 

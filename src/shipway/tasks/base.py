@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,15 +201,18 @@ class Answers(Protocol):
 class Evaluation(Protocol):
     """Figures, comparison and rules.
 
+    What `headline`, `limits`, `facts` and `settings` give is asked once, when the rows are scored, and kept in the
+    record: screens, cards and deployments read it there.
+
     Attributes:
         Params: The section `evaluation.task`.
         Rules: The section `promotion.task`.
-        baselines: Names that `evaluation.baselines` may hold, in the order of pages.
+        baselines: Names that `evaluation.baselines` may hold, in the order of pages -> title, "most frequent label".
     """
 
     Params: type[BaseModel]
     Rules: type[BaseModel]
-    baselines: Mapping[str, str]  # name -> title
+    baselines: Mapping[str, str]
 
     def frame(self, labels: Sequence[str], columns: Columns, truth: pl.Series) -> pl.DataFrame:
         """Columns that describe each prediction beside its truth, kept with the predictions; narrow: a text, a number.
@@ -231,7 +234,7 @@ class Evaluation(Protocol):
         ...
 
     def metrics(self, sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each."""
+        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each; the task's first is one."""
         ...
 
     def credit(self, rows: pl.DataFrame) -> NDArray[np.float64]:
@@ -255,11 +258,16 @@ class Evaluation(Protocol):
         ...
 
     def facts(self, record: EvaluationRecord) -> dict[str, Any]:
-        """What the run's summary shows beyond metrics, intervals and baselines."""
+        """What the run's summary holds beyond metrics, intervals and baselines; JSON. A list of mappings is a table on
+        screens, its columns sorted by name."""
         ...
 
     def headline(self, record: EvaluationRecord) -> list[str]:
-        """One to three sentences for screens, notifications and the model's card."""
+        """Up to three sentences for screens, notifications and the model's card."""
+        ...
+
+    def limits(self, record: EvaluationRecord) -> list[str]:
+        """Sentences for the card on what a person should know before using the model: where it is weak."""
         ...
 
     def sections(self, page: Report, record: EvaluationRecord, read: Read) -> None:
@@ -271,7 +279,6 @@ class Evaluation(Protocol):
         ...
 
 
-@runtime_checkable
 class Task(Protocol):
     """What a prediction is.
 
