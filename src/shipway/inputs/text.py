@@ -27,6 +27,7 @@ BLANK = rf"^[\s{INVISIBLE}]*$"
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 PREVIEW_CHARS = 500
 WARM_UP_WORDS = (1, 8, 64)
+JSON_TOKENS = 32  # a text in an object with a few other fields
 
 
 class Params(Spec):
@@ -106,6 +107,9 @@ class Text:
 
     def from_line(self, line: str) -> str:
         return line
+
+    def json_tokens(self, limits: BaseModel) -> int:
+        return JSON_TOKENS
 
     def warm_up(self, labels: Sequence[str]) -> list[str]:
         words = [f"{label} word" for label in labels] or ["word"]

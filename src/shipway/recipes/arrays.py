@@ -36,6 +36,11 @@ class Ragged:
         """One row's values."""
         return self.values[self.offsets[i] : self.offsets[i + 1]]
 
+    def part(self, start: int, stop: int) -> Ragged:
+        """Some rows that follow each other; shares the values."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
     def to_padded(self) -> NDArray[Any]:
         """Dense (n, longest row, at least 1), padded with 0 behind."""
         lengths = np.diff(self.offsets)
@@ -60,6 +65,14 @@ def take(columns: Columns, rows: NDArray[np.integer[Any]]) -> Columns:
         name: Ragged.of([value.row(int(i)) for i in rows], value.values.dtype)
         if isinstance(value, Ragged)
         else value[rows]
+        for name, value in columns.items()
+    }
+
+
+def part(columns: Columns, start: int, stop: int) -> Columns:
+    """Some rows that follow each other, at least one; shares the values."""
+    return {
+        name: value.part(start, stop) if isinstance(value, Ragged) else value[start:stop]
         for name, value in columns.items()
     }
 

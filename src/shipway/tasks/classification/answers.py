@@ -21,17 +21,25 @@ class Params(Spec):
         top_k: How many labels to name with their probabilities, or "all".
     """
 
-    top_k: Annotated[StrictInt, Field(ge=1)] | Literal["all"] = 5
+    top_k: Annotated[
+        Annotated[StrictInt, Field(ge=1)] | Literal["all"], Field(description='a whole number from 1 or "all"')
+    ] = 5
 
 
 class Settings(Spec):
     """What an endpoint is set to.
 
     Attributes:
-        threshold: Of the top probability; below it the answer is "none of these". None: what evaluation calibrated.
+        threshold: Of the top probability; below it the answer is "none of these". None: never that. "calibrated": what
+            evaluation found; never where it found none.
     """
 
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["calibrated"] | None = "calibrated"
+
+    @property
+    def least(self) -> float | None:
+        """The threshold as a number; None where there is none."""
+        return None if isinstance(self.threshold, str) else self.threshold
 
 
 class ClassificationAnswers:
@@ -59,7 +67,7 @@ class ClassificationAnswers:
     ) -> list[dict[str, Any]]:
         """`label` (null: none of these), `out_of_scope`, `probability` (of the top class) and `probabilities` (label ->
         probability, highest first); numbers are float32."""
-        probabilities, threshold = _probabilities(columns), cast(Settings, settings).threshold
+        probabilities, threshold = _probabilities(columns), cast(Settings, settings).least
         result = []
         for row, ids in zip(probabilities, top(probabilities, cast(Params, params).top_k), strict=True):
             best = row[ids[0]]
@@ -78,7 +86,7 @@ class ClassificationAnswers:
         self, labels: Sequence[str], columns: Columns, params: BaseModel, settings: BaseModel
     ) -> dict[str, NDArray[Any]]:
         """BYTES cannot be null, so "none of these" is an empty label beside `out_of_scope`."""
-        probabilities, threshold = _probabilities(columns), cast(Settings, settings).threshold
+        probabilities, threshold = _probabilities(columns), cast(Settings, settings).least
         ids = top(probabilities, cast(Params, params).top_k)
         values = np.take_along_axis(probabilities, ids, axis=1)
         names = np.array(labels, dtype=object)
