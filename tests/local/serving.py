@@ -40,7 +40,15 @@ class Server:
             }
             command = [sys.executable, "-c", START.format(settings=settings), "--model_name", "toy"]
             command += ["--model_uri", model.uri, "--model_digest", model.digest, "--model_version", "3"]
-            command += ["--threshold", "0.5", "--max_instances", "50", "--max_text_chars", "100", *options]
+            command += [
+                "--answers",
+                '{"threshold": 0.5}',
+                "--input",
+                '{"max_chars": 100}',
+                "--max_instances",
+                "50",
+                *options,
+            ]
             self.process = subprocess.Popen(
                 command, env=env, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )

@@ -58,7 +58,7 @@ class House:
     def served(self) -> str:
         record = json.loads(self.registry.store.get("endpoints/toy.json"))
         with Client(record["predict_url"]) as client:
-            return client.predict(["w1_1"])[0].model_version
+            return client.ask(["w1_1"])[1]
 
     def running(self) -> list[str]:
         return [state.name for state in service.list_endpoints(self.context)]
@@ -133,7 +133,10 @@ def tampered(record: EvaluationRecord, folder: Path) -> EvaluationRecord:
 
 def test_a_failed_check_leaves_the_version_before_serving(house: House, tmp_path: Path) -> None:
     house.deploy(1)
-    with pytest.raises(CheckFailed, match=r"version 2 .*row 0 '.*': expected intent_\d [\d.]+, got intent_\d"):
+    with pytest.raises(
+        CheckFailed,
+        match=r"version 2 .*row 0 '.*': expected label intent_\d, probability [\d.]+, .*; got label intent_\d",
+    ):
         house.deploy(2, evaluation=tampered(house.models[1][1], tmp_path))
     assert (house.served(), house.running(), house.registry.alias("toy", "champion")) == ("1", ["toy"], 1)
 
