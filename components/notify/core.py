@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.ending import STATES, Sources, Stop, handled_state, lost, reasons, settle, state_of
 from shipway.errors import CorruptArtifact, InvalidSpec
-from shipway.report.numbers import duration, number, percent
+from shipway.report.numbers import duration, figure, number
 from shipway.summary import all_told, of_role
 
 if TYPE_CHECKING:
@@ -150,9 +150,14 @@ def _tiles(summary: Mapping[str, Any]) -> dict[str, Any]:
     tiles: dict[str, Any] = {"State": summary["state"], "Took": duration(summary["seconds"])}
     evaluation = summary["evaluation"]
     if evaluation:
-        bounds = evaluation["intervals"].get("accuracy")
-        spread = f"{percent(bounds[0])} to {percent(bounds[1])}" if bounds else f"{evaluation['split']} split"
-        tiles["Accuracy"] = (percent(evaluation["metrics"].get("accuracy")), spread)
+        first = evaluation["shown"][0]
+        name, is_share = first["name"], first["is_share"]
+        bounds = evaluation["intervals"].get(name)
+        between = " to ".join(figure(bound, is_share) for bound in bounds or ())
+        tiles[first["title"]] = (
+            figure(evaluation["metrics"][name], is_share),
+            between or f"{evaluation['split']} split",
+        )
     if summary["model"]:
         tiles["Version"] = (summary["model"]["version"], summary["model"]["name"])
     return tiles
@@ -163,15 +168,24 @@ def _add_scores(page: Report, summary: Mapping[str, Any]) -> None:
 
     evaluation = summary["evaluation"]
     if evaluation:
-        scores = {"this model": evaluation["metrics"].get("accuracy", 0.0)}
-        scores |= {name.replace("_", " "): b["accuracy"] for name, b in evaluation["baselines"].items()}
+        name, is_share = evaluation["shown"][0]["name"], evaluation["shown"][0]["is_share"]
+        scores = {"this model": evaluation["metrics"][name]}
+        scores |= {baseline["title"]: baseline["metrics"][name] for baseline in evaluation["baselines"].values()}
         page.section("How good it is", f"{evaluation['split']} split, {number(evaluation['rows'])} rows.")
         page.chart(
-            bars(scores, title="Accuracy beside the baselines", format=percent, highlight=["this model"], high=1.0)
+            bars(
+                scores,
+                title=f"{evaluation['shown'][0]['title']} beside the baselines",
+                format=lambda value: figure(value, is_share),
+                highlight=["this model"],
+                high=1.0 if is_share else None,
+            )
         )
-        lost = [name for name, baseline in evaluation["baselines"].items() if baseline["model_loses"]]
+        lost = [baseline["title"] for baseline in evaluation["baselines"].values() if baseline["model_loses"]]
         if lost:
             page.callout("bad", f"The model loses to: {', '.join(lost)}")
+        for sentence in evaluation["headline"]:
+            page.text(sentence)
     if summary["best_parameters"]:
         page.facts(summary["best_parameters"], caption="Parameters that won")
 

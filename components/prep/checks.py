@@ -5,9 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from shipway.components.prep.columns import USER, given
-from shipway.components.prep.labels import INVISIBLE, NO_CLASS, folded
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData
+from shipway.inputs.text import BLANK, CONTROL
+from shipway.tasks.classification.labels import NO_CLASS, folded
 
 SPLIT_NAMES = {
     "train": "train",
@@ -21,10 +22,8 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-BLANK = rf"^[\s{INVISIBLE}]*$"
 BREAK = r"[\t\n\r\x80-\x9f\u2028\u2029]"  # in a label, which is the name of a class
 MAX_LABEL_CHARS = 200
-CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
 
 def with_roles(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:

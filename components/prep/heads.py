@@ -12,13 +12,13 @@ from polars.exceptions import PanicException, PolarsError
 from shipway.components.prep.columns import free
 from shipway.components.prep.content import Content
 from shipway.components.prep.json_lines import NoRow, read_object
-from shipway.components.prep.labels import plain_form
 from shipway.components.prep.magic import misnamed
 from shipway.components.prep.parse import CSV, first_record
 from shipway.components.prep.quoting import Quoting, detect
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.streams import OPENERS
 from shipway.errors import InvalidData, nearest
+from shipway.tasks.classification.labels import plain_form
 
 HEAD_BYTES = 1 << 20  # read to find columns, delimiter and quoting
 JSON_LINES = 1_000  # of them, to find columns

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shipway.components.prep import labels
 from shipway.components.prep.heads import JSON_LINES, Source
 from shipway.components.prep.sources import row_columns
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
+from shipway.tasks.classification import labels
 
 KEPT = 200  # entries of one kind in the manifest
 SHOWN = 5  # in a note

@@ -16,7 +16,7 @@ import numpy as np
 from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
-from shipway.recipes.base import Ragged
+from shipway.recipes.arrays import Ragged
 
 Column = NDArray[np.generic] | Ragged
 Bytes = NDArray[np.uint8]

@@ -2,7 +2,7 @@
 
 from kfp import dsl, kubernetes
 
-from shipway.components.evaluate.component import classifier
+from shipway.components.evaluate import component as evaluate
 from shipway.components.notify.component import notify
 from shipway.components.prep.component import dataset
 from shipway.components.release.component import release
@@ -94,7 +94,7 @@ def train_and_deploy(
         _step(trained, "Train", timeout_s=7 * 24 * HOUR)
         model = trained.outputs["model"]
 
-        scored = classifier(model=model, dataset=rows, spec=specs["evaluation"], code_fingerprint=code)
+        scored = evaluate.model(model=model, dataset=rows, spec=specs["evaluation"], code_fingerprint=code)
         _step(scored, "Evaluate", timeout_s=24 * HOUR)
         evaluation = scored.outputs["evaluation"]
 

@@ -167,7 +167,7 @@ class TrainAndDeploy(Plan):
         executor.check(
             inference_service(
                 endpoint, endpoint=identity.CHECK, version=1, model_uri=nowhere, model_digest="0" * 64, recipe="",
-                threshold=None, store_uri=context.store_uri, run=context.run, namespace=context.namespace,
+                answers={}, store_uri=context.store_uri, run=context.run, namespace=context.namespace,
             )
         )  # fmt: skip
         services.check_names(executor.api, context.namespace, (endpoint.name, identity.candidate_name(endpoint.name)))

@@ -35,7 +35,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One component (`evaluate.classifier`) or pipeline (`train_and_deploy`)."""
+    """One component (`evaluate.model`) or pipeline (`train_and_deploy`)."""
 
     kind: Literal["component", "pipeline"]
     name: str

@@ -61,9 +61,9 @@ def build_summary(
 
     Returns:
         run, pipeline, name, state, seconds, error, steps, parameters (as given), best_parameters, sweep, evaluation
-        (metrics and baselines by name), decision, model, endpoint, reports, home; None for what did not come about.
-        Where several steps told a sweep, an evaluation and so on, it is the weightiest's (`of_role`), and `several` has
-        all of them, `{"evaluation": [{"step": ..., "is_shown": ..., ...}]}`, in the order of the steps.
+        (metrics in the task's order, baselines by name), decision, model, endpoint, reports, home; None for what did
+        not come about. Where several steps told a sweep, an evaluation and so on, it is the weightiest's, and
+        `several` has all of them, `{"evaluation": [{"step": ..., "is_shown": ..., ...}]}`, in the order of the steps.
     """
     found = _told(record, read or _read)
     shown = {kind: next(reversed(told.values()), None) for kind, told in found.items()}
@@ -182,17 +182,19 @@ def _evaluation(record: EvaluationRecord | None) -> dict[str, Any] | None:
     if record is None:
         return None
     return {
+        "task": record.task,
         "split": record.split,
         "rows": record.rows,
-        "classes": len(record.labels),
         "left_out": record.about_left_out,
-        "metrics": record.metrics,
+        "metrics": {info.name: record.metrics[info.name] for info in record.shown},
+        "shown": [info.model_dump(mode="json") for info in record.shown],
         "intervals": {name: [bounds.low, bounds.high] for name, bounds in record.intervals.items()},
         "baselines": {
             baseline.name: baseline.model_dump(mode="json", exclude={"name"}) for baseline in record.baselines
         },
-        "threshold": record.threshold.model_dump(mode="json", exclude={"curve"}) if record.threshold else None,
-        "worst_confusions": [c.model_dump(mode="json") for c in record.worst_confusions[:5]],
+        "headline": record.headline,
+        "facts": record.facts,
+        "example": record.example,
         "uri": record.uri,
     }
 

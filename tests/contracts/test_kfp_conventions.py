@@ -17,8 +17,8 @@ from shipway.remote.content import inputs_of
 
 SECRET = re.compile(r"token|passw|secret|credential|api_?key|access_?key|private", re.IGNORECASE)
 IR_BYTES = 256 * 1024  # kfp's compiler and the API server refuse larger ones in places
-HTML = {"dataset", "katib", "classifier", "release", "notify"}
-METRICS = {"job", "classifier"}
+HTML = {"dataset", "katib", "model", "release", "notify"}
+METRICS = {"job", "model"}
 
 
 @pytest.fixture(scope="module", params=[each.name for each in find_all()])
@@ -70,7 +70,7 @@ def test_every_step_ends_by_itself_where_its_image_is_missing(compiled: tuple[di
 
 @pytest.mark.parametrize(
     ("kind", "wanted"),
-    [("system.HTML", HTML), ("system.Metrics", METRICS), ("system.ClassificationMetrics", {"classifier"})],
+    [("system.HTML", HTML), ("system.Metrics", METRICS), ("system.ClassificationMetrics", {"model"})],
 )
 def test_the_ui_finds_reports_and_metrics_of_the_steps_that_have_some(
     compiled: tuple[dict[str, Any], str], kind: str, wanted: set[str]

@@ -50,6 +50,7 @@ class DatasetManifest(Artifact):
     recipe: str
     recipe_params: dict[str, object] = Field(default_factory=dict)  # the recipe's validated EncoderParams
     source_uri: str = ""
+    input: dict[str, object] = Field(default_factory=dict)  # the recipe's input's validated Params
     text_column: str = "text"
     label_column: str = "label"
     group_column: str | None = None

@@ -16,10 +16,10 @@ NOT_IDENTITY = ("uri", "job", "created_at")
 
 
 class Parity(Record):
-    """How far a variant's probabilities are from the SavedModel's on the same real inputs."""
+    """How far a variant's outputs are from the SavedModel's on the same real inputs."""
 
     max_abs_diff: float
-    argmax_agreement: float
+    agreement: float  # share of rows with the same answer
     rows: int
     passed: bool
     tolerance: float
@@ -34,15 +34,16 @@ class ModelManifest(Artifact):
     name: str
     uri: Uri
     recipe: str
+    task: str = "classification"  # the recipe's: what its outputs mean
     params: dict[str, object]  # the recipe's validated Params
-    labels: list[str]
-    inputs: dict[str, FeatureSpec]  # the serving signature's inputs; output `probabilities`, float32 (n, classes)
-    output: str = "probabilities"
+    labels: list[str]  # classes; empty where the task has none
+    inputs: dict[str, FeatureSpec]  # the serving signature's inputs
+    outputs: dict[str, FeatureSpec]  # and its outputs, as the task's `Answers` take them
     files: list[FileRef]
     serving_format: str = "onnx"  # "onnx" | "saved_model": SavedModel where ONNX failed its parity check
     onnx_parity: Parity | None = None
-    temperature: float = 1.0  # logits are divided by it before the softmax: calibrated on the eval split
-    tolerance: float = 1e-5  # how far served probabilities may be from evaluation's
+    constants: dict[str, float] = Field(default_factory=dict)  # of the served function: found on the eval split
+    tolerance: float = 1e-5  # how far served numbers may be from evaluation's
     dataset_uri: Uri
     dataset_fingerprint: str
     job: str  # name of the training job

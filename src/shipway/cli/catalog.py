@@ -28,7 +28,7 @@ def list_(as_json: AsJson = False) -> None:
 
 
 def describe(
-    name: Annotated[str, typer.Argument(help="As `shipway list` names it: train_and_deploy, evaluate.classifier.")],
+    name: Annotated[str, typer.Argument(help="As `shipway list` names it: train_and_deploy, evaluate.model.")],
     as_json: AsJson = False,
 ) -> None:
     """What a component or pipeline takes and gives."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipway.cli.console import MARKS, console
 from shipway.errors import one_line
-from shipway.report.numbers import duration, number, percent
+from shipway.report.numbers import duration, figure, number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +24,6 @@ _SIGNS = {
     "Cancelled": "■",
     "Skipped": "–",
 }
-_SHARES = ("accuracy", "macro_f1", "coverage", "best_value")
 Titles = dict[str, str]
 
 
@@ -114,13 +113,28 @@ def highlights(step: StepRecord) -> str:
     """What a finished step found, in a few words."""
     if step.error is not None:
         return one_line(step.error.message)
-    words = []
+    words = _measured(step.outputs)
     for name, value in step.outputs.items():
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             continue
         is_reference = isinstance(value, str) and (len(value) > 40 or "fingerprint" in name or "://" in value)
         if name in ("job", "objective", "uri") or (is_reference and name != "url"):
             continue
-        shown = percent(value) if name in _SHARES and isinstance(value, float) else number(value)
+        shown = figure(value, _is_share(name, step.outputs)) if isinstance(value, float) else number(value)
         words.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(words[:4])
+
+
+def _measured(outputs: Mapping[str, Any]) -> list[str]:
+    """The metric that models are compared by, of a step that measured one."""
+    return [
+        f"{info['title'].lower()} {figure(outputs['metrics'].get(info['name']), info['is_share'])}"
+        for info in outputs.get("shown", [])[:1]
+    ]
+
+
+def _is_share(name: str, outputs: Mapping[str, Any]) -> bool:
+    from shipway.tasks import is_share
+
+    metric = str(outputs.get("objective", "")).removeprefix("val_") if name == "best_value" else name
+    return is_share(metric)

@@ -101,12 +101,7 @@ def compare_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     """
     parameters = _rows(summaries, lambda s: {**s["parameters"], **(s["best_parameters"] or {})})
     metrics = _rows(summaries, lambda s: (s["evaluation"] or {}).get("metrics", {}))
-    baselines = _rows(
-        summaries,
-        lambda s: {
-            f"{name} accuracy": b["accuracy"] for name, b in (s["evaluation"] or {}).get("baselines", {}).items()
-        },
-    )
+    baselines = _rows(summaries, _baselines)
     steps = _rows(summaries, lambda s: {x["step"]: _took(x) for x in s["steps"]})
     decision = _rows(
         summaries,
@@ -117,6 +112,13 @@ def compare_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
         "runs": [{key: s[key] for key in ("run", "name", "state", "seconds")} for s in summaries],
         "tables": {"metric": {**metrics, **baselines, **decision}, "parameter": differing, "step (s)": steps},
     }
+
+
+def _baselines(summary: dict[str, Any]) -> dict[str, float]:
+    """By name, the metric that models are compared by."""
+    evaluation = summary["evaluation"] or {"baselines": {}, "shown": []}
+    first = [info["name"] for info in evaluation["shown"][:1]]
+    return {f"{name} {m}": b["metrics"][m] for name, b in evaluation["baselines"].items() for m in first}
 
 
 def _took(step: dict[str, Any]) -> float | str:

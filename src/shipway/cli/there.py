@@ -30,15 +30,15 @@ def list_there(kubeflow: Connection, limit: int, *, as_json: bool) -> None:
     if not rows:
         say(f"No runs at {kubeflow.settings.url} yet. Next: shipway submit PIPELINE --param ...")
         return
-    from shipway.report.numbers import duration, percent
+    from shipway.report.numbers import duration
 
     shown = [
         (
             row["run"][:8], row["name"], row["state"], row["started_at"].replace("T", " ")[:19],
             duration(row["seconds"]), row["started_by"],
-            ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in row["metrics"].items()),
+            run.figures,
         )
-        for row in rows
+        for run, row in zip(found, rows, strict=True)
     ]  # fmt: skip
     styles = [MARKS.get(row["state"]) if row["state"] != "Succeeded" else None for row in rows]
     table(

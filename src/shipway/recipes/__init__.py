@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from shipway.recipes.arrays import Columns, Encoded, Ragged, dense
 from shipway.recipes.base import (
     BUILT_IN,
-    Encoded,
     Encoder,
-    Ragged,
     Recipe,
     check_recipe_allowed,
-    dense,
     load_recipe,
     load_stored_recipe,
 )
 
 __all__ = [
     "BUILT_IN",
+    "Columns",
     "Encoded",
     "Encoder",
     "Ragged",

@@ -8,44 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from shipway import modules
 from shipway.artifacts import FeatureSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.recipes.absent import allow_mention_of_polars
+from shipway.recipes.arrays import Encoded
 
 if TYPE_CHECKING:
     import polars as pl
 
-
-@dataclass(frozen=True)
-class Ragged:
-    """Variable-length rows as Arrow and TensorFlow hold them.
-
-    Attributes:
-        values: All rows' values one behind the other, int64 or float32, shape (total,).
-        offsets: int64, shape (n + 1,); row i is `values[offsets[i]:offsets[i + 1]]`.
-    """
-
-    values: NDArray[Any]
-    offsets: NDArray[np.int64]
-
-    def to_padded(self) -> NDArray[Any]:
-        """Dense (n, longest row, at least 1), padded with 0 behind."""
-        lengths = np.diff(self.offsets)
-        width = max(int(lengths.max(initial=0)), 1)
-        dense = np.zeros((len(lengths), width), dtype=self.values.dtype)
-        dense[np.arange(width) < lengths[:, None]] = self.values
-        return dense
-
-
-Encoded = dict[str, "NDArray[Any] | Ragged"]  # feature name -> all examples of a chunk
+    from shipway.inputs.base import Input
+    from shipway.tasks.base import Task
 
 
 class Encoder(Protocol):
@@ -53,7 +30,7 @@ class Encoder(Protocol):
 
     @property
     def labels(self) -> list[str]:
-        """Class names; the position is the class id."""
+        """Class names; the position is the class id. Empty where the task has no classes."""
         ...
 
     @property
@@ -61,18 +38,13 @@ class Encoder(Protocol):
         """The encoded tensors."""
         ...
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """Encodes a chunk of texts; a feature of variable length comes as `Ragged`."""
+    def encode(self, values: Sequence[Any]) -> Encoded:
+        """Encodes a chunk of the input's values (texts); a feature of variable length comes as `Ragged`."""
         ...
 
     def to_document(self) -> dict[str, Any]:
         """A JSON document that `Recipe.load_encoder` turns back into an equal encoder."""
         ...
-
-
-def dense(encoded: Encoded) -> dict[str, NDArray[Any]]:
-    """What a model takes: every feature padded to the longest row of this batch."""
-    return {name: value.to_padded() if isinstance(value, Ragged) else value for name, value in encoded.items()}
 
 
 @runtime_checkable
@@ -81,16 +53,20 @@ class Recipe(Protocol):
 
     Attributes:
         name: As given in specs.
+        task: What a prediction is: a shipped task's name (`classification`), or an object of the recipe's own.
+        input: What a row gives: a shipped input's name (`text`), or an object of the recipe's own.
         EncoderParams: What the encoder depends on; a change encodes the dataset anew.
         Params: What the model and its training depend on; what a sweep may vary.
     """
 
     name: str
+    task: str | Task
+    input: str | Input
     EncoderParams: type[BaseModel]
     Params: type[BaseModel]
 
     def fit_encoder(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> Encoder:
-        """Fits on the training split, given as a stream of frames with `text` and `label` columns."""
+        """Fits on the training split, given as a stream of frames with the input's columns and `label`."""
         ...
 
     def load_encoder(self, document: dict[str, Any]) -> Encoder:
@@ -98,9 +74,10 @@ class Recipe(Protocol):
         ...
 
     def build_model(self, params: BaseModel, encoder: Encoder) -> Any:
-        """An uncompiled tf_keras Model: dict of encoded tensors (batched, padded) -> logits, float32 (n, classes).
+        """An uncompiled tf_keras Model: dict of encoded tensors (batched, padded) -> what the task's head takes.
 
-        In training it may give (n, members, classes), to a loss that expects it.
+        For `classification` logits, float32 (n, classes); in training it may give (n, members, classes), to a loss that
+        expects it.
         """
         ...
 
@@ -114,7 +91,7 @@ class Recipe(Protocol):
         ...
 
 
-Rows = tuple[Encoded, NDArray[np.int64]]  # encoded features of a split, and class ids, shape (n,)
+Rows = tuple[Encoded, Encoded]  # encoded features of a split, and its targets
 
 
 @runtime_checkable

@@ -1,9 +1,10 @@
-"""`ModelSession`: texts in, probabilities out, by ONNX Runtime or by the SavedModel."""
+"""`ModelSession`: the input's values in, the task's predictions out, by ONNX Runtime or by the SavedModel."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec, ModelManifest
 from shipway.errors import CorruptArtifact, ShipwayError
-from shipway.recipes import Encoder, check_recipe_allowed, dense, load_stored_recipe
+from shipway.inputs import Input, input_of
+from shipway.recipes import Columns, Encoder, Recipe, check_recipe_allowed, dense, load_stored_recipe
+from shipway.recipes.arrays import concatenate, take
 from shipway.scoring.folder import ONNX, SAVED_MODEL, fetch_model, needed_files, verify_files
 from shipway.scoring.runtimes import open_onnx, open_saved_model
+from shipway.tasks import Task, task_of
 
 MAX_ENCODER_BYTES = 256 << 20  # the shipped recipe's largest vocabulary has 20 MB
 
-Run = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]  # encoded, padded batch -> probabilities
+Outputs = dict[str, NDArray[Any]]
+Run = Callable[[Mapping[str, NDArray[Any]]], Outputs]  # encoded, padded batch -> served tensors
 
 
 class ModelSession:
@@ -27,13 +32,16 @@ class ModelSession:
     Attributes:
         manifest: What was loaded.
         encoder: The recipe's encoder as fitted on the training split.
-        labels: Class names; the position is the column of `predict`'s result.
+        labels: Class names; empty where the task has none.
+        task, kind: The recipe's task and input.
     """
 
-    def __init__(self, manifest: ModelManifest, encoder: Encoder, run: Run) -> None:
+    def __init__(self, manifest: ModelManifest, recipe: Recipe, encoder: Encoder, run: Run) -> None:
         self.manifest = manifest
         self.encoder = encoder
         self.labels = list(manifest.labels)
+        self.task: Task = task_of(recipe)
+        self.kind: Input = input_of(recipe)
         self._run = run
 
     @classmethod
@@ -60,55 +68,56 @@ class ModelSession:
                 than compute.
             InvalidSpec: the recipe is not allowed here, or cannot be loaded.
         """
-        check_recipe_allowed(manifest.recipe, f"model {manifest.name} ({manifest.uri})", recipes)
+        where = f"model {manifest.name} ({manifest.uri})"
+        check_recipe_allowed(manifest.recipe, where, recipes)
         if folder is None:
             folder = fetch_model(manifest, cache)
         else:
             verify_files(folder, needed_files(manifest))
-        encoder = load_encoder(manifest, folder, recipes)
-        if manifest.serving_format == "saved_model":
-            return cls(manifest, encoder, _open_saved_model(manifest, folder))
-        return cls(manifest, encoder, _open_onnx(manifest, folder, threads))
+        recipe = load_stored_recipe(manifest.recipe, where, recipes)
+        task = task_of(recipe).name
+        if task != manifest.task:
+            raise CorruptArtifact(f"{where}: its task is {manifest.task!r}, its recipe's {task!r}; train with --fresh")
+        encoder = load_encoder(recipe, manifest, folder)
+        opened = _open_saved_model if manifest.serving_format == "saved_model" else partial(_open_onnx, threads=threads)
+        return cls(manifest, recipe, encoder, opened(manifest, folder))
 
-    def encode(self, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def encode(self, values: Sequence[Any]) -> dict[str, NDArray[Any]]:
         """The model's inputs for one batch: every feature padded, in the dtype that the signature states."""
-        encoded = dense(self.encoder.encode(texts))
+        encoded = dense(self.encoder.encode(values))
         return {name: np.asarray(encoded[name], dtype=_dtype(spec)) for name, spec in self.manifest.inputs.items()}
 
-    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Probabilities of one encoded batch, float32 (n, classes).
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Columns:
+        """Predictions of one encoded batch, as the task decodes them.
 
         Raises:
             ShipwayError: the model gives NaN or infinity.
         """
-        probabilities = np.asarray(self._run(inputs), dtype=np.float32)
-        if not np.isfinite(probabilities).all():
-            raise ShipwayError(
-                f"model {self.manifest.name} ({self.manifest.digest}) gives probabilities that are not numbers"
-            )
-        return probabilities
+        outputs = self._run(inputs)
+        for name, value in outputs.items():
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise ShipwayError(
+                    f"model {self.manifest.name} ({self.manifest.digest}) gives {name} that are not numbers"
+                )
+        return self.task.answers.decode(self.encoder, outputs, inputs)
 
-    def predict(self, texts: Sequence[str], *, batch_size: int = 256) -> NDArray[np.float32]:
-        """Probabilities by text, float32 (n, classes), in the order given.
+    def predict(self, values: Sequence[Any], *, batch_size: int = 256) -> Columns:
+        """Predictions in the order given; at least one value.
 
-        Texts go through the model in order of length, so that a batch holds little padding.
+        Values go through the model in order of size, so that a batch holds little padding.
         """
-        result = np.empty((len(texts), len(self.labels)), dtype=np.float32)
-        order = np.argsort(np.fromiter((len(text) for text in texts), np.int64, len(texts)), kind="stable")
-        for start in range(0, len(texts), batch_size):
-            rows = order[start : start + batch_size]
-            result[rows] = self.infer(self.encode([texts[row] for row in rows]))
-        return result
+        order = np.argsort(self.kind.sizes(values), kind="stable")
+        batches = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+        parts = [self.infer(self.encode([values[row] for row in rows])) for rows in batches]
+        return take(concatenate(parts), np.argsort(order, kind="stable"))
 
 
-def load_encoder(manifest: ModelManifest, folder: Path, recipes: Sequence[str] = ()) -> Encoder:
+def load_encoder(recipe: Recipe, manifest: ModelManifest, folder: Path) -> Encoder:
     """The encoder of a model's folder.
 
     Raises:
         CorruptArtifact: not readable, or its labels are not the manifest's.
-        InvalidSpec: the recipe is not allowed here.
     """
-    recipe = load_stored_recipe(manifest.recipe, f"model {manifest.name} ({manifest.uri})", recipes)
     path = folder / "encoder.json"
     try:
         if path.stat().st_size > MAX_ENCODER_BYTES:
@@ -131,15 +140,16 @@ def _open_onnx(manifest: ModelManifest, folder: Path, threads: int | None) -> Ru
     session = open_onnx(folder / ONNX, threads)
     given = {entry.name for entry in session.get_inputs()}
     names = {name: _match(name, given, manifest) for name in manifest.inputs}
-    output = _match(manifest.output, {entry.name for entry in session.get_outputs()}, manifest)
+    there = {entry.name for entry in session.get_outputs()}
+    wanted = [_match(name, there, manifest) for name in manifest.outputs]
 
-    def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    def run(inputs: Mapping[str, NDArray[Any]]) -> Outputs:
         try:
-            result: NDArray[Any] = session.run([output], {names[name]: value for name, value in inputs.items()})[0]
+            given = session.run(wanted, {names[name]: value for name, value in inputs.items()})
         except Exception as error:  # one class for each of its codes, without a base of their own
             told = " ".join(str(error).split())
             raise ShipwayError(f"model {manifest.name} ({manifest.digest}): ONNX Runtime: {told[-300:]}") from error
-        return result
+        return dict(zip(manifest.outputs, given, strict=True))
 
     return run
 
@@ -163,10 +173,9 @@ def _open_saved_model(manifest: ModelManifest, folder: Path) -> Run:
     except (AttributeError, KeyError) as error:
         raise CorruptArtifact(f"model {manifest.name}: its SavedModel has no signature serving_default") from error
 
-    def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        tensors = {name: tf.constant(value) for name, value in inputs.items()}
-        result: NDArray[Any] = signature(**tensors)[manifest.output].numpy()
-        return result
+    def run(inputs: Mapping[str, NDArray[Any]]) -> Outputs:
+        given = signature(**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: given[name].numpy() for name in manifest.outputs}
 
     run.keep = loaded  # type: ignore[attr-defined]  # the signature's variables live only as long as the object
     return run

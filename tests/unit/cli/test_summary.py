@@ -23,7 +23,9 @@ def test_the_document_says_what_run_json_promises(summary: dict[str, Any]) -> No
     assert summary["steps"][3]["seconds"] == 2.5
     assert summary["best_parameters"] == {"learning_rate": 0.002, "dropout": 0.4}
     assert summary["evaluation"]["metrics"]["accuracy"] == 0.93
-    assert summary["evaluation"]["baselines"]["linear_svm"]["accuracy"] == 0.92
+    assert list(summary["evaluation"]["metrics"]) == ["accuracy", "macro_f1", "ece"]
+    assert summary["evaluation"]["facts"]["worst_confusions"][0]["count"] == 7
+    assert summary["evaluation"]["baselines"]["linear_svm"]["metrics"]["accuracy"] == 0.92
     assert summary["decision"]["decision"] == "blessed"
     assert summary["model"] == {"name": "bot", "version": 3}
     assert [(step["role"], step["step"]) for step in summary["steps"]][-2:] == [

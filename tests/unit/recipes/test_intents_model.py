@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from shipway.recipes import Ragged, load_recipe
-from shipway.recipes.base import SolvesWeights, dense
+from shipway.recipes.arrays import dense
+from shipway.recipes.base import SolvesWeights
 from shipway.recipes.intents import linear
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import Params

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec
 from shipway.errors import CorruptArtifact, InvalidData
-from shipway.recipes.base import Encoded, Ragged
+from shipway.recipes.arrays import Encoded, Ragged
 from shipway.recipes.intents import text as tx
 from shipway.recipes.intents.params import EncoderParams
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shipway.recipes.base import Ragged
+from shipway.recipes.arrays import Ragged
 from shipway.recipes.calibrate import calibrate
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import Params

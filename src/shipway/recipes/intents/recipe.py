@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from shipway.recipes.base import Encoder, Ragged, Rows
+from shipway.recipes.arrays import Ragged
+from shipway.recipes.base import Encoder, Rows
 from shipway.recipes.intents.encode import IntentsEncoder, fit
 from shipway.recipes.intents.params import EncoderParams, Params
 from shipway.specs import parse
@@ -21,6 +22,8 @@ class IntentsRecipe:
     """Implements `shipway.recipes.Recipe`."""
 
     name = "intents"
+    task = "classification"
+    input = "text"
     EncoderParams: type[BaseModel] = EncoderParams
     Params: type[BaseModel] = Params
 
@@ -58,9 +61,10 @@ class IntentsRecipe:
         began = time.monotonic()
         split = {}
         for name in ("train", "eval"):
-            encoded, labels = rows(name)
-            grams = encoded["grams"]
+            encoded, targets = rows(name)
+            grams, labels = encoded["grams"], targets["label"]
             assert isinstance(grams, Ragged)
+            assert not isinstance(labels, Ragged)
             split[name] = grams, labels
         solution = solve(encoder, split["train"], split["eval"])
         model.get_layer("solved").take(solution)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from shipway.components.prep.tfrecord import masked_crc, pack_varints, serialise, varint, write_records
-from shipway.recipes.base import Ragged
+from shipway.recipes.arrays import Ragged
 
 FIELD = descriptor_pb2.FieldDescriptorProto
 REPEATED, OPTIONAL = FIELD.LABEL_REPEATED, FIELD.LABEL_OPTIONAL

@@ -1,26 +1,33 @@
-"""Labels that a person would call the same: folded where the spec says so, named to the person where not."""
+"""Class names as the label column holds them.
+
+Labels that a person would call the same are folded where the spec says so, and named to the person where not.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import polars as pl
+import numpy as np
+from pydantic import BaseModel
+
+from shipway.artifacts import FeatureSpec
+from shipway.inputs.text import BLANK, CONTROL, INVISIBLE
+from shipway.recipes.arrays import Encoded
+from shipway.specs import Spec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from shipway.recipes.base import Encoder
 
 Fold = Literal["none", "unicode", "case"]
 
 SHOWN = 10  # pairs in one note
-# Unicode's Default_Ignorable_Code_Point but for those that shape what stands beside them: zero-width blank, BOM, soft
-# hyphen, marks of direction, fillers, variation selectors. The joiners U+200C and U+200D change what Persian or an
-# emoji looks like, and the tags from U+E0020 on which flag is meant.
-INVISIBLE = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0100-\U000e01ef"
-)
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _FORMATS = re.compile(f"[{INVISIBLE}\u200c\u200d]")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,6})?")
@@ -35,8 +42,57 @@ MISSING_WORDS = {"null", "none", "n/a", "na", "#n/a", "nil", "undefined", "-", "
 NO_CLASS = r"^(?:[-+]?[nN][aA][nN]|<NA>|NaT|\[\s*(?:[\"'\d\[{-].*)?\]|\{\s*(?:[\"'].*)?\})$"
 
 
+class Params(Spec):
+    """Section `dataset.labels`.
+
+    Attributes:
+        fold: Which labels are one class: equal ones (`none`); those equal but for Unicode's forms, invisible
+            characters and blanks (`unicode`); those equal in small letters, too (`case`: labels become small letters).
+    """
+
+    fold: Fold = "none"
+
+
+class ClassLabels:
+    """Implements `shipway.tasks.base.Labels`."""
+
+    Params: type[BaseModel] = Params
+
+    def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
+        """The class's name, folded as `params` say, and why it is none."""
+        import polars as pl
+
+        label = folded(cells.str.strip_chars(), cast(Params, params).fold)
+        reason = (
+            pl.when(label.is_null() | label.str.contains(BLANK))
+            .then(pl.lit("empty label"))
+            .when(label.str.contains(NO_CLASS))
+            .then(pl.lit("label is NaN, a list or an object, not the name of a class"))
+            .when(label.str.contains("\ufffd", literal=True))
+            .then(pl.lit("replacement character U+FFFD: decoded wrongly before it came here"))
+            .when(label.str.contains(CONTROL))
+            .then(pl.lit("control character"))
+            .otherwise(None)
+        )
+        return label, reason
+
+    def classes(self, labels: pl.Series) -> pl.Series:
+        return labels.reshape((-1, 1)).arr.to_list()
+
+    def notes(self, counts: Mapping[str, int]) -> list[str]:
+        return notes(counts)
+
+    def targets(self, encoder: Encoder) -> dict[str, FeatureSpec]:
+        """`label`: the class id."""
+        return {"label": FeatureSpec(dtype="int64", shape=[])}
+
+    def encode(self, encoder: Encoder, labels: Sequence[str], values: Sequence[Any], encoded: Encoded) -> Encoded:
+        ids = {label: number for number, label in enumerate(encoder.labels)}
+        return {"label": np.fromiter((ids[label] for label in labels), np.int64, len(labels))}
+
+
 def folded(label: pl.Expr, fold: Fold) -> pl.Expr:
-    """The label as the spec's `fold_labels` writes it."""
+    """The label as `fold` writes it."""
     if fold == "none":
         return label
     plain = label.str.normalize("NFC").str.replace_all(f"[{INVISIBLE}]", "").str.replace_all(r"\s+", " ")

@@ -1,0 +1,45 @@
+"""Inputs: what a row gives a model, and what a request may hold."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from shipway.errors import InvalidSpec, nearest
+from shipway.inputs.base import BadRequest, Input
+
+if TYPE_CHECKING:
+    from shipway.recipes.base import Recipe
+
+SHIPPED = ("text",)
+
+__all__ = ["SHIPPED", "BadRequest", "Input", "input_of", "load_input"]
+
+
+def load_input(name: str) -> Input:
+    """A shipped input.
+
+    Raises:
+        InvalidSpec: none of that name.
+    """
+    if name not in SHIPPED:
+        raise InvalidSpec(
+            f"input: unknown input {name!r}; expected one of {', '.join(SHIPPED)}, or a recipe's own object"
+            f"{nearest(name, SHIPPED)}"
+        )
+    found: Input = import_module(f"shipway.inputs.{name}").kind
+    return found
+
+
+def input_of(recipe: Recipe) -> Input:
+    """The input that a recipe states: by name, or as an object of its own.
+
+    Raises:
+        InvalidSpec: neither.
+    """
+    stated = recipe.input
+    if isinstance(stated, str):
+        return load_input(stated)
+    if not isinstance(stated, Input):
+        raise InvalidSpec(f"recipe {recipe.name}: its input is a {type(stated).__name__}; expected a name or an Input")
+    return stated

@@ -1,0 +1,97 @@
+"""The input protocol: what a row gives a model, and what a request may hold.
+
+A recipe states its input by name (`text`) or brings an object of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class BadRequest(ValueError):
+    """A request that cannot be answered; its message is the reason, in one line."""
+
+
+@runtime_checkable
+class Input(Protocol):
+    """What a row gives the model.
+
+    Attributes:
+        name: Stands in manifests and messages.
+        Params: The section `dataset.input`: which source columns, which bounds.
+        Limits: What one instance of a request may be (`endpoint.input`).
+        tensor: V2 input: name, datatype, shape.
+    """
+
+    name: str
+    Params: type[BaseModel]
+    Limits: type[BaseModel]
+    tensor: tuple[str, str, list[int]]
+
+    def columns(self, params: BaseModel) -> dict[str, str]:
+        """Columns of the rows -> source columns that they are read from. The names are the input's own, `text`."""
+        ...
+
+    def reason(self, params: BaseModel) -> pl.Expr:
+        """Why a row is bad, over `columns`; null for a good one."""
+        ...
+
+    def content(self) -> pl.Expr:
+        """What makes two rows the same input, as text: hashed for groups and leakage."""
+        ...
+
+    def values(self, rows: pl.DataFrame) -> Sequence[Any]:
+        """What the encoder takes, one item a row."""
+        ...
+
+    def preview(self, rows: pl.DataFrame) -> pl.Series:
+        """What a person sees of each row in a page's cell, as text."""
+        ...
+
+    def sizes(self, values: Sequence[Any]) -> NDArray[np.int64]:
+        """How large each value is: batches are made of values of one size, chunks hold so much."""
+        ...
+
+    def read_instance(self, instance: Any, where: str, limits: BaseModel) -> Any:
+        """The value of one instance of a request.
+
+        Args:
+            instance: JSON, as V1 takes it. Of a V2 tensor one item along its first dimension: a text or bytes where its
+                datatype is BYTES, else numbers or booleans, in lists where `tensor` has further dimensions; what came
+                as bytes may hold NaN and infinity.
+            where: It stands in the request, for messages: `instances[3]`.
+            limits: The endpoint's.
+
+        Raises:
+            BadRequest: says which part is wrong, what was given and what is expected.
+        """
+        ...
+
+    def instance(self, row: dict[str, Any]) -> Any:
+        """The JSON instance that asks for a kept row."""
+        ...
+
+    def from_line(self, line: str) -> Any:
+        """The JSON instance of one line that a person typed or piped.
+
+        Raises:
+            BadRequest: the line is none; says what is expected.
+        """
+        ...
+
+    def json_tokens(self, limits: BaseModel) -> int:
+        """How many strings, brackets and commas the JSON of one instance may take; a large request that holds more for
+        each instance that it may have is refused before it is parsed."""
+        ...
+
+    def warm_up(self, labels: Sequence[str]) -> list[Any]:
+        """Values of real sizes, the small ones first."""
+        ...

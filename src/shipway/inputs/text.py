@@ -1,0 +1,134 @@
+"""Input `text`: one text a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from shipway.inputs.base import BadRequest
+from shipway.inputs.json_kinds import kind_of
+from shipway.specs import Spec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Unicode's Default_Ignorable_Code_Point but for those that shape what stands beside them: zero-width blank, BOM, soft
+# hyphen, marks of direction, fillers, variation selectors. The joiners U+200C and U+200D change what Persian or an
+# emoji looks like, and the tags from U+E0020 on which flag is meant.
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0100-\U000e01ef"
+)
+BLANK = rf"^[\s{INVISIBLE}]*$"
+CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+PREVIEW_CHARS = 500
+WARM_UP_WORDS = (1, 8, 64)
+JSON_TOKENS = 32  # a text in an object with a few other fields
+
+
+class Params(Spec):
+    """Section `dataset.input`.
+
+    Attributes:
+        column: Source column of the text.
+        max_chars: A longer text is a bad row.
+    """
+
+    column: Annotated[str, Field(min_length=1)] = "text"
+    max_chars: Annotated[int, Field(ge=1)] = 10_000
+
+
+class Limits(Spec):
+    """Section `endpoint.input`.
+
+    Attributes:
+        max_chars: Characters of one text.
+    """
+
+    max_chars: Annotated[int, Field(ge=1)] = 10_000
+
+
+class Text:
+    """Implements `shipway.inputs.Input`."""
+
+    name = "text"
+    Params: type[BaseModel] = Params
+    Limits: type[BaseModel] = Limits
+    tensor = ("text", "BYTES", [-1])
+
+    def columns(self, params: BaseModel) -> dict[str, str]:
+        return {"text": cast(Params, params).column}
+
+    def reason(self, params: BaseModel) -> pl.Expr:
+        import polars as pl
+
+        text, most = pl.col("text"), cast(Params, params).max_chars
+        return (
+            pl.when(text.is_null() | text.str.contains(BLANK))
+            .then(pl.lit("empty text"))
+            .when(text.str.contains("\ufffd", literal=True))
+            .then(pl.lit("replacement character U+FFFD: decoded wrongly before it came here"))
+            .when(text.str.contains(CONTROL))
+            .then(pl.lit("control character"))
+            .when(text.str.len_chars() > most)
+            .then(pl.lit(f"text longer than {most} characters"))
+            .otherwise(None)
+        )
+
+    def content(self) -> pl.Expr:
+        """Texts that a person would call the same become equal."""
+        import polars as pl
+
+        text = pl.col("text").str.normalize("NFC").str.to_lowercase()
+        return text.str.replace_all(r"\s+", " ").str.strip_chars(" ")
+
+    def values(self, rows: pl.DataFrame) -> list[str]:
+        return rows.get_column("text").to_list()
+
+    def preview(self, rows: pl.DataFrame) -> pl.Series:
+        return rows.get_column("text").str.slice(0, PREVIEW_CHARS)
+
+    def sizes(self, values: Sequence[Any]) -> NDArray[np.int64]:
+        return np.fromiter(map(len, values), np.int64, len(values))
+
+    def read_instance(self, instance: Any, where: str, limits: BaseModel) -> str:
+        text = _text(instance, where)
+        most = cast(Limits, limits).max_chars
+        if len(text) > most:
+            raise BadRequest(f"{where} has {len(text)} characters, at most {most} are allowed")
+        return text
+
+    def instance(self, row: dict[str, Any]) -> str:
+        return str(row["text"])
+
+    def from_line(self, line: str) -> str:
+        return line
+
+    def json_tokens(self, limits: BaseModel) -> int:
+        return JSON_TOKENS
+
+    def warm_up(self, labels: Sequence[str]) -> list[str]:
+        words = [f"{label} word" for label in labels] or ["word"]
+        return [" ".join((words * count)[:count]) for count in WARM_UP_WORDS]
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, Mapping):
+        if "text" not in value:
+            raise BadRequest(f'{where}: "text" is missing')
+        where, value = f"{where}.text", value["text"]
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise BadRequest(f"{where}: not UTF-8") from None
+    if not isinstance(value, str):
+        raise BadRequest(f"{where} must be a string, got {kind_of(value)}")
+    return value
+
+
+kind = Text()

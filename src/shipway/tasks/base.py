@@ -1,0 +1,310 @@
+"""The task protocol: everything that the suite must be told of a kind of prediction.
+
+A recipe states its task by name (`classification`) or brings an object of its own; no other module knows what a label,
+an argmax or an accuracy is. A task is seen from four sides, each a small object that is imported where it is needed:
+
+| side | asked by | runs where |
+|---|---|---|
+| `Labels` | prep | the launcher's pod: what the label column holds, as text, and as tensors to learn from |
+| `TrainingHead` | training, export | replicas, with TensorFlow: what is measured, and what the served model gives |
+| `Answers` | predictor, deploy.check, CLI | anywhere, NumPy alone: tensors to predictions to JSON |
+| `Evaluation` | evaluate, the gate, cards, pages | the launcher's pod: figures, comparison, rules, what a person sees |
+
+A figure of an evaluation is a function of sums over rows wherever that can be: then intervals, slices, baselines and
+the comparison with the champion are the suite's own (`shipway.measuring`), whatever the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from shipway.artifacts import FeatureSpec
+from shipway.recipes.arrays import Columns, Encoded
+
+if TYPE_CHECKING:
+    import polars as pl
+    from scipy.sparse import csr_array
+
+    from shipway.artifacts import EvaluationRecord, RuleResult
+    from shipway.inputs.base import Input
+    from shipway.recipes.base import Encoder
+    from shipway.report import Report
+    from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
+
+Documents = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of an evaluation, as policies, pages and screens need to know it.
+
+    Attributes:
+        title: For people.
+        is_share: From 0 to 1, shown as a percentage.
+        lower_is_better: Then a bare number in a policy is a ceiling.
+        has_interval: It is a function of sums over rows (`Evaluation.metrics`), so that it has an interval and can be
+            compared with the champion's on the same rows.
+    """
+
+    title: str
+    is_share: bool = True
+    lower_is_better: bool = False
+    has_interval: bool = False
+
+
+class Labels(Protocol):
+    """What the label column holds.
+
+    Attributes:
+        Params: The section `dataset.labels`.
+    """
+
+    Params: type[BaseModel]
+
+    def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
+        """Two expressions over the label column: the label as text in its one form, and why a row is bad (else null).
+
+        The text is what rows keep in their column `label`, what is hashed, and what `encode` gets.
+        """
+        ...
+
+    def classes(self, labels: pl.Series) -> pl.Series | None:
+        """Classes that each label names, list of strings a row; None where labels have none (a number).
+
+        Rows of eval and test whose classes train never saw are handled by `dataset.on_unseen_label`.
+        """
+        ...
+
+    def notes(self, counts: Mapping[str, int]) -> list[str]:
+        """What a person should know of the classes, given rows by class: alike to the eye, marks of a missing value."""
+        ...
+
+    def targets(self, encoder: Encoder) -> dict[str, FeatureSpec]:
+        """Tensors of a record beside the encoder's features; each name begins with `label`."""
+        ...
+
+    def encode(self, encoder: Encoder, labels: Sequence[str], values: Sequence[Any], encoded: Encoded) -> Encoded:
+        """The targets of a chunk of rows, whose classes the encoder knows.
+
+        Args:
+            encoder: The recipe's.
+            labels: As `read` gives them.
+            values: The rows' inputs, as the encoder got them.
+            encoded: What it made of them.
+        """
+        ...
+
+
+class TrainingHead(Protocol):
+    """What the training loop measures, and what the trained model serves. Methods import TensorFlow.
+
+    Attributes:
+        metrics: Names of what `totals` gives beside `loss`; the first is what the best weights are chosen by.
+        lower_is_better: Of the first.
+    """
+
+    metrics: Sequence[str]
+    lower_is_better: bool
+
+    def batch(self, outputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
+        """Scalars of one training batch for the progress line, by names of `metrics`; may be fewer.
+
+        Args:
+            outputs: What the model gives in training.
+            targets: The batch's label tensors by name, as `Labels.targets` states them, padded.
+        """
+        ...
+
+    def sums(self, outputs: Any, targets: Mapping[str, Any]) -> Any:
+        """Float64 vector that is added up over the batches of an evaluation and over workers."""
+        ...
+
+    def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
+        """`loss` and `metrics`, from the whole split's sums."""
+        ...
+
+    def stderr(self, metrics: Mapping[str, float], rows: int) -> float:
+        """Standard error of the first metric on so many rows, for a sweep that asks whether a trial is ahead."""
+        ...
+
+    def calibrate(self, outputs: NDArray[Any], targets: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Constants of the served function, found on rows of the eval split; kept in the model's manifest."""
+        ...
+
+    def serve(self, outputs: Any, constants: Mapping[str, float]) -> dict[str, Any]:
+        """The served tensors by name, first dimension the batch."""
+        ...
+
+
+class Answers(Protocol):
+    """From the served tensors to what a caller reads. NumPy alone: the predictor's image holds little else.
+
+    Attributes:
+        Params: What a request's `parameters` may ask. Its fields are the names that a request may use; a refusal says
+            "must be" and the field's description, where it has one.
+        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold. A field left at its default is
+            what evaluation found (`Evaluation.settings`).
+        tensors: V2 outputs: name -> datatype and shape.
+    """
+
+    Params: type[BaseModel]
+    Settings: type[BaseModel]
+    tensors: Mapping[str, tuple[str, list[int]]]
+
+    def decode(
+        self, encoder: Encoder, outputs: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]]
+    ) -> Columns:
+        """Predictions of one batch, an item a row: what evaluation keeps and what the other methods take.
+
+        Args:
+            encoder: The recipe's.
+            outputs: The served tensors.
+            inputs: The encoded, padded batch that they answer.
+        """
+        ...
+
+    def documents(self, labels: Sequence[str], columns: Columns, params: BaseModel, settings: BaseModel) -> Documents:
+        """The JSON answers, one by row; their numbers may be NumPy's."""
+        ...
+
+    def outputs(
+        self, labels: Sequence[str], columns: Columns, params: BaseModel, settings: BaseModel
+    ) -> dict[str, NDArray[Any]]:
+        """The V2 outputs by the names of `tensors`; strings as object arrays."""
+        ...
+
+    def line(self, answer: Mapping[str, Any]) -> list[str]:
+        """An answer as cells of a table in a terminal, under `headings`."""
+        ...
+
+    @property
+    def headings(self) -> list[str]:
+        """Of `line`'s cells."""
+        ...
+
+    def everything(self) -> BaseModel:
+        """Params with which an answer holds all that was kept, for `differences`."""
+        ...
+
+    def differences(
+        self, labels: Sequence[str], expected: Columns, served: Documents, tolerance: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """How far served answers are from kept predictions: largest difference of a number by row (infinite where they
+        cannot be compared), and whether the answer is the same within the tolerance."""
+        ...
+
+
+class Evaluation(Protocol):
+    """Figures, comparison and rules.
+
+    What `headline`, `limits`, `facts` and `settings` give is asked once, when the rows are scored, and kept in the
+    record: screens, cards and deployments read it there.
+
+    Attributes:
+        Params: The section `evaluation.task`.
+        Rules: The section `promotion.task`.
+        baselines: Names that `evaluation.baselines` may hold, in the order of pages -> title, "most frequent label".
+    """
+
+    Params: type[BaseModel]
+    Rules: type[BaseModel]
+    baselines: Mapping[str, str]
+
+    def frame(self, labels: Sequence[str], columns: Columns, truth: pl.Series) -> pl.DataFrame:
+        """Columns that describe each prediction beside its truth, kept with the predictions; narrow: a text, a number.
+
+        Args:
+            labels: The model's classes.
+            columns: As `Answers.decode` gives them.
+            truth: Label texts.
+        """
+        ...
+
+    def statistics(self, rows: pl.DataFrame, classes: Sequence[str]) -> csr_array:
+        """What `metrics` needs of each row, float64 (n, k), where k depends on the number of classes alone.
+
+        Args:
+            rows: `label` and `frame`'s columns.
+            classes: All classes that occur, in one numbering: the model's or others'.
+        """
+        ...
+
+    def metrics(self, sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each; the task's first is one."""
+        ...
+
+    def credit(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        """How well each row is answered; larger is better: 1 and 0 where an answer is right or wrong."""
+        ...
+
+    def measure(self, found: Found, params: BaseModel) -> Evaluated:
+        """All that is not a function of sums: further metrics, and details for the page, the rules and the endpoint."""
+        ...
+
+    def fit_baseline(self, name: str, kind: Input, rows: pl.DataFrame, seed: int) -> Baseline | None:
+        """A baseline fitted on training rows; None where it does not apply (one class, another input)."""
+        ...
+
+    def judge(self, rules: BaseModel, record: EvaluationRecord, read: Read) -> Iterator[RuleResult]:
+        """The task's own rules of a promotion policy; `read` gives the files that `measure` left beside the record."""
+        ...
+
+    def settings(self, record: EvaluationRecord) -> dict[str, Any]:
+        """What the endpoint is set to because of this evaluation (`Answers.Settings`), such as its threshold."""
+        ...
+
+    def facts(self, record: EvaluationRecord) -> dict[str, Any]:
+        """What the run's summary holds beyond metrics, intervals and baselines; JSON. A list of mappings is a table on
+        screens, its columns sorted by name."""
+        ...
+
+    def headline(self, record: EvaluationRecord) -> list[str]:
+        """Up to three sentences for screens, notifications and the model's card."""
+        ...
+
+    def limits(self, record: EvaluationRecord) -> list[str]:
+        """Sentences for the card on what a person should know before using the model: where it is weak."""
+        ...
+
+    def sections(self, page: Report, record: EvaluationRecord, read: Read) -> None:
+        """The evaluation page's own sections, between baselines and slices."""
+        ...
+
+    def matrix(self, record: EvaluationRecord, read: Read) -> tuple[list[str], list[list[int]]] | None:
+        """Classes and a confusion matrix, rows are true classes, for Kubeflow's own view; None where there is none."""
+        ...
+
+
+class Task(Protocol):
+    """What a prediction is.
+
+    Attributes:
+        name: Stands in manifests and messages.
+        metrics: Of an evaluation by name; the first is what baselines and champions are compared by.
+    """
+
+    name: str
+    metrics: Mapping[str, Metric]
+
+    @property
+    def labels(self) -> Labels: ...
+
+    @property
+    def head(self) -> TrainingHead: ...
+
+    @property
+    def answers(self) -> Answers: ...
+
+    @property
+    def evaluation(self) -> Evaluation: ...
+
+
+def primary(task: Task) -> str:
+    """Name of the metric that models are compared by."""
+    return next(iter(task.metrics))

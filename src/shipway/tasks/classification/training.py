@@ -1,0 +1,54 @@
+"""What a classifier is trained by and what it serves. TensorFlow inside the methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shipway.recipes.calibrate import calibrate
+
+
+class Head:
+    """Implements `shipway.tasks.base.TrainingHead`: accuracy, cross-entropy, calibrated probabilities."""
+
+    metrics: Sequence[str] = ("accuracy",)
+    lower_is_better = False
+
+    def batch(self, outputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
+        import tensorflow as tf
+
+        if outputs.shape.rank == 3:  # a committee in training: each member has its own loss, their mean answers
+            outputs = tf.reduce_mean(outputs, axis=1)
+        hits = tf.equal(tf.argmax(outputs, axis=-1), tf.cast(targets["label"], tf.int64))
+        return {"accuracy": tf.reduce_mean(tf.cast(hits, tf.float32))}
+
+    def sums(self, outputs: Any, targets: Mapping[str, Any]) -> Any:
+        """Hits, summed cross-entropy, rows."""
+        import tensorflow as tf
+
+        logits, labels = tf.cast(outputs, tf.float32), targets["label"]
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        hits = tf.cast(tf.equal(tf.argmax(logits, -1), labels), tf.float64)
+        rows = tf.cast(tf.shape(labels)[0], tf.float64)
+        return tf.stack([tf.reduce_sum(hits), tf.reduce_sum(tf.cast(losses, tf.float64)), rows])
+
+    def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
+        hits, loss, rows = (float(value) for value in sums)
+        return {"accuracy": hits / rows, "loss": loss / rows}
+
+    def stderr(self, metrics: Mapping[str, float], rows: int) -> float:
+        """Of a share, as if each row stood for itself."""
+        return math.sqrt(metrics["accuracy"] * (1 - metrics["accuracy"]) / rows)
+
+    def calibrate(self, outputs: NDArray[Any], targets: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        return {"temperature": calibrate(outputs, targets["label"])}
+
+    def serve(self, outputs: Any, constants: Mapping[str, float]) -> dict[str, Any]:
+        import tensorflow as tf
+
+        logits = tf.cast(outputs, tf.float32) / constants["temperature"]
+        return {"probabilities": tf.nn.softmax(logits, name="probabilities")}

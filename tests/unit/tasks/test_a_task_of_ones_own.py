@@ -1,0 +1,221 @@
+"""A task and an input that nothing in Shipway knows go through evaluation, the gate, the registry and its card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from shipway.artifacts import DatasetManifest, EvaluationRecord, ModelManifest
+from shipway.components.evaluate import launch
+from shipway.components.evaluate.html import evaluation_report
+from shipway.components.evaluate.measure import measure
+from shipway.components.evaluate.spec import EvaluationSpec
+from shipway.components.promote.decide import decide
+from shipway.components.promote.html import decision_report
+from shipway.components.promote.spec import PromotionPolicy
+from shipway.errors import CorruptArtifact, InvalidSpec
+from shipway.registry import Registry
+from shipway.registry.card import card_html, card_markdown
+from shipway.scoring.predictions import read_columns
+from shipway.specs import parse
+from shipway.storage import Store
+from shipway.tasks.stored import reader
+from tests.fixtures import toy, waiting
+
+SPEC = EvaluationSpec(slices=["line"], bootstrap=200, recipes=[waiting.REFERENCE])
+FOREIGN = ("accuracy", "confus", "macro", "class", "none of these", "argmax")
+
+
+@dataclass
+class World:
+    root: Path
+    registry: Registry
+    test: pl.DataFrame
+    dataset: DatasetManifest
+    good: ModelManifest
+    late: ModelManifest
+
+    def evaluate(self, model: ModelManifest, spec: EvaluationSpec = SPEC) -> EvaluationRecord:
+        scratch = self.root / "scratch"
+        scratch.mkdir(exist_ok=True)
+        return measure(model, self.dataset, spec, store=self.registry.store, folder=scratch)
+
+    def decide(self, model: ModelManifest, policy: dict[str, Any] | None = None) -> Any:
+        wanted = parse(PromotionPolicy, {"recipes": [waiting.REFERENCE], **(policy or {})}, "promotion")
+        return decide(model, self.dataset, self.evaluate(model), wanted, self.registry)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("SHIPWAY_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SHIPWAY_RECIPES", raising=False)
+    train, test = waiting.rows(300), waiting.rows(150, 2)
+    dataset = waiting.write_dataset(tmp_path / "dataset", {"train": train, "eval": waiting.rows(60, 1), "test": test})
+    good = waiting.write_model(tmp_path / "good", dataset, train)
+    late = waiting.write_model(tmp_path / "late", dataset, train, late=3.0)
+    return World(tmp_path, Registry(Store.open((tmp_path / "store").as_uri())), test, dataset, good, late)
+
+
+def test_its_figures_intervals_baseline_and_slices_are_measured(world: World) -> None:
+    record = world.evaluate(world.good)
+    kept = world.root / "kept.parquet"
+    world.registry.store.download(
+        f"{record.uri}/predictions.parquet".removeprefix(world.registry.store.uri + "/"), kept
+    )
+    rows = pl.read_parquet(kept)
+    minutes = read_columns(rows, record.columns)["minutes"]
+    assert isinstance(minutes, np.ndarray)
+    off = np.abs(world.test["label"].cast(pl.Float64).to_numpy() - minutes)
+    assert record.metrics["mean_error"] == pytest.approx(off.mean())
+    assert record.metrics["punctual"] == pytest.approx((off < 2).mean())
+    assert record.metrics["worst_error"] == pytest.approx(off.max())
+    assert [info.name for info in record.shown] == ["mean_error", "punctual", "worst_error"]
+    assert record.intervals["mean_error"].low < off.mean() < record.intervals["mean_error"].high
+    [mean] = record.baselines
+    assert (mean.name, mean.model_loses, mean.trained_rows) == ("mean", False, 300)
+    assert mean.difference == pytest.approx(record.metrics["mean_error"] - mean.metrics["mean_error"])
+    assert mean.difference_interval is not None
+    assert mean.difference_interval.high < 0
+    assert {line.value for line in record.slices} == {"red", "blue"}
+    assert sum(s.metrics["mean_error"] * s.rows for s in record.slices) / 150 == pytest.approx(off.mean())
+    assert record.details == {"eval_rows": 60, "asked": {"punctual": 2.0}}
+    assert (record.task, record.labels, record.settings) == ("waiting", [], {"most": 60.0})
+    assert record.example in [waiting.recipe.input.instance(row) for row in world.test.iter_rows(named=True)]
+    assert rows["preview"][0].endswith("passengers")
+
+
+def test_its_pages_and_its_card_speak_of_it_and_of_nothing_else(world: World) -> None:
+    world.registry.register(world.late, evaluation=world.evaluate(world.late))
+    world.registry.promote("tram", "candidate")
+    record, (decision, champion) = world.evaluate(world.good), world.decide(world.good)
+    version = world.registry.register(world.good, evaluation=record, decision=decision)
+    page = evaluation_report(record, waiting.recipe.task, reader(record)).render()
+    for words in ("Mean error", "Punctual", "mean of the training rows", "How far it is off", "Slices", "It is off by"):
+        assert words in page, words
+    card = card_markdown(version)
+    for words in ("Task waiting", "Mean error", "Knows no night service.", "mean of the training rows"):
+        assert words in card, words
+    judged = decision_report(decision, champion, record).render()
+    assert "mean_error no worse than the champion" in judged
+    for text in (page, judged, card, card_html(version)):
+        visible = text[text.find("</script>") :].lower().replace("class=", "")
+        assert not [word for word in FOREIGN if word in visible]
+
+
+def test_the_gate_compares_it_with_the_champion_by_its_first_metric(world: World) -> None:
+    world.registry.register(world.late, evaluation=world.evaluate(world.late))
+    world.registry.promote("tram", "candidate")
+    better = {"champion": {"better_than": [{"confident": True}, {"metric": "punctual"}]}}
+    decision, champion = world.decide(world.good, better)
+    assert (decision.decision, champion.state) == ("blessed", "compared"), decision.reason
+    assert champion.all == champion.shared
+    assert champion.all.metrics["mean_error"]["difference"] < -1
+    assert champion.all.only_challenger > 10 * champion.all.only_champion
+    assert list(champion.lost[0]) == ["row", "is", "minutes"]
+
+    world.registry.register(world.good, evaluation=world.evaluate(world.good))
+    world.registry.promote("tram", "candidate")
+    decision, champion = world.decide(world.late)
+    assert decision.decision == "rejected"
+    assert "mean_error no worse than the champion's by more than 0.01" in decision.reason
+
+
+def test_a_champion_of_another_task_is_not_compared_and_said_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = toy.rows(60)
+    data = toy.write_dataset(world.root / "texts", {"train": train, "test": toy.rows(30, 1)})
+    other = toy.write_model(world.root / "other", data, train).model_copy(update={"name": "tram"})
+    world.registry.register(other)
+    world.registry.promote("tram", "candidate")
+    decision, champion = world.decide(world.good)
+    assert (decision.decision, champion.state) == ("blessed", "other")
+    assert "has task 'classification', this model's is 'waiting': there is nothing to compare" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("policy", "passes"),
+    [
+        ({"thresholds": {"mean_error": 1.5}}, True),
+        ({"thresholds": {"mean_error": 0.1}}, False),
+        ({"thresholds": {"mean_error": {"at_most": 1.5, "confident": True}}}, True),
+        ({"thresholds": {"punctual": 0.8, "worst_error": 9}}, True),
+        ({"thresholds": {"punctual": 0.999}}, False),
+        ({"task": {"off_by_at_most": 20}}, True),
+        ({"task": {"off_by_at_most": 1}}, False),
+    ],
+)
+def test_its_metrics_and_its_own_rules_decide(world: World, policy: dict[str, Any], passes: bool) -> None:
+    decision, _ = world.decide(world.good, policy)
+    assert decision.decision == ("blessed" if passes else "rejected"), decision.reason
+
+
+def test_a_model_that_is_surely_worse_than_the_mean_is_rejected(world: World) -> None:
+    hopeless = waiting.write_model(world.root / "hopeless", world.dataset, waiting.rows(300), late=90.0)
+    decision, _ = world.decide(hopeless)
+    assert decision.decision == "rejected"
+    assert "does not surely lose to the mean of the training rows" in decision.reason
+    assert world.evaluate(hopeless).baselines[0].model_loses
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (
+            {"thresholds": {"accuracy": 0.9}},
+            r"unknown metric 'accuracy'; expected one of mean_error, punctual, worst_error",
+        ),
+        ({"thresholds": {"worst_error": {"at_most": 1, "confident": True}}}, "worst_error has no interval"),
+        ({"thresholds": {"punctual": 3}}, "got 3, expected a share"),
+        ({"baselines": {"must_not_lose_to": ["majority"]}}, r"unknown baseline 'majority'; expected one of mean"),
+        ({"task": {"class_floors": {}}}, r"promotion.task.class_floors: unknown field"),
+    ],
+)
+def test_a_policy_that_asks_for_another_task_is_one_clear_line(
+    world: World, policy: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=message):
+        world.decide(world.good, policy)
+
+
+def test_an_evaluation_that_asks_for_another_task_is_one_clear_line(world: World) -> None:
+    with pytest.raises(
+        InvalidSpec, match=r"evaluation.baselines\[0\]: unknown baseline 'linear_svm'; expected one of mean"
+    ):
+        world.evaluate(world.good, SPEC.model_copy(update={"baselines": ["linear_svm"]}))
+    with pytest.raises(InvalidSpec, match=r"evaluation.task.punctul: unknown field.*did you mean 'punctual'"):
+        world.evaluate(world.good, SPEC.model_copy(update={"task": {"punctul": 1}}))
+
+
+def test_a_file_of_its_own_that_was_changed_is_refused(world: World) -> None:
+    record = world.evaluate(world.good)
+    world.registry.store.put(f"{record.uri.removeprefix(world.registry.store.uri + '/')}/errors.json", b"{}")
+    with pytest.raises(CorruptArtifact, match=r"errors\.json: was changed"):
+        reader(record)("errors.json")
+    with pytest.raises(CorruptArtifact, match="names no file other"):
+        reader(record)("other.json")
+
+
+def test_the_component_leaves_every_output_also_where_there_is_no_matrix(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHIPWAY_STORE", world.registry.store.uri)
+    world.good.write(world.root / "good/manifest.json")
+    world.dataset.write(world.root / "dataset/manifest.json")
+    logged: dict[str, float] = {}
+    outputs = {
+        name: SimpleNamespace(path=str(world.root / "out" / name), log_metric=logged.__setitem__)
+        for name in ("evaluation", "confusion", "metrics", "report")
+    }
+    given = {"model": "good", "dataset": "dataset"}
+    inputs = {name: SimpleNamespace(path=str(world.root / where / "manifest.json")) for name, where in given.items()}
+    record = launch.evaluate(**inputs, **outputs, spec=SPEC.model_dump_json())
+    assert json.loads((world.root / "out/confusion").read_text()) == {"labels": [], "counts": []}
+    assert logged == pytest.approx(record.metrics)
+    assert EvaluationRecord.read(world.root / "out/evaluation") == record
+    assert "Mean error" in (world.root / "out/report").read_text()
