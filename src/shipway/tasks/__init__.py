@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import getattr_static
 from typing import TYPE_CHECKING
 
 from shipway.errors import InvalidSpec, nearest
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from shipway.recipes.base import Recipe
 
 SHIPPED = ("classification",)
+PARTS = ("name", "metrics", "labels", "head", "answers", "evaluation")
 
 __all__ = ["SHIPPED", "Metric", "Task", "load_task", "primary", "task_of"]
 
@@ -40,6 +42,11 @@ def task_of(recipe: Recipe) -> Task:
     stated = recipe.task
     if isinstance(stated, str):
         return load_task(stated)
-    if not isinstance(stated, Task):
-        raise InvalidSpec(f"recipe {recipe.name}: its task is a {type(stated).__name__}; expected a name or a Task")
+    # Not isinstance: that would import every side of the task, also where only one can be imported.
+    missing = [part for part in PARTS if getattr_static(stated, part, None) is None]
+    if missing:
+        raise InvalidSpec(
+            f"recipe {recipe.name}: its task is a {type(stated).__name__} without {', '.join(missing)}; expected a "
+            "name or a Task"
+        )
     return stated
