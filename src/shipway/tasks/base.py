@@ -113,8 +113,9 @@ class Labels(Protocol):
 class TrainingHead(Protocol):
     """What the training loop measures, and what the trained model serves. Methods import TensorFlow.
 
-    A model gives one tensor or a dict of them; outputs reach these methods as it gave them. Its loss is the recipe's:
-    `compile_model` gets the target itself where there is one, as Keras' losses expect, else all of them by name.
+    A model gives one tensor or a dict of them; outputs reach these methods as it gave them, in training as bfloat16
+    where the spec asks for mixed precision. The loss is the recipe's: it gets the target itself where there is one, as
+    Keras' losses expect, else all of them by name.
 
     Attributes:
         metrics: Names of what `totals` gives beside `loss`, and which way each is better. The best weights, early
