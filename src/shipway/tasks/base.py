@@ -170,7 +170,7 @@ class Answers(Protocol):
 
     Attributes:
         Params: What a request's `parameters` may ask.
-        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold.
+        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold; each field has a default.
         tensors: V2 outputs: name -> datatype and shape.
     """
 

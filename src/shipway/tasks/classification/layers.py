@@ -1,4 +1,4 @@
-"""The loss that classifiers of several members train by. Imports TensorFlow: for workers only."""
+"""Loss and metric of classifiers, those of several members too. Imports TensorFlow: for workers only."""
 
 from __future__ import annotations
 
