@@ -127,7 +127,9 @@ class TrainingHead(Protocol):
     batch_metrics: Sequence[str]
 
     def batch(self, outputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
-        """Scalars of one training batch, for the progress line; part of the compiled step, so cheap ones.
+        """Scalars of one training batch, for the progress line: their mean over steps and workers is shown.
+
+        Part of the compiled step, so cheap ones.
 
         Args:
             outputs: What the model gives in training.
