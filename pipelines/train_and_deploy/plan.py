@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from shipway.components.deploy.spec import EndpointSpec
-from shipway.components.evaluate.spec import EvaluationSpec
+from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
 from shipway.components.notify.core import check_address
 from shipway.components.prep.spec import DatasetSpec
-from shipway.components.promote.spec import PromotionPolicy
+from shipway.components.promote.spec import PromotionPolicy, check_policy
 from shipway.components.sweep.core import check_objective, check_parameters
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.images import VERSION
+from shipway.inputs import input_of
 from shipway.planning import Plan, code_fingerprint
 from shipway.planning.base import Specs
 from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
 from shipway.specs import parse
+from shipway.tasks import task_of
+from shipway.training.spec import watched_metric
 
 if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
@@ -93,9 +96,7 @@ class TrainAndDeploy(Plan):
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
         name = str(document.get("training", {}).get("recipe", "intents"))
         recipe = load_recipe(name)
-        if (
-            name not in BUILT_IN
-        ):  # the later steps load it because stored manifests name it: the run's own word allows it
+        if name not in BUILT_IN:  # later steps load it because stored manifests name it: the run's own word allows it
             for section in ("evaluation", "promotion", "endpoint"):
                 known = document.get(section, {}).get("recipes") or []
                 document = merge(document, {section: {"recipes": [*known, *({name} - set(known))]}})
@@ -104,13 +105,19 @@ class TrainAndDeploy(Plan):
             for section, model in self.sections.items()
             if section != "sweep"
         }
+        task, kind = task_of(recipe), input_of(recipe)
         # A recipe's numbers arrive from the UI as floats; only its own model knows which are whole.
         for section, field, model in (
             ("dataset", "encoder", recipe.EncoderParams),
             ("training", "params", recipe.Params),
+            ("endpoint", "input", kind.Limits),
         ):
             checked = parse(model, getattr(specs[section], field), f"{section}.{field}")
             specs[section] = specs[section].model_copy(update={field: checked.model_dump(mode="json")})
+        parse(task.answers.Settings, specs["endpoint"].answers, "endpoint.answers")  # the rest, evaluation finds
+        check_evaluation(specs["evaluation"], task)
+        check_policy(specs["promotion"], task)
+        watched_metric(specs["training"], task)
         sweep = merge(document.get("sweep", {}), {"training": specs["training"].model_dump(mode="json")})
         searched = parse(SweepSpec, sweep, "sweep")
         check_objective(searched)

@@ -59,6 +59,17 @@ def dense(encoded: Mapping[str, NDArray[Any] | Ragged]) -> dict[str, NDArray[Any
     return {name: value.to_padded() if isinstance(value, Ragged) else value for name, value in encoded.items()}
 
 
+def stack_padded(batches: Sequence[NDArray[Any]], padding: Any = 0) -> NDArray[Any]:
+    """Batches one behind the other, each padded behind to the widest of every dimension but the first; at least one."""
+    shape = np.max([batch.shape[1:] for batch in batches], axis=0, initial=0).astype(int)
+    result = np.full((sum(map(len, batches)), *shape), padding, dtype=batches[0].dtype)
+    start = 0
+    for batch in batches:
+        result[(slice(start, start + len(batch)), *map(slice, batch.shape[1:]))] = batch
+        start += len(batch)
+    return result
+
+
 def take(columns: Columns, rows: NDArray[np.integer[Any]]) -> Columns:
     """The given rows, in that order."""
     return {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shipway.recipes.base import Recipe
 
 SHIPPED = ("classification",)
-_SIDES = ("name", "metrics", "labels", "head", "answers", "evaluation")
+PARTS = ("name", "metrics", "labels", "head", "answers", "evaluation")
 
 __all__ = ["SHIPPED", "Metric", "Task", "classes_in", "is_share", "load_task", "primary", "task_of"]
 
@@ -45,7 +45,7 @@ def task_of(recipe: Recipe) -> Task:
     if isinstance(stated, str):
         return load_task(stated)
     # Not isinstance: before Python 3.12 it computes each side, where the packages that it needs may be absent.
-    if missing := [side for side in _SIDES if getattr_static(stated, side, None) is None]:
+    if missing := [part for part in PARTS if getattr_static(stated, part, None) is None]:
         raise InvalidSpec(
             f"recipe {recipe.name}: its task is a {type(stated).__name__} without {', '.join(missing)}; expected a "
             "name or a Task"

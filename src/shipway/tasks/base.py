@@ -16,6 +16,7 @@ the comparison with the champion are the suite's own (`shipway.measuring`), what
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
 
 Documents = list[dict[str, Any]]
+
+# What stands behind the shorter rows of a batch in a target of variable length: no class id, no number, so a loss can
+# tell it from a value (Keras: `ignore_class=-1`). Features are padded with 0.
+TARGET_PADDING: dict[str, Any] = {"int64": -1, "float32": math.nan}
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,11 @@ class Labels(Protocol):
         ...
 
     def targets(self, encoder: Encoder) -> dict[str, FeatureSpec]:
-        """Tensors of a record beside the encoder's features; each name begins with `label`."""
+        """Tensors of a record beside the encoder's features, int64 or float32; each name begins with `label`.
+
+        One of variable length is padded by `TARGET_PADDING`: a target that follows the length of a feature, as a tag
+        for each token does, has that feature's width in every batch.
+        """
         ...
 
     def encode(self, encoder: Encoder, labels: Sequence[str], values: Sequence[Any], encoded: Encoded) -> Encoded:
@@ -104,37 +113,53 @@ class Labels(Protocol):
 class TrainingHead(Protocol):
     """What the training loop measures, and what the trained model serves. Methods import TensorFlow.
 
+    A model gives one tensor or a dict of them; outputs reach these methods as it gave them, in training as bfloat16
+    where the spec asks for mixed precision. The loss is the recipe's: it gets the target itself where there is one, as
+    Keras' losses expect, else all of them by name.
+
     Attributes:
-        metrics: Names of what `totals` gives beside `loss`; the first is what the best weights are chosen by.
-        lower_is_better: Of the first.
+        metrics: Names of what `totals` gives beside `loss`, and which way each is better. The best weights, early
+            stopping and sweeps go by the first where a spec says nothing else.
+        batch_metrics: Names of what `batch` gives.
     """
 
-    metrics: Sequence[str]
-    lower_is_better: bool
+    metrics: Mapping[str, Metric]
+    batch_metrics: Sequence[str]
 
     def batch(self, outputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
-        """Scalars of one training batch for the progress line, by names of `metrics`; may be fewer.
+        """Scalars of one training batch, for the progress line: their mean over steps and workers is shown.
+
+        Part of the compiled step, so cheap ones.
 
         Args:
             outputs: What the model gives in training.
-            targets: The batch's label tensors by name, as `Labels.targets` states them, padded.
+            targets: The batch's target tensors by name, as `Labels.targets` states them, padded (`TARGET_PADDING`).
         """
         ...
 
     def sums(self, outputs: Any, targets: Mapping[str, Any]) -> Any:
-        """Float64 vector that is added up over the batches of an evaluation and over workers."""
+        """Float64 vector of a fixed length that is added up over the batches of an evaluation and over workers."""
         ...
 
     def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
-        """`loss` and `metrics`, from the whole split's sums."""
+        """`loss` and `metrics`, from the whole split's sums; finite numbers."""
         ...
 
-    def stderr(self, metrics: Mapping[str, float], rows: int) -> float:
-        """Standard error of the first metric on so many rows, for a sweep that asks whether a trial is ahead."""
+    def stderr(self, sums: NDArray[np.float64]) -> float:
+        """Standard error of the first metric, from the same sums, for a sweep that asks whether a trial is ahead.
+
+        0 where it cannot be told: then every difference counts.
+        """
         ...
 
-    def calibrate(self, outputs: NDArray[Any], targets: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Constants of the served function, found on rows of the eval split; kept in the model's manifest."""
+    def calibrate(self, outputs: Any, targets: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Constants of the served function, found on rows of the eval split; kept in the model's manifest.
+
+        Args:
+            outputs: What the model gives, of many batches: an array, or a dict of arrays; those of batches of another
+                length are padded with 0 behind.
+            targets: Arrays by name, padded as in a batch.
+        """
         ...
 
     def serve(self, outputs: Any, constants: Mapping[str, float]) -> dict[str, Any]:
@@ -149,7 +174,7 @@ class Answers(Protocol):
         Params: What a request's `parameters` may ask. Its fields are the names that a request may use; a refusal says
             "must be" and the field's description, where it has one.
         Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold. A field left at its default is
-            what evaluation found (`Evaluation.settings`).
+            what evaluation found (`Evaluation.settings`); each has one.
         tensors: V2 outputs: name -> datatype and shape.
     """
 

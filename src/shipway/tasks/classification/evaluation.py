@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from scipy.sparse import csr_array
 
 from shipway.artifacts import EvaluationRecord, RuleResult
 from shipway.inputs.base import Input
@@ -30,6 +29,9 @@ from shipway.tasks.classification.details import (
 from shipway.tasks.classification.page import EXAMPLE_CHARACTERS, about_unknown, add_sections
 from shipway.tasks.classification.rules import judge
 from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 CONFUSION = "confusion.json"  # {"labels": [...], "counts": [[...]]}, rows are true classes; unknown labels come last
 _NAMED = 5  # of a list in a sentence
@@ -67,6 +69,8 @@ class ClassificationEvaluation:
             np.concatenate([row[right], row, row]),
             np.concatenate([truth[right], count + truth, 2 * count + predicted]),
         )
+        from scipy.sparse import csr_array  # the plan checks settings where it is not installed
+
         return csr_array((np.ones(len(place[0])), place), shape=(len(rows), 3 * count))
 
     def metrics(self, sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
