@@ -52,7 +52,7 @@ def _about(record: EvaluationRecord, info: MetricInfo) -> str:
     interval = record.intervals.get(info.name)
     if interval is not None:
         return f"{figure(interval.low, info.is_share)} to {figure(interval.high, info.is_share)}"
-    return "less is better" if info.lower_is_better else ""
+    return info.about or ("less is better" if info.lower_is_better else "")
 
 
 def _baselines(page: Report, record: EvaluationRecord) -> None:

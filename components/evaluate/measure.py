@@ -140,7 +140,13 @@ def _shown(task: Task, metrics: dict[str, float]) -> list[MetricInfo]:
             f"task {task.name}: it measures {', '.join(sorted(unnamed))}, which its `metrics` do not name"
         )
     return [
-        MetricInfo(name=name, title=info.title, is_share=info.is_share, lower_is_better=info.lower_is_better)
+        MetricInfo(
+            name=name,
+            title=info.title,
+            is_share=info.is_share,
+            lower_is_better=info.lower_is_better,
+            about=info.about,
+        )
         for name, info in task.metrics.items()
         if name in metrics
     ]

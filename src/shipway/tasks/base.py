@@ -50,12 +50,14 @@ class Metric:
         lower_is_better: Then a bare number in a policy is a ceiling.
         has_interval: It is a function of sums over rows (`Evaluation.metrics`), so that it has an interval and can be
             compared with the champion's on the same rows.
+        about: What it means, in a few words for a page.
     """
 
     title: str
     is_share: bool = True
     lower_is_better: bool = False
     has_interval: bool = False
+    about: str = ""
 
 
 class Labels(Protocol):
