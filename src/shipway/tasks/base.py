@@ -148,8 +148,8 @@ class Answers(Protocol):
     """From the served tensors to what a caller reads. NumPy alone: the predictor's image holds little else.
 
     Attributes:
-        Params: What a request's `parameters` may ask.
-        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold.
+        Params: What a request's `parameters` may ask; a default for each.
+        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold; a default for each.
         tensors: V2 outputs: name -> datatype and shape.
     """
 
@@ -236,7 +236,10 @@ class Evaluation(Protocol):
         ...
 
     def metrics(self, sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each; the task's first is one."""
+        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each; the task's first is one.
+
+        Finite also where there are no rows: a slice or a resample may be small.
+        """
         ...
 
     def credit(self, rows: pl.DataFrame) -> NDArray[np.float64]:
