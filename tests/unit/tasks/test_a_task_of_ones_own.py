@@ -54,9 +54,11 @@ class World:
         scratch.mkdir(exist_ok=True)
         return measure(model, self.dataset, spec, store=self.registry.store, folder=scratch)
 
-    def decide(self, model: ModelManifest, policy: dict[str, Any] | None = None) -> Any:
+    def decide(
+        self, model: ModelManifest, policy: dict[str, Any] | None = None, record: EvaluationRecord | None = None
+    ) -> Any:
         wanted = parse(PromotionPolicy, {"recipes": [waiting.REFERENCE], **(policy or {})}, "promotion")
-        return decide(model, self.dataset, self.evaluate(model), wanted, self.registry)
+        return decide(model, self.dataset, record or self.evaluate(model), wanted, self.registry)
 
 
 @pytest.fixture
@@ -101,7 +103,8 @@ def test_its_figures_intervals_baseline_and_slices_are_measured(world: World) ->
 def test_its_pages_and_its_card_speak_of_it_and_of_nothing_else(world: World) -> None:
     world.registry.register(world.late, evaluation=world.evaluate(world.late))
     world.registry.promote("tram", "candidate")
-    record, (decision, met) = world.evaluate(world.good), world.decide(world.good)
+    record = world.evaluate(world.good)
+    decision, met = world.decide(world.good, record=record)
     version = world.registry.register(world.good, evaluation=record, decision=decision)
     page = evaluation_report(record, waiting.recipe.task, reader(record)).render()
     for words in ("Mean error", "Punctual", "mean of the training rows", "How far it is off", "Slices", "It is off by"):
