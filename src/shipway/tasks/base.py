@@ -55,12 +55,14 @@ class Metric:
         lower_is_better: Then a bare number in a policy is a ceiling.
         has_interval: It is a function of sums over rows (`Evaluation.metrics`), so that it has an interval and can be
             compared with the champion's on the same rows.
+        about: What it means, in a few words for a page.
     """
 
     title: str
     is_share: bool = True
     lower_is_better: bool = False
     has_interval: bool = False
+    about: str = ""
 
 
 class Labels(Protocol):
@@ -261,7 +263,10 @@ class Evaluation(Protocol):
         ...
 
     def metrics(self, sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each; the task's first is one."""
+        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each; the task's first is one.
+
+        Finite also where there are no rows: a slice or a resample may be small.
+        """
         ...
 
     def credit(self, rows: pl.DataFrame) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shipway.artifacts import StepRecord
-from shipway.cli.progress import Progress
+from shipway.cli.progress import Progress, highlights
 from shipway.cli.watching import step_detail, sweep_detail, training_detail
 
 
@@ -82,3 +82,16 @@ def test_the_iterations_of_a_task_are_followed_in_its_place_and_so_are_their_par
         "release.gate.0": "Judge, iteration 0", "notify": "Tell",
     }  # fmt: skip
     assert list(shown.titles)[-1] == "notify"
+
+
+def test_a_finished_step_says_what_it_measured_first_and_shares_as_percentages() -> None:
+    def said(**outputs: Any) -> str:
+        return highlights(StepRecord(run="r", task="t", state="Succeeded", outputs=outputs))
+
+    shown = [{"name": "mean_error", "title": "Mean error", "is_share": False}]
+    assert (
+        said(rows=19, split="test", metrics={"mean_error": 2.5}, shown=shown) == "mean error 2.5, rows 19, split test"
+    )
+    assert said(accuracy=0.934, loss=0.2) == "accuracy 93.4 %, loss 0.2"
+    assert said(best_value=0.972, objective="val_accuracy") == "best value 97.2 %"
+    assert said(best_value=0.4, objective="val_loss") == "best value 0.4"
