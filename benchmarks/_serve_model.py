@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from shipway.artifacts import FileRef, ModelManifest
+from shipway.artifacts import FeatureSpec, FileRef, ModelManifest
 from shipway.recipes import load_recipe
 
 CLASSES = 60
@@ -70,7 +70,8 @@ def main(folder: Path) -> None:
     ]
     ModelManifest(
         name="bench", uri=folder.as_uri(), recipe="intents", params={}, labels=list(encoder.labels),
-        inputs=encoder.features, files=files, dataset_uri=folder.as_uri(), dataset_fingerprint="none", job="none",
+        inputs=encoder.features, outputs={"probabilities": FeatureSpec(dtype="float32", shape=[CLASSES])}, files=files,
+        dataset_uri=folder.as_uri(), dataset_fingerprint="none", job="none",
         strategy="single", workers=1, steps=0, epochs=0,
     ).write(folder / "manifest.json")  # fmt: skip
     (folder / "texts.json").write_text(json.dumps(frame["text"].to_list()), encoding="utf-8")
