@@ -299,15 +299,16 @@ class Rollout:
             raise CorruptArtifact(f"{self.key}: not JSON ({error}); remove it and deploy again") from error
         if not isinstance(record, dict):
             raise CorruptArtifact(f"{self.key}: not an endpoint's record; remove it and deploy again")
-        is_whole = all(isinstance(record.get(name), dict) for name in ("spec", "answers"))
-        is_whole = is_whole and isinstance(record.get("version"), int)
-        if SEAL not in record or not is_whole:
+        is_whole = SEAL in record and isinstance(record.get("version"), int)
+        is_whole = is_whole and all(isinstance(record.get(name), dict) for name in ("spec", "answers"))
+        if SEAL in record:
+            check_seal(record, "record of an endpoint", f"{self.key} (remove it to deploy as for the first time)")
+        if not is_whole:
             print(
                 f"{self.key}: no seal or no settings, an earlier Shipway wrote it: deployed as for the first time",
                 flush=True,
             )
             return {}, found[1]
-        check_seal(record, "record of an endpoint", f"{self.key} (remove it to deploy as for the first time)")
         return record, found[1]
 
     def _record(self, manifest: Manifest, result: Deployment, etag: str | None) -> None:

@@ -111,14 +111,13 @@ def read_params(parameters: Any, reader: Reader, also: Sequence[str] = ()) -> Ba
         BadRequest: names the parameter, what it may be and what was given.
     """
     model = reader.answers.Params
-    parameters = {} if parameters is None else parameters
-    check_names(parameters, (*model.model_fields, *also), '"parameters"')
     try:
-        if not parameters:
+        if parameters is None:
             return reader.nothing_asked
+        check_names(parameters, (*model.model_fields, *also), '"parameters"')
         return model.model_validate({name: value for name, value in parameters.items() if name not in also})
     except ValidationError as error:
-        raise BadRequest(_explain(model, error, parameters)) from None
+        raise BadRequest(_explain(model, error, parameters or {})) from None
 
 
 def _explain(model: type[BaseModel], error: ValidationError, given: Mapping[str, Any]) -> str:
