@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from shipway.storage import Store, embedded
+from shipway.storage.server import read_info
 from tests.fixtures.strangers_rows import write_rows
 
 pytestmark = pytest.mark.xdist_group("secrets")
@@ -263,7 +264,7 @@ def test_nothing_that_was_written_holds_a_secret(person: Person) -> None:
 
 
 def test_nothing_in_the_store_holds_a_secret(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = embedded.read_info(person.home)
+    info = read_info(person.home)
     assert info is not None
     for name, value in embedded.environment(info).items():
         monkeypatch.setenv(name, value)
