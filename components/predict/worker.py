@@ -77,7 +77,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]
 
     def load(self) -> bool:
         """Warms up: the first call of a model costs up to 0.3 s, and of some runtimes again for each new shape."""
-        for value in self.session.kind.warm_up(self.session.labels):
+        for value in self.session.warm_up():
             for n in WARM_UP:
                 self._infer([value] * n)
         self.ready = True
@@ -143,12 +143,12 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         return body
 
     def _write(self, query: Query, columns: Columns) -> tuple[bytes, dict[str, str]]:
-        answers = self.reader.answers
-        asked = (self.session.labels, columns, query.params, self.settings)
+        answers = self.session.answers
         if isinstance(query, v2.V2Query):
-            return v2.write(query, self.name, self.version, answers.tensors, answers.outputs(*asked))
+            tensors = answers.outputs(columns, query.params, self.settings)
+            return v2.write(query, self.name, self.version, self.reader.answers.tensors, tensors)
         answer = {
-            "predictions": answers.documents(*asked),
+            "predictions": answers.documents(columns, query.params, self.settings),
             "model_name": self.name,
             "model_version": self.version,
         }

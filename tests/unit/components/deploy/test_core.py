@@ -18,6 +18,7 @@ from shipway.inputs import load_input
 from shipway.recipes import Columns
 from shipway.specs import parse
 from shipway.tasks import load_task
+from shipway.tasks.model_answers import ModelAnswers
 from tests.fixtures import waiting
 
 SERVED = {
@@ -132,7 +133,7 @@ def kept(rows: int = 2, threshold: float | None = None) -> Kept:
     texts = ["x", "turn it on"][:rows]
     settings = task.answers.Settings(threshold=threshold)
     columns: Columns = {"probabilities": PROBABILITIES[:rows]}
-    return Kept(task, load_input("text"), LABELS, settings, texts, texts, columns)
+    return Kept(load_input("text"), ModelAnswers(task.answers, LABELS), settings, texts, texts, columns)
 
 
 def answer(*row: float) -> dict[str, Any]:
@@ -181,7 +182,9 @@ def test_a_task_of_ones_own_is_compared_in_its_own_words() -> None:
     columns: Columns = {"minutes": np.array([12.0, 7.5], dtype=np.float32)}
     instances = [{"stops": 4, "passengers": 20}, {"stops": 2, "passengers": 3}]
     task, kind = waiting.recipe.task, waiting.recipe.input
-    journeys = Kept(task, kind, [], task.answers.Settings(), instances, ["4 stops", "2 stops"], columns)
+    journeys = Kept(
+        kind, ModelAnswers(task.answers, []), task.answers.Settings(), instances, ["4 stops", "2 stops"], columns
+    )
     assert compare(journeys, [{"minutes": 12.0, "raw": 12.0}, {"minutes": 7.5, "raw": 7.5}], 1e-5).passed
     found = compare(journeys, [{"minutes": 12.0, "raw": 12.0}, {"minutes": 9, "raw": 9}], 1e-5)
     assert "row 1 '2 stops': expected minutes 7.50; got minutes 9.00 (difference 1.5, allowed 1e-05" in found.reason
