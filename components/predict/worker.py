@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import socket
@@ -34,7 +35,7 @@ from shipway.components.predict.gate import Payload
 from shipway.components.predict.json_size import is_within
 from shipway.components.predict.light import light_kserve
 from shipway.components.predict.room import SHORT
-from shipway.errors import CorruptArtifact, ShipwayError, UserError
+from shipway.errors import CorruptArtifact, InvalidSpec, ShipwayError, UserError
 from shipway.executors.process.service_control import CONTROL, LISTEN_FD, serve_in_thread
 from shipway.inputs import BadRequest
 from shipway.recipes.arrays import Columns, part
@@ -209,9 +210,19 @@ def open_predictor(given: argparse.Namespace) -> Predictor:
     """
     session = ModelSession.open(read_manifest(given.model_uri, given.model_digest), threads=given.threads)
     answers, kind = session.task.answers, session.kind
-    settings = parse(answers.Settings, given.answers, "--answers")
-    reader = Reader(kind, answers, parse(kind.Limits, given.input, "--input"), given.max_instances)
+    settings = _section(answers.Settings, given.answers, "--answers")
+    reader = Reader(kind, answers, _section(kind.Limits, given.input, "--input"), given.max_instances)
     return Predictor(given.model_name, session, settings, given.model_version, reader)
+
+
+def _section(model: type[BaseModel], given: str, option: str) -> BaseModel:
+    """A section of the endpoint, as JSON: YAML would read 1e-05 as a text."""
+    try:
+        document = json.loads(given)
+    except ValueError as error:
+        raise InvalidSpec(f"{option}: not JSON: {error}") from None
+    section: BaseModel = parse(model, document, option)
+    return section
 
 
 def read_manifest(uri: str, digest: str) -> ModelManifest:
