@@ -96,7 +96,7 @@ def deployment() -> str:
     from shipway.components.deploy.spec import EndpointSpec
 
     check = CheckResult(
-        rows=200, max_abs_diff=4e-8, tolerance=1e-5, argmax_agreement=1.0,
+        rows=200, max_abs_diff=4e-8, tolerance=1e-5, agreement=1.0,
         latencies_ms=[0.6 + i % 17 / 9 for i in range(200)],
     )  # fmt: skip
     done = Deployment(
