@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shipway.artifacts import BaselineMetrics, EvaluationRecord, MetricInfo
-from shipway.report import Report, bars, change, figure
+from shipway.report import Report, bars, change, figure, inline
 from shipway.tasks.base import Task
 from shipway.tasks.evaluated import Read
 
@@ -52,7 +52,7 @@ def _about(record: EvaluationRecord, info: MetricInfo) -> str:
     interval = record.intervals.get(info.name)
     if interval is not None:
         return f"{figure(interval.low, info.is_share)} to {figure(interval.high, info.is_share)}"
-    return "less is better" if info.lower_is_better else ""
+    return info.about or ("less is better" if info.lower_is_better else "")
 
 
 def _baselines(page: Report, record: EvaluationRecord) -> None:
@@ -87,7 +87,7 @@ def _baselines(page: Report, record: EvaluationRecord) -> None:
     )
     measured = record.shown_in(record.baselines)
     page.table(
-        ["baseline", *(_lower(info.title) for info in measured), "this model minus it", "fitted on rows", ""],
+        ["baseline", *(inline(info.title) for info in measured), "this model minus it", "fitted on rows", ""],
         [
             [
                 b.title,
@@ -115,16 +115,12 @@ def _difference(baseline: BaselineMetrics, primary: MetricInfo) -> object:
     return f"{change(baseline.difference, is_share)}{between}", baseline.difference
 
 
-def _lower(title: str) -> str:
-    return title[:1].lower() + title[1:]
-
-
 def _slices(page: Report, record: EvaluationRecord) -> None:
     if not record.slices:
         return
     measured = record.shown_in(record.slices)
     page.section("Slices").table(
-        ["column", "value", "rows", *(_lower(info.title) for info in measured)],
+        ["column", "value", "rows", *(inline(info.title) for info in measured)],
         [
             [
                 s.column,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 
 import polars as pl
@@ -100,6 +101,7 @@ def measure(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     record = _told(task, record)
+    _check_numbers(record)
     store.put(f"{prefix}/record.json", record.to_json().encode())
     return record
 
@@ -140,7 +142,13 @@ def _shown(task: Task, metrics: dict[str, float]) -> list[MetricInfo]:
             f"task {task.name}: it measures {', '.join(sorted(unnamed))}, which its `metrics` do not name"
         )
     return [
-        MetricInfo(name=name, title=info.title, is_share=info.is_share, lower_is_better=info.lower_is_better)
+        MetricInfo(
+            name=name,
+            title=info.title,
+            is_share=info.is_share,
+            lower_is_better=info.lower_is_better,
+            about=info.about,
+        )
         for name, info in task.metrics.items()
         if name in metrics
     ]
@@ -183,6 +191,21 @@ def _upload(store: Store, prefix: str, folder: Path, names: list[str]) -> dict[s
     """The files by name, their paths relative to the evaluation's folder."""
     files = store.upload_many([(folder / name, f"{prefix}/{name}") for name in names])
     return {name: file.model_copy(update={"path": name}) for name, file in zip(names, files, strict=True)}
+
+
+def _check_numbers(record: EvaluationRecord) -> None:
+    """Refuses what no bound could judge: NaN is neither above nor below anything."""
+    parts: dict[str, Mapping[str, float]] = {
+        "": record.metrics,
+        "its lower bound of ": {name: interval.low for name, interval in record.intervals.items()},
+        "its upper bound of ": {name: interval.high for name, interval in record.intervals.items()},
+        **{f"baseline {baseline.name}: ": baseline.metrics for baseline in record.baselines},
+        **{f"slice {part.column}={part.value}: ": part.metrics for part in record.slices},
+    }
+    for where, figures in parts.items():
+        for name, value in figures.items():
+            if not isfinite(value):
+                raise ShipwayError(f"task {record.task}: {where}{name} is {value}, not a number")
 
 
 def _told(task: Task, record: EvaluationRecord) -> EvaluationRecord:

@@ -25,6 +25,7 @@ class MetricInfo(Record):
     title: str
     is_share: bool = True  # from 0 to 1, shown as a percentage
     lower_is_better: bool = False
+    about: str = ""  # what it means, in a few words
 
 
 class BaselineMetrics(Record):

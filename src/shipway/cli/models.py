@@ -36,7 +36,7 @@ def list_(
     if not versions:
         say("No models yet. Next: shipway demo")
         return
-    from shipway.report.numbers import bytes_text, figure
+    from shipway.report.numbers import bytes_text, figure, inline
 
     shown = {info.name: info for v in versions for info in v.shown[:_COLUMNS]}
     rows = [
@@ -46,7 +46,7 @@ def list_(
          bytes_text(v.size_bytes), v.created_at.replace("T", " ")[:19], v.run)
         for v in versions
     ]  # fmt: skip
-    titles = [info.title.lower() for info in shown.values()]
+    titles = [inline(info.title) for info in shown.values()]
     columns = ["name", "version", "alias", *titles, "decision", "size", "created (UTC)", "run"]
     table(columns, rows, right=["version", *titles, "size"])
     for v in versions:
@@ -60,7 +60,7 @@ def show(
     name: Name, version: Annotated[str, typer.Argument(help=_VERSION)] = "latest", as_json: AsJson = False
 ) -> None:
     """One version: how good, trained on what, with which parameters."""
-    from shipway.report.numbers import figure, number
+    from shipway.report.numbers import figure, inline, number
 
     registry = _registry()
     found = registry.get(name, version)
@@ -90,7 +90,7 @@ def show(
     if found.evaluation:
         say()
         metrics = [
-            (info.title.lower(), figure(found.evaluation.metrics[info.name], info.is_share))
+            (inline(info.title), figure(found.evaluation.metrics[info.name], info.is_share))
             for info in found.evaluation.shown
         ]
         table([f"metric ({found.evaluation.split} split)", "value"], metrics, right=["value"])

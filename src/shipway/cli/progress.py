@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipway.cli.console import MARKS, console
 from shipway.errors import one_line
-from shipway.report.numbers import duration, figure, number
+from shipway.report.numbers import duration, figure, inline, number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -124,7 +124,7 @@ def highlights(step: StepRecord) -> str:
 def _measured(outputs: Mapping[str, Any]) -> list[str]:
     """The metric that models are compared by, of a step that measured one."""
     return [
-        f"{info['title'].lower()} {figure(outputs['metrics'].get(info['name']), info['is_share'])}"
+        f"{inline(info['title'])} {figure(outputs['metrics'].get(info['name']), info['is_share'])}"
         for info in outputs.get("shown", [])[:1]
     ]
 

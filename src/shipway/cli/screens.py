@@ -10,7 +10,7 @@ from typing import Any
 
 from shipway.cli.console import MARKS, console, facts, heading, say, table
 from shipway.errors import one_line
-from shipway.report.numbers import duration, figure, number
+from shipway.report.numbers import duration, figure, inline, number
 
 COLUMNS = 2  # metrics beside the baselines'
 Summary = Mapping[str, Any]
@@ -83,7 +83,7 @@ def _failure(summary: Summary) -> None:
 def _scores(evaluation: Summary) -> None:
     heading(f"How good it is ({evaluation['split']} split, {number(evaluation['rows'])} rows)")
     shown = evaluation["shown"][:COLUMNS]
-    columns = [info["title"].lower() for info in shown]
+    columns = [inline(info["title"]) for info in shown]
     bounds, is_share = evaluation["intervals"].get(shown[0]["name"]), shown[0]["is_share"]
     spread = " to ".join(figure(bound, is_share) for bound in bounds or ())
     rows = [("this model", *_cells(evaluation["metrics"], shown), spread)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from shipway.report.numbers import duration, number, percent
+from shipway.report.numbers import duration, figure, number
 
 TAIL_BYTES = 16 << 10
 _NOISE = ("[KFP ", "{", "}", '"')  # kfp's own lines in every step's log
@@ -39,6 +39,8 @@ def step_detail(home: Path, run: str, trials: int | None = None) -> Callable[[st
 
 def training_detail(events: Iterable[dict[str, Any]]) -> str:
     """`step 135 of 209, 735 examples/s, 12 s left, val accuracy 95.7 %`, as far as the replicas said it."""
+    from shipway.tasks import is_share
+
     lines = [e["data"] for e in events if e.get("kind") == "progress" and "step" in e.get("data", {})]
     if not lines:
         return ""
@@ -50,8 +52,8 @@ def training_detail(events: Iterable[dict[str, Any]]) -> str:
     passed = last.get("at", 0) - first.get("at", 0)
     if total and steps > first["step"] and passed > 0:
         words.append(f"{duration((total - steps) * passed / (steps - first['step']))} left")
-    if "val_accuracy" in last:
-        words.append(f"val accuracy {percent(last['val_accuracy'])}")
+    for name in [name for name in last if name.startswith("val_") and name != "val_loss"][:1]:
+        words.append(f"{name.replace('_', ' ')} {figure(last[name], is_share(name.removeprefix('val_')))}")
     return ", ".join(words)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shipway.report.charts import bars, columns, lines, scatter
 from shipway.report.matrix import confusion_matrix, heatmap
-from shipway.report.numbers import bytes_text, change, duration, figure, number, percent
+from shipway.report.numbers import bytes_text, change, duration, figure, inline, number, percent
 from shipway.report.page import LIMIT_BYTES, Report
 from shipway.report.parallel import parallel_coordinates
 
@@ -19,6 +19,7 @@ __all__ = [
     "duration",
     "figure",
     "heatmap",
+    "inline",
     "lines",
     "number",
     "parallel_coordinates",

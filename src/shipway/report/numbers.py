@@ -32,6 +32,11 @@ def figure(value: float | None, is_share: bool) -> str:
     return percent(value) if is_share else number(value)
 
 
+def inline(title: str) -> str:
+    """A metric's title as a column's heading or among other words: `Macro F1` -> `macro F1`, `MAE` -> `MAE`."""
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
+
+
 def change(value: float, is_share: bool) -> str:
     """A difference of metrics: `+1.23 points` of shares, `+0.034` of anything else."""
     return f"{value * 100:+.2f} points" if is_share else f"{value:+.4g}"

@@ -49,8 +49,7 @@ def predict_rows(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="shipway-predictions-", dir=path.parent) as folder:
         for number, frame in enumerate(frames):
-            answers = session.predict(session.kind.values(frame), batch_size=batch_size)
-            described = session.task.evaluation.frame(session.labels, answers, frame["label"])
+            answers, described = _answers(session, frame, batch_size)
             columns = list(answers)
             added = [session.kind.preview(frame).alias("preview"), *to_series(answers), *described]
             _check_names(frame, [series.name for series in added])
@@ -62,9 +61,7 @@ def predict_rows(
 
 def describe_rows(session: ModelSession, frame: pl.DataFrame, *, batch_size: int = 256) -> pl.DataFrame:
     """label, group_hash and what the task says of each prediction; nothing is kept."""
-    answers = session.predict(session.kind.values(frame), batch_size=batch_size)
-    described = session.task.evaluation.frame(session.labels, answers, frame["label"])
-    return frame.select("label", "group_hash").hstack(described)
+    return frame.select("label", "group_hash").hstack(_answers(session, frame, batch_size)[1])
 
 
 def to_series(columns: Columns) -> list[pl.Series]:
@@ -82,6 +79,12 @@ def read_columns(rows: pl.DataFrame, names: Sequence[str]) -> Columns:
         names: `EvaluationRecord.columns`.
     """
     return {name: _read(rows[name]) for name in names}
+
+
+def _answers(session: ModelSession, frame: pl.DataFrame, batch_size: int) -> tuple[Columns, pl.DataFrame]:
+    """The predictions, and what the task says of each beside its truth."""
+    answers = session.predict(session.kind.values(frame), batch_size=batch_size)
+    return answers, session.task.evaluation.frame(session.labels, answers, frame["label"])
 
 
 def _check_names(frame: pl.DataFrame, added: Sequence[str]) -> None:

@@ -50,12 +50,14 @@ class Metric:
         lower_is_better: Then a bare number in a policy is a ceiling.
         has_interval: It is a function of sums over rows (`Evaluation.metrics`), so that it has an interval and can be
             compared with the champion's on the same rows.
+        about: What it means, in a few words for a page.
     """
 
     title: str
     is_share: bool = True
     lower_is_better: bool = False
     has_interval: bool = False
+    about: str = ""
 
 
 class Labels(Protocol):
@@ -146,9 +148,9 @@ class Answers(Protocol):
     """From the served tensors to what a caller reads. NumPy alone: the predictor's image holds little else.
 
     Attributes:
-        Params: What a request's `parameters` may ask. Its fields are the names that a request may use; a refusal says
-            "must be" and the field's description, where it has one.
-        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold. A field left at its default is
+        Params: What a request's `parameters` may ask; a default for each. Its fields are the names that a request may use;
+            a refusal says "must be" and the field's description, where it has one.
+        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold; a default for each, which means
             what evaluation found (`Evaluation.settings`).
         tensors: V2 outputs: name -> datatype and shape.
     """
@@ -236,7 +238,10 @@ class Evaluation(Protocol):
         ...
 
     def metrics(self, sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each; the task's first is one."""
+        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each; the task's first is one.
+
+        Finite also where there are no rows: a slice or a resample may be small.
+        """
         ...
 
     def credit(self, rows: pl.DataFrame) -> NDArray[np.float64]:

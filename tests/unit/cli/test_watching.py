@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shipway.artifacts import StepRecord
-from shipway.cli.progress import Progress
+from shipway.cli.progress import Progress, highlights
 from shipway.cli.watching import step_detail, sweep_detail, training_detail
 
 
@@ -60,3 +60,16 @@ def test_the_parts_of_a_step_are_followed_in_its_place() -> None:
     ):
         shown({"kind": "step", "step": step.model_dump(mode="json")})
     assert shown.titles == {"job": "Train", "gate": "Gate", "register": "Register", "notify": "Tell"}
+
+
+def test_a_finished_step_says_what_it_measured_first_and_shares_as_percentages() -> None:
+    def said(**outputs: Any) -> str:
+        return highlights(StepRecord(run="r", task="t", state="Succeeded", outputs=outputs))
+
+    shown = [{"name": "mean_error", "title": "Mean error", "is_share": False}]
+    assert (
+        said(rows=19, split="test", metrics={"mean_error": 2.5}, shown=shown) == "mean error 2.5, rows 19, split test"
+    )
+    assert said(accuracy=0.934, loss=0.2) == "accuracy 93.4 %, loss 0.2"
+    assert said(best_value=0.972, objective="val_accuracy") == "best value 97.2 %"
+    assert said(best_value=0.4, objective="val_loss") == "best value 0.4"
