@@ -28,7 +28,7 @@ heed_sigterm(within_s=1.0)
 
 from shipway import modules
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
-from shipway.errors import CorruptArtifact, InvalidSpec, RetryableError, ShipwayError, UserError
+from shipway.errors import CorruptArtifact, InvalidSpec, RetryableError, ShipwayError, UserError, one_line
 from shipway.storage import open_folder
 from shipway.training.progress import LAPSED, LOOKS
 
@@ -133,11 +133,11 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     reports: list[tuple[int, dict[str, float | None]]] = []
     stopped = False
 
-    def tell(state: str, metrics: Mapping[str, float] | None = None, error: BaseException | None = None) -> None:
+    def tell(state: str, metrics: Mapping[str, float | None] | None = None, error: BaseException | None = None) -> None:
         status = Status(
             state=state,
             reports=reports,
-            metrics=_plain(metrics or {}),
+            metrics=dict(metrics or {}),
             seconds=round(time.monotonic() - began, 4),
             error=_one_line(error) if error else "",
             is_users=isinstance(error, UserError),
@@ -161,7 +161,7 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     try:
         function = load_trial(request.function)
         began = time.monotonic()  # TensorFlow's import is the runner's, not the first trial's
-        metrics = function(request.document, report)
+        metrics = _returned(function(request.document, report), request.function)
     except Stopped:
         metrics = {}
     except EngineGone:
@@ -174,7 +174,7 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
         tell("EarlyStopped", metrics)
     else:
         tell("Succeeded", metrics)
-        print(f"trial {request.number} ends {_text(_plain(metrics))}", flush=True)
+        print(f"trial {request.number} ends {_text(metrics)}", flush=True)
 
 
 def _wait_for_verdict(ledger: Ledger, lease: Lease, request: Request, step: int) -> bool:
@@ -197,7 +197,7 @@ def run_single(text: str) -> int:
         return True  # Katib ends a trial that falls behind by itself
 
     metrics = load_trial(request.function)(request.document, report)
-    _print_metrics(_plain(metrics))
+    _print_metrics(_returned(metrics, request.function))
     return 0
 
 
@@ -237,12 +237,26 @@ def _plain(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     return {str(k): float(v) if math.isfinite(float(v)) else None for k, v in metrics.items()}
 
 
+def _returned(metrics: Any, function: str) -> dict[str, float | None]:
+    """What a trial's function gave back.
+
+    Raises:
+        InvalidSpec: no mapping of names to numbers.
+    """
+    try:
+        return _plain(metrics or {})
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise InvalidSpec(
+            f"sweep.function: {function} returned {metrics!r:.80}, expected a mapping of metric names to numbers"
+        ) from None
+
+
 def _text(metrics: Mapping[str, float | None]) -> str:
     return " ".join(f"{name}={value}" if value is None else f"{name}={value:.6g}" for name, value in metrics.items())
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:500]
+    text = one_line(error)[:500]
     return text if isinstance(error, ShipwayError) else f"{type(error).__name__}: {text}"
 
 

@@ -190,6 +190,9 @@ def value_of(name: str, value: Any) -> Any:
         return parameters(value)
     if isinstance(value, list | tuple):
         return [value_of(name, each) for each in value]
+    if isinstance(value, str) and holds_credentials(value):  # also where its characters break what an address is
+        scheme, _, rest = value.partition("://")
+        return address(f"{scheme}://{HIDDEN}@{rest.rpartition('@')[2]}")
     return text(value) if isinstance(value, str) else value
 
 

@@ -66,7 +66,7 @@ def load_all_yaml(text: str, where: str) -> list[Any]:
     except _Twice as error:
         raise InvalidSpec(f"{where}: {error}; leave one of them") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number too long
-        raise InvalidSpec(f"{where}: neither YAML nor JSON: {' '.join(str(error).split())}") from error
+        raise InvalidSpec(f"{where}: neither YAML nor JSON: {_said(error)}") from error
     except RecursionError:
         raise InvalidSpec(f"{where}: nested too deeply") from None
 
@@ -112,3 +112,12 @@ def load_json(text: str, where: str) -> Any:
         return check_tree(json.loads(text, object_pairs_hook=unique), where)
     except RecursionError:
         raise InvalidSpec(f"{where}: nested too deeply") from None
+
+
+def _said(error: Exception) -> str:
+    """What is wrong and where, without the line itself: a secret may stand there."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        marks = [(error.context, error.context_mark), (error.problem, error.problem_mark)]
+        told = [f"{what}, line {mark.line + 1}, column {mark.column + 1}" for what, mark in marks if what and mark]
+        return "; ".join(told) or "it cannot be read"
+    return " ".join(str(error).split())

@@ -203,3 +203,15 @@ LONG = {
 @pytest.mark.parametrize("what", LONG)
 def test_no_text_takes_long(what: str) -> None:
     redaction.text(LONG[what])  # a pattern that goes back and forth would not come to an end
+
+
+@pytest.mark.parametrize("end", ["'x", "\\", " x", "/SWORDFISH", "\nx", "@x"])
+def test_a_password_of_any_characters_is_hidden_in_a_parameter(end: str) -> None:
+    assert redaction.value_of("data", f"http://u:SWORDFISH{end}@h/rows.csv?a=1") == "http://***@h/rows.csv?a=1"
+
+
+def test_what_the_doctor_finds_shows_no_secret_of_an_address() -> None:
+    from shipway.doctor import Finding
+
+    found = Finding("store", "missing", "nobody answers at http://u:SWORDFISH@h:9?X-Amz-Signature=SWORDFISH", "")
+    assert found.found == "nobody answers at http://***@h:9?X-Amz-Signature=***"

@@ -143,3 +143,12 @@ def test_merged_keys_of_yaml_may_be_overridden(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text("base: &b {seed: 1, epochs: 2}\noverrides: {training: {<<: *b, seed: 3}}\n")
     assert collect_params([], file)["overrides"] == {"training": {"seed": 3, "epochs": 2}}
+
+
+@pytest.mark.parametrize("text", ["name: t\npassword: SWORDFISH: [\n", '{"token": "SWORDFISH" "x": 1}', "[SWORDFISH"])
+def test_a_file_that_is_neither_yaml_nor_json_is_not_quoted(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidSpec, match=r"neither YAML nor JSON: .*line \d+, column \d+") as caught:
+        collect_params([], path)
+    assert "SWORDFISH" not in str(caught.value)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shipway.artifacts import RunRecord
+from shipway.artifacts import RunRecord, StepRecord
 from shipway.cli.console import console, facts, print_json, say, table
 from shipway.cli.main import main
 from shipway.storage import Store
@@ -103,6 +103,27 @@ def test_a_variable_that_was_not_set_names_no_run(shipway: Shipway, command: str
     code, _, err = shipway(*command.split(), "")
     assert code == 2
     assert "begin with ''" in err
+
+
+def test_reports_whose_titles_meet_are_all_there(shipway: Shipway) -> None:
+    store = Store.open()
+    titles = (("one", ["Check", "A/B"]), ("two", ["Check", "a-b"]))
+    steps = [
+        StepRecord(
+            run="r-1", task=task, state="Succeeded", reports={t: f"{store.uri}/{task}-{i}" for i, t in enumerate(named)}
+        )
+        for task, named in titles
+    ]
+    for step in steps:
+        for uri in step.reports.values():
+            store.put(uri.removeprefix(f"{store.uri}/"), uri.encode())
+    record = RunRecord(run="r-1", pipeline="p", state="Succeeded", steps=steps)
+    store.put("runs/r-1/run.json", record.to_json().encode())
+    code, out, err = shipway("reports", "open", "r-1", "--json")
+    assert code == 0, err
+    saved = json.loads(out)
+    assert set(saved) == {"Check", "A/B", "Check (two)", "a-b"}
+    assert len({Path(path).read_text() for path in saved.values()}) == 4
 
 
 def test_numbers_that_json_has_not_are_null(capsys: pytest.CaptureFixture[str]) -> None:
