@@ -101,6 +101,7 @@ def deployment() -> str:
     )  # fmt: skip
     done = Deployment(
         spec=EndpointSpec(name="home-intents"), version=_version(), url="http://127.0.0.1:8081", before=2,
+        body={"instances": ["it's \"on\" <b>now</b>"]},
         checks={"candidate": check, "endpoint": check}, seconds={"candidate ready": 3.1, "takeover": 0.4},
     )  # fmt: skip
     return deployment_report(done).render()

@@ -10,7 +10,7 @@ import pytest
 
 from shipway import labels
 from shipway.components.deploy.core import Kept, chosen_rows, compare, example_body, inference_service
-from shipway.components.deploy.spec import EndpointSpec
+from shipway.components.deploy.spec import EndpointSpec, check_spec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.executors.process.service_manifest import read_manifest
@@ -121,6 +121,35 @@ def test_a_foreign_image_and_a_secret_reference_are_refused_here() -> None:
 def test_a_wrong_spec_is_one_line(document: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidSpec, match=reason):
         parse(EndpointSpec, document, "endpoint")
+
+
+@pytest.mark.parametrize(
+    ("stated", "own"),
+    [
+        ({}, {}),
+        ({"threshold": "calibrated"}, {}),
+        ({"threshold": None}, {"threshold": None}),
+        ({"threshold": 0.25}, {"threshold": 0.25}),
+    ],
+)
+def test_a_setting_at_its_default_is_left_to_the_evaluation(stated: dict[str, Any], own: dict[str, Any]) -> None:
+    spec = EndpointSpec(name="bot", answers=stated)
+    assert check_spec(spec, load_task("classification"), load_input("text")) == own
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"answers": {"treshold": 1}}, r"endpoint\.answers\.treshold: unknown field; .*did you mean 'threshold'"),
+        ({"answers": {"threshold": 2}}, r"endpoint\.answers\.threshold.*got 2"),
+        ({"input": {"max_chars": 0}}, r"endpoint\.input\.max_chars: .*got 0"),
+    ],
+)
+def test_what_the_task_or_the_input_does_not_know_is_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidSpec, match=reason):
+        check_spec(EndpointSpec(name="bot", **fields), load_task("classification"), load_input("text"))
+    with pytest.raises(InvalidSpec, match="unknown field"):
+        check_spec(EndpointSpec(name="bot", **fields), waiting.recipe.task, waiting.recipe.input)
 
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.400003, 0.4, 0.199997]], dtype=np.float32)
