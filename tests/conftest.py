@@ -16,7 +16,7 @@ from shipway import redaction
 from shipway.recipes.base import ALLOWED
 from shipway.remote import settings
 from shipway.storage import embedded, processes
-from tests.fixtures import surroundings, tiny_model, toy
+from tests.fixtures import surroundings, tiny_model, toy, typed
 
 STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
 
@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    typed.end()
     home = None if hasattr(config, "workerinput") else os.environ.pop(STORE_HOME, None)
     if home:
         embedded.stop(home, grace_s=0)

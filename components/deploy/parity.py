@@ -42,7 +42,7 @@ def kept_rows(evaluation: EvaluationRecord, wanted: int) -> KeptRows:
         path = Path(scratch) / "predictions.parquet"
         file = evaluation.predictions
         open_folder(evaluation.uri).download(file.path, path, sha256=file.sha256)
-        frame = pl.read_parquet(path, columns=["text", "probabilities"])
+        frame = pl.read_parquet(path, columns=["text", "probabilities"], glob=False)
     frame = frame[chosen_rows(len(frame), wanted)]
     if frame.is_empty():
         raise CorruptArtifact(f"{evaluation.uri}/{file.path}: holds no predictions; evaluate again with --fresh")

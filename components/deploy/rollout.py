@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from shipway import labels
 from shipway.artifacts import EvaluationRecord
 from shipway.artifacts.base import SEAL, check_seal, seal_of
 from shipway.components.deploy.core import CheckResult, inference_service, predict_url
@@ -24,6 +25,10 @@ from shipway.executors import Executor, Handle, Manifest, Outcome, identity, rai
 from shipway.executors.base import REPLACED
 from shipway.recipes import check_recipe_allowed
 from shipway.registry import ModelVersion, Registry, Standing
+from shipway.specs import parse
+
+# Of what was served before, these are taken from the settings of now: what runs is a person's word, not the store's.
+_WHAT_RUNS = ("name", "image", "recipes", "service_account", "store_secret", "pod_security", "node_selector")
 
 
 class CheckFailed(ShipwayError):
@@ -108,10 +113,8 @@ class Rollout:
         before = recorded.get("version")
         result = Deployment(self.spec, self.version, before=int(before) if before is not None else None)
         kept = kept_rows(self.evaluation, self.spec.check_rows)
-        manifest = self._manifest(self.spec.name)
-        result.is_adopted = (
-            recorded.get("manifest", {}).get("metadata", {}).get("annotations") == (manifest["metadata"]["annotations"])
-        )
+        manifest = self._manifest(self.spec.name, self.spec, self.version, self._threshold())
+        result.is_adopted = recorded.get("spec_hash") == manifest["metadata"]["annotations"][labels.SPEC_HASH]
         try:
             if not result.is_adopted:
                 self._try_candidate(kept, result)
@@ -123,7 +126,7 @@ class Rollout:
                 reason="candidate checked",
                 run=Context.current().run,
             )
-            self._take_over(manifest, recorded.get("manifest"), kept, result)
+            self._take_over(manifest, recorded, kept, result)
             self._check_crown(champion)
             self._record(manifest, result, etag)
         except BaseException as error:
@@ -169,12 +172,13 @@ class Rollout:
         """Another deployment is ahead: where it has been through, and we came behind it, the endpoint is given back."""
         recorded, _ = self._recorded()
         found = self.registry.champion(self.spec.name)
-        if recorded.get("manifest") and recorded.get("version") == found.version:
-            self.executor.follow(self.executor.ensure(recorded["manifest"]), deadline_s=self.spec.deadline_s)
+        if recorded and recorded.get("version") == found.version:
+            self.executor.follow(self.executor.ensure(self._before(recorded)), deadline_s=self.spec.deadline_s)
 
     def _try_candidate(self, kept: KeptRows, result: Deployment) -> None:
         """The new version as a second endpoint, gone again whatever the check says."""
-        manifest = self._manifest(identity.candidate_name(self.spec.name))
+        candidate = identity.candidate_name(self.spec.name)
+        manifest = self._manifest(candidate, self.spec, self.version, self._threshold())
         handle = self.executor.ensure(manifest)
         self.on_job(handle.name, lambda: self.executor.cancel(handle))
         try:
@@ -188,7 +192,7 @@ class Rollout:
             raise
         self.executor.cancel(handle)
 
-    def _take_over(self, manifest: Manifest, old: Manifest | None, kept: KeptRows, result: Deployment) -> None:
+    def _take_over(self, manifest: Manifest, old: dict[str, Any], kept: KeptRows, result: Deployment) -> None:
         handle = self.executor.ensure(manifest)
         self.on_job(handle.name, None)  # an endpoint outlives its step: a cancelled step leaves one that is whole
         try:
@@ -216,12 +220,12 @@ class Rollout:
         if isinstance(error, ShipwayError):
             error.args = (f"{error}; {then}",)
 
-    def _undo(self, handle: Handle, old: Manifest | None) -> None:
+    def _undo(self, handle: Handle, old: dict[str, Any]) -> None:
         """Back to the version before; an endpoint that never served a checked version is taken away."""
-        if old is None:
+        if not old:
             self.executor.cancel(handle)
             return
-        before = self.executor.ensure(old)
+        before = self.executor.ensure(self._before(old))
         raise_for(self.executor.follow(before, deadline_s=self.spec.deadline_s), before)
 
     def _ready(self, handle: Handle) -> Outcome:
@@ -240,18 +244,36 @@ class Rollout:
             raise CheckFailed(f"deploy.check: version {self.version.version} at {url}: {found.reason}")
         return found
 
-    def _manifest(self, endpoint: str) -> Manifest:
-        context = Context.current()
+    def _before(self, recorded: dict[str, Any]) -> Manifest:
+        """The manifest of what was served, made anew: what lies in the store is not what runs.
+
+        Raises:
+            CorruptArtifact: the record and the registry are of different models, or the version was edited.
+            InvalidSpec: its recipe is not allowed here.
+        """
+        version = self.registry.get(self.spec.name, int(recorded["version"]))
+        if version.digest != recorded.get("digest") or version.evaluation is None:
+            raise CorruptArtifact(f"{self.key}: it is not about version {version.version}; remove it and deploy again")
+        check_recipe_allowed(version.model.recipe, f"version {version.version} of {version.name}", self.spec.recipes)
+        ours = {name: getattr(self.spec, name) for name in _WHAT_RUNS}
+        spec = parse(EndpointSpec, {**recorded["spec"], **ours}, self.key)
+        return self._manifest(self.spec.name, spec, version, recorded.get("threshold"))
+
+    def _threshold(self) -> float | None:
         calibrated = self.evaluation.threshold.value if self.evaluation.threshold else None
-        threshold = self.spec.threshold if self.spec.threshold is not None else calibrated
+        given = self.spec.threshold if self.spec.threshold is not None else calibrated
+        return given if self.spec.out_of_scope else None
+
+    def _manifest(self, endpoint: str, spec: EndpointSpec, version: ModelVersion, threshold: float | None) -> Manifest:
+        context = Context.current()
         return inference_service(
-            self.spec,
+            spec,
             endpoint=endpoint,
-            version=self.version.version,
-            model_uri=self.version.model.uri,
-            model_digest=self.version.digest,
-            recipe=self.version.model.recipe,
-            threshold=threshold if self.spec.out_of_scope else None,
+            version=version.version,
+            model_uri=version.model.uri,
+            model_digest=version.digest,
+            recipe=version.model.recipe,
+            threshold=threshold,
             store_uri=context.store_uri,
             run=context.run,
             namespace=context.namespace,
@@ -272,8 +294,12 @@ class Rollout:
             raise CorruptArtifact(f"{self.key}: not JSON ({error}); remove it and deploy again") from error
         if not isinstance(record, dict):
             raise CorruptArtifact(f"{self.key}: not an endpoint's record; remove it and deploy again")
-        if SEAL not in record:  # its manifest is played again where a check fails: only if it is as we wrote it
-            print(f"{self.key}: no seal, an earlier Shipway wrote it: deployed as for the first time", flush=True)
+        is_whole = isinstance(record.get("spec"), dict) and isinstance(record.get("version"), int)
+        if SEAL not in record or not is_whole:
+            print(
+                f"{self.key}: no seal or no settings, an earlier Shipway wrote it: deployed as for the first time",
+                flush=True,
+            )
             return {}, found[1]
         check_seal(record, "record of an endpoint", f"{self.key} (remove it to deploy as for the first time)")
         return record, found[1]
@@ -289,7 +315,9 @@ class Rollout:
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "previous_version": result.before,
             "run": Context.current().run,
-            "manifest": manifest,
+            "spec": self.spec.model_dump(mode="json"),
+            "threshold": self._threshold(),
+            "spec_hash": manifest["metadata"]["annotations"][labels.SPEC_HASH],
         }
         record[SEAL] = seal_of(record)
         try:

@@ -236,7 +236,7 @@ def _confusions(path: Path, labels: list[str], counts: core.Ints, spec: Evaluati
         "label": pl.String, "predicted": pl.String
     })  # fmt: skip
     rows = (
-        pl.scan_parquet(path)
+        pl.scan_parquet(path, glob=False)
         .select("row_id", "label", "predicted", "probability", "text")
         .join(wanted, on=["label", "predicted"], how="semi")
         .sort("probability", "row_id", descending=[True, False])
@@ -255,7 +255,7 @@ def _confusions(path: Path, labels: list[str], counts: core.Ints, spec: Evaluati
 def _slices(path: Path, column: str, labels: list[str], spec: EvaluationSpec) -> Iterator[SliceMetrics]:
     """The column's most frequent values, each measured by itself."""
     ids = {label: i for i, label in enumerate(labels)}
-    cells = pl.scan_parquet(path).select(
+    cells = pl.scan_parquet(path, glob=False).select(
         pl.col("label").alias("__label"), pl.col("predicted").alias("__predicted"), pl.col(column).alias("__value")
     ).group_by("__value", "__label", "__predicted").len().collect()  # fmt: skip
     totals = cells.group_by("__value").agg(pl.col("len").sum()).sort("len", "__value", descending=[True, False])
@@ -302,4 +302,4 @@ def _beside(baseline: Baseline, path: Path, labels: list[str], scored: Scored, s
 
 def _scored_rows(path: Path, rows: int) -> Iterator[pl.DataFrame]:
     for offset in range(0, rows, CHUNK_ROWS):
-        yield pl.scan_parquet(path).select("text", "label").slice(offset, CHUNK_ROWS).collect()
+        yield pl.scan_parquet(path, glob=False).select("text", "label").slice(offset, CHUNK_ROWS).collect()

@@ -167,6 +167,10 @@ def _check_places(params: Mapping[str, Any], overrides: Mapping[str, Any]) -> No
                     f"overrides.{section}.{field}: got {given!r}, but it is always the parameter {flat} "
                     f"({params[flat]!r}); leave it out, or give {flat}={given}"
                 )
+    if "slices" in overrides.get("dataset", {}):
+        raise InvalidSpec(
+            "overrides.dataset.slices: prep gets those of the evaluation; give overrides.evaluation.slices"
+        )
     if "training" in overrides.get("sweep", {}):
         raise InvalidSpec(
             "overrides.sweep.training: trials train what the section `training` says; put it into overrides.training"
@@ -198,6 +202,8 @@ def _validated(document: Mapping[str, Any]) -> dict[str, BaseModel]:
     if not searched.function:
         check_parameters(searched, recipe.Params, recipe.name)
     specs["sweep"] = searched
+    slices = cast(EvaluationSpec, specs["evaluation"]).slices  # prep sees the columns before anything is trained
+    specs["dataset"] = specs["dataset"].model_copy(update={"slices": slices})
     _check_fractions(cast(DatasetSpec, specs["dataset"]), cast(EvaluationSpec, specs["evaluation"]).split)
     return {section: specs[section] for section in SECTIONS}
 
@@ -245,8 +251,8 @@ def _hashes(root: Path) -> list[str]:
 def check_head(specs: Mapping[str, BaseModel]) -> list[str]:
     """Opens local files far enough to see their columns, so that a misspelt one is refused before anything starts.
 
-    Remote ones are read by prep alone; so are all where Polars is not installed, in the launcher's image, whose disk
-    holds no data.
+    Remote ones are read by prep alone, before anything is trained; so are all where Polars is not installed, in the
+    launcher's image, whose disk holds no data.
 
     Returns:
         What a person should know of how they will be read: files skipped, quotes, columns left out.
@@ -261,19 +267,15 @@ def check_head(specs: Mapping[str, BaseModel]) -> list[str]:
 
     if not is_local(dataset.data) or not has_polars():
         return []
-    from shipway.components.prep import columns, noted
-    from shipway.components.prep.sources import all_columns, find_sources
+    from shipway.components.prep import noted
+    from shipway.components.prep.columns import check_slices
+    from shipway.components.prep.sources import empty_files, find_sources, row_columns
 
-    sources = find_sources(fetch_source(dataset.data, "", dataset.format), dataset)
-    used = {dataset.text_column, dataset.label_column, dataset.group_column, dataset.split_column}
-    there = [*columns.ROLES, *(columns.outgoing(name) for name in all_columns(sources) if name not in used)]
-    for name in cast(EvaluationSpec, specs["evaluation"]).slices:
-        if name not in there:
-            raise InvalidSpec(
-                f"evaluation.slices: the rows will have no column {name!r}; expected one of {', '.join(there)}"
-                f"{nearest(name, there)}"
-            )
-    return noted.notes(noted.document(sources, skipped_files(dataset.data, dataset.format), dataset))
+    files = fetch_source(dataset.data, "", dataset.format)
+    sources = find_sources(files, dataset)
+    check_slices(dataset.slices, row_columns(sources, dataset))
+    skipped = skipped_files(dataset.data, dataset.format) | empty_files(files, sources)
+    return noted.notes(noted.document(sources, skipped, dataset))
 
 
 def make_plan(pipeline: str, params: Mapping[str, Any]) -> Plan:

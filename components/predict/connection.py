@@ -32,6 +32,7 @@ RESERVE = 64  # connections beyond the limit, so that a probe still gets in
 DISCARD_BYTES = 64 << 20  # of a body that was refused already
 SMALL_BODY = 64 << 10  # counts against no budget: the connections' limit bounds them
 TELL_S = 10.0
+REASON_CHARS = 400
 _PREDICTIONS = (b":predict", b"/infer")  # no other path that is answered ends so
 _OF_A_BODY = (b"content-length", b"transfer-encoding")
 
@@ -81,8 +82,10 @@ class Refused(Exception):
 
 
 def error_body(reason: str) -> bytes:
-    """An error as both protocols write it, in one line."""
-    return json.dumps({"error": " ".join(reason.split())}, separators=(",", ":")).encode()
+    """An error as both protocols write it: one short line, which no terminal obeys, whatever it quotes."""
+    line = " ".join(reason[: 2 * REASON_CHARS].split())[:REASON_CHARS]
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return json.dumps({"error": line}, separators=(",", ":")).encode()
 
 
 @cache

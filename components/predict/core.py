@@ -20,6 +20,8 @@ DEFAULT_TOP_K = 5
 BUSY_TRIES = 5
 BUSY_S = 5.0  # never waited longer for the next try, whatever the endpoint says
 FIELDS = ("instances", "parameters")
+SHOWN_CHARS = 40
+SHOWN_ITEMS = 4
 
 
 class BadRequest(ValueError):
@@ -77,7 +79,7 @@ def check_names(given: Any, allowed: Sequence[str], where: str) -> None:
         raise BadRequest(f"{where} must be a JSON object, got {kind_of(given)}")
     for name in given:
         if name not in allowed:
-            raise BadRequest(f"{where}: unknown name {name[:40]!r}; allowed are {', '.join(allowed)}")
+            raise BadRequest(f"{where}: unknown name {shown(name)}; allowed are {', '.join(allowed)}")
 
 
 def read_texts(
@@ -102,7 +104,7 @@ def read_texts(
     if top_k == "all":
         return Query(texts, None)
     if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-        raise BadRequest(f'parameters.top_k must be a whole number from 1 or "all", got {repr(top_k)[:40]}')
+        raise BadRequest(f'parameters.top_k must be a whole number from 1 or "all", got {shown(top_k)}')
     return Query(texts, top_k)
 
 
@@ -125,6 +127,15 @@ def kind_of(value: Any) -> str:
     """What a JSON value is, in the words of an error."""
     names = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
     return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
+
+
+def shown(value: Any) -> str:
+    """A JSON value as an error quotes it: a few characters, whatever a client sent and however deep it is nested."""
+    if isinstance(value, str):
+        return repr(value[:SHOWN_CHARS])
+    if isinstance(value, list) and len(value) <= SHOWN_ITEMS and not any(isinstance(v, list | dict) for v in value):
+        return f"[{', '.join(map(shown, value))}]"
+    return kind_of(value) if isinstance(value, list | dict) else json.dumps(value)
 
 
 def top(probabilities: NDArray[np.float32], k: int | None) -> NDArray[np.intp]:

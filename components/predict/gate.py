@@ -6,6 +6,7 @@ They do go through `kserve.Model`, and so into its metrics.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import traceback
@@ -24,6 +25,7 @@ Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 
 BODIES_BYTES = 48 << 20  # of larger bodies, all together
+PATIENCE_S = 3.0  # for a large body that is still coming, while others have no room for theirs
 JSON_TYPES = ("", "application/json", "application/x-www-form-urlencoded")  # the last is what curl -d sends
 BINARY_TYPE = "application/octet-stream"
 _V1 = re.compile(r"/v1/models/([^/:]+):predict")
@@ -67,6 +69,7 @@ class Gate:
         self.room = room
         self.max_body_bytes: int = model.limits.max_body_bytes
         self._bodies_bytes = 0
+        self._coming: dict[asyncio.Timeout, float] = {}  # large bodies that are being read, and since when
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -144,24 +147,45 @@ class Gate:
         """The whole body; `_bodies_bytes` holds it until the caller gives it back."""
         parts: list[bytes] = []
         size = 0
+        loop = asyncio.get_running_loop()
         try:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                part = message.get("body", b"")
-                self._bodies_bytes += _counted(size + len(part)) - _counted(size)
-                size += len(part)
-                if size > self.max_body_bytes:
-                    raise self._too_large()
-                if size > SMALL_BODY and self._bodies_bytes > BODIES_BYTES:
-                    raise Refused(503, "too many large requests at once; try again later", retry_after="1")
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return b"".join(parts)
+            async with asyncio.timeout(None) as coming:
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    part = message.get("body", b"")
+                    self._bodies_bytes += _counted(size + len(part)) - _counted(size)
+                    size += len(part)
+                    if size > self.max_body_bytes:
+                        raise self._too_large()
+                    if size > SMALL_BODY:
+                        self._coming.setdefault(coming, loop.time())
+                        if self._bodies_bytes > BODIES_BYTES and not self._makes_room(coming, loop.time()):
+                            raise self._too_many()
+                    parts.append(part)
+                    if not message.get("more_body", False):
+                        return b"".join(parts)
+        except TimeoutError:
+            self._bodies_bytes -= _counted(size)
+            raise self._too_many() from None
         except BaseException:
             self._bodies_bytes -= _counted(size)
             raise
+        finally:
+            self._coming.pop(coming, None)
+
+    def _makes_room(self, newcomer: asyncio.Timeout, now: float) -> bool:
+        """Gives up the large body that has been coming longest, where that is too long: nobody may hold the room."""
+        oldest = min(self._coming, key=self._coming.__getitem__)
+        if oldest is newcomer or now - self._coming[oldest] < PATIENCE_S:
+            return False
+        del self._coming[oldest]
+        oldest.reschedule(now)
+        return True
+
+    def _too_many(self) -> Refused:
+        return Refused(503, "too many large requests at once; try again later", retry_after="1")
 
     def _too_large(self) -> Refused:
         return Refused(413, f"the body is larger than {self.max_body_bytes} bytes; send fewer texts at a time")

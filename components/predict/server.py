@@ -136,6 +136,7 @@ class PredictorServer(kserve.ModelServer):  # type: ignore[misc]
             timeout_keep_alive=KEEP_ALIVE_S,
         )
         rest.create_application()
+        app.router.redirect_slashes = False  # a redirect would name the host that the client made up
         gate = Gate(app, models[0], Room(self.max_waiting))
         config = rest.config
         config.app = gate
@@ -160,5 +161,9 @@ def _handler(status: int) -> Callable[[Request, Exception], Awaitable[Response]]
 
 async def _as_it_says(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    reason = {404: f"there is no {request.url.path[:80]} here", 405: f"{request.method} is not allowed here"}
-    return _error(error.status_code, reason.get(error.status_code, str(error.detail)), error.headers)
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # the gate takes it for GET
+    told = f"{request.method} is not allowed here; {headers.get('Allow') or 'nothing'} is"
+    reason = {404: f"there is no {request.url.path[:80]} here", 405: told}
+    return _error(error.status_code, reason.get(error.status_code, str(error.detail)), headers)

@@ -7,13 +7,14 @@ in the header `Inference-Header-Content-Length`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from shipway.components.predict.core import BadRequest, Limits, Query, check_names, kind_of, read_texts
+from shipway.components.predict.core import BadRequest, Limits, Query, check_names, kind_of, read_texts, shown
 
 JSON_LENGTH = "inference-header-content-length"
 FIELDS = ("id", "inputs", "outputs", "parameters", "model_name", "model_version")  # kserve's client repeats the model
@@ -39,17 +40,22 @@ class V2Query(Query):
     outputs: dict[str, bool]
 
 
-def read(body: Any, binary: bytes, limits: Limits) -> V2Query:
+def read(body: Any, binary: bytes, limits: Limits, served: Mapping[str, str] | None = None) -> V2Query:
     """The query of a V2 request.
 
     Args:
         body: The parsed JSON.
         binary: What follows it.
+        limits: Of one request.
+        served: `model_name` and `model_version` of the model that answers; a body that repeats them means these.
 
     Raises:
         BadRequest: says which part is wrong, what was given and what is expected.
     """
     check_names(body, FIELDS, "the body")
+    for field, own in (served or {}).items():
+        if body.get(field) not in (None, "", own):
+            raise BadRequest(f'"{field}": {shown(body[field])} is not served here; {own or "an unnamed one"} is')
     request_id = body.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise BadRequest(f'"id" must be a string, got {kind_of(request_id)}')
@@ -69,14 +75,16 @@ def read(body: Any, binary: bytes, limits: Limits) -> V2Query:
 def _read_input(tensor: Any, binary: bytes, limits: Limits) -> list[Any]:
     check_names(tensor, INPUT_FIELDS, "inputs[0]")
     if tensor.get("datatype") != "BYTES":
-        raise BadRequest(f"inputs[0].datatype must be BYTES, got {str(tensor.get('datatype'))[:40]}")
-    parameters = tensor.get("parameters") or {}
+        raise BadRequest(f"inputs[0].datatype must be BYTES, got {shown(tensor.get('datatype'))}")
+    parameters = _given(tensor, "parameters")
     check_names(parameters, ("binary_data_size", "content_type"), "inputs[0].parameters")
     size = parameters.get("binary_data_size")
     if (size is None) == ("data" not in tensor):
         raise BadRequest("inputs[0] must have either data or parameters.binary_data_size")
-    if (size or 0) != len(binary) or isinstance(size, bool):
-        raise BadRequest(f"inputs[0].parameters.binary_data_size: {size} was announced, {len(binary)} bytes follow")
+    if type(size) not in (int, NoneType) or (size or 0) != len(binary):
+        raise BadRequest(
+            f"inputs[0].parameters.binary_data_size: {shown(size)} was announced, {len(binary)} bytes follow"
+        )
     if size is not None:
         data = list(_unpack(binary, limits.max_instances))
     else:
@@ -84,8 +92,8 @@ def _read_input(tensor: Any, binary: bytes, limits: Limits) -> list[Any]:
             raise BadRequest(f"inputs[0].data must be a list of texts, got {kind_of(tensor['data'])}")
         data = [leaf for item in tensor["data"] for leaf in (item if isinstance(item, list) else [item])]
     n, shape = len(data), tensor.get("shape")
-    if shape not in ([n], [n, 1]) or any(isinstance(side, bool) for side in shape):
-        raise BadRequest(f"inputs[0].shape must be [{n}] or [{n}, 1] as its data is, got {str(shape)[:80]}")
+    if shape not in ([n], [n, 1]) or any(type(side) is not int for side in shape):
+        raise BadRequest(f"inputs[0].shape must be [{n}] or [{n}, 1] as its data is, got {shown(shape)}")
     return data
 
 
@@ -114,13 +122,19 @@ def _read_outputs(outputs: Any, is_binary: bool) -> dict[str, bool]:
         check_names(output, ("name", "parameters"), where)
         name = output.get("name")
         if not isinstance(name, str) or name not in OUTPUTS:
-            raise BadRequest(f"{where}.name: {str(name)[:40]!r} is no output; there are {', '.join(OUTPUTS)}")
+            raise BadRequest(f"{where}.name: {shown(name)} is no output; there are {', '.join(OUTPUTS)}")
         if name in chosen:
             raise BadRequest(f"{where}.name: {name} is asked for twice")
-        parameters = output.get("parameters") or {}
+        parameters = _given(output, "parameters")
         check_names(parameters, ("binary_data",), f"{where}.parameters")
         chosen[name] = _flag(parameters.get("binary_data", is_binary), f"{where}.parameters.binary_data")
     return chosen
+
+
+def _given(mapping: Mapping[str, Any], name: str) -> Any:
+    """What stands there; null is not given."""
+    value = mapping.get(name)
+    return {} if value is None else value
 
 
 def _flag(value: Any, where: str) -> bool:

@@ -99,7 +99,8 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
         except ValueError as error:  # its own text may quote the body
             raise BadRequest(f"the body is not JSON in UTF-8: {getattr(error, 'msg', 'invalid')}") from None
         if payload.is_v2:
-            return v2.read(body, payload.body[payload.json_bytes :], self.limits)
+            served = {"model_name": self.name, "model_version": self.version}
+            return v2.read(body, payload.body[payload.json_bytes :], self.limits, served)
         return read_v1(body, self.limits)
 
     async def predict(

@@ -72,6 +72,10 @@ def reasons(spec: DatasetSpec) -> pl.Expr:
         .then(pl.lit("replacement character U+FFFD: decoded wrongly before it came here"))
         .when(text.str.contains(CONTROL) | label.str.contains(CONTROL))
         .then(pl.lit("control character"))
+        .when(label.str.contains(BREAK))
+        .then(pl.lit("line break, tab or control character in the label"))
+        .when(label.str.len_chars() > MAX_LABEL_CHARS)
+        .then(pl.lit(f"label longer than {MAX_LABEL_CHARS} characters"))
         .when(text.str.len_chars() > spec.max_text_chars)
         .then(pl.lit(f"text longer than {spec.max_text_chars} characters"))
         .otherwise(None)
@@ -89,7 +93,7 @@ def given_splits(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     out = frame.with_columns(words.replace_strict(SPLIT_NAMES, default=None, return_dtype=pl.String).alias("_side"))
     unknown = out.filter(pl.col("_side").is_null())
     if len(unknown):
-        given = unknown.get_column("split")[0]
+        given = unknown.get_column("split")[0] or ""
         raise InvalidData(
             f"split_column {spec.split_column!r}: {given!r} is no split; expected train, eval (val, valid, validation, "
             "dev) or test"

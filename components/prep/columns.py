@@ -8,9 +8,12 @@ Polars. The rule looks at one name alone and never maps two to one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from shipway.errors import InvalidSpec, nearest
 
 USER = "in:"
+SHOWN = 40  # names in a message
 ROLES = ("text", "label", "group", "split", "row_id")
 # Columns that scoring adds to rows whose slices are measured (shipway.scoring).
 SCORED = ("group_hash", "predicted", "probability", "label_probability", "probabilities", "champion")
@@ -27,6 +30,24 @@ def outgoing(name: str) -> str:
 def given(name: str) -> str:
     """The dataset's name of a frame's column: frames of a source have prefixed names, those of a stage final ones."""
     return outgoing(name.removeprefix(USER)) if name.startswith(USER) else name
+
+
+def check_slices(slices: Iterable[str], names: Sequence[str]) -> None:
+    """Refuses slices over a column that the rows will not have.
+
+    Args:
+        slices: Of the evaluation.
+        names: All columns of the dataset's row files.
+
+    Raises:
+        InvalidSpec: names the columns there are.
+    """
+    for name in slices:
+        if name not in names:
+            raise InvalidSpec(
+                f"evaluation.slices: the rows will have no column {name!r}; expected one of "
+                f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}{nearest(name, names)}"
+            )
 
 
 def free(name: str, taken: Iterable[str]) -> str:

@@ -46,6 +46,10 @@ class Content:
         self.bytes = self.lines = 0
 
     def __enter__(self) -> Self:
+        if self._compression and not self._path.stat().st_size:
+            raise InvalidData(
+                f"data: {self._shown!r} has no bytes, which no {self._compression} file is; copy it again"
+            )
         self._file = OPENERS[self._compression](self._path)
         return self
 
@@ -66,13 +70,16 @@ class Content:
                 self.bytes += len(part)
                 self.lines += part.count(b"\n")
         except BROKEN as error:
-            how = f" to its end: {error}; {self.lines:,} lines, {self.bytes:,} bytes of it were read; copy it again"
-            really = misnamed(self._begin(), self._path.name.removesuffix(self._compression))
-            if not self.bytes and not isinstance(error, EOFError):
-                how = f": {error}" + (f"; it {really}" if really else "")
-            raise InvalidData(f"data: {self._shown!r} cannot be read{how}") from error
+            raise InvalidData(f"data: {self._shown!r} cannot be read{self._how(error)}") from error
         return b"".join(parts)
 
-    def _begin(self) -> bytes:
+    def _how(self, error: BaseException) -> str:
         with self._path.open("rb") as file:
-            return file.read(1024)
+            really = misnamed(file.read(1024), self._path.name.removesuffix(self._compression))
+        if really and really.endswith(f" {self._path.name}"):  # it begins as its name says
+            big = "needs a window above 128 MiB: compress it without --long"
+            damaged = "is damaged, or something else stands behind its compressed data: copy it again"
+            really = big if "too much memory" in str(error) else damaged
+        if self.bytes or isinstance(error, EOFError):
+            return f" to its end: {error}; {self.lines:,} lines, {self.bytes:,} bytes of it were read; copy it again"
+        return f": {error}" + (f"; it {really}" if really else "")

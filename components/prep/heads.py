@@ -12,6 +12,7 @@ from polars.exceptions import PanicException, PolarsError
 from shipway.components.prep.columns import free
 from shipway.components.prep.content import Content
 from shipway.components.prep.json_lines import NoRow, read_object
+from shipway.characters import plain_form
 from shipway.components.prep.magic import misnamed
 from shipway.components.prep.parse import CSV, first_record
 from shipway.components.prep.quoting import Quoting, detect
@@ -20,6 +21,8 @@ from shipway.components.prep.streams import OPENERS
 from shipway.errors import InvalidData, nearest
 
 HEAD_BYTES = 1 << 20  # read to find columns, delimiter and quoting
+JSON_LINES = 1_000  # of them, to find columns
+SHOWN_COLUMNS, NAME_CHARS = 20, 100  # in a message
 DELIMITERS = ",;\t|"
 
 Kind = Literal["csv", "jsonl", "parquet"]
@@ -117,15 +120,19 @@ def _quoting(header: bytes, rows: bytes, delimiter: str, columns: tuple[str, ...
 def _head(path: Path, shown: str, compression: str) -> bytes:
     with Content(path, shown, compression) as content:
         head = content.read(HEAD_BYTES)
-    wrong = misnamed(head, path.name)
+    name, inside = path.name.removesuffix(path.suffix if compression else ""), " decompressed" if compression else ""
+    wrong = misnamed(head, name)
+    if wrong and compression and wrong.startswith("is compressed"):
+        raise InvalidData(f"data: {shown!r} is compressed twice; decompress it once")
     if wrong:
-        raise InvalidData(f"data: {shown!r} {wrong}")
+        raise InvalidData(f"data: {shown!r}{inside} {wrong}")
     if b"\0" in head:
         raise InvalidData(f"data: {shown!r} is no text file (it holds NUL bytes); expected UTF-8 text")
-    if b"\n" not in head and b"\r" in head.rstrip():
+    rows = head.rstrip()
+    if rows.count(b"\r") - rows.count(b"\r\n") > rows.count(b"\n"):
         raise InvalidData(
-            f"data: {shown!r} has the line ends of old Macs (CR alone); convert it: "
-            f"tr '\\r' '\\n' < {path.name} > lf-{path.name}"
+            f"data: {shown!r}{inside} has the line ends of old Macs (CR alone); convert it: "
+            f"tr '\\r' '\\n' < {name} > lf-{name}"
         )
     return head
 
@@ -170,7 +177,7 @@ def _jsonl_columns(head: bytes, shown: str) -> tuple[str, ...]:
     columns: dict[str, None] = {}
     reason = ""
     lines = head.split(b"\n")
-    for line in lines[:1000] if len(lines) == 1 else lines[:-1][:1000]:
+    for line in lines[:JSON_LINES] if len(lines) == 1 else lines[:-1][:JSON_LINES]:
         try:
             columns |= dict.fromkeys(read_object(line))
         except (NoRow, RecursionError) as error:
@@ -185,7 +192,7 @@ def _jsonl_columns(head: bytes, shown: str) -> tuple[str, ...]:
 def _parquet_columns(path: Path, shown: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Columns that can be read as text, and those that cannot, with their types."""
     try:
-        schema = pl.read_parquet_schema(path)
+        schema = pl.scan_parquet(path, glob=False).collect_schema()  # brackets in names are no pattern
     except (PolarsError, OSError, PanicException) as error:
         with path.open("rb") as file:
             head = file.read(1024)
@@ -213,12 +220,24 @@ def check_columns(source: Source, spec: DatasetSpec) -> None:
     for field in ("text_column", "label_column", "group_column", "split_column"):
         name = getattr(spec, field)
         if name and name not in source.columns:
-            if source.kind == "parquet" and name in (schema := pl.read_parquet_schema(source.path)):
+            if source.kind == "parquet" and name in (
+                schema := pl.scan_parquet(source.path, glob=False).collect_schema()
+            ):
                 raise InvalidData(
                     f"{field}: column {name!r} in {source.shown!r} holds {schema[name]}; expected text, numbers or "
                     "booleans: cast it first"
                 )
-            raise InvalidData(
-                f"{field}: no column {name!r} in {source.shown!r}; it has {', '.join(source.columns[:20])}"
-                f"{nearest(name, source.columns)}"
+            where = (
+                f"the first {JSON_LINES:,} lines of {source.shown!r}" if source.kind == "jsonl" else f"{source.shown!r}"
             )
+            raise InvalidData(f"{field}: no column {name!r} in {where}; {_has(name, source.columns)}")
+
+
+def _has(name: str, columns: tuple[str, ...]) -> str:
+    """The columns there are; one that looks like the wanted name is written so that the difference shows."""
+    alike = next((column for column in columns if plain_form(column) == plain_form(name)), None)
+    if alike is not None:
+        return f"it has {alike!a}, which looks the same and is written otherwise; rename it"
+    some = [column if column.isprintable() else ascii(column) for column in columns[:SHOWN_COLUMNS]]
+    more = ", ..." if len(columns) > SHOWN_COLUMNS else ""
+    return f"it has {', '.join(column[:NAME_CHARS] for column in some)}{more}{nearest(name, columns)}"

@@ -7,6 +7,7 @@ nesting, and what a row means must not depend on another row of its block.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import polars as pl
@@ -28,6 +29,8 @@ def parse_jsonl(block: bytes, columns: list[str], roles: tuple[str, ...] = (), p
     values: list[list[str | None]] = [[] for _ in columns]
     rows: list[int] = []
     bad: list[Bad] = []
+    unread: Counter[str] = Counter()
+    known = frozenset(columns)
     number = 0
     for line in block.split(b"\n"):
         if not line.strip():
@@ -43,23 +46,28 @@ def parse_jsonl(block: bytes, columns: list[str], roles: tuple[str, ...] = (), p
             reason = str(error) if isinstance(error, NoRow) else "JSON nested too deeply"
             bad.append((number, line.decode(errors="replace"), reason))
             continue
+        if not known.issuperset(record):
+            unread.update(name for name in record if name not in known and record[name] is not None)
         rows.append(number)
         for column, text in zip(values, texts, strict=True):
             column.append(text)
     named = {f"{prefix}{name}": column for name, column in zip(columns, values, strict=True)}
     frame = pl.DataFrame(named, schema=dict.fromkeys(named, pl.String))
-    return Parsed(frame.with_columns(pl.Series("_row", rows, dtype=pl.UInt32)), bad_frame(bad), number)
+    return Parsed(frame.with_columns(pl.Series("_row", rows, dtype=pl.UInt32)), bad_frame(bad), number, unread)
 
 
 def is_cut(end: bytes) -> bool:
     """Whether a file of JSON lines that ends so was cut: its last line is the beginning of an object."""
-    line = end.rpartition(b"\n")[2].strip()
-    if not line.startswith(b"{") or line.endswith(b"}"):
+    line = end.rpartition(b"\n")[2].decode(errors="ignore").strip()
+    if not line.startswith("{"):
         return False
     try:
-        read_object(line)
-    except (NoRow, RecursionError):
-        return True
+        _EXACT.decode(line)
+    except json.JSONDecodeError as error:
+        broke_off = error.pos >= len(line) or error.msg.startswith("Unterminated")
+        return broke_off or not line.endswith("}")
+    except RecursionError:
+        return not line.endswith("}")
     return False
 
 

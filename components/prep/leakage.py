@@ -88,6 +88,6 @@ def write_group_hashes(scratch: Path, split: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = sorted(scratch.glob(f"groups-{split}-*.parquet"))
     if parts:
-        pl.scan_parquet(parts).sink_parquet(path, maintain_order=True)
+        pl.scan_parquet(parts, glob=False).sink_parquet(path, maintain_order=True)
     else:
         pl.DataFrame(schema={"group_hash": pl.UInt64}).write_parquet(path)

@@ -23,6 +23,8 @@ _MAGIC = (
     (b"SQLite format 3\0", "an SQLite database", "export the table: sqlite3 -header -csv"),
     (b"\x89HDF", "an HDF5 file", "write it as Parquet"),
     (b"%PDF-", "a PDF document", "export its rows as CSV"),
+    (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS and not the file", "fetch it: git lfs pull"),
+    (b"/annex/objects/", "a pointer of git-annex and not the file", "fetch it: git annex get {name}"),
     (b"\x93NUMPY", "a NumPy array", "write it as Parquet or CSV"),
     (b"\x80\x04\x95", "a Python pickle", "write it as Parquet"),
 )  # fmt: skip

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import SPLITS, DatasetManifest, FileRef, Shard
 from shipway.components.prep import compare, core, noted, publish, stages
+from shipway.components.prep.columns import check_slices
 from shipway.components.prep.heads import Source
 from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.report import dataset_report, rows_report
 from shipway.components.prep.rows_manifest import RowsManifest, Stage
 from shipway.components.prep.shards import Target, as_shard
-from shipway.components.prep.sources import find_sources
+from shipway.components.prep.sources import empty_files, find_sources
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import check_rows, check_sides
@@ -42,10 +43,13 @@ def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool
     prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, fingerprint_source(spec.data, spec.format))}"
     found = publish.find_published(store, prefix, DatasetManifest)
     if found is not None:
+        _check_slices(found.statistics.get("reading"), spec)
         return found, True
     with _workplace() as folder:
-        sources = find_sources(fetch_source(spec.data, folder / "source", spec.format), spec)
-        read = noted.document(sources, skipped_files(spec.data, spec.format), spec)
+        files = fetch_source(spec.data, folder / "source", spec.format)
+        sources = find_sources(files, spec)
+        read = noted.document(sources, skipped_files(spec.data, spec.format) | empty_files(files, sources), spec)
+        _check_slices(read, spec)
         return _encode(sources, spec, spec, store, prefix, folder, read), False
 
 
@@ -98,7 +102,7 @@ def _encode(
     unseen = out / "unseen.parquet"
     quarantine += _quarantine(core.write_unseen(taken, unseen), unseen, store, prefix)
     left_out = {} if target.counts_unseen else core.without_unseen(statistics)
-    read = noted.with_folded(read, statistics)
+    read = noted.with_counted(read, statistics)
     notes = [*noted.notes(read, statistics), *notes, *_leakage_notes(statistics, leakage)]
     document = publish.statistics_document(statistics, leakage, notes)
     document["reading"] = read
@@ -137,8 +141,11 @@ def make_rows(
             sources, current = stages.staged_sources(store, rows, folder / "source"), stages.staged_spec(rows)
             read = rows.reading
         else:
-            sources = find_sources(fetch_source(shown.data, folder / "source", shown.format), shown)
-            current, read = shown, noted.document(sources, skipped_files(shown.data, shown.format), shown)
+            files = fetch_source(shown.data, folder / "source", shown.format)
+            sources = find_sources(files, shown)
+            skipped = skipped_files(shown.data, shown.format) | empty_files(files, sources)
+            current, read = shown, noted.document(sources, skipped, shown)
+            _check_slices(read, shown)
         layout = core.layout_for(sources, folder / "scratch", current)
         plan = stages.StagePlan(stage, current, layout, store.uri, prefix)
         with Pool(_workers(sources)) as pool:
@@ -162,7 +169,7 @@ def _publish_rows(
         statistics.records = before.records
     if plan.stage == "validated":
         check_rows(statistics, shown, f"{uri}/quarantine", staged.locate)
-    read = noted.with_folded(read, statistics)
+    read = noted.with_counted(read, statistics)
     notes = noted.notes(read, statistics)
     if plan.stage == "split":
         notes += check_sides(statistics, shown)
@@ -197,6 +204,10 @@ def _publish_rows(
 def _check_encoder(spec: DatasetSpec) -> None:
     """Refuses a wrong recipe or encoder parameter before anything is read."""
     parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")
+
+
+def _check_slices(read: Any, spec: DatasetSpec) -> None:
+    check_slices(spec.slices, read["columns"])
 
 
 def _expect(rows: RowsManifest, stage: Stage, step: str) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shipway.components.prep.heads import Source
+from shipway.components.prep.heads import JSON_LINES, Source
+from shipway.components.prep.sources import row_columns
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.tasks.classification import labels
@@ -19,23 +20,40 @@ def document(sources: list[Source], skipped: Mapping[str, str], spec: DatasetSpe
     """What is known of a source before its rows are read.
 
     Returns:
-        `files`: how many are read. `skipped`: name -> reason. `quoting`: file -> how its quotes are read, where that
-        was a choice. `left_out`: file -> columns whose type is no text. `folded`: see `labels.folded_document`.
+        `files`: how many are read. `columns`: of the row files. `skipped`: name -> reason. `quoting`: file -> how its
+        quotes are read, where that was a choice. `left_out`: file -> columns whose type is no text. `folded`: see
+        `labels.folded_document`. `copies`: files that differ by their compression alone. `unread`: column -> rows, of
+        JSON lines.
     """
     return {
         "files": len(sources),
+        "columns": row_columns(sources, spec),
         "skipped_files": len(skipped),
         "skipped": dict(list(skipped.items())[:KEPT]),
         "quoting": {source.shown: source.quoting.why for source in sources if source.quoting.why},
         "left_out": {source.shown: list(source.left_out) for source in sources if source.left_out},
         "folded": labels.folded_document({}, spec.fold_labels),
+        "copies": _copies(sources),
     }
 
 
-def with_folded(read: Mapping[str, Any], statistics: Statistics) -> dict[str, Any]:
-    """The same with the rows whose label was folded in this pass, if any was."""
-    fold = read.get("folded", {}).get("fold_labels", "none")
-    return {**read, "folded": labels.folded_document(statistics.folded, fold)} if statistics.folded else dict(read)
+def _copies(sources: list[Source]) -> list[list[str]]:
+    """Files whose names are equal but for a compression: `gzip -k` leaves both."""
+    alike: dict[str, list[str]] = {}
+    for source in sources:
+        alike.setdefault(source.shown.removesuffix(source.compression), []).append(source.shown)
+    return [names for names in alike.values() if len(names) > 1][:KEPT]
+
+
+def with_counted(read: Mapping[str, Any], statistics: Statistics) -> dict[str, Any]:
+    """The same with what only the rows show: labels folded and columns unread in this pass, if any was."""
+    counted = dict(read)
+    if statistics.folded:
+        fold = read.get("folded", {}).get("fold_labels", "none")
+        counted["folded"] = labels.folded_document(statistics.folded, fold)
+    if statistics.unread:
+        counted["unread"] = dict(statistics.unread.most_common(KEPT))
+    return counted
 
 
 def notes(read: Mapping[str, Any], statistics: Statistics | None = None) -> list[str]:
@@ -45,11 +63,18 @@ def notes(read: Mapping[str, Any], statistics: Statistics | None = None) -> list
         some = "; ".join(f"{name} ({why})" for name, why in list(read["skipped"].items())[:SHOWN])
         more = "; ..." if read["skipped_files"] > SHOWN else ""
         found.append(f"{read['skipped_files']} files of the source are skipped: {some}{more}")
+    found += [
+        f"{' and '.join(names)} are both read: if one is a copy of the other, its rows count twice"
+        for names in read.get("copies", [])[:SHOWN]
+    ]
     found += [f"{file}: {why}" for file, why in list(read.get("quoting", {}).items())[:SHOWN]]
     found += [
         f"{file}: columns left out, since their type cannot be written as text: {', '.join(columns)}"
         for file, columns in list(read.get("left_out", {}).items())[:SHOWN]
     ]
+    if read.get("unread"):
+        some = ", ".join(f"{name!r} ({rows:,} rows)" for name, rows in list(read["unread"].items())[:SHOWN])
+        found.append(f"columns left out, since the first {JSON_LINES:,} lines of their file have none of them: {some}")
     folded = read.get("folded", {})
     if folded.get("rows"):
         some = ", ".join(f"{given!a} to {written!r}" for given, written, _ in folded["changes"][:SHOWN])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import polars as pl
@@ -39,11 +40,13 @@ class Parsed:
         frame: All columns as strings, and `_row`: the record's position in the block, from 1, UInt32.
         bad: Records that could not be parsed: `_row`, `raw`, `reason`.
         records: Good and bad together.
+        unread: Rows with a value in a column that is none of the file's beginning, by column.
     """
 
     frame: pl.DataFrame
     bad: pl.DataFrame
     records: int
+    unread: Counter[str] = field(default_factory=Counter)
 
 
 def parse_csv(block: bytes, columns: list[str], delimiter: str, quoting: Quoting = CSV) -> Parsed:
@@ -111,12 +114,23 @@ def _parse_csv_exactly(block: bytes, columns: list[str], delimiter: str, quoting
             bad.append((number, raw.decode(errors="replace"), reason))
         else:
             try:
-                good.append([field.decode() for field in record])
+                good.append([part.decode() for part in record])
                 rows.append(number)
             except UnicodeDecodeError as error:
                 bad.append((number, raw.decode("latin-1"), not_utf8(error)))
     frame = _empty_as_null(pl.DataFrame(good, schema=dict.fromkeys(columns, pl.String), orient="row"))
     return Parsed(frame.with_columns(pl.Series("_row", rows, dtype=pl.UInt32)), bad_frame(bad), number)
+
+
+def lacks_fields(end: bytes, width: int, delimiter: str, quoting: Quoting) -> bool:
+    """Whether a file was cut that ends in this record: without a line break, and with a field missing or open."""
+    lines = end.split(b"\n")
+    if not lines[-1].strip(b" \t\r\x1a"):  # some tools write Ctrl-Z behind a file
+        return False
+    _, fields = next(_records(lines, delimiter.encode(), width, quoting))
+    if isinstance(fields, str):
+        return quoting.trusts_lines or lines[-1].count(delimiter.encode()) < width - 1
+    return len(fields) < width
 
 
 def _empty_as_null(frame: pl.DataFrame) -> pl.DataFrame:
@@ -169,8 +183,8 @@ def _quoted_record(lines: list[bytes], first: int, delimiter: bytes) -> tuple[in
         found = _field(lines, at, position, delimiter)
         if found is None:
             return first + 1, None
-        at, end, field = found
-        fields.append(field)
+        at, end, content = found
+        fields.append(content)
         if lines[at][end:] in (b"", b"\r"):
             return at + 1, fields
         position = end + 1

@@ -53,6 +53,12 @@ def quoted_field(delimiter: bytes) -> re.Pattern[bytes]:
 
 
 @lru_cache(maxsize=64)
+def open_field(delimiter: bytes) -> re.Pattern[bytes]:
+    """A quoted field that has not closed by the text's end."""
+    return re.compile(_opening(delimiter).pattern + rb'[^"]*+(?:""[^"]*+)*+\Z')
+
+
+@lru_cache(maxsize=64)
 def _opening(delimiter: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?:(?<=[" + re.escape(delimiter) + rb'\n])|\A)"')
 

@@ -68,6 +68,7 @@ def take_piece(piece: Piece, spec: DatasetSpec, layout: Layout, owner: str) -> P
     sizes = np.zeros((len(SPLITS), layout.row_buckets), dtype=np.int64)
     for parsed in read(piece):
         statistics.records += parsed.records
+        statistics.unread.update(parsed.unread)
         good, bad = separate(parsed.frame, parsed.bad, spec)
         statistics.count_bad(bad, piece.number)
         if len(bad):

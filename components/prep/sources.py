@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 from polars import selectors
 from polars.exceptions import PolarsError
 
-from shipway.components.prep.columns import USER
+from shipway.components.prep.columns import ROLES, USER, outgoing
 from shipway.components.prep.content import Content, reading
 from shipway.components.prep.heads import Source, check_columns, open_source
 from shipway.components.prep.json_lines import is_cut, parse_jsonl
-from shipway.components.prep.parse import Parsed, bad_frame, parse_csv
+from shipway.components.prep.parse import MAX_RECORD_LINES, RAW_CHARS, Parsed, bad_frame, lacks_fields, parse_csv
+from shipway.components.prep.quoting import open_field, quoted_field
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData
+from shipway.storage.folders import readable
 from shipway.storage.local import disk_error
 
 PIECE_BYTES = 8 << 20
@@ -54,10 +56,8 @@ def find_sources(files: Sequence[Path], spec: DatasetSpec) -> list[Source]:
     Raises:
         InvalidData: one cannot be read, or lacks a column; names the columns there are.
     """
-    folder = os.path.commonpath([path.parent for path in files]) if files else ""
     sources = []
-    for path in files:
-        shown = os.path.relpath(path, folder)
+    for path, shown in _shown(files).items():
         with reading(shown):
             sources.append(open_source(path, shown, spec))
     found = [source for source in sources if source.columns]
@@ -68,9 +68,26 @@ def find_sources(files: Sequence[Path], spec: DatasetSpec) -> list[Source]:
     return found
 
 
+def empty_files(files: Sequence[Path], sources: list[Source]) -> dict[str, str]:
+    """The files that hold nothing, not even a header, by name; a run or a copy that failed may have left them."""
+    read = {source.path for source in sources}
+    return {shown: "it is empty" for path, shown in _shown(files).items() if path not in read}
+
+
+def _shown(files: Sequence[Path]) -> dict[Path, str]:
+    folder = os.path.commonpath([path.parent for path in files]) if files else ""
+    return {path: readable(os.path.relpath(path, folder)) for path in files}
+
+
 def all_columns(sources: list[Source]) -> list[str]:
     """The union of the files' columns, in the order of their first appearance."""
     return list(dict.fromkeys(column for source in sources for column in source.columns))
+
+
+def row_columns(sources: list[Source], spec: DatasetSpec) -> list[str]:
+    """The columns of the dataset's row files."""
+    used = {spec.text_column, spec.label_column, spec.group_column, spec.split_column}
+    return [*ROLES, *(outgoing(name) for name in all_columns(sources) if name not in used)]
 
 
 def cut(sources: list[Source], scratch: Path, piece_bytes: int = PIECE_BYTES) -> Iterator[Piece]:
@@ -113,53 +130,68 @@ def read(piece: Piece) -> Iterator[Parsed]:
             piece.path.unlink()
         if file.kind == "csv":
             names = [f"{USER}{name}" for name in file.columns]
-            yield parse_csv(block, names, file.delimiter, file.quoting)
+            yield _without_headers(parse_csv(block, names, file.delimiter, file.quoting), file)
         else:
             yield parse_jsonl(block, list(file.columns), file.roles, USER)
 
 
+def _without_headers(parsed: Parsed, file: Source) -> Parsed:
+    """The header of a file that was put behind another one is no row."""
+    is_header = pl.all_horizontal(pl.col(f"{USER}{name}").str.strip_chars(" \ufeff") == name for name in file.roles)
+    headers = parsed.frame.select(is_header.fill_null(False)).to_series()
+    if not headers.any():
+        return parsed
+    raw, reason = file.delimiter.join(file.columns)[:RAW_CHARS], "the header again"
+    bad = [parsed.bad, bad_frame([(row, raw, reason) for row in parsed.frame.filter(headers).get_column("_row")])]
+    return replace(parsed, frame=parsed.frame.filter(~headers), bad=pl.concat(bad).sort("_row"))
+
+
 def _blocks(source: Source, size: int) -> Iterator[tuple[int, int, bytes]]:
     """Start, end and bytes of blocks of whole records."""
-    find_end = _csv_end if source.kind == "csv" and source.quoting.mode == "csv" else _line_end
     position, carry = source.start, b""
     with reading(source.shown), Content(source.path, source.shown, source.compression) as content:
         content.read(source.start)
         while fresh := content.read(max(size - len(carry), size // 2)):
             data = carry + fresh
-            end = find_end(data)
+            end = _end_of_records(data, source)
             if end == 0 and len(data) >= MAX_RECORD_BYTES:
-                end = _line_end(data) or len(data)  # the parser finds the open quote and goes on behind it
+                end = data.find(b"\n") + 1  # the parser finds the open quote and goes on behind its line
+                if not end:
+                    raise InvalidData(
+                        f"data: {source.shown!r} has a line of more than {MAX_RECORD_BYTES >> 20} MiB behind "
+                        f"{content.lines:,} lines; expected one row a line"
+                    )
             if end:
                 yield position, position + end, data[:end]
             position, carry = position + end, data[end:]
-        if source.kind == "jsonl" and is_cut(carry):
+        if (
+            is_cut(carry)
+            if source.kind == "jsonl"
+            else lacks_fields(carry, len(source.columns), source.delimiter, source.quoting)
+        ):
             raise InvalidData(
                 f"data: {source.shown!r} ends in the middle of a record, behind {content.lines:,} whole lines: it was "
-                "cut; copy it again"
+                "cut; copy it again (if it is whole, end its last line with a line break)"
             )
         if carry.strip():
             yield position, position + len(carry), carry
 
 
-def _line_end(data: bytes) -> int:
+def _end_of_records(data: bytes, source: Source) -> int:
+    """Behind the last line break that ends a record, by the rules of the parser; 0 where none does."""
+    if source.kind == "csv" and source.quoting.mode == "csv" and b'"' in data:
+        delimiter = source.delimiter.encode()
+        data = quoted_field(delimiter).sub(lambda field: b"x" * len(field[0]), data)
+        unclosed = open_field(delimiter).search(data)
+        if unclosed and data.count(b"\n", unclosed.start()) <= MAX_RECORD_LINES:
+            return data.rfind(b"\n", 0, unclosed.start()) + 1
     return data.rfind(b"\n") + 1
-
-
-def _csv_end(data: bytes) -> int:
-    """The last line break outside quotes: an even number of quotes stands in front of it."""
-    end = data.rfind(b"\n") + 1
-    quotes = data.count(b'"', 0, end)
-    while quotes % 2 and end:
-        before = data.rfind(b"\n", 0, end - 1) + 1
-        quotes -= data.count(b'"', before, end)
-        end = before
-    return end
 
 
 def _read_parquet(file: Source) -> Iterator[Parsed]:
     at = 1
     names = [name for name in file.columns if not (file.is_staged and name == "_row")]
-    lazy = pl.scan_parquet(file.path).select(selectors.by_name(*file.columns))
+    lazy = pl.scan_parquet(file.path, glob=False).select(selectors.by_name(*file.columns))
     try:
         for frame in lazy.collect_batches(chunk_size=PARQUET_ROWS, maintain_order=True):
             rows = (
@@ -175,7 +207,7 @@ def _read_parquet(file: Source) -> Iterator[Parsed]:
 
 
 def _as_texts(frame: pl.DataFrame, names: list[str], rows: pl.Series, file: Source) -> Parsed:
-    """All columns as strings; NaN is no text, label, group or split."""
+    """All columns as strings; NaN and Infinity are no text, label, group or split."""
     prefix = "" if file.is_staged else USER
     texts = pl.DataFrame(
         [*(frame.get_column(name).cast(pl.String).alias(f"{prefix}{name}") for name in names), rows.alias("_row")]
@@ -183,10 +215,11 @@ def _as_texts(frame: pl.DataFrame, names: list[str], rows: pl.Series, file: Sour
     bad = [bad_frame([])]
     for name in file.roles:
         if name in names and frame.get_column(name).dtype.is_float():
-            wrong = frame.get_column(name).is_nan().fill_null(False)
+            wrong = ~frame.get_column(name).is_finite().fill_null(True)
             if wrong.any():
-                reason = pl.lit(f"column {name!r} holds NaN, expected text").alias("reason")
-                bad.append(texts.filter(wrong).select("_row", pl.lit("NaN").alias("raw"), reason))
+                kind = pl.col(f"{prefix}{name}").str.replace("inf", "Infinity", literal=True).alias("raw")
+                reason = pl.format("column {} holds {}, expected text", pl.lit(repr(name)), kind).alias("reason")
+                bad.append(texts.filter(wrong).select("_row", kind, reason))
                 texts, frame = texts.filter(~wrong), frame.filter(~wrong)
     unparsed = pl.concat(bad)
     return Parsed(texts, unparsed, len(texts) + len(unparsed))

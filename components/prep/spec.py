@@ -46,6 +46,8 @@ class DatasetSpec(Spec):
         on_unseen_label: What happens to rows of eval and test whose label has none in train: `count` keeps them, and
             evaluation scores them as wrong; `quarantine` leaves them out, and evaluation says how many; `error`
             refuses the dataset. `auto` is `count` where a split column is given, as a public set comes, else `error`.
+        slices: Columns that the evaluation will measure by; without one of them there is no dataset, so that it is told
+            before anything is trained. They change nothing in the dataset.
         fold_labels: Which labels are one class: equal ones (`none`); those equal but for Unicode's forms, invisible
             characters and blanks (`unicode`); those equal in small letters, too (`case`: labels become small letters).
         shard_mb: Size in MB that a shard of TFRecords aims at.
@@ -69,6 +71,7 @@ class DatasetSpec(Spec):
     max_bad_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_text_chars: Count = 10_000
     on_unseen_label: Literal["auto", "count", "quarantine", "error"] = "auto"
+    slices: list[str] = Field(default_factory=list)
     fold_labels: Literal["none", "unicode", "case"] = "none"
     shard_mb: Annotated[int, Field(ge=1, le=1024)] = 96
     min_shards: Annotated[int, Field(ge=1, le=4096)] = 8

@@ -74,7 +74,7 @@ def staged_sources(store: Store, manifest: RowsManifest, folder: Path) -> list[S
     sources = []
     for file, origin in zip(manifest.files, manifest.origins, strict=True):
         path = folder / file.path
-        columns = tuple(name for name in pl.read_parquet_schema(path) if name not in empty)
+        columns = tuple(name for name in pl.scan_parquet(path, glob=False).collect_schema() if name not in empty)
         sources.append(Source(path, origin.source, "parquet", "", columns, first_row=origin.first_row, is_staged=True))
     return sources
 
@@ -126,6 +126,7 @@ def stage_piece(piece: Piece, plan: StagePlan, owner: str) -> StagePiece:
     frames = []
     for parsed in read(piece):
         statistics.records += parsed.records if plan.stage == "ingested" else len(parsed.frame)
+        statistics.unread.update(parsed.unread)
         good, bad = _apply(parsed.frame, parsed.bad, plan, owner)
         statistics.count_bad(bad, piece.number)
         if len(bad):

@@ -37,6 +37,7 @@ class Statistics:
         lengths: Good rows by their number of characters, int64, shape (LENGTHS + 1,).
         missing: Column -> good rows without a value.
         folded: (label given, label written) -> good rows, where the two differ.
+        unread: Column of JSON lines that no line of their file's beginning has -> rows with a value in it.
     """
 
     records: int = 0
@@ -45,6 +46,7 @@ class Statistics:
     lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LENGTHS + 1, dtype=np.int64))
     missing: Counter[str] = field(default_factory=Counter)
     folded: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
     examples: list[BadExample] = field(default_factory=list)
 
     @property
@@ -83,6 +85,7 @@ class Statistics:
         self.lengths = self.lengths + other.lengths
         self.missing.update(other.missing)
         self.folded.update(other.folded)
+        self.unread.update(other.unread)
         self.examples = sorted([*self.examples, *other.examples], key=lambda e: (e.piece, e.row))[:EXAMPLES]
 
     def labels(self, split: str | None = None) -> dict[str, int]:

@@ -52,6 +52,7 @@ class Frames(io.RawIOBase):
         self._file = path.open("rb")
         self._new, self._feed = new, feed
         self._decoder: Any = None
+        self._is_padded = False  # NUL bytes, which xz allows, may only stand behind a frame
         self._input = b""
         self._output = b""
 
@@ -81,14 +82,15 @@ class Frames(io.RawIOBase):
                     raise EOFError("it ends in the middle of its compressed data")
                 return False
         if self._decoder is None:
-            self._input = self._input.lstrip(b"\0")  # padding that xz allows between its streams
+            if self._is_padded:
+                self._input = self._input.lstrip(b"\0")
             if not self._input:
                 return True
             self._decoder = self._new()
         data, self._input = self._input, b""
         self._output = self._decoder.decompress(data, size)
         if self._decoder.eof:
-            self._input, self._decoder = self._decoder.unused_data, None
+            self._input, self._decoder, self._is_padded = self._decoder.unused_data, None, True
         return True
 
 
@@ -104,6 +106,6 @@ OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
     "": lambda path: path.open("rb"),
     ".gz": _gzip,
     ".bz2": _frames(bz2.BZ2Decompressor),
-    ".xz": _frames(lzma.LZMADecompressor),
+    ".xz": _frames(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)),  # of the older format, NUL bytes are an empty file
     ".zst": _frames(_Zstd, ZSTD_FEED),
 }

@@ -64,6 +64,11 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
     train = statistics.labels("train")
     how = f"split_column {spec.split_column!r}" if spec.split_column else "split by group hash"
     empty = _check_filled(statistics.split_rows(), spec, how)
+    if len(train) < 2:
+        raise InvalidData(
+            f"{how}: all {sum(train.values()):,} rows of train have the label {next(iter(train))!r}; a classifier "
+            f"needs rows of at least two, and the others stand in eval or test alone: {_more_labels(spec)}"
+        )
     notes = [f"{split} has no rows, as its fraction says" for split in empty]
     for split in ("test", "eval"):
         if split in empty:
@@ -72,6 +77,11 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
         unseen = {label: count for label, count in labels.items() if label not in train}
         if unseen and spec.unseen_labels == "error":
             raise InvalidData(_unseen(how, split, unseen, spec))
+        if len(unseen) == len(labels):
+            raise InvalidData(
+                f"{how}: train has no row of any label of {split} ({', '.join(map(repr, list(unseen)[:5]))}), so that "
+                f"{split} measures nothing: {_more_labels(spec)}"
+            )
         if unseen:
             what = "count as wrong answers" if spec.unseen_labels == "count" else "were left out"
             some = ", ".join(list(unseen)[:10]) + (", ..." if len(unseen) > 10 else "")
@@ -107,15 +117,16 @@ def _more(split: str, spec: DatasetSpec) -> str:
     return f"give more groups, raise {split}_fraction above {fraction:g}, or {other}"
 
 
+def _more_labels(spec: DatasetSpec) -> str:
+    if spec.split_column:
+        return "give train rows of them"
+    return f"give more groups, try another seed than {spec.seed}, or name a split_column"
+
+
 def _unseen(how: str, split: str, unseen: dict[str, int], spec: DatasetSpec) -> str:
     shown = ", ".join(f"{label!r} ({count:,} rows)" for label, count in list(unseen.items())[:5])
-    mend = (
-        "give it rows in train"
-        if spec.split_column
-        else f"give it more groups, try another seed than {spec.seed}, or name a split_column"
-    )
     return (
-        f"{how}: {len(unseen)} label(s) of {split} have no row in train: {shown}; {mend}, or set "
+        f"{how}: {len(unseen)} label(s) of {split} have no row in train: {shown}; {_more_labels(spec)}, or set "
         "overrides.dataset.on_unseen_label (of a dataset spec: on_unseen_label) to count, which scores those rows as "
         "wrong, or to quarantine, which leaves them out"
     )

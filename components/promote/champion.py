@@ -134,7 +134,7 @@ def _predictions(evaluation: EvaluationRecord) -> Iterator[pl.DataFrame]:
         path = Path(folder) / "predictions.parquet"
         kept = evaluation.predictions
         open_folder(evaluation.uri).download(kept.path, path, sha256=kept.sha256)
-        rows = pl.scan_parquet(path).select("text", "label", "predicted", "group_hash")
+        rows = pl.scan_parquet(path, glob=False).select("text", "label", "predicted", "group_hash")
         for offset in range(0, evaluation.rows, 16_384):
             yield rows.slice(offset, 16_384).collect()
 
@@ -168,7 +168,13 @@ def _hashes(uri: str, file: FileRef) -> Iterator[NDArray[np.uint64]]:
         open_folder(uri).download(file.path, path, sha256=file.sha256)
         offset = 0
         while True:
-            part = pl.scan_parquet(path).select("group_hash").slice(offset, _CHUNK).collect()["group_hash"].to_numpy()
+            part = (
+                pl.scan_parquet(path, glob=False)
+                .select("group_hash")
+                .slice(offset, _CHUNK)
+                .collect()["group_hash"]
+                .to_numpy()
+            )
             yield part
             offset += len(part)
             if len(part) < _CHUNK:

@@ -14,7 +14,7 @@ from shipway.components.sweep.search import Search
 from shipway.components.sweep.space import Values
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.sweep.summary import describe_params
-from shipway.errors import InvalidSpec, JobFailed
+from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed
 
 
 class Trials(Protocol):
@@ -110,6 +110,12 @@ class Engine:
         retried = set(failed) if has_failed else set()
         under_way = 0
         for number, known in trials.items():
+            for params in [each.params for each in (known.record, known.request) if each is not None]:
+                if not self.search.space.holds(params):  # the best of them go into a training, and into manifests
+                    raise CorruptArtifact(
+                        f"{self.ledger.store.uri}/trials/{number:04}: its parameters are not of this sweep's space: it "
+                        "was edited; run again with --fresh"
+                    )
             if known.record is not None and number not in retried:
                 self.search.restore(known.record, known.memory)
                 self.finished[number] = known.record

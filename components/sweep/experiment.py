@@ -33,10 +33,13 @@ _PRIMARY = {
 }
 
 
-def runner_manifest(spec: SweepSpec, name: str, sweep_uri: str, store_uri: str, threads: int) -> Manifest:
-    """The job of one runner: the trial's image and resources, its work comes through the sweep's folder."""
+def runner_manifest(
+    spec: SweepSpec, name: str, sweep_uri: str, dataset_uri: str, store_uri: str, threads: int
+) -> Manifest:
+    """The job of one runner: the trial's image and resources, and what a trial calls; parameters come through the
+    sweep's folder, which names no code."""
     command = [*WORKER, "packed", sweep_uri, name]
-    return _single_worker(spec, name, store_uri, command, {}, threads)
+    return _single_worker(spec, name, store_uri, command, {TRIAL: _with_holes(spec, dataset_uri)}, threads)
 
 
 def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifest:
@@ -47,8 +50,7 @@ def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifes
     holes = {parameter.name: f"${{trialParameters.{parameter.name}}}" for parameter in spec.parameters}
     training = spec.training
     if spec.function or training is None or training.workers == 1:
-        request = make_request(spec, dataset_uri, 0, {name: {"$param": name} for name in holes})
-        text = json.dumps({**request.__dict__, "params": holes}, sort_keys=True)
+        text = _with_holes(spec, dataset_uri, holes)
         return _single_worker(spec, "trial", store_uri, [*WORKER, "trial"], {TRIAL: text}, 0)
     manifest = train_core.render(training, "trial", dataset_uri, store_uri=store_uri)
     for container in _containers(manifest):
@@ -59,6 +61,12 @@ def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifes
                 document["output_uri"] = None
                 variable["value"] = json.dumps(document, sort_keys=True)
     return manifest
+
+
+def _with_holes(spec: SweepSpec, dataset_uri: str, params: Mapping[str, Any] | None = None) -> str:
+    """A request as JSON, `{"$param": name}` where a parameter's value goes."""
+    request = make_request(spec, dataset_uri, 0, {each.name: {"$param": each.name} for each in spec.parameters})
+    return json.dumps(request.__dict__ | ({"params": dict(params)} if params else {}), sort_keys=True)
 
 
 def make_request(

@@ -152,7 +152,7 @@ def _play(
         ledger=ledger,
         jobs=Jobs(executor, on_start=started),
         manifest=lambda runner: with_task_config(
-            experiment.runner_manifest(spec, runner, uri, context.store_uri, threads), task_config
+            experiment.runner_manifest(spec, runner, uri, dataset_uri, context.store_uri, threads), task_config
         ),
         slots=slots,
         deadline_s=spec.trial_deadline_s or (training.deadline_s if training else None),

@@ -29,6 +29,8 @@ class Job:
         """One line on how it failed."""
         outcome = self.outcome or Outcome("Failed", message="never started")
         failure = outcome.first_failure
+        if outcome.state == "Succeeded":
+            return f"{self.name}: its process ended with 0 before the trial was done"
         if failure is None:
             return f"{self.name}: {outcome.message or outcome.state}"
         last = last_words(failure.last_lines)

@@ -55,6 +55,14 @@ class Axis:
             return self.values[int(internal)]
         return round(internal) if self.parameter.parameterType == "int" else float(internal)
 
+    def holds(self, value: Any) -> bool:
+        """Whether the parameter may have this value."""
+        if self.values is not None:
+            return any(value == each and type(value) is type(each) for each in self.values)
+        low, high = self.bounds
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and (low <= value <= high or math.isclose(value, low) or math.isclose(value, high))
+
     def encode(self, value: Any) -> float:
         """The internal value nearest to a parameter's value: clipped, and moved to the closest step or entry."""
         low, high = self.bounds
@@ -118,6 +126,10 @@ class Space:
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self.axes = {parameter.name: Axis(parameter) for parameter in parameters}
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether these are parameters of this space: its names, and values that it allows."""
+        return values.keys() == self.axes.keys() and all(axis.holds(values[name]) for name, axis in self.axes.items())
 
     def decode(self, internal: Mapping[str, float]) -> Values:
         """Parameters that the internal values mean."""

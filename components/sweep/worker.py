@@ -1,7 +1,10 @@
 """Runs trials: one after another for an engine that asks through object storage, or a single one for Katib.
 
     python -m shipway.components.sweep.worker packed <sweep URI> <runner>
-    python -m shipway.components.sweep.worker trial           (SHIPWAY_TRIAL holds the request)
+    python -m shipway.components.sweep.worker trial
+
+SHIPWAY_TRIAL holds the request with `{"$param": name}` in place of values: what a trial calls is said by whoever
+started this process, never by what lies in the store.
 
 A trial is a function(document, report) -> metrics; its report(step, metrics) says whether the trial is to go on.
 """
@@ -15,6 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +28,7 @@ heed_sigterm(within_s=1.0)
 
 from shipway import modules
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
-from shipway.errors import InvalidSpec, RetryableError, ShipwayError, UserError
+from shipway.errors import CorruptArtifact, InvalidSpec, RetryableError, ShipwayError, UserError, one_line
 from shipway.storage import open_folder
 from shipway.training.progress import LAPSED, LOOKS
 
@@ -82,7 +86,7 @@ class Lease:
             raise EngineGone(f"the sweep's engine showed no sign of life for {now - self._changed:.0f} s")
 
 
-def run_packed(uri: str, runner: str) -> int:
+def run_packed(uri: str, runner: str, template: Request) -> int:
     """Runs a runner's work until it is told that there is no more; returns how many trials ran."""
     ledger = Ledger(open_folder(uri))
     lease = Lease(ledger, float(os.environ.get(LEASE_S, "120")))
@@ -96,7 +100,7 @@ def run_packed(uri: str, runner: str) -> int:
             continue
         if work.get("end"):
             return done
-        request = ledger.read_request(int(work["number"]), int(work["attempt"]))
+        request = filled(template, ledger.read_request(int(work["number"]), int(work["attempt"])), uri)
         known = ledger.status(request.number, request.attempt)
         if known is None or known.state == "Running":  # finished: this runner was restarted behind it
             _run(ledger, lease, request)
@@ -105,16 +109,35 @@ def run_packed(uri: str, runner: str) -> int:
         since = time.monotonic()
 
 
+def filled(template: Request, stored: Request, uri: str) -> Request:
+    """A stored request's number and parameters in the template's document and function.
+
+    Raises:
+        CorruptArtifact: the stored parameters are not the template's, or hold more than plain values.
+    """
+    params = stored.params
+    is_plain = all(value is None or isinstance(value, str | int | float) for value in params.values())
+    if params.keys() != template.params.keys() or not is_plain:
+        raise CorruptArtifact(
+            f"{uri}: the request of trial {stored.number} sets {', '.join(sorted(params)) or 'nothing'}, the sweep "
+            f"searches {', '.join(sorted(template.params))}: it was edited; run again with --fresh"
+        )
+    document = substitute(template.document, params)
+    if "trial" in document:  # of a function of a person's own
+        document["trial"] = stored.number
+    return replace(stored, function=template.function, document=document, seed=template.seed)
+
+
 def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     """One trial; whatever its function raises is the trial's failure, and the next one runs all the same."""
     reports: list[tuple[int, dict[str, float | None]]] = []
     stopped = False
 
-    def tell(state: str, metrics: Mapping[str, float] | None = None, error: BaseException | None = None) -> None:
+    def tell(state: str, metrics: Mapping[str, float | None] | None = None, error: BaseException | None = None) -> None:
         status = Status(
             state=state,
             reports=reports,
-            metrics=_plain(metrics or {}),
+            metrics=dict(metrics or {}),
             seconds=round(time.monotonic() - began, 4),
             error=_one_line(error) if error else "",
             is_users=isinstance(error, UserError),
@@ -138,7 +161,7 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     try:
         function = load_trial(request.function)
         began = time.monotonic()  # TensorFlow's import is the runner's, not the first trial's
-        metrics = function(request.document, report)
+        metrics = _returned(function(request.document, report), request.function)
     except Stopped:
         metrics = {}
     except EngineGone:
@@ -151,7 +174,7 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
         tell("EarlyStopped", metrics)
     else:
         tell("Succeeded", metrics)
-        print(f"trial {request.number} ends {_text(_plain(metrics))}", flush=True)
+        print(f"trial {request.number} ends {_text(metrics)}", flush=True)
 
 
 def _wait_for_verdict(ledger: Ledger, lease: Lease, request: Request, step: int) -> bool:
@@ -167,31 +190,32 @@ def _wait_for_verdict(ledger: Ledger, lease: Lease, request: Request, step: int)
 def run_single(text: str) -> int:
     """One trial on its own; metrics go to standard output as Katib's StdOut collector reads them."""
     raw = json.loads(text)
-    request = Request(**{**raw, "document": substitute(raw["document"], raw["params"])})
+    request = Request(**{**raw, "document": substitute(raw["document"], read_values(raw["params"]))})
 
     def report(step: int, metrics: dict[str, float]) -> bool:
         _print_metrics(_plain(metrics))
         return True  # Katib ends a trial that falls behind by itself
 
     metrics = load_trial(request.function)(request.document, report)
-    _print_metrics(_plain(metrics))
+    _print_metrics(_returned(metrics, request.function))
     return 0
 
 
 def substitute(document: Any, params: Mapping[str, Any]) -> Any:
-    """Puts parameter values where the document says `{"$param": name}`.
-
-    Katib replaces text: what it hands over is a string, whatever the parameter's type.
-    """
+    """Puts parameter values where the document says `{"$param": name}`."""
     if isinstance(document, Mapping):
         if set(document) == {"$param"}:
-            return _read_value(params[document["$param"]])
+            return params[document["$param"]]
         return {key: substitute(value, params) for key, value in document.items()}
     return [substitute(value, params) for value in document] if isinstance(document, list) else document
 
 
+def read_values(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that Katib passed as text: it replaces text, whatever the parameter's type."""
+    return {name: _read_value(value) for name, value in params.items()}
+
+
 def _read_value(value: Any) -> Any:
-    """A value that Katib passed as text."""
     if not isinstance(value, str):
         return value
     try:
@@ -213,12 +237,26 @@ def _plain(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     return {str(k): float(v) if math.isfinite(float(v)) else None for k, v in metrics.items()}
 
 
+def _returned(metrics: Any, function: str) -> dict[str, float | None]:
+    """What a trial's function gave back.
+
+    Raises:
+        InvalidSpec: no mapping of names to numbers.
+    """
+    try:
+        return _plain(metrics or {})
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise InvalidSpec(
+            f"sweep.function: {function} returned {metrics!r:.80}, expected a mapping of metric names to numbers"
+        ) from None
+
+
 def _text(metrics: Mapping[str, float | None]) -> str:
     return " ".join(f"{name}={value}" if value is None else f"{name}={value:.6g}" for name, value in metrics.items())
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:500]
+    text = one_line(error)[:500]
     return text if isinstance(error, ShipwayError) else f"{type(error).__name__}: {text}"
 
 
@@ -227,7 +265,7 @@ def main(argv: list[str]) -> int:
     try:
         if argv[:1] == ["trial"]:
             return run_single(os.environ[REQUEST])
-        run_packed(argv[1], argv[2])
+        run_packed(argv[1], argv[2], Request(**json.loads(os.environ[REQUEST])))
     except ShipwayError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code

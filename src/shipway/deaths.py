@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from shipway.errors import one_line
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_DISK = 74  # EX_IOERR: the host of a run could not write what it has to
 _CGROUP = Path("/sys/fs/cgroup")
@@ -73,7 +75,7 @@ def last_words(lines: Sequence[str]) -> str:
             found, is_traceback = line.strip(), False
         elif re.search(r"[^\W_]", line) and not _NOISE.match(line):
             plain = line.strip()
-    return found or plain
+    return one_line(found or plain)
 
 
 def tail(path: Path) -> list[str]:
@@ -84,6 +86,12 @@ def tail(path: Path) -> list[str]:
             return file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return []
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether it says that a disk is full; a library's own kind of error says so in words alone."""
+    words = (os.strerror(number) for number in FULL)
+    return (isinstance(error, OSError) and error.errno in FULL) or any(word in str(error) for word in words)
 
 
 def full_disk(folder: Path) -> str:

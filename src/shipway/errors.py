@@ -29,9 +29,13 @@ A message says where, what was given, what is allowed and what to do next.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from shipway import redaction
+
+# What a terminal obeys or a line ends with: control characters, line separators, changes of direction, lone surrogates.
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class ShipwayError(Exception):
@@ -149,6 +153,16 @@ class Cancelled(ShipwayError):
     """A person or the platform stopped the work."""
 
     exit_code = 130
+
+
+def harmless(text: str, keep: str = "\n\t") -> str:
+    """The text with what a terminal would obey written as an escape: rows, names and logs are strangers'."""
+    return _OBEYED.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
+
+def one_line(text: object) -> str:
+    """The text on one line, harmless to a terminal."""
+    return harmless(" ".join(str(text).split()), keep="")
 
 
 def exit_code_of(kind: str) -> int:

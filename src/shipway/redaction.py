@@ -24,12 +24,12 @@ VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SHIPWAY_KFP_TOKEN", 
 
 _WORDS = {
     "token", "secret", "password", "passwd", "pwd", "passphrase", "signature", "sig", "credential", "credentials",
-    "auth", "authorization", "jwt", "cookie", "session", "sas", "hmac",
+    "auth", "authorization", "jwt", "cookie", "session", "sas", "hmac", "passwords", "creds", "passcode",
 }  # fmt: skip
 _ENDINGS = (
     "apikey", "accesskey", "secretkey", "privatekey", "accountkey", "sharedkey", "signingkey", "subscriptionkey",
     "authkey", "accesskeyid", "sessionid", "accesstoken", "authtoken", "refreshtoken", "idtoken", "sessiontoken",
-    "securitytoken", "clientsecret", "authservicesession",
+    "securitytoken", "clientsecret", "authservicesession", "password", "passwd", "clientkeydata",
 )  # fmt: skip
 # What a signature comes with: it changes with each signing, and tells nobody anything without it.
 _SIGNED = re.compile(
@@ -53,8 +53,15 @@ _HEADER = re.compile(
     re.I,
 )
 _BEARER = re.compile(r"\b(Bearer)\s+(?=\S*[\d._~+/=-])[^\s\"',;]{6,}", re.I)
-_ASSIGNED = re.compile(r"(?<![\w.-])([?&;]?)([A-Za-z][\w.-]*)=(\"[^\"]*\"|'[^']*'|[^\s,;&\"'}\])]+)")
-_QUOTED = re.compile(r"(\\?[\"'])([A-Za-z][\w.-]*)(\1\s*:\s*)(\\?\"(?:[^\"\\]|\\[^\"])*\\?\"|'[^']*')")
+_VALUE = r"(\"[^\"]*\"|'[^']*'|[^\s,;&\"'}\])]+)"
+_PLAIN = re.compile(_VALUE)
+_ASSIGNED = re.compile(r"(?:(?<![\w.\\-])|(?<=\\u0026)|(?<=\\[nrt])|(?<=--))([?&;]?)([A-Za-z][\w.-]*)=")
+_ENCODED = re.compile(r"(?<=%3F|%26)([A-Za-z][\w.-]*)(%3D)((?:(?!%26)[^\s&\"'<>])+)", re.I)  # an address within another
+# A line of a file of settings, and a word of a command line.
+_LINE = re.compile(rf"^([ \t]*(?:- )?(?:export )?)([A-Za-z][\w.-]*)([ \t]*[:=][ \t]+){_VALUE}([ \t]*(?:#.*)?)$", re.M)
+_FLAG = re.compile(r"(?<!\S)(--)([a-z][\w-]*)(?<!-file)(?<!-path)(?<!-name)([ \t]+)(?!-)(\S+)")
+_QUOTED = re.compile(r"(\\{0,31}[\"'])([A-Za-z][\w.-]*)\1\s*:\s*(?:(\\{0,31}[\"'])|\d{4,})")
+_PRIVATE = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[^-]*")
 
 _known: set[str] = set()
 _guard = threading.Lock()
@@ -69,19 +76,53 @@ def text(given: str) -> str:
     given = _HEADER.sub(lambda found: f"{found[1]}{found[2]}{HIDDEN}", given)
     given = _BEARER.sub(rf"\1 {HIDDEN}", given)
     if "=" in given:
-        given = _ASSIGNED.sub(_hide_assigned, given)
-    return _QUOTED.sub(_hide_quoted, given)
+        given = _hide_assigned(given)
+    if "%" in given:
+        given = _ENCODED.sub(
+            lambda found: f"{found[1]}{found[2]}{HIDDEN}" if is_secret_name(found[1]) else found[0], given
+        )
+    given = _FLAG.sub(_hide_value, _LINE.sub(_hide_value, _PRIVATE.sub(rf"\1{HIDDEN}", given)))
+    return _hide_quoted(given)
 
 
-def _hide_assigned(found: re.Match[str]) -> str:
-    is_secret = is_secret_name(found[2]) or (bool(found[1]) and found[2].lower() == "key")  # a path without its host
-    return f"{found[1]}{found[2]}={HIDDEN}" if is_secret and not found[3].startswith(HIDDEN) else found[0]
+def _hide_assigned(given: str) -> str:
+    """Of `name=value`; what another value holds is looked at, too."""
+    parts, at = [], 0
+    for found in _ASSIGNED.finditer(given):
+        is_secret = is_secret_name(found[2]) or (
+            bool(found[1]) and found[2].lower() == "key"
+        )  # a path without its host
+        value = _PLAIN.match(given, found.end()) if is_secret and found.start() >= at else None
+        if value is not None and not value[0].startswith(HIDDEN):
+            parts += [given[at : found.end()], HIDDEN]
+            at = value.end()
+    return "".join([*parts, given[at:]])
 
 
-def _hide_quoted(found: re.Match[str]) -> str:
-    if not is_secret_name(found[2]) or len(found[4]) <= 2 * len(found[1]):  # of an empty value there is nothing to hide
+def _hide_value(found: re.Match[str]) -> str:
+    """Of `name: value` and `--name value`."""
+    if not is_secret_name(found[2]) or found[4].startswith(HIDDEN) or is_reference(found[4]):
         return found[0]
-    return f"{found[1]}{found[2]}{found[3]}{found[1]}{HIDDEN}{found[1]}"
+    return f"{found[1]}{found[2]}{found[3]}{HIDDEN}{found[5] if found.re is _LINE else ''}"
+
+
+def _hide_quoted(given: str) -> str:
+    """Of `"name": "value"`, also within a text that is itself a value, however often."""
+    parts, at = [], 0
+    for found in _QUOTED.finditer(given):
+        if found.start() < at or not is_secret_name(found[2]):
+            continue
+        start, end, quote = found.start(3), found.end(), found[3] or ""
+        if quote:
+            closing = re.compile(rf"(?<!\\){re.escape(quote)}").search(given, end)
+            end = closing.end() if closing else len(given)
+            if closing and closing.start() == found.end():  # of an empty value there is nothing to hide
+                continue
+        else:
+            start = found.start() + len(found[0].rstrip("0123456789"))
+        parts += [given[at:start], f"{found[1]}{HIDDEN}{found[1]}"]
+        at = end
+    return "".join([*parts, given[at:]])
 
 
 def address(url: str) -> str:
@@ -149,6 +190,9 @@ def value_of(name: str, value: Any) -> Any:
         return parameters(value)
     if isinstance(value, list | tuple):
         return [value_of(name, each) for each in value]
+    if isinstance(value, str) and holds_credentials(value):  # also where its characters break what an address is
+        scheme, _, rest = value.partition("://")
+        return address(f"{scheme}://{HIDDEN}@{rest.rpartition('@')[2]}")
     return text(value) if isinstance(value, str) else value
 
 

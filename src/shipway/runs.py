@@ -11,13 +11,15 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shipway import private, redaction, references
-from shipway.artifacts import EvaluationRecord, RunRecord, StepRecord, SweepRecord
+from shipway.artifacts import EvaluationRecord, RunRecord, StepError, StepRecord, SweepRecord
 from shipway.canonical import canonical_json
 from shipway.context import EXECUTOR, HOME, RUN, STORE, Context
 from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
@@ -348,14 +350,55 @@ def list_runs(context: Context | None = None) -> list[RunRecord]:
     return sorted(found, key=lambda record: record.started_at, reverse=True)
 
 
+def unfinished_runs(home: Path) -> Iterator[Run]:
+    """Runs of this machine that have not told their end: they go on, or their host was killed."""
+    for path in sorted((home / "runs").glob("*/request.json")):
+        found = None
+        with suppress(OSError, ValueError, TypeError):  # it was removed meanwhile, or another Shipway wrote it
+            found = _unfinished(RunFolder(home, path.parent.name))
+        if found is not None:
+            yield found
+
+
+def _unfinished(folder: RunFolder) -> Run | None:
+    lives = folder.host_lives()  # looked at first: a host tells the run's end just before its own
+    found = Run(folder.run, folder.home)
+    for _ in found._new_events():
+        pass
+    if found.record is not None:
+        return None
+    request = folder.request()
+    began = (folder.path / "request.json").stat().st_mtime
+    error = None
+    if not lives:
+        found.state = "Failed"
+        gone = host_is_gone(folder, None)
+        error = StepError(kind=type(gone).__name__, message=str(gone))
+        for step in found.steps.values():
+            step.state = "Failed" if step.state == "Running" else step.state
+    ended = time.time() if lives else max(path.stat().st_mtime for path in folder.path.iterdir())
+    found.record = RunRecord.model_validate(
+        {
+            "run": folder.run, "pipeline": request.pipeline_name, "name": request.name, "state": found.state,
+            "started_at": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+            "seconds": round(max(ended - began, 0.0), 1), "steps": list(found.steps.values()), "error": error,
+            "params": redaction.parameters(request.params),
+        }
+    )  # fmt: skip
+    return found
+
+
 def load_run(key: str, context: Context | None = None) -> Run:
-    """A run of earlier, by its key or the beginning of it.
+    """A run of earlier, or one that is under way on this machine, by its key or the beginning of it.
 
     Raises:
         NotFound: none, or more than one, begins so.
     """
     context = context or Context.current()
-    records = [record for record in list_runs(context) if record.run.startswith(key)]
+    here = [run for run in unfinished_runs(context.home) if key and run.key.startswith(key)]
+    if len(here) == 1:
+        return here[0]
+    records = [record for record in list_runs(context) if key and record.run.startswith(key)]
     if len(records) != 1:
         raise NotFound(f"run: {len(records)} runs begin with {key!r}; `shipway runs list` names them")
     record = records[0]

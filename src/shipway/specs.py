@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -57,8 +58,12 @@ def _explain(model: type[BaseModel], problem: Any, where: str) -> str:
         word = str(problem["loc"][-1])
         return f"{path}: unknown field; expected one of {', '.join(names)}{nearest(word, names)}"
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "string_unicode":
+        message = "expected text in UTF-8 (a file of such a name: rename it)"
     is_told = problem["type"] == "missing" or (isinstance(problem["input"], Mapping) and "got " in message)
     given = "" if is_told else f", got {_short(repr(problem['input']))}"
+    if problem["type"] == "string_type" and isinstance(problem["input"], bool | int | float | date):
+        given += " (what YAML makes of 7, on, no or 2024-01-31; quotes make it text)"
     return f"{path}: {message[:1].lower()}{message[1:]}{given}"
 
 

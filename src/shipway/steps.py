@@ -24,7 +24,7 @@ from typing import Any
 from shipway import deaths, redaction
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import Context
-from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of
+from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of, harmless, one_line
 
 HOST_POLL_S = 0.2
 END_GRACE_S = 10.0
@@ -53,6 +53,7 @@ class Step:
             for name, title in (parts or {}).items()
         ]
         self._cancel: list[Callable[[], None]] = []
+        self.left: list[str] = []  # what could not be ended with it, and why
         self._began = time.monotonic()
 
     def output(self, **facts: object) -> None:
@@ -84,8 +85,8 @@ class Step:
         while self._cancel:
             try:
                 self._cancel.pop()()
-            except Exception:  # noqa: BLE001 - one job that cannot be deleted must not keep the others alive
-                continue
+            except Exception as error:  # noqa: BLE001 - one job that cannot be deleted must not keep the others alive
+                self.left.append(one_line(error) or type(error).__name__)
 
     @property
     def key(self) -> str:
@@ -186,11 +187,11 @@ def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
     except ShipwayError as error:
         _end(current, error)
         raise SystemExit(type(error).exit_code) from None  # the class's: no instance has a say in it
-    except OSError as error:
-        if error.errno not in deaths.FULL:
+    except Exception as error:
+        if not deaths.is_full(error):
             _end(current, error)
             raise
-        full = ShipwayError(deaths.no_space(Path(str(error.filename or tempfile.gettempdir()))))
+        full = ShipwayError(deaths.no_space(Path(getattr(error, "filename", None) or tempfile.gettempdir())))
         _end(current, full)
         raise SystemExit(full.exit_code) from None
     except SystemExit as error:  # of a library or a user's code: no step succeeds by leaving half-way
@@ -239,11 +240,16 @@ def leave_file(path: str, text: str) -> None:
 def _end(current: Step, error: BaseException) -> None:
     current.cancel()
     _describe(current.record, error)
+    told = one_line(error)
+    if current.left and current.record.error:
+        goes_on = f"; what it started may go on: {'; '.join(current.left)}"
+        told += goes_on
+        current.record.error.message += redaction.text(goes_on)
     current.save()
     if isinstance(error, ShipwayError):
         for line in error.last_lines if isinstance(error, JobFailed) else ():
-            print(f"  | {line}", file=sys.stderr)  # the log holds them all; the error is one line
-        print(f"error: {error}", file=sys.stderr, flush=True)
+            print(f"  | {harmless(line)}", file=sys.stderr)  # the log holds them all; the error is one line
+        print(f"error: {redaction.text(told)}", file=sys.stderr, flush=True)
         if not isinstance(error, UserError) and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
 
@@ -251,12 +257,12 @@ def _end(current: Step, error: BaseException) -> None:
 def _describe(record: StepRecord, error: BaseException) -> None:
     """Writes down how a step, or a part of one, ended."""
     record.state = "Cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "Failed"
-    message = str(error) if isinstance(error, ShipwayError) else f"{type(error).__name__}: {error}"
+    message = one_line(error) if isinstance(error, ShipwayError) else one_line(f"{type(error).__name__}: {error}")
     record.error = StepError(kind=type(error).__name__, message=redaction.text(message))
     if isinstance(error, JobFailed):
         record.error.replica = error.replica
         record.error.exit_code = error.replica_exit_code
-        record.error.last_lines = [redaction.text(line) for line in error.last_lines]
+        record.error.last_lines = [redaction.text(harmless(line)) for line in error.last_lines]
 
 
 def _now() -> str:

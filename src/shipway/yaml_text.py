@@ -13,6 +13,9 @@ import yaml
 
 from shipway.errors import InvalidSpec
 
+MOST_DEPTH = 100
+MOST_VALUES = 1_000_000
+
 
 class _Loader(yaml.SafeLoader):
     """A SafeLoader that refuses a mapping with one key twice."""
@@ -59,20 +62,41 @@ def load_yaml(text: str, where: str) -> Any:
 def load_all_yaml(text: str, where: str) -> list[Any]:
     """Every document in `text`; see `load_yaml`."""
     try:
-        return list(yaml.load_all(text, Loader=_Loader))
+        return [check_tree(document, where) for document in yaml.load_all(text, Loader=_Loader)]
     except _Twice as error:
         raise InvalidSpec(f"{where}: {error}; leave one of them") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number too long
-        raise InvalidSpec(f"{where}: neither YAML nor JSON: {' '.join(str(error).split())}") from error
+        raise InvalidSpec(f"{where}: neither YAML nor JSON: {_said(error)}") from error
     except RecursionError:
         raise InvalidSpec(f"{where}: nested too deeply") from None
+
+
+def check_tree(document: Any, where: str) -> Any:
+    """The document, if it is a tree of a size that can be walked.
+
+    Raises:
+        InvalidSpec: an anchor names what it stands in, or a few lines of anchors stand for millions of values.
+    """
+    values = 0
+    pending = [(document, 0)]
+    while pending:
+        value, depth = pending.pop()
+        values += 1
+        if depth > MOST_DEPTH or values > MOST_VALUES:
+            raise InvalidSpec(
+                f"{where}: nested more than {MOST_DEPTH} deep, or more than {MOST_VALUES} values; does an anchor (&) "
+                "stand in what it names?"
+            )
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        pending.extend((each, depth + 1) for each in inner)
+    return document
 
 
 def load_json(text: str, where: str) -> Any:
     """JSON without a key that stands twice.
 
     Raises:
-        InvalidSpec: a key stands twice.
+        InvalidSpec: a key stands twice, or it is nested too deeply.
         ValueError: not JSON.
     """
 
@@ -84,4 +108,16 @@ def load_json(text: str, where: str) -> Any:
             raise InvalidSpec(f"{where}: the key {twice!r} stands twice; leave one of them")
         return found
 
-    return json.loads(text, object_pairs_hook=unique)
+    try:
+        return check_tree(json.loads(text, object_pairs_hook=unique), where)
+    except RecursionError:
+        raise InvalidSpec(f"{where}: nested too deeply") from None
+
+
+def _said(error: Exception) -> str:
+    """What is wrong and where, without the line itself: a secret may stand there."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        marks = [(error.context, error.context_mark), (error.problem, error.problem_mark)]
+        told = [f"{what}, line {mark.line + 1}, column {mark.column + 1}" for what, mark in marks if what and mark]
+        return "; ".join(told) or "it cannot be read"
+    return " ".join(str(error).split())

@@ -163,13 +163,17 @@ def test_the_model_answers_here_as_it_does_there(team: Team, first: dict[str, An
     there = [ask(first["endpoint"]["predict_url"], text)["predictions"][0] for text in texts]
     code = """
 import json
+from shipway.components.deploy.rollout import Rollout
+from shipway.components.deploy.spec import EndpointSpec
 from shipway.context import Context
 from shipway.executors.process import ProcessExecutor
-from shipway.storage import Store
-record = json.loads(Store.open().get("endpoints/my-bot.json"))
-manifest = record["manifest"]
-manifest["metadata"]["name"] = "here"
+from shipway.registry import Registry
+registry = Registry()
+record = json.loads(registry.store.get("endpoints/my-bot.json"))
 executor = ProcessExecutor(Context.current())
+version = registry.get("my-bot", record["version"])
+manifest = Rollout(EndpointSpec(**record["spec"]), version, executor, registry)._before(record)
+manifest["metadata"]["name"] = "here"
 print(executor.follow(executor.ensure(manifest), deadline_s=120).url)
 """
     environment = {**team.environment, "SHIPWAY_EXECUTOR": "process"}

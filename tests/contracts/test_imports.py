@@ -111,6 +111,22 @@ def test_the_shared_library_brings_neither_kfp_nor_tensorflow() -> None:
     assert offenders(shared, TRAINING | CLUSTER | DEV | {"kserve"}) == {}
 
 
+def test_a_pipeline_is_loaded_without_the_clusters_client_which_a_person_still_finds() -> None:
+    code = (
+        "import sys\n"
+        "from shipway.local.pipelines import load_pipeline, reference_of\n"
+        "load_pipeline(reference_of('train_and_deploy'))\n"
+        "import kfp.compiler, kfp.local\n"
+        "assert not {'kubernetes', 'kfp_server_api', 'kfp.client'} & set(sys.modules)\n"
+        "assert not hasattr(kfp, 'Clint')\n"
+        "from kfp import Client\n"
+        "assert kfp.Client is Client is sys.modules['kfp.client'].Client\n"
+        "from kfp.kubernetes.node_affinity import validate_node_affinity\n"
+        "validate_node_affinity({'preferredDuringSchedulingIgnoredDuringExecution': []})\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_no_worker_brings_kfp() -> None:
     """Read from the source: a worker may import TensorFlow at its top, which takes seconds."""
     for path in [*ROOT.glob("components/*/worker.py"), *ROOT.glob("src/shipway/training/*.py")]:

@@ -39,6 +39,15 @@ def fragile(document: dict[str, Any], report: Report) -> dict[str, float]:
     return {"score": x}
 
 
+def odd(document: dict[str, Any], report: Report) -> Any:
+    """Gives back what is no mapping of names to numbers, or leaves with 0."""
+    kind = document["params"]["kind"]
+    if kind == "vanish":
+        os._exit(0)
+    given = {"number": 0.9, "pairs": [("score", 1)], "word": {"score": "high"}, "huge": {"score": 10**400}}
+    return given.get(kind, {"score": 1})
+
+
 def counted(document: dict[str, Any], report: Report) -> dict[str, float]:
     """Leaves a line per finished trial in the file COUNT_FILE, and takes as long as COUNT_SECONDS says."""
     params = document["params"]

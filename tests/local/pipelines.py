@@ -105,6 +105,34 @@ def leave() -> int:
     return 1
 
 
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def vanish(within_a_step: bool):
+    import contextlib
+    import os
+
+    from shipway.steps import step
+
+    with step("vanish") if within_a_step else contextlib.nullcontext():
+        os._exit(0)
+
+
+@dsl.component(base_image="python:3.11", install_kfp_package=False)
+def leave_early():
+    import sys
+
+    sys.exit(0)
+
+
+@dsl.pipeline
+def vanishing(within_a_step: bool):
+    vanish(within_a_step=within_a_step)
+
+
+@dsl.pipeline
+def leaving_early():
+    leave_early()
+
+
 @dsl.pipeline
 def finishing(marker: str):
     finish_when_told_to_stop(marker=marker)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures import typed
+
 PIPELINES = Path(__file__).with_name("pipelines.py")
 DEADLINE_S = 120
 ESCAPE = "\x1b["
@@ -26,11 +28,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def shipway(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "shipway", *arguments]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    return typed.run(arguments, cwd=Path.cwd(), env=environment)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -49,14 +47,14 @@ def lives(pid: int) -> bool:
 
 
 def test_a_run_in_json_is_one_object_and_typed_again_comes_from_the_cache(environment: dict[str, str]) -> None:
-    typed = ("run", f"{PIPELINES}:chain", "--local", "--json", "--param", "start=3", "label=y")
-    first = shipway(environment, *typed)
+    command = ("run", f"{PIPELINES}:chain", "--local", "--json", "--param", "start=3", "label=y")
+    first = shipway(environment, *command)
     assert first.returncode == 0, first.stderr
     summary = json.loads(first.stdout)
     assert summary["state"] == "Succeeded"
     assert summary["parameters"] == {"start": 3, "label": "y"}
     assert [step["cached"] for step in summary["steps"]] == [False, False, False]
-    again = json.loads(shipway(environment, *typed).stdout)
+    again = json.loads(shipway(environment, *command).stdout)
     assert again["run"] == summary["run"]
     assert [step["state"] for step in again["steps"]] == ["Cached", "Cached", "Skipped"]
     listed = json.loads(shipway(environment, "runs", "list", "--json").stdout)
@@ -118,9 +116,9 @@ def test_a_stopped_run_ends_its_steps_and_says_how_to_go_on(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
     marker = tmp_path / "marker"
-    typed = ["run", f"{PIPELINES}:hanging", "--local", "--param", f"marker={marker}"]
+    command = ["run", f"{PIPELINES}:hanging", "--local", "--param", f"marker={marker}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "shipway", *typed], env=environment, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "shipway", *command], env=environment, stdout=subprocess.PIPE, text=True,
         # A shell's background jobs, this test among them perhaps, ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
@@ -157,8 +155,8 @@ def test_down_leaves_nothing_running_and_is_safe_twice(environment: dict[str, st
 def test_a_run_here_is_watched_retried_and_cloned_by_the_words_that_a_cluster_knows(
     environment: dict[str, str],
 ) -> None:
-    typed = ("run", f"{PIPELINES}:chain", "--local", "--json", "--param", "start=3", "label=y")
-    first = json.loads(shipway(environment, *typed).stdout)
+    command = ("run", f"{PIPELINES}:chain", "--local", "--json", "--param", "start=3", "label=y")
+    first = json.loads(shipway(environment, *command).stdout)
     watched = shipway(environment, "watch", first["run"], "--json")
     assert json.loads(watched.stdout)["run"] == first["run"]
     retried = json.loads(shipway(environment, "retry", first["run"], "--json").stdout)

@@ -16,7 +16,7 @@ from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.registry import Registry
 from shipway.storage import Store
-from tests.fixtures import toy
+from tests.fixtures import toy, typed
 
 pytestmark = pytest.mark.heavy
 ROOT = Path(__file__).parents[2]
@@ -39,10 +39,7 @@ def shipway(tmp_path: Path, local_store_uri: str, monkeypatch: pytest.MonkeyPatc
         Registry(store).register(model, evaluation=record)
 
     def call(*arguments: str, code: int = 0) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-m", "shipway", *arguments, "--json"],
-            env=os.environ.copy(), capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        done = typed.run([*arguments, "--json"], cwd=Path.cwd(), env=os.environ)
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout) if code == 0 else done.stderr
 

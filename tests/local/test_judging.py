@@ -67,6 +67,7 @@ def test_a_trained_model_is_measured_judged_and_registered_and_a_strict_policy_o
 
 
 @pytest.mark.heavy
+@pytest.mark.xdist_group("tensorflow")
 def test_a_model_served_by_its_saved_model_answers_as_its_onnx_does(tiny: Tiny, store_uri: str, tmp_path: Path) -> None:
     texts = ["turn on the light in the kitchen", "", "play something quiet", "wake me in ten minutes please " * 5]
     onnx = ModelSession.open(tiny.model, cache=tmp_path, threads=1)

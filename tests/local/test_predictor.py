@@ -119,7 +119,7 @@ def v2(**changed: Any) -> dict[str, Any]:
         (b"{", "JSON"),
         ({}, "inputs"),
         ({"inputs": []}, '"inputs" must hold one BYTES tensor of texts, got 0 tensors'),
-        (v2(datatype="FP32", data=[1.0]), "inputs[0].datatype must be BYTES, got FP32"),
+        (v2(datatype="FP32", data=[1.0]), "inputs[0].datatype must be BYTES, got 'FP32'"),
         (v2(shape=[2]), "inputs[0].shape must be [1] or [1, 1]"),
         (v2(data=[1]), "inputs[0].data[0] must be a string"),
         (v2(data=[], shape=[0]), '"inputs[0].data" is empty'),
@@ -239,9 +239,9 @@ def test_head_is_answered_as_get_without_a_body(server: Server, path: str) -> No
         ("GET", "/v2/models/toy/versions/9/infer", 405, "POST"),
         ("GET", "/v1/models/toy:predict", 405, "POST"),
         ("HEAD", "/v2/models/toy/infer", 405, "POST"),
-        ("PUT", "/v1/models", 405, "GET"),
-        ("DELETE", "/metrics", 405, "GET"),
-        ("POST", "/v2/health/ready", 405, "GET"),
+        ("PUT", "/v1/models", 405, "GET, HEAD"),
+        ("DELETE", "/metrics", 405, "GET, HEAD"),
+        ("POST", "/v2/health/ready", 405, "GET, HEAD"),
     ],
 )
 def test_a_wrong_path_or_method_gets_an_error_and_what_is_allowed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import select
 import socket
 import threading
 from collections import Counter
@@ -137,6 +138,80 @@ def test_a_deep_body_is_refused(server: Server, body: bytes) -> None:
         answer = exchange(server, request(body, path))
         assert status_of(answer) in (400, 413)
         assert error_of(answer)
+
+
+NESTED = b"[" * 1015 + b"]" * 1015  # within what the parser reads
+LONG = b'"' + "\N{GRINNING FACE}".encode() + b"\x7f" * 15_000_000 + b'"'  # quoted whole, it would be ten times as long
+
+
+@pytest.mark.parametrize("value", [NESTED, LONG], ids=["deep", "long"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PATH, b'{"instances":["a"],"parameters":{"top_k":%s}}'),
+        (PATH, b'{"instances":[%s, 1]}'),
+        ("/v2/models/toy/infer", b'{"inputs":[{"name":"t","datatype":%s,"shape":[1],"data":["a"]}]}'),
+        ("/v2/models/toy/infer", b'{"inputs":[{"name":"t","datatype":"BYTES","shape":%s,"data":["a"]}]}'),
+        (
+            "/v2/models/toy/infer",
+            b'{"inputs":[{"name":"t","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":%s}}]}',
+        ),
+        (
+            "/v2/models/toy/infer",
+            b'{"inputs":[{"name":"t","datatype":"BYTES","shape":[1],"data":["a"]}],"outputs":[{"name":%s}]}',
+        ),
+    ],
+    ids=["top_k", "instance", "datatype", "shape", "size", "output"],
+)
+def test_what_a_client_sent_is_quoted_in_a_few_words(server: Server, path: str, body: bytes, value: bytes) -> None:
+    before = server.memory_mb()
+    answer = exchange(server, request(body % value, path))
+    assert status_of(answer) == 400
+    assert len(error_of(answer)) < 300
+    assert server.memory_mb() < before + 120
+
+
+@pytest.mark.parametrize("path", ["/a%1b%5b31m%0d%0aX", "/v1/models/a%1b%5b31m%00", f"/v1/models/{'a' * 8000}"])
+def test_an_error_about_a_path_is_short_and_no_terminal_obeys_it(server: Server, path: str) -> None:
+    answer = exchange(server, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert status_of(answer) == 404
+    assert error_of(answer).isprintable()
+    assert len(error_of(answer)) < 500
+
+
+@pytest.mark.parametrize("line", ["GET /v2/health/live/", "GET /v1/models/", "POST /v1/models/toy:predict/"])
+def test_no_answer_sends_a_client_to_a_host_that_it_made_up(server: Server, line: str) -> None:
+    answer = exchange(server, f"{line} HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n".encode())
+    assert status_of(answer) == 404
+    assert b"evil.example" not in answer
+
+
+def test_a_method_that_is_not_allowed_names_those_that_are(server: Server) -> None:
+    for path, allowed in (("/metrics", b"GET, HEAD"), ("/v2/health/live", b"GET, HEAD"), (PATH, b"POST")):
+        answer = exchange(server, f"DELETE {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert status_of(answer) == 405
+        assert b"allow: " + allowed + b"\r\n" in answer
+        assert error_of(answer) == f"DELETE is not allowed here; {allowed.decode()} is"
+
+
+def test_large_bodies_that_never_end_keep_no_others_out(server: Server) -> None:
+    large = request(json.dumps({"instances": ["w0_1"], "parameters": {"top_k": "x" * 100_000}}).encode())
+    held = [connect(server) for _ in range(3)]
+    for connection in held:
+        connection.sendall(request(b" " * (16 << 20))[:-1])
+    given_up: list[socket.socket] = []
+
+    def has_made_room() -> bool:
+        is_read = status_of(exchange(server, large)) == 400  # what is wrong with it is told: it was read
+        given_up[:] = select.select(held, [], [], 0)[0]
+        return is_read and bool(given_up)
+
+    until(has_made_room, 25)
+    answer = given_up[0].recv(1 << 16)
+    assert status_of(answer) == 503
+    assert "too many large requests" in error_of(answer)
+    for connection in held:
+        connection.close()
 
 
 LENGTHS = ["-1", "+5", "5, 5", "0x10", "5 5", "", "9" * 40, "1e2", "５"]
@@ -297,17 +372,33 @@ def test_dripping_bytes_keep_no_connection_open(impatient: Server) -> None:
 def test_a_client_that_does_not_read_is_hung_up_on(impatient: Server) -> None:
     body = json.dumps({"instances": ["w0_1"] * 50, "parameters": {"top_k": "all"}}).encode()
     before = impatient.memory_mb()
-    with socket.socket() as connection:
+    clients: list[socket.socket] = []
+
+    def connected() -> socket.socket:
+        connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         connection.settimeout(0.05)
         connection.connect(("127.0.0.1", impatient.port))
+        clients.append(connection)
+        return connection
 
-        def is_cut_off() -> bool:
-            with suppress(TimeoutError, ConnectionError):  # full, or cut off
-                connection.sendall(request(body))
-            return "did not read their answer" in impatient.log.read_text()
+    unsent = b""
 
-        until(is_cut_off, 60)
+    def is_cut_off() -> bool:
+        nonlocal unsent
+        try:
+            unsent = unsent or request(body)
+            unsent = unsent[(clients or [connected()])[-1].send(unsent) :]
+        except TimeoutError:  # full
+            pass
+        except ConnectionError:  # or it was refused for what it had sent ahead: on a slow machine that may be too much
+            unsent = b""
+            connected()
+        return "did not read their answer" in impatient.log.read_text()
+
+    until(is_cut_off, 60)
+    for connection in clients:
+        connection.close()
     assert impatient.memory_mb() < before + 60
     answers_others(impatient)
 

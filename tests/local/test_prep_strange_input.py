@@ -13,7 +13,7 @@ import pytest
 from shipway.artifacts import DatasetManifest
 from shipway.components.prep.make import make_dataset, make_rows
 from shipway.components.prep.spec import DatasetSpec
-from shipway.errors import InvalidData
+from shipway.errors import InvalidData, InvalidSpec
 from shipway.storage import Store
 
 BODY = "".join(f"switch on lamp {n},on\nswitch off lamp {n},off\n" for n in range(60))
@@ -49,6 +49,7 @@ FOLDER = {
     "deep/.b.csv.crc": "x",
     "__MACOSX/a.csv": "x",
     "_temporary/0/part.csv": GOOD,
+    "empty.csv": "",
 }
 
 
@@ -64,11 +65,12 @@ def test_one_rule_says_what_is_read_of_a_folder_here_and_on_s3(store_uri: str, t
     for manifest, reading, report in (here, there):
         assert total(manifest) == 121
         assert set(reading["skipped"]) == set(FOLDER) - {"a.csv", "deep/b.csv"}
-        assert reading["skipped_files"] == 7
+        assert reading["skipped_files"] == 8
         assert reading["skipped"]["notes.txt"].startswith("read only where it is named itself")
+        assert reading["skipped"]["empty.csv"] == "it is empty"
         assert "notes.txt" in report
         assert "How the source was read" in report
-        assert any("7 files of the source are skipped" in note for note in manifest.statistics["notes"])  # type: ignore[union-attr]
+        assert any("8 files of the source are skipped" in note for note in manifest.statistics["notes"])  # type: ignore[union-attr]
     assert here[1]["skipped"] == there[1]["skipped"]
 
 
@@ -130,6 +132,33 @@ def test_labels_that_look_alike_are_named_pairwise_and_folded_on_demand(local_st
     assert reading["folded"]["rows"] == 100
 
 
+SAME_TO_THE_EYE = [
+    ("\u0441op", "cop"), ("turn\u2011on", "turn-on"), ("\u2764\ufe0f", "\u2764"), ("it\u2019s", "it's"),
+    ("o\u034fn", "on"), ("\u03a1AY", "PAY"), ("on\u3164", "on"), ("007", "7"),
+    ("1.50", "1.5"), ("1e3", "1000"), ("-0", "0"), ("+8", "8.0"),
+    ("1" + "0" * 40, "1e40"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "other"), SAME_TO_THE_EYE, ids=ascii)
+def test_labels_are_the_same_to_the_eye_or_as_numbers(first: str, other: str) -> None:
+    from shipway.tasks.classification.labels import notes
+
+    [note] = notes({first: 3, other: 2, "another": 1})
+    assert note.startswith("1 pairs of labels look alike")
+    assert ascii(first) in note
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [("7", "70"), ("1" * 40, "1" * 39 + "2"), ("\U0001f3f4\U000e0067", "\U0001f3f4"), ("v1.10", "v1.1")],
+)
+def test_labels_that_differ_are_not_called_alike(first: str, other: str) -> None:
+    from shipway.tasks.classification.labels import notes
+
+    assert notes({first: 1, other: 1}) == []
+
+
 def test_the_single_steps_hand_on_what_was_read(local_store_uri: str, tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
     data = alike_rows(tmp_path / "rows")
@@ -161,6 +190,20 @@ def test_labels_that_are_no_names_are_set_aside(local_store_uri: str, tmp_path: 
         prepared(local_store_uri, tmp_path / "lists.jsonl", max_bad_fraction=1)
 
 
+def test_labels_that_are_no_names_of_one_line_are_set_aside(local_store_uri: str, tmp_path: Path) -> None:
+    wrong = ["o\nn", "o\tn", "o\rn", "o\u2028n", "o\x85n", "x" * 201]
+    frame = pl.DataFrame({"text": [f"lamp {n}" for n in range(120)], "label": ["on", "off"] * 60})
+    more = pl.DataFrame({"text": [f"text {n}" for n in range(7)], "label": [*wrong, "x" * 200]})
+    pl.concat([frame, more]).write_parquet(tmp_path / "rows.parquet")
+    manifest, _, _ = prepared(local_store_uri, tmp_path / "rows.parquet", on_unseen_label="count")
+    assert manifest.labels == ["off", "on", "x" * 200]
+    assert manifest.statistics["bad"] == {
+        "line break, tab or control character in the label": 5,
+        "label longer than 200 characters": 1,
+    }
+    assert not [note for note in manifest.statistics["notes"] if len(note.splitlines()) > 1]  # type: ignore[union-attr]
+
+
 def test_a_users_columns_keep_their_values_whatever_they_are_called(local_store_uri: str, tmp_path: Path) -> None:
     names = ["label", "text", "_row", "_piece", "*", "^a.*$", "row_id", "split", "group", "group_hash", "predicted"]
     columns = {"say": [], "source_label": [], **{name: [] for name in names}}  # type: ignore[var-annotated]
@@ -178,6 +221,55 @@ def test_a_users_columns_keep_their_values_whatever_they_are_called(local_store_
         number = row["text"].removeprefix("lamp ")
         for name in names:
             assert row[f"source_{name}"] == f"{name} of {number}"
+
+
+def test_columns_and_copies_that_only_the_rows_show_are_noted(local_store_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    lines = "".join(f'{{"text": "lamp {n}", "label": "{"on" if n % 2 else "off"}"}}\n' for n in range(1_200))
+    (tmp_path / "rows/a.jsonl").write_text(lines + '{"text": "late", "label": "on", "city": "B"}\n')
+    (tmp_path / "rows/a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    manifest, reading, report = prepared(local_store_uri, tmp_path / "rows")
+    assert total(manifest) == 2_401
+    assert reading["unread"] == {"city": 1}
+    notes = " ".join(manifest.statistics["notes"])  # type: ignore[arg-type]
+    assert "have none of them: 'city' (1 rows)" in notes
+    assert "a.jsonl and a.jsonl.gz are both read: if one is a copy of the other, its rows count twice" in notes
+    assert "city" in report
+    rows = make_rows("ingested", Store.open(local_store_uri), spec=DatasetSpec(name="bot", data=str(tmp_path / "rows")))
+    assert rows.reading["unread"] == {"city": 1}
+
+
+def test_slices_over_no_column_are_refused_before_anything_is_trained_wherever_the_rows_are(
+    store_uri: str, tmp_path: Path
+) -> None:
+    store = Store.open(store_uri)
+    store.put("in/a.csv", GOOD.replace("\n", ",B\n").replace("label,B", "label,city").encode())
+    manifest, reading, _ = prepared(store_uri, f"{store_uri}/in")
+    assert reading["columns"] == ["text", "label", "group", "split", "row_id", "city"]
+    assert set(reading["columns"]) == set(rows_of(manifest, store_uri).columns)
+    for seed in (0, 1):  # of a dataset that is there, and of one that is not
+        with pytest.raises(InvalidSpec, match=r"no column 'citty'; expected one of text, .*did you mean 'city'"):
+            prepared(store_uri, f"{store_uri}/in", slices=["citty"], seed=seed)
+    assert prepared(store_uri, f"{store_uri}/in", slices=["city"])[0].fingerprint == manifest.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("train", "others", "choice", "says"),
+    [
+        ("a", "ab", "count", "all 40 rows of train have the label 'a'; a classifier needs rows of at least two"),
+        ("ab", "cc", "count", r"train has no row of any label of test \('c'\), so that test measures nothing"),
+        ("ab", "cc", "quarantine", r"train has no row of any label of test \('c'\).*give train rows of them"),
+        ("ab", "cc", "error", "on_unseen_label"),
+    ],
+)
+def test_sides_that_can_teach_or_measure_nothing_are_refused(
+    train: str, others: str, choice: str, says: str, local_store_uri: str, tmp_path: Path
+) -> None:
+    sides = {"train": train * (40 // len(train)), "eval": others * 5, "test": others * 5}
+    rows = [f"{side} {n},{label},{side}" for side, labels in sides.items() for n, label in enumerate(labels)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,side", *rows, ""]))
+    with pytest.raises(InvalidData, match=says):
+        prepared(local_store_uri, tmp_path / "rows.csv", split_column="side", on_unseen_label=choice)
 
 
 def test_the_plan_says_what_is_skipped_and_how_quotes_are_read(tmp_path: Path) -> None:

@@ -66,6 +66,21 @@ def test_a_step_that_leaves_by_sys_exit_fails_the_run(home: Path) -> None:
     assert "SystemExit" in run.record.error.message
 
 
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("vanishing", {"within_a_step": True}), ("vanishing", {"within_a_step": False}), ("leaving_early", {})],
+    ids=["in a step", "outside of one", "sys.exit"],
+)
+def test_a_step_that_ends_with_0_before_it_is_done_fails_the_run(
+    home: Path, name: str, params: dict[str, object]
+) -> None:
+    run = play(name, **params)
+    assert run.state == "Failed"
+    assert run.record is not None
+    assert run.record.error is not None
+    assert "ended with 0 before the step was done" in run.record.error.message
+
+
 def test_a_failure_of_kfps_own_that_is_no_tasks_fails_the_run(home: Path) -> None:
     run = play("looping", items=["no number"])
     assert run.state == "Failed"
@@ -92,6 +107,30 @@ def test_a_run_that_was_stopped_half_way_is_called_cancelled_when_it_has_ended(h
     until(lambda: marker.exists() and bool(marker.read_text()), "the step runs")
     assert cancel_here(run.key) == (run.key, "Cancelled", False)
     assert not lives(int(marker.read_text()))
+
+
+def test_a_run_that_has_not_told_its_end_is_found_while_it_goes_on_and_when_its_host_was_killed(
+    home: Path, tmp_path: Path
+) -> None:
+    marker = tmp_path / "marker"
+    run = runs.run(f"{PIPELINES}:hanging", {"marker": str(marker)})
+    until(marker.exists, "the step runs")
+    found = runs.load_run(run.key[:-1])
+    assert (found.state, [step.state for step in found.steps.values()]) == ("Running", ["Succeeded", "Running"])
+    assert [each.key for each in runs.unfinished_runs(home)] == [run.key]
+
+    os.kill(int(run.folder.lock.read_text()), signal.SIGKILL)
+    until(lambda: not run.folder.host_lives(), "the host is gone")
+    found = runs.load_run(run.key)
+    assert (found.state, found.steps["hang"].state) == ("Failed", "Failed")
+    assert found.record is not None
+    assert found.record.error is not None
+    assert "its host process ended before the run did" in found.record.error.message
+    assert cancel_here(run.key) == (run.key, "Failed", True)
+    until(lambda: not lives(int(marker.read_text())), "the step has ended, too")
+
+    (run.folder.path / "request.json").write_text("{")
+    assert not list(runs.unfinished_runs(home))
 
 
 def test_a_host_that_cannot_be_ended_is_not_called_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

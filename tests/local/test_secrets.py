@@ -72,23 +72,25 @@ class Site:
 
 
 class Watcher:
-    """Reads the command lines of all processes that carry this home's mark in their environment or are below us."""
+    """Reads the command lines of all processes that begin after it, again and again: a program may replace another."""
 
     def __init__(self) -> None:
         self.leaks: set[str] = set()
-        self.seen: set[int] = set()
+        self.seen: set[str] = set()
+        self._others = set(os.listdir("/proc"))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
         while not self._stop.wait(0.01):
-            for folder in Path("/proc").glob("[0-9]*"):
+            for name in set(os.listdir("/proc")) - self._others:
                 try:
-                    line = (folder / "cmdline").read_bytes()
+                    with open(f"/proc/{name}/cmdline", "rb", buffering=0) as file:
+                        line = file.read()
                 except OSError:
                     continue
-                self.seen.add(int(folder.name))
+                self.seen.add(name)
                 if MARK.encode() in line:
                     self.leaks.add(line.replace(b"\0", b" ").decode(errors="replace"))
 

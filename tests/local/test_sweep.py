@@ -130,6 +130,17 @@ def test_a_crash_fails_its_own_trial_and_the_rest_go_on_in_a_new_runner() -> Non
     assert record.best_params == {"x": 0.95}
 
 
+def test_a_trial_that_gives_back_no_metrics_fails_alone_and_is_told_what_it_gave() -> None:
+    kinds = ["number", "pairs", "word", "good", "huge", "vanish"]  # the sweep begins with the middle one
+    document = {"objective": "maximize score", "parameters": {"kind": kinds}, "function": "cheap_trials:odd"}
+    record = run({**document, "maxFailedTrialCount": 5, "parallelTrialCount": 1})
+    told = {trial.params["kind"]: trial.error for trial in record.trials}
+    assert told.pop("good") == ""
+    assert told.pop("vanish").endswith("its process ended with 0 before the trial was done")
+    assert all("cheap_trials:odd returned" in error and "expected a mapping" in error for error in told.values()), told
+    assert len({trial.job for trial in record.trials}) == 1  # none took the runner with it but the last
+
+
 def test_a_sweep_that_failed_runs_its_failed_trials_again_when_it_is_typed_again(tmp_path: Path) -> None:
     document = {
         "objective": "maximize score",

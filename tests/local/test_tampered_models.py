@@ -156,14 +156,40 @@ def test_a_deployment_names_the_recipe_and_the_digest_that_were_registered(house
     assert manifest["metadata"]["annotations"]["shipway.dev/model-digest"] == "d" * 64
 
 
-def test_an_edited_record_of_an_endpoint_is_not_played_again(house: House) -> None:
+def test_an_edited_record_of_an_endpoint_is_not_believed(house: House) -> None:
     rollout, store = _rollout(house), house.registry.store
-    record: dict[str, Any] = {"version": 1, "manifest": {"metadata": {"annotations": {}}, "spec": {"image": "evil"}}}
+    record: dict[str, Any] = {"version": 1, "spec": {"name": "toy", "image": "evil"}}
     store.put("endpoints/toy.json", json.dumps({**record, SEAL: seal_of({"version": 1})}).encode())
     with pytest.raises(CorruptArtifact, match=r"endpoints/toy\.json .*was edited after it was written"):
         rollout.run()
     store.put("endpoints/toy.json", json.dumps(record).encode())
     assert rollout._recorded()[0] == {}
+
+
+def test_what_is_brought_back_runs_nothing_that_stands_in_the_store(house: House) -> None:
+    """Whoever writes the record can seal it, too; it once held a whole manifest, command and image."""
+    rollout, digest = _rollout(house), house.registry.get("toy", 1).digest
+    evil = {"metadata": {"name": "toy"}, "spec": {"predictor": {"containers": [{"command": ["touch", "/tmp/x"]}]}}}
+    said = {
+        "name": "other",
+        "image": "evil",
+        "service_account": "somebody-elses",
+        "recipes": ["evil:recipe"],
+        "port": 18080,
+    }
+    record: dict[str, Any] = {"version": 1, "digest": digest, "manifest": evil, "spec": said, "threshold": None}
+    house.registry.store.put("endpoints/toy.json", json.dumps({**record, SEAL: seal_of(record)}).encode())
+    manifest = rollout._before(rollout._recorded()[0])
+    ours = rollout._manifest("toy", rollout.spec, rollout.version, None)
+    assert manifest["spec"]["predictor"]["containers"][0]["command"] == [
+        "python", "-m", "shipway.components.predict.worker"
+    ]  # fmt: skip
+    assert "evil" not in json.dumps(manifest)
+    assert "somebody-elses" not in json.dumps(manifest)
+    assert manifest["metadata"]["name"] == ours["metadata"]["name"]
+    assert manifest["metadata"]["annotations"]["shipway.dev/local-port"] == "18080"
+    with pytest.raises(CorruptArtifact, match="it is not about version 1"):
+        rollout._before({**record, "digest": "0" * 64})
 
 
 def test_a_version_of_a_recipe_that_nobody_named_is_not_deployed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ def test_a_trained_model_answers_its_test_rows(tiny: Tiny, store_uri: str) -> No
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, atol=1e-5)
 
 
+@pytest.mark.xdist_group("tensorflow")
 def test_onnx_and_saved_model_give_the_same_probabilities(tiny: Tiny, store_uri: str, tmp_path: Path) -> None:
     texts = ["turn on the light in the kitchen", "", "zzz", "what is the weather " * 20]
     onnx = ModelSession.open(tiny.model).predict(texts)

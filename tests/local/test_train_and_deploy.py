@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures import typed
 from tests.fixtures.strangers_rows import write_rows
 
-SHIPWAY = str(Path(sys.executable).with_name("shipway"))
 PARAMS = ["name=my-bot", "data=bots.csv", "text_column=utterance", "label_column=intent", "preset=quick"]
 TINY = {"training": {"params": {"dim": 16, "hidden": 16}, "epochs": 6, "batch_size": 32}}
 CACHED = ("dataset", "katib", "job", "classifier")
@@ -30,9 +29,7 @@ class Home:
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_"))}
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [SHIPWAY, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=280
-        )
+        return typed.run(arguments, cwd=self.folder, env=self.environment)
 
     def run(self, *more: str, overrides: dict[str, Any] = TINY) -> dict[str, Any]:
         params = [*PARAMS, *more, f"overrides={json.dumps(overrides)}"]
@@ -44,7 +41,7 @@ class Home:
     def start(self, overrides: dict[str, Any] = TINY) -> subprocess.Popen[bytes]:
         """The same run, not waited for."""
         params = [*PARAMS, f"overrides={json.dumps(overrides)}"]
-        command = [SHIPWAY, "run", "train_and_deploy", "--local", "--json", "--param", *params]
+        command = [typed.SHIPWAY, "run", "train_and_deploy", "--local", "--json", "--param", *params]
         quiet = subprocess.DEVNULL
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=quiet, stderr=quiet)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -77,6 +78,18 @@ def test_of_a_presigned_address_the_names_stay(query: str) -> None:
         '{"dbPassword": "SWORDFISH"}',
         '"{\\"api_key\\": \\"SWORDFISH\\"}"',
         "URL can't contain control characters. '/rows.csv?token=SWORDFISH x'",
+        "password: SWORDFISH",
+        "steps:\n  - api_key: 'SWORDFISH'  # mine\n",
+        "aws_secret_access_key = SWORDFISH",
+        'export token = "SWORDFISH"',
+        "PGPASSWORD=SWORDFISH psql",
+        r"'a=1\ntoken=SWORDFISH\n'",
+        "tool --password SWORDFISH --verbose",
+        "tool --api-key=SWORDFISH",
+        "next=https%3A%2F%2Fh%2Fx%3Fa%3D1%26token%3DSWORDFISH",
+        r'"https://h/x?a=1\u0026token=SWORDFISH"',
+        json.dumps({"a": json.dumps({"b": json.dumps({"password": 'SWORD"FISH SWORDFISH', "c": 1})})}),
+        "-----BEGIN RSA PRIVATE KEY-----\nSWORDFISH\n-----END RSA PRIVATE KEY-----",
     ],
 )
 def test_a_text_shows_no_header_and_no_value_of_a_secret_name(given: str) -> None:
@@ -93,6 +106,9 @@ def test_a_text_shows_no_header_and_no_value_of_a_secret_name(given: str) -> Non
         "s3://shipway/datasets/0a1b/manifest.json: 404",
         "the Secret shipway-store in namespace kubeflow has no key SHIPWAY_STORE",
         "Basic authentication is off; bearer tokens are accepted",
+        "secret: 'X' is not a Secret's name: lower case letters",
+        "give --token-file PATH or --max-tokens 5",
+        "password: env:PASSWORD",
     ],
 )
 def test_what_is_no_secret_is_left_alone(given: str) -> None:
@@ -169,3 +185,33 @@ def test_a_password_that_is_a_word_for_secrets_takes_no_word_out_of_messages() -
     redaction.know("secret", "Password", "swordfish")
     assert redaction.text("the secret key of swordfish; no Password here") == "the secret key of ***; no Password here"
     assert redaction.address("http://h/rows?token=secret") == "http://h/rows?token=***"
+
+
+def test_a_number_that_is_a_secret_is_hidden_and_the_document_stays_one() -> None:
+    shown = redaction.text('{"a": 12345678, "password": 12345678, "b": ["x"]}')
+    assert json.loads(shown) == {"a": 12345678, "password": "***", "b": ["x"]}
+
+
+LONG = {
+    "slashes": "\\" * 50_000,
+    "quotes": "a='" * 50_000,
+    "lines": "password: 'x\n" * 20_000,
+    "names": '"password": "' * 9000,
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_no_text_takes_long(what: str) -> None:
+    redaction.text(LONG[what])  # a pattern that goes back and forth would not come to an end
+
+
+@pytest.mark.parametrize("end", ["'x", "\\", " x", "/SWORDFISH", "\nx", "@x"])
+def test_a_password_of_any_characters_is_hidden_in_a_parameter(end: str) -> None:
+    assert redaction.value_of("data", f"http://u:SWORDFISH{end}@h/rows.csv?a=1") == "http://***@h/rows.csv?a=1"
+
+
+def test_what_the_doctor_finds_shows_no_secret_of_an_address() -> None:
+    from shipway.doctor import Finding
+
+    found = Finding("store", "missing", "nobody answers at http://u:SWORDFISH@h:9?X-Amz-Signature=SWORDFISH", "")
+    assert found.found == "nobody answers at http://***@h:9?X-Amz-Signature=***"

@@ -10,7 +10,7 @@ import pytest
 
 from shipway import steps
 from shipway.artifacts import StepRecord
-from shipway.errors import InvalidSpec, JobFailed, Superseded
+from shipway.errors import Cancelled, InvalidSpec, JobFailed, Superseded
 from shipway.storage import Store
 from shipway.summary import fact, step_of
 
@@ -69,6 +69,34 @@ def test_a_parts_job_is_ended_with_the_whole(store: Store) -> None:
         deploys_in_vain()
     assert ended == ["candidate"]
     assert records(store)["release"].jobs == ["candidate"]
+
+
+def test_a_job_that_could_not_be_ended_is_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuses() -> None:
+        raise ConnectionError("the cluster does not\nanswer")
+
+    def trains() -> None:
+        with steps.step("train") as train:
+            train.job("bot-train-1", refuses)
+            raise Cancelled("step train was stopped by SIGTERM")
+
+    with pytest.raises(SystemExit):
+        trains()
+    record = records(store)["train"]
+    assert record.state == "Cancelled"
+    assert record.error is not None
+    told = "stopped by SIGTERM; what it started may go on: the cluster does not answer"
+    assert record.error.message.endswith(told)
+    assert capsys.readouterr().err.endswith(f"{told}\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("a\x1b[2J\nb\udcff"), InvalidSpec("a\x1b[2J\nb\udcff")])
+def test_an_error_is_one_line_that_can_be_kept_and_that_no_terminal_obeys(store: Store, error: Exception) -> None:
+    with pytest.raises(type(error) if isinstance(error, ValueError) else SystemExit), steps.step("prep"):
+        raise error
+    kept = records(store)["prep"].error
+    assert kept is not None
+    assert kept.message.endswith(r"a\x1b[2J b\udcff")
 
 
 @pytest.mark.parametrize("code", [None, 0, "leave", 3])

@@ -103,8 +103,8 @@ class Artifact(Record):
             given = raw.get("kind") if isinstance(raw, dict) else type(raw).__name__
             raise CorruptArtifact(f"{where}: expected a {cls.KIND}, got {given!r}")
         version = str(raw.get("schema_version", ""))
-        if not re.fullmatch(r"\d+\.\d+", version):
-            raise CorruptArtifact(f"{where}: schema_version {version!r} is not 'major.minor'")
+        if not re.fullmatch(r"\d{1,9}\.\d{1,9}", version):
+            raise CorruptArtifact(f"{where}: schema_version {version[:40]!r} is not 'major.minor'")
         if int(version.split(".")[0]) > int(cls.VERSION.split(".")[0]):
             raise CorruptArtifact(
                 f"{where}: {cls.KIND} of schema version {version}, this Shipway reads up to {cls.VERSION}; "

@@ -41,18 +41,22 @@ def collect_params(pairs: Iterable[str], params_file: Path | None = None, preset
     A dotted key reaches into a mapping: `overrides.training.epochs=3`.
 
     Raises:
-        InvalidSpec: a pair without `=`, or a file that is no mapping.
+        InvalidSpec: a pair without `=`, a key that is given twice, or a file that is no mapping.
         NotFound: no such file.
     """
     params: dict[str, Any] = read_params(params_file) if params_file else {}
     if preset:
         params["preset"] = preset
+    keys: set[str] = set()
     for pair in pairs:
         if not _ASSIGNMENT.match(pair):
-            raise InvalidSpec(f"--param {pair!r}: expected key=value, as in --param name=my-bot data=rows.csv")
+            raise InvalidSpec(f"--param {pair!r:.80}: expected key=value, as in --param name=my-bot data=rows.csv")
         key, _, value = pair.partition("=")
+        if key in keys:  # who edits the first of them changes nothing, and would not be told
+            raise InvalidSpec(f"--param {key}: is given twice; leave one of them")
+        keys.add(key)
         if "." in key:
-            _put(params, key.split("."), _typed(value), pair)
+            _put(params, key.split("."), _typed(value, f"--param {key}"), pair)
         else:
             params[key] = value
         if redaction.value_of(key.rpartition(".")[2], value) != value:
@@ -80,14 +84,23 @@ def read_params(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in document.items()}
 
 
-def _typed(value: str) -> Any:
-    """What YAML makes of it: numbers, booleans, lists; text otherwise."""
-    import yaml
+def _typed(value: str, where: str) -> Any:
+    """What YAML makes of it: numbers, booleans, lists; text otherwise.
+
+    Text is taken as typed, unless quoted: to YAML `|` begins a block and `#` a comment.
+    """
+    from shipway.yaml_text import load_yaml
 
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        found = load_yaml(value, where)
+    except InvalidSpec:
+        if value.lstrip()[:1] in ("{", "[", "&"):  # meant as YAML: a key that stands twice, a bracket too few
+            raise
         return value
+    is_null = value.strip().lower() in ("", "~", "null")
+    if (found is None and not is_null) or (isinstance(found, str) and value.strip()[:1] not in ("'", '"')):
+        return value
+    return found
 
 
 def _put(params: dict[str, Any], path: Sequence[str], value: Any, pair: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shipway import redaction
+from shipway.errors import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,8 +46,10 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(document: Any) -> None:
-    """One document on standard output."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+    """One document on standard output; a number that is none in JSON is null."""
+    text = json.dumps(document, ensure_ascii=False, default=_plain)
+    document = json.loads(text, parse_constant=lambda _: None)
+    print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _plain(value: Any) -> Any:
@@ -61,13 +64,13 @@ def _plain(value: Any) -> Any:
 
 def say(text: str = "", *, style: str = "") -> None:
     """One line for a person; the text is never read as markup."""
-    console().print(redaction.text(text), style=style or None, markup=False)
+    console().print(harmless(redaction.text(text)), style=style or None, markup=False)
 
 
 def heading(text: str) -> None:
     """A heading above a table or a paragraph."""
     console().print()
-    console().print(text, style="bold", markup=False)
+    console().print(harmless(text), style="bold", markup=False)
 
 
 def table(
@@ -97,7 +100,7 @@ def table(
         drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for index, row in enumerate(rows):
         style = styles[index] if index < len(styles) else None
-        drawn.add_row(*[Text("" if cell is None else str(cell)) for cell in row], style=style)
+        drawn.add_row(*[Text("" if cell is None else harmless(str(cell))) for cell in row], style=style)
     console().print(drawn)
 
 
@@ -110,5 +113,5 @@ def facts(pairs: Sequence[tuple[str, Any]]) -> None:
     drawn.add_column(style="dim", no_wrap=True)
     drawn.add_column(overflow="fold")
     for name, value in pairs:
-        drawn.add_row(name, Text(str(value)))
+        drawn.add_row(name, Text(harmless(str(value))))
     console().print(drawn)

@@ -87,13 +87,13 @@ def _logs(handle: Handle) -> str:
 
 def _error(outcome: Outcome, handle: Handle) -> dict[str, Any] | None:
     """Why the job failed, as `run --json` says it of a step; None where it did not."""
-    from shipway.errors import JobFailed, ShipwayError
+    from shipway.errors import JobFailed, ShipwayError, one_line
     from shipway.executors import raise_for
 
     try:
         raise_for(outcome, handle)
     except ShipwayError as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
         told: dict[str, Any] = {"step": None, "kind": type(error).__name__, "message": message}
         if isinstance(error, JobFailed):
             told |= {"replica": error.replica, "exit_code": error.replica_exit_code, "last_lines": error.last_lines}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shipway.cli.console import AsJson, print_json, say, table
-from shipway.errors import ShipwayError
+from shipway.errors import ShipwayError, one_line
 
 if TYPE_CHECKING:
     from shipway.context import Context
@@ -119,7 +119,7 @@ def stop_everything() -> tuple[dict[str, Any], list[str]]:
         try:
             was_there, goes_on = end(), lives()
         except (ShipwayError, OSError) as error:
-            left.append(f"{what}: {' '.join(str(error).split())}")
+            left.append(f"{what}: {one_line(error)}")
             return False
         if goes_on:
             left.append(f"{what}: it was told to end, and goes on")

@@ -31,7 +31,7 @@ from shipway.cli.arguments import spread_params
 from shipway.cli.console import print_json
 from shipway.context import Context
 from shipway.deaths import FULL, full_disk
-from shipway.errors import Cancelled, ShipwayError, StorageError, UserError
+from shipway.errors import Cancelled, ShipwayError, StorageError, UserError, one_line
 from shipway.images import VERSION
 
 DEBUG = "SHIPWAY_DEBUG"  # set: tracebacks for every error
@@ -133,11 +133,11 @@ def _explain(error: ShipwayError, as_json: bool) -> int:
     """One line; what is not the user's to mend also says what it came from."""
     if os.environ.get(DEBUG):
         raise error
-    message = " ".join(str(error).split())
+    message = one_line(error)
     print(f"error: {message}", file=sys.stderr)
     cause = error.__cause__
     if cause is not None and error.exit_code != UserError.exit_code:
-        told = redaction.text(" ".join(str(cause).split()))[:CAUSE_CHARS]
+        told = redaction.text(one_line(cause))[:CAUSE_CHARS]
         print(f"caused by: {type(cause).__name__}: {told} ({DEBUG}=1 shows the traceback)", file=sys.stderr)
     return _ended(type(error).__name__, message, error.exit_code, as_json)
 
@@ -176,7 +176,7 @@ def _usage(error: Exception, as_json: bool) -> int | None:
         print(error.format_message())  # type: ignore[attr-defined]
         return 2
     command = context.command_path if context is not None else "shipway"
-    message = redaction.text(" ".join(str(error.format_message()).split()))  # type: ignore[attr-defined]
+    message = redaction.text(one_line(error.format_message()))  # type: ignore[attr-defined]
     message = f"{message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help"
     print(f"error: {message}", file=sys.stderr)
     return _ended("Usage", message, 2, as_json)

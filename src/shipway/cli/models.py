@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -171,8 +172,8 @@ def _seen(registry: Registry, name: str, given: str | None) -> Standing:
     found = registry.champion(name, to_move=True)
     if given is None:
         return found
-    if given != "none" and not given.removeprefix("v").isdecimal():
-        raise InvalidSpec(f"--from: got {given!r}, expected the champion's number, or none")
+    if given != "none" and not re.fullmatch(r"v?\d{1,18}", given):
+        raise InvalidSpec(f"--from: got {given!r:.80}, expected the champion's number, or none")
     wanted = None if given == "none" else int(given.removeprefix("v"))
     if found.version != wanted:
         there = "none" if found.version is None else f"version {found.version}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from shipway.cli.console import MARKS, console
+from shipway.errors import one_line
 from shipway.report.numbers import duration, number, percent
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Progress:
 def highlights(step: StepRecord) -> str:
     """What a finished step found, in a few words."""
     if step.error is not None:
-        return " ".join(step.error.message.split())
+        return one_line(step.error.message)
     words = []
     for name, value in step.outputs.items():
         if isinstance(value, bool) or not isinstance(value, int | float | str):

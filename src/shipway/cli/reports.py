@@ -62,7 +62,7 @@ def open_(
     for name, (_, uri) in found.items():
         if title is None or name == title:
             store, key = open_uri(uri)
-            path = folder / f"{_file_name(name)}.html"
+            path = _free(folder / f"{_file_name(name)}.html", saved)
             page = store.get(key)
             path.write_bytes(page) if out else private.write_text(path, page.decode())
             saved[name] = str(path)
@@ -94,11 +94,21 @@ def _file_name(title: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-") or "report"
 
 
+def _free(path: Path, saved: dict[str, str]) -> Path:
+    """The path, with a number where another title was saved under it: `A/B` and `a-b` make one name."""
+    others = [path, *(path.with_stem(f"{path.stem}-{number}") for number in range(2, len(saved) + 2))]
+    return next(each for each in others if str(each) not in saved.values())
+
+
 def _note(run: LocalRun | RemoteRun) -> str:
     """Why the records of a run on Kubeflow could not be read."""
     return str(getattr(run, "note", ""))
 
 
 def _reports(run: LocalRun | RemoteRun) -> dict[str, tuple[str, str]]:
-    """Title -> (step, URI)."""
-    return {title: (step.task, uri) for step in run.steps.values() for title, uri in step.reports.items()}
+    """Title -> (step, URI); with the step's name behind a title that an earlier step's report has, too."""
+    found: dict[str, tuple[str, str]] = {}
+    for step in run.steps.values():
+        for title, uri in step.reports.items():
+            found[f"{title} ({step.task})" if title in found else title] = (step.task, uri)
+    return found

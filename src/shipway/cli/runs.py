@@ -13,8 +13,6 @@ from shipway.cli.console import MARKS, AsJson, print_json, say, table
 from shipway.cli.place import Kfp, Local, connection, is_there
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from shipway.artifacts import RunRecord
     from shipway.local.folder import RunFolder
     from shipway.remote import RemoteRun
@@ -144,7 +142,7 @@ def logs(
         str | None, typer.Argument(help="A step, by title or name; without one, the step that failed, or all.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on printing while the run goes on.")] = False,
-    tail: Annotated[int, typer.Option("--tail", "-n", help="Only the last N lines of each log; 0 for all.")] = 0,
+    tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Only the last N lines of each log; 0 for all.")] = 0,
     raw: Annotated[bool, typer.Option("--raw", help="With the lines that KFP itself prints around a step's.")] = False,
     kfp: Kfp = None,
     local: Local = False,
@@ -208,9 +206,12 @@ def local_key(beginning: str) -> str:
     from shipway.errors import NotFound
 
     folders = sorted((p for p in (home() / "runs").glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime)
-    if beginning == "last" and folders:
+    if beginning == "last":
+        if not folders:
+            raise NotFound("run: no runs on this machine yet; `shipway demo` makes one")
         return folders[-1].name
-    found = [path.name for path in folders if path.name.startswith(beginning)]
+    # An empty key is a variable that was not set, and fits every run: it is none.
+    found = [path.name for path in folders if beginning and path.name.startswith(beginning)]
     if beginning in found:
         return beginning
     if len(found) != 1:
@@ -221,36 +222,14 @@ def local_key(beginning: str) -> str:
 
 
 def _records() -> list[RunRecord]:
-    """Runs that storage knows, with those that are running here; the newest first."""
+    """Runs that storage knows, with those of this machine that have not told their end; the newest first."""
     from shipway.cli.places import has_store
-    from shipway.runs import list_runs
+    from shipway.runs import list_runs, unfinished_runs
 
-    running = {record.run: record for record in _running()}
+    unfinished = {run.key: run.record for run in unfinished_runs(home()) if run.record}
     known = list_runs() if has_store() else []
-    ended = [record for record in known if record.run not in running]
-    return sorted([*running.values(), *ended], key=lambda record: record.started_at, reverse=True)
-
-
-def _running() -> Iterator[RunRecord]:
-    """Runs whose host lives on this machine; their record is written at their end."""
-    from datetime import UTC, datetime
-
-    from shipway.artifacts import RunRecord
-    from shipway.local.folder import RunFolder
-
-    for path in sorted((home() / "runs").glob("*/request.json")):
-        folder = RunFolder(home(), path.parent.name)
-        if folder.host_lives():
-            request = folder.request()
-            began = path.stat().st_mtime
-            yield RunRecord(
-                run=folder.run,
-                pipeline=request.pipeline_name,
-                name=request.name,
-                state="Running",
-                started_at=datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
-                seconds=round(time.time() - began, 1),
-            )
+    ended = [record for record in known if record.run not in unfinished]
+    return sorted([*unfinished.values(), *ended], key=lambda record: record.started_at, reverse=True)
 
 
 def load(key: str, kfp: str | None = None, local: bool = False) -> Run | RemoteRun:
@@ -272,16 +251,21 @@ def summary_of(run: Run | RemoteRun) -> dict[str, Any]:
 
 
 def load_here(key: str) -> Run:
-    """A run of this machine's store by its key, the key's beginning, or `last`."""
+    """A run of this machine by its key, the key's beginning, or `last`."""
     from shipway.cli.places import has_store
     from shipway.errors import NotFound
-    from shipway.runs import load_run
+    from shipway.runs import load_run, unfinished_runs
 
-    if key != "last" and not has_store():  # looking must not start a store that was never there
-        raise NotFound(f"run: 0 runs begin with {key!r}; nothing is stored here yet, `shipway demo` makes a run")
     if key == "last":
         records = _records()
         if not records:
             raise NotFound("run: no runs yet; `shipway demo` makes one")
         key = records[0].run
-    return load_run(key)
+    if has_store():
+        return load_run(key)
+    found = [run for run in unfinished_runs(home()) if key and run.key.startswith(key)]
+    if len(found) != 1:  # looking must not start a store that was never there
+        raise NotFound(
+            f"run: {len(found)} runs begin with {key!r}; nothing is stored here yet, `shipway demo` makes a run"
+        )
+    return found[0]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipway.cli.console import MARKS, console, facts, heading, say, table
+from shipway.errors import one_line
 from shipway.report.numbers import duration, number, percent
 
 EXAMPLE_BYTES = 16 << 20  # of kept predictions that are worth reading for one example
@@ -53,7 +54,7 @@ def _steps(summary: Summary) -> None:
 
 def error_line(error: Summary) -> str:
     """`error: step: message`, on one line."""
-    message = " ".join(str(error.get("message", "no reason was recorded")).split())
+    message = one_line(error.get("message", "no reason was recorded"))
     where = "" if not error.get("step") or message.startswith(f"{error['step']}:") else f"{error['step']}: "
     return f"error: {where}{message}"
 

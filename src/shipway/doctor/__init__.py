@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from shipway import redaction
 from shipway.context import Context
 from shipway.errors import KubeflowUnavailable, ShipwayError, UserError
 from shipway.store_access import listens
@@ -45,6 +46,10 @@ class Finding:
     state: State
     found: str
     mend: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "found", redaction.text(self.found))  # addresses of the surroundings among it
+        object.__setattr__(self, "mend", redaction.text(self.mend))
 
 
 def examine() -> list[Finding]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from shipway.characters import BLANK, CONTROL, REPLACED, WRONGLY_DECODED
 from shipway.inputs.base import BadRequest
 from shipway.inputs.json_kinds import kind_of
 from shipway.specs import Spec
@@ -16,11 +17,6 @@ from shipway.specs import Spec
 if TYPE_CHECKING:
     import polars as pl
 
-# Unicode's format characters but for those that shape a script: zero-width blank, word joiner, BOM, soft hyphen,
-# marks of direction. The joiners U+200C and U+200D change what Persian or an emoji looks like between letters.
-INVISIBLE = "\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
-BLANK = rf"^[\s{INVISIBLE}]*$"
-CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 PREVIEW_CHARS = 500
 WARM_UP_WORDS = (1, 8, 64)
 
@@ -65,8 +61,8 @@ class Text:
         return (
             pl.when(text.is_null() | text.str.contains(BLANK))
             .then(pl.lit("empty text"))
-            .when(text.str.contains("\ufffd", literal=True))
-            .then(pl.lit("replacement character U+FFFD: decoded wrongly before it came here"))
+            .when(text.str.contains(REPLACED, literal=True))
+            .then(pl.lit(WRONGLY_DECODED))
             .when(text.str.contains(CONTROL))
             .then(pl.lit("control character"))
             .when(text.str.len_chars() > most)

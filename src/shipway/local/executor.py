@@ -28,11 +28,14 @@ def main() -> None:
         def __init__(self, executor_input: dict[str, Any], **more: Any) -> None:
             super().__init__(executor_input=references.reveal_all(executor_input), **more)
 
-    with open(int(os.environ.pop(INPUT)), encoding="utf-8") as file:
+    descriptor = int(os.environ.pop(INPUT))
+    os.set_inheritable(descriptor, False)
+    with open(descriptor, encoding="utf-8", closefd=False) as file:
         sys.argv[sys.argv.index(_FLAG) + 1] = file.read()
     redaction.guard_streams()
     executor_main.component_executor.Executor = Revealing
     executor_main.executor_main()
+    os.ftruncate(descriptor, 0)  # an exit with 0 that came before this is no success
 
 
 if __name__ == "__main__":

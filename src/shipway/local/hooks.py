@@ -34,6 +34,7 @@ _MODULE = "kfp.dsl.executor_main"
 _INPUT = "--executor_input"
 STOP_GRACE_S = 15.0
 REFUSED = 2  # the exit code of a UserError
+UNFINISHED = 70  # EX_SOFTWARE: what kfp is told of a step that left by itself, with 0, before it was done
 
 OnTask = Callable[[str, str, dict[str, Any]], None]  # task, state, facts
 
@@ -119,7 +120,6 @@ class Hooks:
                 preexec_fn=_die_with_parent,
                 pass_fds=[arguments],
             )
-            os.close(arguments)
             with self._guard:
                 self._running[process.pid] = process
                 stopping = self.stopping
@@ -128,8 +128,10 @@ class Hooks:
             try:
                 code = self._local.code = process.wait()
                 self._local.refused = code == REFUSED or self.stopping
-                return code
+                is_done = code != 0 or os.fstat(arguments).st_size == 0
+                return code if is_done else UNFINISHED
             finally:
+                os.close(arguments)
                 with self._guard:
                     del self._running[process.pid]
                 _signal_group(process, signal.SIGKILL)  # whatever the step left behind
@@ -150,7 +152,7 @@ class Hooks:
 
 
 def _without_arguments(command: list[str]) -> tuple[list[str], int]:
-    """A step's command without its input, and a descriptor from which the input is read once."""
+    """A step's command without its input, and a descriptor from which it is read, and that is empty once it is done."""
     at = command.index(_INPUT)
     file = os.memfd_create("executor_input", os.MFD_CLOEXEC)
     with open(file, "w", encoding="utf-8", closefd=False) as writer:

@@ -21,9 +21,10 @@ from typing import Any
 
 from shipway import deaths, private, redaction, references
 from shipway.artifacts import RunRecord, StepError, StepRecord
-from shipway.errors import ShipwayError, UserError
+from shipway.errors import ShipwayError, UserError, one_line
 from shipway.local.folder import RunFolder, remove_scratch
 from shipway.local.hooks import Hooks
+from shipway.local.light import import_kfp
 
 POLL_S = 0.2
 DONE = ("Succeeded", "Cached")
@@ -63,7 +64,7 @@ class Host:
             log=str(self.folder.task_log(task)),
         )
         if "error" in facts:
-            step.error = StepError(kind="StepFailed", message=redaction.text(facts["error"]))
+            step.error = StepError(kind="StepFailed", message=redaction.text(one_line(facts["error"])))
         elif state != "Running":
             step = self._with_what_it_said(step, facts)
         self.states[task] = step
@@ -100,6 +101,9 @@ class Host:
         code, log = facts.get("code"), self.folder.task_log(step.task)
         if full := deaths.full_disk(self.folder.home):
             return StepError(kind="DiskFull", message=full)
+        if code == 0:  # whatever called os._exit(0): no step succeeds by leaving half-way
+            told = f"its process ended with 0 before the step was done; its log is {log}"
+            return StepError(kind="StepFailed", message=told, exit_code=code)
         ended = "" if code is None else deaths.how(code, facts.get("oom_kills"))
         if ended.startswith("killed"):
             return StepError(kind="Killed", message=f"its process was {ended}; its log is {log}", exit_code=code)
@@ -146,7 +150,7 @@ class Host:
             if isinstance(problem, OSError) and problem.errno in deaths.FULL:
                 raise  # no record could be written either
             traceback.print_exc()  # in the host's log; the record holds one line
-            tasks, error = [], StepError(kind=type(problem).__name__, message=redaction.text(str(problem)))
+            tasks, error = [], StepError(kind=type(problem).__name__, message=redaction.text(one_line(problem)))
         return self._finish(tasks, error)
 
     def _run_pipeline(self) -> list[str]:
@@ -202,7 +206,8 @@ class Host:
 
 def main() -> int:
     """Entry of the host process."""
-    import kfp.local  # noqa: F401 - half a second, spent while whoever started us still checks the parameters
+    import_kfp()
+    import kfp.local  # noqa: F401 - a quarter of a second, spent while whoever started us still checks the parameters
 
     os.umask(private.UMASK)
     redaction.guard_streams()

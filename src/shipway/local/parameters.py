@@ -54,8 +54,8 @@ def typed(key: str, kind: str, value: Any) -> Any:
         elif kind == "Integer" and isinstance(value, float) and value.is_integer():
             value = int(value)
     except (ValueError, KeyError) as error:
-        raise InvalidSpec(f"{key}: got {given!r}, expected {_KINDS.get(kind, kind)}") from error
+        raise InvalidSpec(f"{key}: got {given!r:.80}, expected {_KINDS.get(kind, kind)}") from error
     wanted = _TYPES.get(kind, object)
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind in ("Integer", "Float")):
-        raise InvalidSpec(f"{key}: got {given!r}, expected {_KINDS.get(kind, kind)}")
+        raise InvalidSpec(f"{key}: got {given!r:.80}, expected {_KINDS.get(kind, kind)}")
     return value

@@ -11,6 +11,7 @@ from typing import Any
 
 from shipway import modules
 from shipway.errors import InvalidSpec, NotFound, nearest
+from shipway.local.light import import_kfp
 
 
 def built_in() -> list[str]:
@@ -54,6 +55,7 @@ def load_pipeline(reference: str) -> Any:
         InvalidSpec: the module does not import, or the name is no pipeline.
     """
     module_name, _, function = reference.rpartition(":")
+    import_kfp()
     try:
         module = _load_file(Path(module_name)) if module_name.endswith(".py") else modules.load(module_name)
     except Exception as error:

@@ -51,7 +51,7 @@ class Standing:
 def read_alias(store: Store, name: str, alias: str) -> Standing:
     """The alias as it is now."""
     pointer = read_pointer(store, pointer_key(name, alias))
-    return Standing(pointer, _read(store, pointer.target) if pointer and pointer.target else None)
+    return Standing(pointer, _read(store, pointer.target, name, alias) if pointer and pointer.target else None)
 
 
 def readable_alias(store: Store, name: str, alias: str) -> Standing:
@@ -134,7 +134,7 @@ def history(store: Store, name: str, alias: Alias) -> Iterator[Move]:
     move = read_alias(store, name, alias).move
     while move is not None:
         yield move
-        move = _read(store, move.previous) if move.previous else None
+        move = _read(store, move.previous, name, alias) if move.previous else None
 
 
 def previous_version(moves: list[Move]) -> int | None:
@@ -157,13 +157,16 @@ def previous_version(moves: list[Move]) -> int | None:
     return stack[-2] if len(stack) > 1 else None
 
 
-def _read(store: Store, key: str) -> Move:
+def _read(store: Store, key: str, name: str, alias: str) -> Move:
     try:
         document = store.get(key)
     except NotFound as error:
         raise NotFound(f"{key}: the alias names a move that is gone; set it again: shipway models promote") from error
     try:
-        return Move.from_json(document, where=key)
+        move = Move.from_json(document, where=key)
+        if (move.name, move.alias) != (name, alias):
+            raise CorruptArtifact(f"{key}: it moves {move.alias} of {move.name}, and {alias} of {name} points at it")
+        return move
     except CorruptArtifact as error:
         raise CorruptArtifact(
             f"{error}. Set the alias again (shipway models promote NAME VERSION), or leave the name without a "

@@ -181,10 +181,10 @@ class Registry:
             if found is None:
                 raise NotFound(f"models: {name} has no {selector} yet; versions: {_list(numbers)}")
             return found
-        match = re.fullmatch(r"v?(\d+)", str(selector))
+        match = re.fullmatch(r"v?(\d{1,18})", str(selector))
         if match is None or int(match.group(1)) not in numbers:
             raise NotFound(
-                f"models: {name} has no version {selector!r}; expected one of {_list(numbers)}, latest, "
+                f"models: {name} has no version {selector!r:.80}; expected one of {_list(numbers)}, latest, "
                 f"{', '.join(ALIASES)}"
             )
         return int(match.group(1))
@@ -373,9 +373,15 @@ class Registry:
         """The newest decision on a version."""
         key = _decision_key(version.name, version.version)
         try:
-            return DecisionRecord.from_json(self.store.get(key), where=key)
+            found = DecisionRecord.from_json(self.store.get(key), where=key)
         except NotFound:
             return version.decision
+        if found.challenger_digest != version.digest:
+            raise CorruptArtifact(
+                f"{key}: it is about model {found.challenger_digest}, version {version.version} of {version.name} is "
+                f"{version.digest}; remove it, and judge the version again"
+            )
+        return found
 
     # --- cards and cleaning
 

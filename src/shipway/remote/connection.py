@@ -205,7 +205,7 @@ class Connection:
             return recent[0].refresh()
         if not recent:
             raise NotFound(f"run: no runs at {self.settings.url} yet; `shipway submit` starts one")
-        fitting = [run for run in recent if run.key.startswith(key) or key in (run.name, run.name.rpartition(" ")[2])]
+        fitting = [run for run in recent if key and _fits(run, key)]
         if len(fitting) != 1:
             among = ", ".join(f"{run.key[:8]} ({run.name})" for run in (fitting or recent)[:5])
             raise NotFound(
@@ -224,3 +224,7 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"Connection({self.settings.url!r}, namespace={self.settings.namespace!r})"
+
+
+def _fits(run: RemoteRun, key: str) -> bool:
+    return run.key.startswith(key) or key in (run.name, run.name.rpartition(" ")[2])

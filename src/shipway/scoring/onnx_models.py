@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from shipway.errors import CorruptArtifact
-from shipway.scoring.onnx_sizes import MAX_ELEMENTS, UNKNOWN, Refused, Size, sizes_of_outputs
+from shipway.scoring.onnx_sizes import MAX_ELEMENTS, MAX_FOLDED, UNKNOWN, Refused, Size, sizes_of_outputs
 from shipway.scoring.operations import ONNX, SETTING, allowed
-from shipway.scoring.wire import Malformed, Value, fields, integers, mapped, text, texts
+from shipway.scoring.wire import Malformed, Value, fields, integers, mapped, messages, text, texts
 
 MAX_BYTES = 2 << 30  # of the file: what a protocol buffer may have
 MAX_NODES = 100_000
@@ -40,6 +41,8 @@ class _Seen:
     operations: frozenset[str]
     nodes: int = 0
     grown: list[int] = field(default_factory=lambda: [0])
+    held: int = 0  # elements of the tensors in the file
+    folded: int = 0  # of what is computed from those alone, when the file is opened
 
 
 def check_onnx(path: Path) -> None:
@@ -81,6 +84,7 @@ def _check_graph(graph: memoryview, seen: _Seen, outer: ChainMap[str, Size], dep
         raise Refused(f"it holds graphs nested more than {MAX_DEPTH} deep")
     sizes = ChainMap[str, Size]({}, *outer.maps)  # no copy: there may be as many graphs as names
     nodes, outputs = [], []
+    declared: dict[str, int] = {}  # elements that a tensor is said to have: a runtime believes it
     for number, _, value in fields(graph):
         if isinstance(value, int):
             continue
@@ -89,22 +93,40 @@ def _check_graph(graph: memoryview, seen: _Seen, outer: ChainMap[str, Size], dep
         elif number == 5:
             name, size = _tensor(value)
             sizes[name] = size
+            seen.held += size.elements
         elif number == 15:
             raise Refused("it holds sparse tensors, which say any size")
         elif number == 11:
             for name in texts(value, 1):
-                sizes.maps[0].setdefault(name, Size.given())
-        elif number == 12:
-            outputs += texts(value, 1)
+                sizes.maps[0].setdefault(name, Size.given(_declared(value, name)))
+        elif number in (12, 13):
+            names = texts(value, 1)
+            declared |= {name: _declared(value, name) for name in names}
+            outputs += names if number == 12 else []
     seen.nodes += len(nodes)
     if seen.nodes > MAX_NODES:
         raise Refused(f"it has more than {MAX_NODES} operations")
     for node in nodes:
-        _check_node(node, seen, sizes, depth)
+        _check_node(node, seen, sizes, depth, declared)
     return [sizes.get(name, Size.given()) for name in outputs]
 
 
-def _check_node(node: memoryview, seen: _Seen, sizes: ChainMap[str, Size], depth: int) -> None:
+def _declared(info: memoryview, name: str) -> int:
+    """Elements that a ValueInfoProto says, what it leaves open counted as one."""
+    elements = 1
+    for kind in messages(info, 2):
+        for tensor in messages(kind, 1):
+            for shape in messages(tensor, 2):
+                for dimension in messages(shape, 1):
+                    elements = min(elements * max([*integers(dimension, 1), 1]), UNKNOWN)
+    if elements > MAX_ELEMENTS:
+        raise Refused(f"tensor {name!r} is said to have more than {MAX_ELEMENTS} elements")
+    return elements
+
+
+def _check_node(
+    node: memoryview, seen: _Seen, sizes: ChainMap[str, Size], depth: int, declared: Mapping[str, int]
+) -> None:
     inputs, outputs, attributes = [], [], []
     operation = domain = name = ""
     for number, _, value in fields(node):
@@ -143,7 +165,16 @@ def _check_node(node: memoryview, seen: _Seen, sizes: ChainMap[str, Size], depth
     results = [found] * len(outputs)
     if inner:  # a loop's first inner output is its condition; what it carries on may be anything, but is so large
         results = [Size(max(size.elements for size in inner), UNKNOWN)] * len(outputs)
-    sizes.update({each: size for each, size in zip(outputs, results, strict=True) if each})
+    if found.is_constant and operation != "Constant":
+        seen.folded += found.elements * (1 if operation == "Split" else len(outputs))
+        if seen.folded > MAX_FOLDED + 4 * seen.held:
+            raise Refused(
+                f"{where}: with it, opening the file computes {seen.folded} elements of {seen.held} that it holds; "
+                f"allowed are {MAX_FOLDED} and four times those"
+            )
+    for each, size in zip(outputs, results, strict=True):
+        if each:
+            sizes[each] = replace(size, elements=max(size.elements, declared.get(each, 1)))
 
 
 def _check_attribute(
@@ -156,6 +187,7 @@ def _check_attribute(
     for number, _, value in fields(attribute):
         if number in (5, 10) and not isinstance(value, int):
             result = _tensor(value)[1]
+            seen.held += result.elements
         elif number in (6, 11) and not isinstance(value, int):
             inner += _check_graph(value, seen, sizes, depth - 1)
         elif number in (22, 23):

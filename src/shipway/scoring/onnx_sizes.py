@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from shipway.scoring.operations import ELEMENTWISE, GROWING
 
 MAX_ELEMENTS = 1 << 26  # of one tensor that is made larger than its inputs, and of all of them together
+MAX_FOLDED = 1 << 24  # of all that is computed when the file is opened, beyond a few times what the file holds
 UNKNOWN = MAX_ELEMENTS + 1  # a product of values that cannot be bounded; it may be computed with, but be no shape
 _SIZE_INPUTS = {"ConstantOfShape": (0,), "Expand": (1,), "OneHot": (1,), "Pad": (1,), "Range": (0, 1, 2), "Tile": (1,)}
 _AS_IT_IS = ("Cast", "CastLike", "Flatten", "Identity", "ReduceMax", "ReduceMin", "ReduceProd", "Reshape", "Slice",
@@ -41,9 +42,9 @@ class Size:
     is_constant: bool = False
 
     @classmethod
-    def given(cls) -> Size:
-        """Of an input: whatever the request brings."""
-        return cls(1, UNKNOWN)
+    def given(cls, elements: int = 1) -> Size:
+        """Of an input: whatever the request brings, and what it must have in any request."""
+        return cls(elements, UNKNOWN)
 
     @classmethod
     def constant(cls, shape: tuple[int, ...], values: Sequence[int] | None) -> Size:

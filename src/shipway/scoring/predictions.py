@@ -36,7 +36,7 @@ def predict_rows(
             scored = _score(session, frame, ids, batch_size)
             scored.write_parquet(Path(folder) / f"{number:06d}.parquet")
             narrow.append(scored.select(NARROW))
-        pl.scan_parquet(Path(folder) / "*.parquet").sink_parquet(path)
+        pl.scan_parquet(sorted(Path(folder).glob("*.parquet")), glob=False).sink_parquet(path)
     return pl.concat(narrow)
 
 

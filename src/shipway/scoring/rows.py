@@ -45,13 +45,13 @@ def read_rows(
             store.download(file.path, path, sha256=file.sha256)
             _check_columns(path, columns)
             for offset in range(0, file.rows, chunk_rows):
-                frame = pl.scan_parquet(path).slice(offset, chunk_rows).collect()
+                frame = pl.scan_parquet(path, glob=False).slice(offset, chunk_rows).collect()
                 yield _select(frame, columns)
             path.unlink()
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    known = pl.read_parquet_schema(path)
+    known = pl.scan_parquet(path, glob=False).collect_schema()
     for column in columns:
         if column not in known:
             raise InvalidSpec(

@@ -6,12 +6,18 @@ the gate, the predictor and the export of a model that was trained a moment ago 
 
 from __future__ import annotations
 
+import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from shipway.errors import CorruptArtifact, UserError
 from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.saved_models import check_saved_model
+
+_bounding = threading.Lock()
+_is_bounded = False
 
 
 def open_onnx(path: Path, threads: int | None = None) -> Any:
@@ -31,6 +37,8 @@ def open_onnx(path: Path, threads: int | None = None) -> Any:
         raise UserError("onnxruntime is not installed here; pip install 'shipway[serve]'") from error
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    _bound_memory(ort)
+    options.add_session_config_entry("session.use_env_allocators", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -38,6 +46,24 @@ def open_onnx(path: Path, threads: int | None = None) -> Any:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise CorruptArtifact(f"{path}: ONNX Runtime cannot load it: {error}") from error
+
+
+def _bound_memory(ort: Any) -> None:
+    """What all sessions of this process compute in; weights lie beside it. More fails that one inference."""
+    global _is_bounded
+    with _bounding:
+        if not _is_bounded:
+            place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+            ort.create_and_register_allocator(place, ort.OrtArenaCfg({"max_mem": inference_bytes()}))
+            _is_bounded = True
+
+
+def inference_bytes() -> int:
+    """Half of the memory that this machine or this container has."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError, ValueError):  # no container, or no limit: "max"
+        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return min(sizes) // 2
 
 
 def open_saved_model(folder: Path) -> Any:

@@ -18,7 +18,9 @@ from shipway.scoring.wire import Malformed, fields, integers, mapped, messages, 
 
 MAX_BYTES = 256 << 20  # of saved_model.pb, which holds no weights: our largest has 6 MB
 MAX_NODES = 500_000
-MAX_ELEMENTS = 1 << 26  # that constants may say beyond the bytes they hold (one value, repeated)
+MAX_REPEATED = 256 << 20  # bytes in memory that constants may take beyond those they hold (one value, repeated)
+_WIDTHS = {1: 4, 3: 4, 4: 1, 5: 2, 6: 1, 7: 128, 10: 1, 14: 2, 18: 16, 19: 2}  # of an element by DataType: 7 a string
+_SAVER_ATTRIBUTES = {"_construction_context", "_input_shapes"}  # what a saver's function is written with
 MAX_RANK = 254  # TensorFlow's own
 MAX_DEPTH = 16  # of lists and functions within an attribute
 _FILES = re.compile(r"saved_model\.pb|fingerprint\.pb|variables/variables\.(index|data-\d{5}-of-\d{5})")
@@ -33,6 +35,7 @@ _OTHER_KINDS = {
     16: "a registered saver",
 }
 _STRUCTURE = (1, 3, 15)  # children, slot variables, dependencies
+_NAMES_A_FUNCTION = {6: 1, 8: 1, 12: 2}  # function, bare_concrete_function, captured_tensor -> the field of its name
 
 
 @dataclass
@@ -41,7 +44,8 @@ class _Seen:
 
     operations: frozenset[str]
     nodes: int = 0
-    repeated: int = 0  # elements of constants beyond their bytes
+    repeated: int = 0  # bytes that constants take beyond those they hold
+    functions: dict[str, set[str]] = field(default_factory=dict)  # name -> its attributes
     savers: set[str] = field(default_factory=set)  # functions that hold an operation of SAVER
     callers: dict[str, set[str]] = field(default_factory=dict)  # function -> who names it
 
@@ -97,10 +101,12 @@ def _check_meta_graph(meta: memoryview) -> None:
             raise _Refused("it names asset files, which no recipe of ours writes")
         elif number == 7:
             has_objects = True
-            _check_objects(value)
+            _check_objects(value, seen)
     if not has_objects:  # as TensorFlow 1 wrote them: their initialisers run in a session of their own
         raise _Refused("it holds no object graph; expected what tf.saved_model.save of TensorFlow 2 writes")
     for name in sorted(seen.savers):
+        if odd := seen.functions[name] - _SAVER_ATTRIBUTES:  # api_implements: a runtime may put it in another's place
+            raise _Refused(f"function {name!r} reads or writes files and has the attribute {min(odd)!r}")
         others = seen.callers.get(name, set()) - {f"node {node}" for node in saver}
         if others:
             raise _Refused(
@@ -108,8 +114,11 @@ def _check_meta_graph(meta: memoryview) -> None:
             )
 
 
-def _check_objects(graph: memoryview) -> None:
-    """The objects that opening makes, and what some of them would run."""
+def _check_objects(graph: memoryview, seen: _Seen) -> None:
+    """The objects that opening makes, what some of them would run, and the functions that they are or hold."""
+    constants: set[str] = set()
+    for function in messages(graph, 2):
+        _note(seen, texts(function, 1), "an object")
     for position, node in enumerate(messages(graph, 1)):
         for number, _, value in fields(node):
             if number in _OTHER_KINDS and (number in (5, 10) or (not isinstance(value, int) and len(value))):
@@ -118,6 +127,18 @@ def _check_objects(graph: memoryview) -> None:
                 _check_saveable(value if not isinstance(value, int) else memoryview(b""), position)
             elif number not in (*_KINDS, *_STRUCTURE, *_OTHER_KINDS):
                 raise _Refused(f"object {position} has the unknown field {number}")
+            elif number in _NAMES_A_FUNCTION and not isinstance(value, int):
+                _note(seen, texts(value, _NAMES_A_FUNCTION[number]), f"object {position}")
+            elif number == 9 and not isinstance(value, int):
+                for name in texts(value, 1):  # each object would hold a copy of its own
+                    if name in constants:
+                        raise _Refused(f"object {position} is the constant {name!r}, and so is another")
+                    constants.add(name)
+
+
+def _note(seen: _Seen, called: list[str], caller: str) -> None:
+    for name in called:
+        seen.callers.setdefault(name, set()).add(caller)
 
 
 def _check_saveable(entry: memoryview, position: int) -> None:
@@ -137,16 +158,18 @@ def _check_graph(graph: memoryview, seen: _Seen) -> None:
             if len(names) != 1:  # a parser would take the last
                 raise Malformed(f"a function has {len(names)} names")
             name = names[0]
+            if name in seen.functions or name in seen.operations:  # a runtime looks among functions first
+                raise _Refused(f"function {name!r} has the name of an operation, or of another function")
+            attributes = [*messages(function, 5)]
+            seen.functions[name] = {key for entry in attributes for key in texts(entry, 1)}
             for node in messages(function, 3):
                 _check_node(node, f"function {name!r}", name, seen)
-            for attribute in messages(function, 5):
+            for attribute in attributes:
                 _check_attribute(attribute, f"function {name!r}", seen)
         for gradient in messages(library, 2):
-            for called in texts(gradient, 2):
-                seen.callers.setdefault(called, set()).add("a gradient")
+            _note(seen, texts(gradient, 2), "a gradient")
         for gradient in messages(library, 3):
-            for called in texts(gradient, 1):
-                seen.callers.setdefault(called, set()).add("a gradient")
+            _note(seen, texts(gradient, 1), "a gradient")
 
 
 def _check_node(node: memoryview, where: str, function: str, seen: _Seen) -> None:
@@ -178,16 +201,21 @@ def _check_node(node: memoryview, where: str, function: str, seen: _Seen) -> Non
 
 def _check_attribute(entry: memoryview, caller: str, seen: _Seen) -> None:
     """A map entry: the functions that its value names, and the size of its tensors."""
-    for value in messages(entry, 2):
-        for called in _called(value, seen, MAX_DEPTH):
-            seen.callers.setdefault(called, set()).add(caller)
+    values = [*messages(entry, 2)]
+    if len(values) > 1:  # a parser would make one of them, and of two shapes a larger one
+        raise Malformed("an attribute holds several values")
+    for value in values:
+        _note(seen, [*_called(value, seen, MAX_DEPTH)], caller)
 
 
 def _called(value: memoryview, seen: _Seen, depth: int) -> Iterator[str]:
     """Names of functions within an AttrValue."""
     if depth == 0:
         raise Malformed(f"attributes nested more than {MAX_DEPTH} deep")
-    for number, _, part in fields(value):
+    parts = [*fields(value)]
+    if len(parts) > 1:
+        raise Malformed("an attribute holds several values")
+    for number, _, part in parts:
         if isinstance(part, int):
             continue
         if number == 8:
@@ -211,17 +239,21 @@ def _function_names(function: memoryview, seen: _Seen, depth: int) -> Iterator[s
 
 def _check_tensor(tensor: memoryview, seen: _Seen) -> None:
     """A constant's size is what its shape says: a few bytes may say gigabytes."""
-    elements, held = 1, 0
+    held, width, shapes = 0, 8, []
     for number, _, value in fields(tensor):
-        if number == 2 and not isinstance(value, int):
-            sizes = [size for dimension in messages(value, 2) for size in integers(dimension, 1)]
-            if len(sizes) > MAX_RANK or any(size < 0 for size in sizes):
-                raise _Refused("a constant has a dimension of unknown size, or too many")
-            elements = math.prod(sizes)
+        if number == 1 and isinstance(value, int):
+            width = _WIDTHS.get(value, 8)
+        elif number == 2 and not isinstance(value, int):
+            shapes.append([size for dimension in messages(value, 2) for size in integers(dimension, 1)])
         elif number in (14, 15):
             raise _Refused("a constant holds a resource or a variant in place of numbers")
         else:
             held += 1 if isinstance(value, int) else len(value)
-    seen.repeated += max(elements - held, 0)
-    if seen.repeated > MAX_ELEMENTS:
-        raise _Refused(f"its constants say {seen.repeated} elements more than they hold, allowed are {MAX_ELEMENTS}")
+    if len(shapes) > 1:
+        raise Malformed("a constant has several shapes")
+    sizes = shapes[0] if shapes else []
+    if len(sizes) > MAX_RANK or any(size < 0 for size in sizes):
+        raise _Refused("a constant has a dimension of unknown size, or too many")
+    seen.repeated += max(math.prod(sizes) * width - held, 0)
+    if seen.repeated > MAX_REPEATED:
+        raise _Refused(f"its constants take {seen.repeated} bytes more than they hold, allowed are {MAX_REPEATED}")

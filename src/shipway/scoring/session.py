@@ -144,7 +144,11 @@ def _open_onnx(manifest: ModelManifest, folder: Path, threads: int | None) -> Ru
     wanted = [_match(name, there, manifest) for name in manifest.outputs]
 
     def run(inputs: Mapping[str, NDArray[Any]]) -> Outputs:
-        given = session.run(wanted, {names[name]: value for name, value in inputs.items()})
+        try:
+            given = session.run(wanted, {names[name]: value for name, value in inputs.items()})
+        except Exception as error:  # one class for each of its codes, without a base of their own
+            told = " ".join(str(error).split())
+            raise ShipwayError(f"model {manifest.name} ({manifest.digest}): ONNX Runtime: {told[-300:]}") from error
         return dict(zip(manifest.outputs, given, strict=True))
 
     return run

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from shipway import redaction
 from shipway.errors import InvalidData, NotFound, StorageUnavailable
@@ -157,6 +157,9 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
     try:
         parts = urlsplit(url)
         reason = "" if parts.hostname and (parts.port is None or parts.port > 0) else "it names no host"
+        wrong = next((character for character in url if not "!" <= character <= "~"), "") if not reason else ""
+        if wrong and (wrong <= " " or wrong not in parts.netloc):
+            reason = f"it holds {wrong!a}: write that as {quote(wrong)}"
     except ValueError as error:
         reason = str(error)
     if reason:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from shipway import redaction, references
 from shipway.canonical import fingerprint
 from shipway.errors import InvalidData, NotFound, nearest
-from shipway.storage import http
+from shipway.storage import folders, http
 from shipway.storage.store import ObjectInfo, open_folder, open_uri
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -115,6 +115,8 @@ def _kind(uri: str) -> tuple[str, str]:
             "expected an address without: download it yourself and give the file, or put it into the store and give "
             "its s3:// URI"
         )
+    if folders.readable(uri) != uri:
+        raise InvalidData(f"data {folders.readable(uri)!r}: the name is not UTF-8, and stands in records; rename it")
     if not separator:
         if not uri:
             raise InvalidData("data: empty; expected a path, s3://, http:// or https://")
@@ -134,7 +136,7 @@ def _kind(uri: str) -> tuple[str, str]:
 
 def _why_skipped(name: str, format: str) -> str | None:
     """Why a file of this name below a folder is left out; one rule for a disk's folder and a bucket's prefix."""
-    if any(part.startswith((".", "_")) for part in name.split("/")):
+    if folders.is_hidden(name):
         return "hidden: a name on its way begins with '.' or '_'"
     if format == "auto":
         if has_supported_suffix(name):
@@ -153,7 +155,8 @@ def _why_skipped(name: str, format: str) -> str | None:
 def _sorted_out(names: list[str], format: str) -> tuple[list[str], dict[str, str]]:
     """Names to read, and those that are left out with the reason."""
     reasons = {name: _why_skipped(name, format) for name in names}
-    return [name for name in names if not reasons[name]], {name: why for name, why in reasons.items() if why}
+    skipped = {folders.readable(name): why for name, why in reasons.items() if why}
+    return [name for name in names if not reasons[name]], skipped
 
 
 def _none_left(where: str, skipped: dict[str, str]) -> InvalidData:
@@ -166,11 +169,16 @@ def _none_left(where: str, skipped: dict[str, str]) -> InvalidData:
 def _local_files(top: Path, format: str) -> tuple[list[Path], dict[str, str]]:
     try:
         if top.is_dir():
-            names = sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file())
-            taken, skipped = _sorted_out(names, format)
+            names, links = folders.files_below(top)
+            rows, skipped = _sorted_out(names, format)
+            taken, copies = folders.without_copies(top, rows)
+            skipped |= {folders.readable(name): why for name, why in sorted((links | copies).items())}
             if not taken:
                 raise _none_left(str(top), skipped)
+            for name in taken:
+                folders.refuse_unreadable(top / name, folders.readable(name))
             return sorted(top / name for name in taken), skipped
+        folders.refuse_broken_link(top, str(top))
         if not top.exists():
             raise _missing(top)
     except PermissionError as error:
@@ -199,7 +207,7 @@ def _missing(path: Path) -> NotFound:
 
 def _name(path: Path, top: Path) -> str:
     """Relative within a folder; of a single file only what says how to read it."""
-    return path.relative_to(top).as_posix() if path != top else "".join(path.suffixes[-2:]).lower()
+    return folders.readable(str(path.relative_to(top)) if path != top else "".join(path.suffixes[-2:]).lower())
 
 
 def _file_identity(path: Path) -> str:
@@ -236,6 +244,11 @@ def _objects(uri: str, format: str) -> tuple[list[tuple[str, ObjectInfo]], dict[
     taken, skipped = _sorted_out(list(found), format)
     if not taken:
         raise _none_left(uri, skipped)
+    both = set(taken) & {str(above) for name in taken for above in PurePosixPath(name).parents}
+    if both:
+        raise InvalidData(
+            f"data {uri!r}: {min(both)!r} is an object and a folder, which a disk cannot hold; rename the object"
+        )
     return [(name, found[name]) for name in taken], skipped
 
 

@@ -41,45 +41,53 @@ def publish(fitted: Fitted, work: Path, output_uri: str, job: str, image: str) -
     """
     folder = work / "model"
     folder.mkdir(parents=True, exist_ok=True)
-    serve, specs, features = _serving_function(fitted, work)
-    tf.saved_model.save(serve.module, str(folder / "saved_model"), signatures={"serving_default": serve.function})
-    (folder / "saved_model" / "fingerprint.pb").unlink(missing_ok=True)  # holds a random number: bytes would differ
+    model, features, scale = _served_model(fitted, work)
+    function, specs = serving_function(model, features, scale)
+    save(function, folder / "saved_model")
     document = fitted.encoder.to_document()
     (folder / "encoder.json").write_text(json.dumps(document, sort_keys=True, ensure_ascii=False), encoding="utf-8")
-    parity = _onnx(fitted, serve.function, specs, features, folder, work)
+    parity = _onnx(fitted, function, specs, features, folder, work)
     target = f"{output_uri}/model"
     files: list[FileRef] = open_folder(output_uri).upload_folder(folder, "model")
     manifest = _manifest(fitted, target, features, files, parity, job, image)
-    manifest.temperature = serve.temperature
+    manifest.temperature = scale
     write_artifact(manifest, target)
     return manifest
 
 
-class _Serving:
-    def __init__(self, module: Any, function: Any, temperature: float) -> None:
-        self.module, self.function, self.temperature = module, function, temperature
-
-
-def _serving_function(fitted: Fitted, work: Path) -> tuple[_Serving, list[Any], dict[str, FeatureSpec]]:
-    """Encoded tensors to probabilities, on a model of plain variables that no strategy mirrors."""
+def _served_model(fitted: Fitted, work: Path) -> tuple[Any, dict[str, FeatureSpec], float]:
+    """A model of plain variables that no strategy mirrors, what it takes, and the temperature of its answers."""
     tf_keras.mixed_precision.set_global_policy("float32")
     recipe = load_recipe(fitted.spec.recipe)
     model = recipe.build_model(fitted.spec.recipe_params(), fitted.encoder)
     model.set_weights(fitted.weights)
-    names = input_names(model)
-    features = {name: fitted.dataset.features[name] for name in names}
-    specs = [tf.TensorSpec([None, *spec.shape], td._DTYPES[spec.dtype], name=name) for name, spec in features.items()]
+    features = {name: fitted.dataset.features[name] for name in input_names(model)}
+    return model, features, calibrate(*_eval_logits(fitted, model, features, work))
 
-    scale = calibrate(*_eval_logits(fitted, model, features, work))
+
+def serving_function(model: Any, features: dict[str, FeatureSpec], scale: float) -> tuple[Any, list[Any]]:
+    """Encoded tensors to probabilities, as a `tf.function`, and its signature."""
+    names = list(features)
+    specs = [tf.TensorSpec([None, *spec.shape], td._DTYPES[spec.dtype], name=name) for name, spec in features.items()]
 
     def serve(*tensors: Any) -> dict[str, Any]:
         logits = model(dict(zip(names, tensors, strict=True)), training=False)
         return {OUTPUT: tf.nn.softmax(tf.cast(logits, tf.float32) / scale, name=OUTPUT)}
 
+    return tf.function(serve, input_signature=specs), specs
+
+
+def save(function: Any, folder: Path) -> None:
+    """Writes a SavedModel of the function and the variables that it reads.
+
+    The Keras model is no part of it: Keras would trace every layer's call once more, which takes ten times as long as
+    the rest of the export of an LSTM, and nobody loads a model by its layers.
+    """
     module = tf.Module()
-    module.model = model
-    module.serve = tf.function(serve, input_signature=specs)
-    return _Serving(module, module.serve, scale), specs, features
+    module.serve = function
+    module.weights = list(function.get_concrete_function().variables)
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": function})
+    (folder / "fingerprint.pb").unlink(missing_ok=True)  # holds a random number: bytes would differ
 
 
 def _eval_logits(

@@ -50,16 +50,54 @@ def test_dotted_values_are_typed_as_yaml_does() -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("|", "|"),
+        (">", ">"),
+        ("#", "#"),
+        ("Item #", "Item #"),
+        ("a # b", "a # b"),
+        ("'7'", "7"),
+        ('"a # b"', "a # b"),
+        ("2024-13-45", "2024-13-45"),
+        ("9" * 5_000, "9" * 5_000),
+        ("--- a\n--- b", "--- a\n--- b"),
+        ("a: b: c", "a: b: c"),
+        ("!!python/object:os.system {}", "!!python/object:os.system {}"),
+        ("", None),
+        ("~", None),
+        ("null", None),
+    ],
+)
+def test_text_is_taken_as_typed_whatever_it_would_mean_in_yaml(typed: str, value: object) -> None:
+    assert collect_params([f"overrides.a={typed}"]) == {"overrides": {"a": value}}
+
+
+@pytest.mark.parametrize(
     ("pairs", "message"),
     [
+        (["overrides.a={b: 1, b: 2}"], "--param overrides.a: the key 'b' stands twice, in line 1; leave one of them"),
+        (["overrides.a={b: {c: 1, c: 2}}"], "the key 'c' stands twice"),
+        (["overrides.a=[1, 2"], "--param overrides.a: neither YAML nor JSON"),
+        (["overrides.a=" + "[" * 3_000], "--param overrides.a: (nested too deeply|neither)"),
         (["name"], "expected key=value"),
         (["=x"], "expected key=value"),
         (["a=1", "a.b=2"], "'a' is '1' already, not a mapping"),
+        (["name=a", "data=x", "name=b"], "--param name: is given twice"),
+        (["o.t.e=1", "o.t.e=1"], "--param o.t.e: is given twice"),
+        (["o.t.e=&a [*a]"], "--param o.t.e: nested more than 100 deep"),
+        (["o.t.e=" + "[" * 100_000], "--param o.t.e: nested too deeply"),
     ],
+    ids=lambda value: str(value)[:60],
 )
 def test_a_pair_that_is_none_is_one_clear_line(pairs: list[str], message: str) -> None:
     with pytest.raises(InvalidSpec, match=message):
         collect_params(pairs)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "2026-02-31"], ids=["a long number", "no date"])
+def test_what_yaml_cannot_read_is_text(value: str) -> None:
+    assert collect_params([f"o.t.e={value}"]) == {"o": {"t": {"e": value}}}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +125,10 @@ def test_a_params_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("overrides:\n- {a: 1, a: 2}\n", "the key 'a' stands twice, in line 2"),
         ("a: 2026-02-31\n", "neither YAML nor JSON"),
         ("name: a\n---\nname: b\n", "expected one document, got 2"),
+        ("o: &a {t: *a}\n", "nested more than 100 deep"),
+        ("o:\n- &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+            f"- &{now} [{', '.join([f'*{last}'] * 10)}]\n" for last, now in zip("abcdef", "bcdefg", strict=True)
+        ), "or more than 1000000 values"),
     ],
 )  # fmt: skip
 def test_a_file_in_which_one_line_undoes_another_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -101,3 +143,12 @@ def test_merged_keys_of_yaml_may_be_overridden(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text("base: &b {seed: 1, epochs: 2}\noverrides: {training: {<<: *b, seed: 3}}\n")
     assert collect_params([], file)["overrides"] == {"training": {"seed": 3, "epochs": 2}}
+
+
+@pytest.mark.parametrize("text", ["name: t\npassword: SWORDFISH: [\n", '{"token": "SWORDFISH" "x": 1}', "[SWORDFISH"])
+def test_a_file_that_is_neither_yaml_nor_json_is_not_quoted(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidSpec, match=r"neither YAML nor JSON: .*line \d+, column \d+") as caught:
+        collect_params([], path)
+    assert "SWORDFISH" not in str(caught.value)

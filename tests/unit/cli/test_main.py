@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from shipway.cli.console import console
+from shipway.artifacts import RunRecord, StepRecord
+from shipway.cli.console import console, facts, print_json, say, table
 from shipway.cli.main import main
+from shipway.storage import Store
 
 Shipway = Callable[..., tuple[int, str, str]]
 
@@ -73,6 +75,11 @@ def shipway(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
         (["endpoints", "stop", "bot"], r"no endpoint 'bot'; none is running"),
         (["predict", "bot", "hi"], r"no endpoint 'bot'"),
         (["job", "run", "gone.yaml"], r"manifest gone.yaml: no such file"),
+        (["logs", "last"], r"no runs on this machine yet"),
+        (["logs", "x", "--tail", "-5"], r"--tail"),
+        (["models", "show", "a\x1b[2J\u202e"], r"no version of 'a\\x1b\[2J\\u202e'"),
+        (["run", "train_and_deploy", "--local", "--param", "name=b", f"overrides={'[' * 60_000}"],
+         r"overrides: nested too deeply"),
         (["store", "cp", "./gone", "x"], r"no file 'gone'"),
         (["store", "cp", "./empty", "x"], r"no file in 'empty'; nothing was copied"),
         (["store", "cp", "a", "b"], r"one side must be local"),
@@ -86,6 +93,50 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(shipway: Shipway, arguments
     assert re.fullmatch(r"error: [^\n]+\n", err), err
     assert re.search(message, err), err
     assert not (Path.cwd() / "home" / "runs").exists()
+
+
+@pytest.mark.parametrize("command", ["cancel", "retry", "watch", "logs", "runs show", "artifacts"])
+def test_a_variable_that_was_not_set_names_no_run(shipway: Shipway, command: str) -> None:
+    (Path.cwd() / "home" / "runs" / "only-1").mkdir(parents=True)
+    Store.open().put("runs/only-1/run.json", RunRecord(run="only-1", pipeline="p", state="Failed").to_json().encode())
+    assert shipway("runs", "show", "only")[0] == 0
+    code, _, err = shipway(*command.split(), "")
+    assert code == 2
+    assert "begin with ''" in err
+
+
+def test_reports_whose_titles_meet_are_all_there(shipway: Shipway) -> None:
+    store = Store.open()
+    titles = (("one", ["Check", "A/B"]), ("two", ["Check", "a-b"]))
+    steps = [
+        StepRecord(
+            run="r-1", task=task, state="Succeeded", reports={t: f"{store.uri}/{task}-{i}" for i, t in enumerate(named)}
+        )
+        for task, named in titles
+    ]
+    for step in steps:
+        for uri in step.reports.values():
+            store.put(uri.removeprefix(f"{store.uri}/"), uri.encode())
+    record = RunRecord(run="r-1", pipeline="p", state="Succeeded", steps=steps)
+    store.put("runs/r-1/run.json", record.to_json().encode())
+    code, out, err = shipway("reports", "open", "r-1", "--json")
+    assert code == 0, err
+    saved = json.loads(out)
+    assert set(saved) == {"Check", "A/B", "Check (two)", "a-b"}
+    assert len({Path(path).read_text() for path in saved.values()}) == 4
+
+
+def test_numbers_that_json_has_not_are_null(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"loss": float("nan"), "most": [float("inf"), 1.5]})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {"loss": None, "most": [None, 1.5]}
+
+
+def test_what_is_shown_obeys_no_stranger(capsys: pytest.CaptureFixture[str]) -> None:
+    console.cache_clear()
+    say("a\x1b[31mb")
+    table(["x\x07"], [["c\x1b]0;d\x07"]])
+    facts([("e", "f\x9b2J")])
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("arguments", [[], ["runs"], ["models"], ["endpoints"], ["reports"], ["store"], ["job"]])

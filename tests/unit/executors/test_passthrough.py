@@ -80,7 +80,7 @@ def test_the_replicas_of_a_sweeps_trials_get_them_too() -> None:
         "sweep",
     )
     for one in (
-        experiment.runner_manifest(spec, "runner", "s3://shipway/sweeps/a", "s3://shipway", 0),
+        experiment.runner_manifest(spec, "runner", "s3://shipway/sweeps/a", "", "s3://shipway", 0),
         experiment.trial_template(spec, "s3://shipway/datasets/a", "s3://shipway"),
     ):
         chief = pods(with_task_config(one, CONFIG))["Chief"]

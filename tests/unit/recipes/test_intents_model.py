@@ -17,6 +17,7 @@ from shipway.recipes.intents.params import Params
 
 ROWS = [(f"{verb} the {thing} {number}", thing) for verb in ("turn on", "stop") for thing in "abcd" for number in "123"]
 TEXTS = [text for text, _ in ROWS]
+in_tensorflow = pytest.mark.xdist_group("tensorflow")
 
 
 def fitted(rows: list[tuple[str, str]] = ROWS, **params: Any) -> IntentsEncoder:
@@ -59,6 +60,7 @@ def outputs(model: Any, given: Any, *names: str) -> list[Any]:
 
 
 @pytest.mark.heavy
+@in_tensorflow
 def test_a_committee_answers_with_the_weighted_mean_of_its_members_log_probabilities() -> None:
     encoder = fitted()
     model = built(encoder)
@@ -69,6 +71,7 @@ def test_a_committee_answers_with_the_weighted_mean_of_its_members_log_probabili
 
 
 @pytest.mark.heavy
+@in_tensorflow
 @pytest.mark.parametrize("params", [{"svm_weight": 0}, {"members": 1}], ids=str)
 def test_without_a_solved_member_all_are_trained(params: dict[str, Any]) -> None:
     encoder = fitted()
@@ -81,6 +84,7 @@ def test_without_a_solved_member_all_are_trained(params: dict[str, Any]) -> None
 
 
 @pytest.mark.heavy
+@in_tensorflow
 def test_above_the_limit_of_work_the_model_is_the_trained_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "MAX_WORK", len(ROWS) * 4 - 1)
     model = built(fitted())
@@ -89,6 +93,7 @@ def test_above_the_limit_of_work_the_model_is_the_trained_one(monkeypatch: pytes
 
 
 @pytest.mark.heavy
+@in_tensorflow
 def test_the_model_gives_the_solver_s_own_margins_and_training_leaves_them() -> None:
     encoder = fitted()
     model = built(encoder)
@@ -131,3 +136,22 @@ def test_few_classes_and_classes_without_rows_are_no_trouble(labels: list[str]) 
     margins = linear.features(grams, encoder) @ found.table.astype(np.float32) + found.bias
     assert margins.shape == (len(rows), len(labels))
     assert margins.argmax(1).tolist() == ids.tolist()
+
+
+@pytest.mark.heavy
+@in_tensorflow
+@pytest.mark.parametrize("architecture", ["lstm", "gru"])
+def test_a_recurrent_model_has_the_same_weights_and_answers_with_and_without_a_gpu(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    recipe, encoder = load_recipe("intents"), fitted()
+    params = recipe.Params(architecture=architecture, dim=4, hidden=8, units=4, members=1)
+    here = recipe.build_model(params, encoder)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: ["GPU:0"])
+    there = recipe.build_model(params, encoder)
+    assert [tuple(v.shape) for v in here.weights] == [tuple(v.shape) for v in there.weights]
+    there.set_weights(here.get_weights())
+    given = {name: dense(encoder.encode(TEXTS))[name] for name in ("grams", "words")}
+    np.testing.assert_allclose(here(given), there(given), atol=1e-6)

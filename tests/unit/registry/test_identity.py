@@ -149,6 +149,28 @@ def test_an_alias_pins_the_whole_document_of_its_version(world: World) -> None:
     assert world.registry.get("toy", "champion").version == 1
 
 
+def test_an_alias_that_points_at_the_move_of_another_names_nothing(world: World) -> None:
+    """A version that is only a candidate would be served; or, of another name, another model."""
+    pointers = world.root / "models/toy/aliases"
+    (pointers / "champion.json").write_bytes((pointers / "candidate.json").read_bytes())
+    with pytest.raises(CorruptArtifact, match="it moves candidate of toy, and champion of toy points at it"):
+        world.registry.get("toy", "champion")
+    target = world.registry.champion("toy", to_move=True)
+    assert target.move is None  # and can be set anew
+    world.registry.promote("toy", 1)
+    world.registry.store.put("models/other/versions/1.json", world.record.read_bytes())
+    world.registry.store.put("models/other/aliases/champion.json", (pointers / "champion.json").read_bytes())
+    with pytest.raises(CorruptArtifact, match="it moves champion of toy, and champion of other points at it"):
+        world.registry.get("other", "champion")
+
+
+def test_a_decision_about_another_model_is_not_read_as_the_versions(world: World) -> None:
+    other = world.decision.model_copy(update={"challenger_digest": "0" * 64, "champion_sequence": 99})
+    world.registry.store.put("models/toy/decisions/1.json", other.to_json().encode())
+    with pytest.raises(CorruptArtifact, match=r"decisions/1\.json: it is about model 000"):
+        world.registry.decision(world.version)
+
+
 def test_a_decision_holds_for_the_evaluation_that_it_was_made_on(world: World) -> None:
     better = world.evaluation.model_copy(update={"metrics": {**world.evaluation.metrics, "accuracy": 1.0}})
     with pytest.raises(CorruptArtifact, match="not the one that the decision was made on"):

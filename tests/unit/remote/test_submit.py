@@ -247,6 +247,8 @@ def test_a_run_is_found_by_its_id_its_beginning_its_mark_and_as_the_last(
         kubeflow.run("nope")
     server.state.archive_run(second.key)
     assert [run.key for run in kubeflow.runs()] == [first.key]
+    with pytest.raises(NotFound, match=r"0 of the newest runs.*fit ''"):  # of a variable that was not set
+        kubeflow.run("")
 
 
 def test_many_runs_are_listed_page_by_page(kubeflow: Connection, server: KfpServer, published: str) -> None:

@@ -120,6 +120,33 @@ def _many_graphs() -> ModelProto:
     return model([*steps, node("ReadFile", ["x"])], [condition, *names])
 
 
+def _declared(field: str) -> ModelProto:
+    """A runtime takes a declared shape for the real one, and computes what hangs on it as it opens the file."""
+    made = model(
+        [
+            node("NonZero", ["x"], "found"),
+            node("Shape", ["found"], "s"),
+            node("ConstantOfShape", ["s"]),
+        ]
+    )
+    getattr(made.graph, field).append(helper.make_tensor_value_info("found", TensorProto.INT64, [2, 1 << 30]))
+    return made
+
+
+def _declared_input() -> ModelProto:
+    made = model(
+        [node("Shape", ["x"], "s"), node("Concat", ["s", "s"], "twice", axis=0), node("ConstantOfShape", ["twice"])]
+    )
+    made.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, [1 << 15]))
+    return made
+
+
+def _copies() -> ModelProto:
+    """Each is as large as what it is made of; all are made when the file is opened."""
+    steps = [node("Cast", ["w"], f"t{i}", to=TensorProto.DOUBLE) for i in range(40)]
+    return model([*steps, node("Relu", ["x"])], [numpy_helper.from_array(np.zeros(1 << 20, np.float32), "w")])
+
+
 def _training() -> ModelProto:
     made = model([node("Relu", ["x"])])
     made.training_info.add()
@@ -191,6 +218,14 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "a tensor of a million dimensions": (
         lambda: model([node("Add", ["x", "w"])], [claims([1024] * 1_000_000, b"\0" * 4)]),
         "sizes from 0",
+    ),
+    "a declared size": (lambda: _declared("value_info"), "is said to have"),
+    "a declared size of an output": (lambda: _declared("output"), "is said to have"),
+    "a declared size of an input, squared": (_declared_input, "ConstantOfShape"),
+    "copies of a constant": (_copies, "opening the file computes"),
+    "sixty million doubles from nothing": (
+        lambda: model([node("ConstantOfShape", ["s"])], [values("s", 60_000_000)]),
+        "opening the file computes",
     ),
     "training": (_training, "training graphs"),
     "graphs twenty deep": (_deep, "deep"),

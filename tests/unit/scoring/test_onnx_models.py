@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import ModelProto, numpy_helper
 
 from shipway.errors import CorruptArtifact
 from shipway.scoring.onnx_models import check_onnx
-from shipway.scoring.runtimes import open_onnx
+from shipway.scoring.runtimes import inference_bytes, open_onnx
 from tests.unit.scoring.onnx_files import REFUSED, model, node, values, written
 
 
@@ -43,6 +43,40 @@ def test_a_file_that_asks_for_gigabytes_takes_no_memory_to_refuse(tmp_path: Path
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 16_000  # KB
+
+
+def column_times_row(size: int) -> ModelProto:
+    """What depends on no size of a request and is no constant either: 8 * size bytes ask for 4 * size * size."""
+    steps = [("ReduceSum", ["x"], "r"), ("Add", ["c", "r"], "column"), ("Transpose", ["column"], "row"),
+             ("MatMul", ["column", "row"], "t"), ("Identity", ["t"], "y")]  # fmt: skip
+    weights = numpy_helper.from_array(np.zeros((size, 1), np.float32), "c")
+    return model([node(operation, inputs, output) for operation, inputs, output in steps], [weights])
+
+
+def test_what_an_inference_may_take_is_bounded_for_the_process_and_the_others_are_answered(tmp_path: Path) -> None:
+    written(column_times_row(20_000), tmp_path / "large.onnx")
+    written(column_times_row(20), tmp_path / "small.onnx")
+    code = (
+        "from pathlib import Path; import numpy as np\n"
+        "from shipway.scoring import runtimes\n"
+        "runtimes.inference_bytes = lambda: 256 << 20\n"
+        "large, small = (runtimes.open_onnx(Path(name)) for name in ('large.onnx', 'small.onnx'))\n"
+        "row = {'x': np.ones((1, 4), np.float32)}\n"
+        "try: large.run(None, row)\n"
+        "except Exception as error: print(error)\n"
+        "print(small.run(None, row)[0].shape)\n"
+        "print([line for line in open('/proc/self/status') if 'VmHWM' in line][0].split()[1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "is smaller than requested bytes of 1600000000" in done.stdout
+    *_, shape, peak = done.stdout.splitlines()
+    assert shape == "(20, 20)"
+    assert int(peak) < 512_000  # KB
+
+
+def test_no_process_gives_all_of_its_memory_to_a_model() -> None:
+    assert 0 < inference_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def test_a_model_with_the_same_operations_within_bounds_is_opened(tmp_path: Path) -> None:

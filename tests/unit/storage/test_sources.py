@@ -190,6 +190,14 @@ def test_objects_are_fetched_and_told_apart_by_etag(store_uri: str, tmp_path: Pa
         fetch_source(f"{store_uri}/in/notes.md", tmp_path)
 
 
+def test_an_object_that_is_a_folder_too_is_one_line(store_uri: str, tmp_path: Path) -> None:
+    store = Store.open(store_uri)
+    for key in ("in/a.csv", "in/a.csv/b.csv"):
+        store.put(key, b"text,label\n")
+    with pytest.raises(InvalidData, match=r"'a\.csv' is an object and a folder, which a disk cannot hold"):
+        fetch_source(f"{store_uri}/in", tmp_path / "rows")
+
+
 def test_a_bucket_that_is_not_there_is_one_line(store_uri: str) -> None:
     bucket = f"{store_uri.split('/')[2]}-gone"
     with pytest.raises(NotFound, match=rf"^s3://{bucket}: no such bucket at .*; create it first$"):

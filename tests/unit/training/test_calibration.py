@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from shipway.recipes.calibrate import calibrate
 
-@pytest.mark.heavy
+
 @pytest.mark.parametrize("wrong_by", [0.3, 1.0, 3.0])
 def test_logits_of_a_wrong_scale_are_brought_back(wrong_by: float) -> None:
-    from shipway.training.export import calibrate
-
     draw = np.random.default_rng(3)
     logits = draw.normal(0, 2, (8000, 5)).astype(np.float32)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -18,9 +17,6 @@ def test_logits_of_a_wrong_scale_are_brought_back(wrong_by: float) -> None:
     assert calibrate(logits * wrong_by, labels) == pytest.approx(wrong_by, rel=0.15)
 
 
-@pytest.mark.heavy
 def test_a_handful_of_rows_or_unknown_labels_calibrate_nothing() -> None:
-    from shipway.training.export import calibrate
-
     assert calibrate(np.ones((5, 3), np.float32), np.zeros(5, np.int64)) == 1.0
     assert calibrate(np.ones((500, 3), np.float32), np.full(500, -1)) == 1.0

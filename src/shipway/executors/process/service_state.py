@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shipway import private
 from shipway.context import Context
 from shipway.storage.processes import start_ticks
 
@@ -112,9 +113,7 @@ class EndpointState:
 
     def write(self, folder: Path) -> None:
         """Whole or not at all: a reader never sees half a document."""
-        scratch = folder / f".state-{os.getpid()}.json"
-        scratch.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        scratch.replace(folder / "state.json")
+        private.write_text(folder / "state.json", json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, folder: Path) -> EndpointState | None:

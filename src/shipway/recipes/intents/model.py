@@ -189,14 +189,22 @@ def _reader(params: Params, encoder: IntentsEncoder, words: Any) -> Any:
             for width in (1, 2, 3)
         ]
         return tf_keras.layers.Concatenate(name="read")(pooled)
-    cell = tf_keras.layers.LSTM if params.architecture == "lstm" else tf_keras.layers.GRU
-    states = tf_keras.layers.Bidirectional(cell(params.units, return_sequences=True), name="read")(
-        embedded, mask=tf.squeeze(mask, -1) > 0
-    )
+    states = tf_keras.layers.Bidirectional(_recurrent(params), name="read")(embedded, mask=tf.squeeze(mask, -1) > 0)
     # Maximum over the real words: states are above -1, so padding at -1 never wins.
     return tf_keras.layers.Lambda(lambda pair: tf.reduce_max(pair[0] * pair[1] - (1.0 - pair[1]), axis=1), name="peak")(
         [states, mask]
     )
+
+
+def _recurrent(params: Params) -> Any:
+    """Keras' fused layer where there is a GPU, else its cell: the same weights and numbers.
+
+    The fused layer is traced for cuDNN too, which takes three quarters of a short training.
+    """
+    is_lstm, layers = params.architecture == "lstm", tf_keras.layers
+    if tf.config.list_physical_devices("GPU"):
+        return (layers.LSTM if is_lstm else layers.GRU)(params.units, return_sequences=True)
+    return layers.RNN((layers.LSTMCell if is_lstm else layers.GRUCell)(params.units), return_sequences=True)
 
 
 def load_embeddings(uri: str, encoder: IntentsEncoder) -> NDArray[np.float32]:

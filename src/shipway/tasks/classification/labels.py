@@ -9,13 +9,14 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from pydantic import BaseModel
 
 from shipway.artifacts import FeatureSpec
-from shipway.inputs.text import BLANK, CONTROL, INVISIBLE
+from shipway.characters import BLANK, CONTROL, INVISIBLE, REPLACED, WRONGLY_DECODED, plain_form
 from shipway.recipes.arrays import Encoded
 from shipway.specs import Spec
 
@@ -27,9 +28,15 @@ if TYPE_CHECKING:
 Fold = Literal["none", "unicode", "case"]
 
 SHOWN = 10  # pairs in one note
-_INVISIBLE = re.compile(f"[{INVISIBLE}]")
+MAX_CHARS = 200
+BREAK = r"[\t\n\r\x80-\x9f\u2028\u2029]"
 _FORMATS = re.compile(f"[{INVISIBLE}\u200c\u200d]")
-_WHOLE = re.compile(r"([-+]?\d+)\.0+")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,6})?")
+# Cyrillic and Greek letters, dashes and quotes that are drawn like characters of ASCII.
+_DRAWN_LIKE = str.maketrans(
+    "АВЕКМНОРСТУХЅІЈԚԜаеорсухѕіјһԁԛԝӏΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρ‐‑‒–—―−‘’‛′ʼ`´“”„″",
+    "ABEKMHOPCTYXSIJQWaeopcyxsijhdqwlABEZHIKMNOPTYXovp-------'''''''\"\"\"\"",
+)
 # What tools write for "no value"; a class may be called so, hence it is told and not refused.
 MISSING_WORDS = {"null", "none", "n/a", "na", "#n/a", "nil", "undefined", "-", "?"}
 # What no class is called: Python's and pandas' marks of a missing value, and a list or object in a cell.
@@ -62,10 +69,14 @@ class ClassLabels:
             .then(pl.lit("empty label"))
             .when(label.str.contains(NO_CLASS))
             .then(pl.lit("label is NaN, a list or an object, not the name of a class"))
-            .when(label.str.contains("\ufffd", literal=True))
-            .then(pl.lit("replacement character U+FFFD: decoded wrongly before it came here"))
+            .when(label.str.contains(REPLACED, literal=True))
+            .then(pl.lit(WRONGLY_DECODED))
             .when(label.str.contains(CONTROL))
             .then(pl.lit("control character"))
+            .when(label.str.contains(BREAK))
+            .then(pl.lit("line break, tab or control character in the label"))
+            .when(label.str.len_chars() > MAX_CHARS)
+            .then(pl.lit(f"label longer than {MAX_CHARS} characters"))
             .otherwise(None)
         )
         return label, reason
@@ -132,21 +143,25 @@ def _pair(first: str, other: str, counts: Mapping[str, int]) -> str:
 
 def _why(first: str, other: str) -> str:
     """How the two differ, and what makes them one."""
-    if _plain(first) == _plain(other):
+    if plain_form(first) == plain_form(other):
         return "the same but for Unicode's form, blanks or invisible characters; fold_labels=unicode makes them one"
-    if _plain(first).lower() == _plain(other).lower():
+    if plain_form(first).lower() == plain_form(other).lower():
         return "the same but for capital letters; fold_labels=case makes them one"
-    if _WHOLE.fullmatch(first) or _WHOLE.fullmatch(other):
+    if _NUMBER.fullmatch(first) and _NUMBER.fullmatch(other):
         return "the same number; write one of them in the source"
     return "the same to the eye; write one of them in the source"
 
 
-def _plain(label: str) -> str:
-    return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", label)).split())
-
-
 def _look(label: str) -> str:
-    """Equal for labels that look alike: NFKC, no letter case, no invisible characters, one kind of blank."""
-    plain = " ".join(_FORMATS.sub("", unicodedata.normalize("NFKC", label)).casefold().split())
-    whole = _WHOLE.fullmatch(plain)
-    return whole[1] if whole else unicodedata.normalize("NFKC", plain)
+    """Equal for labels that look alike: drawn alike, one number, or equal but for capitals and invisible characters."""
+    plain = unicodedata.normalize("NFKC", label.translate(_DRAWN_LIKE))
+    plain = " ".join(_FORMATS.sub("", plain).translate(_DRAWN_LIKE).casefold().split())
+    return _number(plain) if _NUMBER.fullmatch(plain) else unicodedata.normalize("NFKC", plain)
+
+
+def _number(text: str) -> str:
+    """Equal for equal numbers, of any length: digits without zeros at their ends, and their power of ten."""
+    sign, digits, power = Decimal(text).as_tuple()
+    body = "".join(map(str, digits)).lstrip("0")
+    short = body.rstrip("0")
+    return f"{'-' * sign}{short}e{int(power) + len(body) - len(short)}" if short else "0"

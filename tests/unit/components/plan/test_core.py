@@ -90,6 +90,7 @@ def test_a_metric_that_no_training_reports_is_refused(csv: Path, objective: Any,
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        ({"overrides": {"dataset": {"slices": ["a"]}}}, "give overrides.evaluation.slices"),
         ({"webhook": "hooks.example.com/T0"}, "webhook: not an address"),
         ({"webhook": "ftp://hooks.example.com"}, "webhook: not an address"),
         ({"webhook": "https://"}, "webhook: not an address"),
@@ -261,3 +262,8 @@ def test_a_slice_over_a_column_that_is_not_there_is_refused(tmp_path: Path) -> N
     for name, hint in (("devise", r".*did you mean 'device'"), ("say", ""), ("_row", "")):
         with pytest.raises(InvalidSpec, match=rf"evaluation.slices: the rows will have no column '{name}'{hint}"):
             make_plan(PIPELINE, params(path, text_column="say", overrides={"evaluation": {"slices": [name]}}))
+
+
+def test_prep_is_told_which_columns_the_evaluation_slices_by(csv: Path) -> None:
+    resolved = resolve(PIPELINE, params(csv, overrides={"evaluation": {"slices": ["city"]}}))
+    assert resolved["dataset"].slices == ["city"]  # type: ignore[attr-defined]

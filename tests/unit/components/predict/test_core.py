@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipway.components.predict.core import BadRequest, Client, Limits, Query, answers, read_v1
+from shipway.components.predict.core import BadRequest, Client, Limits, Query, answers, read_v1, shown
 from shipway.errors import UserError
 
 LIMITS = Limits(max_instances=3, max_text_chars=20)
@@ -36,12 +36,22 @@ def test_texts_come_bare_or_in_objects() -> None:
         ({"instances": ["a", "b" * 21]}, r"instances\[1\] has 21 characters, at most 20"),
         ({"instances": ["a"], "parameters": 3}, '"parameters" must be a JSON object, got a number'),
         ({"instances": ["a"], "parameters": {"top_k": 0}}, r"parameters\.top_k must be a whole number from 1"),
-        ({"instances": ["a"], "parameters": {"top_k": True}}, r"parameters\.top_k .* got True"),
+        ({"instances": ["a"], "parameters": {"top_k": True}}, r"parameters\.top_k .* got true"),
     ],
 )
 def test_a_bad_request_is_refused_with_the_reason(body: Any, reason: str) -> None:
     with pytest.raises(BadRequest, match=reason):
         read_v1(body, LIMITS)
+
+
+def test_what_is_quoted_stays_short_however_long_or_deep_it_is() -> None:
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (deep, {"a": deep}, [deep], "x" * 10**7, [1] * 10**6, 1e30):
+        assert len(shown(value)) < 60
+    assert shown([1, -1, "a", None]) == "[1, -1, 'a', null]"
+    assert shown("\x1b[31m") == r"'\x1b[31m'"
 
 
 def test_a_top_probability_below_the_threshold_is_none_of_these() -> None:

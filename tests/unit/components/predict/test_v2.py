@@ -49,11 +49,23 @@ def test_texts_come_as_json_or_as_bytes() -> None:
             "classification",
         ),
         ({**body(data=["a"]), "parameters": {"binary_data_output": 1}}, b"", "must be true or false, got a number"),
+        (body(data=["a"], shape=[1.0]), b"", r"shape must be \[1\] .* got \[1\.0\]"),
+        (body(data=["a"], parameters=[]), b"", r"inputs\[0\]\.parameters must be a JSON object, got a list"),
+        (body(parameters={"binary_data_size": 0.0}), b"", "0.0 was announced"),
+        (body(parameters={"binary_data_size": "9" * 10_000}), b"", "'9{40}' was announced"),
+        ({**body(data=["a"]), "outputs": [{"name": "label", "parameters": ""}]}, b"", "must be a JSON object"),
+        ({**body(data=["a"]), "model_name": "other"}, b"", "\"model_name\": 'other' is not served here; toy is"),
+        ({**body(data=["a"]), "model_version": 4}, b"", '"model_version": 4 is not served here; 3 is'),
     ],
 )
 def test_a_bad_request_is_refused_with_the_reason(given: Any, binary: bytes, reason: str) -> None:
     with pytest.raises(BadRequest, match=reason):
-        v2.read(given, binary, LIMITS)
+        v2.read(given, binary, LIMITS, {"model_name": "toy", "model_version": "3"})
+
+
+def test_a_body_may_repeat_what_answers_it() -> None:
+    given = {**body(data=["a"], parameters=None), "model_name": "toy", "model_version": ""}
+    assert v2.read(given, b"", LIMITS, {"model_name": "toy", "model_version": "3"}).texts == ["a"]
 
 
 TENSOR = st.fixed_dictionaries(

@@ -17,80 +17,11 @@ import pytest
 import zstandard
 
 from shipway.components.prep import sources
-from shipway.components.prep.heads import Source
 from shipway.components.prep.json_lines import parse_jsonl
 from shipway.components.prep.parse import PAIRED, UNCLOSED
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData
-
-HEADER = "text,label\n"
-PLAIN = [f"switch lamp {number},on" for number in range(200)]
-COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard.compress}
-Rows = list[tuple[object, ...]]
-
-
-def read(path: Path, **changes: object) -> tuple[Rows, list[tuple[int, str]], Source]:
-    """Rows as (text, label), bad ones as (row, reason), and what was found out about the file."""
-    spec = DatasetSpec(name="bot", data=str(path), **changes)  # type: ignore[arg-type]
-    [source] = sources.find_sources([path], spec)
-    good: Rows = []
-    bad: list[tuple[int, str]] = []
-    for piece in sources.cut([source], path.parent):
-        for parsed in sources.read(piece):
-            good += parsed.frame.select("in:text", "in:label").rows()
-            bad += parsed.bad.select("_row", "reason").rows()
-    return good, bad, source
-
-
-def written(folder: Path, name: str, content: str | bytes) -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def table(lines: list[str], delimiter: str = ",") -> str:
-    return (HEADER + "\n".join(lines) + "\n").replace(",", delimiter)
-
-
-# Cut files
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.95])
-def test_a_compressed_file_that_was_cut_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
-    body = HEADER + "".join(f"lamp {number} {hash(number * 7919) % 99991},on\n" for number in range(60_000))
-    whole = COMPRESS[suffix](body.encode())
-    assert len(read(written(tmp_path, f"rows.csv{suffix}", whole))[0]) == 60_000
-    with pytest.raises(InvalidData, match=rf"'rows.csv{suffix}' cannot be read to its end: .* lines, .* were read"):
-        read(written(tmp_path, f"rows.csv{suffix}", whole[: int(len(whole) * share)]))
-
-
-@pytest.mark.parametrize("suffix", COMPRESS)
-def test_all_frames_of_a_concatenated_file_are_read_and_the_last_may_not_be_cut(tmp_path: Path, suffix: str) -> None:
-    parts = [COMPRESS[suffix](part.encode()) for part in (table(PLAIN), "a,on\n" * 300, "b,off\n" * 30_000)]
-    assert len(read(written(tmp_path, f"rows.csv{suffix}", b"".join(parts)))[0]) == 30_500
-    for broken in (b"".join(parts)[:-4], b"".join(parts) + b"no frame at all"):
-        with pytest.raises(InvalidData, match="cannot be read to its end"):
-            read(written(tmp_path, f"rows.csv{suffix}", broken))
-
-
-def test_a_zstd_file_of_skippable_frames_is_read_whole(tmp_path: Path) -> None:
-    skippable = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"notes"
-    parts = zstandard.compress(table(PLAIN).encode()) + skippable + zstandard.compress(b"a,on\n")
-    assert len(read(written(tmp_path, "rows.csv.zst", parts))[0]) == 201
-
-
-def test_cut_parquet_and_cut_json_lines_are_refused(tmp_path: Path) -> None:
-    frame = pl.DataFrame({"text": [f"lamp {n}" for n in range(5000)], "label": ["on"] * 5000})
-    frame.write_parquet(tmp_path / "whole.parquet")
-    data = (tmp_path / "whole.parquet").read_bytes()
-    with pytest.raises(InvalidData, match=r"'half.parquet' cannot be read as Parquet.*its end may be missing"):
-        read(written(tmp_path, "half.parquet", data[: len(data) // 2]))
-    lines = frame.write_ndjson().encode()
-    with pytest.raises(InvalidData, match=r"'half.jsonl' ends in the middle of a record, behind 2,500 whole lines"):
-        read(written(tmp_path, "half.jsonl", lines[: lines.index(b"lamp 2500") + 4]))
-    assert len(read(written(tmp_path, "no_break.jsonl", lines.rstrip()))[0]) == 5000
-
+from tests.fixtures.rows import HEADER, PLAIN, read, table, written
 
 # Quotes
 
@@ -189,6 +120,44 @@ def test_unused_columns_of_any_type_do_no_harm_and_those_left_out_are_named(tmp_
     assert {name.partition(" ")[0] for name in source.left_out} == {"took", "parts", "where", "map", "raw", "pair"}
 
 
+def test_a_number_that_is_none_is_no_label(tmp_path: Path) -> None:
+    labels = [1.5, float("inf"), float("-inf")]
+    pl.DataFrame({"text": ["a", "b", "c"], "label": labels}).write_parquet(tmp_path / "rows.parquet")
+    good, bad, _ = read(tmp_path / "rows.parquet")
+    assert good == [("a", "1.5")]
+    assert [reason for _, reason in bad] == [
+        f"column 'label' holds {kind}Infinity, expected text" for kind in ("", "-")
+    ]
+
+
+def test_the_name_of_a_parquet_file_is_no_pattern(tmp_path: Path) -> None:
+    for name, text in (("rows[1].parquet", "mine"), ("rows1.parquet", "another file's"), ("a*.parquet", "star")):
+        pl.DataFrame({"text": [text], "label": ["x"]}).write_parquet(tmp_path / name)
+    assert read(tmp_path / "rows[1].parquet")[0] == [("mine", "x")]
+    assert read(tmp_path / "a*.parquet")[0] == [("star", "x")]
+
+
+def test_a_header_that_stands_there_again_is_no_row(tmp_path: Path) -> None:
+    body = "".join(f"{line}\n" for line in PLAIN)
+    for again in (HEADER, f"\ufeff{HEADER}"):
+        good, bad, _ = read(written(tmp_path, "rows.csv", HEADER + body + again + body))
+        assert (len(good), bad) == (400, [(201, "the header again")])
+
+
+def test_columns_that_come_late_in_json_lines_are_counted_and_not_called_missing(tmp_path: Path) -> None:
+    lines = ['{"text": "a", "label": "b"}'] * 1_200
+    path = written(
+        tmp_path, "rows.jsonl", "\n".join([*lines, '{"text": "a", "label": "b", "city": "B", "no": null}\n'])
+    )
+    spec = DatasetSpec(name="bot", data=str(path))
+    [piece] = sources.cut(sources.find_sources([path], spec), tmp_path)
+    [parsed] = sources.read(piece)
+    assert dict(parsed.unread) == {"city": 1}
+    late = written(tmp_path, "late.jsonl", '{"text": "a"}\n' * 1_000 + lines[0])
+    with pytest.raises(InvalidData, match=r"no column 'label' in the first 1,000 lines of 'late.jsonl'"):
+        read(late)
+
+
 def test_json_that_breaks_a_reader_is_a_bad_row(tmp_path: Path) -> None:
     deep, wide = "[" * 100_000, "9" * 10_000
     lines = [
@@ -249,7 +218,11 @@ def parquet() -> bytes:
         (b"\n<!DOCTYPE html><html>Sign in</html>", "is a web page .HTML."),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is XML, perhaps a server's error"),
         (b"text,label\ra,b\rc,d\r", "has the line ends of old Macs"),
+        (b"text,label\ra,b\rc,d\r\n", "has the line ends of old Macs"),
+        (b"text,label\na,b\rc,d\re,f", "has the line ends of old Macs"),
         (b"text,label\n\0\1\2", "it holds NUL bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "is a pointer of Git LFS .*git lfs pull"),
+        (b"/annex/objects/MD5E-s1--aa.csv\n", "is a pointer of git-annex .*git annex get rows.csv"),
     ],
 )
 def test_content_that_its_name_does_not_say_is_named_for_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
@@ -305,6 +278,21 @@ def test_a_row_is_read_under_every_internal_name(tmp_path: Path) -> None:
 def test_columns_without_a_name_get_one_that_no_other_has(tmp_path: Path) -> None:
     _, _, source = read(written(tmp_path, "rows.csv", "text,label,,column_3\na,b,c,d\n"))
     assert len(set(source.columns)) == 4
+
+
+@pytest.mark.parametrize("name", ["e\u0301tiquette", "\ufeff\u00e9tiquette", "\u00e9tiquette\u00a0"])
+def test_a_column_that_looks_like_the_wanted_one_is_shown_with_the_difference(tmp_path: Path, name: str) -> None:
+    pl.DataFrame({"text": ["a"], name: ["b"]}).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(InvalidData, match="which looks the same and is written otherwise") as caught:
+        read(tmp_path / "rows.parquet", label_column="\u00e9tiquette")
+    assert ascii(name) in str(caught.value)
+
+
+def test_a_message_about_columns_has_one_line_of_bearable_length(tmp_path: Path) -> None:
+    pl.DataFrame({"a\rb\nc": ["a"], "x" * 5_000: ["b"]}).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(InvalidData, match=r"it has 'a\\rb\\nc', xxx") as caught:
+        read(tmp_path / "rows.parquet")
+    assert len(str(caught.value)) < 400
 
 
 # The door

@@ -12,7 +12,7 @@ import yaml
 from shipway.components.sweep import experiment
 from shipway.components.sweep.jobtrials import read_metrics
 from shipway.components.sweep.spec import SweepSpec
-from shipway.components.sweep.worker import substitute
+from shipway.components.sweep.worker import read_values, substitute
 from shipway.errors import InvalidSpec
 from shipway.specs import parse
 
@@ -91,7 +91,7 @@ def test_a_rendered_experiment_reads_back_as_the_same_sweep() -> None:
     assert "${" not in json.dumps(trial)
     container = trial["spec"]["tfReplicaSpecs"]["Chief"]["template"]["spec"]["containers"][0]
     request = json.loads(next(v["value"] for v in container["env"] if v["name"] == experiment.TRIAL))
-    params = substitute(request["document"], request["params"])["spec"]["params"]
+    params = substitute(request["document"], read_values(request["params"]))["spec"]["params"]
     assert {k: params[k] for k in ("learning_rate", "hidden", "decay", "dropout")} == {
         "learning_rate": 0.005, "hidden": 128, "decay": "linear", "dropout": 0.3,
     }  # fmt: skip
