@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from shipway.characters import BLANK, CONTROL, REPLACED, WRONGLY_DECODED
-from shipway.inputs.base import BadRequest
+from shipway.inputs.base import BadRequest, Format
 from shipway.inputs.json_kinds import kind_of
 from shipway.specs import Spec
 
@@ -50,6 +50,8 @@ class Text:
     Params: type[BaseModel] = Params
     Limits: type[BaseModel] = Limits
     tensor = ("text", "BYTES", [-1])
+    unit = "characters"
+    formats: Mapping[str, Format] = {}
 
     def columns(self, params: BaseModel) -> dict[str, str]:
         return {"text": cast(Params, params).column}

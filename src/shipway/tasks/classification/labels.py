@@ -58,6 +58,7 @@ class ClassLabels:
     """Implements `shipway.tasks.base.Labels`."""
 
     Params: type[BaseModel] = Params
+    least_classes = 2
 
     def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
         """The class's name, folded as `params` say, and why it is none."""
@@ -126,16 +127,6 @@ def notes(counts: Mapping[str, int]) -> list[str]:
     return found
 
 
-def folded_document(folded_rows: Mapping[tuple[str, str], int], fold: Fold) -> dict[str, object]:
-    """What the manifest keeps of the folding: the choice, the rows that it changed, and the commonest changes."""
-    commonest = sorted(folded_rows.items(), key=lambda change: (-change[1], change[0]))[: 2 * SHOWN]
-    return {
-        "fold_labels": fold,
-        "rows": sum(folded_rows.values()),
-        "changes": [[given, written, rows] for (given, written), rows in commonest],
-    }
-
-
 def _pair(first: str, other: str, counts: Mapping[str, int]) -> str:
     show = ascii if first.isascii() is False or other.isascii() is False else repr
     return f"{show(first)} ({counts[first]:,} rows) and {show(other)} ({counts[other]:,}): {_why(first, other)}"
@@ -144,9 +135,9 @@ def _pair(first: str, other: str, counts: Mapping[str, int]) -> str:
 def _why(first: str, other: str) -> str:
     """How the two differ, and what makes them one."""
     if plain_form(first) == plain_form(other):
-        return "the same but for Unicode's form, blanks or invisible characters; fold_labels=unicode makes them one"
+        return "the same but for Unicode's form, blanks or invisible characters; labels.fold=unicode makes them one"
     if plain_form(first).lower() == plain_form(other).lower():
-        return "the same but for capital letters; fold_labels=case makes them one"
+        return "the same but for capital letters; labels.fold=case makes them one"
     if _NUMBER.fullmatch(first) and _NUMBER.fullmatch(other):
         return "the same number; write one of them in the source"
     return "the same to the eye; write one of them in the source"

@@ -121,5 +121,5 @@ def test_the_masked_checksum_is_the_published_one() -> None:
 
 
 def test_a_dtype_without_a_place_in_a_record_is_named() -> None:
-    with pytest.raises(TypeError, match=r"'when'.*datetime64.*use int64 or float32"):
+    with pytest.raises(TypeError, match=r"'when'.*datetime64.*use int64, float32, or bytes"):
         serialise({"when": np.array(["2026-01-01"], dtype="datetime64[D]")})
