@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shipway import redaction
+from shipway import characters, redaction
 from shipway.artifacts import SPLITS, Artifact, DatasetManifest, FileRef, Shard, SplitManifest
 from shipway.canonical import fingerprint, sha256_hex
 from shipway.components.prep.leakage import Leakage
@@ -76,9 +76,9 @@ def code_hash(spec: DatasetSpec) -> str:
     schema = schema_of(spec)
     origin = Path(inspect.getfile(type(load_recipe(spec.recipe))))
     is_package = (origin.parent / "__init__.py").exists()
-    files = {Path(inspect.getfile(type(part))) for part in (schema.kind, schema.labels)}
+    files = {Path(characters.__file__), *(Path(inspect.getfile(type(part))) for part in (schema.kind, schema.labels))}
     files |= {*Path(__file__).parent.glob("*.py"), *(origin.parent.rglob("*.py") if is_package else [origin])}
-    return fingerprint([[path.name, sha256_hex(path.read_bytes())] for path in sorted(files)])
+    return fingerprint(sorted([path.name, sha256_hex(path.read_bytes())] for path in files))
 
 
 def find_published(store: Store, prefix: str, kind: type[M]) -> M | None:

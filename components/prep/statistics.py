@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from shipway.artifacts import SPLITS
 from shipway.components.prep.schema import Schema
 
-SIZES = 2_048  # inputs of this size or more share the last bin
+SIZES = 2_048  # a bin for each size up to this one; above it, STEPS for each doubling
+STEPS = 16
+BINS = SIZES + 32 * STEPS
 CHANGES = 1_000
 EXAMPLES = 5
 
@@ -64,7 +66,7 @@ class Statistics:
         sides: Split -> good rows.
         named: (class, split) -> good rows that name it.
         numbers: Good rows' labels, where they have no classes and are numbers.
-        sizes: Good rows by the size of their input, int64, shape (SIZES + 1,).
+        sizes: Good rows by the size of their input, int64, in bins, shape (BINS,).
         missing: Column -> good rows without a value.
         relabelled: Good rows whose label, which names classes, is not written as it was given.
         changes: (label given, label written) -> such rows, the commonest of each piece.
@@ -76,7 +78,7 @@ class Statistics:
     sides: Counter[str] = field(default_factory=Counter)
     named: Counter[tuple[str, str]] = field(default_factory=Counter)
     numbers: Numbers = field(default_factory=Numbers)
-    sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(SIZES + 1, dtype=np.int64))
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
     missing: Counter[str] = field(default_factory=Counter)
     relabelled: int = 0
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -111,8 +113,7 @@ class Statistics:
             self.changes.update({(given, written): n for given, written, n in pairs.head(CHANGES).iter_rows()})
         else:
             self._count_numbers(frame.get_column("label").cast(pl.Float64, strict=False).drop_nulls())
-        sizes = np.minimum(schema.kind.sizes(schema.kind.values(frame)), SIZES)
-        self.sizes += np.bincount(sizes, minlength=SIZES + 1)
+        self.sizes += np.bincount(_bins(schema.kind.sizes(schema.kind.values(frame))), minlength=BINS)
         self._count_missing(frame)
 
     def _count_numbers(self, labels: pl.Series) -> None:
@@ -164,13 +165,14 @@ class Statistics:
         return {split: self.sides[split] for split in SPLITS}
 
     def size_quantiles(self) -> dict[str, int]:
-        """Size of an input: min, p5, p50, p95, p99, max (capped at `SIZES`)."""
+        """Size of an input: min, p5, p50, p95, p99, max; above `SIZES` as its bin begins, within 4.5 %."""
         total = int(self.sizes.sum())
         if not total:
             return {}
         ends = np.cumsum(self.sizes)
         quantiles = {"min": 0.0, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-        return {name: int(np.searchsorted(ends, max(1, np.ceil(q * total)))) for name, q in quantiles.items()}
+        found = {name: np.searchsorted(ends, max(1, np.ceil(q * total))) for name, q in quantiles.items()}
+        return {name: int(_begins()[position]) for name, position in found.items()}
 
     def document(self, unit: str) -> dict[str, Any]:
         """What the manifest keeps.
@@ -191,8 +193,24 @@ class Statistics:
         }
 
 
+def _bins(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    beyond = (STEPS * np.log2(np.maximum(sizes, SIZES) / SIZES)).astype(np.int64)
+    bins: NDArray[np.int64] = np.minimum(np.minimum(sizes, SIZES) + beyond, BINS - 1)
+    return bins
+
+
+def _begins() -> NDArray[np.int64]:
+    """The size that each bin begins with."""
+    above = SIZES * 2.0 ** (np.arange(1, BINS - SIZES) / STEPS)
+    return np.concatenate([np.arange(SIZES + 1), np.ceil(above).astype(np.int64)])
+
+
 def log_histogram(sizes: NDArray[np.int64]) -> dict[str, int]:
     """Rows by power of two of the input's size: `"8": n` counts 8 to 15."""
-    edges = [0, *(2**power for power in range(SIZES.bit_length()))]
-    counts = np.add.reduceat(sizes, edges[: int(np.searchsorted(edges, len(sizes)))])
-    return {str(edge): int(count) for edge, count in zip(edges, counts, strict=False) if count}
+    begins = _begins()
+    edges = np.where(begins > 0, 2 ** np.floor(np.log2(np.maximum(begins, 1))), 0).astype(np.int64)
+    filled = np.flatnonzero(sizes)
+    counts: Counter[str] = Counter()
+    for edge, count in zip(edges[filled].tolist(), sizes[filled].tolist(), strict=True):
+        counts[str(edge)] += count
+    return dict(counts)

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from shipway.components.prep import make
 from shipway.components.prep.make import encode_rows, make_dataset, make_rows
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData, InvalidSpec
@@ -114,6 +115,19 @@ def test_an_input_reads_files_of_a_format_of_its_own(store: Store, tmp_path: Pat
             given.select("blob", "label").rows()
         )
     assert make_dataset(of("blobs", tmp_path / "in", label_column="kind"), store) == (manifest, True)
+
+
+def test_several_processes_read_an_own_format_and_write_the_same(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = of("blobs", blobs(tmp_path), label_column="kind")
+    alone, _ = make_dataset(spec, store)
+    monkeypatch.setattr(make, "POOL_BYTES", 0)
+    monkeypatch.setenv(make.WORKERS, "2")
+    together, found = make_dataset(spec, Store.open(f"file://{tmp_path}/other"))
+    assert not found
+    assert hashes_of(together) == hashes_of(alone)
+    assert together.statistics == alone.statistics
 
 
 def test_a_format_that_no_input_has_is_named_with_those_there_are(store: Store, tmp_path: Path) -> None:
