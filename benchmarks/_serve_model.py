@@ -14,8 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from shipway.artifacts import FileRef, ModelManifest
+from shipway.artifacts import FeatureSpec, FileRef, ModelManifest
 from shipway.recipes import load_recipe
+from shipway.tasks import task_of
 
 CLASSES = 60
 ROWS = 3000
@@ -40,6 +41,7 @@ def main(folder: Path) -> None:
     import tf2onnx
 
     recipe = load_recipe("intents")
+    task, constants = task_of(recipe), {"temperature": 1.0}
     frame = rows()
     encoder = recipe.fit_encoder([frame], recipe.EncoderParams())
     model = recipe.build_model(recipe.Params(), encoder)
@@ -53,7 +55,7 @@ def main(folder: Path) -> None:
     module.model = model
 
     def serve(*tensors: Any) -> dict[str, Any]:
-        return {"probabilities": tf.nn.softmax(model(dict(zip(names, tensors, strict=True)), training=False))}
+        return task.head.serve(model(dict(zip(names, tensors, strict=True)), training=False), constants)
 
     module.serve = tf.function(serve, input_signature=specs)
     tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": module.serve})
@@ -70,7 +72,8 @@ def main(folder: Path) -> None:
     ]
     ModelManifest(
         name="bench", uri=folder.as_uri(), recipe="intents", params={}, labels=list(encoder.labels),
-        inputs=encoder.features, files=files, dataset_uri=folder.as_uri(), dataset_fingerprint="none", job="none",
+        inputs=encoder.features, outputs={"probabilities": FeatureSpec(dtype="float32", shape=[CLASSES])},
+        constants=constants, files=files, dataset_uri=folder.as_uri(), dataset_fingerprint="none", job="none",
         strategy="single", workers=1, steps=0, epochs=0,
     ).write(folder / "manifest.json")  # fmt: skip
     (folder / "texts.json").write_text(json.dumps(frame["text"].to_list()), encoding="utf-8")

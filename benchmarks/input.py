@@ -27,10 +27,12 @@ def main() -> dict[str, Any]:
 def _measure(manifest: Any, folder: Path) -> dict[str, Any]:
     import tensorflow as tf
 
+    from shipway.artifacts import FeatureSpec
     from shipway.training import data as td
     from shipway.training.order import Share
 
-    parser = td.Parser({"grams": manifest.features["grams"]})
+    targets = {"label": FeatureSpec(dtype="int64", shape=[])}
+    parser = td.Parser({"grams": manifest.features["grams"]}, targets)
     shards = td.split_shards(manifest, "train")
     steps = EPOCHS * ROWS // BATCH
 

@@ -38,17 +38,17 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     evaluation = run.get("evaluation")
     if not evaluation:
         raise RuntimeError(f"{name}: the run gave no evaluation: {done.stderr.strip()[-500:]}")
-    ours, svm = evaluation["metrics"]["accuracy"], evaluation["baselines"]["linear_svm"]["accuracy"]
+    ours, svm = evaluation["metrics"]["accuracy"], evaluation["baselines"]["linear_svm"]["metrics"]["accuracy"]
     low, high = evaluation["intervals"]["accuracy"]
     return {
         "ours": round(100 * ours, 2),
         "svm": round(100 * svm, 2),
         "ratio": round(ours / svm, 4),
         "interval": [round(100 * low, 1), round(100 * high, 1)],
-        "classes": evaluation["classes"],
+        "classes": evaluation["facts"]["classes"],
         "test_rows": evaluation["rows"],
         "won": run["best_parameters"],
-        "train_s": next(round(step["seconds"]) for step in run["steps"] if step["task"] == "job"),
+        "train_s": next(round(step["seconds"]) for step in run["steps"] if step["role"] == "train"),
     }
 
 

@@ -32,6 +32,7 @@ SECONDS = 3.0
 CLIENTS = (16, 1)
 GOAL = 2.0
 START_S = 180.0
+PORT = "{port}"  # in a command, in place of the one that it is given
 
 
 def main() -> dict[str, Any]:
@@ -39,7 +40,7 @@ def main() -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix="shipway-bench-"))
     try:
         model, ours, env = prepare(folder)
-        plain = [sys.executable, str(HERE / "_serve_baseline.py"), str(model), "{port}"]
+        plain = [sys.executable, str(HERE / "_serve_baseline.py"), str(model), PORT]
         with _server(ours, env, folder) as (port, ready_s), _server(plain, env, folder) as (plain_port, plain_ready_s):
             found = _measure({"ours": port, "plain": plain_port}, model / "texts.json")
         return _line(found, {"ours": ready_s, "plain": plain_ready_s})
@@ -48,14 +49,14 @@ def main() -> dict[str, Any]:
 
 
 def prepare(folder: Path) -> tuple[Path, list[str], dict[str, str]]:
-    """A model in the folder, the command that serves it at `{port}`, and that command's environment."""
+    """A model in the folder, the command that serves it at `PORT`, and that command's environment."""
     model = folder / "model"
     model.mkdir()
     env = {**os.environ, "SHIPWAY_HOME": str(folder / "home"), "TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run([sys.executable, str(HERE / "_serve_model.py"), str(model)], check=True, env=env, stderr=-3)
     command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "bench"]
     command += ["--model_uri", model.as_uri(), "--model_digest", stored_manifest(model.as_uri()).digest]
-    return model, [*command, "--threshold", "0.5", "--http_port", "{port}"], env
+    return model, [*command, "--answers", '{"threshold": 0.5}', "--http_port", PORT], env
 
 
 def _measure(ports: dict[str, int], texts: Path) -> dict[str, dict[int, dict[str, float]]]:
@@ -102,7 +103,7 @@ def _server(command: list[str], env: dict[str, str], folder: Path) -> Iterator[t
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [word.format(port=port) for word in command]
+    command = [str(port) if word == PORT else word for word in command]
     began = time.monotonic()
     with (folder / f"{port}.log").open("wb") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log)

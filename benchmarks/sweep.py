@@ -46,7 +46,16 @@ def replay(
     from shipway.components.sweep.spec import SweepSpec
     from shipway.specs import parse
 
-    spec = parse(SweepSpec, {"parameters": table.space, "seed": seed, "maxTrialCount": 1000, **document})
+    spec = parse(
+        SweepSpec,
+        {
+            "objective": "maximize val_accuracy",
+            "parameters": table.space,
+            "seed": seed,
+            "maxTrialCount": 1000,
+            **document,
+        },
+    )
     search = Search(spec, first, reports=table.epochs)
     best, spent = 0.0, 0
     while (asked := search.ask()) is not None:

@@ -72,14 +72,15 @@ def _bare(manifest: Any, folder: Path) -> float:
     import tf_keras
 
     from shipway.recipes import load_recipe
+    from shipway.tasks import task_of
     from shipway.training import data as td
 
     tf_keras.backend.clear_session()
     recipe = load_recipe("intents")
-    encoder, _ = td.fetch_encoder(manifest, folder)
+    encoder, _ = td.fetch_encoder(manifest, recipe.name, folder)
     model = recipe.build_model(recipe.Params(), encoder)
     recipe.compile_model(model, recipe.Params())
-    parser = td.Parser({"grams": manifest.features["grams"]})
+    parser = td.Parser({"grams": manifest.features["grams"]}, task_of(recipe).labels.targets(encoder))
     split = parser.load(td.fetch_shards(manifest, td.split_shards(manifest, "train"), folder / "bare"), ROWS)
     rows = tf.data.Dataset.from_tensor_slices(split).shuffle(ROWS).repeat().batch(BATCH, drop_remainder=True)
     began: list[float] = []
@@ -88,7 +89,12 @@ def _bare(manifest: Any, folder: Path) -> float:
         on_epoch_end=lambda *_: ended.append(time.perf_counter()),
     )
     ended: list[float] = []
-    batches = rows.map(parser.dense, num_parallel_calls=2).prefetch(4)
+
+    def pairs(parsed: Any) -> Any:
+        features, targets = parser.dense(parsed)
+        return features, targets["label"]
+
+    batches = rows.map(pairs, num_parallel_calls=2).prefetch(4)
     iterator = iter(batches)
     for steps in (WARM, STEPS):
         model.fit(iterator, steps_per_epoch=steps, epochs=1, verbose=0, callbacks=[clock])

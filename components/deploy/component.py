@@ -42,6 +42,7 @@ def check(
     evaluation: Input[Artifact],
     report: Output[HTML],
     rows: int = 500,
+    recipe: str = "",
 ) -> NamedTuple("outputs", [("max_abs_diff", float), ("latency_p50_ms", float)]):  # type: ignore[valid-type]
     """Compare what an endpoint answers with the predictions that evaluation kept.
 
@@ -50,11 +51,12 @@ def check(
         model: The `ModelManifest` that it should serve; states the tolerance.
         evaluation: The model's `EvaluationRecord`.
         rows: How many held-out rows are sent.
+        recipe: The model's, where it is your own: what may be imported beside the shipped ones.
 
         report: Parity and latency (HTML).
-        max_abs_diff: Largest difference of a probability.
-        latency_p50_ms: Median time of a request of one text.
+        max_abs_diff: Largest difference of a number.
+        latency_p50_ms: Median time of a request of one instance.
     """
     from shipway.components.deploy import launch
 
-    return launch.check(url, model, evaluation, report, rows)
+    return launch.check(url, model, evaluation, report, rows, recipe)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from shipway import images, labels, podsecurity
-from shipway.canonical import fingerprint
+from shipway.canonical import canonical_json, fingerprint
 from shipway.components.deploy.spec import EndpointSpec
+from shipway.inputs.base import Input
+from shipway.recipes.arrays import Columns, part
+from shipway.tasks.base import Answers, Task
 
 PORT = 8080
 PRE_STOP_S = 5  # until every node has heard that the pod takes no more connections
 LOCAL_PORT = f"{labels.PREFIX}/local-port"
 VERSION = f"{labels.PREFIX}/version"
 DIGEST = f"{labels.PREFIX}/model-digest"
-SHOWN_ROWS = 5
+SHOWN_CHARS = 200
 
 
 def inference_service(
@@ -30,7 +35,7 @@ def inference_service(
     model_uri: str,
     model_digest: str,
     recipe: str,
-    threshold: float | None,
+    answers: Mapping[str, Any],
     store_uri: str,
     run: str,
     namespace: str,
@@ -44,7 +49,7 @@ def inference_service(
         model_uri: Folder of the model's files and `manifest.json`.
         model_digest: That the model there must have.
         recipe: Of the registered version; the predictor loads it besides the shipped ones, and no other.
-        threshold: Of the top probability; None: never "none of these".
+        answers: Settings of the answers, the task's `Settings`: the spec's over what evaluation found.
         store_uri: Root of the store, without endpoint or credential.
         run: That deploys it; a label, no part of the hash that decides adoption.
         namespace: Of the object.
@@ -54,9 +59,9 @@ def inference_service(
         "model_uri": model_uri,
         "model_digest": model_digest,
         "model_version": version,
-        "threshold": threshold,
+        "answers": canonical_json(answers),
+        "input": canonical_json(spec.input),
         "max_instances": spec.max_instances,
-        "max_text_chars": spec.max_text_chars,
         "threads": max(1, math.floor(_cores(spec.resources.cpu))),
         "grace_s": spec.grace_s,
         "http_port": PORT,
@@ -66,7 +71,7 @@ def inference_service(
         "name": "kserve-container",
         "image": spec.image or images.PREDICTOR,
         "command": ["python", "-m", "shipway.components.predict.worker"],
-        "args": [f"--{name}={value}" for name, value in arguments.items() if value is not None],
+        "args": [f"--{name}={value}" for name, value in arguments.items()],
         "env": [
             {"name": "SHIPWAY_STORE", "value": store_uri},
             {"name": "SHIPWAY_BIND", "value": "0.0.0.0"},
@@ -119,6 +124,16 @@ def predict_url(url: str, name: str, protocol: str) -> str:
     return f"{base}/v2/models/{name}/infer" if protocol == "v2" else f"{base}/v1/models/{name}:predict"
 
 
+def example_body(kind: Input, instance: Any, protocol: str) -> dict[str, Any]:
+    """A request that a person may copy."""
+    if protocol == "v1":
+        return {"instances": [instance]}
+    name, datatype, shape = kind.tensor
+    if isinstance(instance, dict):
+        instance = json.dumps(instance, ensure_ascii=False) if datatype == "BYTES" else "..."
+    return {"inputs": [{"name": name, "datatype": datatype, "shape": [1, *shape[1:]], "data": [instance]}]}
+
+
 def _probe(path: str, period_s: int, failures: int) -> dict[str, Any]:
     return {
         "httpGet": {"path": path, "port": PORT},
@@ -134,11 +149,33 @@ def _cores(quantity: str) -> float:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Rows that evaluation kept: what to ask, and what to expect.
+
+    Attributes:
+        task, kind: The model's; whose predictions they are.
+        labels: The model's classes.
+        settings: Of the answers, the task's `Settings`; for what a person reads of them.
+        instances: JSON, one a row.
+        previews: What a person sees of each row.
+        columns: The kept predictions.
+    """
+
+    task: Task
+    kind: Input
+    labels: list[str]
+    settings: BaseModel
+    instances: list[Any]
+    previews: list[str]
+    columns: Columns
+
+
+@dataclass(frozen=True)
 class RowDifference:
     """One row that the endpoint answers otherwise than evaluation kept."""
 
     row: int  # position among the rows that were sent
-    text: str
+    preview: str
     expected: str
     got: str
     max_abs_diff: float
@@ -150,17 +187,17 @@ class CheckResult:
 
     Attributes:
         rows: That were sent.
-        max_abs_diff: Largest difference of a probability.
+        max_abs_diff: Largest difference of a number.
         tolerance: That was allowed.
-        argmax_agreement: Share of rows with the same top class.
-        differences: The first rows that differ too much.
-        latencies_ms: Of requests with one text each.
+        agreement: Share of rows with the same answer.
+        differences: The rows that differ too much.
+        latencies_ms: Of requests with one instance each.
     """
 
     rows: int
     max_abs_diff: float
     tolerance: float
-    argmax_agreement: float
+    agreement: float
     differences: list[RowDifference] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
 
@@ -178,62 +215,53 @@ class CheckResult:
             return f"{self.rows} rows within {self.tolerance:g} (largest difference {self.max_abs_diff:.2g})"
         first = self.differences[0]
         return (
-            f"row {first.row} {first.text[:80]!r}: expected {first.expected}, got {first.got} "
+            f"row {first.row} {first.preview[:80]!r}: expected {first.expected}; got {first.got} "
             f"(difference {first.max_abs_diff:.2g}, allowed {self.tolerance:g}; "
             f"{len(self.differences)} of {self.rows} rows differ)"
         )
 
 
-def compare(
-    texts: Sequence[str],
-    names: Sequence[str],
-    expected: NDArray[np.float32],
-    served: NDArray[np.float32],
-    tolerance: float,
-    latencies_ms: Sequence[float] = (),
-) -> CheckResult:
-    """Compares served probabilities with kept ones.
+def compare(kept: Kept, served: Sequence[Any], tolerance: float, latencies_ms: Sequence[float] = ()) -> CheckResult:
+    """Compares served answers with kept predictions, as their task compares them.
 
     Args:
-        texts: The rows.
-        names: Class names by column.
-        expected: Kept by evaluation, float32 (n, classes).
-        served: Answered by the endpoint, same shape.
-        tolerance: Largest difference of a probability that is allowed. Two classes that evaluation itself sees closer
-            than twice that may change places: within the tolerance either is the top one.
+        kept: The rows.
+        served: The endpoint's JSON answers to all of them, with the task's `Answers.everything`.
+        tolerance: Largest difference of a number that is allowed.
         latencies_ms: Kept with the result.
     """
-    gap = np.abs(expected.astype(np.float64) - served)
-    gap[~np.isfinite(gap)] = np.inf
-    by_row = gap.max(axis=1, initial=0.0)
-    top_expected, top_served = expected.argmax(axis=1), served.argmax(axis=1)
-    rows = np.arange(len(expected))
-    is_tie = expected[rows, top_expected] - expected[rows, top_served] <= 2 * tolerance
-    agrees = (top_expected == top_served) | is_tie
-    wrong = np.flatnonzero((by_row > tolerance) | ~agrees)
-    differences = [
-        RowDifference(
-            row=int(i),
-            text=texts[int(i)],
-            expected=_answer(names, expected[i]),
-            got=_answer(names, served[i]),
-            max_abs_diff=float(by_row[i]),
+    answers, everything = kept.task.answers, kept.task.answers.everything()
+    documents = [answer if isinstance(answer, dict) else {} for answer in served]
+    gaps, agrees = answers.differences(kept.labels, kept.columns, documents, tolerance)
+    differences = []
+    for i in np.flatnonzero(~(gaps <= tolerance) | ~agrees).tolist():
+        [expected] = answers.documents(kept.labels, part(kept.columns, i, i + 1), everything, kept.settings)
+        differences.append(
+            RowDifference(
+                row=i,
+                preview=kept.previews[i],
+                expected=_told(answers, expected),
+                got=_told(answers, served[i]),
+                max_abs_diff=float(gaps[i]),
+            )
         )
-        for i in wrong
-    ]
     return CheckResult(
-        rows=len(expected),
-        max_abs_diff=float(by_row.max(initial=0.0)),
+        rows=len(served),
+        max_abs_diff=float(gaps.max(initial=0.0)),
         tolerance=tolerance,
-        argmax_agreement=float(agrees.mean()) if len(agrees) else 1.0,
+        agreement=float(agrees.mean()) if len(agrees) else 1.0,
         differences=differences,
         latencies_ms=list(latencies_ms),
     )
 
 
-def _answer(names: Sequence[str], row: NDArray[np.float32]) -> str:
-    best = int(row.argmax())
-    return f"{names[best]} {float(row[best]):.6f}"
+def _told(answers: Answers, answer: Any) -> str:
+    """An answer as a person reads it in a line: its cells under their headings; JSON where the task cannot read it."""
+    try:
+        cells = zip(answers.headings, answers.line(answer), strict=True)
+        return ", ".join(f"{heading} {cell}" for heading, cell in cells if cell)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return json.dumps(answer, default=str)[:SHOWN_CHARS]
 
 
 def chosen_rows(total: int, wanted: int) -> NDArray[np.int64]:

@@ -82,7 +82,7 @@ def deploy_version(name: str, version: int | str = "champion", spec: Any = None)
     return _deploy(parse(EndpointSpec, spec or {"name": name}, "endpoint"), registry.get(name, version), registry)
 
 
-def check(url: str, model: Any, evaluation: Any, report: Any, rows: int) -> Checked:
+def check(url: str, model: Any, evaluation: Any, report: Any, rows: int, recipe: str = "") -> Checked:
     """Compares an endpoint's answers with evaluation's; see `component.check`."""
     from shipway.artifacts import EvaluationRecord, ModelManifest
     from shipway.components.deploy.parity import check_endpoint, kept_rows
@@ -92,7 +92,10 @@ def check(url: str, model: Any, evaluation: Any, report: Any, rows: int) -> Chec
 
     with step("check") as current:
         manifest = ModelManifest.read(model.path)
-        found = check_endpoint(url, kept_rows(EvaluationRecord.read(evaluation.path), int(rows)), manifest.tolerance)
+        kept = kept_rows(
+            EvaluationRecord.read(evaluation.path), manifest, int(rows), recipes=[recipe] if recipe else []
+        )
+        found = check_endpoint(url, kept, manifest.tolerance)
         check_report(url, found).write(report.path)
         current.output(url=url, rows=found.rows, max_abs_diff=found.max_abs_diff, passed=found.passed)
         if not found.passed:

@@ -4,92 +4,106 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from shipway.artifacts import EvaluationRecord
-from shipway.components.deploy.core import CheckResult, chosen_rows, compare
+from shipway.artifacts import EvaluationRecord, ModelManifest
+from shipway.components.deploy.core import CheckResult, Kept, chosen_rows, compare
 from shipway.components.predict.core import Client
 from shipway.errors import CorruptArtifact, ShipwayError
+from shipway.inputs import input_of
+from shipway.recipes import load_stored_recipe
+from shipway.specs import parse
+from shipway.tasks.stored import task_of_model
 
 BATCH = 32
 LATENCY_ROWS = 200
+_PLACE = "shipway place"
 
 
-@dataclass(frozen=True)
-class KeptRows:
-    """What evaluation kept: texts, and probabilities float32 (n, classes) by class name."""
-
-    texts: list[str]
-    labels: list[str]
-    probabilities: NDArray[np.float32]
-
-
-def kept_rows(evaluation: EvaluationRecord, wanted: int) -> KeptRows:
+def kept_rows(
+    evaluation: EvaluationRecord,
+    model: ModelManifest,
+    wanted: int,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    recipes: Iterable[str] = (),
+) -> Kept:
     """A fixed sample of the kept predictions.
 
+    Args:
+        evaluation: The record.
+        model: That it is of; its recipe states task and input.
+        wanted: Rows.
+        settings: Of the answers; None: what the evaluation found.
+        recipes: That the model may name, beside the shipped ones and SHIPWAY_RECIPES.
+
     Raises:
-        CorruptArtifact: the file differs from its hash, or has no probabilities.
+        CorruptArtifact: the file differs from its hash, or lacks columns that the record names.
+        InvalidSpec: the recipe is not allowed here.
     """
     import polars as pl
 
+    from shipway.scoring.predictions import read_columns
     from shipway.storage import open_folder
 
+    recipes = list(recipes)
+    task = task_of_model(model, recipes)
+    kind = input_of(load_stored_recipe(model.recipe, f"model {model.name} ({model.uri})", recipes))
+    file = evaluation.predictions
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "predictions.parquet"
-        file = evaluation.predictions
         open_folder(evaluation.uri).download(file.path, path, sha256=file.sha256)
-        frame = pl.read_parquet(path, columns=["text", "probabilities"], glob=False)
-    frame = frame[chosen_rows(len(frame), wanted)]
-    if frame.is_empty():
-        raise CorruptArtifact(f"{evaluation.uri}/{file.path}: holds no predictions; evaluate again with --fresh")
-    probabilities = np.array(frame["probabilities"].to_list(), dtype=np.float32)
-    if probabilities.shape != (len(frame), len(evaluation.labels)):
-        raise CorruptArtifact(
-            f"{evaluation.uri}/{file.path}: rows have {probabilities.shape[1:]} probabilities, "
-            f"the record names {len(evaluation.labels)} labels; evaluate again with --fresh"
-        )
-    return KeptRows(frame["text"].to_list(), evaluation.labels, probabilities)
+        rows = pl.scan_parquet(path, glob=False, row_index_name=_PLACE)
+        chosen = chosen_rows(rows.select(pl.len()).collect().item(), wanted)
+        lacking = {"preview", *evaluation.columns} - set(rows.collect_schema())
+        if not len(chosen) or lacking or not evaluation.columns:
+            what = f"lacks {', '.join(sorted(lacking))}" if lacking else "holds no predictions"
+            raise CorruptArtifact(f"{evaluation.uri}/{file.path}: {what}; evaluate again with --fresh")
+        frame = rows.filter(pl.col(_PLACE).is_in(chosen.tolist())).sort(_PLACE).collect()
+    return Kept(
+        task,
+        kind,
+        evaluation.labels,
+        parse(task.answers.Settings, evaluation.settings if settings is None else settings, "answers"),
+        [kind.instance(row) for row in frame.drop(evaluation.columns).iter_rows(named=True)],
+        [str(preview) for preview in frame["preview"]],
+        read_columns(frame, evaluation.columns),
+    )
 
 
-def check_endpoint(url: str, kept: KeptRows, tolerance: float, version: int | None = None) -> CheckResult:
+def check_endpoint(url: str, kept: Kept, tolerance: float, version: int | None = None) -> CheckResult:
     """Asks the endpoint for every kept row and compares.
 
     Args:
         url: Predict URL (V1).
         kept: Rows and what to expect of them.
-        tolerance: Largest difference of a probability that is allowed.
+        tolerance: Largest difference of a number that is allowed.
         version: That must answer; None: whichever does.
 
     Raises:
-        ShipwayError: another version answers, or one with other labels.
+        ShipwayError: another version answers.
         UserError: nobody answers.
     """
-    served = np.full_like(kept.probabilities, np.nan)
+    served: list[Any] = []
     latencies = []
-    column = {label: i for i, label in enumerate(kept.labels)}
+    asked = kept.task.answers.everything().model_dump(mode="json")
+    total = len(kept.instances)
     with Client(url) as client:
-        client.predict(kept.texts[:1])  # opens the connection, which is no part of a request's time
-        single = min(len(kept.texts), LATENCY_ROWS)
+        client.predict(kept.instances[:1])  # opens the connection, which is no part of a request's time
+        single = min(total, LATENCY_ROWS)
         batches = [slice(i, i + 1) for i in range(single)]
-        batches += [slice(i, i + BATCH) for i in range(single, len(kept.texts), BATCH)]
+        batches += [slice(i, i + BATCH) for i in range(single, total, BATCH)]
         for rows in batches:
             began = time.perf_counter()
-            answers = client.predict(kept.texts[rows], top_k="all")
+            answers, answered = client.ask(kept.instances[rows], **asked)
             if rows.stop - rows.start == 1:
                 latencies.append((time.perf_counter() - began) * 1000)
-            for i, answer in enumerate(answers, rows.start):
-                if version is not None and answer.model_version != str(version):
-                    raise ShipwayError(
-                        f"{client.url}: version {answer.model_version or 'unknown'} answers, expected {version}; "
-                        "is another deployment of this endpoint running?"
-                    )
-                if set(answer.probabilities) != set(column):
-                    odd = sorted(set(answer.probabilities) ^ set(column))
-                    raise ShipwayError(f"{client.url}: other labels than evaluation's: {', '.join(odd[:5])}")
-                for label, probability in answer.probabilities.items():
-                    served[i, column[label]] = probability
-    return compare(kept.texts, kept.labels, kept.probabilities, served, tolerance, latencies)
+            if version is not None and answered != str(version):
+                raise ShipwayError(
+                    f"{client.url}: version {answered or 'unknown'} answers, expected {version}; "
+                    "is another deployment of this endpoint running?"
+                )
+            served += answers
+    return compare(kept, served, tolerance, latencies)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shlex
 
 from shipway.components.deploy.core import CheckResult
 from shipway.components.deploy.rollout import Deployment
@@ -20,8 +22,8 @@ def deployment_report(done: Deployment) -> Report:
     report.tiles(
         {
             "Version": (now, f"before: {done.before if done.before is not None else 'none'}"),
-            "Largest difference": (f"{last.max_abs_diff:.1e}", f"of a probability; allowed {last.tolerance:g}"),
-            "Latency p50": (f"{last.latency_ms(0.5):.1f} ms", "one text, over HTTP"),
+            "Largest difference": (f"{last.max_abs_diff:.1e}", f"of a number; allowed {last.tolerance:g}"),
+            "Latency p50": (f"{last.latency_ms(0.5):.1f} ms", "one instance, over HTTP"),
             "Latency p99": (f"{last.latency_ms(0.99):.1f} ms", f"{len(last.latencies_ms)} requests"),
         }
     )
@@ -29,15 +31,11 @@ def deployment_report(done: Deployment) -> Report:
         report.callout("info", "This version was served already", "It was checked again; nothing was restarted.")
     else:
         report.callout("good", "The endpoint took the version over without closing its port", done.predict_url)
-    report.section("Ask it").code(
-        f"curl -s {done.predict_url} -H 'Content-Type: application/json' -d '{{\"instances\": [\"...\"]}}'"
-        if done.spec.protocol == "v1"
-        else f"curl -s {done.predict_url} -H 'Content-Type: application/json' -d '"
-        '{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["..."]}]}\''
-    )
+    body = shlex.quote(json.dumps(done.body, ensure_ascii=False))
+    report.section("Ask it").code(f"curl -s {done.predict_url} -H 'Content-Type: application/json' -d {body}")
     report.section("Checks", "Evaluation's held-out rows, sent through HTTP and compared with its kept predictions.")
     report.table(
-        ["Where", "Rows", "Largest difference", "Allowed", "Same top class", "p50 (ms)", "p99 (ms)"],
+        ["Where", "Rows", "Largest difference", "Allowed", "Same answer", "p50 (ms)", "p99 (ms)"],
         [_row(where, found) for where, found in done.checks.items()],
     )
     _latencies(report, last)
@@ -57,13 +55,13 @@ def check_report(url: str, found: CheckResult) -> Report:
     report = Report("Endpoint check", url)
     report.callout("good" if found.passed else "bad", "Passed" if found.passed else "Failed", found.reason)
     report.table(
-        ["Where", "Rows", "Largest difference", "Allowed", "Same top class", "p50 (ms)", "p99 (ms)"],
+        ["Where", "Rows", "Largest difference", "Allowed", "Same answer", "p50 (ms)", "p99 (ms)"],
         [_row(url, found)],
     )
     if found.differences:
         report.section("Rows that differ").table(
-            ["Row", "Text", "Expected", "Got", "Difference"],
-            [(d.row, d.text, d.expected, d.got, d.max_abs_diff) for d in found.differences],
+            ["Row", "Instance", "Expected", "Got", "Difference"],
+            [(d.row, d.preview, d.expected, d.got, d.max_abs_diff) for d in found.differences],
             max_rows=50,
         )
     _latencies(report, found)
@@ -76,7 +74,7 @@ def _row(where: str, found: CheckResult) -> list[object]:
         found.rows,
         (f"{found.max_abs_diff:.1e}", found.max_abs_diff),
         (f"{found.tolerance:g}", found.tolerance),
-        f"{found.argmax_agreement:.1%}",
+        f"{found.agreement:.1%}",
         number(found.latency_ms(0.5)),
         number(found.latency_ms(0.99)),
     ]

@@ -8,7 +8,7 @@ typed again after a crash at any point, it ends in the same state.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,16 +16,18 @@ from typing import Any
 from shipway import labels
 from shipway.artifacts import EvaluationRecord
 from shipway.artifacts.base import SEAL, check_seal, seal_of
-from shipway.components.deploy.core import CheckResult, inference_service, predict_url
-from shipway.components.deploy.parity import KeptRows, check_endpoint, kept_rows
+from shipway.components.deploy.core import CheckResult, Kept, example_body, inference_service, predict_url
+from shipway.components.deploy.parity import check_endpoint, kept_rows
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.context import Context
 from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound, ShipwayError, Superseded
 from shipway.executors import Executor, Handle, Manifest, Outcome, identity, raise_for
 from shipway.executors.base import REPLACED
-from shipway.recipes import check_recipe_allowed
+from shipway.inputs import input_of
+from shipway.recipes import load_stored_recipe
 from shipway.registry import ModelVersion, Registry, Standing
 from shipway.specs import parse
+from shipway.tasks import task_of
 
 # Of what was served before, these are taken from the settings of now: what runs is a person's word, not the store's.
 _WHAT_RUNS = ("name", "image", "recipes", "service_account", "store_secret", "pod_security", "node_selector")
@@ -41,6 +43,7 @@ class Deployment:
 
     Attributes:
         url: Base URL of the endpoint.
+        body: A request that a person may ask it with.
         before: Version that was served before; None: none.
         checks: "candidate" and "endpoint" -> result.
         is_adopted: This version was served already.
@@ -49,6 +52,7 @@ class Deployment:
     spec: EndpointSpec
     version: ModelVersion
     url: str = ""
+    body: dict[str, Any] = field(default_factory=dict)
     before: int | None = None
     checks: dict[str, CheckResult] = field(default_factory=dict)
     is_adopted: bool = False
@@ -94,8 +98,8 @@ class Rollout:
             raise InvalidSpec(
                 f"evaluation: it is of model {found.model_digest}, version {version.version} is {version.digest}"
             )
-        check_recipe_allowed(version.model.recipe, f"version {version.version} of {version.name}", spec.recipes)
         self.spec, self.version, self.evaluation = spec, version, found
+        self.answers = _settings(spec, version, found)
         self.executor, self.registry, self.on_job = executor, registry, on_job
         self.key = f"endpoints/{spec.name}.json"
         self.judged = registry.champion(spec.name).sequence if judged is None else judged
@@ -112,8 +116,12 @@ class Rollout:
         recorded, etag = self._recorded()
         before = recorded.get("version")
         result = Deployment(self.spec, self.version, before=int(before) if before is not None else None)
-        kept = kept_rows(self.evaluation, self.spec.check_rows)
-        manifest = self._manifest(self.spec.name, self.spec, self.version, self._threshold())
+        kept = kept_rows(
+            self.evaluation, self.version.model, self.spec.check_rows, settings=self.answers, recipes=self.spec.recipes
+        )
+        example = self.evaluation.example if self.evaluation.example is not None else kept.instances[0]
+        result.body = example_body(kept.kind, example, self.spec.protocol)
+        manifest = self._manifest(self.spec.name, self.spec, self.version, self.answers)
         result.is_adopted = recorded.get("spec_hash") == manifest["metadata"]["annotations"][labels.SPEC_HASH]
         try:
             if not result.is_adopted:
@@ -175,10 +183,10 @@ class Rollout:
         if recorded and recorded.get("version") == found.version:
             self.executor.follow(self.executor.ensure(self._before(recorded)), deadline_s=self.spec.deadline_s)
 
-    def _try_candidate(self, kept: KeptRows, result: Deployment) -> None:
+    def _try_candidate(self, kept: Kept, result: Deployment) -> None:
         """The new version as a second endpoint, gone again whatever the check says."""
         candidate = identity.candidate_name(self.spec.name)
-        manifest = self._manifest(candidate, self.spec, self.version, self._threshold())
+        manifest = self._manifest(candidate, self.spec, self.version, self.answers)
         handle = self.executor.ensure(manifest)
         self.on_job(handle.name, lambda: self.executor.cancel(handle))
         try:
@@ -192,7 +200,7 @@ class Rollout:
             raise
         self.executor.cancel(handle)
 
-    def _take_over(self, manifest: Manifest, old: dict[str, Any], kept: KeptRows, result: Deployment) -> None:
+    def _take_over(self, manifest: Manifest, old: dict[str, Any], kept: Kept, result: Deployment) -> None:
         handle = self.executor.ensure(manifest)
         self.on_job(handle.name, None)  # an endpoint outlives its step: a cancelled step leaves one that is whole
         try:
@@ -236,7 +244,7 @@ class Rollout:
         raise_for(outcome, handle)
         return outcome
 
-    def _checked(self, url: str, kept: KeptRows) -> CheckResult:
+    def _checked(self, url: str, kept: Kept) -> CheckResult:
         found = check_endpoint(
             predict_url(url, self.spec.name, "v1"), kept, self.version.model.tolerance, self.version.version
         )
@@ -254,17 +262,14 @@ class Rollout:
         version = self.registry.get(self.spec.name, int(recorded["version"]))
         if version.digest != recorded.get("digest") or version.evaluation is None:
             raise CorruptArtifact(f"{self.key}: it is not about version {version.version}; remove it and deploy again")
-        check_recipe_allowed(version.model.recipe, f"version {version.version} of {version.name}", self.spec.recipes)
         ours = {name: getattr(self.spec, name) for name in _WHAT_RUNS}
         spec = parse(EndpointSpec, {**recorded["spec"], **ours}, self.key)
-        return self._manifest(self.spec.name, spec, version, recorded.get("threshold"))
+        answers = _settings(spec.model_copy(update={"answers": recorded["answers"]}), version, version.evaluation)
+        return self._manifest(self.spec.name, spec, version, answers)
 
-    def _threshold(self) -> float | None:
-        calibrated = self.evaluation.threshold.value if self.evaluation.threshold else None
-        given = self.spec.threshold if self.spec.threshold is not None else calibrated
-        return given if self.spec.out_of_scope else None
-
-    def _manifest(self, endpoint: str, spec: EndpointSpec, version: ModelVersion, threshold: float | None) -> Manifest:
+    def _manifest(
+        self, endpoint: str, spec: EndpointSpec, version: ModelVersion, answers: Mapping[str, Any]
+    ) -> Manifest:
         context = Context.current()
         return inference_service(
             spec,
@@ -273,7 +278,7 @@ class Rollout:
             model_uri=version.model.uri,
             model_digest=version.digest,
             recipe=version.model.recipe,
-            threshold=threshold,
+            answers=answers,
             store_uri=context.store_uri,
             run=context.run,
             namespace=context.namespace,
@@ -294,14 +299,16 @@ class Rollout:
             raise CorruptArtifact(f"{self.key}: not JSON ({error}); remove it and deploy again") from error
         if not isinstance(record, dict):
             raise CorruptArtifact(f"{self.key}: not an endpoint's record; remove it and deploy again")
-        is_whole = isinstance(record.get("spec"), dict) and isinstance(record.get("version"), int)
-        if SEAL not in record or not is_whole:
+        is_whole = SEAL in record and isinstance(record.get("version"), int)
+        is_whole = is_whole and all(isinstance(record.get(name), dict) for name in ("spec", "answers"))
+        if SEAL in record:
+            check_seal(record, "record of an endpoint", f"{self.key} (remove it to deploy as for the first time)")
+        if not is_whole:
             print(
                 f"{self.key}: no seal or no settings, an earlier Shipway wrote it: deployed as for the first time",
                 flush=True,
             )
             return {}, found[1]
-        check_seal(record, "record of an endpoint", f"{self.key} (remove it to deploy as for the first time)")
         return record, found[1]
 
     def _record(self, manifest: Manifest, result: Deployment, etag: str | None) -> None:
@@ -316,7 +323,8 @@ class Rollout:
             "previous_version": result.before,
             "run": Context.current().run,
             "spec": self.spec.model_dump(mode="json"),
-            "threshold": self._threshold(),
+            "recipe": self.version.model.recipe,
+            "answers": self.answers,
             "spec_hash": manifest["metadata"]["annotations"][labels.SPEC_HASH],
         }
         record[SEAL] = seal_of(record)
@@ -325,3 +333,16 @@ class Rollout:
         except Conflict:  # the same command, typed twice at once, says the same
             if self._recorded()[0].get("version") != self.version.version:
                 raise self._superseded() from None
+
+
+def _settings(spec: EndpointSpec, version: ModelVersion, evaluation: EvaluationRecord) -> dict[str, Any]:
+    """How the version answers: what the evaluation found, under what the spec says.
+
+    Raises:
+        InvalidSpec: the version's recipe is not allowed here, or the spec says what its task or input does not know.
+    """
+    recipe = load_stored_recipe(version.model.recipe, f"version {version.version} of {version.name}", spec.recipes)
+    parse(input_of(recipe).Limits, spec.input, "endpoint.input")
+    model = task_of(recipe).answers.Settings
+    stated = parse(model, spec.answers, "endpoint.answers").model_dump(mode="json", exclude_defaults=True)
+    return parse(model, {**evaluation.settings, **stated}, "answers").model_dump(mode="json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -37,14 +37,13 @@ class EndpointSpec(Spec):
     port: Annotated[
         int | None, Field(ge=1, le=65535, description="on this machine; none: a free one that the endpoint keeps")
     ] = None
-    out_of_scope: Annotated[
-        bool, Field(description='answer "none of these" below the threshold that evaluation calibrated')
-    ] = True
-    threshold: Annotated[
-        float | None, Field(ge=0, le=1, description="of the top probability, in place of evaluation's")
-    ] = None
-    max_instances: Annotated[int, Field(ge=1, le=100_000, description="texts in one request")] = 1024
-    max_text_chars: Annotated[int, Field(ge=1, le=1_000_000, description="characters of one text")] = 10_000
+    answers: Annotated[
+        dict[str, Any], Field(description="settings of the model's task, in place of what evaluation found")
+    ] = Field(default_factory=dict)
+    input: Annotated[dict[str, Any], Field(description="limits of one instance, as the model's input has them")] = (
+        Field(default_factory=dict)
+    )
+    max_instances: Annotated[int, Field(ge=1, le=100_000, description="in one request")] = 1024
     check_rows: Annotated[
         int, Field(ge=1, le=100_000, description="held-out rows that are sent through HTTP and compared")
     ] = 500

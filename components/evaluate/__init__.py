@@ -1,4 +1,4 @@
-"""How good a model is: metrics with intervals, baselines, slices, calibration, confusions."""
+"""How good a model is: its task's metrics with intervals, baselines, slices."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name == "classifier":
-        return import_module("shipway.components.evaluate.component").classifier
+    if name == "model":
+        return import_module("shipway.components.evaluate.component").model
     raise AttributeError(name)

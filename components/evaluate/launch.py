@@ -15,7 +15,7 @@ from shipway.steps import leave_file, step, write_metrics
 KFP_MATRIX_CLASSES = 60
 
 
-def classifier(
+def evaluate(
     model: Any, dataset: Any, evaluation: Any, confusion: Any, metrics: Any, report: Any, spec: str
 ) -> EvaluationRecord:
     """Scores a model on one split.
@@ -27,30 +27,30 @@ def classifier(
         spec: `EvaluationSpec` as JSON or YAML.
     """
     with step("evaluate") as current:
-        from shipway.components.evaluate.html import all_labels, evaluation_report
+        from shipway.components.evaluate.html import evaluation_report
         from shipway.components.evaluate.measure import measure
         from shipway.components.evaluate.spec import EvaluationSpec
         from shipway.scoring import confirm
         from shipway.storage import Store
+        from shipway.tasks.stored import reader, task_of_model
 
         wanted = parse(EvaluationSpec, spec, "evaluation")
         manifest, data = ModelManifest.read(model.path), DatasetManifest.read(dataset.path)
         confirm(manifest)
+        task = task_of_model(manifest, wanted.recipes)
         store = Store.open(current.context.store_uri)
         with tempfile.TemporaryDirectory(prefix="shipway-evaluate-") as folder:
-            found = measure(manifest, data, wanted, store=store, folder=Path(folder))
-        page = evaluation_report(found.record, found.counts)
+            record = measure(manifest, data, wanted, store=store, folder=Path(folder))
+        page = evaluation_report(record, task, reader(record))
         page.write(report.path)
-        key = f"{found.record.uri.removeprefix(f'{store.uri}/')}/report.html"
+        key = f"{record.uri.removeprefix(f'{store.uri}/')}/report.html"
         store.put(key, page.render().encode())
         current.report("Evaluation", f"{store.uri}/{key}")
-        current.output(**_facts(found.record))
-        write_metrics(metrics, found.record.metrics)
-        names, matrix = _small_matrix(all_labels(found.record), found.counts.tolist())
-        confusion.log_confusion_matrix(names, matrix)
-        leave_file(confusion.path, json.dumps({"labels": names, "counts": matrix}))
-        found.record.write(evaluation.path)
-        return found.record
+        current.output(**_facts(record))
+        write_metrics(metrics, record.metrics)
+        _write_matrix(confusion, task.evaluation.matrix(record, reader(record)))
+        record.write(evaluation.path)
+        return record
 
 
 def _facts(record: EvaluationRecord) -> dict[str, object]:
@@ -60,16 +60,21 @@ def _facts(record: EvaluationRecord) -> dict[str, object]:
         "split": record.split,
         "rows": record.rows,
         "metrics": record.metrics,
+        "shown": [info.model_dump(mode="json") for info in record.shown],
         "intervals": {name: [interval.low, interval.high] for name, interval in record.intervals.items()},
-        "baselines": {b.name: {"accuracy": b.accuracy, "macro_f1": b.macro_f1} for b in record.baselines},
+        "baselines": {b.name: b.metrics for b in record.baselines},
         "loses_to": [b.name for b in record.baselines if b.model_loses],
-        "unknown_labels": record.unknown_labels,
         "left_out": record.left_out,
-        "threshold": record.threshold.value if record.threshold else None,
-        "worst_confusions": [
-            {"label": c.label, "predicted": c.predicted, "count": c.count} for c in record.worst_confusions[:5]
-        ],
+        "facts": record.facts,
     }
+
+
+def _write_matrix(output: Any, matrix: tuple[list[str], list[list[int]]] | None) -> None:
+    """Kubeflow's own view of classes and counts; without a matrix its file is there and says so."""
+    names, counts = _small_matrix(*matrix) if matrix else ([], [])
+    if names:
+        output.log_confusion_matrix(names, counts)
+    leave_file(output.path, json.dumps({"labels": names, "counts": counts}))
 
 
 def _small_matrix(labels: list[str], counts: list[list[int]]) -> tuple[list[str], list[list[int]]]:

@@ -1,94 +1,38 @@
-"""A model's figures on one split: scores the rows, then puts core's functions together into an `EvaluationRecord`."""
+"""A model's figures on one split: scores the rows, asks the task what they say, and keeps all of it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
+from scipy.sparse import csr_array
 
+from shipway import measuring
 from shipway.artifacts import (
-    BaselineMetrics,
-    ClassMetrics,
-    Confusion,
     DatasetManifest,
     EvaluationRecord,
+    FileRef,
     Interval,
+    MetricInfo,
     ModelManifest,
     SliceMetrics,
-    Threshold,
 )
 from shipway.canonical import fingerprint
-from shipway.components.evaluate import core
-from shipway.components.evaluate import threshold as out_of_scope
-from shipway.components.evaluate.baselines import Baseline, fit_linear_svm, fit_majority, sample_rows
-from shipway.components.evaluate.spec import EvaluationSpec
+from shipway.components.evaluate.baselines import Beside, measure_baselines
+from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
+from shipway.errors import ShipwayError
 from shipway.scoring import ModelSession
-from shipway.scoring.predictions import predict_rows
-from shipway.scoring.rows import CHUNK_ROWS, read_rows
+from shipway.scoring.predictions import Predicted, describe_rows, predict_rows
+from shipway.scoring.rows import CHUNK_ROWS, input_columns, read_rows
 from shipway.storage import Store
+from shipway.tasks import Task, classes_in
+from shipway.tasks.evaluated import Found
 
 PREDICTIONS = "predictions.parquet"
-CONFUSION = "confusion.json"
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What every metric is made from.
-
-    Attributes:
-        labels: The model's labels, then, sorted, those that only the rows have.
-        known: How many of them the model knows.
-        truth, predicted: Class ids by row.
-        confidence: Probability of the predicted label by row.
-        label_probability: Probability of the true label by row.
-        groups: Equal within a group.
-    """
-
-    labels: list[str]
-    known: int
-    truth: core.Ints
-    predicted: core.Ints
-    confidence: Any
-    label_probability: Any
-    groups: core.Ints
-
-    @classmethod
-    def from_frame(cls, frame: pl.DataFrame, known: list[str]) -> Scored:
-        """From the narrow columns of predictions."""
-        labels = [*known, *sorted(set(frame["label"].unique()) - set(known))]
-        ids = {label: i for i, label in enumerate(labels)}
-
-        def coded(column: str) -> core.Ints:
-            return frame[column].replace_strict(ids, return_dtype=pl.Int64).to_numpy()
-
-        return cls(
-            labels=labels,
-            known=len(known),
-            truth=coded("label"),
-            predicted=coded("predicted"),
-            confidence=frame["probability"].to_numpy(),
-            label_probability=frame["label_probability"].to_numpy(),
-            groups=frame["group_hash"].to_numpy().view(np.int64),
-        )
-
-    @property
-    def right(self) -> Any:
-        return self.truth == self.predicted
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The record, and what its report shows beyond it."""
-
-    record: EvaluationRecord
-    counts: core.Ints
-    calibration: core.Calibration
+_EXAMPLE_CHARACTERS = (8, 60)
 
 
 def evaluation_id(model: ModelManifest, dataset: DatasetManifest, spec: EvaluationSpec) -> str:
@@ -99,207 +43,179 @@ def evaluation_id(model: ModelManifest, dataset: DatasetManifest, spec: Evaluati
 
 def measure(
     model: ModelManifest, dataset: DatasetManifest, spec: EvaluationSpec, *, store: Store, folder: Path
-) -> Measured:
-    """Scores a model and publishes predictions, confusion matrix and record, the record last.
+) -> EvaluationRecord:
+    """Scores a model and publishes predictions, the task's files and the record, the record last.
 
     Args:
         model: The model.
         dataset: Where the rows are.
         spec: What to measure.
         store: Gets `evaluations/<id>/`.
-        folder: Scratch space for the predictions.
+        folder: Scratch space for the files.
 
     Raises:
         InvalidData: the split has no rows.
-        InvalidSpec: a slice's column does not exist.
+        InvalidSpec: a slice's column does not exist, or the task refuses its settings.
         CorruptArtifact: model or rows differ from their manifests.
     """
     session = ModelSession.open(model, recipes=spec.recipes)
-    left_out = dataset.splits[spec.split].left_out if spec.split in dataset.splits else {}
-    path = folder / PREDICTIONS
-    frames = read_rows(dataset, spec.split, columns=spec.slices)
-    scored = Scored.from_frame(predict_rows(session, frames, path, batch_size=spec.batch_size), session.labels)
-    counts = core.confusion_matrix(scored.truth, scored.predicted, len(scored.labels))
-    calibrated = core.calibration(scored.confidence, scored.right, spec.calibration_bins)
-    threshold = _threshold(session, dataset, spec, scored)
-    metrics = {
-        **core.averages(counts),
-        "log_loss": core.log_loss(scored.label_probability),
-        "ece": calibrated.ece,
-        **core.with_left_out(scored.right, scored.truth >= scored.known, sum(left_out.values())),
-    }
-    if threshold is not None:
-        metrics |= {"coverage": threshold.coverage, "covered_accuracy": threshold.accuracy}
-    (folder / CONFUSION).write_text(json.dumps({"labels": scored.labels, "counts": counts.tolist()}), encoding="utf-8")
+    task = session.task
+    baselines, params = check_evaluation(spec, task)
+    frames = read_rows(dataset, spec.split, session.kind, columns=spec.slices)
+    predicted = predict_rows(session, frames, folder / PREDICTIONS, batch_size=spec.batch_size)
+    rows = predicted.rows
+    classes = [*session.labels, *sorted(classes_in(task, rows["label"]) - set(session.labels))]
+    statistics = task.evaluation.statistics(rows, classes)
+    found = _found(session, dataset, spec, predicted, classes, folder)
+    evaluated = task.evaluation.measure(found, params)
+    metrics = {**measuring.figures(statistics, task.evaluation.metrics), **evaluated.metrics}
+    beside = Beside(session, dataset, spec, rows, folder / PREDICTIONS)
     prefix = f"evaluations/{evaluation_id(model, dataset, spec)}"
-    files = store.upload_many([(folder / name, f"{prefix}/{name}") for name in (PREDICTIONS, CONFUSION)])
-    predictions, confusion = (
-        file.model_copy(update={"path": name}) for file, name in zip(files, (PREDICTIONS, CONFUSION), strict=True)
-    )
-    unknown = {scored.labels[i]: int(counts[i].sum()) for i in range(scored.known, len(scored.labels))}
+    files = _upload(store, prefix, folder, [PREDICTIONS, *evaluated.files])
     record = EvaluationRecord(
         name=model.name,
         uri=f"{store.uri}/{prefix}",
+        task=task.name,
         split=spec.split,
-        rows=len(scored.truth),
-        groups=len(np.unique(scored.groups)),
-        metrics=metrics,
-        intervals=_intervals(scored, spec),
-        per_class=_per_class(scored.labels, counts),
+        rows=len(rows),
+        groups=rows["group_hash"].n_unique(),
+        metrics={info.name: metrics[info.name] for info in _shown(task, metrics)},
+        shown=_shown(task, metrics),
+        intervals=_intervals(task, statistics, rows, spec),
         labels=session.labels,
-        confusion=confusion,
-        worst_confusions=_confusions(path, scored.labels, counts, spec),
-        threshold=threshold,
-        baselines=_baselines(path, dataset, spec, scored),
-        slices=[line for column in spec.slices for line in _slices(path, column, scored.labels, spec)],
-        predictions=predictions,
-        unknown_label_rows=sum(unknown.values()),
-        unknown_labels=unknown,
-        left_out=left_out,
-        calibration_bins=calibrated.bins,
+        baselines=measure_baselines(beside, baselines),
+        slices=[
+            line for column in spec.slices for line in _slices(task, folder / PREDICTIONS, column, statistics, spec)
+        ],
+        details=evaluated.details,
+        predictions=files.pop(PREDICTIONS),
+        files=files,
+        columns=predicted.columns,
+        example=_example(session, dataset, rows, folder / PREDICTIONS),
+        left_out=found.left_out,
+        with_left_out=evaluated.with_left_out if found.left_out else "",
         model_uri=model.uri,
         model_digest=model.digest,
         dataset_uri=dataset.uri,
         dataset_fingerprint=dataset.fingerprint,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    record = _told(task, record)
+    _check_numbers(record)
     store.put(f"{prefix}/record.json", record.to_json().encode())
-    return Measured(record, counts, calibrated)
+    return record
 
 
-def _threshold(
-    session: ModelSession, dataset: DatasetManifest, spec: EvaluationSpec, scored: Scored
-) -> Threshold | None:
-    """Calibrated on the eval split, reported on the scored one; None where there are no eval rows."""
-    part = dataset.splits.get("eval")
-    if part is None or not part.rows:
-        return None
-    if spec.split == "eval":
-        confidence, right = scored.confidence, scored.right
-    else:
-        confidence, right = _confidence(session, dataset, spec)
-    value = out_of_scope.calibrate(confidence, right, spec.threshold)
-    coverage, accuracy = out_of_scope.coverage_at(scored.confidence, scored.right, value)
-    calibration_coverage, calibration_accuracy = out_of_scope.coverage_at(confidence, right, value)
-    return Threshold(
-        value=value,
-        coverage=coverage,
-        accuracy=accuracy,
-        curve=out_of_scope.curve(scored.confidence, scored.right),
-        calibrated_on="eval",
-        calibration_coverage=calibration_coverage,
-        calibration_accuracy=calibration_accuracy,
+def _found(
+    session: ModelSession,
+    dataset: DatasetManifest,
+    spec: EvaluationSpec,
+    predicted: Predicted,
+    classes: list[str],
+    folder: Path,
+) -> Found:
+    def calibration() -> pl.DataFrame | None:
+        part = dataset.splits.get("eval")
+        if part is None or not part.rows:
+            return None
+        if spec.split == "eval":
+            return predicted.rows
+        frames = read_rows(dataset, "eval", session.kind)
+        return pl.concat([describe_rows(session, frame, batch_size=spec.batch_size) for frame in frames])
+
+    return Found(
+        labels=session.labels,
+        classes=classes,
+        split=spec.split,
+        rows=predicted.rows,
+        kept=folder / PREDICTIONS,
+        left_out=dataset.splits[spec.split].left_out,
+        calibration=calibration,
+        folder=folder,
     )
 
 
-def _confidence(session: ModelSession, dataset: DatasetManifest, spec: EvaluationSpec) -> tuple[Any, Any]:
-    """Top probability and whether it is right, by eval row."""
-    names = np.array(session.labels, dtype=object)
-    tops, rights = [], []
-    for frame in read_rows(dataset, "eval"):
-        probabilities = session.predict(frame["text"].to_list(), batch_size=spec.batch_size)
-        best = probabilities.argmax(axis=1)
-        tops.append(probabilities[np.arange(len(best)), best])
-        rights.append(names[best] == frame["label"].to_numpy())
-    return np.concatenate(tops), np.concatenate(rights).astype(bool)
+def _shown(task: Task, metrics: dict[str, float]) -> list[MetricInfo]:
+    """What was measured, in the task's order."""
+    if unnamed := set(metrics) - set(task.metrics):
+        raise ShipwayError(
+            f"task {task.name}: it measures {', '.join(sorted(unnamed))}, which its `metrics` do not name"
+        )
+    return [
+        MetricInfo(
+            name=name,
+            title=info.title,
+            is_share=info.is_share,
+            lower_is_better=info.lower_is_better,
+            about=info.about,
+        )
+        for name, info in task.metrics.items()
+        if name in metrics
+    ]
 
 
-def _intervals(scored: Scored, spec: EvaluationSpec) -> dict[str, Interval]:
+def _intervals(task: Task, statistics: csr_array, rows: pl.DataFrame, spec: EvaluationSpec) -> dict[str, Interval]:
     if not spec.bootstrap:
         return {}
-    found = core.bootstrap(
-        scored.truth, scored.predicted, scored.groups, len(scored.labels),
+    found = measuring.intervals(
+        statistics, measuring.group_numbers(rows["group_hash"]), task.evaluation.metrics,
         resamples=spec.bootstrap, level=spec.level, seed=spec.seed,
     )  # fmt: skip
     return {name: Interval(low=low, high=high, level=spec.level) for name, (low, high) in found.items()}
 
 
-def _per_class(labels: list[str], counts: core.Ints) -> list[ClassMetrics]:
-    scores = core.class_scores(counts)
-    return [
-        ClassMetrics(label=label, precision=p, recall=r, f1=f, support=s)
-        for label, p, r, f, s in zip(
-            labels,
-            scores.precision.tolist(),
-            scores.recall.tolist(),
-            scores.f1.tolist(),
-            scores.support.tolist(),
-            strict=True,
-        )
-    ]
-
-
-def _confusions(path: Path, labels: list[str], counts: core.Ints, spec: EvaluationSpec) -> list[Confusion]:
-    """The worst pairs, each with the rows that the model was surest of."""
-    pairs = [(labels[i], labels[j], n) for i, j, n in core.worst_confusions(counts, spec.confusions)]
-    wanted = pl.LazyFrame({"label": [p[0] for p in pairs], "predicted": [p[1] for p in pairs]}, schema_overrides={
-        "label": pl.String, "predicted": pl.String
-    })  # fmt: skip
-    rows = (
-        pl.scan_parquet(path, glob=False)
-        .select("row_id", "label", "predicted", "probability", "text")
-        .join(wanted, on=["label", "predicted"], how="semi")
-        .sort("probability", "row_id", descending=[True, False])
-        .group_by("label", "predicted", maintain_order=True)
-        .head(spec.examples)
-        .collect()
-    )
-    examples: dict[tuple[str, str], list[dict[str, object]]] = {}
-    for row in rows.iter_rows(named=True):
-        examples.setdefault((row["label"], row["predicted"]), []).append(
-            {"text": row["text"][:500], "probability": round(float(row["probability"]), 4)}
-        )
-    return [Confusion(label=a, predicted=b, count=n, examples=examples.get((a, b), [])) for a, b, n in pairs]
-
-
-def _slices(path: Path, column: str, labels: list[str], spec: EvaluationSpec) -> Iterator[SliceMetrics]:
+def _slices(task: Task, path: Path, column: str, statistics: csr_array, spec: EvaluationSpec) -> Iterator[SliceMetrics]:
     """The column's most frequent values, each measured by itself."""
-    ids = {label: i for i, label in enumerate(labels)}
-    cells = pl.scan_parquet(path, glob=False).select(
-        pl.col("label").alias("__label"), pl.col("predicted").alias("__predicted"), pl.col(column).alias("__value")
-    ).group_by("__value", "__label", "__predicted").len().collect()  # fmt: skip
-    totals = cells.group_by("__value").agg(pl.col("len").sum()).sort("len", "__value", descending=[True, False])
-    for value, rows in totals.head(spec.max_slice_values).iter_rows():
-        counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-        for label, predicted, n in cells.filter(pl.col("__value") == value).drop("__value").iter_rows():
-            counts[ids[label], ids[predicted]] = n
-        found = core.averages(counts)
-        yield SliceMetrics(
-            column=column, value=value, rows=rows, accuracy=found["accuracy"], macro_f1=found["macro_f1"]
-        )
+    values = pl.read_parquet(path, columns=[column], glob=False)[column].cast(pl.String).alias("value")
+    totals = values.value_counts().sort("count", "value", descending=[True, False]).head(spec.max_slice_values)
+    numbers = {value: number for number, value in enumerate(totals["value"])}
+    part = values.replace_strict(numbers, default=-1, return_dtype=pl.Int64).to_numpy()
+    found = measuring.figures_of_parts(statistics, part, len(totals), task.evaluation.metrics)
+    for number, (value, rows) in enumerate(totals.iter_rows()):
+        metrics = {name: float(figures[number]) for name, figures in found.items()}
+        yield SliceMetrics(column=column, value=value, rows=rows, metrics=metrics)
 
 
-def _baselines(path: Path, dataset: DatasetManifest, spec: EvaluationSpec, scored: Scored) -> list[BaselineMetrics]:
-    """Fitted on the training split, scored on the same rows as the model."""
-    train = dataset.splits["train"]
-    labels = sorted({*scored.labels, *dataset.labels, *train.class_counts})
-    fitted = []
-    if "majority" in spec.baselines and train.class_counts:
-        fitted.append(fit_majority(train.class_counts))
-    if "linear_svm" in spec.baselines and len([n for n in train.class_counts.values() if n]) > 1:
-        rows, sampled = sample_rows(read_rows(dataset, "train"), train.rows, spec.baseline_rows, spec.seed)
-        fitted.append(fit_linear_svm(rows, sampled=sampled, seed=spec.seed))
-    return [_beside(baseline, path, labels, scored, spec) for baseline in fitted]
+def _example(session: ModelSession, dataset: DatasetManifest, rows: pl.DataFrame, path: Path) -> object:
+    """The instance of a short row that the model answers as well as any; None where the first rows have none."""
+    first = pl.read_parquet(
+        path, columns=["preview", *input_columns(dataset, session.kind)], n_rows=CHUNK_ROWS, glob=False
+    )
+    credit = session.task.evaluation.credit(rows)
+    is_short = first["preview"].str.len_chars().is_between(*_EXAMPLE_CHARACTERS)
+    good = first.filter(is_short & pl.Series(credit[: len(first)] == credit.max()))
+    return session.kind.instance(good.row(0, named=True)) if len(good) else None
 
 
-def _beside(baseline: Baseline, path: Path, labels: list[str], scored: Scored, spec: EvaluationSpec) -> BaselineMetrics:
-    """A baseline's figures, and how far the model is ahead of it on the same rows."""
-    place = {label: i for i, label in enumerate(labels)}
-    renumbered = np.array([place[label] for label in scored.labels], dtype=np.int64)
-    truth, ours = renumbered[scored.truth], renumbered[scored.predicted]
-    theirs = baseline.predict(_scored_rows(path, len(truth)), labels)
-    found = baseline.measured(core.confusion_matrix(truth, theirs, len(labels)))
-    ahead = float((ours == truth).mean() - (theirs == truth).mean())
-    between = None
-    if spec.bootstrap:
-        low, high = core.bootstrap_difference(
-            truth, theirs, ours, scored.groups, len(labels),
-            resamples=spec.bootstrap, level=spec.level, seed=spec.seed,
-        )["accuracy"]  # fmt: skip
-        between = Interval(low=low, high=high, level=spec.level)
-    return found.model_copy(update={"model_loses": ahead < 0, "difference": ahead, "difference_interval": between})
+def _upload(store: Store, prefix: str, folder: Path, names: list[str]) -> dict[str, FileRef]:
+    """The files by name, their paths relative to the evaluation's folder."""
+    files = store.upload_many([(folder / name, f"{prefix}/{name}") for name in names])
+    return {name: file.model_copy(update={"path": name}) for name, file in zip(names, files, strict=True)}
 
 
-def _scored_rows(path: Path, rows: int) -> Iterator[pl.DataFrame]:
-    for offset in range(0, rows, CHUNK_ROWS):
-        yield pl.scan_parquet(path, glob=False).select("text", "label").slice(offset, CHUNK_ROWS).collect()
+def _check_numbers(record: EvaluationRecord) -> None:
+    """Refuses what no bound could judge: NaN is neither above nor below anything."""
+    parts: dict[str, Mapping[str, float]] = {
+        "": record.metrics,
+        "its lower bound of ": {name: interval.low for name, interval in record.intervals.items()},
+        "its upper bound of ": {name: interval.high for name, interval in record.intervals.items()},
+        **{f"baseline {baseline.name}: ": baseline.metrics for baseline in record.baselines},
+        **{f"slice {part.column}={part.value}: ": part.metrics for part in record.slices},
+    }
+    for where, figures in parts.items():
+        for name, value in figures.items():
+            if not isfinite(value):
+                raise ShipwayError(f"task {record.task}: {where}{name} is {value}, not a number")
+
+
+def _told(task: Task, record: EvaluationRecord) -> EvaluationRecord:
+    """The record with all that the task has to say of it."""
+    asked = task.evaluation
+    return record.model_copy(
+        update={
+            "headline": asked.headline(record),
+            "limits": asked.limits(record),
+            "facts": asked.facts(record),
+            "settings": asked.settings(record),
+        }
+    )

@@ -1,40 +1,16 @@
-"""`EvaluationSpec`: what `evaluate.classifier` measures."""
+"""`EvaluationSpec`: what `evaluate.model` measures."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from shipway.specs import Spec
+from shipway.errors import InvalidSpec, nearest
+from shipway.specs import Spec, parse
 
-Baseline = Literal["majority", "linear_svm"]
-BASELINES: tuple[Baseline, ...] = ("majority", "linear_svm")
-
-# Names of an EvaluationRecord's metrics; a policy's thresholds are checked against them.
-METRICS = (
-    "accuracy",
-    "macro_f1",
-    "weighted_f1",
-    "log_loss",
-    "ece",
-    "coverage",
-    "covered_accuracy",
-    "unknown_label_rate",
-    "accuracy_all_rows",
-)
-WITH_INTERVAL = ("accuracy", "macro_f1", "weighted_f1")
-LOWER_IS_BETTER = ("log_loss", "ece", "unknown_label_rate")
-UNBOUNDED = ("log_loss",)  # all others are shares
-
-
-class ThresholdRule(Spec):
-    """How the out-of-scope threshold is found on the eval split; an answer below it is "none of these"."""
-
-    coverage: Annotated[float, Field(gt=0, le=1)] = 0.98
-    """Share of the rightly answered rows that must stay at or above the threshold (the true acceptance rate)."""
-    accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Raises the threshold further, until the rows at or above it are answered this well."""
+if TYPE_CHECKING:
+    from shipway.tasks import Task
 
 
 class EvaluationSpec(Spec):
@@ -45,20 +21,41 @@ class EvaluationSpec(Spec):
     """Columns of the rows; each of their values is measured by itself."""
     max_slice_values: Annotated[int, Field(ge=1, le=1000)] = 20
     """Values of a column that are measured: those with the most rows."""
-    baselines: list[Baseline] = Field(default_factory=lambda: list(BASELINES))
+    baselines: list[str] | None = None
+    """Names of the task's baselines; null: all of them."""
     baseline_rows: Annotated[int, Field(ge=1, le=200_000)] = 200_000
-    """The linear SVM is fitted on at most this many training rows, a sample by row hash otherwise."""
+    """Baselines are fitted on at most this many training rows, a sample of them otherwise."""
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """Resamples of the confidence intervals, drawn over groups; 0 leaves the intervals out."""
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Of the confidence intervals."""
-    calibration_bins: Annotated[int, Field(ge=2, le=100)] = 15
-    threshold: ThresholdRule = Field(default_factory=ThresholdRule)
-    confusions: Annotated[int, Field(ge=0, le=200)] = 20
-    """Confused pairs that are kept, with example rows."""
-    examples: Annotated[int, Field(ge=0, le=20)] = 3
     batch_size: Annotated[int, Field(ge=1, le=8192)] = 256
     """Rows in one inference."""
     seed: int = 0
+    task: dict[str, Any] = Field(default_factory=dict)
+    """The task's own settings; docs/evaluation.md has those of classification."""
     recipes: list[str] = Field(default_factory=list)
     """Recipes besides the shipped ones that the model's manifest may name; `plan` puts the run's own here."""
+
+
+def check_evaluation(spec: EvaluationSpec, task: Task) -> tuple[list[str], BaseModel]:
+    """What only the task can check.
+
+    Returns:
+        The baselines, in the task's order, and its own settings.
+
+    Raises:
+        InvalidSpec: a baseline or a setting that the task does not have.
+    """
+    known = list(task.evaluation.baselines)
+    for position, name in enumerate(spec.baselines or ()):
+        check_baseline(name, known, f"evaluation.baselines[{position}]")
+    wanted = known if spec.baselines is None else [name for name in known if name in spec.baselines]
+    return wanted, parse(task.evaluation.Params, spec.task, "evaluation.task")
+
+
+def check_baseline(name: str, known: list[str], where: str) -> None:
+    """Refuses a name that is no baseline of the task."""
+    if name not in known:
+        expected = f"expected one of {', '.join(known)}{nearest(name, known)}" if known else "this task has none"
+        raise InvalidSpec(f"{where}: unknown baseline {name!r}; {expected}")

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.ending import STATES, Sources, Stop, handled_state, lost, reasons, settle, state_of
 from shipway.errors import CorruptArtifact, InvalidSpec
-from shipway.report.numbers import duration, number, percent
-from shipway.summary import names_of, step_of
+from shipway.report.numbers import duration, figure, number
+from shipway.summary import all_told, of_role
 
 if TYPE_CHECKING:
     from shipway.report import Report
@@ -62,7 +62,7 @@ def summary_record(
     state = state_of(Sources("SUCCEEDED" if went_well else "FAILED", stop))
     why = reasons(workflow)
     # Where a record says Running its pod is gone: the exit handler runs behind every other task.
-    steps = [settle(step, state, stop, _reason(step, why)) if step.state == "Running" else step for step in steps]
+    steps = [settle(step, state, stop, why.get(step.name, "")) if step.state == "Running" else step for step in steps]
     error = _error(steps, state, stop, told)
     started = steps[0].started_at if steps else now.isoformat(timespec="seconds")
     return RunRecord.model_validate(
@@ -71,10 +71,6 @@ def summary_record(
             "seconds": max((now - _time(started, now)).total_seconds(), 0.0), "steps": steps, "error": error,
         }
     )  # fmt: skip
-
-
-def _reason(step: StepRecord, why: Mapping[str, str]) -> str:
-    return next((why[task] for task in (step.task, *names_of(step.task)) if task in why), "")
 
 
 def _error(steps: list[StepRecord], state: str, stop: Stop, told: str) -> StepError | None:
@@ -104,8 +100,8 @@ def parsed(records: Iterable[str]) -> list[StepRecord]:
 
 def _of_this_attempt(steps: list[StepRecord]) -> list[StepRecord]:
     """Without what an earlier attempt of the same run left: `plan` runs first, and every time."""
-    plan = step_of(steps, "plan")
-    return [step for step in steps if plan is None or step.started_at >= plan.started_at or step.state == "Cached"]
+    began = min((plan.started_at for plan in of_role(steps, "plan")), default="")
+    return [step for step in steps if step.started_at >= began or step.state == "Cached"]
 
 
 def _time(text: str, otherwise: datetime) -> datetime:
@@ -132,6 +128,8 @@ def summary_report(summary: Mapping[str, Any]) -> Report:
         page.callout("good" if decision["decision"] == "blessed" else "warn", decision["decision"], decision["reason"])
     page.tiles(_tiles(summary), tones={"State": _TONES.get(summary["state"], "info")})
     _add_scores(page, summary)
+    for title, columns, told in all_told(summary):
+        page.section(title).table(columns, told)
     ran = [step for step in summary["steps"] if step["seconds"] > 0 and not step["cached"]]
     page.section("Steps")
     if ran:
@@ -152,9 +150,14 @@ def _tiles(summary: Mapping[str, Any]) -> dict[str, Any]:
     tiles: dict[str, Any] = {"State": summary["state"], "Took": duration(summary["seconds"])}
     evaluation = summary["evaluation"]
     if evaluation:
-        bounds = evaluation["intervals"].get("accuracy")
-        spread = f"{percent(bounds[0])} to {percent(bounds[1])}" if bounds else f"{evaluation['split']} split"
-        tiles["Accuracy"] = (percent(evaluation["metrics"].get("accuracy")), spread)
+        first = evaluation["shown"][0]
+        name, is_share = first["name"], first["is_share"]
+        bounds = evaluation["intervals"].get(name)
+        between = " to ".join(figure(bound, is_share) for bound in bounds or ())
+        tiles[first["title"]] = (
+            figure(evaluation["metrics"][name], is_share),
+            between or f"{evaluation['split']} split",
+        )
     if summary["model"]:
         tiles["Version"] = (summary["model"]["version"], summary["model"]["name"])
     return tiles
@@ -165,15 +168,24 @@ def _add_scores(page: Report, summary: Mapping[str, Any]) -> None:
 
     evaluation = summary["evaluation"]
     if evaluation:
-        scores = {"this model": evaluation["metrics"].get("accuracy", 0.0)}
-        scores |= {name.replace("_", " "): b["accuracy"] for name, b in evaluation["baselines"].items()}
+        name, is_share = evaluation["shown"][0]["name"], evaluation["shown"][0]["is_share"]
+        scores = {"this model": evaluation["metrics"][name]}
+        scores |= {baseline["title"]: baseline["metrics"][name] for baseline in evaluation["baselines"].values()}
         page.section("How good it is", f"{evaluation['split']} split, {number(evaluation['rows'])} rows.")
         page.chart(
-            bars(scores, title="Accuracy beside the baselines", format=percent, highlight=["this model"], high=1.0)
+            bars(
+                scores,
+                title=f"{evaluation['shown'][0]['title']} beside the baselines",
+                format=lambda value: figure(value, is_share),
+                highlight=["this model"],
+                high=1.0 if is_share else None,
+            )
         )
-        lost = [name for name, baseline in evaluation["baselines"].items() if baseline["model_loses"]]
+        lost = [baseline["title"] for baseline in evaluation["baselines"].values() if baseline["model_loses"]]
         if lost:
             page.callout("bad", f"The model loses to: {', '.join(lost)}")
+        for sentence in evaluation["headline"]:
+            page.text(sentence)
     if summary["best_parameters"]:
         page.facts(summary["best_parameters"], caption="Parameters that won")
 

@@ -36,7 +36,7 @@ def notify(state: str, pipeline: str, name: str, webhook: str, report_path: str)
         now, is_kubeflow = datetime.now(UTC), KFP_POD in os.environ
         workflow = own_workflow() if is_kubeflow else None
         record = summary_record(
-            _records(current.context.run, current.task),
+            _records(current.context.run, current.key),
             run=current.context.run,
             told=state,
             pipeline=pipeline,
@@ -75,14 +75,14 @@ def own_workflow() -> dict[str, Any] | None:
         return None
 
 
-def _records(run: str, own_task: str) -> list[str]:
+def _records(run: str, own_key: str) -> list[str]:
     """The steps' records as JSON, but our own, and those of cached steps; empty where storage does not answer."""
     from shipway.storage import Store
 
     try:
         store = Store.open()
         keys = [info.key for info in store.list(f"runs/{run}/steps/") if info.key.endswith(".json")]
-        records = [store.get(key).decode() for key in keys if not key.endswith(f"/{own_task}.json")]
+        records = [store.get(key).decode() for key in keys if key != own_key]
         return records + [step.to_json() for step in cached_steps(store, parsed(records), run)]
     except ShipwayError as error:
         print(f"notify: the steps' records cannot be read: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a prediction request may hold, what its answer looks like, and a client for it."""
+"""What a prediction request may hold, whatever the task and the input, and a client for it."""
 
 from __future__ import annotations
 
@@ -8,39 +8,51 @@ import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
 from shipway.errors import NotFound, ShipwayError, UserError
+from shipway.inputs.base import BadRequest, Input
+from shipway.inputs.json_kinds import check_names, kind_of, shown
+from shipway.tasks.base import Answers
 
-DEFAULT_TOP_K = 5
 BUSY_TRIES = 5
 BUSY_S = 5.0  # never waited longer for the next try, whatever the endpoint says
+MAX_INSTANCES = 1024
+MAX_BODY_BYTES = 16 << 20
 FIELDS = ("instances", "parameters")
-SHOWN_CHARS = 40
-SHOWN_ITEMS = 4
-
-
-class BadRequest(ValueError):
-    """A request that cannot be answered; its message is the reason, in one line."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How much one request may ask.
+class Reader:
+    """What a request may hold, by the model's input and task and the endpoint's limits.
 
     Attributes:
-        max_instances: Texts in one request.
-        max_text_chars: Characters of one text.
+        kind: The input.
+        answers: The task's.
+        limits: Of one instance, `kind.Limits`.
+        max_instances: In one request.
         max_body_bytes: Size of a request's body.
     """
 
-    max_instances: int = 1024
-    max_text_chars: int = 10_000
-    max_body_bytes: int = 16 << 20
+    kind: Input
+    answers: Answers
+    limits: BaseModel
+    max_instances: int = MAX_INSTANCES
+    max_body_bytes: int = MAX_BODY_BYTES
+
+    @cached_property
+    def nothing_asked(self) -> BaseModel:
+        """Params of a request without parameters."""
+        return self.answers.Params()
+
+    @cached_property
+    def json_tokens(self) -> int:
+        """Strings, brackets and commas that the instances of a request may take."""
+        return self.max_instances * self.kind.json_tokens(self.limits)
 
 
 @dataclass(frozen=True)
@@ -48,16 +60,16 @@ class Query:
     """A request that is in order.
 
     Attributes:
-        texts: What to classify.
-        top_k: How many labels to name with their probabilities; None: all.
+        values: What the encoder takes, one by instance.
+        params: What the request asks of the answers, the task's `Params`.
     """
 
-    texts: list[str]
-    top_k: int | None
+    values: list[Any]
+    params: BaseModel
 
 
-def read_v1(body: Any, limits: Limits) -> Query:
-    """The query of a V1 request: `{"instances": ["text", ...]}` or `[{"text": ...}, ...]`, and `parameters.top_k`.
+def read_v1(body: Any, reader: Reader) -> Query:
+    """The query of a V1 request: `{"instances": [...]}`, and `parameters` that the task knows.
 
     Raises:
         BadRequest: says which part is wrong, what was given and what is expected.
@@ -65,132 +77,62 @@ def read_v1(body: Any, limits: Limits) -> Query:
     if not isinstance(body, Mapping):
         raise BadRequest(f"the body must be a JSON object, got {kind_of(body)}")
     if "instances" not in body:
-        raise BadRequest('"instances" is missing; expected {"instances": ["text", ...]}')
+        raise BadRequest('"instances" is missing; expected {"instances": [...]}')
     check_names(body, FIELDS, "the body")
     instances = body["instances"]
     if not isinstance(instances, list):
-        raise BadRequest(f'"instances" must be a list of texts, got {kind_of(instances)}')
-    return read_texts(instances, body.get("parameters"), limits, "instances", ("top_k",))
+        raise BadRequest(f'"instances" must be a list of instances, got {kind_of(instances)}')
+    return Query(read_instances(instances, "instances", reader), read_params(body.get("parameters"), reader))
 
 
-def check_names(given: Any, allowed: Sequence[str], where: str) -> None:
-    """Refuses what is no object, and a name that means nothing there: ignored, it would be taken for honoured."""
-    if not isinstance(given, Mapping):
-        raise BadRequest(f"{where} must be a JSON object, got {kind_of(given)}")
-    for name in given:
-        if name not in allowed:
-            raise BadRequest(f"{where}: unknown name {shown(name)}; allowed are {', '.join(allowed)}")
-
-
-def read_texts(
-    instances: Sequence[Any], parameters: Any, limits: Limits, where: str, parameter_names: Sequence[str]
-) -> Query:
-    """The query for what a request's list of texts and its parameters hold.
+def read_instances(instances: Sequence[Any], where: str, reader: Reader) -> list[Any]:
+    """The values of what a request lists.
 
     Raises:
         BadRequest: as `read_v1`.
     """
     if not instances:
-        raise BadRequest(f'"{where}" is empty; expected 1 to {limits.max_instances} texts')
-    if len(instances) > limits.max_instances:
-        raise BadRequest(f'"{where}" holds {len(instances)} texts, at most {limits.max_instances} are allowed')
-    texts = [_text(instance, f"{where}[{i}]") for i, instance in enumerate(instances)]
-    for i, text in enumerate(texts):
-        if len(text) > limits.max_text_chars:
-            raise BadRequest(f"{where}[{i}] has {len(text)} characters, at most {limits.max_text_chars} are allowed")
-    parameters = {} if parameters is None else parameters
-    check_names(parameters, parameter_names, '"parameters"')
-    top_k = parameters.get("top_k", DEFAULT_TOP_K)
-    if top_k == "all":
-        return Query(texts, None)
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-        raise BadRequest(f'parameters.top_k must be a whole number from 1 or "all", got {shown(top_k)}')
-    return Query(texts, top_k)
+        raise BadRequest(f'"{where}" is empty; expected 1 to {reader.max_instances} instances')
+    if len(instances) > reader.max_instances:
+        raise BadRequest(f'"{where}" holds {len(instances)} instances, at most {reader.max_instances} are allowed')
+    read, limits = reader.kind.read_instance, reader.limits
+    return [read(instance, f"{where}[{i}]", limits) for i, instance in enumerate(instances)]
 
 
-def _text(value: Any, where: str) -> str:
-    if isinstance(value, Mapping):
-        if "text" not in value:
-            raise BadRequest(f'{where}: "text" is missing')
-        where, value = f"{where}.text", value["text"]
-    if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError:
-            raise BadRequest(f"{where}: not UTF-8") from None
-    if not isinstance(value, str):
-        raise BadRequest(f"{where} must be a string, got {kind_of(value)}")
-    return value
-
-
-def kind_of(value: Any) -> str:
-    """What a JSON value is, in the words of an error."""
-    names = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
-    return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
-
-
-def shown(value: Any) -> str:
-    """A JSON value as an error quotes it: a few characters, whatever a client sent and however deep it is nested."""
-    if isinstance(value, str):
-        return repr(value[:SHOWN_CHARS])
-    if isinstance(value, list) and len(value) <= SHOWN_ITEMS and not any(isinstance(v, list | dict) for v in value):
-        return f"[{', '.join(map(shown, value))}]"
-    return kind_of(value) if isinstance(value, list | dict) else json.dumps(value)
-
-
-def top(probabilities: NDArray[np.float32], k: int | None) -> NDArray[np.intp]:
-    """Class ids of the `k` highest probabilities by row, highest first; (n, k). Ties go to the lower id."""
-    order: NDArray[np.intp] = np.argsort(-probabilities, axis=1, kind="stable")
-    return order if k is None else order[:, :k]
-
-
-def answers(
-    probabilities: NDArray[np.float32], labels: Sequence[str], threshold: float | None, top_k: int | None
-) -> list[dict[str, Any]]:
-    """One answer by text.
+def read_params(parameters: Any, reader: Reader, also: Sequence[str] = ()) -> BaseModel:
+    """What a request asks of the answers.
 
     Args:
-        probabilities: float32 (n, classes).
-        labels: Class names by column.
-        threshold: Below it the top probability means "none of these": the label is null. None: never.
-        top_k: How many labels to name; None: all.
+        parameters: As they stand in the request; null where there are none.
+        reader: Of the request.
+        also: Names that the protocol itself knows there.
 
-    Returns:
-        `label`, `out_of_scope`, `probability` (of the top class) and `probabilities` (label -> probability, highest
-        first) by text; the numbers are float32.
+    Raises:
+        BadRequest: names the parameter, what it may be and what was given.
     """
-    result = []
-    for row, ids in zip(probabilities, top(probabilities, top_k), strict=True):
-        best = row[ids[0]]
-        is_out = threshold is not None and bool(best < threshold)
-        result.append(
-            {
-                "label": None if is_out else labels[ids[0]],
-                "out_of_scope": is_out,
-                "probability": best,
-                "probabilities": {labels[i]: row[i] for i in ids},
-            }
-        )
-    return result
+    model = reader.answers.Params
+    try:
+        if parameters is None:
+            return reader.nothing_asked
+        check_names(parameters, (*model.model_fields, *also), '"parameters"')
+        return model.model_validate({name: value for name, value in parameters.items() if name not in also})
+    except ValidationError as error:
+        raise BadRequest(_explain(model, error, parameters or {})) from None
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to one text.
-
-    Attributes:
-        label: None when nothing fits (`is_out_of_scope`).
-        probability: Of the top class, whether or not it is above the threshold.
-        probabilities: Label -> probability, highest first.
-        model_version: That answered.
-    """
-
-    text: str
-    label: str | None
-    is_out_of_scope: bool
-    probability: float
-    probabilities: dict[str, float]
-    model_version: str
+def _explain(model: type[BaseModel], error: ValidationError, given: Mapping[str, Any]) -> str:
+    """The first wrong parameter in one line; what it may be says its field's description, else pydantic."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    if not (location := problems[0]["loc"]):
+        return f'"parameters": {problems[0]["msg"].removeprefix("Value error, ")}'
+    name = str(location[0])
+    if problems[0]["type"] == "missing":
+        return f"parameters.{name} is missing"
+    field = model.model_fields.get(name)
+    wanted = [each["msg"].removeprefix("Input should be ") for each in problems if each["loc"][:1] == location[:1]]
+    allowed = field.description if field and field.description else " or ".join(dict.fromkeys(wanted))
+    told = f", got {shown(given[name])}" if name in given else ""
+    return f"parameters.{name} must be {allowed}{told}"
 
 
 class Client:
@@ -216,25 +158,28 @@ class Client:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
 
-    def predict(self, texts: Sequence[str], top_k: int | str = DEFAULT_TOP_K) -> list[Prediction]:
-        """The answers, in the order of the texts.
+    def predict(self, instances: Sequence[Any], **parameters: Any) -> list[Any]:
+        """The answers, in the order of the instances.
 
         Args:
-            texts: At most as many as the endpoint allows in one request.
-            top_k: How many labels to name, or "all".
+            instances: JSON, as the model's input takes it; at most as many as the endpoint allows in one request.
+            parameters: That the model's task knows, such as `top_k=3` of a classifier.
 
         Raises:
             UserError: the endpoint refuses the request, or nobody answers there.
             NotFound: it serves no model of that name.
             ShipwayError: it failed to answer.
         """
-        body = {"instances": list(texts), "parameters": {"top_k": top_k}}
+        return self.ask(instances, **parameters)[0]
+
+    def ask(self, instances: Sequence[Any], **parameters: Any) -> tuple[list[Any], str]:
+        """The answers, and the version of the model that gave them; see `predict`."""
+        body = {"instances": list(instances), **({"parameters": parameters} if parameters else {})}
         answer = self._post(json.dumps(body).encode())
-        version = str(answer.get("model_version", ""))
-        return [
-            Prediction(text, p["label"], p["out_of_scope"], p["probability"], p["probabilities"], version)
-            for text, p in zip(texts, answer["predictions"], strict=True)
-        ]
+        predictions = answer.get("predictions")
+        if not isinstance(predictions, list) or len(predictions) != len(instances):
+            raise ShipwayError(f"{self.url}: its answer has not one prediction for each of {len(instances)} instances")
+        return predictions, str(answer.get("model_version", ""))
 
     def _post(self, body: bytes) -> dict[str, Any]:
         try:

@@ -17,8 +17,8 @@ from typing import Any
 
 from shipway.components.predict import v2
 from shipway.components.predict.connection import SMALL_BODY, Refused, error_body, tally
-from shipway.components.predict.core import BadRequest
 from shipway.components.predict.room import Room
+from shipway.inputs.base import BadRequest
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
@@ -39,7 +39,7 @@ class ClientGone(Exception):
 
 @dataclass(frozen=True)
 class Payload:
-    """What `TextClassifier.preprocess` gets: a whole body.
+    """What `Predictor.preprocess` gets: a whole body.
 
     Attributes:
         is_v2: The protocol.
@@ -59,7 +59,7 @@ class Gate:
 
     Args:
         inner: KServe's application.
-        model: A `TextClassifier`.
+        model: A `Predictor`.
         room: For predictions; beyond it they are answered 503 (docs/decisions/0130).
     """
 
@@ -67,7 +67,7 @@ class Gate:
         self.inner = inner
         self.model = model
         self.room = room
-        self.max_body_bytes: int = model.limits.max_body_bytes
+        self.max_body_bytes: int = model.reader.max_body_bytes
         self._bodies_bytes = 0
         self._coming: dict[asyncio.Timeout, float] = {}  # large bodies that are being read, and since when
 
@@ -188,7 +188,7 @@ class Gate:
         return Refused(503, "too many large requests at once; try again later", retry_after="1")
 
     def _too_large(self) -> Refused:
-        return Refused(413, f"the body is larger than {self.max_body_bytes} bytes; send fewer texts at a time")
+        return Refused(413, f"the body is larger than {self.max_body_bytes} bytes; send fewer instances at a time")
 
     async def _answer_error(self, error: Exception, send: Send) -> None:
         """The error as an answer. What a request held is never written to the log."""

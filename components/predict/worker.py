@@ -1,6 +1,6 @@
 """The predictor's process: `python -m shipway.components.predict.worker --model_name NAME --model_uri URI ...`.
 
-Fetches a model by its manifest, verifies every hash, loads it, warms it up with texts of real lengths, and only then
+Fetches a model by its manifest, verifies every hash, loads it, warms it up with instances of real sizes, and only then
 accepts. On this machine it shares a listening socket with the version before it (`SHIPWAY_LISTEN_FD`).
 """
 
@@ -23,63 +23,63 @@ from shipway.termination import heed_sigterm
 
 heed_sigterm()  # a pod may be deleted while its model is loaded
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from shipway.artifacts import ModelManifest
 from shipway.components.predict import v2
 from shipway.components.predict.connection import SMALL_BODY, Refused
-from shipway.components.predict.core import BadRequest, Limits, Query, answers, read_v1, top
+from shipway.components.predict.core import MAX_INSTANCES, Query, Reader, read_v1
 from shipway.components.predict.gate import Payload
 from shipway.components.predict.json_size import is_within
 from shipway.components.predict.light import light_kserve
+from shipway.components.predict.room import SHORT
 from shipway.errors import CorruptArtifact, ShipwayError, UserError
 from shipway.executors.process.service_control import CONTROL, LISTEN_FD, serve_in_thread
+from shipway.inputs import BadRequest
+from shipway.recipes.arrays import Columns, part
 from shipway.scoring import ModelSession
+from shipway.specs import parse
 
 with light_kserve():
     import kserve
     from kserve.model_server import parser as kserve_parser
 
-INLINE_TEXTS = 4  # so few are answered in the loop: handing them to a thread costs more than the model does
-BATCH_TEXTS = 64  # of requests that arrived together
-TOKENS_A_TEXT = 32  # strings, brackets and commas that a text in an object with a few other fields may take
+INLINE = 4  # so few instances are answered in the loop: handing them to a thread costs more than the model does
+BATCH = 64  # instances of requests that arrived together
 MAX_WAITING = 32
-THREAD_TEXTS = 4096  # that wait in large requests; a single one may be larger
-WARM_UP_WORDS = (1, 8, 64)
-WARM_UP_TEXTS = (1, 2, 16)
+THREAD_INSTANCES = 4096  # that wait in large requests; a single one may be larger
+WARM_UP = (1, 2, 16)  # instances
 
 
-class TextClassifier(kserve.Model):  # type: ignore[misc]
-    """Texts in, labels and probabilities out, over V1 and V2.
+class Predictor(kserve.Model):  # type: ignore[misc]
+    """Instances of the model's input in, answers of its task out, over V1 and V2.
 
     Args:
         name: In the URL's path.
         session: The loaded model.
-        threshold: Of the top probability; below it the answer is "none of these". None: never.
+        settings: Of the answers, the task's `Settings`.
         version: The registry's.
-        limits: Of one request.
+        reader: What one request may hold; default as `Reader` has it, with the input's own limits.
     """
 
     def __init__(
-        self, name: str, session: ModelSession, threshold: float | None, version: str, limits: Limits | None = None
+        self, name: str, session: ModelSession, settings: BaseModel, version: str, reader: Reader | None = None
     ) -> None:
         super().__init__(name, return_response_headers=True)
         self.session = session
-        self.threshold = threshold
+        self.settings = settings
         self.version = version
-        self.limits = limits or Limits()
-        self._waiting: list[tuple[list[str], asyncio.Future[NDArray[np.float32]]]] = []
-        self._texts_in_thread = 0
+        self.reader = reader or Reader(session.kind, session.task.answers, session.kind.Limits())
+        self._waiting: list[tuple[list[Any], asyncio.Future[Columns]]] = []
+        self._in_thread = 0  # instances
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="predict")
 
     def load(self) -> bool:
         """Warms up: the first call of a model costs up to 0.3 s, and of some runtimes again for each new shape."""
-        for words in WARM_UP_WORDS:
-            text = " ".join(f"{label} word" for label in (self.session.labels * words)[:words])
-            for n in WARM_UP_TEXTS:
-                self._probabilities([text] * n)
+        for value in self.session.kind.warm_up(self.session.labels):
+            for n in WARM_UP:
+                self._infer([value] * n)
         self.ready = True
         return True
 
@@ -91,52 +91,50 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
 
     def _read(self, payload: Payload) -> Query:
         text = payload.body[: payload.json_bytes]
-        most = self.limits.max_instances
-        if len(text) > SMALL_BODY and not is_within(text, most * TOKENS_A_TEXT + SMALL_BODY):
-            raise Refused(413, f"the body holds far more values than {most} texts need; send fewer at a time")
+        if len(text) > SMALL_BODY and not is_within(text, self.reader.json_tokens + SMALL_BODY):
+            most = self.reader.max_instances
+            raise Refused(413, f"the body holds far more values than {most} instances need; send fewer at a time")
         try:
             body = orjson.loads(text)
         except ValueError as error:  # its own text may quote the body
             raise BadRequest(f"the body is not JSON in UTF-8: {getattr(error, 'msg', 'invalid')}") from None
         if payload.is_v2:
             served = {"model_name": self.name, "model_version": self.version}
-            return v2.read(body, payload.body[payload.json_bytes :], self.limits, served)
-        return read_v1(body, self.limits)
+            return v2.read(body, payload.body[payload.json_bytes :], self.reader, served)
+        return read_v1(body, self.reader)
 
     async def predict(
         self, query: Query, headers: dict[str, str] | None = None, _response_headers: dict[str, str] | None = None
-    ) -> tuple[Query, NDArray[np.float32]]:
-        """Many texts in a thread, so that others need not wait; few together with those that arrived meanwhile.
+    ) -> tuple[Query, Columns]:
+        """Many instances in a thread, so that others need not wait; few together with those that arrived meanwhile.
 
         Nobody waits for company: a batch is whatever one turn of the event loop brought. Encoding sixteen texts costs
         little more than encoding one.
         """
         loop = asyncio.get_running_loop()
-        if (n := len(query.texts)) > INLINE_TEXTS:
-            if self._texts_in_thread and self._texts_in_thread + n > THREAD_TEXTS:
-                raise Refused(
-                    503, f"{self._texts_in_thread} texts are waiting already; try again later", retry_after="1"
-                )
-            self._texts_in_thread += n
+        if (n := len(query.values)) > INLINE:
+            if self._in_thread and self._in_thread + n > THREAD_INSTANCES:
+                raise Refused(503, f"{self._in_thread} instances wait already; try again later", retry_after="1")
+            self._in_thread += n
             try:
-                return query, await loop.run_in_executor(self._threads, self.session.predict, query.texts)
+                return query, await loop.run_in_executor(self._threads, self.session.predict, query.values)
             finally:
-                self._texts_in_thread -= n
+                self._in_thread -= n
         if not self._waiting:
             loop.call_soon(self._answer_waiting)
-        future: asyncio.Future[NDArray[np.float32]] = loop.create_future()
-        self._waiting.append((query.texts, future))
+        future: asyncio.Future[Columns] = loop.create_future()
+        self._waiting.append((query.values, future))
         return query, await future
 
     async def postprocess(
         self,
-        result: tuple[Query, NDArray[np.float32]],
+        result: tuple[Query, Columns],
         headers: dict[str, str] | None = None,
         response_headers: dict[str, str] | None = None,
     ) -> bytes:
         """The answer's bytes; their type and what else a client must know goes into `response_headers`."""
         work = partial(self._write, *result)
-        if len(result[0].texts) <= INLINE_TEXTS:
+        if len(result[0].values) <= INLINE:
             body, told = work()
         else:
             body, told = await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -144,11 +142,13 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
             response_headers.update(told)
         return body
 
-    def _write(self, query: Query, probabilities: NDArray[np.float32]) -> tuple[bytes, dict[str, str]]:
+    def _write(self, query: Query, columns: Columns) -> tuple[bytes, dict[str, str]]:
+        answers = self.reader.answers
+        asked = (self.session.labels, columns, query.params, self.settings)
         if isinstance(query, v2.V2Query):
-            return v2.write(query, self.name, self.version, self._tensors(query, probabilities))
+            return v2.write(query, self.name, self.version, answers.tensors, answers.outputs(*asked))
         answer = {
-            "predictions": answers(probabilities, self.session.labels, self.threshold, query.top_k),
+            "predictions": answers.documents(*asked),
             "model_name": self.name,
             "model_version": self.version,
         }
@@ -156,38 +156,36 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), {"content-type": "application/json"}
 
     def get_input_types(self) -> list[dict[str, Any]]:
-        return [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
+        name, datatype, shape = self.reader.kind.tensor
+        return [{"name": name, "datatype": datatype, "shape": shape}]
 
     def get_output_types(self) -> list[dict[str, Any]]:
         return [
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "out_of_scope", "datatype": "BOOL", "shape": [-1]},
-            {"name": "probability", "datatype": "FP32", "shape": [-1]},
-            {"name": "labels", "datatype": "BYTES", "shape": [-1, -1]},
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, -1]},
+            {"name": name, "datatype": datatype, "shape": shape}
+            for name, (datatype, shape) in self.reader.answers.tensors.items()
         ]
 
     def _answer_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         while waiting:
-            texts: list[str] = []
+            values: list[Any] = []
             batch = []
-            while waiting and len(texts) < BATCH_TEXTS:
+            while waiting and len(values) < BATCH:
                 batch.append(waiting.pop())
-                texts += batch[-1][0]
+                values += batch[-1][0]
             try:
-                rows = self._probabilities(texts)
+                columns = self._infer(values)
+                start = 0
                 for some, future in batch:
+                    stop = start + len(some)
                     if not future.done():
-                        future.set_result(rows[: len(some)])
-                    rows = rows[len(some) :]
-            except Exception as error:  # noqa: BLE001 - one bad text must not fail the requests beside it
+                        future.set_result(columns if len(batch) == 1 else part(columns, start, stop))
+                    start = stop
+            except Exception as error:  # noqa: BLE001 - one bad instance must not fail the requests beside it
                 for some, future in batch:
                     self._answer_alone(some, future, error if len(batch) == 1 else None)
 
-    def _answer_alone(
-        self, texts: list[str], future: asyncio.Future[NDArray[np.float32]], known: Exception | None
-    ) -> None:
+    def _answer_alone(self, values: list[Any], future: asyncio.Future[Columns], known: Exception | None) -> None:
         """Gives a request its own answer, or its own error; one that was given up meanwhile gets neither."""
         if future.done():
             return
@@ -195,26 +193,25 @@ class TextClassifier(kserve.Model):  # type: ignore[misc]
             future.set_exception(known)
             return
         try:
-            future.set_result(self._probabilities(texts))
+            future.set_result(self._infer(values))
         except Exception as error:  # noqa: BLE001 - becomes this request's answer
             future.set_exception(error)
 
-    def _probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self.session.infer(self.session.encode(texts))
+    def _infer(self, values: Sequence[Any]) -> Columns:
+        return self.session.infer(self.session.encode(values))
 
-    def _tensors(self, query: Query, probabilities: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """BYTES cannot be null, so "none of these" is an empty label beside `out_of_scope`."""
-        ids = top(probabilities, query.top_k)
-        values = np.take_along_axis(probabilities, ids, axis=1)
-        labels = np.array(self.session.labels, dtype=object)
-        is_out = np.zeros(len(values), bool) if self.threshold is None else values[:, 0] < self.threshold
-        return {
-            "label": np.where(is_out, "", labels[ids[:, 0]]),
-            "out_of_scope": is_out,
-            "probability": values[:, 0],
-            "labels": labels[ids],
-            "probabilities": values,
-        }
+
+def open_predictor(given: argparse.Namespace) -> Predictor:
+    """The predictor that the arguments describe, not warmed up yet.
+
+    Raises:
+        ShipwayError: the model or a setting is not in order.
+    """
+    session = ModelSession.open(read_manifest(given.model_uri, given.model_digest), threads=given.threads)
+    answers, kind = session.task.answers, session.kind
+    settings = parse(answers.Settings, given.answers, "--answers")
+    reader = Reader(kind, answers, parse(kind.Limits, given.input, "--input"), given.max_instances)
+    return Predictor(given.model_name, session, settings, given.model_version, reader)
 
 
 def read_manifest(uri: str, digest: str) -> ModelManifest:
@@ -255,15 +252,12 @@ def main(arguments: list[str] | None = None) -> int:
     if path := os.environ.get(CONTROL):
         serve_in_thread(Path(path), lambda: state, listener.fileno())
     try:
-        manifest = read_manifest(given.model_uri, given.model_digest)
-        session = ModelSession.open(manifest, threads=given.threads)
-        limits = Limits(given.max_instances, given.max_text_chars)
-        model = TextClassifier(given.model_name, session, given.threshold, given.model_version, limits)
+        model = open_predictor(given)
         model.load()
     except ShipwayError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
-    logging.info("model %s version %s (%s) is warm", given.model_name, given.model_version, manifest.digest)
+    logging.info("model %s version %s (%s) is warm", given.model_name, given.model_version, given.model_digest)
 
     def on_state(now: str) -> None:
         state["state"] = now
@@ -276,18 +270,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(parents=[kserve_parser], description="Serves a text classifier.")
+    parser = argparse.ArgumentParser(parents=[kserve_parser], description="Serves a model.")
     parser.add_argument("--model_uri", required=True, help="URI of the model's folder, where manifest.json lies")
     parser.add_argument("--model_digest", required=True, help="digest that the model at that URI must have")
     parser.add_argument("--model_version", default="", help="version in the registry, told in every answer")
-    parser.add_argument("--threshold", type=float, help='top probability below which the answer is "none of these"')
-    parser.add_argument("--max_instances", type=int, default=Limits.max_instances)
-    parser.add_argument("--max_text_chars", type=int, default=Limits.max_text_chars)
+    parser.add_argument("--answers", default="{}", help="settings of the answers, as the model's task has them (JSON)")
+    parser.add_argument("--input", default="{}", help="limits of one instance, as the model's input has them (JSON)")
+    parser.add_argument("--max_instances", type=int, default=MAX_INSTANCES, help="in one request")
     parser.add_argument(
         "--max_waiting",
         type=int,
         default=MAX_WAITING,
-        help="requests that wait; then 503 (at most 8 of them for a second after each refusal)",
+        help=f"requests that wait; then 503 (at most {SHORT} of them for a second after each refusal)",
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of one inference")
     parser.add_argument("--grace_s", type=float, default=25.0, help="how long requests may take after SIGTERM")

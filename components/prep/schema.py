@@ -1,4 +1,7 @@
-"""What the columns of rows mean: the recipe's input and task, with their sections of the spec."""
+"""What the columns of rows mean: the recipe's input and task, with their sections of the spec.
+
+`check` needs no Polars: a plan is made where there is none.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-import polars as pl
 from pydantic import BaseModel
 
 from shipway.components.prep.columns import OURS, SCORED
@@ -21,6 +23,8 @@ from shipway.specs import parse
 from shipway.tasks import task_of
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from shipway.tasks.base import Labels
 
 
@@ -52,6 +56,8 @@ class Schema:
     @cached_property
     def has_classes(self) -> bool:
         """Whether a label names classes; a number does not."""
+        import polars as pl
+
         return self.labels.classes(pl.Series([], dtype=pl.String)) is not None
 
     def with_classes(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -62,6 +68,8 @@ class Schema:
 
     def class_counts(self, labels: pl.Series) -> Counter[str]:
         """Class -> rows that name it."""
+        import polars as pl
+
         counts = labels.alias("label").to_frame().group_by("label").len()
         summed = self.with_classes(counts).group_by("class").agg(pl.col("len").sum())
         return Counter(dict(summed.drop_nulls().iter_rows()))

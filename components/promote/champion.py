@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,21 +13,25 @@ import polars as pl
 from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest, EvaluationRecord, FileRef, ModelManifest
-from shipway.components.promote.comparison import Champion, Figures, compare, numbered
+from shipway.components.promote.comparison import Champion, Figures, compare
 from shipway.components.promote.spec import ChampionRules
 from shipway.errors import NotFound
 from shipway.registry import ModelVersion, Registry
 from shipway.scoring import ModelSession
+from shipway.scoring.predictions import describe_rows, read_columns
+from shipway.scoring.rows import CHUNK_ROWS, input_columns
 from shipway.storage import open_folder
+from shipway.tasks import Task, classes_in
 
 _CHUNK = 1_000_000
 _EXAMPLES = 20
-_TEXT = 300
+_PREVIEW = 300
 
 
 def meet_champion(
     registry: Registry,
     model: ModelManifest,
+    task: Task,
     dataset: DatasetManifest,
     evaluation: EvaluationRecord,
     rules: ChampionRules,
@@ -37,6 +42,7 @@ def meet_champion(
     Args:
         registry: Knows the champion.
         model: The challenger.
+        task: The challenger's.
         dataset: Whose `evaluation.split` the challenger was scored on.
         evaluation: The challenger's; its kept predictions are the rows that the champion is scored on.
         rules: How to compare.
@@ -48,13 +54,14 @@ def meet_champion(
     standing = registry.champion(model.name)
     if standing.version is None:
         return Champion("none", f"there is no champion of {model.name} yet", sequence=standing.sequence)
-    met = _meet(registry.at(standing), model, dataset, evaluation, rules, recipes)
+    met = _meet(registry.at(standing), model, task, dataset, evaluation, rules, recipes)
     return replace(met, sequence=standing.sequence)
 
 
 def _meet(
     version: ModelVersion,
     model: ModelManifest,
+    task: Task,
     dataset: DatasetManifest,
     evaluation: EvaluationRecord,
     rules: ChampionRules,
@@ -63,6 +70,8 @@ def _meet(
     number = version.version
     if version.digest == model.digest:
         return Champion("same", f"it is version {number}, the champion, itself", number, version.digest)
+    if version.model.task != model.task:
+        return _other(version, f"task {version.model.task!r}, this model's is {model.task!r}")
     new = sorted(set(model.labels) - set(version.model.labels))
     gone = sorted(set(version.model.labels) - set(model.labels))
     leaked, why_unknown = _leak(version, dataset, evaluation.split)
@@ -75,68 +84,93 @@ def _meet(
             "unknown" if why_unknown else "leaked", detail, number, version.digest, new, gone, leaked_groups=leaked
         )
     session = ModelSession.open(version.model, recipes=recipes)
-    return _compare(version, session, evaluation, rules, new, gone)
+    with _predictions(evaluation) as path:
+        columns = input_columns(dataset, session.kind)
+        if missing := set(columns) - set(pl.read_parquet_schema(path)):
+            return _other(version, f"input {session.kind.name!r}, whose {', '.join(sorted(missing))} these rows lack")
+        return replace(
+            _compare(version, session, task, evaluation, rules, path, columns), new_labels=new, gone_labels=gone
+        )
+
+
+def _other(version: ModelVersion, how: str) -> Champion:
+    detail = f"the champion (version {version.version}) has {how}: there is nothing to compare"
+    return Champion("other", detail, version.version, version.digest)
 
 
 def _compare(
     version: ModelVersion,
     session: ModelSession,
+    task: Task,
     evaluation: EvaluationRecord,
     rules: ChampionRules,
-    new: list[str],
-    gone: list[str],
+    path: Path,
+    columns: Sequence[str],
 ) -> Champion:
-    truth: list[str] = []
-    ours: list[str] = []
-    theirs: list[str] = []
-    groups: list[NDArray[np.int64]] = []
-    lost: list[dict[str, str]] = []
-    for frame in _predictions(evaluation):
-        best = session.predict(frame["text"].to_list()).argmax(axis=1)
-        frame = frame.with_columns(champion=pl.Series(session.labels, dtype=pl.String).gather(best))
-        truth += frame["label"].to_list()
-        ours += frame["predicted"].to_list()
-        theirs += frame["champion"].to_list()
-        groups.append(frame["group_hash"].to_numpy().view(np.int64))
-        fallen = frame.filter((pl.col("champion") == pl.col("label")) & (pl.col("predicted") != pl.col("label")))
-        lost += [
-            {"text": row["text"][:_TEXT], "label": row["label"], "predicted": row["predicted"]}
-            for row in fallen.head(_EXAMPLES - len(lost)).iter_rows(named=True)
-        ]
-    shared = set(session.labels) & set(evaluation.labels)
-    is_shared = np.array([label in shared for label in truth], dtype=bool)
-    (labels, champion, challenger), classes = numbered(truth, theirs, ours)
-    group = np.concatenate(groups)
-
-    everything = compare(labels, champion, challenger, group, classes, rules)
+    frames = _frames(path, ["label", "group_hash", *columns], evaluation.rows)
+    theirs = pl.concat([describe_rows(session, frame) for frame in frames])
+    ours = pl.read_parquet(path, columns=theirs.columns, glob=False)
+    labels = ours["label"]
+    classes = sorted({*evaluation.labels, *session.labels, *classes_in(task, labels)})
+    everything = compare(task, theirs, ours, classes, rules)
+    is_shared = _shared(task, labels, set(session.labels) & set(evaluation.labels))
     common: Figures | None = everything
     if not is_shared.all():
-        kept = (labels[is_shared], champion[is_shared], challenger[is_shared], group[is_shared])
-        common = compare(*kept, classes, rules) if is_shared.any() else None
-    measured = everything.metrics["accuracy"]
+        common = compare(task, theirs, ours, classes, rules, is_shared) if is_shared.any() else None
+    name = evaluation.primary.name
+    measured = everything.metrics[name]
     return Champion(
         "compared",
-        f"accuracy {measured['challenger']:.4f} against {measured['champion']:.4f} of the champion "
+        f"{name} {measured['challenger']:.4f} against {measured['champion']:.4f} of the champion "
         f"(version {version.version}) on the same {everything.rows} rows",
         version.version,
         version.digest,
-        new,
-        gone,
         shared=common,
         all=everything,
-        lost=lost,
+        lost=_lost(task, evaluation, path, task.evaluation.credit(theirs) > task.evaluation.credit(ours)),
     )
 
 
-def _predictions(evaluation: EvaluationRecord) -> Iterator[pl.DataFrame]:
-    """The challenger's kept predictions, a frame at a time."""
+def _shared(task: Task, labels: pl.Series, known: set[str]) -> NDArray[np.bool_]:
+    """Rows all of whose classes both models know; all rows where the task has no classes."""
+    found = task.labels.classes(labels)
+    if found is None:
+        return np.ones(len(labels), dtype=bool)
+    return found.list.eval(pl.element().is_in(list(known))).list.all().to_numpy()
+
+
+def _lost(task: Task, evaluation: EvaluationRecord, path: Path, is_lost: NDArray[np.bool_]) -> list[dict[str, str]]:
+    """The first rows that the champion answers better, with the challenger's answers as a terminal would show them."""
+    places = np.flatnonzero(is_lost)[:_EXAMPLES]
+    if not len(places):
+        return []
+    wanted = ["preview", "label", *evaluation.columns]
+    rows = pl.concat(
+        [pl.scan_parquet(path, glob=False).select(wanted).slice(int(place), 1).collect() for place in places]
+    )
+    asked = task.answers
+    answers = asked.documents(
+        evaluation.labels, read_columns(rows, evaluation.columns), asked.Params(), asked.Settings()
+    )
+    return [
+        {"row": preview[:_PREVIEW], "is": label, **dict(zip(asked.headings, asked.line(answer), strict=True))}
+        for preview, label, answer in zip(rows["preview"], rows["label"], answers, strict=True)
+    ]
+
+
+@contextmanager
+def _predictions(evaluation: EvaluationRecord) -> Iterator[Path]:
+    """The challenger's kept predictions, verified."""
     with tempfile.TemporaryDirectory(prefix="shipway-gate-") as folder:
         path = Path(folder) / "predictions.parquet"
         kept = evaluation.predictions
         open_folder(evaluation.uri).download(kept.path, path, sha256=kept.sha256)
-        rows = pl.scan_parquet(path, glob=False).select("text", "label", "predicted", "group_hash")
-        for offset in range(0, evaluation.rows, 16_384):
-            yield rows.slice(offset, 16_384).collect()
+        yield path
+
+
+def _frames(path: Path, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
+    for offset in range(0, rows, CHUNK_ROWS):
+        yield pl.scan_parquet(path, glob=False).select(columns).slice(offset, CHUNK_ROWS).collect()
 
 
 def _leak(version: ModelVersion, dataset: DatasetManifest, split: str) -> tuple[int, str]:

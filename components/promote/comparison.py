@@ -1,29 +1,17 @@
-"""Champion and challenger on the same rows: figures, the interval of the difference, McNemar's exact test."""
+"""Champion and challenger on the same rows: figures, the interval of the difference, the exact sign test."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
-from shipway.components.evaluate.core import Ints, averages, bootstrap_difference, confusion_matrix
+from shipway import measuring
 from shipway.components.promote.spec import ChampionRules
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p-value that two models err equally often on the same rows.
-
-    The exact test: of the rows that only one of them answers rightly, each is as likely to be the one's as the
-    other's (McNemar 1947; the exact binomial form as in Fagerland, Lydersen and Laake 2013, section 3).
-
-    Args:
-        only_first: Rows that only the first answers rightly.
-        only_second: Rows that only the second answers rightly.
-    """
-    from scipy.stats import binom
-
-    rows = only_first + only_second
-    return float(min(1.0, 2 * binom.cdf(min(only_first, only_second), rows, 0.5))) if rows else 1.0
+from shipway.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -33,8 +21,8 @@ class Figures:
     Attributes:
         rows: How many.
         metrics: Metric -> champion, challenger, difference (challenger - champion), low, high (its interval).
-        only_champion, only_challenger: Rows that only one of them answers rightly.
-        p_value: McNemar's exact test of those two.
+        only_champion, only_challenger: Rows that one of them answers better than the other.
+        p_value: The exact sign test of those two.
     """
 
     rows: int
@@ -49,13 +37,14 @@ class Champion:
     """What is known of the champion, for the rules.
 
     Attributes:
-        state: `none` (the first model of its name), `same` (the challenger is the champion already), `leaked` (it was
-            trained on test rows), `unknown` (whether it was cannot be told), `compared`.
+        state: `none` (the first model of its name), `same` (the challenger is the champion already), `other` (it gives
+            another kind of answer, or takes another input), `leaked` (it was trained on test rows), `unknown` (whether
+            it was cannot be told), `compared`.
         detail: One sentence about the state.
         new_labels, gone_labels: Labels that only the challenger, only the champion knows.
         leaked_groups: Groups of the test rows that the champion was trained on.
-        shared, all: Figures on the rows whose label both know, and on all.
-        lost: Rows that the champion answers rightly and the challenger does not: text, label, predicted.
+        shared, all: Figures on the rows whose labels both know, and on all.
+        lost: Rows that the champion answers better: what the row is, its label, and the challenger's answer.
         sequence: How often the champion had been moved when it was met; 0: none yet.
     """
 
@@ -73,25 +62,35 @@ class Champion:
 
 
 def compare(
-    labels: Ints, champion: Ints, challenger: Ints, groups: Ints, classes: int, rules: ChampionRules
+    task: Task,
+    champion: pl.DataFrame,
+    challenger: pl.DataFrame,
+    classes: Sequence[str],
+    rules: ChampionRules,
+    kept: NDArray[np.bool_] | None = None,
 ) -> Figures:
     """Both models' figures on the same rows, with intervals of the difference by bootstrap over groups.
 
     Args:
-        labels, champion, challenger: Class ids in one numbering, shape (n,).
-        groups: Equal within a group, same shape.
-        classes: Size of the numbering.
+        task: Of both.
+        champion, challenger: `label`, `group_hash` and what the task says of each prediction.
+        classes: All that occur, in one numbering.
         rules: Resamples, level and seed.
+        kept: The rows to compare on; None: all.
     """
-    before = averages(confusion_matrix(labels, champion, classes))
-    after = averages(confusion_matrix(labels, challenger, classes))
-    between = bootstrap_difference(
-        labels, champion, challenger, groups, classes, resamples=rules.bootstrap, level=rules.level, seed=rules.seed
-    )
-    was_right, is_right = champion == labels, challenger == labels
-    lost, won = int((was_right & ~is_right).sum()), int((is_right & ~was_right).sum())
+    if kept is not None:
+        champion, challenger = champion.filter(pl.Series(kept)), challenger.filter(pl.Series(kept))
+    asked = task.evaluation
+    first, second = asked.statistics(champion, classes), asked.statistics(challenger, classes)
+    before, after = measuring.figures(first, asked.metrics), measuring.figures(second, asked.metrics)
+    between = measuring.difference_intervals(
+        first, second, measuring.group_numbers(challenger["group_hash"]), asked.metrics,
+        resamples=rules.bootstrap, level=rules.level, seed=rules.seed,
+    )  # fmt: skip
+    was, now = asked.credit(champion), asked.credit(challenger)
+    lost, won = int((was > now).sum()), int((now > was).sum())
     return Figures(
-        rows=len(labels),
+        rows=len(challenger),
         metrics={
             name: {
                 "champion": before[name],
@@ -104,11 +103,5 @@ def compare(
         },
         only_champion=lost,
         only_challenger=won,
-        p_value=mcnemar(lost, won),
+        p_value=measuring.sign_test(lost, won),
     )
-
-
-def numbered(*columns: list[str]) -> tuple[list[Ints], int]:
-    """Columns of labels in one numbering, and how many labels there are."""
-    known = {label: i for i, label in enumerate(sorted(set().union(*columns)))}
-    return [np.array([known[label] for label in column], dtype=np.int64) for column in columns], len(known)

@@ -23,7 +23,7 @@ def gate(
         model: The challenger's `ModelManifest`.
         dataset: The `DatasetManifest` that it was evaluated on; the champion, looked up by name, is scored on its rows.
         evaluation: The challenger's `EvaluationRecord`.
-        spec: `PromotionPolicy` as JSON or YAML: thresholds, floors, forbidden confusions, baselines, champion rules.
+        spec: `PromotionPolicy` as JSON or YAML: thresholds, baselines, champion rules, the task's own.
 
         record: A `DecisionRecord` (JSON): each rule with its numbers.
         report: The decision as one page.

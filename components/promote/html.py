@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from shipway.artifacts import DecisionRecord
+from shipway.artifacts import DecisionRecord, EvaluationRecord, MetricInfo
 from shipway.components.promote.comparison import Champion, Figures
-from shipway.report import Report, percent
+from shipway.report import Report, change, figure
 from shipway.report.page import Tone
 
 
-def decision_report(record: DecisionRecord, champion: Champion) -> Report:
+def decision_report(record: DecisionRecord, champion: Champion, evaluation: EvaluationRecord) -> Report:
     """The decision, rule by rule, and what the champion would have answered."""
     blessed = record.decision == "blessed"
     page = Report(f"Decision on {record.name}", "Blessed" if blessed else "Rejected")
@@ -28,7 +28,7 @@ def decision_report(record: DecisionRecord, champion: Champion) -> Report:
         sortable=False,
         tones=[_tone(rule.passed, rule.applies) for rule in record.rules],
     )
-    _champion(page, champion)
+    _champion(page, champion, evaluation.shown)
     page.section("Where this comes from").facts(
         {
             "challenger digest": record.challenger_digest,
@@ -49,23 +49,23 @@ def _figure(value: float | None) -> object:
     return None if value is None else (f"{value:.4g}", value)
 
 
-def _champion(page: Report, champion: Champion) -> None:
+def _champion(page: Report, champion: Champion, shown: list[MetricInfo]) -> None:
     page.section("Against the champion", f"{champion.detail[:1].upper()}{champion.detail[1:]}.")
-    if champion.state in ("leaked", "unknown"):
+    if champion.state in ("other", "leaked", "unknown"):
         page.callout("warn", "The champion was not compared", champion.detail)
     if champion.new_labels:
         page.text(f"Labels that only the challenger knows: {_named(champion.new_labels)}.")
     if champion.gone_labels:
         page.text(f"Labels that only the champion knows: {_named(champion.gone_labels)}.")
     differ = bool(champion.new_labels or champion.gone_labels)
-    for figures, title in ((champion.shared, "Rows whose label both know"), (champion.all, "All test rows")):
+    for figures, title in ((champion.shared, "Rows whose labels both know"), (champion.all, "All test rows")):
         if figures is not None and (differ or title.startswith("All")):
-            _table(page, figures, f"{title}: {figures.rows:,}")
+            _table(page, figures, shown, f"{title}: {figures.rows:,}")
     if champion.lost:
         page.table(
-            ["text", "is", "the challenger says"],
-            [[row["text"], row["label"], row["predicted"]] for row in champion.lost],
-            caption="Rows that the champion answers rightly and the challenger does not",
+            [*champion.lost[0]],
+            [[*row.values()] for row in champion.lost],
+            caption="Rows that the champion answers better, and what the challenger answers",
         )
 
 
@@ -73,23 +73,24 @@ def _named(labels: list[str]) -> str:
     return ", ".join(labels[:50]) + (f" and {len(labels) - 50} more" if len(labels) > 50 else "")
 
 
-def _table(page: Report, figures: Figures, caption: str) -> None:
+def _table(page: Report, figures: Figures, shown: list[MetricInfo], caption: str) -> None:
     page.table(
         ["metric", "champion", "challenger", "difference", "interval of the difference"],
         [
             [
-                name,
-                (percent(found["champion"]), found["champion"]),
-                (percent(found["challenger"]), found["challenger"]),
-                (f"{found['difference'] * 100:+.2f} points", found["difference"]),
-                f"{found['low'] * 100:+.2f} to {found['high'] * 100:+.2f} points",
+                info.name,
+                (figure(found["champion"], info.is_share), found["champion"]),
+                (figure(found["challenger"], info.is_share), found["challenger"]),
+                (change(found["difference"], info.is_share), found["difference"]),
+                f"{change(found['low'], info.is_share)} to {change(found['high'], info.is_share)}",
             ]
-            for name, found in figures.metrics.items()
+            for info in shown
+            if (found := figures.metrics.get(info.name))
         ],
         caption=caption,
         sortable=False,
     )
     page.text(
-        f"{figures.only_champion} rows only the champion answers rightly, {figures.only_challenger} only the "
-        f"challenger: McNemar's exact test gives p = {figures.p_value:.3g}."
+        f"{figures.only_champion} rows the champion answers better, {figures.only_challenger} the challenger: the "
+        f"exact sign test (McNemar's, where answers are right or wrong) gives p = {figures.p_value:.3g}."
     )

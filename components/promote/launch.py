@@ -29,10 +29,11 @@ def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, sp
         from shipway.registry import Registry
         from shipway.storage import Store
 
+        scored = EvaluationRecord.read(evaluation.path)
         found, champion = decide(
             ModelManifest.read(model.path),
             DatasetManifest.read(dataset.path),
-            EvaluationRecord.read(evaluation.path),
+            scored,
             parse(PromotionPolicy, spec, "promotion"),
             Registry(Store.open(current.context.store_uri)),
         )
@@ -45,6 +46,6 @@ def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, sp
             failed=[rule.rule for rule in found.rules if rule.applies and not rule.passed],
         )
         current.report("Decision", f"{found.uri}/report.html")
-        decision_report(found, champion).write(report.path)
+        decision_report(found, champion, scored).write(report.path)
         found.write(record.path)
         return found.decision

@@ -13,7 +13,9 @@ from shipway.components.sweep.space import Space, Values
 from shipway.components.sweep.spec import Objective, Parameter, SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
-from shipway.training.spec import END_METRICS, METRICS
+from shipway.recipes import load_recipe
+from shipway.tasks import Task, task_of
+from shipway.training.spec import AUTO, end_metrics, is_lower_better, reported_metrics
 
 
 def check_parameters(spec: SweepSpec, params_model: type[BaseModel], recipe: str = "") -> None:
@@ -42,6 +44,25 @@ def check_parameters(spec: SweepSpec, params_model: type[BaseModel], recipe: str
                 raise InvalidSpec(f"{where}.feasibleSpace.{field}: {parameter.name}={value!r} is refused: {problem}")
 
 
+def task_of_trials(spec: SweepSpec) -> Task:
+    """What the trials learn: the task of the training's recipe."""
+    return task_of(load_recipe((spec.training or TrainingSpec()).recipe))
+
+
+def with_objective(spec: SweepSpec) -> SweepSpec:
+    """The sweep with its objective written out: where the spec leaves it open, the first metric of the recipe's task;
+    and the direction in which that task calls a metric better."""
+    objective, task = spec.objective, task_of_trials(spec)
+    if AUTO not in (objective.type, objective.objectiveMetricName):
+        return spec
+    given = objective.model_dump()
+    if objective.objectiveMetricName == AUTO:
+        given["objectiveMetricName"] = reported_metrics(task)[0]
+    if objective.type == AUTO:
+        given["type"] = "minimize" if is_lower_better(task, given["objectiveMetricName"]) else "maximize"
+    return spec.model_copy(update={"objective": Objective.model_validate(given)})
+
+
 def check_objective(spec: SweepSpec) -> None:
     """Refuses a metric that no trial will report; what a function of the user's own reports, only it knows.
 
@@ -50,9 +71,10 @@ def check_objective(spec: SweepSpec) -> None:
     """
     if spec.function:
         return
-    objective = spec.objective
-    given: list[tuple[str, str, tuple[str, ...]]] = [("objectiveMetricName", objective.objectiveMetricName, METRICS)]
-    known = (*METRICS, *END_METRICS)
+    objective, task = spec.objective, task_of_trials(spec)
+    reported = reported_metrics(task)
+    known = (*reported, *end_metrics(task))
+    given = [("objectiveMetricName", objective.objectiveMetricName, (*reported, AUTO))]
     given += [(f"additionalMetricNames[{i}]", name, known) for i, name in enumerate(objective.additionalMetricNames)]
     given += [(f"metricStrategies[{i}].name", each.name, known) for i, each in enumerate(objective.metricStrategies)]
     for field, name, allowed in given:

@@ -218,7 +218,7 @@ def read(manifest: Manifest) -> Experiment:
     name = _mapping(manifest.get("metadata"), "metadata").get("name", "")
     return Experiment(
         name=name,
-        spec=parsed,
+        spec=core.with_objective(parsed),
         template=template["trialSpec"],
         parameters=references,
         formats=_formats(spec.get("metricsCollectorSpec") or {}),

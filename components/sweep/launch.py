@@ -81,12 +81,15 @@ def search(
         JobFailed: more trials failed than allowed, or none ended with a value of the objective.
     """
     from shipway.recipes import load_recipe
+    from shipway.training.spec import watched_metric
 
     core.check_objective(spec)
+    spec = core.with_objective(spec)
     training = spec.training
     params_model = None
     if training is not None and not spec.function:
         params_model = load_recipe(training.recipe).Params
+        watched_metric(training, core.task_of_trials(spec))
         core.check_parameters(spec, params_model, training.recipe)
     name, uri, document = identify(spec, dataset_fingerprint)
     first = core.defaults(spec, params_model)
@@ -110,7 +113,7 @@ def identify(spec: SweepSpec, dataset_fingerprint: str) -> tuple[str, str, dict[
         spec.training.name if spec.training else "",
         context.run,
         "sweep",
-        iteration=" ".join(filter(None, (fingerprint(document), context.execution))),
+        iteration=" ".join(filter(None, (fingerprint(document), context.step))),
     )
     return name, context.uri("sweeps", name), document
 
@@ -187,7 +190,7 @@ def _by_katib(
     manifest = _experiment(spec, name, dataset_uri, task_config)
     manifest = identity.stamp(
         manifest, name=spec.training.name if spec.training else "", run=context.run,
-        task=current.task if current else "sweep", namespace=context.namespace,
+        task=current.name if current else "sweep", namespace=context.namespace,
     )  # fmt: skip
 
     def started(handle: Handle) -> None:

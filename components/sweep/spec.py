@@ -35,6 +35,7 @@ from shipway.components.sweep.expressions import (
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import nearest
 from shipway.specs import Spec
+from shipway.training.spec import AUTO
 
 __all__ = [
     "Algorithm",
@@ -66,10 +67,10 @@ class MetricStrategy(Spec):
 
 
 class Objective(Spec):
-    """What to optimise; a metric that the trial reports."""
+    """What to optimise: a metric that the trial reports. `auto` is the recipe's to say (`core.with_objective`)."""
 
-    type: Literal["maximize", "minimize"] = "maximize"
-    objectiveMetricName: str = "val_accuracy"  # of the eval split
+    type: Literal["auto", "maximize", "minimize"] = AUTO
+    objectiveMetricName: str = AUTO  # of the eval split
     goal: float | None = None  # reached: no further trial
     additionalMetricNames: list[str] = Field(default_factory=list)
     metricStrategies: list[MetricStrategy] = Field(default_factory=list)
@@ -77,12 +78,11 @@ class Objective(Spec):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        """`val_accuracy`, `maximize val_accuracy` or `minimize val_loss`."""
+        """`val_loss` or `minimize val_loss`."""
         if not isinstance(value, str):
             return value
         direction, _, metric = value.strip().rpartition(" ")
-        direction = direction or ("minimize" if "loss" in metric else "maximize")
-        return {"type": direction, "objectiveMetricName": metric}
+        return {"type": direction or AUTO, "objectiveMetricName": metric}
 
     @model_validator(mode="after")
     def _complete(self) -> Objective:
@@ -92,7 +92,7 @@ class Objective(Spec):
         # served as it is at the end.
         given = {strategy.name for strategy in self.metricStrategies}
         for name in [self.objectiveMetricName, *self.additionalMetricNames]:
-            if name not in given:
+            if name not in given and name != AUTO:
                 self.metricStrategies.append(MetricStrategy(name=name, value="latest"))
         return self
 

@@ -35,7 +35,7 @@ def job(
         code_fingerprint: Of the package and the recipe, so that changed code is trained anew.
 
         model: A `ModelManifest`.
-        metrics: Accuracy and loss on the eval split, steps, examples per second.
+        metrics: Metrics of the recipe's task and the loss on the eval split, and the best step.
         mlpipeline_ui_metadata: Shows the TensorBoard viewer.
     """
     from shipway.components.train import launch
@@ -64,7 +64,7 @@ def tfjob(
         code_fingerprint: Of the package and the recipe, so that changed code is trained anew.
 
         model: A `ModelManifest`.
-        metrics: Accuracy and loss on the eval split, steps, examples per second.
+        metrics: Metrics of the recipe's task and the loss on the eval split, and the best step.
         mlpipeline_ui_metadata: Shows the TensorBoard viewer.
     """
     from shipway.components.train import launch
@@ -93,7 +93,7 @@ def mpijob(
         code_fingerprint: Of the package and the recipe, so that changed code is trained anew.
 
         model: A `ModelManifest`.
-        metrics: Accuracy and loss on the eval split, steps, examples per second.
+        metrics: Metrics of the recipe's task and the loss on the eval split, and the best step.
         mlpipeline_ui_metadata: Shows the TensorBoard viewer.
     """
     from shipway.components.train import launch

@@ -9,7 +9,9 @@ from shipway import images, labels, podsecurity
 from shipway.canonical import canonical_json
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
-from shipway.training.spec import FitSpec, TrainingDocument
+from shipway.recipes import load_recipe
+from shipway.tasks import task_of
+from shipway.training.spec import FitSpec, TrainingDocument, watched_metric
 
 Manifest = dict[str, Any]
 
@@ -26,7 +28,12 @@ def _kf() -> Any:
 
 
 def document(spec: TrainingSpec, dataset_uri: str, output_uri: str | None) -> TrainingDocument:
-    """What each replica is started with: nothing of how the job runs: a longer deadline is no other training."""
+    """What each replica is started with: nothing of how the job runs: a longer deadline is no other training.
+
+    Raises:
+        InvalidSpec: a parameter that the recipe refuses, or a metric that its task does not have.
+    """
+    watched_metric(spec, task_of(load_recipe(spec.recipe)))
     fields = {name: value for name, value in spec.model_dump().items() if name in FitSpec.model_fields}
     fields["params"] = spec.recipe_params().model_dump(mode="json")  # the UI's floats become what the recipe says
     return TrainingDocument(

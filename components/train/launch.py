@@ -110,11 +110,10 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
         )
     spec = spec if spec.name else spec.model_copy(update={"name": dataset.name})
     context = current.context
-    iteration = " ".join(filter(None, (dataset.fingerprint, context.execution)))
-    name = identity.job_name(spec.name, context.run, current.task, iteration)
+    name = identity.job_name(spec.name, context.run, "train", f"{dataset.fingerprint} {current.name}")
     manifest = with_task_config(render(spec, name, dataset.uri, store_uri=context.store_uri), task_config)
     manifest = identity.stamp(
-        manifest, name=spec.name, run=context.run, task=current.task, job=name, namespace=context.namespace
+        manifest, name=spec.name, run=context.run, task=current.name, job=name, namespace=context.namespace
     )
     manifest["metadata"]["labels"][labels.LEASE] = f"{spec.lease_s:g}"
     executor = executors.current()

@@ -2,13 +2,13 @@
 
 from kfp import dsl, kubernetes
 
-from shipway.components.evaluate.component import classifier
+from shipway.components.evaluate import component as evaluate
 from shipway.components.notify.component import notify
-from shipway.components.plan.component import train_and_deploy as plan
 from shipway.components.prep.component import dataset
 from shipway.components.release.component import release
 from shipway.components.sweep.component import katib
 from shipway.components.train.component import job
+from shipway.pipelines.train_and_deploy.component import plan
 from shipway.store_secret import use_store
 
 MINUTE, HOUR = 60, 3600
@@ -94,7 +94,7 @@ def train_and_deploy(
         _step(trained, "Train", timeout_s=7 * 24 * HOUR)
         model = trained.outputs["model"]
 
-        scored = classifier(model=model, dataset=rows, spec=specs["evaluation"], code_fingerprint=code)
+        scored = evaluate.model(model=model, dataset=rows, spec=specs["evaluation"], code_fingerprint=code)
         _step(scored, "Evaluate", timeout_s=24 * HOUR)
         evaluation = scored.outputs["evaluation"]
 

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shipway.errors import NotFound, nearest
+from shipway.planning.presets import presets
+
+if TYPE_CHECKING:
+    from shipway.planning import Pipeline
 
 _KINDS = {
     "Integer": "int",
@@ -31,12 +35,13 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One component (`evaluate.classifier`) or pipeline (`train_and_deploy`)."""
+    """One component (`evaluate.model`) or pipeline (`train_and_deploy`)."""
 
     kind: Literal["component", "pipeline"]
     name: str
     module: str
     function: Any  # kfp's component object
+    pipeline: Pipeline | None = None
 
     @property
     def description(self) -> str:
@@ -69,16 +74,26 @@ class Entry:
                 {"name": name, "type": _kind(given.type), "description": meanings.get(name, "")}
                 for name, given in (spec.outputs or {}).items()
             ],
-            "presets": presets(self.name) if self.kind == "pipeline" else {},
+            **self._configuration(),
             "image": _image(spec),
             "import": f"from {self.module.rpartition('.')[0]} import {self.function.python_func.__name__}"
             if self.kind == "component"
             else f"from {self.module} import {self.name}",
         }
 
+    def _configuration(self) -> dict[str, Any]:
+        """A pipeline's presets with what each is for, and the fields of each section of its plan."""
+        if self.pipeline is None or self.pipeline.plan is None or self.pipeline.folder is None:
+            return {"presets": {}, "sections": {}}
+        sections = self.pipeline.plan.sections
+        return {
+            "presets": presets(self.pipeline.folder),
+            "sections": {name: list(model.model_fields) for name, model in sections.items()},
+        }
+
 
 def catalog() -> list[Entry]:
-    """All shipped pipelines and components, by name."""
+    """All pipelines that have a folder, and all shipped components, by name."""
     return [*_pipelines(), *_components()]
 
 
@@ -96,27 +111,10 @@ def find(name: str) -> Entry:
     return entries[name]
 
 
-def presets(pipeline: str) -> dict[str, str]:
-    """Presets of a pipeline: name to the comment that opens the file."""
-    folder = Path(str(files("shipway"))) / "pipelines" / pipeline / "params"
-    found: dict[str, str] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        comment: list[str] = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if not line.startswith("#"):
-                break
-            comment.append(line.lstrip("# ").strip())
-        found[path.stem] = " ".join(comment)
-    return found
-
-
 def _pipelines() -> list[Entry]:
-    from shipway.local.pipelines import built_in, load_pipeline, reference_of
+    from shipway.planning import find_all
 
-    return [
-        Entry("pipeline", name, reference_of(name).partition(":")[0], load_pipeline(reference_of(name)))
-        for name in built_in()
-    ]
+    return [Entry("pipeline", each.name, each.module_name, each.function, each) for each in find_all()]
 
 
 def _components() -> list[Entry]:

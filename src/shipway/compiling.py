@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from shipway import images
+from shipway.context import TITLE
 from shipway.errors import InvalidSpec, nearest
-from shipway.steps import TITLE
 from shipway.store_secret import DEFAULT_SECRET, give_store
 
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
@@ -44,12 +44,12 @@ def compile_pipeline(
     """
     from kfp import compiler
 
-    from shipway.local.pipelines import load_pipeline, reference_of
+    from shipway.planning import find
 
     if out.suffix not in (".yaml", ".yml"):
         raise InvalidSpec(f"out: {str(out)!r} must end in .yaml; KFP takes the format from the name")
     names = rewritten(registry, digests or {})
-    function = load_pipeline(reference_of(pipeline))
+    function = find(pipeline).function
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.part.yaml")
     try:

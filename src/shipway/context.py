@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipway import private
+from shipway.dag import Place
 from shipway.errors import InvalidSpec
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ HOME = "SHIPWAY_HOME"
 STORE = "SHIPWAY_STORE"
 RUN = "SHIPWAY_RUN"
 EXECUTOR = "SHIPWAY_EXECUTOR"
+TASK = "SHIPWAY_TASK"  # the step's name in its run, where the local host starts it
+TITLE = "SHIPWAY_TASK_TITLE"  # the display name of its task
 NAMESPACE = "SHIPWAY_NAMESPACE"
 KFP_POD = "KFP_POD_NAME"
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -37,9 +40,12 @@ class Context:
         run: The run's key; names jobs and records.
         executor: `process` or `kubernetes`.
         namespace: Kubernetes namespace of what is created.
+        task: Path of the task in its pipeline, `tune.train`; empty where the step was started by hand.
+        iteration: Index in each loop around it, `0.2`.
         execution: On Kubeflow, of the task within its run: equal over retries, another in each iteration of a loop.
         attempt: On Kubeflow, how often Argo has tried this step before.
         inputs: On Kubeflow, input artifact -> URI that its maker wrote it to.
+        made: On Kubeflow, output artifact -> URI that it writes it to.
     """
 
     home: Path
@@ -47,9 +53,12 @@ class Context:
     run: str
     executor: str
     namespace: str
+    task: str = ""
+    iteration: str = ""
     execution: str = ""
     attempt: int = 0
     inputs: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def current(cls) -> Context:
@@ -65,16 +74,25 @@ class Context:
             )
         home = Path(os.environ.get(HOME, ".shipway")).absolute()
         pod = _kubeflow_step() if KFP_POD in os.environ else None
+        place = pod.place if pod else Place.parse(os.environ.get(TASK, ""))
         return cls(
             home=home,
             store_uri=os.environ.get(STORE, "s3://shipway").rstrip("/"),
             run=os.environ.get(RUN) or (pod.run if pod else "") or "adhoc",
             executor=os.environ.get(EXECUTOR, "process"),
             namespace=os.environ.get(NAMESPACE) or _own_namespace() or "default",
+            task=place.task,
+            iteration=place.iteration,
             execution=pod.execution if pod else "",
             attempt=pod.attempt if pod else 0,
             inputs=pod.inputs if pod else {},
+            made=pod.made if pod else {},
         )
+
+    @property
+    def step(self) -> str:
+        """The step's name, which no other of the run has; empty where it was started by hand."""
+        return Place(self.task, self.iteration).name
 
     def make_home(self) -> Path:
         """The local state folder, made where there is none, and closed to others where an earlier version left it open.

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from shipway.artifacts import StepError, StepRecord
 from shipway.artifacts.records import StepState
+from shipway.dag import Place
 
 Stop = Literal["cancelled", "deadline", "none", "unknown"]
 STATES = {
@@ -82,22 +83,13 @@ def _is_handled(name: str, names: Mapping[str, str]) -> bool:
 
 
 def reasons(workflow: Mapping[str, Any] | None) -> dict[str, str]:
-    """Task -> what the Workflow says of its container's end, `OOMKilled (exit code 137)`; the last attempt's."""
+    """Step -> what the Workflow says of its container's end, `OOMKilled (exit code 137)`; the last attempt's."""
     found: dict[str, str] = {}
     for node in sorted(_nodes(workflow), key=lambda node: str(node.get("finishedAt") or "")):
-        task = task_of(str(node.get("name") or ""))
-        if task and node.get("type") == "Pod" and node.get("phase") in ("Failed", "Error") and node.get("message"):
-            found[task] = str(node["message"])
+        step = Place.of_node(str(node.get("name") or ""))
+        if step and node.get("type") == "Pod" and node.get("phase") in ("Failed", "Error") and node.get("message"):
+            found[step.name] = str(node["message"])
     return found
-
-
-def task_of(node: str) -> str:
-    """The task whose container a node runs; empty for drivers and DAGs.
-
-    Argo names a node by its path: `<workflow>.root.train.executor`, with `(0)` behind a retried one.
-    """
-    parts = [part.partition("(")[0] for part in node.split(".")]
-    return parts[-2] if len(parts) > 1 and parts[-1] == "executor" else ""
 
 
 def _nodes(workflow: Mapping[str, Any] | None) -> Iterable[Mapping[str, Any]]:

@@ -7,11 +7,14 @@ A task gives `statistics`, a sparse row for each row of a split, and `metrics`, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Floats = NDArray[np.float64]
 Metrics = Callable[[Floats], dict[str, Floats]]
@@ -19,10 +22,30 @@ Metrics = Callable[[Floats], dict[str, Floats]]
 _BLOCK = 4_000_000  # numbers that one block of bootstrap weights may hold: 32 MB
 
 
+def group_numbers(hashes: pl.Series) -> NDArray[np.int64]:
+    """Groups as intervals take them, from hashes (uint64) of them."""
+    numbers: NDArray[np.int64] = hashes.to_numpy().view(np.int64)
+    return numbers
+
+
 def figures(statistics: csr_array, metrics: Metrics) -> dict[str, float]:
     """The metrics of all rows together."""
     sums = np.asarray(statistics.sum(axis=0), dtype=np.float64).reshape(1, -1)
     return {name: float(value[0]) for name, value in metrics(sums).items()}
+
+
+def figures_of_parts(statistics: csr_array, part: NDArray[Any], parts: int, metrics: Metrics) -> dict[str, Floats]:
+    """The metrics of each part's rows, shape (parts,).
+
+    Args:
+        statistics: Float64 (n, k).
+        part: Of each row, in [0, parts); -1: in none.
+        parts: How many there are.
+        metrics: Of sums of statistics.
+    """
+    rows = np.flatnonzero(part >= 0)
+    member = csr_array((np.ones(len(rows)), (part[rows], rows)), shape=(parts, len(part)))
+    return metrics((member @ statistics).toarray())
 
 
 def intervals(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
 import html
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -18,17 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from shipway import private, redaction, references
+from shipway import redaction
 from shipway.artifacts import EvaluationRecord, RunRecord, StepError, StepRecord, SweepRecord
-from shipway.canonical import canonical_json
 from shipway.context import EXECUTOR, HOME, RUN, STORE, Context
-from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
+from shipway.errors import JobFailed, NotFound, ShipwayError
 from shipway.local.folder import Request, RunFolder
 from shipway.local.hosting import HostProcess, host_is_gone, start_host
-from shipway.local.parameters import typed
 
 if TYPE_CHECKING:
     from shipway.artifacts import DecisionRecord
+    from shipway.local.prepared import Prepared
 
 OnEvent = Callable[[dict[str, Any]], None]
 POLL_S = 0.05
@@ -43,14 +40,15 @@ class Run:
         key: The run's key; equal over retries of the same pipeline, parameters, data and code.
         home: Local state folder.
         state: Running, Succeeded, Failed or Cancelled.
-        steps: Latest record of every step, by task name.
+        steps: Latest record of every step, by its name.
+        titles: The pipeline's tasks, with what they are called on screens.
     """
 
     key: str
     home: Path
     state: str = "Running"
     steps: dict[str, StepRecord] = field(default_factory=dict)
-    tasks: list[str] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
     record: RunRecord | None = None
     _host: HostProcess | None = field(default=None, repr=False)
     _offset: int = 0
@@ -78,14 +76,14 @@ class Run:
         for offset, event in self.folder.events(self._offset):
             self._offset = offset
             if event["kind"] == "tasks":
-                self.tasks = event["tasks"]
+                self.titles = event.get("titles", {})
             elif event["kind"] == "step":
                 step = StepRecord.model_validate(event["step"])
-                self.steps[step.task] = step
+                self.steps[step.name] = step
             elif event["kind"] == "run":
                 self.record = RunRecord.model_validate(event["record"])
                 self.state = self.record.state
-                self.steps = {step.task: step for step in self.record.steps}
+                self.steps = {step.name: step for step in self.record.steps}
             yield event
 
     def _host_lives(self) -> bool:
@@ -129,7 +127,10 @@ class Run:
         return self
 
     def output(self, role: str, fact: str) -> Any:
-        """One small fact that a step gave out, `run.output("evaluate", "uri")`; None where there is none."""
+        """One small fact that a step gave out, `run.output("evaluate", "uri")`; None where there is none.
+
+        Of several steps of one role it is the headline's (`shipway.summary`); `steps` has them all.
+        """
         from shipway.summary import fact as fact_of
 
         return fact_of(list(self.steps.values()), role, fact)
@@ -179,8 +180,9 @@ class Run:
             NotFound: no such report; names those there are.
         """
         from shipway.storage import open_uri
+        from shipway.summary import reports_of
 
-        found = {name: uri for step in self.steps.values() for name, uri in step.reports.items()}
+        found = {name: uri for name, (_, uri) in reports_of(self.steps.values()).items()}
         title = title or next(reversed(found), None)
         if title not in found:
             raise NotFound(f"report: no report {title!r} in run {self.key}; there are {', '.join(found) or 'none yet'}")
@@ -190,8 +192,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(step.title or step.task)}</td>"
-            f"<td>{step.state}</td><td>{step.seconds:.1f} s</td></tr>"
+            f"<tr><td>{html.escape(step.label)}</td><td>{step.state}</td><td>{step.seconds:.1f} s</td></tr>"
             for step in self.steps.values()
         )
         return f"<b>Run {self.key}</b>: {self.state}<table><tr><th>step<th>state<th>seconds</tr>{rows}</table>"
@@ -215,29 +216,6 @@ def use_store(context: Context) -> dict[str, str]:
     return environment
 
 
-def check_params(reference: str, pipeline: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters turned into the pipeline's own types.
-
-    Raises:
-        InvalidSpec: an unknown or missing parameter, or a value of the wrong type.
-    """
-    from shipway.local.pipelines import load_pipeline
-
-    inputs = load_pipeline(reference).component_spec.inputs or {}
-    checked: dict[str, Any] = {}
-    for key, value in params.items():
-        if key not in inputs:
-            raise InvalidSpec(
-                f"{key}: unknown parameter of {pipeline}; expected one of {', '.join(inputs)}{nearest(key, inputs)}"
-            )
-        if value is not None:  # as an empty line of a file gives it: not given
-            checked[key] = typed(key, inputs[key].type, value)
-    missing = [key for key, spec in inputs.items() if not spec.optional and checked.get(key) in (None, "")]
-    if missing:
-        raise InvalidSpec(f"{missing[0]}: missing; {pipeline} needs {', '.join(f'{key}=...' for key in missing)}")
-    return checked
-
-
 def run(
     pipeline: str,
     params: Mapping[str, Any] | None = None,
@@ -250,7 +228,7 @@ def run(
     """Starts a pipeline on this machine.
 
     Args:
-        pipeline: A shipped pipeline's name, `package.module:function`, or `file.py[:function]`.
+        pipeline: A pipeline's name, `package.module:function`, or `file.py[:function]`.
         params: The pipeline's parameters; keyword arguments are added to them.
         fresh: Start anew instead of going on where the same run stopped, and use no cached step.
         on_event: Called with every event while waiting.
@@ -260,77 +238,43 @@ def run(
         InvalidSpec: a parameter is wrong; nothing has been started.
     """
     from shipway.executors import current as current_executor
-    from shipway.local.pipelines import reference_of
+    from shipway.local.prepared import prepare
+
+    current_executor()  # an unknown one is refused now, not when training begins
+    started = start(prepare(pipeline, {**(params or {}), **more}), fresh=fresh)
+    return started.wait(on_event) if wait or on_event is not None else started
+
+
+def start(prepared: Prepared, *, fresh: bool = False) -> Run:
+    """Starts what was prepared, or follows it where it runs already.
+
+    Raises:
+        UserError: the data cannot be read, or does not fit the configuration; nothing has been started.
+    """
+    from shipway.planning.finder import PIPELINES, pipeline_folders
 
     context = Context.current()
-    current_executor()  # an unknown one is refused now, not when training begins
-    reference = reference_of(pipeline)
-    given = _absolute_data(check_params(reference, pipeline, {**(params or {}), **more}))
-    checked, hidden = references.hide(given)
     context.make_home()
     environment = use_store(context)
-    key = run_key(pipeline, reference, checked, fresh)
+    key = prepared.key(fresh=fresh)
     folder = RunFolder(context.home, key)
+    if folder.host_lives():  # typed twice at once: follow the one that runs
+        return Run(key, context.home)
+    if folders := pipeline_folders():
+        environment[PIPELINES] = os.pathsep.join(map(str, folders))
     request = Request(
         run=key,
-        pipeline=reference,
-        params=checked,
-        secrets=hidden,
-        name=str(checked.get("name", "")),
-        pipeline_name=pipeline,
+        pipeline=prepared.pipeline.reference,
+        params=prepared.params,
+        secrets=prepared.secrets,
+        name=str(prepared.params.get("name", "")),
+        pipeline_name=prepared.pipeline.name,
         fresh=fresh,
         # Jobs that failed before the command was typed again don't use up its attempts (docs/design.md, Executors).
         environment={**environment, RUN: key, "SHIPWAY_INVOCATION": uuid.uuid4().hex},
     )
-    if folder.host_lives():  # typed twice at once: follow the one that runs
-        started = Run(key, context.home)
-    else:
-        folder.create(request)
-        started = Run(key, context.home, _host=start_host(folder))
-    return started.wait(on_event) if wait or on_event is not None else started
-
-
-def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:
-    data = params.get("data")
-    if isinstance(data, str) and data and "://" not in data and not redaction.is_reference(data):
-        params["data"] = str(Path(data).expanduser().absolute())
-    return params
-
-
-def run_key(pipeline: str, reference: str, params: Mapping[str, Any], fresh: bool) -> str:
-    """The run's key: equal for the same pipeline, validated parameters, data and code, so that a killed run goes on."""
-    from shipway.executors import identity
-    from shipway.local.pipelines import built_in
-
-    context = Context.current()
-
-    source, _, function = reference.rpartition(":")
-    if fresh:
-        return identity.run_key(function, params, {"fresh": uuid.uuid4().hex})
-    if pipeline in built_in():
-        from shipway.components.plan.core import make_plan
-
-        plan = make_plan(pipeline, params)._asdict()
-        prints = {key: plan.pop(key) for key in ("data_fingerprint", "code_fingerprint")}
-        return identity.run_key(function, plan, prints)
-    path = Path(source)
-    return identity.run_key(
-        function,
-        {**params, "pipeline": reference, **_told_apart(context, params)},
-        {"code": path.read_text(encoding="utf-8") if path.is_file() else ""},
-    )
-
-
-def _told_apart(context: Context, params: Mapping[str, Any]) -> dict[str, str]:
-    """Keeps runs apart that differ in a secret alone: by a key of this home, so that a run's name tells nothing."""
-    real = references.reveal_all(params)
-    if real == params:
-        return {}
-    path = context.make_home() / "key"
-    if not path.exists():
-        private.write_text(path, secrets.token_hex(32))
-    key = path.read_text(encoding="utf-8").encode()
-    return {"secrets": hmac.new(key, canonical_json(real).encode(), "sha256").hexdigest()}
+    folder.create(request)
+    return Run(key, context.home, _host=start_host(folder))
 
 
 def list_runs(context: Context | None = None) -> list[RunRecord]:
@@ -406,7 +350,6 @@ def load_run(key: str, context: Context | None = None) -> Run:
         record.run,
         context.home,
         record.state,
-        {s.task: s for s in record.steps},
-        [s.task for s in record.steps],
-        record,
+        {step.name: step for step in record.steps},
+        record=record,
     )

@@ -23,35 +23,30 @@ from typing import Any
 
 from shipway import deaths, redaction
 from shipway.artifacts import StepError, StepRecord
-from shipway.context import Context
+from shipway.context import TITLE, Context
 from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of, harmless, one_line
 
 HOST_POLL_S = 0.2
 END_GRACE_S = 10.0
 WATCH = "SHIPWAY_WATCH"  # path of the local host's lock; a pod's end is the kubelet's business
-TASK = "SHIPWAY_TASK"  # the task's name in its pipeline, where the local host knows it
-TITLE = "SHIPWAY_TASK_TITLE"  # and its display name
 
 
 class Step:
     """What a launch may say about itself while it runs.
 
     Args:
-        task: What the launch calls itself; the task's name in its pipeline wins where it is known.
-        parts: Where the launch calls others, their tasks and titles, in order. Each of them then is a part of this
+        role: What the launch does, `train`: by this a summary finds it, whatever its task is called.
+        parts: Where the launch calls others, their roles and titles, in order. Each of them then is a part of this
             step: one task, one process, and a person still sees what was done.
     """
 
-    def __init__(self, task: str, parts: Mapping[str, str] | None = None) -> None:
-        self.context = Context.current()
-        self.task = task = os.environ.get(TASK, task)
-        self.record = StepRecord(run=self.context.run, task=task, title=os.environ.get(TITLE, ""), state="Running",
-                                 started_at=_now(), execution=self.context.execution,
-                                 inputs=dict(self.context.inputs))  # fmt: skip
-        self.record.parts = [
-            StepRecord(run=self.context.run, task=name, title=title, state="Skipped")
-            for name, title in (parts or {}).items()
-        ]
+    def __init__(self, role: str, parts: Mapping[str, str] | None = None) -> None:
+        self.context = context = Context.current()
+        self.record = StepRecord(run=context.run, role=role, task=context.task or role, iteration=context.iteration,
+                                 title=os.environ.get(TITLE, ""), state="Running", started_at=_now(),
+                                 execution=context.execution, inputs=dict(context.inputs),
+                                 made=dict(context.made))  # fmt: skip
+        self.record.parts = [_skipped(self.record, role, title) for role, title in (parts or {}).items()]
         self._cancel: list[Callable[[], None]] = []
         self.left: list[str] = []  # what could not be ended with it, and why
         self._began = time.monotonic()
@@ -89,9 +84,14 @@ class Step:
                 self.left.append(one_line(error) or type(error).__name__)
 
     @property
+    def name(self) -> str:
+        """No other step of the run has it; the same in each attempt."""
+        return self.record.name
+
+    @property
     def key(self) -> str:
         """Where its record lies in the store."""
-        return f"runs/{self.record.run}/steps/{self.task}.json"
+        return f"runs/{self.record.run}/steps/{self.name}.json"
 
     def refused_before(self) -> StepError | None:
         """The user's mistake that ended an earlier attempt of this very step: trying again does not mend it.
@@ -118,7 +118,7 @@ class Step:
         try:
             Store.open(self.context.store_uri).put(self.key, self.record.to_json().encode())
         except ShipwayError as error:
-            print(f"shipway: record of step {self.task} not written: {error}", file=sys.stderr)
+            print(f"shipway: record of step {self.name} not written: {error}", file=sys.stderr)
 
 
 class Part(Step):
@@ -127,14 +127,14 @@ class Part(Step):
     Where the whole begins anew from here, nothing is left of what this part and those behind it had told.
     """
 
-    def __init__(self, whole: Step, task: str) -> None:
-        self.context, self.whole, self.task = whole.context, whole, task
+    def __init__(self, whole: Step, role: str) -> None:
+        self.context, self.whole = whole.context, whole
         parts = whole.record.parts
-        place = next(index for index, part in enumerate(parts) if part.task == task)
+        place = next(index for index, part in enumerate(parts) if part.role == role)
         for index, part in enumerate(parts[place:], start=place):
             for title in part.reports:
                 whole.record.reports.pop(title, None)
-            parts[index] = StepRecord(run=part.run, task=part.task, title=part.title, state="Skipped")
+            parts[index] = _skipped(whole.record, part.role, part.title)
         self.record = parts[place]
         self.record.state, self.record.started_at = "Running", _now()
         self._began = time.monotonic()
@@ -158,23 +158,29 @@ class Part(Step):
 _running: list[Step] = []
 
 
+def _skipped(whole: StepRecord, role: str, title: str) -> StepRecord:
+    """A part that has not begun."""
+    return StepRecord(run=whole.run, role=role, task=f"{whole.task}.{role}", iteration=whole.iteration, title=title,
+                      state="Skipped")  # fmt: skip
+
+
 @contextmanager
-def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
+def step(role: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
     """Runs a launch as one step of a run, or as a part of the step that calls it.
 
     A `ShipwayError` ends the process with its exit code after one line on standard error; anything else is a defect
     of ours and keeps its traceback. SIGTERM and SIGINT, or the death of the local runner, cancel the step's jobs.
 
     Args:
-        task: What the launch calls itself.
-        parts: Tasks and titles of the launches that this one will call.
+        role: What the launch does.
+        parts: Roles and titles of the launches that this one will call.
     """
     if _running:
-        with _part(Part(_running[0], task)) as part:
+        with _part(Part(_running[0], role)) as part:
             yield part
         return
     redaction.guard_streams()
-    current = Step(task, parts)
+    current = Step(role, parts)
     refused = current.refused_before()
     if refused is not None:
         print(f"error: {refused.message}", file=sys.stderr, flush=True)
@@ -197,7 +203,7 @@ def step(task: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
     except SystemExit as error:  # of a library or a user's code: no step succeeds by leaving half-way
         _end(current, error)
         code = error.code if isinstance(error.code, int) and error.code else 1
-        print(f"error: step {current.task} was left by sys.exit({error.code!r})", file=sys.stderr, flush=True)
+        print(f"error: step {current.name} was left by sys.exit({error.code!r})", file=sys.stderr, flush=True)
         raise SystemExit(code) from None
     except BaseException as error:
         _end(current, error)
@@ -275,7 +281,7 @@ def _install_handlers(current: Step) -> None:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         current.cancel()
-        raise Cancelled(f"step {current.task} was stopped by {signal.Signals(number).name}")
+        raise Cancelled(f"step {current.name} was stopped by {signal.Signals(number).name}")
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipway import errors, redaction
 from shipway.context import Context
+from shipway.dag import distinct
 
 if TYPE_CHECKING:
     from shipway.artifacts import DecisionRecord, EvaluationRecord, RunRecord, StepRecord, SweepRecord
     from shipway.runs import Run
 
-# What a task does -> the names it has in pipelines: kfp names a task by its component's function.
-ROLES: dict[str, tuple[str, ...]] = {
-    "plan": ("train-and-deploy", "plan"),
-    "dataset": ("dataset",),
-    "sweep": ("katib", "sweep"),
-    "train": ("job", "tfjob", "mpijob", "train"),
-    "evaluate": ("classifier", "evaluate"),
-    "gate": ("gate",),
-    "register": ("register",),
-    "deploy": ("kserve", "deploy"),
-}
+
+def of_role(steps: Iterable[StepRecord], role: str) -> list[StepRecord]:
+    """The steps, or parts of some, that play a role, the weightiest last.
+
+    Several may play one: a loop of trainings, two evaluations. Where one has to speak for the run, it is the last
+    outside of loops, and the last of all where all are in loops.
+    """
+    found = [piece for step in steps for piece in step.pieces if piece.role == role]
+    return sorted(found, key=lambda piece: not piece.iteration)
 
 
-def step_of(steps: Sequence[StepRecord], role: str) -> StepRecord | None:
-    """The step, or the part of one, that plays a role."""
-    return next((piece for step in steps for piece in step.pieces if piece.task in ROLES[role]), None)
-
-
-def names_of(task: str) -> tuple[str, ...]:
-    """The names that a task has in pipelines and in its own record: its launch calls itself `train`, its task `job`."""
-    return next(((role, *names) for role, names in ROLES.items() if task == role or task in names), (task,))
-
-
-def fact(steps: Sequence[StepRecord], role: str, *names: str) -> Any:
-    """The first of the named outputs that the role's step gave out."""
-    step = step_of(steps, role)
-    found = (step.outputs.get(name) for name in names) if step else iter(())
+def fact(steps: Iterable[StepRecord], role: str, *names: str) -> Any:
+    """The first of the named outputs, of the weightiest step of that role that gave out any."""
+    found = (piece.outputs.get(name) for piece in reversed(of_role(steps, role)) for name in names)
     return next((value for value in found if value is not None), None)
+
+
+def reports_of(steps: Iterable[StepRecord]) -> dict[str, tuple[str, str]]:
+    """Reports by title: step and URI; where several steps have one of that title, with the step's name behind it."""
+    found = [(title, step.name, uri) for step in steps for title, uri in step.reports.items()]
+    often = Counter(title for title, _, _ in found)
+    return {title if often[title] == 1 else f"{title} ({name})": (name, uri) for title, name, uri in found}
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -65,15 +61,14 @@ def build_summary(
 
     Returns:
         run, pipeline, name, state, seconds, error, steps, parameters (as given), best_parameters, sweep, evaluation
-        (metrics and baselines by name), decision, model, endpoint, reports, home; None for what did not come about.
+        (metrics in the task's order, baselines by name), decision, model, endpoint, reports, home; None for what did
+        not come about. Where several steps told a sweep, an evaluation and so on, it is the weightiest's, and
+        `several` has all of them, `{"evaluation": [{"step": ..., "is_shown": ..., ...}]}`, in the order of the steps.
     """
-    from shipway.artifacts import DecisionRecord, EvaluationRecord, SweepRecord
-
-    read = read or _read
-    steps = record.steps
-    evaluation = _artifact(read, EvaluationRecord, steps, "evaluate")
-    decision = _artifact(read, DecisionRecord, steps, "gate")
-    sweep = _artifact(read, SweepRecord, steps, "sweep")
+    found = _told(record, read or _read)
+    shown = {kind: next(reversed(told.values()), None) for kind, told in found.items()}
+    sweep = shown["sweep"] or {}
+    titles = distinct({piece.name: piece.label for step in record.steps for piece in step.pieces})
     return {
         "run": record.run,
         "pipeline": record.pipeline,
@@ -81,17 +76,40 @@ def build_summary(
         "state": record.state,
         "seconds": record.seconds,
         "error": _error(record),
-        "steps": [_step(piece, step) for step in steps for piece in step.pieces],
+        "steps": [_step(piece, step, titles[piece.name]) for step in record.steps for piece in step.pieces],
         "parameters": redaction.parameters(record.params),
-        "best_parameters": dict(sweep.best_params) if sweep else (fact(steps, "sweep", "best_params", "best") or None),
-        "sweep": _sweep(sweep),
-        "evaluation": _evaluation(evaluation),
-        "decision": _decision(decision, steps),
-        "model": _model(record, steps),
-        "endpoint": _endpoint(record, steps),
-        "reports": {title: uri for step in steps for title, uri in step.reports.items()},
+        **shown,
+        "best_parameters": sweep.get("best_parameters"),
+        "sweep": sweep if "trials" in sweep else None,
+        "several": {
+            kind: [
+                {"step": name, "title": title, "is_shown": told[name] is shown[kind], **told[name]}
+                for name, title in titles.items()
+                if name in told
+            ]
+            for kind, told in found.items()
+            if len(told) > 1
+        },
+        "reports": {title: uri for title, (_, uri) in reports_of(record.steps).items()},
         "home": home,
         "store": store,
+    }
+
+
+def _told(record: RunRecord, read: Callable[[Any, str], Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Of each kind what the steps told, by their names, the weightiest last."""
+    from shipway.artifacts import DecisionRecord, EvaluationRecord, SweepRecord
+
+    tellers: dict[str, tuple[str, Callable[[StepRecord], dict[str, Any] | None]]] = {
+        "sweep": ("sweep", lambda step: _sweep(_artifact(read, SweepRecord, step), step)),
+        "evaluation": ("evaluate", lambda step: _evaluation(_artifact(read, EvaluationRecord, step))),
+        "decision": ("gate", lambda step: _decision(_artifact(read, DecisionRecord, step), step)),
+        "model": ("register", lambda step: _model(record, step)),
+        "endpoint": ("deploy", lambda step: _endpoint(record, step)),
+    }
+    return {
+        kind: {step.name: told for step in of_role(record.steps, role) if (told := tell(step)) is not None}
+        for kind, (role, tell) in tellers.items()
     }
 
 
@@ -110,8 +128,8 @@ def _read(kind: Any, uri: str) -> Any:
     return read_artifact(kind, uri)
 
 
-def _artifact(read: Callable[[Any, str], Any], kind: Any, steps: Sequence[StepRecord], role: str) -> Any:
-    uri = fact(steps, role, "uri", "record")
+def _artifact(read: Callable[[Any, str], Any], kind: Any, step: StepRecord) -> Any:
+    uri = step.outputs.get("uri") or step.outputs.get("record")
     if not isinstance(uri, str) or "://" not in uri:
         return None
     try:
@@ -123,16 +141,19 @@ def _artifact(read: Callable[[Any, str], Any], kind: Any, steps: Sequence[StepRe
 def _error(record: RunRecord) -> dict[str, Any] | None:
     if record.error is None:
         return None
-    culprit = next((step.task for step in record.steps if step.state in ("Failed", "Cancelled")), None)
+    culprit = next((step.name for step in record.steps if step.state in ("Failed", "Cancelled")), None)
     told = record.error.model_dump(mode="json", exclude_none=True)
     return {"step": culprit, **told, "message": redaction.text(record.error.message)}
 
 
-def _step(step: StepRecord, whole: StepRecord) -> dict[str, Any]:
+def _step(step: StepRecord, whole: StepRecord, title: str) -> dict[str, Any]:
     """A row for a step, or for a part of one, whose log is its whole's."""
     return {
+        "step": step.name,
+        "role": step.role,
         "task": step.task,
-        "title": step.title or step.task,
+        "iteration": step.iteration,
+        "title": title,
         "state": step.state,
         "cached": step.state == "Cached",
         "seconds": step.seconds,
@@ -142,11 +163,13 @@ def _step(step: StepRecord, whole: StepRecord) -> dict[str, Any]:
     }
 
 
-def _sweep(sweep: SweepRecord | None) -> dict[str, Any] | None:
+def _sweep(sweep: SweepRecord | None, step: StepRecord) -> dict[str, Any] | None:
     if sweep is None:
-        return None
+        best = step.outputs.get("best")
+        return {"best_parameters": best} if best else None
     states = [trial.state for trial in sweep.trials]
     return {
+        "best_parameters": dict(sweep.best_params),
         "objective": sweep.objective,
         "best_value": sweep.best_value,
         "trials": len(states),
@@ -159,22 +182,24 @@ def _evaluation(record: EvaluationRecord | None) -> dict[str, Any] | None:
     if record is None:
         return None
     return {
+        "task": record.task,
         "split": record.split,
         "rows": record.rows,
-        "classes": len(record.labels),
         "left_out": record.about_left_out,
-        "metrics": record.metrics,
+        "metrics": {info.name: record.metrics[info.name] for info in record.shown},
+        "shown": [info.model_dump(mode="json") for info in record.shown],
         "intervals": {name: [bounds.low, bounds.high] for name, bounds in record.intervals.items()},
         "baselines": {
             baseline.name: baseline.model_dump(mode="json", exclude={"name"}) for baseline in record.baselines
         },
-        "threshold": record.threshold.model_dump(mode="json", exclude={"curve"}) if record.threshold else None,
-        "worst_confusions": [c.model_dump(mode="json") for c in record.worst_confusions[:5]],
+        "headline": record.headline,
+        "facts": record.facts,
+        "example": record.example,
         "uri": record.uri,
     }
 
 
-def _decision(record: DecisionRecord | None, steps: Sequence[StepRecord]) -> dict[str, Any] | None:
+def _decision(record: DecisionRecord | None, step: StepRecord) -> dict[str, Any] | None:
     if record is not None:
         return {
             "decision": record.decision,
@@ -182,26 +207,56 @@ def _decision(record: DecisionRecord | None, steps: Sequence[StepRecord]) -> dic
             "champion_version": record.champion_version,
             "rules": [rule.model_dump(mode="json") for rule in record.rules],
         }
-    decision = fact(steps, "gate", "decision")
-    return None if decision is None else {"decision": decision, "reason": fact(steps, "gate", "reason") or ""}
+    decision = step.outputs.get("decision")
+    return None if decision is None else {"decision": decision, "reason": step.outputs.get("reason") or ""}
 
 
-def _model(record: RunRecord, steps: Sequence[StepRecord]) -> dict[str, Any] | None:
-    version = fact(steps, "register", "version")
+def _model(record: RunRecord, step: StepRecord) -> dict[str, Any] | None:
+    version = step.outputs.get("version")
     if version is None:
         return None
-    return {"name": fact(steps, "register", "name") or record.name, "version": int(version)}
+    return {"name": step.outputs.get("name") or record.name, "version": int(str(version))}
 
 
-def _endpoint(record: RunRecord, steps: Sequence[StepRecord]) -> dict[str, Any] | None:
-    url = fact(steps, "deploy", "url")
+def _endpoint(record: RunRecord, step: StepRecord) -> dict[str, Any] | None:
+    url = step.outputs.get("url")
     if not isinstance(url, str) or not url:
         return None
-    name = str(fact(steps, "deploy", "endpoint", "name") or record.name)
+    name = str(step.outputs.get("endpoint") or step.outputs.get("name") or record.name)
     base = url.partition("/v1/")[0].rstrip("/")  # deploy gives out the address that predicts
     return {
         "name": name,
         "url": base,
         "predict_url": url if url.endswith(":predict") else f"{base}/v1/models/{name}:predict",
-        "version": fact(steps, "deploy", "version"),
+        "version": step.outputs.get("version"),
     }
+
+
+def all_told(summary: Mapping[str, Any]) -> list[tuple[str, list[str], list[tuple[Any, ...]]]]:
+    """What several steps told, as tables: title, columns, rows; empty where each kind was told once."""
+    from shipway.report.numbers import number, percent
+
+    cells: dict[str, tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+        "sweep": ("searches", lambda s: {"best": s.get("best_value"), "parameters": _listed(s["best_parameters"])}),
+        "evaluation": ("evaluations", lambda e: {
+            "split": e["split"], "rows": number(e["rows"]), "accuracy": percent(e["metrics"].get("accuracy")),
+            "macro F1": percent(e["metrics"].get("macro_f1")),
+        }),
+        "decision": ("decisions", lambda d: {"decision": d["decision"], "reason": d["reason"]}),
+        "model": ("models", lambda m: {"model": m["name"], "version": m["version"]}),
+        "endpoint": ("endpoints", lambda e: {"endpoint": e["name"], "address": e["url"]}),
+    }  # fmt: skip
+    tables = []
+    for kind, several in (summary.get("several") or {}).items():
+        noun, read = cells[kind]
+        shown = next(each["title"] for each in several if each["is_shown"])
+        rows = [(each["title"], *read(each).values()) for each in several]
+        title = f"All {len(several)} {noun}; where one speaks for the run, it is that of {shown}"
+        tables.append((title, ["step", *read(several[0])], rows))
+    return tables
+
+
+def _listed(parameters: Mapping[str, Any]) -> str:
+    from shipway.report.numbers import number
+
+    return ", ".join(f"{name} = {number(value)}" for name, value in parameters.items())

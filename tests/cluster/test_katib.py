@@ -32,7 +32,7 @@ from tests.unit.components.sweep.test_experiment import rendered
 pytestmark = pytest.mark.alone  # the kind comes and goes for the whole cluster
 
 SEARCH = {
-    "objective": {"objectiveMetricName": "score", "additionalMetricNames": ["loss"]},
+    "objective": {"type": "maximize", "objectiveMetricName": "score", "additionalMetricNames": ["loss"]},
     "parameters": {"rate": "uniform(0, 1)", "size": "randint(64, 256, 64)", "kind": ["good", "bad"]},
     "maxTrialCount": 3, "parallelTrialCount": 1, "maxFailedTrialCount": 0, "algorithm": "random", "engine": "katib",
 }  # fmt: skip

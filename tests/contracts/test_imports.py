@@ -87,8 +87,8 @@ def test_shipway_help_brings_typer_and_nothing_else() -> None:
     assert extra <= {"shellingham", "annotated_doc", "typing_extensions"}
 
 
-@pytest.mark.parametrize("file", ["core.py", "spec.py"])
-def test_core_and_spec_run_anywhere(file: str) -> None:
+@pytest.mark.parametrize("file", ["core.py", "spec.py", "plan.py"])
+def test_core_spec_and_plan_run_anywhere(file: str) -> None:
     assert offenders(modules(f"*/{file}"), TRAINING | CLUSTER | DEV) == {}
 
 
@@ -114,8 +114,8 @@ def test_the_shared_library_brings_neither_kfp_nor_tensorflow() -> None:
 def test_a_pipeline_is_loaded_without_the_clusters_client_which_a_person_still_finds() -> None:
     code = (
         "import sys\n"
-        "from shipway.local.pipelines import load_pipeline, reference_of\n"
-        "load_pipeline(reference_of('train_and_deploy'))\n"
+        "from shipway.planning import find\n"
+        "assert find('train_and_deploy').function\n"
         "import kfp.compiler, kfp.local\n"
         "assert not {'kubernetes', 'kfp_server_api', 'kfp.client'} & set(sys.modules)\n"
         "assert not hasattr(kfp, 'Clint')\n"

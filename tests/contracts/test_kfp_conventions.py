@@ -11,16 +11,17 @@ import pytest
 import yaml
 
 from shipway.compiling import compile_pipeline
-from shipway.local.pipelines import built_in
-from shipway.remote.content import inputs_of, tasks_of
+from shipway.dag import tasks_of
+from shipway.planning import find_all
+from shipway.remote.content import inputs_of
 
 SECRET = re.compile(r"token|passw|secret|credential|api_?key|access_?key|private", re.IGNORECASE)
 IR_BYTES = 256 * 1024  # kfp's compiler and the API server refuse larger ones in places
-HTML = {"dataset", "katib", "classifier", "release", "notify"}
-METRICS = {"job", "classifier"}
+HTML = {"dataset", "katib", "model", "release", "notify"}
+METRICS = {"job", "model"}
 
 
-@pytest.fixture(scope="module", params=built_in())
+@pytest.fixture(scope="module", params=[each.name for each in find_all()])
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     path = compile_pipeline(request.param, tmp_path_factory.mktemp("ir") / f"{request.param}.yaml")
     text = Path(path).read_text(encoding="utf-8")
@@ -56,7 +57,7 @@ def test_only_steps_that_find_again_what_they_started_are_retried(compiled: tupl
     retried = {
         name for name, task in task_specs(compiled[0]).items() if task.get("retryPolicy", {}).get("maxRetryCount")
     }
-    assert not retried & {"notify", compiled[0]["pipelineInfo"]["name"]}
+    assert not retried & {"notify", "plan"}
     assert {"job", "katib", "dataset"} & set(components(compiled[0])) <= retried
 
 
@@ -69,7 +70,7 @@ def test_every_step_ends_by_itself_where_its_image_is_missing(compiled: tuple[di
 
 @pytest.mark.parametrize(
     ("kind", "wanted"),
-    [("system.HTML", HTML), ("system.Metrics", METRICS), ("system.ClassificationMetrics", {"classifier"})],
+    [("system.HTML", HTML), ("system.Metrics", METRICS), ("system.ClassificationMetrics", {"model"})],
 )
 def test_the_ui_finds_reports_and_metrics_of_the_steps_that_have_some(
     compiled: tuple[dict[str, Any], str], kind: str, wanted: set[str]

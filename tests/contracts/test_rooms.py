@@ -10,6 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = sorted(path.parent for path in (ROOT / "components").glob("*/__init__.py"))
+WITH_COMPONENTS = sorted(
+    path.parent for top in ("components", "pipelines") for path in ROOT.glob(f"{top}/*/component.py")
+)
 PRIVATE = {"launch", "worker"}
 BODY_LINES = 10
 # Rooms whose one task does the work of others, and calls their launches (docs/decisions/0122).
@@ -35,13 +38,13 @@ def test_a_room_never_imports_anothers_launch_or_worker(room: Path) -> None:
                 assert is_composed or parts[3] not in PRIVATE, f"{path.relative_to(ROOT)} imports {name}"
 
 
-@pytest.mark.parametrize("room", [r for r in ROOMS if (r / "component.py").exists()], ids=lambda room: room.name)
+@pytest.mark.parametrize("room", WITH_COMPONENTS, ids=lambda room: room.name)
 def test_a_component_only_names_its_inputs(room: Path) -> None:
     tree = ast.parse((room / "component.py").read_text(encoding="utf-8"))
     top = ast.Module([node for node in tree.body if not isinstance(node, ast.FunctionDef)], [])
     for name in imported(top):
         allowed = name.startswith(("kfp", "typing.", "shipway.images", "shipway.artifacts", "__future__"))
-        assert allowed or name == "shipway.images", f"components/{room.name}/component.py imports {name}"
+        assert allowed or name == "shipway.images", f"{room.relative_to(ROOT)}/component.py imports {name}"
     for function in [node for node in tree.body if isinstance(node, ast.FunctionDef)]:
         assert ast.get_docstring(function), f"{room.name}.{function.name} has no docstring"
         body = function.body[1:]

@@ -22,7 +22,7 @@ each = pytest.mark.parametrize("name", NAMES)
 
 # Everything here may be imported in the image that promises it.
 PROMISED = {
-    "launcher": "kfp, kubernetes, kubeflow.training, shipway.components.plan.launch, shipway.components.train.launch",
+    "launcher": "kfp, kubernetes, kubeflow.training, shipway.planning.step, shipway.components.train.launch",
     "tensorflow": "tensorflow, tf_keras, tf2onnx, onnxruntime, optuna, cmaes, sklearn.svm, scipy.stats, numpy.testing, "
     "kfp, kubernetes, kubeflow.training, polars, shipway.components.prep.launch, shipway.components.deploy.rollout",
     "horovod": "horovod.tensorflow.keras",

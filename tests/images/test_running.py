@@ -47,8 +47,8 @@ def test_the_launcher_compiles_the_pipeline_and_executes_a_step(image: Run, tmp_
     code, text = launcher.run(["sh", "-c", "shipway compile train_and_deploy -o /tmp/p.yaml >&2 && cat /tmp/p.yaml"])
     assert code == 0, text
     ir = next(yaml.safe_load_all(text[text.index("# train-and-deploy") :]))
-    executor = ir["deploymentSpec"]["executors"]["exec-train-and-deploy"]["container"]
-    outputs = ir["components"]["comp-train-and-deploy"]["outputDefinitions"]["parameters"]
+    executor = ir["deploymentSpec"]["executors"]["exec-plan"]["container"]
+    outputs = ir["components"]["comp-plan"]["outputDefinitions"]["parameters"]
     tmp_path.chmod(0o755)
     rows = tmp_path / "rows.csv"
     rows.write_text("text,intent\n" + "".join(f"word{i} on,a\nword{i} off,b\n" for i in range(50)))

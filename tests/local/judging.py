@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from shipway.components.evaluate.component import classifier
+from shipway.components.evaluate import component as evaluate
 from shipway.components.promote.component import gate
 from shipway.components.register.component import register
 
@@ -11,7 +11,7 @@ from shipway.components.register.component import register
 def judge(model: str, dataset: str, evaluation: str = "", promotion: str = ""):
     challenger = dsl.importer(artifact_uri=model, artifact_class=dsl.Model, reimport=True)
     rows = dsl.importer(artifact_uri=dataset, artifact_class=dsl.Dataset, reimport=True)
-    scored = classifier(model=challenger.output, dataset=rows.output, spec=evaluation)
+    scored = evaluate.model(model=challenger.output, dataset=rows.output, spec=evaluation)
     judged = gate(
         model=challenger.output, dataset=rows.output, evaluation=scored.outputs["evaluation"], spec=promotion
     ).set_caching_options(False)

@@ -40,7 +40,7 @@ class Server:
             }
             command = [sys.executable, "-c", START.format(settings=settings), "--model_name", "toy"]
             command += ["--model_uri", model.uri, "--model_digest", model.digest, "--model_version", "3"]
-            command += ["--threshold", "0.5", "--max_instances", "50", "--max_text_chars", "100", *options]
+            command += ["--max_instances", "50", *options]
             self.process = subprocess.Popen(
                 command, env=env, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -81,10 +81,19 @@ class Server:
 
 @contextmanager
 def served(root: Path, settings: str = "pass", *options: str) -> Iterator[Server]:
-    """A predictor with a model of `toy`; it must end without a traceback in its log."""
+    """A predictor with a model of `toy`."""
     train = toy.rows(300)
     dataset = toy.write_dataset(root / "dataset", {"train": train, "eval": toy.rows(60, 1)})
-    found = Server(root, toy.write_model(root / "model", dataset, train), settings, *options)
+    model = toy.write_model(root / "model", dataset, train)
+    options = ("--answers", '{"threshold": 0.5}', "--input", '{"max_chars": 100}', *options)
+    with serving(root, model, settings, *options) as found:
+        yield found
+
+
+@contextmanager
+def serving(root: Path, model: ModelManifest, settings: str = "pass", *options: str) -> Iterator[Server]:
+    """A predictor with a model; it must end without a traceback in its log."""
+    found = Server(root, model, settings, *options)
     yield found
     found.process.terminate()
     assert found.process.wait(30) == 0  # drained: SIGTERM is the ordinary end

@@ -196,7 +196,7 @@ NAMES = [
     Case("collecting an unknown model", "store gc --name nope", ("'nope'",)),
     Case("collecting by no time", "store gc --older-than nan", ("grace", "nan")),
     Case("an unknown endpoint", "predict nope hello", ("'nope'", "none is running")),
-    Case("a component misspelt", "describe evaluate.classifer", ("did you mean 'evaluate.classifier'",)),
+    Case("a component misspelt", "describe evaluate.modle", ("did you mean 'evaluate.model'",)),
 ]  # fmt: skip
 
 SURROUNDINGS = [

@@ -53,7 +53,7 @@ def served(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         model = toy.write_model(folder / "model", dataset, train)
         (folder / "scratch").mkdir()
         wanted = EvaluationSpec(baselines=[], bootstrap=0)
-        record = measure(model, dataset, wanted, store=Store.open(), folder=folder / "scratch").record
+        record = measure(model, dataset, wanted, store=Store.open(), folder=folder / "scratch")
         Registry().register(model, evaluation=record)
     here = Place(environment, place.site)
     deployed = here.shipway(folder, "endpoints deploy toy 1 --json")

@@ -35,7 +35,7 @@ def shipway(tmp_path: Path, local_store_uri: str, monkeypatch: pytest.MonkeyPatc
         scratch = tmp_path / f"scratch-{flip}"
         scratch.mkdir()
         wanted = EvaluationSpec(baselines=[], bootstrap=0)
-        record = measure(model, dataset, wanted, store=store, folder=scratch).record
+        record = measure(model, dataset, wanted, store=store, folder=scratch)
         Registry(store).register(model, evaluation=record)
 
     def call(*arguments: str, code: int = 0) -> Any:
@@ -83,8 +83,9 @@ def test_versions_are_judged_served_and_rolled_back(shipway: Shipway) -> None:
     done = piped(lines)
     told = [line.split("\t") for line in done.stdout.decode().splitlines()]
     assert (done.returncode, len(told)) == (0, 3001)
-    assert [text for _, _, text in told[:4]] == ["w1_1", "", "w1_2 w1_3", "w1_1"]
-    assert told[-1][::2] == ["intent_0", "w0_1"]
+    assert [cells[-1] for cells in told[:4]] == ["w1_1", "", "w1_2 w1_3", "w1_1"]
+    assert {len(cells) for cells in told} == {4}  # label, probability, next, and the line
+    assert (told[-1][0], told[-1][-1]) == ("intent_0", "w0_1")
     done = piped(b"w1_1\nw1\xff\n", "--json")
     assert (done.returncode, json.loads(done.stdout.splitlines()[0])["text"]) == (2, "w1_1")
     assert done.stderr.decode().startswith("error: standard input, line 2: byte 3 (0xff) is not UTF-8")

@@ -61,7 +61,7 @@ def manifest(model: ModelManifest, version: int, **fields: Any) -> Manifest:
         model_uri=model.uri,
         model_digest=model.digest,
         recipe=model.recipe,
-        threshold=0.5,
+        answers={"threshold": 0.5},
         store_uri="file:///nowhere",
         run="test",
         namespace="default",
@@ -74,7 +74,7 @@ def deploy(context: Context, document: Manifest, deadline_s: float = 60) -> Outc
 
 def ask(url: str) -> str:
     with Client(url, "toy") as client:
-        return client.predict(["w1_1 w1_2"])[0].model_version
+        return client.ask(["w1_1 w1_2"])[1]
 
 
 def state_of(context: Context) -> EndpointState:

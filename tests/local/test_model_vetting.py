@@ -14,6 +14,7 @@ from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.runtimes import open_saved_model
 from shipway.scoring.saved_models import _check_tensor, _Seen, check_saved_model
 from shipway.scoring.wire import Malformed
+from shipway.tasks import task_of
 from tests.fixtures import own_recipe, toy
 
 # TensorFlow is imported within the tests: of pytest's workers only the one that runs this group pays for it.
@@ -133,15 +134,14 @@ def exported(folder: Path, recipe: Any, params: Any, encoder: Any) -> Path:
     import tf2onnx
 
     from shipway.training import export
-    from shipway.training.loop import input_names
+    from shipway.training.measure import input_names
 
     model = recipe.build_model(params, encoder)
     features = {name: encoder.features[name] for name in input_names(model)}
-    function, specs = export.serving_function(model, features, 1.3)
-    export.save(function, folder / "saved_model")
-    tf2onnx.convert.from_function(
-        function, input_signature=specs, opset=export.OPSET, output_path=str(folder / "model.onnx")
-    )
+    serving = export.serving_of(model, task_of(recipe), features, {"temperature": 1.3})
+    export.save(serving, folder / "saved_model")
+    serve, path = serving.module.serve, str(folder / "model.onnx")
+    tf2onnx.convert.from_function(serve, input_signature=serve.input_signature, opset=export.OPSET, output_path=path)
     return folder
 
 

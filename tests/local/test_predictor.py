@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def kept(server: Server, texts: list[str]) -> Any:
     folder = Path(urllib.parse.urlsplit(server.model.uri).path)
-    return ModelSession.open(server.model, folder, threads=1).predict(texts)
+    return ModelSession.open(server.model, folder, threads=1).predict(texts)["probabilities"]
 
 
 def test_v1_answers_labels_probabilities_and_none_of_these(server: Server) -> None:
@@ -95,8 +95,8 @@ def test_the_type_that_curl_sends_by_default_is_understood(server: Server) -> No
         (b"\xff\xfe", "the body is not JSON"),
         (["a"], "the body must be a JSON object, got a list"),
         ({"texts": ["a"]}, '"instances" is missing'),
-        ({"instances": []}, '"instances" is empty; expected 1 to 50 texts'),
-        ({"instances": ["a"] * 51}, '"instances" holds 51 texts, at most 50 are allowed'),
+        ({"instances": []}, '"instances" is empty; expected 1 to 50 instances'),
+        ({"instances": ["a"] * 51}, '"instances" holds 51 instances, at most 50 are allowed'),
         ({"instances": ["a" * 101]}, "instances[0] has 101 characters, at most 100 are allowed"),
         ({"instances": ["a", 3]}, "instances[1] must be a string, got a number"),
         ({"instances": ["a"], "parameters": {"top_k": "some"}}, "parameters.top_k must be a whole number"),
@@ -118,7 +118,7 @@ def v2(**changed: Any) -> dict[str, Any]:
     [
         (b"{", "JSON"),
         ({}, "inputs"),
-        ({"inputs": []}, '"inputs" must hold one BYTES tensor of texts, got 0 tensors'),
+        ({"inputs": []}, '"inputs" must hold one tensor, text: BYTES [-1], got 0 tensors'),
         (v2(datatype="FP32", data=[1.0]), "inputs[0].datatype must be BYTES, got 'FP32'"),
         (v2(shape=[2]), "inputs[0].shape must be [1] or [1, 1]"),
         (v2(data=[1]), "inputs[0].data[0] must be a string"),
@@ -194,11 +194,11 @@ def test_health_metadata_and_metrics_are_kserves(server: Server) -> None:
 def test_the_client_gives_predictions_and_clear_errors(server: Server) -> None:
     with Client(f"{server.url}/v1/models/toy:predict") as client:
         found = client.predict(TEXTS, top_k=1)
-        assert [(p.text, p.label, p.is_out_of_scope) for p in found][1] == ("zzz", None, True)
-        assert found[0].model_version == "3"
+        assert (found[1]["label"], found[1]["out_of_scope"], len(found[1]["probabilities"])) == (None, True, 1)
+        assert client.ask(TEXTS) == (client.predict(TEXTS), "3")
         with pytest.raises(UserError, match=r"HTTP 400: instances\[0\] has 101 characters"):
             client.predict(["a" * 101])
-        assert client.predict(["w0_1"])[0].label == "intent_0"  # the connection is still good
+        assert client.predict(["w0_1"])[0]["label"] == "intent_0"  # the connection is still good
 
 
 def test_it_listens_on_the_loopback_unless_told_otherwise() -> None:

@@ -273,10 +273,10 @@ def test_sides_that_can_teach_or_measure_nothing_are_refused(
 
 
 def test_the_plan_says_what_is_skipped_and_how_quotes_are_read(tmp_path: Path) -> None:
-    from shipway.components.plan.core import check_head, resolve
+    from shipway.planning import find, resolve
 
     (tmp_path / "a.csv").write_text(GOOD + '"lamp,on\n"light,on\n')
     (tmp_path / "b.txt").write_text(GOOD)
-    skipped, quotes = check_head(resolve("train_and_deploy", {"name": "bot", "data": str(tmp_path)}))
+    skipped, quotes = resolve(find("train_and_deploy"), {"name": "bot", "data": str(tmp_path)}).notes
     assert skipped.startswith("1 files of the source are skipped: b.txt (read only where it is named itself")
     assert quotes.startswith("a.csv: 2 fields of its beginning open with a quote")

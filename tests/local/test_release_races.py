@@ -88,7 +88,7 @@ def test_a_worse_model_that_was_judged_before_there_was_a_champion_is_judged_aga
     assert kept is not None
     assert kept.decision == "rejected"
     step = StepRecord.from_json(registry.store.get("runs/bad/steps/release.json"))
-    assert [(part.task, part.state) for part in step.parts] == [
+    assert [(part.role, part.state) for part in step.parts] == [
         ("gate", "Succeeded"), ("register", "Skipped"), ("deploy", "Skipped"),
     ]  # fmt: skip
 

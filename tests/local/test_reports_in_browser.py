@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -44,12 +43,11 @@ def gallery() -> str:
 
 
 def evaluation() -> str:
-    import numpy as np
-
     from shipway.components.evaluate.html import evaluation_report
+    from shipway.tasks import load_task
 
-    counts = np.array(json.loads((FIXTURES / "confusion.json").read_text())["counts"])
-    return evaluation_report(EvaluationRecord.read(FIXTURES / "evaluation.json"), counts).render()
+    record = EvaluationRecord.read(FIXTURES / "evaluation.json")
+    return evaluation_report(record, load_task(record.task), lambda name: (FIXTURES / name).read_bytes()).render()
 
 
 def sweep() -> str:
@@ -65,11 +63,12 @@ def dataset() -> str:
 
 
 def decision() -> str:
-    from shipway.components.promote.core import Champion
+    from shipway.components.promote.comparison import Champion
     from shipway.components.promote.html import decision_report
 
     champion = Champion(state="none", detail="There is no champion of home-intents yet.")
-    return decision_report(DecisionRecord.read(FIXTURES / "decision.json"), champion).render()
+    scored = EvaluationRecord.read(FIXTURES / "evaluation.json")
+    return decision_report(DecisionRecord.read(FIXTURES / "decision.json"), champion, scored).render()
 
 
 def _version() -> Any:
@@ -113,8 +112,8 @@ def run_summary() -> str:
 
     steps = [
         StepRecord(run="run-1", task="dataset", state="Succeeded", seconds=5.1, outputs={"rows": 4318}),
-        StepRecord(run="run-1", task="katib", state="Succeeded", seconds=79.0, outputs={"uri": "s3://shipway/sweeps/s"}),
-        StepRecord(run="run-1", task="classifier", state="Succeeded", seconds=6.0, outputs={"uri": "s3://shipway/e/1"}),
+        StepRecord(run="run-1", role="sweep", task="katib", state="Succeeded", seconds=79.0, outputs={"uri": "s3://shipway/sweeps/s"}),
+        StepRecord(run="run-1", role="evaluate", task="model", state="Succeeded", seconds=6.0, outputs={"uri": "s3://shipway/e/1"}),
         StepRecord.model_validate(
             {"run": "run-1", "task": "job", "state": "Failed", "seconds": 54.0,
              "error": {"kind": "JobFailed", "message": "worker-1 failed first: <killed>", "replica": "worker-1",

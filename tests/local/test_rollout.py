@@ -58,7 +58,7 @@ class House:
     def served(self) -> str:
         record = json.loads(self.registry.store.get("endpoints/toy.json"))
         with Client(record["predict_url"]) as client:
-            return client.predict(["w1_1"])[0].model_version
+            return client.ask(["w1_1"])[1]
 
     def running(self) -> list[str]:
         return [state.name for state in service.list_endpoints(self.context)]
@@ -79,7 +79,7 @@ def house(tmp_path: Path, local_store_uri: str, monkeypatch: pytest.MonkeyPatch)
         scratch = tmp_path / f"scratch-{flip}"
         scratch.mkdir()
         wanted = EvaluationSpec(baselines=[], bootstrap=0)
-        record = measure(model, dataset, wanted, store=store, folder=scratch).record
+        record = measure(model, dataset, wanted, store=store, folder=scratch)
         registry.register(model, evaluation=record)
         models.append((model, record))
     yield House(context, registry, models)
@@ -133,7 +133,10 @@ def tampered(record: EvaluationRecord, folder: Path) -> EvaluationRecord:
 
 def test_a_failed_check_leaves_the_version_before_serving(house: House, tmp_path: Path) -> None:
     house.deploy(1)
-    with pytest.raises(CheckFailed, match=r"version 2 .*row 0 '.*': expected intent_\d [\d.]+, got intent_\d"):
+    with pytest.raises(
+        CheckFailed,
+        match=r"version 2 .*row 0 '.*': expected label intent_\d, probability [\d.]+, .*; got label intent_\d",
+    ):
         house.deploy(2, evaluation=tampered(house.models[1][1], tmp_path))
     assert (house.served(), house.running(), house.registry.alias("toy", "champion")) == ("1", ["toy"], 1)
 

@@ -315,14 +315,12 @@ def test_a_home_of_an_earlier_version_is_closed(tmp_path: Path, monkeypatch: pyt
 
 
 def test_what_runs_are_called_and_cached_by_gives_no_secret_away(person: Person) -> None:
-    import shipway.runs as runs
-    from shipway import references
+    from shipway.local.prepared import prepare
 
     def key(pipeline: str, home: str, **params: Any) -> str:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SHIPWAY_HOME", home)
-            hidden, _ = references.hide(params)
-            return runs.run_key(pipeline, pipeline, hidden, False)
+            return prepare(pipeline, params).key()
 
     own, home = f"{PIPELINES}:knocking", tempfile.mkdtemp(dir=person.private)
     assert key(own, home, password=PASSWORD) == key(own, home, password=PASSWORD)

@@ -35,7 +35,7 @@ def context(store_uri: str) -> Iterator[Context]:
 def evaluated(tiny: Tiny, folder: Path) -> EvaluationRecord:
     return measure(
         tiny.model, tiny.dataset, EvaluationSpec(baselines=[], bootstrap=0), store=Store.open(), folder=folder
-    ).record
+    )
 
 
 @pytest.mark.parametrize("serving_format", ["onnx", "saved_model"])
@@ -55,14 +55,14 @@ def test_a_trained_model_answers_over_http_as_it_was_evaluated(
         model_uri=uri,
         model_digest=stored.digest,
         recipe=stored.recipe,
-        threshold=record.threshold.value if record.threshold else None,
+        answers=record.settings,
         store_uri=context.store_uri,
         run="test",
         namespace="default",
     )
     outcome = service.follow(context, service.ensure(context, manifest), deadline_s=180)
     assert outcome.state == "Ready", outcome.message
-    found = check_endpoint(predict_url(outcome.url, "tiny", "v1"), kept_rows(record, 40), stored.tolerance, 1)
+    found = check_endpoint(predict_url(outcome.url, "tiny", "v1"), kept_rows(record, stored, 40), stored.tolerance, 1)
     assert found.passed, found.reason
     assert found.rows == min(40, record.rows)
 

@@ -45,7 +45,7 @@ class House:
         self.work = work
         work.mkdir()
         spec = EvaluationSpec(baselines=[], bootstrap=0)
-        evaluation = measure(self.model, dataset, spec, store=self.registry.store, folder=work).record
+        evaluation = measure(self.model, dataset, spec, store=self.registry.store, folder=work)
         self.version = self.registry.register(self.model, evaluation=evaluation)
         self.mark = leave_module(work)
 
@@ -148,7 +148,7 @@ def test_the_command_line_says_which_version_cannot_be_used_and_lists_the_others
 def test_a_deployment_names_the_recipe_and_the_digest_that_were_registered(house: House) -> None:
     manifest = inference_service(
         EndpointSpec(name="toy"), endpoint="toy", version=1, model_uri="s3://a/b", model_digest="d" * 64,
-        recipe=house.version.model.recipe, threshold=None, store_uri="s3://a", run="r", namespace="n",
+        recipe=house.version.model.recipe, answers={}, store_uri="s3://a", run="r", namespace="n",
     )  # fmt: skip
     container = manifest["spec"]["predictor"]["containers"][0]
     assert {"name": "SHIPWAY_RECIPES", "value": toy.REFERENCE} in container["env"]
@@ -177,10 +177,10 @@ def test_what_is_brought_back_runs_nothing_that_stands_in_the_store(house: House
         "recipes": ["evil:recipe"],
         "port": 18080,
     }
-    record: dict[str, Any] = {"version": 1, "digest": digest, "manifest": evil, "spec": said, "threshold": None}
+    record: dict[str, Any] = {"version": 1, "digest": digest, "manifest": evil, "spec": said, "answers": {}}
     house.registry.store.put("endpoints/toy.json", json.dumps({**record, SEAL: seal_of(record)}).encode())
     manifest = rollout._before(rollout._recorded()[0])
-    ours = rollout._manifest("toy", rollout.spec, rollout.version, None)
+    ours = rollout._manifest("toy", rollout.spec, rollout.version, {})
     assert manifest["spec"]["predictor"]["containers"][0]["command"] == [
         "python", "-m", "shipway.components.predict.worker"
     ]  # fmt: skip

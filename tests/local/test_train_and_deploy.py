@@ -18,7 +18,7 @@ from tests.fixtures.strangers_rows import write_rows
 
 PARAMS = ["name=my-bot", "data=bots.csv", "text_column=utterance", "label_column=intent", "preset=quick"]
 TINY = {"training": {"params": {"dim": 16, "hidden": 16}, "epochs": 6, "batch_size": 32}}
-CACHED = ("dataset", "katib", "job", "classifier")
+CACHED = ("dataset", "katib", "job", "model")
 
 
 class Home:
@@ -140,7 +140,7 @@ def test_a_changed_policy_judges_anew_and_trains_nothing(home: Home, first: dict
     assert [found[task] for task in CACHED] == ["Cached"] * 4
     assert strict["state"] == "Succeeded"
     assert strict["decision"]["decision"] == "rejected"
-    assert (found["register"], found["deploy"]) == ("Skipped", "Skipped")
+    assert (found["release.register"], found["release.deploy"]) == ("Skipped", "Skipped")
     assert ask(first["endpoint"]["predict_url"], "fly me to madrid")["label"] == "flight"
 
 
@@ -150,7 +150,7 @@ def test_a_csv_edited_in_place_is_prepared_trained_and_judged_against_the_champi
     write_rows(home.folder / "bots.csv", [(f"fly me far away number {i}", "flight") for i in range(40)])
     edited = home.run()
     assert edited["run"] != first["run"]
-    assert {states(edited)[task] for task in ("dataset", "job", "classifier")} == {"Succeeded"}
+    assert {states(edited)[task] for task in ("dataset", "job", "model")} == {"Succeeded"}
     assert edited["decision"]["champion_version"] == 1
     if edited["decision"]["decision"] == "blessed":
         assert edited["model"]["version"] == 2

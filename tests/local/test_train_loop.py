@@ -14,7 +14,7 @@ import pytest
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from shipway.artifacts import DatasetManifest, Shard
+from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
 from shipway.errors import CorruptArtifact, InvalidData, ShipwayError
 from shipway.scoring import ModelSession
 from shipway.storage import open_folder
@@ -129,7 +129,7 @@ def test_streamed_input_reads_its_own_shards_and_resumes_where_it_was(store_uri:
 
     dataset = make_dataset(tmp_path)
     shards = _cut(dataset, 4)
-    parser = td.Parser(dataset.features)
+    parser = td.Parser(dataset.features, {"label": FeatureSpec(dtype="int64", shape=[])})
     whole = parser.load(td.fetch_shards(dataset, shards, tmp_path / "all"), sum(shard.rows for shard in shards))
     expected = Counter(_rows(parser.dense(whole)))
     found: Counter[bytes] = Counter()
@@ -159,8 +159,8 @@ def test_parsing_in_one_go_pads_as_parsing_and_padding_does(
 ) -> None:
     import tensorflow as tf
 
-    from shipway.artifacts import FeatureSpec
-    from shipway.training.data import LABEL, Parser
+    from shipway.tasks.base import TARGET_PADDING
+    from shipway.training.data import Parser
 
     kinds = {"int64": tf.train.Int64List, "float32": tf.train.FloatList, "bytes": tf.train.BytesList}
     fields = {"int64": "int64_list", "float32": "float_list", "bytes": "bytes_list"}
@@ -173,18 +173,35 @@ def test_parsing_in_one_go_pads_as_parsing_and_padding_does(
     records = [
         tf.train.Example(
             features=tf.train.Features(
-                feature={"row": feature(dtype, [filling] * length * size), LABEL: feature("int64", [number])}
+                feature={
+                    "row": feature(dtype, [filling] * length * size),
+                    "label": feature("int64", [number]),
+                    "label_each": feature("int64", [number] * length),
+                    "label_score": feature("float32", [0.0] * length),
+                }
             )
         ).SerializeToString()
         for number, length in enumerate(lengths)
     ]
-    parser = Parser({"row": FeatureSpec(dtype=dtype, shape=[None, *inner])})  # type: ignore[arg-type]
-    features, labels = parser.padded(tf.constant(records))
-    expected, ids = parser.dense(parser(tf.constant(records)))
+    each = {
+        "label_each": FeatureSpec(dtype="int64", shape=[None]),
+        "label_score": FeatureSpec(dtype="float32", shape=[None]),
+    }
+    parser = Parser(
+        {"row": FeatureSpec(dtype=dtype, shape=[None, *inner])},  # type: ignore[arg-type]
+        {"label": FeatureSpec(dtype="int64", shape=[]), **each},
+    )
+    features, targets = parser.padded(tf.constant(records))
+    expected, same = parser.dense(parser(tf.constant(records)))
     assert features["row"].numpy().tolist() == expected["row"].numpy().tolist()
     assert features["row"].shape == (len(lengths), max(*lengths, 1), *inner)
     assert np.ravel(features["row"][1]).tolist()[lengths[1] * size :] == [pad] * (max(*lengths, 1) - lengths[1]) * size
-    assert labels.numpy().tolist() == ids.numpy().tolist() == list(range(len(lengths)))
+    assert targets["label"].numpy().tolist() == list(range(len(lengths)))
+    for name, value in targets.items():
+        np.testing.assert_array_equal(value, same[name])
+    for name, spec in each.items():  # no value of a row: neither class 0 nor the number 0
+        behind = np.asarray(targets[name])[1, lengths[1] :]
+        np.testing.assert_array_equal(behind, np.full(len(behind), TARGET_PADDING[spec.dtype], behind.dtype))
 
 
 def _cut(dataset: DatasetManifest, parts: int) -> list[Shard]:
@@ -207,13 +224,13 @@ def _cut(dataset: DatasetManifest, parts: int) -> list[Shard]:
     return made
 
 
-def _rows(batch: tuple[dict[str, Any], Any]) -> list[bytes]:
+def _rows(batch: tuple[dict[str, Any], dict[str, Any]]) -> list[bytes]:
     """Each row without its padding, as bytes."""
-    features, labels = batch
+    features, targets = batch
     return [
         b"|".join(np.trim_zeros(np.asarray(features[name][row]), "b").tobytes() for name in sorted(features))
-        + bytes([int(labels[row])])
-        for row in range(len(labels))
+        + bytes([int(targets["label"][row])])
+        for row in range(len(targets["label"]))
     ]
 
 
@@ -254,7 +271,8 @@ def test_every_architecture_trains_and_serves_by_onnx(
     model = publish(fitted, tmp_path, f"{store_uri}/jobs/architecture", "architecture", "")
     assert model.serving_format == "onnx", model.onnx_parity
     assert set(model.inputs) == {"grams", "words"}
-    probabilities = ModelSession.open(model).predict(["turn on the light", "", "x"])
+    probabilities = ModelSession.open(model).predict(["turn on the light", "", "x"])["probabilities"]
+    assert isinstance(probabilities, np.ndarray)
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, atol=1e-5)
 
 
@@ -269,4 +287,4 @@ def test_a_users_own_recipe_is_trained_and_served(store_uri: str, tmp_path: Path
     model = publish(fitted, tmp_path, f"{store_uri}/jobs/own", "own", "")
     assert model.metrics["val_accuracy"] > 0.4
     session = ModelSession.open(model, recipes=[own_recipe.REFERENCE])  # as the later steps do: the run named it
-    assert session.predict(["what is the weather"]).shape == (1, 5)
+    assert np.shape(session.predict(["what is the weather"])["probabilities"]) == (1, 5)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shipway.storage import embedded
 from tests.conftest import STORE_HOME
+from tests.fixtures import other_tasks
 from tests.fixtures.jobs import Trained, play
 from tests.fixtures.tiny_model import Tiny
 
@@ -83,6 +85,20 @@ def test_workers_of_both_strategies_are_given_the_same_batches(multi_worker: Tra
     """A batch is a function of seed, step and world size, not of who exchanges the gradients."""
     assert list(multi_worker.batches["chief-0"].values()) == list(horovod.batches["worker-0"].values())
     assert list(multi_worker.batches["worker-0"].values()) == list(horovod.batches["worker-1"].values())
+
+
+def test_a_task_of_ones_own_is_one_training_too_and_a_worker_may_have_no_row_to_score(
+    environment: None, tmp_path: Path
+) -> None:
+    store = os.environ["SHIPWAY_STORE"]
+    dataset = other_tasks.write_dataset(other_tasks.number, f"{store}/numbers", tmp_path, {"train": 64, "eval": 1})
+    own = {"recipe": other_tasks.NUMBER, "params": {}, "steps": 6, "checkpoint_steps": 3}
+    alone = play("number-single", dataset, spec("single", **own))
+    shared = play("number-shared", dataset, spec("multi_worker", **own))
+    assert shared.losses == pytest.approx(alone.losses, rel=1e-4)
+    assert shared.model.metrics.keys() == alone.model.metrics.keys()
+    for name in ("val_rmse", "val_mae", "val_loss"):
+        assert shared.model.metrics[name] == pytest.approx(alone.model.metrics[name], rel=1e-4), name
 
 
 def assert_undisturbed(killed: Trained, calm: Trained, kills: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shipway.ending import Sources, Stop, handled_state, reasons, state_of, stop_of, task_of
+from shipway.ending import Sources, Stop, handled_state, reasons, state_of, stop_of
 
 NOW = datetime(2026, 11, 25, 12, 10, tzinfo=UTC)
 
@@ -58,16 +58,3 @@ def test_a_workflow_knows_why_a_pod_ended_and_how_the_handled_tasks_did() -> Non
     assert handled_state(workflow(None, nodes)) == "Failed"
     assert reasons(workflow(None, nodes)) == {"job": "OOMKilled (exit code 137)"}
     assert (handled_state(None), reasons(None)) == ("", {})
-
-
-@pytest.mark.parametrize(
-    ("node", "task"),
-    [
-        ("train-and-deploy-x7f.root.exit-handler-1.job.executor", "job"),
-        ("train-and-deploy-x7f.root.job.executor(0)", "job"),
-        ("train-and-deploy-x7f.root.job-driver", ""),
-        ("", ""),
-    ],
-)
-def test_a_pod_is_known_by_the_task_that_it_runs(node: str, task: str) -> None:
-    assert task_of(node) == task

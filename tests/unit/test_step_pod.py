@@ -141,5 +141,5 @@ def test_each_step_of_the_shipped_pipeline_finds_the_store_by_its_pod_alone(
 
 
 def test_as_kfp_compiles_it_without_the_secret_no_step_gets_anywhere(cluster: Cluster, shipped: Documents) -> None:
-    phase, said = begun(cluster, shipped[:1], "exec-train-and-deploy")
+    phase, said = begun(cluster, shipped[:1], "exec-plan")
     assert (phase, "SHIPWAY_STORE: this step's pod was not given the store's Secret" in said) == ("Failed", True)

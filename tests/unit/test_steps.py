@@ -12,7 +12,7 @@ from shipway import steps
 from shipway.artifacts import StepRecord
 from shipway.errors import Cancelled, InvalidSpec, JobFailed, Superseded
 from shipway.storage import Store
-from shipway.summary import fact, step_of
+from shipway.summary import fact, of_role
 
 PARTS = {"gate": "Judge", "register": "Register", "deploy": "Deploy"}
 
@@ -37,12 +37,13 @@ def test_launches_within_a_launch_are_its_parts_in_one_record(store: Store) -> N
         assert records(store)["release"].parts[0].state == "Running"
     (release,) = records(store).values()
     assert release.state == "Succeeded"
-    assert [(part.task, part.title, part.state) for part in release.parts] == [
-        ("gate", "Judge", "Succeeded"), ("register", "Register", "Skipped"), ("deploy", "Deploy", "Skipped"),
+    assert [(part.role, part.name, part.title, part.state) for part in release.parts] == [
+        ("gate", "release.gate", "Judge", "Succeeded"), ("register", "release.register", "Register", "Skipped"),
+        ("deploy", "release.deploy", "Deploy", "Skipped"),
     ]  # fmt: skip
     assert release.reports == {"Decision": "s3://b/d/report.html"}
     assert fact([release], "gate", "decision") == "rejected"
-    assert step_of([release], "register") is release.parts[1]
+    assert of_role([release], "register") == [release.parts[1]]
 
 
 def test_a_part_that_fails_ends_the_whole_with_its_exit_code(store: Store) -> None:

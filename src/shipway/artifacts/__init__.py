@@ -6,14 +6,12 @@ from shipway.artifacts.base import Artifact, FileRef, Record, RelativePath, Sha2
 from shipway.artifacts.dataset import SPLITS, DatasetManifest, FeatureSpec, SplitManifest
 from shipway.artifacts.evaluation import (
     BaselineMetrics,
-    ClassMetrics,
-    Confusion,
     DecisionRecord,
     EvaluationRecord,
     Interval,
+    MetricInfo,
     RuleResult,
     SliceMetrics,
-    Threshold,
 )
 from shipway.artifacts.model import ModelManifest, Parity
 from shipway.artifacts.records import RunRecord, StepError, StepRecord
@@ -23,14 +21,13 @@ __all__ = [
     "SPLITS",
     "Artifact",
     "BaselineMetrics",
-    "ClassMetrics",
-    "Confusion",
     "DatasetManifest",
     "DecisionRecord",
     "EvaluationRecord",
     "FeatureSpec",
     "FileRef",
     "Interval",
+    "MetricInfo",
     "ModelManifest",
     "Parity",
     "Record",
@@ -44,7 +41,6 @@ __all__ = [
     "StepError",
     "StepRecord",
     "SweepRecord",
-    "Threshold",
     "TrialRecord",
     "Uri",
 ]

@@ -12,12 +12,13 @@ SPLITS = ("train", "eval", "test")
 
 
 class FeatureSpec(Record):
-    """One encoded tensor of a record.
+    """One tensor of a record or of a model, without the dimension of examples.
 
-    `shape` is that of one example; at most its first dimension may be None (variable length, padded with 0 in a batch).
+    A None in `shape` is a length that varies. Of a record's tensor that is at most the first dimension (padded in a
+    batch); of a served one any, where it follows from the batch.
     """
 
-    dtype: str  # "int64" | "float32" | "bytes"
+    dtype: str  # "int64" | "float32" | "bytes"; of a served tensor any of NumPy's, too
     shape: list[int | None]
 
 

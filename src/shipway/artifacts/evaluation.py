@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from shipway.artifacts.base import Artifact, FileRef, Record, Uri
-
-
-class ClassMetrics(Record):
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
 
 
 class Interval(Record):
@@ -25,84 +18,85 @@ class Interval(Record):
     level: float = 0.95
 
 
-class BaselineMetrics(Record):
-    """A baseline on the same split: `majority` or `linear_svm`."""
+class MetricInfo(Record):
+    """One of a record's metrics, as pages and screens need to know it, also where its task is not installed."""
 
     name: str
-    accuracy: float
-    macro_f1: float
+    title: str
+    is_share: bool = True  # from 0 to 1, shown as a percentage
+    lower_is_better: bool = False
+    about: str = ""  # what it means, in a few words
+
+
+class BaselineMetrics(Record):
+    """A baseline on the same rows."""
+
+    name: str
+    title: str = ""
+    metrics: dict[str, float]
     trained_rows: int
     sampled: bool = False  # trained on a sample of the training rows
-    model_loses: bool = False  # the model's accuracy is below this baseline's
-    difference: float | None = None  # the model's accuracy minus this baseline's
+    model_loses: bool = False  # by the first metric
+    difference: float | None = None  # the model's first metric minus this baseline's
     difference_interval: Interval | None = None  # of it, on the same resampled groups
-
-
-class Threshold(Record):
-    """Out-of-scope threshold on the top probability, calibrated on the eval split."""
-
-    value: float
-    coverage: float  # share of the split's rows at or above it
-    accuracy: float  # accuracy on those rows
-    curve: list[list[float]] = Field(default_factory=list)  # [threshold, coverage, accuracy]
-    calibrated_on: str = "eval"
-    calibration_coverage: float | None = None  # on the split that it was calibrated on
-    calibration_accuracy: float | None = None
-
-
-class Confusion(Record):
-    """One confused pair with example rows (text, probability)."""
-
-    label: str
-    predicted: str
-    count: int
-    examples: list[dict[str, object]] = Field(default_factory=list)
 
 
 class SliceMetrics(Record):
     column: str
     value: str
     rows: int
-    accuracy: float
-    macro_f1: float
+    metrics: dict[str, float]
 
 
 class EvaluationRecord(Artifact):
     """A model's score on one split of a dataset.
 
-    `metrics` keys: accuracy, macro_f1, weighted_f1, log_loss, ece; coverage and covered_accuracy where there is a
-    threshold; unknown_label_rate and accuracy_all_rows, which count rows that prep left out, as wrong answers.
+    Everything that others show of it stands in it as the task said it once (`shown`, `headline`, `limits`, `facts`): a
+    screen, a card or a notification needs no task, whose code may not be installed where they are drawn.
     """
 
     KIND: ClassVar[str] = "EvaluationRecord"
     SEALED: ClassVar[bool] = True
 
     name: str
-    uri: Uri  # folder of predictions.parquet and confusion.json
+    uri: Uri  # folder of the predictions and `files`
+    task: str
     split: str
     rows: int
     groups: int
     metrics: dict[str, float]
+    shown: list[MetricInfo]  # what `metrics` holds, in the task's order; models are compared by the first
     intervals: dict[str, Interval] = Field(default_factory=dict)
-    per_class: list[ClassMetrics] = Field(default_factory=list)
-    labels: list[str]  # the model's; a column of `probabilities` each
-    confusion: FileRef  # JSON {"labels": [...], "counts": [[...]]}, rows are true classes; unknown labels come last
-    worst_confusions: list[Confusion] = Field(default_factory=list)
-    threshold: Threshold | None = None
+    labels: list[str]  # the model's classes; empty where the task has none
     baselines: list[BaselineMetrics] = Field(default_factory=list)
     slices: list[SliceMetrics] = Field(default_factory=list)
-    # Parquet: row_id, group_hash (uint64), label, predicted, probability, label_probability, probabilities
-    # (list<float32>, in the order of the model's labels), text, and the columns of the slices
+    headline: list[str] = Field(default_factory=list)  # sentences for screens, notifications and the card
+    limits: list[str] = Field(default_factory=list)  # what to know before using the model, for the card
+    facts: dict[str, object] = Field(default_factory=dict)  # the task's own, for the run's summary
+    details: dict[str, object] = Field(default_factory=dict)  # the task's own, for its rules and its page
+    settings: dict[str, object] = Field(default_factory=dict)  # what the endpoint is set to because of this
+    example: object = None  # an instance (JSON) of a row that the model answers well, to ask its endpoint with
+    files: dict[str, FileRef] = Field(default_factory=dict)  # the task's own, by name
+    # Parquet: row_id, group_hash (uint64), label, preview, the input's columns, those of `columns` (an array or list a
+    # row), what the task says of each prediction beside its truth, and the slices' columns
     predictions: FileRef
-    unknown_label_rows: int = 0  # rows whose label the model never saw: counted as errors
-    unknown_labels: dict[str, int] = Field(default_factory=dict)  # those labels, sorted -> rows
-    left_out: dict[str, int] = Field(default_factory=dict)  # such labels whose rows prep set aside: in no other figure
-    calibration_bins: list[list[float]] = Field(default_factory=list)  # [low, high, rows, mean confidence, accuracy]
+    columns: list[str] = Field(default_factory=list)  # names of the predictions' own parts
+    left_out: dict[str, int] = Field(default_factory=dict)  # classes without training rows -> rows: in no other figure
+    with_left_out: str = ""  # what the figures are with those rows, in a few words
     model_uri: Uri
     model_digest: str
     dataset_uri: Uri
     dataset_fingerprint: str
     created_at: str = ""
+
+    @property
+    def primary(self) -> MetricInfo:
+        """The metric that models are compared by."""
+        return self.shown[0]
+
+    def shown_in(self, parts: Sequence[BaselineMetrics | SliceMetrics]) -> list[MetricInfo]:
+        """Those metrics that every baseline or slice has, too."""
+        return [info for info in self.shown if all(info.name in part.metrics for part in parts)]
 
     @property
     def about_left_out(self) -> str:
@@ -113,8 +107,7 @@ class EvaluationRecord(Artifact):
         named = ", ".join(list(self.left_out)[:10]) + (", ..." if len(self.left_out) > 10 else "")
         return (
             f"{rows:,} of {self.rows + rows:,} {self.split} rows were left out, as train has none of their labels "
-            f"({named}): accuracy with them as wrong answers {self.metrics['accuracy_all_rows']:.4f}, without them "
-            f"{self.metrics['accuracy']:.4f}"
+            f"({named})" + (f": {self.with_left_out}" if self.with_left_out else "")
         )
 
 

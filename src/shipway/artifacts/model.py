@@ -18,7 +18,7 @@ NOT_IDENTITY = ("uri", "job", "created_at")
 class Parity(Record):
     """How far a variant's outputs are from the SavedModel's on the same real inputs."""
 
-    max_abs_diff: float
+    max_abs_diff: float  # of any output's numbers; relative where they are above 1
     agreement: float  # share of rows with the same answer
     rows: int
     passed: bool

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from shipway.artifacts.base import Artifact, Record
+from shipway.dag import Place
 
 StepState = Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped"]
 
@@ -22,7 +23,7 @@ class StepError(Record):
 
 
 class StepRecord(Artifact):
-    """One launch of one task; at runs/<run>/steps/<task>.json.
+    """One launch of one task; at runs/<run>/steps/<name>.json.
 
     `parts`: where one task does the work of several steps (`release`), one record for each, in their order.
     """
@@ -30,7 +31,9 @@ class StepRecord(Artifact):
     KIND: ClassVar[str] = "StepRecord"
 
     run: str
-    task: str
+    task: str  # its path in the pipeline, `tune.train`; of a part, behind its whole's
+    iteration: str = ""  # index in each loop around it, the outermost first: `0.2`
+    role: str = ""  # what it does, as its launch says: train, evaluate; empty where no launch of ours said so
     title: str = ""  # the display name of the task, where the runner knows it
     state: StepState
     started_at: str = ""
@@ -42,8 +45,20 @@ class StepRecord(Artifact):
     log: str = ""
     execution: str = ""  # on Kubeflow, of its task within the run: equal over retries, another in each iteration
     inputs: dict[str, str] = Field(default_factory=dict)  # on Kubeflow: input artifact -> where its maker wrote it
+    made: dict[str, str] = Field(default_factory=dict)  # on Kubeflow: output artifact -> where it writes it
     cached_from: str = ""  # of a cached step: the run that did the work, where that is known
     parts: list[StepRecord] = Field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """No other step of the run has it: the task, and its iteration."""
+        return Place(self.task, self.iteration).name
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        loop = f", iteration {self.iteration}" if self.iteration else ""
+        return f"{self.title}{loop}" if self.title else self.name
 
     @property
     def pieces(self) -> list[StepRecord]:
@@ -51,6 +66,11 @@ class StepRecord(Artifact):
         ended = ("Failed", "Cancelled")
         is_told = self.state not in ended or any(part.state in ended for part in self.parts)
         return self.parts if self.parts and is_told else [self]
+
+    def moved(self, task: str, iteration: str) -> StepRecord:
+        """The record as that of another step, which found its work done."""
+        parts = [part.moved(f"{task}.{part.role}", iteration) for part in self.parts]
+        return self.model_copy(update={"task": task, "iteration": iteration, "parts": parts})
 
 
 class RunRecord(Artifact):

@@ -28,7 +28,7 @@ def list_(as_json: AsJson = False) -> None:
 
 
 def describe(
-    name: Annotated[str, typer.Argument(help="As `shipway list` names it: train_and_deploy, evaluate.classifier.")],
+    name: Annotated[str, typer.Argument(help="As `shipway list` names it: train_and_deploy, evaluate.model.")],
     as_json: AsJson = False,
 ) -> None:
     """What a component or pipeline takes and gives."""
@@ -50,6 +50,10 @@ def describe(
     if details["presets"]:
         say()
         table(["preset", "what for"], list(details["presets"].items()))
+    if details["sections"]:
+        say()
+        fields = [(section, ", ".join(names)) for section, names in details["sections"].items()]
+        table(["overrides of", "fields"], fields)
     if entry.kind == "pipeline":
         required = " ".join(f"{i['name']}=..." for i in details["inputs"] if i["required"])
         say()
@@ -64,7 +68,7 @@ def _default(entry: dict[str, Any]) -> str:
 
 
 def compile_(
-    pipeline: Annotated[str, typer.Argument(help="A shipped pipeline, file.py:function or package.module:function.")],
+    pipeline: Annotated[str, typer.Argument(help="A pipeline, file.py:function or package.module:function.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write (default PIPELINE.yaml).")] = None,
     registry: Annotated[str | None, typer.Option(help="Registry and path instead of the package's own.")] = None,
     digest: Digest = None,

@@ -153,9 +153,9 @@ def artifacts(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json:
 
 
 def _made(step: Any) -> list[tuple[str, str, str]]:
-    """(task, name, URI) of what the step's record names."""
-    named = [(step.task, name, value) for name, value in step.outputs.items() if "://" in str(value)]
-    return [*named, *((step.task, f"report: {title}", uri) for title, uri in step.reports.items())]
+    """(step, name, URI) of what the step's record names."""
+    named = [(step.name, name, value) for name, value in step.outputs.items() if "://" in str(value)]
+    return [*named, *((step.name, f"report: {title}", uri) for title, uri in step.reports.items())]
 
 
 def _why_none(run: Run | RemoteRun) -> str:

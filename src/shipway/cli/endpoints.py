@@ -15,6 +15,7 @@ from shipway.cli.place import Kfp, Local, connection, is_there
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from shipway.cli.wording import Wording
     from shipway.executors.process.service_state import EndpointState
 
 app = typer.Typer(help="Endpoints of this machine.", no_args_is_help=True, rich_markup_mode=None)
@@ -43,7 +44,7 @@ def list_(as_json: AsJson = False) -> None:
             + " brings it back",
             style="yellow",
         )
-    say(f"Next: shipway predict {found[0]['name']} 'some text'", style="dim")
+    say(f"Next: shipway predict {found[0]['name']} '...'", style="dim")
 
 
 @app.command()
@@ -58,7 +59,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     heading(f"endpoint {name}")
     facts([(key.replace("_", " "), found[key]) for key in ("state", "url", "predict_url", "version", "log")])
     say()
-    say(curl_line(found, "some text"))
+    say(curl_line(found, "..."))
 
 
 @app.command()
@@ -94,7 +95,9 @@ def stop(name: Name, as_json: AsJson = False) -> None:
 
 def predict(
     name: Name,
-    text: Annotated[list[str], typer.Argument(help="One or more texts; `-` reads lines from standard input.")],
+    text: Annotated[
+        list[str], typer.Argument(help="One or more instances, as the model's input is typed; `-` reads lines of them.")
+    ],
     kfp: Kfp = None,
     local: Local = False,
     as_json: AsJson = False,
@@ -102,56 +105,54 @@ def predict(
     """Ask an endpoint, of this machine or of Kubeflow's cluster.
 
     With `-` each line of standard input, blank ones too, gets one line on standard output, in order and while the input
-    still comes: intent, probability and text between tabs, or with --json an object a line.
+    still comes: the answer's cells and the line between tabs, or with --json an object a line.
     """
-    from functools import partial
-
-    from shipway.report.numbers import percent
+    from shipway.cli.wording import Wording
 
     if is_there(kfp, local):
-        from shipway.remote.endpoints import ask as ask_there
+        from shipway.remote.endpoints import find
 
         settings = connection(kfp).settings
-        put = partial(ask_there, name, namespace=settings.namespace or settings.install)
+        there = find(name, settings.namespace or settings.install)
+        put, wording = there.ask, Wording.of(there.recipe)
     else:
-        put = partial(ask, _document(_find(name))["predict_url"])
+        url = _document(_find(name))["predict_url"]
+        put, wording = lambda instances: ask(url, instances), Wording.of(str(_recorded(name).get("recipe", "")))
     if text == ["-"]:
-        _answer_input(put, as_json)
+        _answer_input(put, wording, as_json)
         return
-    predictions = put(text)
+    predictions = put([wording.instance(line) for line in text])
     if as_json:
-        print_json([{"text": given, **answer} for given, answer in zip(text, predictions, strict=True)])
+        print_json([_told(line, answer) for line, answer in zip(text, predictions, strict=True)])
         return
-    rows, styles = [], []
-    for given, answer in zip(text, predictions, strict=True):
-        best = answer_of(answer)
-        rows.append((given, best[0], percent(best[1])))
-        styles.append("yellow" if answer.get("out_of_scope") else None)
-    table(["text", "intent", "probability"], rows, right=["probability"], styles=styles)
+    headings = wording.headings(predictions)
+    rows = [(line, *wording.cells(answer, headings)) for line, answer in zip(text, predictions, strict=True)]
+    table(["text", *headings], rows)
 
 
-def _answer_input(put: Callable[[list[str]], list[dict[str, Any]]], as_json: bool) -> None:
+def _answer_input(put: Callable[[list[Any]], list[Any]], wording: Wording, as_json: bool) -> None:
     from shipway.cli.lines import BATCH_LINES, answer_lines
 
     is_typed = sys.stdin.isatty()
-    for given, answer in answer_lines(sys.stdin.buffer, put, 1 if is_typed else BATCH_LINES):
+    headings: list[str] = []  # of the first answer: all lines have the same cells
+    lines = answer_lines(sys.stdin.buffer, put, 1 if is_typed else BATCH_LINES, wording.instance)
+    for given, answer in lines:
         if as_json:
-            print(json.dumps({"text": given, **answer}, ensure_ascii=False), flush=is_typed)
-        else:
-            label, probability = answer_of(answer)
-            shown = "" if probability is None else f"{probability:.4f}"
-            print(label, shown, given.replace("\r", " "), sep="\t", flush=is_typed)
+            print(json.dumps(_told(given, answer), ensure_ascii=False), flush=is_typed)
+            continue
+        headings = headings or wording.headings([answer])
+        cells = [" ".join(cell.split()) for cell in wording.cells(answer, headings)]
+        print(*cells, given.replace("\r", " "), sep="\t", flush=is_typed)
     sys.stdout.flush()
 
 
-def answer_of(answer: dict[str, Any]) -> tuple[str, float | None]:
-    """Intent and probability of one V1 prediction."""
-    label = answer.get("label")
-    return "none of these" if label is None else str(label), answer.get("probability")
+def _told(line: str, answer: Any) -> dict[str, Any]:
+    """An answer as --json prints it."""
+    return {"text": line, **(answer if isinstance(answer, dict) else {"answer": answer})}
 
 
-def ask(url: str, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """V1 predictions of texts.
+def ask(url: str, instances: Sequence[Any]) -> list[Any]:
+    """V1 predictions of instances.
 
     Raises:
         UserError: the endpoint refuses the request; says why.
@@ -162,14 +163,14 @@ def ask(url: str, texts: Sequence[str]) -> list[dict[str, Any]]:
 
     from shipway.errors import ShipwayError, UserError
 
-    body = json.dumps({"instances": list(texts)}).encode()
+    body = json.dumps({"instances": list(instances)}).encode()
     request = Request(url, data=body, headers={"Content-Type": "application/json"})
     # An endpoint of this machine is never behind a proxy.
     opener = build_opener(ProxyHandler({}))
     for tries_left in range(BUSY_TRIES - 1, -1, -1):
         try:
             with opener.open(request, timeout=TIMEOUT_S) as response:
-                predictions = json.loads(response.read())["predictions"]
+                predictions: list[Any] = json.loads(response.read())["predictions"]
         except HTTPError as error:
             told = _reason(error.read().decode(errors="replace").strip())
             if error.code == 503 and tries_left:  # it is busy, and says for how long
@@ -179,7 +180,7 @@ def ask(url: str, texts: Sequence[str]) -> list[dict[str, Any]]:
             raise kind(f"predict: {url} answered {error.code}: {told}") from error
         except (URLError, OSError, ValueError, KeyError) as error:
             raise ShipwayError(f"predict: no answer from {url}; `shipway endpoints list` shows what runs") from error
-        return [p if isinstance(p, dict) else {"label": p} for p in predictions]
+        return predictions
     raise AssertionError("unreachable")
 
 
@@ -232,11 +233,17 @@ def _document(state: EndpointState) -> dict[str, Any]:
 
 def _served_version(name: str) -> int | None:
     """The registered version that deploy recorded for the endpoint."""
+    found = _recorded(name).get("version")
+    return int(found) if found is not None else None
+
+
+def _recorded(name: str) -> dict[str, Any]:
+    """What deploy recorded for the endpoint; empty where there is none."""
     from shipway.cli.places import open_store
     from shipway.errors import ShipwayError
 
     try:
-        found = json.loads(open_store().get(f"endpoints/{name}.json")).get("version")
+        found = json.loads(open_store().get(f"endpoints/{name}.json"))
     except (ShipwayError, ValueError):
-        return None
-    return int(found) if found is not None else None
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -38,9 +38,7 @@ def watch_here(run: str, *, as_json: bool) -> None:
 
 def _tell(progress: Progress, event: dict[str, Any]) -> None:
     if event["kind"] == "tasks":
-        progress.titles.update({task: task for task in event["tasks"]})
-    elif event["kind"] == "step" and event["step"].get("title"):
-        progress.titles[event["step"]["task"]] = event["step"]["title"]
+        progress.titles.update(event["titles"])
     progress(event)
 
 

@@ -62,9 +62,11 @@ def _digest_file(file: Path) -> dict[str, str]:
 
 
 def publish(
-    pipeline: Annotated[str, typer.Argument(help="A shipped pipeline, file.py:function or package.module:function.")],
+    pipeline: Annotated[str, typer.Argument(help="A pipeline, file.py:function or package.module:function.")],
     kfp: Kfp = None,
-    version: Annotated[str | None, typer.Option(help="Its version; the package's for a shipped pipeline.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Its version; that of its plan, the package's for a shipped one.")
+    ] = None,
     registry: Annotated[str | None, typer.Option(help="Registry and path instead of the package's own.")] = None,
     digest: Annotated[list[str] | None, typer.Option(help="image=sha256:..., else the registry is asked.")] = None,
     digests: DigestFile = None,

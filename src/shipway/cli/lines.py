@@ -9,14 +9,16 @@ from shipway.errors import UserError
 
 BATCH_LINES = 256
 BATCH_CHARS = 256 << 10
-LINE_BYTES = 4 << 20  # no endpoint takes so long a text; without a bound a file without newlines would fill the memory
+LINE_BYTES = (
+    4 << 20
+)  # no endpoint takes so long an instance; without a bound a file without newlines would fill the memory
 TOO_MUCH = (400, 413)  # of a whole request: asked in halves, until the line that is to blame stands alone
 
-Ask = Callable[[list[str]], list[dict[str, Any]]]
+Ask = Callable[[list[Any]], list[Any]]
 
 
 def read_lines(source: BinaryIO) -> Iterator[str]:
-    """Every line without its end (LF or CRLF); a blank one is an empty text.
+    """Every line without its end (LF or CRLF); a blank one is an empty line.
 
     Raises:
         UserError: names the line that is not UTF-8, or far too long.
@@ -25,7 +27,7 @@ def read_lines(source: BinaryIO) -> Iterator[str]:
     while line := source.readline(LINE_BYTES):
         number += 1
         if len(line) == LINE_BYTES:
-            raise UserError(f"standard input, line {number}: longer than {LINE_BYTES} bytes; give one text a line")
+            raise UserError(f"standard input, line {number}: longer than {LINE_BYTES} bytes; give one instance a line")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -36,13 +38,21 @@ def read_lines(source: BinaryIO) -> Iterator[str]:
         yield text.removesuffix("\n").removesuffix("\r")
 
 
-def answer_lines(source: BinaryIO, ask: Ask, batch_lines: int = BATCH_LINES) -> Iterator[tuple[str, dict[str, Any]]]:
+def answer_lines(
+    source: BinaryIO, ask: Ask, batch_lines: int = BATCH_LINES, instance: Callable[[str], Any] = str
+) -> Iterator[tuple[str, Any]]:
     """Each line with its answer. What was read before a line that cannot be asked is answered first.
+
+    Args:
+        source: The lines.
+        ask: Gives the answers to instances.
+        batch_lines: Most lines in one request.
+        instance: What a line asks for.
 
     Raises:
         UserError: names the line that cannot be read, or that the endpoint refuses.
     """
-    batch: list[str] = []
+    batch: list[tuple[str, Any]] = []  # lines and their instances
     number = chars = 0
     lines = read_lines(source)
     problem: UserError | None = None
@@ -52,8 +62,11 @@ def answer_lines(source: BinaryIO, ask: Ask, batch_lines: int = BATCH_LINES) -> 
         except UserError as error:
             text, problem = None, error
         if text is not None:
-            batch.append(text)
-            chars += len(text)
+            try:
+                batch.append((text, instance(text)))
+                chars += len(text)
+            except UserError as error:
+                text, problem = None, UserError(f"standard input, line {number + len(batch) + 1}: {error}")
         if batch and (text is None or len(batch) >= batch_lines or chars >= BATCH_CHARS):
             yield from _answers(batch, ask, number)
             number += len(batch)
@@ -63,17 +76,17 @@ def answer_lines(source: BinaryIO, ask: Ask, batch_lines: int = BATCH_LINES) -> 
     raise problem
 
 
-def _answers(batch: list[str], ask: Ask, before: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Asks in halves what is refused as a whole: the endpoint may take fewer texts, or one line is to blame."""
+def _answers(batch: list[tuple[str, Any]], ask: Ask, before: int) -> Iterator[tuple[str, Any]]:
+    """Asks in halves what is refused as a whole: the endpoint may take fewer instances, or one line is to blame."""
     try:
-        answers = ask(batch)
+        answers = ask([instance for _, instance in batch])
     except UserError as error:
         if _status(error) not in TOO_MUCH:
             raise
         if len(batch) == 1:
             raise UserError(f"standard input, line {before + 1}: {error}") from error
     else:
-        yield from zip(batch, answers, strict=True)
+        yield from zip((line for line, _ in batch), answers, strict=True)
         return
     middle = len(batch) // 2
     yield from _answers(batch[:middle], ask, before)

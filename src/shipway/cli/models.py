@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Registered versions and the champion.", no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The model's name.")]
+_COLUMNS = 2  # metrics of a version in a list
 _VERSION = "A number, `latest`, `candidate` or `champion`."
 Reason = Annotated[str, typer.Option(help="Why; kept in the alias's history.")]
 From = Annotated[
@@ -35,16 +36,19 @@ def list_(
     if not versions:
         say("No models yet. Next: shipway demo")
         return
-    from shipway.report.numbers import bytes_text, percent
+    from shipway.report.numbers import bytes_text, figure, inline
 
+    shown = {info.name: info for v in versions for info in v.shown[:_COLUMNS]}
     rows = [
-        (v.name, v.version, " ".join(v.aliases), percent(v.metrics.get("accuracy")),
-         percent(v.metrics.get("macro_f1")), "cannot be used" if v.error else v.decision,
+        (v.name, v.version, " ".join(v.aliases),
+         *(figure(v.metrics.get(name), info.is_share) for name, info in shown.items()),
+         "cannot be used" if v.error else v.decision,
          bytes_text(v.size_bytes), v.created_at.replace("T", " ")[:19], v.run)
         for v in versions
     ]  # fmt: skip
-    columns = ["name", "version", "alias", "accuracy", "macro F1", "decision", "size", "created (UTC)", "run"]
-    table(columns, rows, right=["version", "accuracy", "macro F1", "size"])
+    titles = [inline(info.title) for info in shown.values()]
+    columns = ["name", "version", "alias", *titles, "decision", "size", "created (UTC)", "run"]
+    table(columns, rows, right=["version", *titles, "size"])
     for v in versions:
         if v.error:
             say(v.error, style="yellow")
@@ -56,7 +60,7 @@ def show(
     name: Name, version: Annotated[str, typer.Argument(help=_VERSION)] = "latest", as_json: AsJson = False
 ) -> None:
     """One version: how good, trained on what, with which parameters."""
-    from shipway.report.numbers import number, percent
+    from shipway.report.numbers import figure, inline, number
 
     registry = _registry()
     found = registry.get(name, version)
@@ -74,7 +78,7 @@ def show(
         ("digest", found.digest),
         ("files", model.uri),
         ("serving format", model.serving_format),
-        ("labels", len(model.labels)),
+        ("task", f"{model.task}, {len(model.labels)} labels" if model.labels else model.task),
         ("trained", f"{model.strategy}, {model.workers} workers, {number(model.steps)} steps, {model.epochs:g} epochs"),
         ("parameters", ", ".join(f"{key}={value}" for key, value in sorted(model.params.items()))),
         ("dataset", f"{found.dataset_uri} ({found.dataset_source})" if found.dataset_source else found.dataset_uri),
@@ -86,8 +90,8 @@ def show(
     if found.evaluation:
         say()
         metrics = [
-            (key, number(v) if key in ("log_loss", "ece") else percent(v))
-            for key, v in found.evaluation.metrics.items()
+            (inline(info.title), figure(found.evaluation.metrics[info.name], info.is_share))
+            for info in found.evaluation.shown
         ]
         table([f"metric ({found.evaluation.split} split)", "value"], metrics, right=["value"])
 

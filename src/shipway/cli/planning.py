@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shipway import references
 from shipway.cli.console import facts, heading, say, table
 from shipway.context import Context
+from shipway.dag import tasks_of
+
+if TYPE_CHECKING:
+    from shipway.local.prepared import Prepared
 
 PATIENCE_S = 5.0  # a person waits, and can type again
 
@@ -21,6 +23,7 @@ class PlannedStep:
     title: str
     image: str
     cached: bool  # whether an unchanged step comes from cache
+    room: str = ""  # of our components, whose launch it runs
     detail: str = ""
 
 
@@ -39,94 +42,39 @@ class RunPlan:
     notes: list[str] = field(default_factory=list)  # files skipped, quotes, columns left out
 
 
-def make_run_plan(pipeline: str, params: Mapping[str, Any], *, with_key: bool = False) -> RunPlan:
-    """Validates everything that can be validated without starting anything; where jobs go to a cluster, by asking it.
+def make_run_plan(prepared: Prepared, *, with_key: bool = False) -> RunPlan:
+    """What was prepared, laid out step by step; where jobs go to a cluster, once that has judged them.
 
     Args:
-        pipeline: As for `shipway.run`.
-        params: As typed; checked against the pipeline's inputs.
-        with_key: Also work out the run's key, which reads the data.
+        prepared: A run before it starts.
+        with_key: Also work out the run's key and what there is to say of the data, which reads it.
 
     Raises:
-        InvalidSpec: a parameter is wrong.
-        UserError: what the cluster would refuse.
+        UserError: what the cluster would refuse; with the key, data that does not fit.
     """
-    from shipway.local.pipelines import built_in, leaf_tasks, load_pipeline, reference_of
-    from shipway.runs import check_params, run_key
-
-    reference = reference_of(pipeline)
-    checked, _ = references.hide(check_params(reference, pipeline, params))
-    context = Context.current()
-    specs: dict[str, Any] = {}
-    notes: list[str] = []
-    if pipeline in built_in():
-        from shipway.components.plan.core import check_head, resolve
-        from shipway.components.plan.launch import check_cluster
-
-        resolved: dict[str, Any] = dict(resolve(pipeline, checked))
-        check_cluster(resolved["training"], resolved["endpoint"], context, patience_s=PATIENCE_S)
-        notes = check_head(resolved) if with_key else []
-        specs = {name: spec.model_dump(mode="json") for name, spec in resolved.items()}
-    function = load_pipeline(reference)
-    steps = [_step(function.pipeline_spec, task, specs) for task in leaf_tasks(function.pipeline_spec)]
+    context, configuration = Context.current(), prepared.configuration
+    if configuration is not None:
+        configuration.check_cluster(context, patience_s=PATIENCE_S)
+    steps = [
+        PlannedStep(
+            task.name, task.title, task.image.rsplit("/", 1)[-1], task.cached, task.room,
+            configuration.plan.work(task.name, configuration.specs) if configuration else "",
+        )
+        for task in tasks_of(prepared.pipeline.function.pipeline_spec).values()
+    ]  # fmt: skip
     return RunPlan(
-        pipeline=pipeline,
-        params=checked,
+        pipeline=prepared.pipeline.name,
+        params=prepared.params,
         home=str(context.home),
         store=context.store_uri,
         executor=context.executor,
         steps=steps,
-        specs=specs,
-        run=run_key(pipeline, reference, checked, False) if with_key else "",
-        notes=notes,
+        specs={name: each.model_dump(mode="json") for name, each in configuration.specs.items()}
+        if configuration
+        else {},
+        run=prepared.key() if with_key else "",
+        notes=configuration.notes if with_key and configuration else [],
     )
-
-
-def _step(spec: Any, task: str, specs: Mapping[str, Any]) -> PlannedStep:
-    found = _find_task(spec, spec.root.dag, task)
-    component = spec.components[found.component_ref.name]
-    container = spec.deployment_spec["executors"][component.executor_label]["container"]
-    return PlannedStep(
-        task=task,
-        title=found.task_info.name or task,
-        image=str(container["image"]).rsplit("/", 1)[-1],
-        cached=bool(found.caching_options.enable_cache),
-        detail=_detail(task, specs),
-    )
-
-
-def _find_task(spec: Any, dag: Any, name: str) -> Any:
-    for task_name, task in dag.tasks.items():
-        if task_name == name:
-            return task
-        inner = spec.components[task.component_ref.name]
-        if inner.HasField("dag"):
-            found = _find_task(spec, inner.dag, name)
-            if found is not None:
-                return found
-    return None
-
-
-def _detail(task: str, specs: Mapping[str, Any]) -> str:
-    """How much work the step's spec asks for."""
-    training, sweep = specs.get("training", {}), specs.get("sweep", {})
-    if task in ("job", "train", "tfjob", "mpijob") and training:
-        workers = training.get("workers", 1)
-        epochs = f", {training['epochs']:g} epochs" if training.get("epochs") else ""
-        return f"{training.get('strategy', 'single')}, {workers} worker{'s' if workers != 1 else ''}{epochs}"
-    if task in ("katib", "sweep") and sweep:
-        if sweep.get("maxTrialCount") in (0, 1):  # the step then runs none: there is nothing to choose from
-            return "no search"
-        algorithm = sweep.get("algorithm", {})
-        name = algorithm.get("algorithmName", "") if isinstance(algorithm, Mapping) else str(algorithm)
-        return (
-            f"{name} {sweep.get('maxTrialCount', '?')} trials, {sweep.get('parallelTrialCount', 1)} at a time".strip()
-        )
-    if task in ("dataset", "ingest"):
-        return str(specs.get("dataset", {}).get("data", ""))
-    if task in ("kserve", "deploy"):
-        return f"endpoint {specs.get('endpoint', {}).get('name', '')}".strip()
-    return ""
 
 
 def show_plan(plan: RunPlan) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipway.cli.console import MARKS, console
 from shipway.errors import one_line
-from shipway.report.numbers import duration, number, percent
+from shipway.report.numbers import duration, figure, inline, number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +24,6 @@ _SIGNS = {
     "Cancelled": "■",
     "Skipped": "–",
 }
-_SHARES = ("accuracy", "macro_f1", "coverage", "best_value")
 Titles = dict[str, str]
 
 
@@ -35,7 +34,7 @@ class Progress:
         self.titles = titles
         self.steps: dict[str, StepRecord] = {}
         self.began: dict[str, float] = {}
-        self._detail = detail or (lambda task: "")
+        self._detail = detail or (lambda step: "")
         self._live: Any = None
 
     def __enter__(self) -> Progress:
@@ -59,24 +58,28 @@ class Progress:
         step = StepRecord.model_validate(event["step"])
         self._place(step)
         for piece in step.pieces:
-            known = self.steps.get(piece.task)
+            known = self.steps.get(piece.name)
             if piece.state == "Skipped" or (piece is not step and known and known.state == piece.state):
                 continue
-            self.steps[piece.task] = piece
-            self.began.setdefault(piece.task, time.monotonic())
+            self.steps[piece.name] = piece
+            self.began.setdefault(piece.name, time.monotonic())
             if self._live is None:
                 console(stderr=True).print(self._plain(piece), markup=False)
 
     def _place(self, step: StepRecord) -> None:
-        """A line for each part of a step in its place, and for a step that no task is known of."""
-        lines = {piece.task: self.titles.get(piece.task) or piece.title or piece.task for piece in step.pieces}
+        """A line for each iteration of a task and each part of a step in its place, and for a step of no known task."""
+        whole = (step.name, step.task)
+        lines = {
+            row: title for row, title in self.titles.items() if row.startswith(f"{step.task}.") and row not in whole
+        }
+        lines |= {piece.name: self.titles.get(piece.name) or piece.label for piece in step.pieces}
         titles: Titles = {}
-        for task, title in self.titles.items():
-            titles |= lines if task == step.task else {task: title}
+        for row, title in self.titles.items():
+            titles |= lines if row in whole or row in lines else {row: title}
         self.titles = titles | lines
 
     def _plain(self, step: StepRecord) -> str:
-        title = self.titles.get(step.task, step.task)
+        title = self.titles.get(step.name, step.name)
         if step.state == "Running":
             return f"{title} ..."
         words = [title, "from cache" if step.state == "Cached" else step.state.lower()]
@@ -89,14 +92,14 @@ class Progress:
         from rich.text import Text
 
         grid = Table.grid(padding=(0, 2))
-        for task, title in self.titles.items():
-            step = self.steps.get(task)
+        for name, title in self.titles.items():
+            step = self.steps.get(name)
             if step is None:
                 grid.add_row(Text("·", style="dim"), Text(title, style="dim"), "", "")
                 continue
             running = step.state == "Running"
-            seconds = time.monotonic() - self.began[task] if running else step.seconds
-            note = self._detail(task) if running else highlights(step)
+            seconds = time.monotonic() - self.began[name] if running else step.seconds
+            note = self._detail(name) if running else highlights(step)
             grid.add_row(
                 Text(_SIGNS[step.state], style=MARKS[step.state]),
                 Text(title),
@@ -110,13 +113,28 @@ def highlights(step: StepRecord) -> str:
     """What a finished step found, in a few words."""
     if step.error is not None:
         return one_line(step.error.message)
-    words = []
+    words = _measured(step.outputs)
     for name, value in step.outputs.items():
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             continue
         is_reference = isinstance(value, str) and (len(value) > 40 or "fingerprint" in name or "://" in value)
         if name in ("job", "objective", "uri") or (is_reference and name != "url"):
             continue
-        shown = percent(value) if name in _SHARES and isinstance(value, float) else number(value)
+        shown = figure(value, _is_share(name, step.outputs)) if isinstance(value, float) else number(value)
         words.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(words[:4])
+
+
+def _measured(outputs: Mapping[str, Any]) -> list[str]:
+    """The metric that models are compared by, of a step that measured one."""
+    return [
+        f"{inline(info['title'])} {figure(outputs['metrics'].get(info['name']), info['is_share'])}"
+        for info in outputs.get("shown", [])[:1]
+    ]
+
+
+def _is_share(name: str, outputs: Mapping[str, Any]) -> bool:
+    from shipway.tasks import is_share
+
+    metric = str(outputs.get("objective", "")).removeprefix("val_") if name == "best_value" else name
+    return is_share(metric)

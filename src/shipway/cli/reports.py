@@ -106,9 +106,7 @@ def _note(run: LocalRun | RemoteRun) -> str:
 
 
 def _reports(run: LocalRun | RemoteRun) -> dict[str, tuple[str, str]]:
-    """Title -> (step, URI); with the step's name behind a title that an earlier step's report has, too."""
-    found: dict[str, tuple[str, str]] = {}
-    for step in run.steps.values():
-        for title, uri in step.reports.items():
-            found[f"{title} ({step.task})" if title in found else title] = (step.task, uri)
-    return found
+    """Title -> (step, URI)."""
+    from shipway.summary import reports_of
+
+    return reports_of(run.steps.values())

@@ -13,6 +13,7 @@ from shipway.cli.place import Kfp, connection, is_there
 
 if TYPE_CHECKING:
     from shipway.cli.planning import RunPlan
+    from shipway.local.prepared import Prepared
     from shipway.runs import Run
 
 Params = Annotated[
@@ -25,7 +26,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="A shipped pipeline, file.py:function or package.module:function.")],
+    pipeline: Annotated[str, typer.Argument(help="A pipeline, file.py:function or package.module:function.")],
     local: Annotated[bool, typer.Option("--local", help="Run on this machine.")] = False,
     kfp: Kfp = None,
     param: Params = None,
@@ -57,23 +58,24 @@ def play(pipeline: str, params: dict[str, Any], *, fresh: bool, dry_run: bool, a
     """Plans, runs, and ends the command with the run's exit code."""
     from shipway.cli.planning import make_run_plan, show_plan
     from shipway.context import Context
-    from shipway.doctor import require_local
     from shipway.executors import current
     from shipway.local.hosting import prepare_host
+    from shipway.local.prepared import prepare
 
     current()  # an unknown executor is refused before anything else
     if not dry_run:
         prepare_host(Context.current().home)
-    plan = make_run_plan(pipeline, params, with_key=dry_run)
+    prepared = prepare(pipeline, params)
+    plan = make_run_plan(prepared, with_key=dry_run)
     if dry_run:
         _show_dry_run(plan, as_json)
         return
-    if plan.specs:  # of a shipped pipeline; what a stranger's needs, only its author knows
-        require_local()
+    if prepared.configuration is not None:
+        prepared.configuration.plan.check_here()
     if not as_json:
         show_plan(plan)
         say()
-    finished = _follow(plan, pipeline, params, fresh=fresh, quiet=as_json)
+    finished = _follow(plan, prepared, fresh=fresh, quiet=as_json)
     from shipway.summary import exit_code, summarise
 
     summary = summarise(finished)
@@ -99,19 +101,21 @@ def _show_dry_run(plan: RunPlan, as_json: bool) -> None:
     say("Nothing was started (--dry-run).", style="dim")
 
 
-def _follow(plan: RunPlan, pipeline: str, params: dict[str, Any], *, fresh: bool, quiet: bool) -> Run:
+def _follow(plan: RunPlan, prepared: Prepared, *, fresh: bool, quiet: bool) -> Run:
     """Starts the run and follows it; Ctrl-C stops it and says how to go on."""
     from shipway.cli.progress import Progress
     from shipway.cli.watching import step_detail
-    from shipway.runs import run as start
+    from shipway.runs import start
 
-    started = start(pipeline, params, fresh=fresh)
+    started = start(prepared, fresh=fresh)
     if quiet:
         return _until_stopped(started, None)
     say(f"Run {started.key}; log {started.folder.path}", style="dim")
     titles = {step.task: step.title for step in plan.steps}
-    trials = plan.specs.get("sweep", {}).get("maxTrialCount")
-    with Progress(titles, step_detail(started.home, started.key, trials)) as progress:
+    configuration = prepared.configuration
+    trials = configuration.plan.trials(configuration.specs) if configuration else None
+    rooms = {step.task: step.room for step in plan.steps}
+    with Progress(titles, step_detail(started.home, started.key, rooms, trials)) as progress:
         return _until_stopped(started, progress)
 
 

@@ -101,13 +101,8 @@ def compare_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     """
     parameters = _rows(summaries, lambda s: {**s["parameters"], **(s["best_parameters"] or {})})
     metrics = _rows(summaries, lambda s: (s["evaluation"] or {}).get("metrics", {}))
-    baselines = _rows(
-        summaries,
-        lambda s: {
-            f"{name} accuracy": b["accuracy"] for name, b in (s["evaluation"] or {}).get("baselines", {}).items()
-        },
-    )
-    steps = _rows(summaries, lambda s: {x["task"]: _took(x) for x in s["steps"]})
+    baselines = _rows(summaries, _baselines)
+    steps = _rows(summaries, lambda s: {x["step"]: _took(x) for x in s["steps"]})
     decision = _rows(
         summaries,
         lambda s: {"decision": (s["decision"] or {}).get("decision"), "version": (s["model"] or {}).get("version")},
@@ -117,6 +112,13 @@ def compare_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
         "runs": [{key: s[key] for key in ("run", "name", "state", "seconds")} for s in summaries],
         "tables": {"metric": {**metrics, **baselines, **decision}, "parameter": differing, "step (s)": steps},
     }
+
+
+def _baselines(summary: dict[str, Any]) -> dict[str, float]:
+    """By name, the metric that models are compared by."""
+    evaluation = summary["evaluation"] or {"baselines": {}, "shown": []}
+    first = [info["name"] for info in evaluation["shown"][:1]]
+    return {f"{name} {m}": b["metrics"][m] for name, b in evaluation["baselines"].items() for m in first}
 
 
 def _took(step: dict[str, Any]) -> float | str:
@@ -139,7 +141,7 @@ def _shown(value: Any) -> str:
 def logs(
     run: Key,
     step: Annotated[
-        str | None, typer.Argument(help="A step, by title or name; without one, the step that failed, or all.")
+        str | None, typer.Argument(help="A step, by title, name or role; without one, the step that failed, or all.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-F", help="Go on printing while the run goes on.")] = False,
     tail: Annotated[int, typer.Option("--tail", "-n", min=0, help="Only the last N lines of each log; 0 for all.")] = 0,
@@ -164,15 +166,17 @@ def logs(
 
 
 def _logs_of(folder: RunFolder, step: str | None) -> dict[str, Path]:
-    """Log files by task: of the step that is named, else of the one that failed, else all."""
-    from shipway.cli.there import find_step
+    """Log files by step: of those that are named, else of the one that failed, else all."""
+    from shipway.artifacts import StepRecord
+    from shipway.cli.there import called_by, find_steps
 
     files = {path.stem: path for path in sorted(folder.path.glob("*.log"), key=lambda p: p.stat().st_mtime)}
-    told = {e["step"]["task"]: e["step"] for _, e in folder.events(0) if e["kind"] == "step"}
+    records = [StepRecord.model_validate(e["step"]) for _, e in folder.events(0) if e["kind"] == "step"]
+    told = {record.name: record for record in records}
     if step is not None:
-        task = find_step(step, {name: told.get(name, {}).get("title", "") for name in files}, f"run {folder.run}")
-        return {task: files[task]}
-    failed = next((name for name, record in told.items() if record["state"] == "Failed" and name in files), None)
+        called = {name: called_by(told[name]) if name in told else [name] for name in files}
+        return {name: files[name] for name in find_steps(step, called, f"run {folder.run}")}
+    failed = next((name for name, record in told.items() if record.state == "Failed" and name in files), None)
     return {failed: files[failed]} if failed else files
 
 

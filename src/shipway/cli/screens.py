@@ -10,13 +10,14 @@ from typing import Any
 
 from shipway.cli.console import MARKS, console, facts, heading, say, table
 from shipway.errors import one_line
-from shipway.report.numbers import duration, number, percent
+from shipway.report.numbers import duration, figure, inline, number
+from shipway.summary import all_told
 
-EXAMPLE_BYTES = 16 << 20  # of kept predictions that are worth reading for one example
+COLUMNS = 2  # metrics beside the baselines'
 Summary = Mapping[str, Any]
 
 
-def closing_screen(summary: Summary, *, example: str | None = None) -> None:
+def closing_screen(summary: Summary) -> None:
     """The closing screen of any run; what did not come about is not shown."""
     _steps(summary)
     webhook = next((str(step["outputs"]["webhook"]) for step in summary["steps"] if "webhook" in step["outputs"]), "")
@@ -30,13 +31,16 @@ def closing_screen(summary: Summary, *, example: str | None = None) -> None:
         return
     if summary["evaluation"]:
         _scores(summary["evaluation"])
-        _confusions(summary["evaluation"])
+        _tables(summary["evaluation"])
     if summary["best_parameters"]:
         _parameters(summary)
     if summary["decision"]:
         _decision(summary)
+    for title, columns, told in all_told(summary):
+        heading(title)
+        table(columns, told)
     _places(summary)
-    _next(summary, example)
+    _next(summary)
 
 
 def _steps(summary: Summary) -> None:
@@ -82,38 +86,39 @@ def _failure(summary: Summary) -> None:
 
 def _scores(evaluation: Summary) -> None:
     heading(f"How good it is ({evaluation['split']} split, {number(evaluation['rows'])} rows)")
-    metrics, intervals = evaluation["metrics"], evaluation["intervals"]
-    bounds = intervals.get("accuracy")
-    spread = f"{percent(bounds[0])} to {percent(bounds[1])}" if bounds else ""
-    rows: list[tuple[Any, ...]] = [
-        ("this model", percent(metrics.get("accuracy")), percent(metrics.get("macro_f1")), spread)
-    ]
+    shown = evaluation["shown"][:COLUMNS]
+    columns = [inline(info["title"]) for info in shown]
+    bounds, is_share = evaluation["intervals"].get(shown[0]["name"]), shown[0]["is_share"]
+    spread = " to ".join(figure(bound, is_share) for bound in bounds or ())
+    rows = [("this model", *_cells(evaluation["metrics"], shown), spread)]
     for name, baseline in evaluation["baselines"].items():
         note = "the model loses to it" if baseline["model_loses"] else ""
-        rows.append((name.replace("_", " "), percent(baseline["accuracy"]), percent(baseline["macro_f1"]), note))
+        rows.append((name.replace("_", " "), *_cells(baseline["metrics"], shown), note))
     lost = any(baseline["model_loses"] for baseline in evaluation["baselines"].values())
-    table(["", "accuracy", "macro F1", ""], rows, right=["accuracy", "macro F1"], styles=["red" if lost else "green"])
+    table(["", *columns, ""], rows, right=columns, styles=["red" if lost else "green"])
     if evaluation["left_out"]:
         say(f"{evaluation['left_out']}.", style="yellow")
-    if evaluation["threshold"]:
-        chosen = evaluation["threshold"]
-        say(
-            f'Answers "none of these" below probability {chosen["value"]:.2f}: it then answers '
-            f"{percent(chosen['coverage'])} of the rows, {percent(chosen['accuracy'])} of them right.",
-            style="dim",
-        )
+    for sentence in evaluation["headline"]:
+        say(sentence, style="dim")
 
 
-def _confusions(evaluation: Summary) -> None:
-    worst = evaluation["worst_confusions"]
-    if not worst:
-        return
-    heading("Worst confusions")
-    rows = []
-    for pair in worst:
-        example = (pair.get("examples") or [{}])[0].get("text", "")
-        rows.append((pair["count"], pair["label"], pair["predicted"], f"“{example}”" if example else ""))
-    table(["rows", "is", "was taken for", "for example"], rows, right=["rows"])
+def _cells(metrics: Mapping[str, float], shown: list[dict[str, Any]]) -> list[str]:
+    return [figure(metrics.get(info["name"]), info["is_share"]) for info in shown]
+
+
+def _tables(evaluation: Summary) -> None:
+    """The task's facts that are lists of mappings."""
+    for name, lines in evaluation["facts"].items():
+        if lines and isinstance(lines, list) and all(isinstance(line, Mapping) for line in lines):
+            keys = sorted({key for line in lines for key in line})
+            numbers = [key for key in keys if all(isinstance(line.get(key), int | float) for line in lines)]
+            heading(_words(name).capitalize())
+            rows = [[line.get(key, "") for key in keys] for line in lines]
+            table([_words(key) for key in keys], rows, right=[_words(key) for key in numbers])
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _parameters(summary: Summary) -> None:
@@ -185,40 +190,19 @@ def reachable(endpoint: Summary) -> Summary:
     return {**endpoint, "predict_url": f"http://localhost:8080{path}"}
 
 
-def curl_line(endpoint: Summary, text: str) -> str:
+def curl_line(endpoint: Summary, instance: Any) -> str:
     """The command that asks the endpoint."""
-    body = json.dumps({"instances": [text]}, ensure_ascii=False)
+    body = json.dumps({"instances": [instance]}, ensure_ascii=False)
     return f"curl -s {shlex.quote(endpoint['predict_url'])} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
-def a_row_of_theirs(summary: Summary) -> str:
-    """A text of the evaluated split that the model got right, to ask the endpoint with."""
-    from shipway.errors import ShipwayError
-
-    try:
-        from io import BytesIO
-
-        import polars as pl
-
-        from shipway.storage import open_folder
-
-        store = open_folder(summary["evaluation"]["uri"])
-        found = store.head("predictions.parquet")
-        if found is None or found.size_bytes > EXAMPLE_BYTES:
-            return "a text of yours"
-        rows = pl.read_parquet(BytesIO(store.get("predictions.parquet")), columns=["text", "label", "predicted"])
-        right = rows.filter((pl.col("label") == pl.col("predicted")) & pl.col("text").str.len_chars().is_between(8, 60))
-        return str(right["text"].first() or "a text of yours")
-    except (ShipwayError, KeyError, TypeError):  # the closing screen must not fail for want of an example
-        return "a text of yours"
-
-
-def _next(summary: Summary, example: str | None) -> None:
+def _next(summary: Summary) -> None:
     heading("Next")
     endpoint = summary["endpoint"]
     if endpoint:
-        example = example or a_row_of_theirs(summary)
-        say(f"shipway predict {endpoint['name']} {shlex.quote(example)}")
+        example = (summary["evaluation"] or {}).get("example") or "a row of yours"
+        line = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+        say(f"shipway predict {endpoint['name']} {shlex.quote(line)}")
         say(curl_line(reachable(endpoint), example))
     elif summary["decision"] and summary["decision"]["decision"] != "blessed":
         say(f"shipway reports open {summary['run']} Decision")

@@ -11,7 +11,7 @@ from shipway.cli.console import MARKS, print_json, say, table
 from shipway.remote.noise import own_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shipway.artifacts import StepRecord
     from shipway.remote import Connection, RemoteRun
@@ -30,15 +30,15 @@ def list_there(kubeflow: Connection, limit: int, *, as_json: bool) -> None:
     if not rows:
         say(f"No runs at {kubeflow.settings.url} yet. Next: shipway submit PIPELINE --param ...")
         return
-    from shipway.report.numbers import duration, percent
+    from shipway.report.numbers import duration
 
     shown = [
         (
             row["run"][:8], row["name"], row["state"], row["started_at"].replace("T", " ")[:19],
             duration(row["seconds"]), row["started_by"],
-            ", ".join(f"{name.replace('_', ' ')} {percent(value)}" for name, value in row["metrics"].items()),
+            run.figures,
         )
-        for row in rows
+        for run, row in zip(found, rows, strict=True)
     ]  # fmt: skip
     styles = [MARKS.get(row["state"]) if row["state"] != "Succeeded" else None for row in rows]
     table(
@@ -102,49 +102,54 @@ def logs_there(
 
 
 def _wanted(run: RemoteRun, step: str | None) -> dict[str, StepRecord]:
-    """The step that a person names by its title, its task or its record's name; else the one that failed, else all."""
+    """The steps that a person means; else the one that failed, else all."""
     steps = run.steps
     if step is not None:
-        wholes = {piece.task: name for name, record in steps.items() for piece in (*record.parts, record)}
-        titles = {piece.task: piece.title for record in steps.values() for piece in (record, *record.parts)}
-        name = wholes[find_step(step, titles, f"run {run.key}")]
-        return {name: steps[name]}
+        called = {name: called_by(record) for name, record in steps.items()}
+        return {name: steps[name] for name in find_steps(step, called, f"run {run.key}")}
     failed = next((name for name, record in steps.items() if record.state == "Failed"), None)
     if failed is not None:
         return {failed: steps[failed]}
     return {name: record for name, record in steps.items() if record.state not in ("Pending", "Skipped")}
 
 
-def find_step(wanted: str, titles: Mapping[str, str], where: str) -> str:
-    """The task that a person means by its name, its display name, or the name that its launch calls itself.
+def called_by(step: StepRecord) -> list[str]:
+    """What a person may call a step, its label first; a part of it is seen with it."""
+    words = [(piece.label, piece.name, piece.title, piece.task, piece.role) for piece in (step, *step.parts)]
+    return [word for piece in words for word in piece if word]
+
+
+def find_steps(wanted: str, called: Mapping[str, Sequence[str]], where: str) -> list[str]:
+    """The step of that name, else all that are called so: iterations of one task, steps of one role.
 
     Args:
         wanted: As typed; capitals do not matter.
-        titles: Task -> display name, empty where there is none.
+        called: Step's name -> what it may be called, what screens call it first.
         where: For the message.
 
     Raises:
         NotFound: no step is called so; names those there are, and the nearest.
     """
     from shipway.errors import NotFound, nearest
-    from shipway.summary import names_of
 
-    for task, title in titles.items():
-        if wanted.lower() in (task.lower(), title.lower(), *names_of(task)):
-            return task
-    there = ", ".join(f"{task} ({title})" if title and title != task else task for task, title in titles.items())
-    names = [*titles, *filter(None, titles.values())]
+    if wanted in called:
+        return [wanted]
+    found = [name for name, words in called.items() if wanted.lower() in [word.lower() for word in words]]
+    if found:
+        return found
+    there = ", ".join(f"{name} ({words[0]})" if words[0] != name else name for name, words in called.items())
+    names = [*called, *(word for words in called.values() for word in words)]
     raise NotFound(f"logs: {where} has no step {wanted!r}; there are {there or 'none'}{nearest(wanted, names)}")
 
 
 def _print_record(name: str, record: StepRecord, *, with_heading: bool) -> None:
     if with_heading:
         say(f"==> {name} <==", style="bold")
-    say(f"{record.title or name}: {record.state} after {record.seconds:.1f} s", style=MARKS.get(record.state, ""))
+    say(f"{record.label}: {record.state} after {record.seconds:.1f} s", style=MARKS.get(record.state, ""))
     if record.cached_from:
         say(f"From the cache: shipway logs {record.cached_from} {name} has what the pod printed that did the work.")
     for part in record.parts:
-        say(f"  {part.title or part.task}: {part.state} after {part.seconds:.1f} s", style=MARKS.get(part.state, ""))
+        say(f"  {part.label}: {part.state} after {part.seconds:.1f} s", style=MARKS.get(part.state, ""))
     if record.error is not None:
         say(f"error: {record.error.message}")
         if record.error.replica:

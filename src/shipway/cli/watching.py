@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from shipway.report.numbers import duration, number, percent
+from shipway.dag import Place
+from shipway.report.numbers import duration, figure, number
 
 TAIL_BYTES = 16 << 10
 _NOISE = ("[KFP ", "{", "}", '"')  # kfp's own lines in every step's log
 
 
-def step_detail(home: Path, run: str, trials: int | None = None) -> Callable[[str], str]:
-    """A function from a running task's name to a few words: step, rate, time left, where they are known.
+def step_detail(home: Path, run: str, rooms: Mapping[str, str], trials: int | None = None) -> Callable[[str], str]:
+    """A function from a running step's name to a few words: step, rate, time left, where they are known.
 
     Args:
         home: Local state folder.
         run: The run's key.
+        rooms: Task -> the component's folder whose launch it runs.
         trials: How many the sweep is to make.
     """
     began = time.time()
 
-    def detail(task: str) -> str:
-        if task in ("job", "tfjob", "mpijob"):
+    def detail(step: str) -> str:
+        room = rooms.get(Place.parse(step).task)
+        if room == "train":
             told = training_detail(_newest_events(home, began))
             if told:
                 return told
-        lines = _tail(home / "runs" / run / f"{task}.log")
-        if task == "katib":
+        lines = _tail(home / "runs" / run / f"{step}.log")
+        if room == "sweep":
             return sweep_detail(lines, trials)
         return next((line for line in reversed(lines) if line and not line.startswith(_NOISE)), "")
 
@@ -39,6 +42,8 @@ def step_detail(home: Path, run: str, trials: int | None = None) -> Callable[[st
 
 def training_detail(events: Iterable[dict[str, Any]]) -> str:
     """`step 135 of 209, 735 examples/s, 12 s left, val accuracy 95.7 %`, as far as the replicas said it."""
+    from shipway.tasks import is_share
+
     lines = [e["data"] for e in events if e.get("kind") == "progress" and "step" in e.get("data", {})]
     if not lines:
         return ""
@@ -50,8 +55,8 @@ def training_detail(events: Iterable[dict[str, Any]]) -> str:
     passed = last.get("at", 0) - first.get("at", 0)
     if total and steps > first["step"] and passed > 0:
         words.append(f"{duration((total - steps) * passed / (steps - first['step']))} left")
-    if "val_accuracy" in last:
-        words.append(f"val accuracy {percent(last['val_accuracy'])}")
+    for name in [name for name in last if name.startswith("val_") and name != "val_loss"][:1]:
+        words.append(f"{name.replace('_', ' ')} {figure(last[name], is_share(name.removeprefix('val_')))}")
     return ", ".join(words)
 
 

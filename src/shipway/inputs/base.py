@@ -85,7 +85,14 @@ class Input(Protocol):
         ...
 
     def read_instance(self, instance: Any, where: str, limits: BaseModel) -> Any:
-        """The value of a request's instance: JSON, or bytes of a V2 tensor.
+        """The value of one instance of a request.
+
+        Args:
+            instance: JSON, as V1 takes it. Of a V2 tensor one item along its first dimension: a text or bytes where its
+                datatype is BYTES, else numbers or booleans, in lists where `tensor` has further dimensions; what came
+                as bytes may hold NaN and infinity.
+            where: It stands in the request, for messages: `instances[3]`.
+            limits: The endpoint's.
 
         Raises:
             BadRequest: says which part is wrong, what was given and what is expected.
@@ -97,7 +104,16 @@ class Input(Protocol):
         ...
 
     def from_line(self, line: str) -> Any:
-        """The JSON instance of one line that a person typed or piped."""
+        """The JSON instance of one line that a person typed or piped.
+
+        Raises:
+            BadRequest: the line is none; says what is expected.
+        """
+        ...
+
+    def json_tokens(self, limits: BaseModel) -> int:
+        """How many strings, brackets and commas the JSON of one instance may take; a large request that holds more for
+        each instance that it may have is refused before it is parsed."""
         ...
 
     def warm_up(self, labels: Sequence[str]) -> list[Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PREVIEW_CHARS = 500
 WARM_UP_WORDS = (1, 8, 64)
+JSON_TOKENS = 32  # a text in an object with a few other fields
 
 
 class Params(Spec):
@@ -88,9 +89,9 @@ class Text:
     def sizes(self, values: Sequence[Any]) -> NDArray[np.int64]:
         return np.fromiter(map(len, values), np.int64, len(values))
 
-    def read_instance(self, instance: Any, where: str, limits: BaseModel) -> str:
-        text = _text(instance, where)
-        most = cast(Limits, limits).max_chars
+    def read_instance(self, instance: Any, where: str, limits: Any) -> str:
+        text = instance if type(instance) is str else _text(instance, where)
+        most = limits.max_chars
         if len(text) > most:
             raise BadRequest(f"{where} has {len(text)} characters, at most {most} are allowed")
         return text
@@ -100,6 +101,9 @@ class Text:
 
     def from_line(self, line: str) -> str:
         return line
+
+    def json_tokens(self, limits: BaseModel) -> int:
+        return JSON_TOKENS
 
     def warm_up(self, labels: Sequence[str]) -> list[str]:
         words = [f"{label} word" for label in labels] or ["word"]

@@ -32,7 +32,7 @@ class Request:
     """What the host is to run."""
 
     run: str
-    pipeline: str  # `package.module:name` or `file.py:name`
+    pipeline: str  # by which the host finds it: a name, `package.module:function` or `/file.py:function`
     params: dict[str, Any]
     name: str = ""
     pipeline_name: str = ""  # as the user typed it

@@ -2,8 +2,9 @@
 
 kfp.local has no callbacks, keeps no record of a run, and starts a step so that it outlives whoever started it. So:
 - `task_executor.execute_single_task` is wrapped: a task's start, end and cache hit become events and records;
+- `enhanced_dag_orchestrator.execute_task` is wrapped, so that a task knows the DAGs that it stands in;
 - `subprocess_task_handler.run_local_subprocess` is replaced: a step gets its own log, process group and
-  parent-death signal, and knows its task's name; its arguments are not on its command line, which everybody may read;
+  parent-death signal, and knows its own name; its arguments are not on its command line, which everybody may read;
 - `pipeline_spec_builder.to_protobuf_value` is wrapped: a parameter may hold null, as it may on Kubeflow.
 """
 
@@ -19,11 +20,11 @@ from collections.abc import Callable
 from typing import Any
 
 from shipway import deaths, modules, references
+from shipway.context import TASK, TITLE
+from shipway.dag import Place
 from shipway.local import executor
 from shipway.local.folder import RunFolder
 
-TASK = "SHIPWAY_TASK"
-TITLE = "SHIPWAY_TASK_TITLE"
 WATCH = "SHIPWAY_WATCH"  # path of the host's lock: a step that can take it has lost its host
 _PR_SET_PDEATHSIG = 1
 # kfp starts a step from a shell that stays between us and Python, and dies of a signal before Python has cancelled its
@@ -36,7 +37,13 @@ STOP_GRACE_S = 15.0
 REFUSED = 2  # the exit code of a UserError
 UNFINISHED = 70  # EX_SOFTWARE: what kfp is told of a step that left by itself, with 0, before it was done
 
-OnTask = Callable[[str, str, dict[str, Any]], None]  # task, state, facts
+OnTask = Callable[[Place, str, dict[str, Any]], None]  # step, state, facts
+
+
+class Inside(dict[str, Any]):
+    """The components that kfp hands down from DAG to DAG, from thread to thread, and which DAGs these are."""
+
+    path: tuple[str, ...] = ()
 
 
 class Hooks:
@@ -52,10 +59,10 @@ class Hooks:
         self.stopping = False
 
     def install(self) -> None:
-        """Puts both hooks in place."""
+        """Puts the hooks in place."""
         from kfp.compiler import pipeline_spec_builder
         from kfp.local import cache, subprocess_task_handler
-        from kfp.local.orchestrator import task_executor
+        from kfp.local.orchestrator import enhanced_dag_orchestrator, task_executor
 
         execute = task_executor.execute_single_task
         lookup, key_of = cache.LocalCache.get, cache.LocalCache.compute_key
@@ -71,45 +78,46 @@ class Hooks:
             return str(key_of(store, **{**parts, "arguments": references.reveal_all(parts["arguments"])}))
 
         def execute_single_task(**arguments: Any) -> Any:
-            task = arguments["task_name"]
-            self._local.task, self._local.cached, self._local.key = task, False, None
+            step = Place.within((*getattr(arguments["components"], "path", ()), arguments["task_name"]))
+            self._local.step, self._local.cached, self._local.key = step.name, False, None
             arguments["task_spec"] = _without_waiting(arguments["task_spec"])
             self._local.refused, self._local.code, self._local.oom_kills = False, None, None
             began = time.monotonic()
             self._local.title = arguments["task_spec"].task_info.name
-            self._on_task(task, "Running", {"title": self._local.title})
+            self._on_task(step, "Running", {})
             try:
                 outputs, status = execute(**arguments)
             except BaseException as error:  # kfp's own, before or behind the step's process
                 facts = {"seconds": round(time.monotonic() - began, 3), "error": f"{type(error).__name__}: {error}"}
-                self._on_task(task, "Cancelled" if self.stopping else "Failed", facts)
+                self._on_task(step, "Cancelled" if self.stopping else "Failed", facts)
                 raise
             ended = "Cached" if self._local.cached else "Succeeded" if status.name == "SUCCESS" else "Failed"
             facts = {"seconds": round(time.monotonic() - began, 3), "cache_key": self._local.key}
             facts |= {"code": self._local.code, "oom_kills": self._local.oom_kills}
-            self._on_task(task, "Cancelled" if ended == "Failed" and self.stopping else ended, facts)
+            self._on_task(step, "Cancelled" if ended == "Failed" and self.stopping else ended, facts)
             return outputs, status
 
+        enhanced_dag_orchestrator.execute_task = _going_inside(enhanced_dag_orchestrator.execute_task)
         cache.LocalCache.get, cache.LocalCache.compute_key = get, compute_key
         pipeline_spec_builder.to_protobuf_value = _with_null(pipeline_spec_builder.to_protobuf_value)
         task_executor.execute_single_task = execute_single_task
         subprocess_task_handler.run_local_subprocess = self._run_subprocess
 
     def _run_subprocess(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
-        task = self._local.task
+        step = self._local.step
         if self._local.refused:
             return REFUSED  # a user's mistake, or a stop, is not mended by trying again
         environment = {
             **modules.for_child(os.environ),
             **(env_vars or {}),
-            TASK: task,
+            TASK: step,
             TITLE: self._local.title,
             WATCH: str(self._folder.lock),
         }
         command, arguments = _without_arguments(full_command)
         environment[executor.INPUT] = str(arguments)
         self._local.oom_kills = deaths.oom_kills()
-        with self._folder.task_log(task).open("ab") as log:
+        with self._folder.task_log(step).open("ab") as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -149,6 +157,19 @@ class Hooks:
         for process in running:
             if process.poll() is None:
                 _signal_group(process, signal.SIGKILL)
+
+
+def _going_inside(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """kfp's own way through a DAG; each DAG within notes its name."""
+
+    def execute_task(**arguments: Any) -> Any:
+        components, name = arguments["components"], arguments["task_spec"].component_ref.name
+        if components[name].WhichOneof("implementation") == "dag":
+            inner = arguments["components"] = Inside(components)
+            inner.path = (*getattr(components, "path", ()), arguments["task_name"])
+        return execute(**arguments)
+
+    return execute_task
 
 
 def _without_arguments(command: list[str]) -> tuple[list[str], int]:

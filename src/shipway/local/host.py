@@ -21,6 +21,7 @@ from typing import Any
 
 from shipway import deaths, private, redaction, references
 from shipway.artifacts import RunRecord, StepError, StepRecord
+from shipway.dag import Place
 from shipway.errors import ShipwayError, UserError, one_line
 from shipway.local.folder import RunFolder, remove_scratch
 from shipway.local.hooks import Hooks
@@ -46,30 +47,32 @@ class Host:
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             params=redaction.parameters(self.request.params),
         )
-        self.states: dict[str, StepRecord] = {}
+        self.states: dict[str, StepRecord] = {}  # by the step's name
+        self.titles: dict[str, str] = {}  # of the pipeline's tasks
         self._failure = ""  # kfp's word on the pipeline
         self._began = time.monotonic()
 
-    def on_task(self, task: str, state: str, facts: dict[str, Any]) -> None:
+    def on_task(self, place: Place, state: str, facts: dict[str, Any]) -> None:
         """Keeps a step's record, and the record of a cached step's first run beside the cache."""
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
-        known = self.states.get(task)
+        known = self.states.get(place.name)
         step = StepRecord(
             run=self.record.run,
-            task=task,
-            title=facts.get("title") or (known.title if known else ""),
+            task=place.task,
+            iteration=place.iteration,
+            title=self.titles.get(place.task, ""),
             state=state,
             started_at=known.started_at if known else started,
             seconds=facts.get("seconds", 0.0),
-            log=str(self.folder.task_log(task)),
+            log=str(self.folder.task_log(place.name)),
         )
         if "error" in facts:
             step.error = StepError(kind="StepFailed", message=redaction.text(one_line(facts["error"])))
         elif state != "Running":
             step = self._with_what_it_said(step, facts)
-        self.states[task] = step
+        self.states[step.name] = step
         if state == "Cached":
-            self._put(f"runs/{step.run}/steps/{task}.json", step)
+            self._put(f"runs/{step.run}/steps/{step.name}.json", step)
         self.folder.emit("step", step=step.model_dump(mode="json"))
 
     def _with_what_it_said(self, step: StepRecord, facts: dict[str, Any]) -> StepRecord:
@@ -79,10 +82,12 @@ class Host:
         if step.state == "Cached":
             said = StepRecord.read(kept) if kept.exists() else None
         else:
-            said = self._read_step(step.task)
+            said = self._read_step(step.name)
         if said is not None:
+            said = said.moved(step.task, step.iteration)
             step = step.model_copy(
                 update={
+                    "role": said.role,
                     "outputs": said.outputs,
                     "reports": said.reports,
                     "jobs": said.jobs,
@@ -98,7 +103,7 @@ class Host:
 
     def _why(self, step: StepRecord, facts: dict[str, Any]) -> StepError:
         """Why a step failed that wrote no error of its own: the disk, a signal, else what its log says last."""
-        code, log = facts.get("code"), self.folder.task_log(step.task)
+        code, log = facts.get("code"), self.folder.task_log(step.name)
         if full := deaths.full_disk(self.folder.home):
             return StepError(kind="DiskFull", message=full)
         if code == 0:  # whatever called os._exit(0): no step succeeds by leaving half-way
@@ -111,17 +116,17 @@ class Host:
         said = said or f"it ended without a word{f' ({ended})' if ended else ''}"
         return StepError(kind="StepFailed", message=f"{said}; its log is {log}", exit_code=code)
 
-    def _read_step(self, task: str) -> StepRecord | None:
+    def _read_step(self, name: str) -> StepRecord | None:
         if self.request.environment.get("SHIPWAY_STORE") is None:
             return None
         from shipway.errors import NotFound
         from shipway.storage import Store
 
         try:
-            data = Store.open().get(f"runs/{self.record.run}/steps/{task}.json")
+            data = Store.open().get(f"runs/{self.record.run}/steps/{name}.json")
         except NotFound:
             return None
-        record = StepRecord.from_json(data, task)
+        record = StepRecord.from_json(data, name)
         # An older attempt's record says nothing about this one.
         return record if record.started_at >= self.record.started_at else None
 
@@ -142,23 +147,24 @@ class Host:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         try:
-            tasks = self._run_pipeline()
+            self._run_pipeline()
             error = None
         except UserError as problem:
-            tasks, error = [], StepError(kind=type(problem).__name__, message=str(problem), exit_code=2)
+            error = StepError(kind=type(problem).__name__, message=str(problem), exit_code=2)
         except Exception as problem:
             if isinstance(problem, OSError) and problem.errno in deaths.FULL:
                 raise  # no record could be written either
             traceback.print_exc()  # in the host's log; the record holds one line
-            tasks, error = [], StepError(kind=type(problem).__name__, message=redaction.text(one_line(problem)))
-        return self._finish(tasks, error)
+            error = StepError(kind=type(problem).__name__, message=redaction.text(one_line(problem)))
+        return self._finish(error)
 
-    def _run_pipeline(self) -> list[str]:
+    def _run_pipeline(self) -> None:
         from kfp import local
 
-        from shipway.local.pipelines import leaf_tasks, load_pipeline
+        from shipway.dag import titles_of
+        from shipway.planning import find
 
-        function = load_pipeline(self.request.pipeline)
+        function = find(self.request.pipeline).function
         root = self.folder.home / "kfp"
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
@@ -168,25 +174,28 @@ class Host:
             cache_root=str(root / "cache"),
         )
         self.hooks.install()
-        tasks = leaf_tasks(function.pipeline_spec)
-        self.folder.emit("tasks", tasks=tasks)
+        self.titles = titles_of(function.pipeline_spec)
+        self.folder.emit("tasks", titles=self.titles)
         try:
             function(**self.request.params)
         except RuntimeError as error:  # a task failed, which tells more itself, or kfp's own orchestration did
             traceback.print_exc()
             self._failure = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split()))
-        return tasks
 
-    def _finish(self, tasks: list[str], error: StepError | None) -> int:
+    def _finish(self, error: StepError | None) -> int:
         failed = next((step for step in self.states.values() if step.state not in DONE), None)
         if error is None and failed is None and self._failure:
             error = StepError(kind="PipelineFailed", message=self._failure)
         is_done = error is None and failed is None
         # Told to stop when there was nothing left to do, it did what it was asked.
-        was_stopped = self.hooks.stopping and not (is_done and all(task in self.states for task in tasks))
+        reached = {step.task for step in self.states.values()}
+        left = [task for task in self.titles if task not in reached]
+        was_stopped = self.hooks.stopping and not (is_done and not left)
         self.record.state = "Cancelled" if was_stopped else "Succeeded" if is_done else "Failed"
         self.record.error = error or (failed.error if failed else None)
-        skipped = [StepRecord(run=self.record.run, task=t, state="Skipped") for t in tasks if t not in self.states]
+        skipped = [
+            StepRecord(run=self.record.run, task=task, title=self.titles[task], state="Skipped") for task in left
+        ]
         self.record.steps = [*self.states.values(), *skipped]
         self.record.seconds = round(time.monotonic() - self._began, 3)
         self._put(f"runs/{self.record.run}/run.json", self.record)

@@ -36,6 +36,11 @@ class Ragged:
         """One row's values."""
         return self.values[self.offsets[i] : self.offsets[i + 1]]
 
+    def part(self, start: int, stop: int) -> Ragged:
+        """Some rows that follow each other; shares the values."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
     def to_padded(self) -> NDArray[Any]:
         """Dense (n, longest row, at least 1), padded with 0 behind."""
         lengths = np.diff(self.offsets)
@@ -54,12 +59,31 @@ def dense(encoded: Mapping[str, NDArray[Any] | Ragged]) -> dict[str, NDArray[Any
     return {name: value.to_padded() if isinstance(value, Ragged) else value for name, value in encoded.items()}
 
 
+def stack_padded(batches: Sequence[NDArray[Any]], padding: Any = 0) -> NDArray[Any]:
+    """Batches one behind the other, each padded behind to the widest of every dimension but the first; at least one."""
+    shape = np.max([batch.shape[1:] for batch in batches], axis=0, initial=0).astype(int)
+    result = np.full((sum(map(len, batches)), *shape), padding, dtype=batches[0].dtype)
+    start = 0
+    for batch in batches:
+        result[(slice(start, start + len(batch)), *map(slice, batch.shape[1:]))] = batch
+        start += len(batch)
+    return result
+
+
 def take(columns: Columns, rows: NDArray[np.integer[Any]]) -> Columns:
     """The given rows, in that order."""
     return {
         name: Ragged.of([value.row(int(i)) for i in rows], value.values.dtype)
         if isinstance(value, Ragged)
         else value[rows]
+        for name, value in columns.items()
+    }
+
+
+def part(columns: Columns, start: int, stop: int) -> Columns:
+    """Some rows that follow each other, at least one; shares the values."""
+    return {
+        name: value.part(start, stop) if isinstance(value, Ragged) else value[start:stop]
         for name, value in columns.items()
     }
 

@@ -5,24 +5,14 @@ The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shipway.artifacts import EvaluationRecord
+from shipway.artifacts import EvaluationRecord, MetricInfo
 from shipway.registry.record import ModelVersion
-from shipway.report import Report, bytes_text, percent
+from shipway.report import Report, bytes_text, figure
 
 _SHOWN_LABELS = 200
-_PERCENT = (
-    "accuracy",
-    "macro_f1",
-    "weighted_f1",
-    "ece",
-    "coverage",
-    "covered_accuracy",
-    "unknown_label_rate",
-    "accuracy_all_rows",
-)
 
 
 @dataclass(frozen=True)
@@ -84,15 +74,11 @@ def _sections(version: ModelVersion) -> Iterator[Section]:
 
 def _intended_use(version: ModelVersion) -> Section:
     labels = version.model.labels
-    shown = ", ".join(labels[:_SHOWN_LABELS]) + (" ..." if len(labels) > _SHOWN_LABELS else "")
-    return Section(
-        "Intended use",
-        [
-            f"Takes a text and answers with one of {len(labels)} labels and their probabilities, for inputs like the "
-            "rows that it was trained on. An answer less sure than the out-of-scope threshold means none of them.",
-            f"Labels: {shown}.",
-        ],
-    )
+    text = [f"Task {version.model.task}, for inputs like the rows that it was trained on."]
+    if labels:
+        shown = ", ".join(labels[:_SHOWN_LABELS]) + (" ..." if len(labels) > _SHOWN_LABELS else "")
+        text.append(f"{len(labels)} labels: {shown}.")
+    return Section("Intended use", text)
 
 
 def _data(version: ModelVersion) -> Section:
@@ -114,66 +100,37 @@ def _figures(evaluation: EvaluationRecord | None) -> Iterator[Section]:
         return
     yield Section(
         "Metrics",
-        [],
+        evaluation.headline,
         ["metric", "value", "interval"],
-        [[name, _metric(name, evaluation.metrics[name]), _interval(evaluation, name)] for name in _ordered(evaluation)],
+        [[i.title, *_cells(evaluation.metrics, [i]), _interval(evaluation, i)] for i in evaluation.shown],
     )
-    names = {"majority": "most frequent label", "linear_svm": "linear SVM over TF-IDF n-grams"}
+    shown = evaluation.shown_in(evaluation.baselines)
     yield Section(
         "Baselines",
-        [f"The model loses to the {names.get(b.name, b.name)}." for b in evaluation.baselines if b.model_loses],
-        ["baseline", "accuracy", "macro F1", "fitted on rows"],
+        [f"The model loses to the {b.title}." for b in evaluation.baselines if b.model_loses],
+        ["baseline", *(info.title for info in shown), "fitted on rows"],
         [
-            [
-                names.get(b.name, b.name),
-                percent(b.accuracy),
-                percent(b.macro_f1),
-                f"{b.trained_rows:,}" + (" (a sample)" if b.sampled else ""),
-            ]
+            [b.title, *_cells(b.metrics, shown), f"{b.trained_rows:,}" + (" (a sample)" if b.sampled else "")]
             for b in evaluation.baselines
         ],
     )
     if evaluation.slices:
+        shown = evaluation.shown_in(evaluation.slices)
         yield Section(
             "Slices",
             [],
-            ["column", "value", "rows", "accuracy", "macro F1"],
-            [[s.column, s.value, s.rows, percent(s.accuracy), percent(s.macro_f1)] for s in evaluation.slices],
-        )
-    if evaluation.worst_confusions:
-        yield Section(
-            "Worst confusions",
-            [],
-            ["is", "was taken for", "rows", "for example"],
-            [
-                [c.label, c.predicted, c.count, str(c.examples[0]["text"])[:160] if c.examples else ""]
-                for c in evaluation.worst_confusions[:10]
-            ],
+            ["column", "value", "rows", *(info.title for info in shown)],
+            [[s.column, s.value, s.rows, *_cells(s.metrics, shown)] for s in evaluation.slices],
         )
 
 
 def _limits(version: ModelVersion) -> Section:
     evaluation = version.evaluation
-    text = ["Texts in other languages, domains or registers than its rows are outside of what was measured."]
+    text = ["Inputs of another kind than its rows, in another language or domain, are outside of what was measured."]
     if evaluation is not None:
-        weak = sorted((c for c in evaluation.per_class if c.support), key=lambda c: (c.recall, c.label))[:5]
-        weak = [c for c in weak if c.recall < 1]
-        if weak:
-            named = ", ".join(f"{c.label} ({percent(c.recall)} of {c.support})" for c in weak)
-            text.append(f"Least recall: {named}.")
-        if evaluation.unknown_labels:
-            text.append(
-                f"{evaluation.unknown_label_rows} test rows had labels it does not know: "
-                f"{', '.join(evaluation.unknown_labels)}."
-            )
+        text += evaluation.limits
         if evaluation.left_out:
             text.append(f"{evaluation.about_left_out}.")
-        if evaluation.threshold is not None:
-            found = evaluation.threshold
-            text.append(
-                f"Out-of-scope threshold {found.value:.3f}, calibrated without out-of-scope examples: it keeps "
-                f"{percent(found.coverage)} of the test rows, of which {percent(found.accuracy)} are answered rightly."
-            )
     return Section("Limits", text)
 
 
@@ -205,19 +162,15 @@ def _provenance(version: ModelVersion) -> Iterator[Section]:
         yield Section("Versions", [], ["library", "version"], [[k, v] for k, v in sorted(model.versions.items())])
 
 
-def _ordered(evaluation: EvaluationRecord) -> list[str]:
-    """The metrics that people ask for first come first; JSON keeps them by name."""
-    first = [name for name in ("accuracy", "macro_f1", "weighted_f1") if name in evaluation.metrics]
-    return first + [name for name in evaluation.metrics if name not in first]
+def _cells(metrics: Mapping[str, float], shown: Sequence[MetricInfo]) -> list[str]:
+    return [figure(metrics[info.name], info.is_share) for info in shown]
 
 
-def _metric(name: str, value: float) -> str:
-    return percent(value) if name in _PERCENT else f"{value:.4f}"
-
-
-def _interval(evaluation: EvaluationRecord, name: str) -> str:
-    found = evaluation.intervals.get(name)
-    return f"{_metric(name, found.low)} to {_metric(name, found.high)} ({found.level:.0%})" if found else ""
+def _interval(evaluation: EvaluationRecord, info: MetricInfo) -> str:
+    found = evaluation.intervals.get(info.name)
+    if found is None:
+        return ""
+    return f"{figure(found.low, info.is_share)} to {figure(found.high, info.is_share)} ({found.level:.0%})"
 
 
 def _number(value: float | None) -> str:

@@ -423,6 +423,7 @@ class Registry:
                 created_at=version.created_at,
                 run=version.run,
                 metrics=version.evaluation.metrics if version.evaluation else version.model.metrics,
+                shown=version.evaluation.shown if version.evaluation else [],
                 decision=version.decision.decision if version.decision else "",
                 size_bytes=sum(file.size_bytes for file in version.model.files),
             )

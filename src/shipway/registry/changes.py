@@ -45,7 +45,7 @@ def diff_versions(before: ModelVersion, after: ModelVersion) -> VersionDiff:
         before=before.version,
         after=after.version,
         params=_changed(old.params, new.params),
-        metrics=_changed(_metrics(before), _metrics(after)),
+        metrics=_in_order(_changed(_metrics(before), _metrics(after)), after, before),
         new_labels=sorted(set(new.labels) - set(old.labels)),
         gone_labels=sorted(set(old.labels) - set(new.labels)),
         files=dict(sorted(files.items())),
@@ -57,6 +57,12 @@ def diff_versions(before: ModelVersion, after: ModelVersion) -> VersionDiff:
 def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     names = sorted(before.keys() | after.keys())
     return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+
+
+def _in_order(found: dict[str, Any], *versions: ModelVersion) -> dict[str, Any]:
+    """As their evaluations show them."""
+    shown = [info.name for version in versions if version.evaluation for info in version.evaluation.shown]
+    return {name: found[name] for name in dict.fromkeys([*shown, *found]) if name in found}
 
 
 def _metrics(version: ModelVersion) -> dict[str, float]:
@@ -71,6 +77,7 @@ def _facts(version: ModelVersion) -> dict[str, object]:
     model = version.model
     return {
         "dataset": version.dataset_fingerprint,
+        "task": model.task,
         "recipe": model.recipe,
         "strategy": model.strategy,
         "workers": model.workers,

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from shipway.artifacts import Artifact, DecisionRecord, EvaluationRecord, ModelManifest, Uri
+from shipway.artifacts import Artifact, DecisionRecord, EvaluationRecord, MetricInfo, ModelManifest, Uri
 
 Alias = Literal["candidate", "champion"]
 ALIASES: tuple[Alias, ...] = ("candidate", "champion")
@@ -64,6 +64,7 @@ class VersionSummary:
     created_at: str
     run: str
     metrics: dict[str, float] = field(default_factory=dict)
+    shown: list[MetricInfo] = field(default_factory=list)  # of `metrics`; empty for those of training
     decision: str = ""
     size_bytes: int = 0
     error: str = ""  # why the version cannot be used

@@ -78,31 +78,3 @@ def images_of(node: Any) -> set[str]:
     if isinstance(node, list):
         return set().union(*(images_of(item) for item in node)) if node else set()
     return set()
-
-
-def tasks_of(spec: Mapping[str, Any]) -> dict[str, str]:
-    """Steps that run a container: task -> display name, each behind what it waits for, inner DAGs in their place."""
-    components = spec.get("components") or {}
-    found: dict[str, str] = {}
-
-    def visit(dag: Mapping[str, Any]) -> None:
-        tasks: dict[str, Any] = dict(dag.get("tasks") or {})
-        done: set[str] = set()
-
-        def place(name: str) -> None:
-            if name in done or name not in tasks:
-                return
-            done.add(name)
-            for before in sorted(tasks[name].get("dependentTasks") or []):
-                place(before)
-            inner = components.get((tasks[name].get("componentRef") or {}).get("name"), {}).get("dag")
-            if inner:
-                visit(inner)
-            else:
-                found[name] = str((tasks[name].get("taskInfo") or {}).get("name") or name)
-
-        for name in sorted(tasks):
-            place(name)
-
-    visit((spec.get("root") or {}).get("dag") or {})
-    return found

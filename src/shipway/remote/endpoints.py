@@ -3,24 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from shipway import kubeconfig
 from shipway.errors import NotFound, ShipwayError, UserError, nearest
+
+if TYPE_CHECKING:
+    from shipway.executors.kubernetes.api import Api
 
 PATIENCE_S = 15.0
 PLURAL = "inferenceservices"
 
 
-def ask(name: str, texts: Sequence[str], namespace: str) -> list[dict[str, Any]]:
-    """V1 predictions of texts, by the predictor's Service behind the API server's proxy.
+@dataclass(frozen=True)
+class There:
+    """A ready endpoint of a cluster, asked through its Service behind the API server's proxy.
+
+    Attributes:
+        recipe: Of the model that it serves; empty where its InferenceService does not say.
+    """
+
+    api: Api
+    name: str
+    namespace: str
+    recipe: str
+
+    def ask(self, instances: Sequence[Any]) -> list[Any]:
+        """V1 predictions of instances.
+
+        Raises:
+            UserError: it refuses the request; says why, and how else to reach it.
+            ShipwayError: it does not answer.
+        """
+        from shipway.executors.kubernetes.api import ApiError
+
+        service = f"http:{self.name}-predictor:80"
+        path = f"/api/v1/namespaces/{self.namespace}/services/{service}/proxy/v1/models/{self.name}:predict"
+        try:
+            predictions: list[Any] = self.api.post(path, {"instances": list(instances)})["predictions"]
+        except ApiError as error:
+            raise _refused(error, self.name, self.namespace) from error
+        return predictions
+
+
+def find(name: str, namespace: str) -> There:
+    """An endpoint that can be asked.
 
     Raises:
         NotFound: no kubeconfig, or no such endpoint; names those there are.
-        UserError: it is not ready, or refuses the request; says why, and how else to reach it.
-        ShipwayError: it does not answer.
+        UserError: it is not ready.
     """
-    from shipway.executors.kubernetes.api import Api, ApiError
+    from shipway.executors.kubernetes.api import Api
 
     if not kubeconfig.leads_to_a_cluster():
         raise NotFound(f"predict: there is no kubeconfig here; where there is one: {by_hand(name, namespace)}")
@@ -31,12 +65,21 @@ def ask(name: str, texts: Sequence[str], namespace: str) -> list[dict[str, Any]]
     if ready.get("status") != "True":
         why = ready.get("message") or ready.get("reason") or "KServe has not said why"
         raise UserError(f"predict: endpoint {name} in {namespace} is not ready: {why}; kubectl -n {namespace} get pods")
-    path = f"/api/v1/namespaces/{namespace}/services/http:{name}-predictor:80/proxy/v1/models/{name}:predict"
-    try:
-        predictions = api.post(path, {"instances": list(texts)})["predictions"]
-    except ApiError as error:
-        raise _refused(error, name, namespace) from error
-    return [each if isinstance(each, dict) else {"label": each} for each in predictions]
+    return There(api, name, namespace, _recipe(service))
+
+
+def ask(name: str, instances: Sequence[Any], namespace: str) -> list[Any]:
+    """V1 predictions of instances; see `find` and `There.ask`."""
+    return find(name, namespace).ask(instances)
+
+
+def _recipe(service: dict[str, Any]) -> str:
+    """The one that `deploy.kserve` lets the predictor import."""
+    from shipway.recipes.base import ALLOWED
+
+    predictor = (service.get("spec") or {}).get("predictor") or {}
+    variables = [each for container in predictor.get("containers") or [] for each in container.get("env") or []]
+    return next((str(each.get("value", "")) for each in variables if each.get("name") == ALLOWED), "")
 
 
 def by_hand(name: str, namespace: str, port: int = 8080) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from shipway import kubeconfig
-from shipway.ending import task_of
+from shipway.dag import Place, attempt_of
 from shipway.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,17 +22,17 @@ LINES = "5000"
 PATIENCE_S = 15.0
 
 
-def pod_logs(run_id: str, tasks: set[str], *, namespace: str) -> tuple[dict[str, str], list[str]]:
-    """Logs of the tasks' pods.
+def pod_logs(run_id: str, steps: set[str], *, namespace: str) -> tuple[dict[str, str], list[str]]:
+    """Logs of the steps' pods.
 
     Args:
         run_id: The run.
-        tasks: Names of the tasks that are wanted; empty for all.
+        steps: Names of the steps that are wanted, or of tasks, for all their iterations; empty for all.
         namespace: Where the run's pods are.
 
     Returns:
-        Task -> text, and a line for each log that could not be read. Where a task has several pods (iterations of a
-        loop, attempts), each stands under its path in the run: `for-loop-1.item(0).train`, `train(1)`.
+        Step -> text, and a line for each log that could not be read. Where a step has several pods, one for each
+        attempt, each has its number behind it: `train.0(1)`.
     """
     if not kubeconfig.leads_to_a_cluster():
         return {}, [
@@ -49,36 +49,30 @@ def pod_logs(run_id: str, tasks: set[str], *, namespace: str) -> tuple[dict[str,
         return {}, [f"No pod logs: the Kubernetes API refuses pods in {namespace}: {error.status} {error.message}"]
     except UserError as error:
         return {}, [f"No pod logs: {error}"]
-    nodes = {
-        node: str(pod["metadata"]["name"])
+    pods = {
+        (step.name, attempt_of(node)): str(pod["metadata"]["name"])
         for pod in listed.get("items", [])
         if (node := (pod["metadata"].get("annotations") or {}).get(NODE, ""))
-        and task_of(node)
-        and (not tasks or task_of(node) in tasks)
+        and (step := Place.of_node(node))
+        and (not steps or steps & {step.name, step.task})
     }
-    if not nodes:
+    if not pods:
         return {}, [f"No pod logs: the run has no pods in {namespace} any more"]
-    return _read(api, nodes, namespace)
+    return _read(api, pods, namespace)
 
 
-def _read(api: Api, nodes: dict[str, str], namespace: str) -> tuple[dict[str, str], list[str]]:
+def _read(api: Api, pods: dict[tuple[str, int], str], namespace: str) -> tuple[dict[str, str], list[str]]:
     """Pod by pod: one that is still waiting to start must not hide what the others printed."""
     from shipway.executors.kubernetes.api import ApiError
 
     found, notes = {}, []
-    often = Counter(task_of(node) for node in nodes)
-    for node in sorted(nodes):
-        name = task_of(node) if often[task_of(node)] == 1 else _path_of(node)
-        path = f"/api/v1/namespaces/{namespace}/pods/{nodes[node]}/log"
+    often = Counter(step for step, _ in pods)
+    for (step, attempt), pod in sorted(pods.items()):
+        name = step if often[step] == 1 else f"{step}({attempt})"
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         try:
             lines = api.lines(path, {"container": CONTAINER, "tailLines": LINES})
             found[name] = "".join(f"{line}\n" for line in lines)
         except ApiError as error:
-            notes.append(f"No log of {name} (pod {nodes[node]}): {error.status or 'no answer'} {error.message}")
+            notes.append(f"No log of {name} (pod {pod}): {error.status or 'no answer'} {error.message}")
     return found, notes
-
-
-def _path_of(node: str) -> str:
-    """Where a node stands in the run, the attempt behind it."""
-    path, _, last = node.rpartition(".")
-    return path.partition(".")[2].removeprefix("root.") + last.removeprefix("executor")

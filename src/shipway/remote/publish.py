@@ -62,8 +62,8 @@ def publish(
 
     Args:
         api: Kubeflow.
-        pipeline: As for `shipway.run`: a shipped pipeline's name, `file.py:function`, `package.module:function`.
-        version: Its version; the package's for a shipped pipeline.
+        pipeline: As for `shipway.run`: a pipeline's name, `file.py:function`, `package.module:function`.
+        version: Its version; that of its plan where none is given, the package's for a shipped pipeline.
         registry: Registry and path in place of the package's own.
         digests: image -> `sha256:...`; those that are missing are asked of the registry.
         pin: Pin every image by digest; False leaves tags, which may come to point at something else.
@@ -116,13 +116,13 @@ def _compile(
     pipeline: str, version: str | None, registry: str | None, digests: Mapping[str, str], pin: bool, secret: str
 ) -> _Compiled:
     from shipway.compiling import compile_pipeline
-    from shipway.local.pipelines import built_in, reference_of
+    from shipway.planning import find
 
-    reference_of(pipeline)  # a name with a typo is told before anything else
+    found = find(pipeline)  # a name with a typo is told before anything else
     if version is None:
-        if pipeline not in built_in():
+        if found.plan is None or not found.plan.version:
             raise InvalidSpec(f"publish: {pipeline} is your own pipeline: say its version, --version 1.0.0")
-        version = images.VERSION
+        version = found.plan.version
 
     def compiled(pins: Mapping[str, str]) -> str:
         with tempfile.TemporaryDirectory() as folder:

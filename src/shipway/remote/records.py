@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from shipway.artifacts import StepError
 from shipway.artifacts.records import StepState
 from shipway.cached import cached_steps
+from shipway.dag import find_task, own_name
 from shipway.ending import Stop, lost, settle
 from shipway.errors import NotFound, ShipwayError, StorageError
+from shipway.remote.tasks import together
 
 if TYPE_CHECKING:
     from shipway.artifacts import RunRecord, StepRecord
@@ -54,7 +57,8 @@ def try_steps(run_id: str, cached: Collection[str] = ()) -> tuple[list[StepRecor
 
     Args:
         run_id: The run.
-        cached: Its cached tasks: their records are those of the runs that did the work.
+        cached: Its cached tasks, or those that may have cached iterations: their records are those of the runs that
+            did the work.
     """
     return _asked(lambda: read_steps(run_id, cached=cached), [])
 
@@ -122,55 +126,93 @@ def read_run(run_id: str, store: Store | None = None) -> RunRecord | None:
         return None
 
 
-def known_as(task: str, names: Collection[str]) -> str:
-    """A record's task by the name that it has in the pipeline: a launch calls itself `train`, its task is `job`."""
-    from shipway.summary import ROLES
-
-    if task in names:
-        return task
-    for role, aliases in ROLES.items():
-        if task == role or task in aliases:
-            return next((alias for alias in aliases if alias in names), task)
-    return task
-
-
 def merge(
-    tasks: Iterable[StepRecord], found: Iterable[StepRecord], *, run_state: str, stop: Stop, is_all: bool
+    titles: Mapping[str, str],
+    seen: Mapping[str, list[StepRecord]],
+    found: Iterable[StepRecord],
+    *,
+    run: str,
+    run_state: str,
+    stop: Stop,
+    is_all: bool,
 ) -> dict[str, StepRecord]:
     """The run's steps by name, in the pipeline's order: Kubeflow knows how a task ended, its record what it said.
 
+    Records tell the iterations of a loop apart, and tasks of one name in several nested pipelines, which Kubeflow does
+    not; of those that left no record, a task is one step.
+
     Args:
-        tasks: As Kubeflow tells them.
+        titles: The pipeline's tasks, path -> title.
+        seen: What Kubeflow saw, by the tasks' own names.
         found: Records; one that no task is known of stands where its time puts it.
+        run: Its id.
         run_state: How the run is.
         stop: What ended it from outside.
         is_all: Whether the records could be read: a failed task without one then left none.
     """
-    steps = {task.task: task for task in tasks}
-    others = []
-    for record in found:
-        name = known_as(record.task, steps)
-        if name in steps:
-            steps[name] = _told(steps[name], record, run_state, stop)
-        else:
-            is_lost = run_state in ENDS and record.state == "Running"
-            others.append(settle(record, run_state, stop) if is_lost else record)
+    mine, others = _by_task(titles, found)
+    rows: dict[str, list[StepRecord]] = {task: [] for task in titles}
+    for name, nodes in seen.items():
+        tasks = [task for task in titles if own_name(task) == name]
+        pairs, left = _pair([record for task in tasks for record in mine[task]], nodes)
+        for record, node in pairs:
+            rows[record.task].append(_told(node or together((), run_state), record, titles, run_state, stop))
+        silent = [task for task in tasks if not mine[task]]
+        if left and not silent:
+            silent = [task for task in tasks if all(record.iteration for record in mine[task])][:1]
+        for task in silent:
+            known = {"run": run, "task": task, "title": titles[task]}
+            rows[task].append(together(left, run_state).model_copy(update=known))
+    steps = {step.name: step for task in titles for step in rows[task]}
     for name, step in steps.items():
         if is_all and step.state in ("Failed", "Cancelled") and step.error is None:
             steps[name] = step.model_copy(update={"error": lost(stop)})
     for other in others:
+        is_lost = run_state in ENDS and other.state == "Running"
+        shown = settle(other, run_state, stop) if is_lost else other
         before = sum(1 for step in steps.values() if step.started_at and step.started_at <= other.started_at)
         items = list(steps.items())
-        steps = dict([*items[:before], (other.task, other), *items[before:]])
+        steps = dict([*items[:before], (other.name, shown), *items[before:]])
     return steps
 
 
-def _told(task: StepRecord, record: StepRecord, run_state: str, stop: Stop) -> StepRecord:
-    """A task with its record."""
-    state, error = _state(task.state, record, run_state, stop), None
+def _by_task(
+    titles: Mapping[str, str], found: Iterable[StepRecord]
+) -> tuple[dict[str, list[StepRecord]], list[StepRecord]]:
+    """Records by the task that they are of, in the order of their iterations, and those of none."""
+    mine: dict[str, list[StepRecord]] = {task: [] for task in titles}
+    others: list[StepRecord] = []
+    for record in found:
+        task = find_task(record.task, titles)
+        if task:
+            mine[task].append(record.moved(task, record.iteration))
+        else:
+            others.append(record)
+    for records in mine.values():
+        records.sort(key=lambda record: [int(number) for number in re.findall(r"\d+", record.iteration)])
+    return mine, others
+
+
+def _pair(
+    records: Sequence[StepRecord], nodes: Iterable[StepRecord]
+) -> tuple[list[tuple[StepRecord, StepRecord | None]], list[StepRecord]]:
+    """Each record with a node of its state, else with the next; and the nodes that no record is left for."""
+    left = list(nodes)
+    pairs: dict[str, StepRecord] = {}
+    for must_agree in (True, False):
+        for record in records:
+            node = next((node for node in left if not must_agree or node.state == record.state), None)
+            if node is not None and record.name not in pairs:
+                pairs[record.name] = left.pop(left.index(node))
+    return [(record, pairs.get(record.name)) for record in records], left
+
+
+def _told(seen: StepRecord, record: StepRecord, titles: Mapping[str, str], run_state: str, stop: Stop) -> StepRecord:
+    """What Kubeflow saw of a step, with its record."""
+    state, error = _state(seen.state, record, run_state, stop), None
     if state in ("Failed", "Cancelled"):
         error = record.error or (LATE if record.state == "Succeeded" else lost(stop))
-    known = {"task": task.task, "title": task.title or record.title, "state": state, "error": error}
+    known = {"title": titles[record.task] or record.title, "state": state, "error": error}
     if state in ENDS:
         record = settle(record, state, stop)  # a part of it may not have told its end
     return record.model_copy(update=known)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from shipway.dag import own_name, titles_of
 from shipway.ending import ENDED, Sources, Stop, state_of
 from shipway.errors import InvalidSpec, JobFailed, KubeflowUnavailable, NotFound, nearest
 from shipway.remote import records
 from shipway.remote.api import Api
-from shipway.remote.content import deadline_of, spec_of, tasks_of
+from shipway.remote.content import deadline_of, spec_of
 from shipway.remote.refused import WorkflowGone
-from shipway.remote.tasks import Node, moment, nodes_of, read_tasks
+from shipway.remote.tasks import Node, moment, nodes_of, plain_names, read_tasks
 
 if TYPE_CHECKING:
     from shipway.artifacts import StepRecord
@@ -24,7 +25,7 @@ POLL_S = 2.0
 CANCEL_S = 120.0
 SILENT_S = 60.0  # a Workflow that is there is reported as being cancelled within seconds
 SUBMITTED = "Submitted with Shipway by "
-METRICS = ("accuracy", "macro_f1")
+METRICS = 2  # of an evaluation, in the lines of a list
 
 
 class RemoteRun:
@@ -87,7 +88,7 @@ class RemoteRun:
     @property
     def titles(self) -> dict[str, str]:
         """Its tasks, name -> display name, as its pipeline version says; empty where that is gone."""
-        return tasks_of(spec_of(self._whole_spec()))
+        return titles_of(spec_of(self._whole_spec()))
 
     @property
     def deadline_s(self) -> int:
@@ -154,13 +155,15 @@ class RemoteRun:
 
     @property
     def steps(self) -> dict[str, StepRecord]:
-        """Its steps by task, in the pipeline's order: Kubeflow's states, with what their records say (`note`: or why
+        """Its steps by name, in the pipeline's order: Kubeflow's states, with what their records say (`note`: or why
         these cannot be read)."""
-        state = self.state
-        tasks = read_tasks(self._nodes(), self.titles, run=self.key, run_state=state)
-        found, self.note = records.try_steps(self.key, [task.task for task in tasks if task.state == "Cached"])
+        state, nodes = self.state, self._nodes()
+        titles = self.titles or dict.fromkeys(plain_names(nodes), "")
+        seen = read_tasks(nodes, titles, run=self.key, run_state=state)
+        cached = [task for task in titles if any(node.state == "Cached" for node in seen[own_name(task)])]
+        found, self.note = records.try_steps(self.key, cached)
         is_all = not self.note and records.cluster_store() is not None
-        return records.merge(tasks, found, run_state=state, stop=self.stop, is_all=is_all)
+        return records.merge(titles, seen, found, run=self.key, run_state=state, stop=self.stop, is_all=is_all)
 
     @property
     def failed_drivers(self) -> list[str]:
@@ -172,14 +175,31 @@ class RemoteRun:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What the evaluation measured, named by the split that it was measured on: `test_accuracy`."""
-        from shipway.summary import fact
+        """What the evaluations measured first, named by the split that it was measured on: `test_accuracy`.
 
-        steps = list(self.steps.values())
-        measured, split = fact(steps, "evaluate", "metrics"), fact(steps, "evaluate", "split")
-        if not isinstance(measured, dict) or not split:
-            return {}
-        return {f"{split}_{name}": float(measured[name]) for name in METRICS if name in measured}
+        Of several on one split it is the weightiest's (`shipway.summary.of_role`).
+        """
+        return {name: value for name, (value, _) in self._measured().items()}
+
+    @property
+    def figures(self) -> str:
+        """The same for a person: `test accuracy 93.4 %, test macro f1 91.0 %`."""
+        from shipway.report.numbers import figure
+
+        told = self._measured().items()
+        return ", ".join(f"{name.replace('_', ' ')} {figure(value, share)}" for name, (value, share) in told)
+
+    def _measured(self) -> dict[str, tuple[float, bool]]:
+        """By name: the value, and whether it is a share."""
+        from shipway.summary import of_role
+
+        found: dict[str, tuple[float, bool]] = {}
+        for step in of_role(self.steps.values(), "evaluate"):
+            measured, split, shown = (step.outputs.get(key) for key in ("metrics", "split", "shown"))
+            if isinstance(measured, dict) and isinstance(shown, list) and split:
+                for info in shown[:METRICS]:
+                    found[f"{split}_{info['name']}"] = float(measured[info["name"]]), bool(info["is_share"])
+        return found
 
     # What one does with it
 
@@ -297,7 +317,7 @@ class RemoteRun:
         if self.state in ("Failed", "Cancelled"):
             failed = next((step for step in self.steps.values() if step.error is not None), None)
             none = self.note or "no step left a record"
-            said = f"{failed.task}: {failed.error.message}" if failed and failed.error else none
+            said = f"{failed.name}: {failed.error.message}" if failed and failed.error else none
             raise JobFailed(f"run {self.key} {self.state}: {said}")
         return self
 
@@ -308,8 +328,9 @@ class RemoteRun:
             NotFound: no such report; names those there are.
         """
         from shipway.storage import open_uri
+        from shipway.summary import reports_of
 
-        found = {name: uri for step in self.steps.values() for name, uri in step.reports.items()}
+        found = {name: uri for name, (_, uri) in reports_of(self.steps.values()).items()}
         title = title or next(reversed(found), None)
         if title is None or title not in found:
             missing = f"; {self.note or records.missing_store()}".rstrip("; ")
@@ -322,7 +343,7 @@ class RemoteRun:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(step.title or step.task)}</td><td>{html.escape(step.state)}</td>"
+            f"<tr><td>{html.escape(step.label)}</td><td>{html.escape(step.state)}</td>"
             f"<td>{step.seconds:.1f} s</td></tr>"
             for step in self.steps.values()
         )

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import kfp_server_api as kfp
 
 from shipway import redaction, references, step_pod
+from shipway.dag import titles_of
 from shipway.errors import InvalidSpec, NotFound, ShipwayError, nearest
 from shipway.remote.api import Api
-from shipway.remote.content import current_of, inputs_of, platform_of, spec_of, tasks_of, version_name
+from shipway.remote.content import current_of, inputs_of, platform_of, spec_of, version_name
 from shipway.remote.once import create_once, new_mark
 from shipway.remote.secrets import check_secrets
 from shipway.yaml_text import load_json
@@ -74,7 +75,7 @@ def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
 
     Args:
         api: Kubeflow.
-        pipeline: A published pipeline's name; a shipped one's own name (`train_and_deploy`) does too.
+        pipeline: A published pipeline's name; that of its folder (`train_and_deploy`) does too.
         version: A version's name, or its number; None for the current one.
 
     Raises:
@@ -119,8 +120,8 @@ def check_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters in the pipeline's own types, refused here rather than by a run.
 
     Raises:
-        InvalidSpec: an unknown or missing parameter (with the nearest right name), or one of the wrong type; for a
-            shipped pipeline also whatever its first step would refuse.
+        InvalidSpec: an unknown or missing parameter (with the nearest right name), or one of the wrong type;
+            whatever its first step would refuse, where the pipeline's plan is here too.
     """
     inputs = target.inputs
     for key in params:
@@ -206,15 +207,14 @@ def _warn_of_secrets(params: Mapping[str, Any]) -> None:
 
 
 def _check_as_its_plan_would(target: Target, params: Mapping[str, Any]) -> None:
-    """The whole configuration of a shipped pipeline, where the published version is of the package that we are."""
-    from shipway.images import VERSION
-    from shipway.local.pipelines import built_in
+    """The whole configuration, where the pipeline is here too and its plan is the published version's."""
+    from shipway.planning import find_all, resolve
 
-    name = target.pipeline.replace("-", "_")
-    if name in built_in() and target.version == version_name(target.pipeline, VERSION):
-        from shipway.components.plan.core import resolve
-
-        resolve(name, dict(params))
+    here = next((each for each in find_all() if each.name == target.pipeline.replace("-", "_")), None)
+    if here is not None and here.plan is not None:
+        version = here.plan.version
+        if version and target.version == version_name(target.pipeline, version):
+            resolve(here, params)
 
 
 def prepare(
@@ -236,7 +236,7 @@ def prepare(
         experiment=experiment or api.settings.experiment,
         name=_marked(readable),
         started_by=who_types(),
-        tasks=tasks_of(target.spec),
+        tasks=titles_of(target.spec),
         notes=check_secrets(api.settings, target),
     )
 
@@ -268,7 +268,7 @@ def prepare_clone(api: Api, run: RemoteRun, changes: Mapping[str, Any]) -> Submi
         experiment=api.settings.experiment,
         name=_marked(f"clone of {run.name.rpartition(' ')[0] or run.name}"),
         started_by=who_types(),
-        tasks=tasks_of(spec),
+        tasks=titles_of(spec),
         notes=check_secrets(api.settings, target),
     )
 

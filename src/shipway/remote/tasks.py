@@ -2,24 +2,23 @@
 
 `task_details` are the nodes of the Workflow, named by the last part of Argo's path: of a task `train` the nodes
 `train`, `train-driver` and, below `train`, `executor` (with attempts `executor(0)`); beside them the Workflow itself,
-`root`, `exit-handler-1`, `<path>.onExit`, `condition-2`, and entries without a name, which the launcher makes for the
-cache. No field tells whose child an `executor` is, since a node's own id is not given.
+`root`, `exit-handler-1`, `<path>.onExit`, `condition-2`, `iteration-item`, and entries without a name, which the
+launcher makes for the cache. No field tells whose child an `executor` is, since a node's own id is not given.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shipway.artifacts import StepRecord
 from shipway.artifacts.records import StepState
+from shipway.dag import is_around, own_name
 from shipway.ending import ENDED, STATES
 
 EXECUTOR = "executor"
-_NO_TASK = re.compile(r"root|(exit-handler|condition|condition-branches|for-loop)-\d+")
 
 
 @dataclass(frozen=True)
@@ -54,28 +53,31 @@ def nodes_of(details: Iterable[Any] | None, since: datetime | None = None) -> li
     return found
 
 
-def read_tasks(nodes: Sequence[Node], titles: Mapping[str, str], *, run: str, run_state: str) -> list[StepRecord]:
-    """One step a task, in the pipeline's order.
+def read_tasks(nodes: Sequence[Node], tasks: Iterable[str], *, run: str, run_state: str) -> dict[str, list[StepRecord]]:
+    """What Kubeflow saw of the tasks, by their own names: a step for each node.
+
+    The iterations of a loop have nodes of one name, and so have tasks of one name in two nested pipelines: which of
+    them a node belongs to, Kubeflow's API does not tell.
 
     Args:
         nodes: The Workflow's.
-        titles: Task -> display name, as the pipeline version says; empty where that is gone.
+        tasks: Paths of the tasks.
         run: Its id.
-        run_state: How the run is; a task that was left out is Skipped once it has ended.
+        run_state: How the run is.
     """
-    names = titles or dict.fromkeys(plain_names(nodes), "")
+    names = list(dict.fromkeys(map(own_name, tasks)))
     cached = _cached(nodes, names)
-    return [_read_task(name, title, nodes, cached, run, run_state) for name, title in names.items()]
+    return {name: _read_task(name, nodes, cached, run, run_state) for name in names}
 
 
 def plain_names(nodes: Sequence[Node]) -> list[str]:
     """Tasks as far as their nodes' names tell: those with a driver that are none of Kubeflow's own DAGs."""
     drivers = {node.name.removesuffix("-driver") for node in nodes if node.name.endswith("-driver")}
     ours = sorted((node for node in nodes if node.name in drivers), key=lambda node: str(node.began or ""))
-    return list(dict.fromkeys(node.name for node in ours if not _NO_TASK.fullmatch(node.name)))
+    return list(dict.fromkeys(node.name for node in ours if not is_around(node.name)))
 
 
-def _cached(nodes: Sequence[Node], names: Mapping[str, str]) -> set[int]:
+def _cached(nodes: Sequence[Node], names: Collection[str]) -> set[int]:
     """Ids of the task nodes whose executor was left out because the cache had the answer.
 
     Whose it is is told by time alone: a cached task begins and ends in the moment in which its executor is skipped.
@@ -97,38 +99,51 @@ def _holds(task: Node, executor: Node) -> bool:
     return task.began <= executor.began <= task.ended
 
 
-def _read_task(name: str, title: str, nodes: Sequence[Node], cached: set[int], run: str, run_state: str) -> StepRecord:
-    """Iterations of a loop are one step; a driver that failed is its task's failure."""
-    mine = [node for node in nodes if node.name == name]
-    drivers = [node for node in nodes if node.name == f"{name}-driver"]
-    began = min((node.began for node in (*mine, *drivers) if node.began), default=None)
-    ended = max((node.ended for node in mine if node.ended), default=None)
-    state = _state(mine, drivers, run_state, is_cached=bool(mine) and all(id(node) in cached for node in mine))
-    if state in ("Pending", "Skipped"):
-        began = ended = None
-    started = min((node.began for node in mine if node.began and state not in ("Pending", "Skipped")), default=began)
-    return StepRecord(
-        run=run,
-        task=name,
-        title=title,
-        state=state,
-        started_at=began.isoformat() if began else "",
-        seconds=round(max(0.0, (ended - started).total_seconds()), 1) if started and ended else 0.0,
-    )
-
-
-def _state(mine: Sequence[Node], drivers: Sequence[Node], run_state: str, *, is_cached: bool) -> StepState:
+def _read_task(name: str, nodes: Sequence[Node], cached: set[int], run: str, run_state: str) -> list[StepRecord]:
+    """A driver that failed is its task's failure; before its end it is the task's beginning."""
     has_ended = run_state in ENDED
-    states = {node.state for node in mine}
-    if "Failed" in states or any(node.state == "Failed" for node in drivers):
-        return "Cancelled" if run_state == "Cancelled" else "Failed"
-    if states & {"Running", "Pending"} or (not has_ended and any(node.state == "Running" for node in drivers)):
-        if not has_ended:
-            return "Running"
-        return "Cancelled" if run_state == "Cancelled" else "Failed"
-    if "Succeeded" in states:
+    mine = sorted((node for node in nodes if node.name == name and node.state), key=_began)
+    drivers = sorted((node for node in nodes if node.name == f"{name}-driver"), key=_began)
+    alone = [d for d in drivers if d.state == "Failed" or (d.state == "Running" and not has_ended)]
+    found = []
+    for at, node in enumerate((*mine, *alone)):
+        driver = drivers[at] if len(mine) == len(drivers) else node
+        state = _state(node, run_state, is_cached=id(node) in cached)
+        began = min((each.began for each in (driver, node) if each.began), default=None)
+        told = began.isoformat() if began and state != "Skipped" else ""
+        took = round(node.seconds, 1) if node in mine and state != "Skipped" else 0.0
+        found.append(StepRecord(run=run, task=name, state=state, started_at=told, seconds=took))
+    return found
+
+
+def _began(node: Node) -> str:
+    return node.began.isoformat() if node.began else ""
+
+
+def _state(node: Node, run_state: str, *, is_cached: bool) -> StepState:
+    if node.state == "Succeeded":
         return "Cached" if is_cached else "Succeeded"
-    return "Skipped" if has_ended or "Skipped" in states else "Pending"
+    if node.state == "Skipped":
+        return "Skipped"
+    if node.state != "Failed" and run_state not in ENDED:
+        return "Running"
+    return "Cancelled" if run_state == "Cancelled" else "Failed"
+
+
+def together(seen: Sequence[StepRecord], run_state: str) -> StepRecord:
+    """Several nodes as one step: Failed where one of them is, Cached where all are."""
+    if len(seen) == 1:
+        return seen[0]
+    nothing: StepState = "Skipped" if run_state in ENDED else "Pending"
+    states = [step.state for step in seen]
+    order: tuple[StepState, ...] = ("Failed", "Cancelled", "Running", "Succeeded", "Cached")
+    state = next((state for state in order if state in states), "Skipped" if states else nothing)
+    times = [(datetime.fromisoformat(step.started_at), step.seconds) for step in seen if step.started_at]
+    if not times:
+        return StepRecord(run="", task="", state=state)
+    began, ended = min(at for at, _ in times), max(at + timedelta(seconds=seconds) for at, seconds in times)
+    took = round((ended - began).total_seconds(), 1)
+    return StepRecord(run="", task="", state=state, started_at=began.isoformat(), seconds=took)
 
 
 def moment(value: Any) -> datetime | None:

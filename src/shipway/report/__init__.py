@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shipway.report.charts import bars, columns, lines, scatter
 from shipway.report.matrix import confusion_matrix, heatmap
-from shipway.report.numbers import bytes_text, duration, number, percent
+from shipway.report.numbers import bytes_text, change, duration, figure, inline, number, percent
 from shipway.report.page import LIMIT_BYTES, Report
 from shipway.report.parallel import parallel_coordinates
 
@@ -13,10 +13,13 @@ __all__ = [
     "Report",
     "bars",
     "bytes_text",
+    "change",
     "columns",
     "confusion_matrix",
     "duration",
+    "figure",
     "heatmap",
+    "inline",
     "lines",
     "number",
     "parallel_coordinates",

@@ -27,6 +27,21 @@ def number(value: object, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def figure(value: float | None, is_share: bool) -> str:
+    """A metric: a share as a percentage, anything else as a number."""
+    return percent(value) if is_share else number(value)
+
+
+def inline(title: str) -> str:
+    """A metric's title as a column's heading or among other words: `Macro F1` -> `macro F1`, `MAE` -> `MAE`."""
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
+
+
+def change(value: float, is_share: bool) -> str:
+    """A difference of metrics: `+1.23 points` of shares, `+0.034` of anything else."""
+    return f"{value * 100:+.2f} points" if is_share else f"{value:+.4g}"
+
+
 def duration(seconds: float | None) -> str:
     """`0.4` -> `0.4 s`, `95` -> `1 min 35 s`, `7300` -> `2 h 1 min`."""
     if seconds is None or not math.isfinite(seconds):

@@ -98,10 +98,14 @@ def _check_graph(graph: memoryview, seen: _Seen, outer: ChainMap[str, Size], dep
             raise Refused("it holds sparse tensors, which say any size")
         elif number == 11:
             for name in texts(value, 1):
-                sizes.maps[0].setdefault(name, Size.given(_declared(value, name)))
+                said = _declared(
+                    value, name
+                )  # of a loop's body it is what is carried on, at most what is known outside
+                sizes.maps[0].setdefault(name, Size.given(said if depth == MAX_DEPTH else 1))
         elif number in (12, 13):
             names = texts(value, 1)
-            declared |= {name: _declared(value, name) for name in names}
+            shapes = {name: _declared(value, name) for name in names}
+            declared |= shapes if depth == MAX_DEPTH else {}
             outputs += names if number == 12 else []
     seen.nodes += len(nodes)
     if seen.nodes > MAX_NODES:

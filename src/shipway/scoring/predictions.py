@@ -3,60 +3,115 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from shipway.errors import InvalidSpec
+from shipway.recipes.arrays import Columns, Ragged
 from shipway.scoring.session import ModelSession
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What came of scoring rows.
+
+    Attributes:
+        rows: label, group_hash and what the task says of each prediction (`Evaluation.frame`): all that metrics need.
+        columns: Names of the predictions' own parts in the file, for `read_columns`.
+    """
+
+    rows: pl.DataFrame
+    columns: list[str]
 
 
 def predict_rows(
     session: ModelSession, frames: Iterable[pl.DataFrame], path: Path, *, batch_size: int = 256
-) -> pl.DataFrame:
+) -> Predicted:
     """Scores rows and keeps what the model said of each.
 
     Args:
         session: The model.
-        frames: As `read_rows` gives them.
-        path: Parquet file to write: row_id, group_hash, label, predicted, probability (of the predicted label),
-            label_probability (of the true label, 0 where the model doesn't know it), probabilities (list of float32 in
-            the order of the model's labels), text, and the frames' other columns.
+        frames: As `read_rows` gives them; at least one.
+        path: Parquet file to write: the frames' columns, preview, the predictions' own parts (an array or list a row)
+            and the columns of `Evaluation.frame`.
         batch_size: Rows in one inference.
 
-    Returns:
-        The narrow columns, label, predicted, probability, label_probability and group_hash: all that metrics need.
+    Raises:
+        InvalidSpec: a slice's column has the name of one that is added here.
     """
-    ids = {label: i for i, label in enumerate(session.labels)}
     narrow: list[pl.DataFrame] = []
+    columns: list[str] = []
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="shipway-predictions-", dir=path.parent) as folder:
         for number, frame in enumerate(frames):
-            scored = _score(session, frame, ids, batch_size)
-            scored.write_parquet(Path(folder) / f"{number:06d}.parquet")
-            narrow.append(scored.select(NARROW))
+            answers, described = _answers(session, frame, batch_size)
+            columns = list(answers)
+            added = [session.kind.preview(frame).alias("preview"), *to_series(answers), *described]
+            _check_names(frame, [series.name for series in added])
+            frame.hstack(added).write_parquet(Path(folder) / f"{number:06d}.parquet")
+            narrow.append(frame.select("label", "group_hash").hstack(described))
         pl.scan_parquet(sorted(Path(folder).glob("*.parquet")), glob=False).sink_parquet(path)
-    return pl.concat(narrow)
+    return Predicted(pl.concat(narrow), columns)
 
 
-NARROW = ("label", "predicted", "probability", "label_probability", "group_hash")
+def describe_rows(session: ModelSession, frame: pl.DataFrame, *, batch_size: int = 256) -> pl.DataFrame:
+    """label, group_hash and what the task says of each prediction; nothing is kept."""
+    return frame.select("label", "group_hash").hstack(_answers(session, frame, batch_size)[1])
 
 
-def _score(session: ModelSession, frame: pl.DataFrame, ids: dict[str, int], batch_size: int) -> pl.DataFrame:
-    probabilities = session.predict(frame["text"].to_list(), batch_size=batch_size)
-    best = probabilities.argmax(axis=1)
-    rows = np.arange(len(frame))
-    truth = np.array([ids.get(label, -1) for label in frame["label"]], dtype=np.int64)
-    names = pl.Series(session.labels, dtype=pl.String)
-    return frame.select(
-        "row_id",
-        "group_hash",
-        "label",
-        names.gather(best).alias("predicted"),
-        pl.Series("probability", probabilities[rows, best], dtype=pl.Float32),
-        pl.Series("label_probability", np.where(truth >= 0, probabilities[rows, truth], 0.0), dtype=pl.Float32),
-        pl.Series("probabilities", probabilities, dtype=pl.Array(pl.Float32, probabilities.shape[1])).arr.to_list(),
-        "text",
-        *(name for name in frame.columns if name not in ("row_id", "group_hash", "label", "text")),
-    )
+def to_series(columns: Columns) -> list[pl.Series]:
+    """A series for each part of predictions: arrays of one shape as Polars' Array, rows of their own length as List."""
+    return [
+        _ragged(name, value) if isinstance(value, Ragged) else _even(name, value) for name, value in columns.items()
+    ]
+
+
+def read_columns(rows: pl.DataFrame, names: Sequence[str]) -> Columns:
+    """The predictions of kept rows, as `Answers.decode` had given them.
+
+    Args:
+        rows: Of `predictions.parquet`, at least the columns of `names`.
+        names: `EvaluationRecord.columns`.
+    """
+    return {name: _read(rows[name]) for name in names}
+
+
+def _answers(session: ModelSession, frame: pl.DataFrame, batch_size: int) -> tuple[Columns, pl.DataFrame]:
+    """The predictions, and what the task says of each beside its truth."""
+    answers = session.predict(session.kind.values(frame), batch_size=batch_size)
+    return answers, session.task.evaluation.frame(session.labels, answers, frame["label"])
+
+
+def _check_names(frame: pl.DataFrame, added: Sequence[str]) -> None:
+    for name in added:
+        if name in frame.columns:
+            raise InvalidSpec(
+                f"evaluation.slices: {name!r} is the name of a column that predictions are kept in; rename yours in "
+                "the source"
+            )
+
+
+def _even(name: str, value: NDArray[np.generic]) -> pl.Series:
+    if value.ndim == 1:
+        return pl.Series(name, value.tolist() if value.dtype == object else value)
+    if value.dtype == object:
+        return pl.Series(name, value.tolist(), dtype=pl.Array(pl.String, value.shape[1:]))
+    return pl.Series(name, np.ascontiguousarray(value))
+
+
+def _ragged(name: str, value: Ragged) -> pl.Series:
+    inner = pl.Series(value.values[:0]).dtype
+    return pl.Series(name, [value.row(i).tolist() for i in range(len(value))], dtype=pl.List(inner))
+
+
+def _read(series: pl.Series) -> NDArray[np.generic] | Ragged:
+    if isinstance(series.dtype, pl.List):
+        lengths = series.list.len().to_numpy().astype(np.int64)
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        return Ragged(series.explode(empty_as_null=False).to_numpy(), offsets)
+    return series.to_numpy()

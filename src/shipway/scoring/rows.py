@@ -10,24 +10,32 @@ import polars as pl
 
 from shipway.artifacts import DatasetManifest
 from shipway.errors import InvalidData, InvalidSpec, nearest
+from shipway.inputs import Input
+from shipway.specs import parse
 from shipway.storage import open_folder
 
 CHUNK_ROWS = 16_384
 
 
+def input_columns(dataset: DatasetManifest, kind: Input) -> list[str]:
+    """The rows' columns that hold the input."""
+    return list(kind.columns(parse(kind.Params, dataset.input_params, f"dataset {dataset.name}: input_params")))
+
+
 def read_rows(
-    dataset: DatasetManifest, split: str, *, columns: Sequence[str] = (), chunk_rows: int = CHUNK_ROWS
+    dataset: DatasetManifest, split: str, kind: Input, *, columns: Sequence[str] = (), chunk_rows: int = CHUNK_ROWS
 ) -> Iterator[pl.DataFrame]:
     """The rows of one split, a frame at a time, in the order of the manifest.
 
     Args:
         dataset: Names the Parquet files; each is fetched, checked against its sha256 and removed again.
         split: `train`, `eval` or `test`.
-        columns: Wanted beside row_id, text, label and group_hash; read as strings, null as `(empty)`.
+        kind: What a row gives the model.
+        columns: Wanted beside those; read as strings, null as `(empty)`.
         chunk_rows: Most rows of a frame.
 
     Yields:
-        Frames with row_id, text, label, group_hash (uint64) and `columns`.
+        Frames with row_id, label, group_hash (uint64), the input's columns and `columns`.
 
     Raises:
         InvalidData: the split does not exist or has no rows.
@@ -38,6 +46,7 @@ def read_rows(
     if part is None or part.rows == 0 or not part.row_files:
         there = ", ".join(f"{name} ({found.rows} rows)" for name, found in dataset.splits.items())
         raise InvalidData(f"dataset {dataset.name}: split {split!r} has no rows; it has {there}; raise its fraction")
+    ours = ["row_id", "label", *input_columns(dataset, kind)]
     store = open_folder(dataset.uri)
     with tempfile.TemporaryDirectory(prefix="shipway-rows-") as folder:
         for number, file in enumerate(part.row_files):
@@ -46,7 +55,7 @@ def read_rows(
             _check_columns(path, columns)
             for offset in range(0, file.rows, chunk_rows):
                 frame = pl.scan_parquet(path, glob=False).slice(offset, chunk_rows).collect()
-                yield _select(frame, columns)
+                yield _select(frame, ours, columns, kind)
             path.unlink()
 
 
@@ -60,26 +69,21 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
             )
 
 
-def _select(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+def _select(frame: pl.DataFrame, ours: Sequence[str], columns: Sequence[str], kind: Input) -> pl.DataFrame:
+    others = [column for column in dict.fromkeys(columns) if column not in (*ours, "group_hash")]
     return frame.select(
-        "row_id",
-        "text",
-        "label",
-        _group_hash(frame),
-        *(
-            pl.col(column).cast(pl.String).fill_null("(empty)").alias(column)
-            for column in columns
-            if column not in ("row_id", "text", "label")
-        ),
+        *ours,
+        _group_hash(frame, kind),
+        *(pl.col(column).cast(pl.String).fill_null("(empty)").alias(column) for column in others),
     )
 
 
-def _group_hash(frame: pl.DataFrame) -> pl.Series:
+def _group_hash(frame: pl.DataFrame, kind: Input) -> pl.Series:
     """Prep's hash of the group (docs/decisions/0030-pinned-hash.md); rows without a group stand for themselves."""
     if "group_hash" in frame.columns:
         return frame["group_hash"].cast(pl.UInt64)
     from xxhash import xxh3_64_intdigest
 
     group = pl.col("group").cast(pl.String) if "group" in frame.columns else pl.lit(None, pl.String)
-    source = frame.select(pl.coalesce(group, pl.col("text")).str.normalize("NFC")).to_series()
+    source = frame.select(pl.coalesce(group.str.normalize("NFC"), kind.content())).to_series()
     return pl.Series("group_hash", [xxh3_64_intdigest(value.encode()) for value in source], dtype=pl.UInt64)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import getattr_static
 from typing import TYPE_CHECKING
 
 from shipway.errors import InvalidSpec, nearest
 from shipway.tasks.base import Metric, Task, primary
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from shipway.recipes.base import Recipe
 
 SHIPPED = ("classification",)
+PARTS = ("name", "metrics", "labels", "head", "answers", "evaluation")
 
-__all__ = ["SHIPPED", "Metric", "Task", "load_task", "primary", "task_of"]
+__all__ = ["SHIPPED", "Metric", "Task", "classes_in", "is_share", "load_task", "primary", "task_of"]
 
 
 def load_task(name: str) -> Task:
@@ -40,6 +44,22 @@ def task_of(recipe: Recipe) -> Task:
     stated = recipe.task
     if isinstance(stated, str):
         return load_task(stated)
-    if not isinstance(stated, Task):
-        raise InvalidSpec(f"recipe {recipe.name}: its task is a {type(stated).__name__}; expected a name or a Task")
+    # Not isinstance: before Python 3.12 it computes each side, where the packages that it needs may be absent.
+    if missing := [part for part in PARTS if getattr_static(stated, part, None) is None]:
+        raise InvalidSpec(
+            f"recipe {recipe.name}: its task is a {type(stated).__name__} without {', '.join(missing)}; expected a "
+            "name or a Task"
+        )
     return stated
+
+
+def is_share(metric: str) -> bool:
+    """Whether a shipped task calls a share so, which is shown as a percentage."""
+    found = (load_task(name).metrics.get(metric) for name in SHIPPED)
+    return any(info.is_share for info in found if info is not None)
+
+
+def classes_in(task: Task, labels: pl.Series) -> set[str]:
+    """Classes that occur in labels; empty where the task has none."""
+    found = task.labels.classes(labels)
+    return set() if found is None else set(found.explode(empty_as_null=False).unique())

@@ -16,9 +16,10 @@ the comparison with the champion are the suite's own (`shipway.measuring`), what
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
 Documents = list[dict[str, Any]]
 
+# What stands behind the shorter rows of a batch in a target of variable length: no class id, no number, so a loss can
+# tell it from a value (Keras: `ignore_class=-1`). Features are padded with 0.
+TARGET_PADDING: dict[str, Any] = {"int64": -1, "float32": math.nan}
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -50,12 +55,14 @@ class Metric:
         lower_is_better: Then a bare number in a policy is a ceiling.
         has_interval: It is a function of sums over rows (`Evaluation.metrics`), so that it has an interval and can be
             compared with the champion's on the same rows.
+        about: What it means, in a few words for a page.
     """
 
     title: str
     is_share: bool = True
     lower_is_better: bool = False
     has_interval: bool = False
+    about: str = ""
 
 
 class Labels(Protocol):
@@ -89,7 +96,11 @@ class Labels(Protocol):
         ...
 
     def targets(self, encoder: Encoder) -> dict[str, FeatureSpec]:
-        """Tensors of a record beside the encoder's features; each name begins with `label`."""
+        """Tensors of a record beside the encoder's features, int64 or float32; each name begins with `label`.
+
+        One of variable length is padded by `TARGET_PADDING`: a target that follows the length of a feature, as a tag
+        for each token does, has that feature's width in every batch.
+        """
         ...
 
     def encode(self, encoder: Encoder, labels: Sequence[str], values: Sequence[Any], encoded: Encoded) -> Encoded:
@@ -107,37 +118,53 @@ class Labels(Protocol):
 class TrainingHead(Protocol):
     """What the training loop measures, and what the trained model serves. Methods import TensorFlow.
 
+    A model gives one tensor or a dict of them; outputs reach these methods as it gave them, in training as bfloat16
+    where the spec asks for mixed precision. The loss is the recipe's: it gets the target itself where there is one, as
+    Keras' losses expect, else all of them by name.
+
     Attributes:
-        metrics: Names of what `totals` gives beside `loss`; the first is what the best weights are chosen by.
-        lower_is_better: Of the first.
+        metrics: Names of what `totals` gives beside `loss`, and which way each is better. The best weights, early
+            stopping and sweeps go by the first where a spec says nothing else.
+        batch_metrics: Names of what `batch` gives.
     """
 
-    metrics: Sequence[str]
-    lower_is_better: bool
+    metrics: Mapping[str, Metric]
+    batch_metrics: Sequence[str]
 
     def batch(self, outputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
-        """Scalars of one training batch for the progress line, by names of `metrics`; may be fewer.
+        """Scalars of one training batch, for the progress line: their mean over steps and workers is shown.
+
+        Part of the compiled step, so cheap ones.
 
         Args:
             outputs: What the model gives in training.
-            targets: The batch's label tensors by name, as `Labels.targets` states them, padded.
+            targets: The batch's target tensors by name, as `Labels.targets` states them, padded (`TARGET_PADDING`).
         """
         ...
 
     def sums(self, outputs: Any, targets: Mapping[str, Any]) -> Any:
-        """Float64 vector that is added up over the batches of an evaluation and over workers."""
+        """Float64 vector of a fixed length that is added up over the batches of an evaluation and over workers."""
         ...
 
     def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
-        """`loss` and `metrics`, from the whole split's sums."""
+        """`loss` and `metrics`, from the whole split's sums; finite numbers."""
         ...
 
-    def stderr(self, metrics: Mapping[str, float], rows: int) -> float:
-        """Standard error of the first metric on so many rows, for a sweep that asks whether a trial is ahead."""
+    def stderr(self, sums: NDArray[np.float64]) -> float:
+        """Standard error of the first metric, from the same sums, for a sweep that asks whether a trial is ahead.
+
+        0 where it cannot be told: then every difference counts.
+        """
         ...
 
-    def calibrate(self, outputs: NDArray[Any], targets: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Constants of the served function, found on rows of the eval split; kept in the model's manifest."""
+    def calibrate(self, outputs: Any, targets: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Constants of the served function, found on rows of the eval split; kept in the model's manifest.
+
+        Args:
+            outputs: What the model gives, of many batches: an array, or a dict of arrays; those of batches of another
+                length are padded with 0 behind.
+            targets: Arrays by name, padded as in a batch.
+        """
         ...
 
     def serve(self, outputs: Any, constants: Mapping[str, float]) -> dict[str, Any]:
@@ -149,8 +176,10 @@ class Answers(Protocol):
     """From the served tensors to what a caller reads. NumPy alone: the predictor's image holds little else.
 
     Attributes:
-        Params: What a request's `parameters` may ask.
-        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold.
+        Params: What a request's `parameters` may ask. Its fields are the names that a request may use; a refusal says
+            "must be" and the field's description, where it has one.
+        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold. A field left at its default is
+            what evaluation found (`Evaluation.settings`); each has one.
         tensors: V2 outputs: name -> datatype and shape.
     """
 
@@ -204,15 +233,18 @@ class Answers(Protocol):
 class Evaluation(Protocol):
     """Figures, comparison and rules.
 
+    What `headline`, `limits`, `facts` and `settings` give is asked once, when the rows are scored, and kept in the
+    record: screens, cards and deployments read it there.
+
     Attributes:
         Params: The section `evaluation.task`.
         Rules: The section `promotion.task`.
-        baselines: Names that `evaluation.baselines` may hold, in the order of pages.
+        baselines: Names that `evaluation.baselines` may hold, in the order of pages -> title, "most frequent label".
     """
 
     Params: type[BaseModel]
     Rules: type[BaseModel]
-    baselines: Mapping[str, str]  # name -> title
+    baselines: Mapping[str, str]
 
     def frame(self, labels: Sequence[str], columns: Columns, truth: pl.Series) -> pl.DataFrame:
         """Columns that describe each prediction beside its truth, kept with the predictions; narrow: a text, a number.
@@ -234,7 +266,10 @@ class Evaluation(Protocol):
         ...
 
     def metrics(self, sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each."""
+        """Metrics with an interval, from sums of `statistics`, shape (m, k) -> (m,) each; the task's first is one.
+
+        Finite also where there are no rows: a slice or a resample may be small.
+        """
         ...
 
     def credit(self, rows: pl.DataFrame) -> NDArray[np.float64]:
@@ -258,11 +293,16 @@ class Evaluation(Protocol):
         ...
 
     def facts(self, record: EvaluationRecord) -> dict[str, Any]:
-        """What the run's summary shows beyond metrics, intervals and baselines."""
+        """What the run's summary holds beyond metrics, intervals and baselines; JSON. A list of mappings is a table on
+        screens, its columns sorted by name."""
         ...
 
     def headline(self, record: EvaluationRecord) -> list[str]:
-        """One to three sentences for screens, notifications and the model's card."""
+        """Up to three sentences for screens, notifications and the model's card."""
+        ...
+
+    def limits(self, record: EvaluationRecord) -> list[str]:
+        """Sentences for the card on what a person should know before using the model: where it is weak."""
         ...
 
     def sections(self, page: Report, record: EvaluationRecord, read: Read) -> None:
@@ -274,7 +314,6 @@ class Evaluation(Protocol):
         ...
 
 
-@runtime_checkable
 class Task(Protocol):
     """What a prediction is.
 

@@ -46,11 +46,13 @@ class Evaluated:
         metrics: By names of `Task.metrics`.
         details: JSON, kept in the record: what the task's rules, page and endpoint need.
         files: Names of files in the folder that are kept beside the record.
+        with_left_out: What the figures are with the rows that were left out, in a few words; empty: nothing to say.
     """
 
     metrics: dict[str, float]
     details: dict[str, Any] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    with_left_out: str = ""
 
 
 class Baseline(Protocol):

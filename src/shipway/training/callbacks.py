@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tf_keras
@@ -17,7 +17,8 @@ from shipway.training.progress import LeaseWatch, ProgressFile, Report, StallWat
 
 if TYPE_CHECKING:
     from shipway.training.distribution import Distribution
-    from shipway.training.spec import FitSpec
+    from shipway.training.measure import Evaluation
+    from shipway.training.spec import EarlyStopping, FitSpec
 
 PROGRESS_EVERY_S = 1.0
 
@@ -34,8 +35,19 @@ class Monitor:
     audit: bool = field(default_factory=audited)
 
 
-class _Evaluates(Protocol):
-    def sums(self) -> NDArray[np.float64]: ...
+@dataclass(frozen=True)
+class Rule:
+    """Which weights are the best, and when no better ones are hoped for.
+
+    Attributes:
+        metric: Name of a reported metric of the eval split.
+        lower_is_better: Of that.
+        stopping: None: the training goes on to its last step.
+    """
+
+    metric: str
+    lower_is_better: bool
+    stopping: EarlyStopping | None
 
 
 class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
@@ -44,29 +56,31 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(
         self,
         spec: FitSpec,
+        rule: Rule,
         state: LoopState,
         best: Arrays,
         dist: Distribution,
         checkpoints: Checkpoints | None,
-        evaluation: _Evaluates,
+        evaluation: Evaluation,
         monitor: Monitor,
         report: Report | None,
         total: int,
         interval: int,
     ) -> None:
         super().__init__()
-        self.spec, self.state, self.best_weights, self.dist = spec, state.model_copy(), best, dist
+        self.spec, self.rule, self.state, self.best_weights, self.dist = spec, rule, state.model_copy(), best, dist
         self.checkpoints, self.evaluation, self.monitor, self.report = checkpoints, evaluation, monitor, report
         self.total, self.interval = total, interval
         self._supports_tf_logs = False
-        self._sums = np.zeros(3)  # loss, accuracy, steps of this worker since the last interval
+        self._names = ("loss", *evaluation.head.batch_metrics)
+        self._sums = np.zeros(1 + len(self._names))  # steps of this worker since the last interval, and those numbers
         self._began = self._told = time.monotonic()
         self._batch = spec.batch_size * dist.replicas
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
         self.state.step += 1
-        self._sums += [float(logs["loss"]), float(logs["accuracy"]), 1.0]
+        self._sums += [1.0, *(float(logs[name]) for name in self._names)]
         monitor = self.monitor
         if monitor.stall is not None:
             monitor.stall.alive()
@@ -74,7 +88,7 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
         if monitor.progress is not None and (monitor.audit or now - self._told >= PROGRESS_EVERY_S):
             self._told = now
             record: dict[str, Any] = {"step": self.state.step, "total_steps": self.total, "epoch": self._epoch()}
-            record |= {"loss": _finite(logs["loss"]), "accuracy": _finite(logs["accuracy"])}
+            record |= {name: _finite(logs[name]) for name in self._names}
             if "batch_hash" in logs:
                 record["batch_hash"] = f"{int(logs['batch_hash']):016x}"
             monitor.progress.write(**record, examples_per_s=self._rate(now))
@@ -89,43 +103,41 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # One sum over workers for everything: also the barrier at which all join the save.
-        told = self.dist.sum(np.concatenate([self._sums, self.evaluation.sums()]))
-        loss, accuracy, steps, hits, loss_sum, rows = (float(value) for value in told)
-        metrics = {"loss": loss / max(steps, 1.0), "accuracy": accuracy / max(steps, 1.0)}
-        metrics |= {"val_accuracy": hits / rows, "val_loss": loss_sum / rows}
+        total = self.dist.sum(np.concatenate([self._sums, self.evaluation.sums()]))
+        own, sums = total[: len(self._sums)], total[len(self._sums) :]
+        metrics = {name: float(value) for name, value in zip(self._names, own[1:] / max(own[0], 1.0), strict=True)}
+        metrics |= self.evaluation.metrics(sums)
         if not math.isfinite(metrics["loss"]) or not math.isfinite(metrics["val_loss"]):
             raise ShipwayError(
                 f"training diverged: loss {metrics['loss']} at step {self.state.step}; lower params.learning_rate"
             )
-        self._judge(metrics)
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise ShipwayError(f"the task's {name} is {value} at step {self.state.step}, though its loss is finite")
+        self._judge(metrics, sums)
         going = self._tell(metrics)
         self.state.finished = self.state.finished or not going or self.state.step >= self.total
         self._save()
         if self.state.finished:
             self.model.stop_training = True
-        self._sums = np.zeros(3)
+        self._sums[:] = 0.0
         self._began = time.monotonic()
 
-    def _judge(self, metrics: dict[str, float]) -> None:
+    def _judge(self, metrics: dict[str, float], sums: NDArray[np.float64]) -> None:
         """Keeps the best weights; counts towards early stopping."""
-        rule = self.spec.early_stopping
-        name = rule.metric if rule else "val_accuracy"
-        sign = -1.0 if name == "val_loss" else 1.0
-        value = sign * metrics[name]
-        least = rule.min_delta if rule else 0.0
-        self.state.metrics = metrics
-        if self.state.best_value is None or value > self.state.best_value + least:
-            self.state.best_value, self.state.best_step, self.state.patience_used = value, self.state.step, 0
-            self.state.best_metrics = metrics
+        rule, state = self.rule.stopping, self.state
+        value = -metrics[self.rule.metric] if self.rule.lower_is_better else metrics[self.rule.metric]
+        state.metrics = metrics
+        is_better = state.best_value is None or value > state.best_value + (rule.min_delta if rule else 0.0)
+        # As good and surer of itself: better weights, though no reason to go on.
+        is_surer = value == state.best_value and metrics["val_loss"] < state.best_metrics["val_loss"]
+        if is_better or is_surer:
+            state.best_value, state.best_step, state.best_metrics = value, state.step, metrics
+            state.best_sums = sums.tolist()
             self.best_weights = self.model.get_weights()
-            return
-        if value == self.state.best_value and metrics["val_loss"] < self.state.best_metrics["val_loss"]:
-            # As accurate and surer of itself: better weights, though no reason to go on.
-            self.state.best_step, self.state.best_metrics = self.state.step, metrics
-            self.best_weights = self.model.get_weights()
-        self.state.patience_used += 1
-        if rule and self.state.patience_used >= rule.patience:
-            self.state.finished = True
+        state.patience_used = 0 if is_better else state.patience_used + 1
+        if rule and state.patience_used >= rule.patience:
+            state.finished = True
 
     def _tell(self, metrics: dict[str, float]) -> bool:
         now = time.monotonic()
@@ -151,7 +163,7 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
         return round(self.state.step * self.spec.epochs / self.total, 4)
 
     def _rate(self, now: float) -> float:
-        return round(float(self._sums[2]) * self._batch / max(now - self._began, 1e-9), 1)
+        return round(float(self._sums[0]) * self._batch / max(now - self._began, 1e-9), 1)
 
 
 def _finite(value: Any) -> float | None:

@@ -36,6 +36,7 @@ class LoopState(BaseModel):
     patience_used: int = 0
     metrics: dict[str, float] = Field(default_factory=dict)  # of the last evaluation
     best_metrics: dict[str, float] = Field(default_factory=dict)
+    best_sums: list[float] = Field(default_factory=list)  # of the eval split, as the task's head adds them up
     seed: int = 0
     workers: int = 1
     finished: bool = False  # early stopping or the last step: a restart has only to publish

@@ -9,7 +9,7 @@ the number of workers, since its share does. Imports TensorFlow.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,14 @@ from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
 from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
 from shipway.recipes import Encoder, load_recipe
 from shipway.storage import open_folder
+from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import Share, local_batches, permutation
 
 PARSE_BATCH = 1024
-LABEL = "label"
-_DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
+DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
+PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "bytes": b""}  # of features
+
+Batch = tuple[dict[str, Any], dict[str, Any]]  # features and targets by name, dense
 
 
 def fetch_encoder(manifest: DatasetManifest, recipe: str, folder: Path) -> tuple[Encoder, Path]:
@@ -76,54 +79,72 @@ def fetch_shards(manifest: DatasetManifest, shards: Sequence[Shard], folder: Pat
 
 
 class Parser:
-    """Serialised `tf.train.Example` records to tensors, a batch at a time.
+    """Serialised `tf.train.Example` records to tensors, a batch at a time; equal parsers give the same.
 
     Args:
         features: The encoded features to read; what a model does not use is not even parsed.
+        targets: What is learned from them, as the task's `Labels.targets` states it.
     """
 
-    def __init__(self, features: dict[str, FeatureSpec]) -> None:
-        self.features = features
-        self._ragged = {name for name, spec in features.items() if spec.shape and spec.shape[0] is None}
-        self._schema: dict[str, Any] = {LABEL: tf.io.FixedLenFeature([], tf.int64)}
+    def __init__(self, features: Mapping[str, FeatureSpec], targets: Mapping[str, FeatureSpec]) -> None:
+        self.features, self.targets = dict(features), dict(targets)
+        self._padding = {name: PADDING[spec.dtype] for name, spec in features.items()}
+        self._padding |= {name: TARGET_PADDING[spec.dtype] for name, spec in targets.items()}
+        self._schema: dict[str, Any] = {}
         self._padding_schema: dict[str, Any] = {}  # where it differs
-        for name, spec in features.items():
-            if name in self._ragged:
-                partitions = [tf.io.RaggedFeature.UniformRowLength(int(n)) for n in spec.shape[1:] if n is not None]
-                self._schema[name] = tf.io.RaggedFeature(
-                    _DTYPES[spec.dtype], partitions=partitions, row_splits_dtype=tf.int64
-                )
-                self._padding_schema[name] = tf.io.FixedLenSequenceFeature(
-                    spec.shape[1:], _DTYPES[spec.dtype], allow_missing=True
-                )
-            else:
-                self._schema[name] = tf.io.FixedLenFeature(spec.shape, _DTYPES[spec.dtype])
+        for name, spec in self.tensors.items():
+            if not is_ragged(spec):
+                self._schema[name] = tf.io.FixedLenFeature(spec.shape, DTYPES[spec.dtype])
+                continue
+            partitions = [tf.io.RaggedFeature.UniformRowLength(int(n)) for n in spec.shape[1:] if n is not None]
+            self._schema[name] = tf.io.RaggedFeature(
+                DTYPES[spec.dtype], partitions=partitions, row_splits_dtype=tf.int64
+            )
+            self._padding_schema[name] = tf.io.FixedLenSequenceFeature(
+                spec.shape[1:], DTYPES[spec.dtype], allow_missing=True, default_value=self._padding[name]
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Parser) and (self.features, self.targets) == (other.features, other.targets)
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.features), tuple(self.targets)))
+
+    @property
+    def tensors(self) -> dict[str, FeatureSpec]:
+        """Features and targets."""
+        return self.features | self.targets
 
     def __call__(self, serialised: Any) -> dict[str, Any]:
-        """Ragged or dense tensors by feature, and `label`."""
+        """Ragged or dense tensors by name, targets among them."""
         parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema)
         return parsed
 
-    def dense(self, parsed: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Features padded with zeros to the batch's longest, and the labels: what `fit` takes."""
-        return {name: self._padded(name, parsed[name]) for name in self.features}, parsed[LABEL]
+    def dense(self, parsed: Mapping[str, Any]) -> Batch:
+        """Features and targets, padded to the batch's longest: what `fit` takes."""
+        return self._sides({name: self._padded(name, parsed[name]) for name in self.tensors})
 
-    def padded(self, serialised: Any) -> tuple[dict[str, Any], Any]:
+    def padded(self, serialised: Any) -> Batch:
         """The same as `dense` of what was parsed, in one go: for records that are used once."""
         parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema | self._padding_schema)
-        for name in self._ragged:
+        for name in self._padding_schema:
             value = parsed[name]
             missing = tf.maximum(1 - tf.shape(value)[1], 0)  # at least one column, as in `dense`
-            parsed[name] = tf.pad(value, [[0, 0], [0, missing], *([[0, 0]] * (value.shape.rank - 2))])
-        return {name: parsed[name] for name in self.features}, parsed[LABEL]
+            around = [[0, 0], [0, missing], *([[0, 0]] * (value.shape.rank - 2))]
+            parsed[name] = tf.pad(value, around, constant_values=self._padding[name])
+        return self._sides(parsed)
+
+    def _sides(self, tensors: Mapping[str, Any]) -> Batch:
+        return {name: tensors[name] for name in self.features}, {name: tensors[name] for name in self.targets}
 
     def _padded(self, name: str, value: Any) -> Any:
-        if name not in self._ragged:
+        if name not in self._padding_schema:
             return value
         # A batch of empty texts still needs one column, as `Ragged.to_padded` gives it.
         longest = tf.maximum(tf.reduce_max(value.row_lengths()), 1)
-        inner = [tf.constant(size, tf.int64) for size in self.features[name].shape[1:]]
-        return value.to_tensor(shape=tf.stack([tf.constant(-1, tf.int64), longest, *inner]))
+        inner = [tf.constant(size, tf.int64) for size in self.tensors[name].shape[1:]]
+        shape = tf.stack([tf.constant(-1, tf.int64), longest, *inner])
+        return value.to_tensor(default_value=self._padding[name], shape=shape)
 
     def read(self, paths: Sequence[Path]) -> Any:
         """Parsed batches of each file in turn: no interleaving, which measured several times slower."""
@@ -132,7 +153,7 @@ class Parser:
         return batches.map(self, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
     def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
-        """A whole split as one tensor for each feature.
+        """A whole split as one tensor for each feature and target.
 
         Raises:
             CorruptArtifact: the files hold another number of records than the manifest says.
@@ -141,17 +162,28 @@ class Parser:
             parts = list(self.read(paths))
         except tf.errors.DataLossError as error:
             raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
-        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in [*self.features, LABEL]}
-        found = int(merged[LABEL].shape[0])
+        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in self.tensors}
+        found = rows_in(merged)
         if found != rows:
             raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")
         return merged
 
 
+def is_ragged(spec: FeatureSpec) -> bool:
+    """Whether each row has a length of its own."""
+    return bool(spec.shape) and spec.shape[0] is None
+
+
+def rows_in(tensors: Mapping[str, Any]) -> int:
+    """Rows of parsed tensors."""
+    value = next(iter(tensors.values()))
+    return int(value.nrows() if isinstance(value, tf.RaggedTensor) else value.shape[0])
+
+
 def memory_batches(
     parser: Parser, split: dict[str, Any], rows: int, batch: int, seed: int, step: int, share: Share
 ) -> Any:
-    """A tf.data.Dataset of (features, labels): this worker's part of each global batch from `step` on, without end."""
+    """A tf.data.Dataset of (features, targets): this worker's part of each global batch from `step` on, without end."""
 
     def gather(picked: Any) -> Any:
         return parser.dense({name: tf.gather(value, picked) for name, value in split.items()})
@@ -220,10 +252,9 @@ def own_shards(shards: Sequence[Shard], share: Share) -> list[Shard]:
     return sorted(shards, key=lambda shard: (-shard.rows, shard.path))[share.rank :: share.size]
 
 
-def padded_batches(parser: Parser, split: dict[str, Any], batch: int, share: Share) -> Iterator[tuple[Any, Any]]:
+def padded_batches(parser: Parser, split: dict[str, Any], batch: int, share: Share) -> Iterator[Batch]:
     """Every row of this worker's part of a split, once, in batches: for evaluation."""
-    rows = int(split[LABEL].shape[0])
-    mine = np.arange(share.rank, rows, share.size)
+    mine = np.arange(share.rank, rows_in(split), share.size)
     for start in range(0, len(mine), batch):
         picked = tf.constant(mine[start : start + batch])
         yield parser.dense({name: tf.gather(value, picked) for name, value in split.items()})

@@ -6,7 +6,6 @@ A sweep's trials call `run_trial`; `train`'s worker calls `fit` and then `shipwa
 from __future__ import annotations
 
 import math
-import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest
 from shipway.errors import RetryableError, ShipwayError
@@ -24,15 +22,15 @@ from shipway.recipes import Encoder, load_recipe
 from shipway.recipes.layers import bind_steps
 from shipway.specs import parse
 from shipway.storage import read_artifact
+from shipway.tasks import task_of
 from shipway.training import data as td
-from shipway.training.callbacks import IntervalCallback, Monitor
+from shipway.training.callbacks import IntervalCallback, Monitor, Rule
 from shipway.training.checkpoint import Arrays, Checkpoints, LoopState, shapes_match
 from shipway.training.distribution import Distribution, open_distribution
+from shipway.training.measure import Evaluation, input_names, make_step
 from shipway.training.progress import Report
 from shipway.training.solving import solve_weights
-from shipway.training.spec import FitSpec, TrainingDocument
-
-EVALUATION_BATCH = 256
+from shipway.training.spec import FitSpec, TrainingDocument, end_metrics, is_lower_better, watched_metric
 
 
 class LostPeer(RetryableError):
@@ -69,11 +67,11 @@ def run_trial(document: Mapping[str, Any], report: Report) -> dict[str, float]:
 
     Args:
         document: A `TrainingDocument` as a mapping: `{"spec": {...FitSpec...}, "dataset_uri": "s3://..."}`.
-        report: Called after every interval with the step and the metrics so far (`loss`, `accuracy`, `val_loss`,
-            `val_accuracy`); returning False ends the trial there (pruned).
+        report: Called after every interval with the step and the metrics so far (`spec.reported_metrics`); returning
+            False ends the trial there (pruned).
 
     Returns:
-        Metrics of the best evaluation, `val_accuracy_stderr`, as if each of its rows stood for itself, and `steps`.
+        Metrics of the best evaluation, the standard error of the task's first (`val_<metric>_stderr`), and `steps`.
 
     Raises:
         ShipwayError: the document, the dataset or a parameter cannot be used; any other exception is the model's.
@@ -83,9 +81,9 @@ def run_trial(document: Mapping[str, Any], report: Report) -> dict[str, float]:
     tf_keras.backend.clear_session()
     manifest = read_artifact(DatasetManifest, parsed.dataset_uri)
     fitted = fit(spec, manifest, _trial_folder(), report=report)
-    found, rows = fitted.state.best_metrics, manifest.splits["eval"].encoded_rows
-    stderr = math.sqrt(found["val_accuracy"] * (1 - found["val_accuracy"]) / rows)
-    return {**found, "val_accuracy_stderr": stderr, "steps": float(fitted.state.step)}
+    task, state = task_of(load_recipe(spec.recipe)), fitted.state
+    ended = (task.head.stderr(np.array(state.best_sums)), float(state.step))
+    return {**state.best_metrics, **dict(zip(end_metrics(task), ended, strict=True))}
 
 
 @lru_cache(maxsize=1)
@@ -160,6 +158,8 @@ def _fit(
     monitor: Monitor,
     dist: Distribution,
 ) -> Fitted:
+    task = task_of(load_recipe(spec.recipe))
+    watched = watched_metric(spec, task)
     tf_keras.utils.set_random_seed(spec.seed)
     encoder, _ = td.fetch_encoder(manifest, spec.recipe, work)
     shards = td.split_shards(manifest, "train")
@@ -169,16 +169,17 @@ def _fit(
     interval = min(spec.checkpoint_steps or math.ceil(rows / batch), total)
 
     model = build_model(spec, encoder, dist, total)
-    parser = td.Parser({name: manifest.features[name] for name in input_names(model)})
+    targets = task.labels.targets(encoder)
+    parser = td.Parser({name: manifest.features[name] for name in input_names(model)}, targets)
     checkpoints = Checkpoints(output_uri, work, spec.keep_checkpoints) if output_uri else None
 
     def fresh() -> None:
-        solve_weights(spec, model, encoder, lambda split: _loaded(parser, manifest, split, work))
+        solve_weights(spec, model, encoder, targets, lambda split: _loaded(parser, manifest, split, work))
         if monitor.stall is not None:
             monitor.stall.alive()
 
     state, best = _resume(spec, model, checkpoints, dist, fresh)
-    _make_step(model, dist, monitor.audit)
+    make_step(model, task.head, dist, monitor.audit)
     bind_steps(model, spec.seed, dist.rank if spec.strategy == "horovod" else 0)
 
     fitted = Fitted(
@@ -195,8 +196,11 @@ def _fit(
     )
     if state.finished or state.step >= total:
         return fitted
-    evaluation = _Evaluation(model, parser, _loaded(parser, manifest, "eval", work), dist)
-    interval_end = IntervalCallback(spec, state, best, dist, checkpoints, evaluation, monitor, report, total, interval)
+    rule = Rule(watched, is_lower_better(task, watched), spec.early_stopping)
+    evaluation = Evaluation(model, task.head, parser, _loaded(parser, manifest, "eval", work), dist)
+    interval_end = IntervalCallback(
+        spec, rule, state, best, dist, checkpoints, evaluation, monitor, report, total, interval
+    )
     while not interval_end.state.finished:
         start = interval_end.state.step
 
@@ -233,43 +237,6 @@ def build_model(spec: FitSpec, encoder: Encoder, dist: Distribution, total_steps
     return model
 
 
-def input_names(model: Any) -> list[str]:
-    """The encoded features that a model takes."""
-    return sorted(getattr(model, "input_names", None) or model.input.keys())
-
-
-def _make_step(model: Any, dist: Distribution, audit: bool) -> None:
-    """Gives the model a train step that returns this batch's own numbers, not running means.
-
-    Keras' metrics would be reduced over all workers at every step; ours are added up once an interval.
-    """
-    local = dist.local_replicas
-    scale = float(dist.replicas) if isinstance(getattr(dist, "strategy", None), tf.distribute.Strategy) else 1.0
-
-    def train_step(self: Any, batch: Any) -> dict[str, Any]:
-        features, labels = batch
-        with tf.GradientTape() as tape:
-            logits = self(features, training=True)
-            loss = self.compute_loss(features, labels, logits)
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        if logits.shape.rank == 3:  # a committee in training: each member has its own loss, their mean answers
-            logits = tf.reduce_mean(logits, axis=1)
-        hits = tf.equal(tf.argmax(logits, axis=-1), tf.cast(labels, tf.int64))
-        # A strategy divides the loss by the number of replicas, so that their gradients add up to the mean's.
-        logs = {
-            "loss": tf.cast(loss, tf.float32) * scale / local,
-            "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)) / local,
-        }
-        if audit:
-            parts = [tf.io.serialize_tensor(features[name]) for name in sorted(features)]
-            whole = tf.strings.join([*parts, tf.io.serialize_tensor(labels)])
-            logs["batch_hash"] = tf.strings.to_hash_bucket_fast(whole, 1 << 62)
-        return logs
-
-    model.train_step = types.MethodType(train_step, model)
-    model.distribute_reduction_method = "sum" if dist.size == 1 else "first"
-
-
 def _resume(
     spec: FitSpec, model: Any, checkpoints: Checkpoints | None, dist: Distribution, fresh: Callable[[], None]
 ) -> tuple[LoopState, Arrays]:
@@ -298,16 +265,15 @@ def _resume(
 
 
 @lru_cache(maxsize=4)
-def _cached(uri: str, fingerprint: str, split: str, features: tuple[str, ...], work: Path) -> dict[str, Any]:
+def _cached(parser: td.Parser, uri: str, fingerprint: str, split: str, work: Path) -> dict[str, Any]:
     manifest = read_artifact(DatasetManifest, uri)
-    parser = td.Parser({name: manifest.features[name] for name in features})
     shards = td.split_shards(manifest, split)
     return parser.load(td.fetch_shards(manifest, shards, work / fingerprint), manifest.splits[split].encoded_rows)
 
 
 def _loaded(parser: td.Parser, manifest: DatasetManifest, split: str, work: Path) -> dict[str, Any]:
     """A parsed split; kept, since the trials of a sweep share it."""
-    return _cached(manifest.uri, manifest.fingerprint, split, tuple(parser.features), work)
+    return _cached(parser, manifest.uri, manifest.fingerprint, split, work)
 
 
 def _input(
@@ -330,35 +296,3 @@ def _input(
     return td.memory_batches(
         parser, _loaded(parser, manifest, "train", work), rows, batch, spec.seed, start, dist.share
     )
-
-
-class _Evaluation:
-    """Accuracy and cross-entropy on the eval split, each worker scoring its part of it."""
-
-    def __init__(self, model: Any, parser: td.Parser, split: dict[str, Any], dist: Distribution) -> None:
-        self._parser, self._split, self._dist = parser, split, dist
-        names = input_names(model)
-        signature = [
-            {
-                name: tf.TensorSpec([None, *parser.features[name].shape], td._DTYPES[parser.features[name].dtype])
-                for name in names
-            },
-            tf.TensorSpec([None], tf.int64),
-        ]
-
-        @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-        def score(features: Any, labels: Any) -> Any:
-            logits = tf.cast(model(features, training=False), tf.float32)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            hits = tf.cast(tf.equal(tf.argmax(logits, -1), labels), tf.float64)
-            return tf.stack([tf.reduce_sum(hits), tf.reduce_sum(tf.cast(losses, tf.float64))])
-
-        self._score = score
-
-    def sums(self) -> NDArray[np.float64]:
-        """Hits, summed loss and rows of this worker's part."""
-        total = np.zeros(3)
-        for features, labels in td.padded_batches(self._parser, self._split, EVALUATION_BATCH, self._dist.share):
-            hits, loss = np.asarray(self._score(features, labels))
-            total += [hits, loss, float(labels.shape[0])]
-        return total

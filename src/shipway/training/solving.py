@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from shipway.recipes import Encoder, Ragged, load_recipe
 from shipway.recipes.base import Rows, SolvesWeights
-from shipway.training.data import LABEL
 from shipway.training.spec import FitSpec
 
 
-def solve_weights(spec: FitSpec, model: Any, encoder: Encoder, loaded: Callable[[str], dict[str, Any]]) -> None:
+def solve_weights(
+    spec: FitSpec, model: Any, encoder: Encoder, targets: Collection[str], loaded: Callable[[str], dict[str, Any]]
+) -> None:
     """Lets the recipe set what it solves for, where it does.
 
     Args:
         spec: Of the training.
         model: A fresh one; a checkpoint holds what was solved, so that a resumed training does not do it again.
         encoder: The dataset's.
-        loaded: A split's parsed tensors, `label` among them.
+        targets: Names of a record's targets.
+        loaded: A split's parsed tensors, targets among them.
     """
     recipe = load_recipe(spec.recipe)
     if not isinstance(recipe, SolvesWeights):
         return
 
     def rows(split: str) -> Rows:
-        tensors = dict(loaded(split))
-        labels = np.asarray(tensors.pop(LABEL)).reshape(-1)
-        return {name: _as_numpy(value) for name, value in tensors.items()}, labels
+        arrays = {name: _as_numpy(value) for name, value in loaded(split).items()}
+        return {name: arrays[name] for name in arrays.keys() - targets}, {name: arrays[name] for name in targets}
 
     told = recipe.solve_weights(model, spec.recipe_params(), encoder, rows)
     if told:

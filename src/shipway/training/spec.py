@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from shipway.artifacts import Uri
+from shipway.errors import InvalidSpec, nearest
 from shipway.recipes import load_recipe
 from shipway.specs import Spec, parse
 
+if TYPE_CHECKING:
+    from shipway.tasks import Task
+
 Strategy = Literal["single", "mirrored", "multi_worker", "horovod"]
 DISTRIBUTED = ("multi_worker", "horovod")
-METRICS = ("val_accuracy", "val_loss", "accuracy", "loss")  # that every training reports, whatever its recipe
-END_METRICS = ("val_accuracy_stderr", "steps")  # and when it has ended
+AUTO: Final = "auto"
 
 
 class EarlyStopping(Spec):
     """Stops when the metric on the eval split has not improved for `patience` checkpoints; the best weights win."""
 
-    metric: Annotated[Literal["val_accuracy", "val_loss"], Field(description="what is watched")] = "val_accuracy"
+    metric: Annotated[
+        str, Field(description="what is watched: `val_loss`, `val_<metric>` of the recipe's task, or `auto`: its first")
+    ] = AUTO
     patience: Annotated[int, Field(ge=1)] = 3
     min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+def reported_metrics(task: Task) -> tuple[str, ...]:
+    """Names of what every training of a task reports after each interval, the most telling first."""
+    head = task.head
+    return (*(f"val_{name}" for name in head.metrics), "val_loss", *head.batch_metrics, "loss")
+
+
+def end_metrics(task: Task) -> tuple[str, ...]:
+    """Names of what a trial reports besides, when it has ended."""
+    return f"{reported_metrics(task)[0]}_stderr", "steps"
+
+
+def is_lower_better(task: Task, name: str) -> bool:
+    """Whether less is better of a reported metric."""
+    metric = task.head.metrics.get(name.removeprefix("val_"))
+    return "loss" in name if metric is None else metric.lower_is_better
 
 
 class FitSpec(Spec):
@@ -80,6 +102,25 @@ class FitSpec(Spec):
             InvalidSpec: unknown recipe, or a parameter that it refuses.
         """
         return parse(load_recipe(self.recipe).Params, self.params, "training.params")
+
+
+def watched_metric(spec: FitSpec, task: Task) -> str:
+    """Name of the metric that the best weights and early stopping go by.
+
+    Raises:
+        InvalidSpec: no training of that task reports it.
+    """
+    first, *others = (name for name in reported_metrics(task) if name.startswith("val_"))
+    name = spec.early_stopping.metric if spec.early_stopping else AUTO
+    if name == AUTO:
+        return first
+    allowed = (AUTO, first, *others)
+    if name not in allowed:
+        raise InvalidSpec(
+            f"training.early_stopping.metric: no training of {spec.recipe!r} reports a metric {name!r}; expected one "
+            f"of {', '.join(allowed)}{nearest(name, allowed)}"
+        )
+    return name
 
 
 class TrainingDocument(Spec):

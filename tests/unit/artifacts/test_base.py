@@ -248,7 +248,7 @@ def test_a_models_digest_is_that_of_its_files_in_any_order() -> None:
     base: dict[str, Any] = {
         **dict.fromkeys(("name", "recipe", "dataset_fingerprint", "job", "strategy"), "x"),
         **dict.fromkeys(("workers", "steps", "epochs"), 1),
-        **{key: {} for key in ("params", "inputs")},
+        **{key: {} for key in ("params", "inputs", "outputs")},
         "uri": "s3://b/k",
         "dataset_uri": "s3://b/d",
         "labels": [],

@@ -16,16 +16,25 @@ SHA = "0" * 64
 def evaluation(accuracy: float = 0.93) -> EvaluationRecord:
     return EvaluationRecord.model_validate(
         {
-            "name": "bot", "uri": "s3://shipway/evaluations/e1", "split": "test", "rows": 1203, "groups": 300,
+            "name": "bot", "uri": "s3://shipway/evaluations/e1", "task": "classification",
+            "split": "test", "rows": 1203, "groups": 300,
             "metrics": {"accuracy": accuracy, "macro_f1": 0.91, "ece": 0.02},
             "intervals": {"accuracy": {"low": 0.91, "high": 0.95}}, "labels": ["a", "b"],
-            "confusion": {"path": "confusion.json", "size_bytes": 1, "sha256": SHA},
-            "worst_confusions": [{"label": "a", "predicted": "b", "count": 7, "examples": [{"text": "[red]hi[/red]"}]}],
-            "threshold": {"value": 0.4, "coverage": 0.97, "accuracy": 0.95},
+            "shown": [
+                {"name": "accuracy", "title": "Accuracy"}, {"name": "macro_f1", "title": "Macro F1"},
+                {"name": "ece", "title": "Calibration error", "lower_is_better": True},
+            ],
+            "headline": ['Answers "none of these" below probability 0.40.'],
+            "facts": {
+                "classes": 2, "unknown_labels": {},
+                "worst_confusions": [{"label": "a", "predicted": "b", "count": 7, "such_as": "[red]hi[/red]"}],
+            },
+            "example": "what is the weather",
             "baselines": [
-                {"name": "majority", "accuracy": 0.05, "macro_f1": 0.01, "trained_rows": 9},
-                {"name": "linear_svm", "accuracy": 0.92, "macro_f1": 0.9, "trained_rows": 9,
-                 "model_loses": accuracy < 0.92},
+                {"name": "majority", "title": "most frequent label",
+                 "metrics": {"accuracy": 0.05, "macro_f1": 0.01}, "trained_rows": 9},
+                {"name": "linear_svm", "title": "linear SVM", "metrics": {"accuracy": 0.92, "macro_f1": 0.9},
+                 "trained_rows": 9, "model_loses": accuracy < 0.92},
             ],
             "predictions": {"path": "predictions.parquet", "size_bytes": 1, "sha256": SHA},
             "model_uri": "s3://shipway/jobs/j/model", "model_digest": "d", "dataset_uri": "s3://shipway/datasets/x",
@@ -50,21 +59,22 @@ def sweep() -> SweepRecord:
 
 
 def finished(**changes: Any) -> RunRecord:
-    def step(task: str, **more: Any) -> StepRecord:
-        return StepRecord(run="run-1", task=task, **{"state": "Succeeded", "seconds": 2.5, **more})
+    def step(role: str, task: str = "", **more: Any) -> StepRecord:
+        return StepRecord(run="run-1", role=role, task=task or role, **{"state": "Succeeded", "seconds": 2.5, **more})
 
     record = RunRecord(
         run="run-1", pipeline="train_and_deploy", name="bot", state="Succeeded", seconds=61.0,
         started_at="2026-01-01T00:00:00+00:00",
         params={"name": "bot", "data": "rows.csv", "webhook": "https://user:pw@hooks.example.com/T0/B0/secret?t=1"},
         steps=[
-            step("train-and-deploy"), step("dataset", state="Cached", outputs={"rows": 5000, "labels": 2}),
-            step("katib", outputs={"uri": "s3://shipway/sweeps/s"}), step("job"),
-            step("classifier", outputs={"uri": "s3://shipway/evaluations/e1"},
+            step("plan", "train-and-deploy"), step("dataset", state="Cached", outputs={"rows": 5000, "labels": 2}),
+            step("sweep", "katib", outputs={"uri": "s3://shipway/sweeps/s"}), step("train", "job"),
+            step("evaluate", "model", outputs={"uri": "s3://shipway/evaluations/e1"},
                  reports={"Evaluation": "s3://shipway/evaluations/e1/report.html"}),
-            step("gate", outputs={"uri": "s3://shipway/decisions/d", "decision": "blessed"}),
-            step("register", outputs={"name": "bot", "version": 3}),
-            step("kserve", outputs={"url": "http://127.0.0.1:8081/v1/models/bot:predict", "endpoint": "bot"}),
+            step("gate", "release.gate", outputs={"uri": "s3://shipway/decisions/d", "decision": "blessed"}),
+            step("register", "release.register", outputs={"name": "bot", "version": 3}),
+            step("deploy", "release.deploy",
+                 outputs={"url": "http://127.0.0.1:8081/v1/models/bot:predict", "endpoint": "bot"}),
         ],
     )  # fmt: skip
     return record.model_copy(update=changes)

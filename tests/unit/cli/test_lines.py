@@ -100,7 +100,7 @@ def answer_to(text: str) -> dict[str, Any]:
 
 def by_client(url: str) -> str | None:
     with Client(url) as client:
-        return client.predict(["a"])[0].label
+        return client.predict(["a"])[0]["label"]
 
 
 class Busy(BaseHTTPRequestHandler):

@@ -62,7 +62,7 @@ def shipway(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
         (["run", "train_and_deploy", "--local", "--dry-run", "--param", "name=b", "data=x.csv",
           "overrides.training.batchsize=8"], r"training.batchsize: unknown field.*did you mean 'batch_size'"),
         (["run", "train_and_deploy", "--local", "--dry-run", "--param", "name=b", "data=gone.csv"], r"gone\.csv"),
-        (["describe", "evaluate.clasifier"], r"unknown name .*did you mean 'evaluate.classifier'"),
+        (["describe", "evaluate.modle"], r"unknown name .*did you mean 'evaluate.model'"),
         (["compile", "train_and_deploy", "--out", "x.txt"], r"must end in .yaml"),
         (["compile", "train_and_deploy", "--digest", "launcher"], r"--digest 'launcher': expected image=sha256"),
         (["runs", "show", "nope"], r"0 runs begin with 'nope'"),
@@ -122,7 +122,7 @@ def test_reports_whose_titles_meet_are_all_there(shipway: Shipway) -> None:
     code, out, err = shipway("reports", "open", "r-1", "--json")
     assert code == 0, err
     saved = json.loads(out)
-    assert set(saved) == {"Check", "A/B", "Check (two)", "a-b"}
+    assert set(saved) == {"Check (one)", "A/B", "Check (two)", "a-b"}
     assert len({Path(path).read_text() for path in saved.values()}) == 4
 
 
@@ -187,7 +187,7 @@ def test_a_plan_names_every_step_and_starts_nothing(shipway: Shipway, tmp_path: 
     assert "3 workers" in out
     assert "Nothing was started" in out
     plan: dict[str, Any] = json.loads(shipway(*typed, "--json")[1])
-    assert [step["task"] for step in plan["steps"]][:2] == ["train-and-deploy", "dataset"]
+    assert [step["task"] for step in plan["steps"]][:2] == ["plan", "dataset"]
     assert plan["specs"]["training"]["workers"] == 3
     assert plan["run"]
     assert not (tmp_path / "home" / "runs").exists()
@@ -195,7 +195,7 @@ def test_a_plan_names_every_step_and_starts_nothing(shipway: Shipway, tmp_path: 
 
 def test_what_is_listed_can_be_described(shipway: Shipway) -> None:
     entries = json.loads(shipway("list", "--json")[1])
-    assert {"train_and_deploy", "evaluate.classifier", "notify.notify"} <= {entry["name"] for entry in entries}
+    assert {"train_and_deploy", "evaluate.model", "notify.notify"} <= {entry["name"] for entry in entries}
     for entry in entries:
         assert entry["description"], entry
     details = json.loads(shipway("describe", "train_and_deploy", "--json")[1])

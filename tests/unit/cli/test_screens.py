@@ -34,7 +34,8 @@ def test_the_closing_screen_says_what_was_found_and_what_to_type(
     out, _ = shown(capsys, summary)
     for words in ("93.0 %", "linear svm", "92.0 %", "majority", "91.0 % to 95.0 %", "learning_rate = 0.002",
                   "blessed: no champion yet", "bot version 3", "curl -s", "shipway predict bot", "shipway down",
-                  "2 trials, 1 failed", "[red]hi[/red]"):  # fmt: skip
+                  "2 trials, 1 failed", "[red]hi[/red]", "Worst confusions", "macro F1",
+                  '"none of these" below probability 0.40', "'what is the weather'"):  # fmt: skip
         assert words in out, words
     assert "\x1b[" not in out
 

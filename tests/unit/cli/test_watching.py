@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shipway.artifacts import StepRecord
-from shipway.cli.progress import Progress
+from shipway.cli.progress import Progress, highlights
 from shipway.cli.watching import step_detail, sweep_detail, training_detail
 
 
@@ -39,7 +39,7 @@ def test_a_job_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> No
     job.mkdir(parents=True)
     (job / "events.jsonl").write_text(json.dumps(progress(1, 5)) + "\n")
     os.utime(job / "events.jsonl", (1, 1))
-    detail = step_detail(tmp_path, "run-1")
+    detail = step_detail(tmp_path, "run-1", {"job": "train"})
     assert detail("job") == ""
     os.utime(job / "events.jsonl", (time.time() + 9, time.time() + 9))
     assert detail("job") == "step 5 of 200"
@@ -52,11 +52,46 @@ def test_a_job_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> No
 
 def test_the_parts_of_a_step_are_followed_in_its_place() -> None:
     shown = Progress({"job": "Train", "release": "Release", "notify": "Tell"})
-    parts = [StepRecord(run="r", task=name, title=name.title(), state="Running") for name in ("gate", "register")]
+    parts = [
+        StepRecord(run="r", task=f"release.{role}", title=role.title(), state="Running")
+        for role in ("gate", "register")
+    ]
     for step in (
         StepRecord(run="r", task="job", state="Running"),
         StepRecord(run="r", task="release", state="Running"),
         StepRecord(run="r", task="release", state="Running", parts=parts),
     ):
         shown({"kind": "step", "step": step.model_dump(mode="json")})
-    assert shown.titles == {"job": "Train", "gate": "Gate", "register": "Register", "notify": "Tell"}
+    assert shown.titles == {
+        "job": "Train", "release.gate": "Gate", "release.register": "Register", "notify": "Tell",
+    }  # fmt: skip
+
+
+def test_the_iterations_of_a_task_are_followed_in_its_place_and_so_are_their_parts() -> None:
+    shown = Progress({"job": "Train", "release": "Release", "notify": "Tell"})
+    for iteration in ("1", "0"):
+        part = StepRecord(run="r", task="release.gate", iteration=iteration, title="Judge", state="Running")
+        for step in (
+            StepRecord(run="r", task="job", iteration=iteration, title="Train", state="Running"),
+            StepRecord(run="r", task="release", iteration=iteration, title="Release", state="Running"),
+            StepRecord(run="r", task="release", iteration=iteration, title="Release", state="Running", parts=[part]),
+        ):
+            shown({"kind": "step", "step": step.model_dump(mode="json")})
+    assert shown.titles == {
+        "job.1": "Train, iteration 1", "job.0": "Train, iteration 0", "release.gate.1": "Judge, iteration 1",
+        "release.gate.0": "Judge, iteration 0", "notify": "Tell",
+    }  # fmt: skip
+    assert list(shown.titles)[-1] == "notify"
+
+
+def test_a_finished_step_says_what_it_measured_first_and_shares_as_percentages() -> None:
+    def said(**outputs: Any) -> str:
+        return highlights(StepRecord(run="r", task="t", state="Succeeded", outputs=outputs))
+
+    shown = [{"name": "mean_error", "title": "Mean error", "is_share": False}]
+    assert (
+        said(rows=19, split="test", metrics={"mean_error": 2.5}, shown=shown) == "mean error 2.5, rows 19, split test"
+    )
+    assert said(accuracy=0.934, loss=0.2) == "accuracy 93.4 %, loss 0.2"
+    assert said(best_value=0.972, objective="val_accuracy") == "best value 97.2 %"
+    assert said(best_value=0.4, objective="val_loss") == "best value 0.4"

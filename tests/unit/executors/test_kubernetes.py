@@ -13,6 +13,7 @@ import pytest
 
 from shipway import labels
 from shipway.context import Context
+from shipway.dag import Place
 from shipway.errors import InvalidSpec, NotFound, UserError
 from shipway.executors import Event, Handle, identity
 from shipway.executors.kubernetes.api import ApiError, explain
@@ -206,14 +207,26 @@ def test_a_step_is_owned_by_its_workflow_and_named_by_its_run() -> None:
                            "blockOwnerDeletion": False}  # fmt: skip
 
 
-def test_a_step_knows_its_attempt_and_where_its_inputs_were_made() -> None:
+def test_a_step_knows_its_place_its_attempt_and_where_artifacts_are_made() -> None:
     uri = "s3://bucket/root/train-and-deploy/run-1/dataset/1f0e/dataset"
-    given = {"inputs": {"parameterValues": {"spec": "{}"}, "artifacts": {"dataset": {"artifacts": [{"uri": uri}]}}}}
+    several = [{"uri": f"s3://bucket/m{at}"} for at in range(2)]
+    given = {
+        "inputs": {
+            "parameterValues": {"spec": "{}"},
+            "artifacts": {"dataset": {"artifacts": [{"uri": uri}]}, "models": {"artifacts": several}},
+        },
+        "outputs": {"artifacts": {"model": {"artifacts": [{"uri": "s3://bucket/out"}]}}, "outputFile": "/tmp/o"},
+    }
     metadata: dict[str, Any] = {"name": "p-1", "namespace": "team"}
-    pod = {"metadata": metadata, "spec": {"containers": [{"command": ["l", "--executor_input", json.dumps(given)]}]}}
-    assert (read_pod(pod).attempt, read_pod(pod).inputs) == (0, {"dataset": uri})
-    metadata["annotations"] = {"workflows.argoproj.io/node-name": "w.root.for-loop-1.item(3).job.executor(2)"}
-    assert read_pod(pod).attempt == 2
+    command = ["l", "--execution_id", "7", "--executor_input", json.dumps(given)]
+    pod = {"metadata": metadata, "spec": {"containers": [{"command": command}]}}
+    found = read_pod(pod)
+    assert (found.attempt, found.place) == (0, Place("", "7")), "only Argo's path tells more"
+    assert found.inputs == {"dataset": uri, "models.0": "s3://bucket/m0", "models.1": "s3://bucket/m1"}
+    assert found.made == {"model": "s3://bucket/out"}
+    node = "w.root.for-loop-1.iteration-iterations(3:3).iteration-item.tune.job.executor(2)"
+    metadata["annotations"] = {"workflows.argoproj.io/node-name": node}
+    assert (read_pod(pod).attempt, read_pod(pod).place) == (2, Place("tune.job", "3"))
 
 
 @pytest.mark.parametrize(

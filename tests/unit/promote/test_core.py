@@ -1,43 +1,39 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from shipway.artifacts import BaselineMetrics, EvaluationRecord, Interval, RuleResult
-from shipway.components.promote.core import Champion, Figures, compare, judge, mcnemar, verdict
-from shipway.components.promote.spec import ChampionRules, PromotionPolicy
+from shipway.components.promote.comparison import Champion, Figures, compare
+from shipway.components.promote.core import judge, verdict
+from shipway.components.promote.spec import ChampionRules, PromotionPolicy, check_policy
 from shipway.errors import InvalidSpec
+from shipway.measuring import sign_test
 from shipway.specs import parse
-from tests.unit.promote.records import evaluation
+from tests.unit.promote.records import TASK, evaluation
 
 NONE = Champion("none", "there is no champion of toy yet")
-COUNTS = np.array([[18, 2], [5, 15]])
+COUNTS = [[18, 2], [5, 15]]
 
 
 def judged(policy: str, record: EvaluationRecord | None = None, champion: Champion = NONE) -> list[RuleResult]:
     quiet = "baselines: {must_not_lose_to: []}\n" if "baselines" not in policy else ""
-    return judge(
-        parse(PromotionPolicy, quiet + policy, "promotion"), record or evaluation(), COUNTS, ["a", "b"], champion
-    )
-
-
-@given(st.integers(0, 200), st.integers(0, 200))
-@settings(deadline=None, max_examples=80)
-def test_mcnemar_is_the_exact_binomial_test(first: int, second: int) -> None:
-    expected = binomtest(first, first + second, 0.5).pvalue if first + second else 1.0
-    assert mcnemar(first, second) == pytest.approx(expected)
+    found = record or evaluation()
+    wanted, own = check_policy(parse(PromotionPolicy, quiet + policy, "promotion"), TASK)
+    matrix = json.dumps({"labels": ["a", "b"], "counts": COUNTS}).encode()
+    return judge(wanted, found, TASK.evaluation.judge(own, found, lambda name: matrix), champion)
 
 
 def test_a_comparison_counts_the_rows_that_only_one_answers_rightly() -> None:
-    labels = np.array([0, 0, 1, 1, 1, 0])
-    champion = np.array([0, 1, 1, 1, 0, 1])
-    challenger = np.array([0, 0, 1, 0, 0, 0])
-    found = compare(labels, champion, challenger, np.arange(6), 2, ChampionRules(bootstrap=100))
+    def answers(predicted: str) -> pl.DataFrame:
+        hashes = pl.Series(range(6), dtype=pl.UInt64)
+        return pl.DataFrame({"label": list("aabbba"), "predicted": list(predicted), "group_hash": hashes})
+
+    rules = ChampionRules(bootstrap=100)
+    found = compare(TASK, answers("abbbab"), answers("aabaaa"), ["a", "b"], rules)
     assert (found.only_champion, found.only_challenger) == (1, 2)
     accuracy = found.metrics["accuracy"]
     assert (accuracy["champion"], accuracy["challenger"]) == (3 / 6, 4 / 6)
@@ -80,19 +76,20 @@ def test_a_bound_on_an_interval_that_was_not_measured_does_not_pass_by_the_value
 
 
 def test_class_floors_name_the_classes_below_and_leave_out_the_rare_ones() -> None:
-    [rule, _] = judged("class_floors: {recall: 0.8}")
+    [rule, _] = judged("task: {class_floors: {recall: 0.8}}")
     assert (rule.passed, rule.value) == (False, 0.75)
     assert rule.detail == "below: b 0.750; 1 classes with fewer than 10 rows are not judged"
-    [rule, _, _] = judged("class_floors: {recall: 0.8, labels: {b: 0.7}}")
+    [rule, _, _] = judged("task: {class_floors: {recall: 0.8, labels: {b: 0.7}}}")
     assert rule.passed
-    [_, own, missing, _] = judged("class_floors: {recall: 0.8, labels: {rare: 0.9, baa: 0.5}}")
+    [_, own, missing, _] = judged("task: {class_floors: {recall: 0.8, labels: {rare: 0.9, baa: 0.5}}}")
     assert not own.passed
     assert not missing.passed
     assert missing.detail == "no test row has this label"
 
 
 def test_forbidden_confusions_by_count_and_by_rate() -> None:
-    policy = """forbidden_confusions:
+    policy = """task:
+      forbidden_confusions:
       - {label: b, predicted: a}
       - {label: b, predicted: a, max_count: 5}
       - {label: b, predicted: a, max_rate: 0.2}
@@ -105,7 +102,7 @@ def test_forbidden_confusions_by_count_and_by_rate() -> None:
 
 
 def test_losing_to_a_baseline_by_more_than_the_margin_fails() -> None:
-    svm = BaselineMetrics(name="linear_svm", accuracy=0.84, macro_f1=0.8, trained_rows=10)
+    svm = BaselineMetrics(name="linear_svm", title="linear SVM", metrics={"accuracy": 0.84}, trained_rows=10)
     record = evaluation(baselines=[svm])
     assert [(r.passed, r.applies) for r in judged("baselines: {margin: 0.0}", record)[:2]] == [
         (True, False),  # the majority was not measured
@@ -121,8 +118,9 @@ def test_losing_to_a_baseline_by_more_than_the_margin_fails() -> None:
 def test_only_a_loss_that_its_interval_confirms_rejects(high: float, policy: str, passes: bool) -> None:
     between = Interval(low=-0.05, high=high)
     svm = BaselineMetrics(
-        name="linear_svm", accuracy=0.85, macro_f1=0.8, trained_rows=10, difference=-0.025, difference_interval=between
-    )
+        name="linear_svm", title="linear SVM", metrics={"accuracy": 0.85}, trained_rows=10,
+        difference=-0.025, difference_interval=between,
+    )  # fmt: skip
     rule = judged(f"baselines: {policy}", evaluation(baselines=[svm]))[1]
     assert rule.passed is passes
     assert "difference -0.0250" in rule.detail
@@ -133,7 +131,7 @@ def figures(difference: float, low: float, high: float, lost: int = 3, won: int 
         name: {"champion": 0.8, "challenger": 0.8 + difference, "difference": difference, "low": low, "high": high}
         for name in ("accuracy", "macro_f1", "weighted_f1")
     }
-    return Figures(rows=100, metrics=metrics, only_champion=lost, only_challenger=won, p_value=mcnemar(lost, won))
+    return Figures(rows=100, metrics=metrics, only_champion=lost, only_challenger=won, p_value=sign_test(lost, won))
 
 
 def against(policy: str, shared: Figures, everything: Figures | None = None) -> list[bool]:
@@ -190,10 +188,16 @@ def test_the_first_model_of_its_name_is_judged_on_its_own_figures() -> None:
         ({"thresholds": {"accuracy": {}}}, r"promotion.thresholds.accuracy: expected at_least, at_most or both"),
         ({"thresholds": {"ece": {"at_most": 1, "confident": True}}}, r"has no interval; expected one of accuracy"),
         ({"champion": {"if_leaked": "ignore"}}, r"promotion.champion.if_leaked: input should be 'skip' or 'reject'"),
-        ({"baselines": {"must_not_lose_to": ["svm"]}}, r"must_not_lose_to\[0\]: input should be 'majority'"),
+        ({"thresholds": {"accuracy": 90}}, r"promotion.thresholds.accuracy: got 90, expected a share from 0 to 1"),
+        (
+            {"baselines": {"must_not_lose_to": ["svm"]}},
+            r"must_not_lose_to\[0\]: unknown baseline 'svm'; expected one of",
+        ),
+        ({"champion": {"better_than": [{"metric": "ece"}]}}, r"champion.better_than\[0\].metric: unknown metric 'ece'"),
+        ({"task": {"class_floor": {}}}, r"promotion.task.class_floor: unknown field; .*did you mean 'class_floors'"),
     ],
 )
 def test_a_wrong_policy_is_one_clear_line(document: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSpec, match=message) as raised:
-        parse(PromotionPolicy, document, "promotion")
+        check_policy(parse(PromotionPolicy, document, "promotion"), TASK)
     assert "\n" not in str(raised.value)

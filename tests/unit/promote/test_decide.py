@@ -10,7 +10,7 @@ import pytest
 from shipway.artifacts import DatasetManifest, DecisionRecord, EvaluationRecord, ModelManifest
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
-from shipway.components.promote.core import Champion
+from shipway.components.promote.comparison import Champion
 from shipway.components.promote.decide import decide
 from shipway.components.promote.html import decision_report
 from shipway.components.promote.spec import PromotionPolicy
@@ -40,7 +40,7 @@ class World:
     def evaluate(self, model: ModelManifest, dataset: DatasetManifest | None = None) -> EvaluationRecord:
         folder = self.root / "scratch"
         folder.mkdir(exist_ok=True)
-        return measure(model, dataset or self.dataset, SPEC, store=self.registry.store, folder=folder).record
+        return measure(model, dataset or self.dataset, SPEC, store=self.registry.store, folder=folder)
 
     def reign(self, model: ModelManifest) -> None:
         self.registry.register(model)
@@ -93,12 +93,14 @@ def test_a_worse_challenger_is_rejected_with_the_numbers_of_both(world: World) -
     accuracy = champion.all.metrics["accuracy"]
     session = ModelSession.open(world.good)
     test = toy.rows(300, 2)
-    answers = np.array(session.labels)[session.predict(test["text"].to_list()).argmax(axis=1)]
+    answers = np.array(session.labels)[
+        np.asarray(session.predict(test["text"].to_list())["probabilities"]).argmax(axis=1)
+    ]
     assert accuracy["champion"] == pytest.approx((answers == test["label"].to_numpy()).mean())
     assert accuracy["difference"] < -0.01
     assert "accuracy no worse than the champion's by more than 0.01" in record.reason
     assert 0 < len(champion.lost) <= 20
-    html = decision_report(record, champion).render()
+    html = decision_report(record, champion, world.evaluate(world.good)).render()
     assert "Rejected" in html
     assert "McNemar" in html
 
@@ -147,9 +149,9 @@ def test_label_sets_that_differ_are_named_and_compared_on_the_shared_ones_and_on
     # The champion answers no row of the new label, the challenger none of the one that is gone.
     assert champion.all.metrics["accuracy"]["champion"] < champion.shared.metrics["accuracy"]["champion"]
     assert record.comparison["new_labels"] == ["intent_new"]
-    html = decision_report(record, champion).render()
+    html = decision_report(record, champion, world.evaluate(world.good)).render()
     assert "Labels that only the challenger knows: intent_new." in html
-    assert "Rows whose label both know" in html
+    assert "Rows whose labels both know" in html
 
 
 @pytest.mark.parametrize(("if_leaked", "decision"), [("skip", "blessed"), ("reject", "rejected")])
@@ -165,7 +167,7 @@ def test_a_champion_trained_on_some_of_the_test_rows_is_said_so_and_not_compared
     assert (champion.state, champion.leaked_groups, champion.all) == ("leaked", 10, None)
     assert record.decision == decision
     assert "was trained on 10 groups of these test rows" in record.reason
-    assert "The champion was not compared" in decision_report(record, champion).render()
+    assert "The champion was not compared" in decision_report(record, champion, world.evaluate(world.good)).render()
 
 
 def test_other_rows_of_the_champions_name_are_compared_when_no_group_is_shared(world: World) -> None:

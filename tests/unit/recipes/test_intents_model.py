@@ -42,7 +42,7 @@ def built(encoder: IntentsEncoder, **params: Any) -> Any:
     model = recipe.build_model(chosen, encoder)
     recipe.compile_model(model, chosen)
     grams, labels = split(encoder)
-    told = recipe.solve_weights(model, chosen, encoder, lambda _split: ({"grams": grams}, labels))
+    told = recipe.solve_weights(model, chosen, encoder, lambda _split: ({"grams": grams}, {"label": labels}))
     assert told
     return model
 

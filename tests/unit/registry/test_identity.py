@@ -57,7 +57,7 @@ def world(tmp_path: Path) -> World:
     model = toy.write_model(root / "jobs/j/model", dataset, train)
     registry = Registry(Store.open(root.as_uri()))
     spec = EvaluationSpec(baselines=[], bootstrap=0)
-    evaluation = measure(model, dataset, spec, store=registry.store, folder=tmp_path).record
+    evaluation = measure(model, dataset, spec, store=registry.store, folder=tmp_path)
     decision, _ = decide(model, dataset, evaluation, PromotionPolicy(), registry)
     version = registry.register(model, evaluation=evaluation, decision=decision, dataset=dataset, run="r")
     registry.promote("toy", 1)
@@ -141,7 +141,7 @@ def test_an_edited_version_that_does_not_hang_together_is_refused_though_it_was_
 
 
 def test_an_alias_pins_the_whole_document_of_its_version(world: World) -> None:
-    edit(world.record, lambda document: document["evaluation"]["threshold"].update(value=0.0), resealed=True)
+    edit(world.record, lambda document: document["evaluation"]["settings"].update(threshold=0.0), resealed=True)
     world.registry.get("toy", 1)  # hangs together
     with pytest.raises(CorruptArtifact, match="is not the document that champion of toy was set to"):
         world.registry.get("toy", "champion")

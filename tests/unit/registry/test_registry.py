@@ -4,6 +4,7 @@ import json
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shipway.artifacts import DatasetManifest, DecisionRecord, ModelManifest
@@ -56,7 +57,7 @@ def test_a_registered_model_survives_the_job_that_trained_it(
     assert version.source_uri == models[0].uri
     assert version.dataset_rows == {"train": 60, "eval": 20, "test": 20}
     session = ModelSession.open(registry.get("toy").model, cache=tmp_path / "cache")
-    assert session.predict(["w0_1 w0_2"]).shape == (1, 4)
+    assert np.shape(session.predict(["w0_1 w0_2"])["probabilities"]) == (1, 4)
 
 
 def test_registering_again_gives_the_version_that_is_there(shared: Registry, models: list[ModelManifest]) -> None:

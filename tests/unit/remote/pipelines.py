@@ -35,7 +35,7 @@ def smaller(start: int = 1):  # type: ignore[no-untyped-def]
 
 
 @dsl.component(base_image="registry.example.com/ml/python-launcher:1", install_kfp_package=False)
-def classifier(a: int) -> int:
+def model(a: int) -> int:
     return a
 
 
@@ -55,4 +55,4 @@ def handled(start: int = 1):  # type: ignore[no-untyped-def]
     with dsl.ExitHandler(told, name="All of it"):
         first = add(a=start).set_display_name("Prepare the dataset")
         with dsl.ParallelFor([1, 2]):
-            classifier(a=first.output).set_display_name("Evaluate")
+            model(a=first.output).set_display_name("Evaluate")

@@ -25,10 +25,12 @@ class Cluster(Answering):
 
     condition: dict[str, str] = READY
     forbids = False
+    spec: dict[str, Any] = {}  # noqa: RUF012
+    answer: dict[str, Any] = {"label": "greet", "probability": 0.9}  # noqa: RUF012
     asked: list[Any]
 
     def do_GET(self) -> None:
-        document = {"metadata": {"name": "my-bot"}, "status": {"conditions": [self.condition]}}
+        document = {"metadata": {"name": "my-bot"}, "status": {"conditions": [self.condition]}, "spec": self.spec}
         answers: dict[str, Any] = {SERVICES: {"items": [document]}, f"{SERVICES}/my-bot": document}
         self.send(200 if self.path in answers else 404, answers.get(self.path, {"message": "not found"}))
 
@@ -39,7 +41,7 @@ class Cluster(Answering):
         elif self.path != PREDICT or not given["instances"][0]:
             self.send(400, {"error": "instances[0]: empty"})
         else:
-            self.send(200, {"predictions": [{"label": "greet", "probability": 0.9} for _ in given["instances"]]})
+            self.send(200, {"predictions": [self.answer for _ in given["instances"]]})
 
 
 @pytest.fixture
@@ -58,6 +60,20 @@ def test_predict_asks_the_clusters_endpoint(server: KfpServer, capsys: pytest.Ca
     assert found == {"text": "hello", "label": "greet", "probability": 0.9}
     typed("predict", "my-bit", "hello", "--kfp", server.url, code=2)
     assert "there are my-bot (did you mean 'my-bot'?)" in typed.err
+
+
+def test_the_answer_is_told_in_the_words_of_the_models_task_where_its_recipe_is_known(
+    server: KfpServer, cluster: type[Cluster], capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = [{"name": "SHIPWAY_RECIPES", "value": "intents"}]
+    cluster.spec = {"predictor": {"containers": [{"name": "kserve-container", "env": env}]}}
+    cluster.answer = {
+        "label": None, "out_of_scope": True, "probability": 0.25, "probabilities": {"greet": 0.25, "leave": 0.2},
+    }  # fmt: skip
+    typed = Typed(capsys)
+    told = typed("predict", "my-bot", "hello", "--kfp", server.url)
+    assert "(none of these)" in told
+    assert "leave 0.200" in told
 
 
 def test_what_stands_in_the_way_is_said_with_the_command_that_goes_round_it(cluster: type[Cluster]) -> None:

@@ -13,7 +13,6 @@ from shipway.artifacts import StepError, StepRecord
 from shipway.errors import JobFailed, NotFound
 from shipway.remote import Connection, RemoteRun
 from shipway.remote.pods import NODE, pod_logs
-from shipway.remote.records import known_as
 from shipway.remote.summary import summarise
 from shipway.storage import Store
 from tests.fixtures.kfp_server import KfpServer
@@ -80,16 +79,6 @@ def test_without_a_store_kubeflows_few_words_are_all_there_is(
         failed.report()
 
 
-@pytest.mark.parametrize(
-    ("said", "names", "known"),
-    [("train", {"job", "dataset"}, "job"), ("sweep", {"katib"}, "katib"), ("job", {"job"}, "job"), ("x", {"job"}, "x")],
-)
-def test_a_launch_that_calls_itself_otherwise_is_known_by_its_tasks_name(
-    said: str, names: set[str], known: str
-) -> None:
-    assert known_as(said, names) == known
-
-
 def test_without_a_kubeconfig_it_is_said_why_there_are_no_pod_logs() -> None:
     found, (why,) = pod_logs("run-1", set(), namespace="ada")
     assert found == {}
@@ -100,9 +89,9 @@ def test_without_a_kubeconfig_it_is_said_why_there_are_no_pod_logs() -> None:
 PODS = {
     "run-1": {"p-add": "small-1.root.add.executor", "p-driver": "small-1.root.add-driver"},
     "run-2": {
-        "p-0": "loop-1.root.for-loop-1.item(0).train.executor(0)",
-        "p-0-again": "loop-1.root.for-loop-1.item(0).train.executor(1)",
-        "p-1": "loop-1.root.for-loop-1.item(1).train.executor(0)",
+        "p-0": "loop-1.root.for-loop-1.iteration-iterations(0:0).iteration-item.train.executor(0)",
+        "p-0-again": "loop-1.root.for-loop-1.iteration-iterations(0:0).iteration-item.train.executor(1)",
+        "p-1": "loop-1.root.for-loop-1.iteration-iterations(1:1).iteration-item.train.executor(0)",
         "p-waits": "loop-1.root.prep.executor(0)",
         "p-tell": "loop-1.root.tell.executor(0)",
     },
@@ -156,11 +145,13 @@ def test_pod_logs_are_read_where_the_kubeconfig_allows(monkeypatch: pytest.Monke
 def test_a_pod_without_a_log_hides_no_other_and_iterations_stand_beside_each_other() -> None:
     found, (why,) = pod_logs("run-2", set(), namespace="ada")
     assert found == {
-        "for-loop-1.item(0).train(0)": "one\np-0\n",
-        "for-loop-1.item(0).train(1)": "one\np-0-again\n",
-        "for-loop-1.item(1).train(0)": "one\np-1\n",
+        "train.0(0)": "one\np-0\n",
+        "train.0(1)": "one\np-0-again\n",
+        "train.1": "one\np-1\n",
         "tell": "one\np-tell\n",
     }
+    assert set(pod_logs("run-2", {"train.0"}, namespace="ada")[0]) == {"train.0(0)", "train.0(1)"}
+    assert set(pod_logs("run-2", {"train"}, namespace="ada")[0]) == {"train.0(0)", "train.0(1)", "train.1"}
     assert why.startswith("No log of prep (pod p-waits): 400")
     assert "waiting to start: ImagePullBackOff" in why
 

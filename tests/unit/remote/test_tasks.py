@@ -16,7 +16,7 @@ from shipway.storage import Store
 from tests.fixtures.kfp_nodes import CACHED, DRIVER_FAILED
 from tests.fixtures.kfp_server import KfpServer
 
-TITLES = {"add": "Prepare the dataset", "classifier": "Evaluate", "tell": "Tell how it went"}
+TITLES = {"add": "Prepare the dataset", "model": "Evaluate", "tell": "Tell how it went"}
 
 
 @pytest.fixture
@@ -32,7 +32,8 @@ def states(run: RemoteRun) -> dict[str, str]:
 
 def keep(store: Store, run: str, task: str, **more: object) -> None:
     fields = {"run": run, "task": task, "state": "Succeeded", "started_at": "2026-11-21T12:00:00+00:00", **more}
-    store.put(f"runs/{run}/steps/{task}.json", StepRecord.model_validate(fields).to_json().encode())
+    record = StepRecord.model_validate(fields)
+    store.put(f"runs/{run}/steps/{record.name}.json", record.to_json().encode())
 
 
 def test_the_steps_of_a_run_are_the_tasks_of_its_pipeline_with_their_titles(
@@ -40,10 +41,10 @@ def test_the_steps_of_a_run_are_the_tasks_of_its_pipeline_with_their_titles(
 ) -> None:
     run = kubeflow.submit(handled)
     assert states(run) == dict.fromkeys(TITLES, "Pending")
-    server.state._show(server.state.runs[run.key], "RUNNING", {"add": "SUCCEEDED", "classifier": "RUNNING"})
-    assert states(run) == {"add": "Succeeded", "classifier": "Running", "tell": "Pending"}
+    server.state._show(server.state.runs[run.key], "RUNNING", {"add": "SUCCEEDED", "model": "RUNNING"})
+    assert states(run) == {"add": "Succeeded", "model": "Running", "tell": "Pending"}
     server.state.finish(run.key, "FAILED", add="FAILED", tell="SUCCEEDED")
-    assert states(run) == {"add": "Failed", "classifier": "Skipped", "tell": "Succeeded"}
+    assert states(run) == {"add": "Failed", "model": "Skipped", "tell": "Succeeded"}
     assert {step.task: step.title for step in run.steps.values()} == TITLES
     assert summarise(run)["steps"][0]["title"] == "Prepare the dataset"
     assert "Prepare the dataset" in run._repr_html_()
@@ -53,11 +54,11 @@ def test_a_driver_that_failed_is_its_tasks_failure_and_the_task_is_the_culprit(
     kubeflow: Connection, server: KfpServer, handled: str, store: Store
 ) -> None:
     run = kubeflow.submit(handled)
-    server.state.finish(run.key, "FAILED", add="SUCCEEDED", classifier=DRIVER_FAILED, tell="SUCCEEDED")
+    server.state.finish(run.key, "FAILED", add="SUCCEEDED", model=DRIVER_FAILED, tell="SUCCEEDED")
     keep(store, run.key, "add")
-    assert states(run) == {"add": "Succeeded", "classifier": "Failed", "tell": "Succeeded"}
+    assert states(run) == {"add": "Succeeded", "model": "Failed", "tell": "Succeeded"}
     error = summarise(run)["error"]
-    assert (error["step"], error["kind"]) == ("classifier", "Lost")
+    assert (error["step"], error["kind"]) == ("model", "Lost")
     assert "its pod never started" in error["message"]
 
 
@@ -76,7 +77,7 @@ def test_without_its_version_a_run_has_plain_names_and_none_of_kubeflows_own(
     kubeflow: Connection, server: KfpServer, handled: str
 ) -> None:
     run = kubeflow.submit(handled)
-    server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", classifier="SUCCEEDED", tell="SUCCEEDED")
+    server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", model="SUCCEEDED", tell="SUCCEEDED")
     server.state.versions.clear()
     assert states(run) == dict.fromkeys(TITLES, "Succeeded")
     assert {step.title for step in run.steps.values()} == {""}
@@ -84,8 +85,8 @@ def test_without_its_version_a_run_has_plain_names_and_none_of_kubeflows_own(
 
 def test_a_cached_task_is_told_from_one_that_worked(kubeflow: Connection, server: KfpServer, handled: str) -> None:
     run = kubeflow.submit(handled)
-    server.state.finish(run.key, "SUCCEEDED", add=CACHED, classifier="SUCCEEDED", tell="SUCCEEDED")
-    assert states(run) == {"add": "Cached", "classifier": "Succeeded", "tell": "Succeeded"}
+    server.state.finish(run.key, "SUCCEEDED", add=CACHED, model="SUCCEEDED", tell="SUCCEEDED")
+    assert states(run) == {"add": "Cached", "model": "Succeeded", "tell": "Succeeded"}
     assert [step["cached"] for step in summarise(run)["steps"]] == [True, False, False]
 
 
@@ -97,31 +98,38 @@ def test_a_cached_step_says_what_the_run_that_did_the_work_recorded(
     kubeflow: Connection, server: KfpServer, handled: str, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, run = kubeflow.submit(handled), kubeflow.submit(handled)
-    outputs = {"split": "test", "metrics": {"accuracy": 0.9, "ece": 0.1}}
-    keep(store, first.key, "evaluate", outputs=outputs, reports={"Evaluation": "s3://shipway/e.html"})
-    keep(store, run.key, "gate", started_at="2026-11-21T12:00:09+00:00", inputs={"e": made_by(first.key, "classifier")})
-    server.state.finish(run.key, "SUCCEEDED", add=CACHED, classifier=CACHED, tell="SUCCEEDED")
+    shown = [{"name": "accuracy", "title": "Accuracy", "is_share": True}]
+    outputs = {"split": "test", "metrics": {"accuracy": 0.9, "ece": 0.1}, "shown": shown}
+    keep(
+        store, first.key, "model", role="evaluate", outputs=outputs, reports={"Evaluation": "s3://shipway/e.html"},
+        made={"evaluation": made_by(first.key, "model")},
+    )  # fmt: skip
+    keep(store, run.key, "gate", started_at="2026-11-21T12:00:09+00:00", inputs={"e": made_by(first.key, "model")})
+    server.state.finish(run.key, "SUCCEEDED", add=CACHED, model=CACHED, tell="SUCCEEDED")
     steps = run.refresh().steps
-    assert (steps["classifier"].state, steps["classifier"].cached_from) == ("Cached", first.key)
-    assert (steps["classifier"].title, steps["classifier"].run) == ("Evaluate", run.key)
+    assert (steps["model"].state, steps["model"].cached_from) == ("Cached", first.key)
+    assert (steps["model"].title, steps["model"].run) == ("Evaluate", run.key)
     assert steps["add"].state == "Cached", "though nobody knows who made it"
     logs_there(kubeflow, run.key, "Evaluate", follow=False, tail=0)
-    assert f"From the cache: shipway logs {first.key} classifier" in capsys.readouterr().out
-    assert run.metrics == {"test_accuracy": 0.9}
+    assert f"From the cache: shipway logs {first.key} model" in capsys.readouterr().out
+    assert (run.metrics, run.figures) == ({"test_accuracy": 0.9}, "test accuracy 90.0 %")
     assert summarise(run)["reports"] == {"Evaluation": "s3://shipway/e.html"}
 
 
 def parts(**states: str) -> list[StepRecord]:
-    return [StepRecord(run="r", task=task, state=state) for task, state in states.items()]  # type: ignore[arg-type]
+    return [
+        StepRecord(run="r", role=role, task=f"classifier.{role}", state=state)  # type: ignore[arg-type]
+        for role, state in states.items()
+    ]
 
 
 def test_the_parts_of_a_task_stand_in_its_place(
     kubeflow: Connection, server: KfpServer, handled: str, store: Store
 ) -> None:
     run = kubeflow.submit(handled)
-    keep(store, run.key, "classifier", parts=parts(gate="Succeeded", register="Skipped"))
-    server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", classifier="SUCCEEDED", tell="SUCCEEDED")
-    shown = {step["task"]: step["state"] for step in summarise(run.refresh())["steps"]}
+    keep(store, run.key, "model", parts=parts(gate="Succeeded", register="Skipped"))
+    server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", model="SUCCEEDED", tell="SUCCEEDED")
+    shown = {step["role"] or step["task"]: step["state"] for step in summarise(run.refresh())["steps"]}
     assert shown == {"add": "Succeeded", "gate": "Succeeded", "register": "Skipped", "tell": "Succeeded"}
 
 
@@ -129,14 +137,14 @@ def test_a_part_that_was_lost_is_the_culprit_and_so_is_a_whole_that_was_lost_bet
     kubeflow: Connection, server: KfpServer, handled: str, store: Store
 ) -> None:
     run = kubeflow.submit(handled)
-    keep(store, run.key, "classifier", state="Running", parts=parts(gate="Running", register="Skipped"))
-    server.state.finish(run.key, "FAILED", add="SUCCEEDED", classifier="FAILED", tell="SUCCEEDED")
+    keep(store, run.key, "model", state="Running", parts=parts(gate="Running", register="Skipped"))
+    server.state.finish(run.key, "FAILED", add="SUCCEEDED", model="FAILED", tell="SUCCEEDED")
     found = summarise(run.refresh())
-    assert [step["task"] for step in found["steps"] if step["state"] == "Failed"] == ["gate"]
-    assert found["error"]["step"] == "classifier", "whose log there is"
-    keep(store, run.key, "classifier", state="Running", parts=parts(gate="Succeeded", register="Skipped"))
+    assert [step["role"] for step in found["steps"] if step["state"] == "Failed"] == ["gate"]
+    assert found["error"]["step"] == "model", "whose log there is"
+    keep(store, run.key, "model", state="Running", parts=parts(gate="Succeeded", register="Skipped"))
     found = summarise(run.refresh())
-    assert [step["task"] for step in found["steps"] if step["state"] == "Failed"] == ["classifier"]
+    assert [step["task"] for step in found["steps"] if step["state"] == "Failed"] == ["model"]
 
 
 # How it ended
@@ -157,7 +165,7 @@ def test_a_retry_that_succeeded_is_succeeded_though_the_record_of_the_first_end_
     assert summarise(run.refresh())["error"]["message"] == "lost"
     run.retry()
     assert states(run)["add"] in ("Pending", "Failed", "Running")
-    server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", classifier="SUCCEEDED", tell="SUCCEEDED")
+    server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", model="SUCCEEDED", tell="SUCCEEDED")
     found = summarise(run.refresh())
     assert (found["state"], found["error"]) == ("Succeeded", None)
     assert {step["state"] for step in found["steps"]} == {"Succeeded"}

@@ -205,3 +205,9 @@ def test_durations_read_as_people_say_them(value: float | None, text: str) -> No
 )
 def test_numbers_are_short(value: object, text: str) -> None:
     assert report.number(value) == text
+
+
+def test_metrics_are_percentages_where_they_are_shares() -> None:
+    assert (report.figure(0.934, True), report.figure(2.5, False), report.figure(None, True)) == ("93.4 %", "2.5", "–")
+    assert (report.change(0.0123, True), report.change(-0.25, False)) == ("+1.23 points", "-0.25")
+    assert [report.inline(title) for title in ("Macro F1", "MAE", "F1", "")] == ["macro F1", "MAE", "F1", ""]

@@ -57,7 +57,7 @@ ACTS: dict[str, Callable[[Store], object]] = {
 
 @pytest.mark.parametrize("fault", ["resets", "busy", "lost_answers"])
 @pytest.mark.parametrize("act", ACTS)
-def test_two_faults_in_a_row_are_survived(store: Store, proxy: proxies.Proxy, act: str, fault: str) -> None:
+def test_two_faults_inline_are_survived(store: Store, proxy: proxies.Proxy, act: str, fault: str) -> None:
     setattr(proxy, fault, 2)
     assert ACTS[act](store)
     assert getattr(proxy, fault) == 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from shipway.context import KFP_POD, SERVICE_ACCOUNT_NAMESPACE
+from shipway.dag import NOWHERE, Place, attempt_of
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import PODS
 
@@ -24,18 +24,22 @@ class OwnPod:
 
     Attributes:
         run: Equal over retries of the step.
+        place: Of its task in the pipeline; where nothing tells it, the execution stands for an iteration.
         execution: Of this task within the run; differs in each iteration of a loop, stays over retries.
         owner: Of what the step creates: the Workflow, so that it is collected with the run and survives the pod.
         attempt: 0, and one more at each retry by Argo; a retry that a person asks for begins with 0 again.
         inputs: Input artifact -> URI that its maker wrote it to: `<root>/<pipeline>/<run>/<task>/<salt>/<output>`.
+        made: Output artifact -> URI that this step writes it to.
     """
 
     namespace: str
     run: str
     execution: str
     owner: dict[str, Any] | None
+    place: Place = NOWHERE
     attempt: int = 0
     inputs: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
 
 
 @functools.cache
@@ -60,27 +64,29 @@ def read_pod(pod: Mapping[str, Any]) -> OwnPod:
     if workflow is not None:
         owner = {key: workflow[key] for key in ("apiVersion", "kind", "name", "uid")} | {"blockOwnerDeletion": False}
     words = [word for part in pod["spec"]["containers"] for key in ("command", "args") for word in part.get(key) or []]
+    node, execution = (metadata.get("annotations") or {}).get(NODE, ""), _option(words, "execution_id")
+    given = _option(words, "executor_input")
     return OwnPod(
         namespace=metadata["namespace"],
         run=found.get(RUN_ID, "") or (workflow or {}).get("name", "") or metadata["name"],
-        execution=_option(words, "execution_id"),
+        execution=execution,
         owner=owner,
-        attempt=_attempt((metadata.get("annotations") or {}).get(NODE, "")),
-        inputs=_inputs(_option(words, "executor_input")),
+        place=Place.of_node(node) or Place("", execution),
+        attempt=attempt_of(node),  # KFP_RETRY_INDEX is set only where the task itself asks for retries
+        inputs=_artifacts(given, "inputs"),
+        made=_artifacts(given, "outputs"),
     )
 
 
-def _attempt(node: str) -> int:
-    """Of `train-x7f.root.job.executor(1)` 1: KFP_RETRY_INDEX is set only where the task itself asks for retries."""
-    found = re.search(r"\.executor\((\d+)\)$", node)
-    return int(found[1]) if found else 0
-
-
-def _inputs(executor_input: str) -> dict[str, str]:
-    """Input artifacts that are one artifact each."""
+def _artifacts(executor_input: str, side: str) -> dict[str, str]:
+    """Artifacts with their URIs; of a list (`Collected`), each by its place in it: `models.0`."""
     try:
-        given = json.loads(executor_input)["inputs"]["artifacts"]
-        return {name: str(each["artifacts"][0]["uri"]) for name, each in given.items() if len(each["artifacts"]) == 1}
+        given = json.loads(executor_input)[side]["artifacts"]
+        return {
+            name if len(each["artifacts"]) == 1 else f"{name}.{at}": str(artifact["uri"])
+            for name, each in given.items()
+            for at, artifact in enumerate(each["artifacts"])
+        }
     except (ValueError, KeyError, TypeError, AttributeError):  # a step without artifacts, or none of Kubeflow's
         return {}
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shipway.recipes.arrays import Ragged
-from shipway.recipes.calibrate import calibrate
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import Params
+from shipway.tasks.classification.calibration import calibrate
 
 # Rows times classes, of which the solver's time is made: 1.7 million took 18 s of a core. A limit in minutes would meet
 # the one on steps that do not come (`stall_timeout_s`) where many processes share a core.

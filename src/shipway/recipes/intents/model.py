@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.linear import Solution, refusal
 from shipway.recipes.intents.params import Params
-from shipway.recipes.layers import CompactEmbedding, SmoothedCrossentropy, SparseAdam, StepDropout, accuracy
+from shipway.recipes.layers import CompactEmbedding, SparseAdam, StepDropout
+from shipway.tasks.classification.layers import SmoothedCrossentropy, accuracy
 
 
 class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]

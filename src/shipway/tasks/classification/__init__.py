@@ -19,11 +19,13 @@ class Classification:
         "accuracy": Metric("Accuracy", has_interval=True),
         "macro_f1": Metric("Macro F1", has_interval=True),
         "weighted_f1": Metric("Weighted F1", has_interval=True),
-        "log_loss": Metric("Log loss", is_share=False, lower_is_better=True),
-        "ece": Metric("Calibration error", lower_is_better=True),
-        "coverage": Metric("Coverage"),
-        "covered_accuracy": Metric("Accuracy of what is answered"),
-        "unknown_label_rate": Metric("Rows of unknown labels", lower_is_better=True),
+        "log_loss": Metric("Log loss", is_share=False, lower_is_better=True, about="0 is certain and right"),
+        "ece": Metric(
+            "Calibration error", lower_is_better=True, about="ECE: how far its probabilities are from the truth"
+        ),
+        "coverage": Metric("Coverage", about="rows that it answers with a label"),
+        "covered_accuracy": Metric("Accuracy of what is answered", about="of the rows that it answers"),
+        "unknown_label_rate": Metric("Rows of unknown labels", lower_is_better=True, about="labels that it never saw"),
         "accuracy_all_rows": Metric("Accuracy, rows left out as wrong"),
     }
 
@@ -47,7 +49,9 @@ class Classification:
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        raise NotImplementedError  # until evaluate asks its task
+        from shipway.tasks.classification.evaluation import ClassificationEvaluation
+
+        return ClassificationEvaluation()
 
 
 task = Classification()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,25 @@ class Params(Spec):
         top_k: How many labels to name with their probabilities, or "all".
     """
 
-    top_k: Annotated[StrictInt, Field(ge=1)] | Literal["all"] = 5
+    top_k: Annotated[
+        Annotated[StrictInt, Field(ge=1)] | Literal["all"], Field(description='a whole number from 1 or "all"')
+    ] = 5
 
 
 class Settings(Spec):
     """What an endpoint is set to.
 
     Attributes:
-        threshold: Of the top probability; below it the answer is "none of these". None: what evaluation calibrated.
+        threshold: Of the top probability; below it the answer is "none of these". None: never that. "calibrated": what
+            evaluation found; never where it found none.
     """
 
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["calibrated"] | None = "calibrated"
+
+    @property
+    def least(self) -> float | None:
+        """The threshold as a number; None where there is none."""
+        return None if isinstance(self.threshold, str) else self.threshold
 
 
 class ClassificationAnswers:
@@ -54,14 +62,12 @@ class ClassificationAnswers:
         """`probabilities`, float32 (n, classes)."""
         return {"probabilities": np.asarray(outputs["probabilities"], dtype=np.float32)}
 
-    def documents(
-        self, labels: Sequence[str], columns: Columns, params: BaseModel, settings: BaseModel
-    ) -> list[dict[str, Any]]:
+    def documents(self, labels: Sequence[str], columns: Columns, params: Any, settings: Any) -> list[dict[str, Any]]:
         """`label` (null: none of these), `out_of_scope`, `probability` (of the top class) and `probabilities` (label ->
         probability, highest first); numbers are float32."""
-        probabilities, threshold = _probabilities(columns), cast(Settings, settings).threshold
+        probabilities, threshold = _probabilities(columns), settings.least
         result = []
-        for row, ids in zip(probabilities, top(probabilities, cast(Params, params).top_k), strict=True):
+        for row, ids in zip(probabilities, top(probabilities, params.top_k), strict=True):
             best = row[ids[0]]
             is_out = threshold is not None and bool(best < threshold)
             result.append(
@@ -74,12 +80,10 @@ class ClassificationAnswers:
             )
         return result
 
-    def outputs(
-        self, labels: Sequence[str], columns: Columns, params: BaseModel, settings: BaseModel
-    ) -> dict[str, NDArray[Any]]:
+    def outputs(self, labels: Sequence[str], columns: Columns, params: Any, settings: Any) -> dict[str, NDArray[Any]]:
         """BYTES cannot be null, so "none of these" is an empty label beside `out_of_scope`."""
-        probabilities, threshold = _probabilities(columns), cast(Settings, settings).threshold
-        ids = top(probabilities, cast(Params, params).top_k)
+        probabilities, threshold = _probabilities(columns), settings.least
+        ids = top(probabilities, params.top_k)
         values = np.take_along_axis(probabilities, ids, axis=1)
         names = np.array(labels, dtype=object)
         is_out = np.zeros(len(values), bool) if threshold is None else values[:, 0] < threshold

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shipway.recipes.calibrate import calibrate
+from shipway.tasks.base import Metric
+from shipway.tasks.classification.calibration import calibrate
 
 
 class Head:
     """Implements `shipway.tasks.base.TrainingHead`: accuracy, cross-entropy, calibrated probabilities."""
 
-    metrics: Sequence[str] = ("accuracy",)
-    lower_is_better = False
+    metrics: Mapping[str, Metric] = {"accuracy": Metric("Accuracy")}
+    batch_metrics: Sequence[str] = ("accuracy",)
 
     def batch(self, outputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
         import tensorflow as tf
@@ -40,11 +41,12 @@ class Head:
         hits, loss, rows = (float(value) for value in sums)
         return {"accuracy": hits / rows, "loss": loss / rows}
 
-    def stderr(self, metrics: Mapping[str, float], rows: int) -> float:
+    def stderr(self, sums: NDArray[np.float64]) -> float:
         """Of a share, as if each row stood for itself."""
-        return math.sqrt(metrics["accuracy"] * (1 - metrics["accuracy"]) / rows)
+        share, rows = float(sums[0] / sums[2]), float(sums[2])
+        return math.sqrt(share * (1 - share) / rows)
 
-    def calibrate(self, outputs: NDArray[Any], targets: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    def calibrate(self, outputs: Any, targets: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         return {"temperature": calibrate(outputs, targets["label"])}
 
     def serve(self, outputs: Any, constants: Mapping[str, float]) -> dict[str, Any]:

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 
 from shipway import labels
-from shipway.components.deploy.core import chosen_rows, compare, inference_service
+from shipway.components.deploy.core import Kept, chosen_rows, compare, example_body, inference_service
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.executors.process.service_manifest import read_manifest
+from shipway.inputs import load_input
+from shipway.recipes import Columns
 from shipway.specs import parse
+from shipway.tasks import load_task
+from tests.fixtures import waiting
 
 SERVED = {
     "endpoint": "bot",
@@ -22,7 +26,7 @@ SERVED = {
     "model_uri": "s3://shipway/models/bot/content/abc",
     "model_digest": "abc",
     "recipe": "intents",
-    "threshold": 0.4,
+    "answers": {"threshold": 0.4},
     "store_uri": "s3://shipway",
     "run": "r1",
     "namespace": "default",
@@ -38,13 +42,14 @@ def hash_of(manifest: dict[str, Any]) -> str:
 
 
 def test_an_inference_service_serves_one_version_from_its_uri() -> None:
-    manifest = service(EndpointSpec(name="bot"))
+    manifest = service(EndpointSpec(name="bot", input={"max_chars": 50}))
     assert (manifest["apiVersion"], manifest["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     assert manifest["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
     container = manifest["spec"]["predictor"]["containers"][0]
     assert container["name"] == "kserve-container"
     assert "--model_uri=s3://shipway/models/bot/content/abc" in container["args"]
-    assert "--threshold=0.4" in container["args"]
+    assert '--answers={"threshold":0.4}' in container["args"]
+    assert '--input={"max_chars":50}' in container["args"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/v2/models/bot/ready"
     assert manifest["spec"]["predictor"]["terminationGracePeriodSeconds"] > 30
     assert not [entry for entry in container["env"] if "AWS" in entry["name"]]
@@ -53,7 +58,12 @@ def test_an_inference_service_serves_one_version_from_its_uri() -> None:
 def test_only_what_is_served_decides_adoption() -> None:
     spec = EndpointSpec(name="bot")
     assert hash_of(service(spec)) == hash_of(service(spec, run="another", namespace="prod"))
-    for changed in ({"version": 4}, {"threshold": None}, {"model_digest": "def"}, {"recipe": "mine:recipe"}):
+    for changed in (
+        {"version": 4},
+        {"answers": {"threshold": None}},
+        {"model_digest": "def"},
+        {"recipe": "mine:recipe"},
+    ):
         assert hash_of(service(spec)) != hash_of(service(spec, **changed))
     assert hash_of(service(spec)) != hash_of(service(EndpointSpec(name="bot", port=8123)))
 
@@ -112,36 +122,81 @@ def test_a_wrong_spec_is_one_line(document: dict[str, Any], reason: str) -> None
         parse(EndpointSpec, document, "endpoint")
 
 
-EXPECTED = np.array([[0.7, 0.2, 0.1], [0.400003, 0.4, 0.199997]], dtype=np.float32)
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.400003, 0.4, 0.199997]], dtype=np.float32)
+LABELS = ["a", "b", "c"]
+
+
+def kept(rows: int = 2, threshold: float | None = None) -> Kept:
+    """What evaluation kept of a classifier's answers."""
+    task = load_task("classification")
+    texts = ["x", "turn it on"][:rows]
+    settings = task.answers.Settings(threshold=threshold)
+    columns: Columns = {"probabilities": PROBABILITIES[:rows]}
+    return Kept(task, load_input("text"), LABELS, settings, texts, texts, columns)
+
+
+def answer(*row: float) -> dict[str, Any]:
+    best = int(np.argmax(row))
+    return {
+        "label": LABELS[best], "out_of_scope": False, "probability": row[best],
+        "probabilities": dict(sorted(zip(LABELS, row, strict=True), key=lambda pair: -pair[1])),
+    }  # fmt: skip
 
 
 def test_answers_within_the_tolerance_pass_even_where_two_classes_tie() -> None:
-    served = np.array([[0.7, 0.2, 0.1], [0.4, 0.400003, 0.199997]], dtype=np.float32)
-    found = compare(["x", "y"], ["a", "b", "c"], EXPECTED, served, 1e-5, [1.0, 3.0])
+    served = [answer(0.7, 0.2, 0.1), answer(0.4, 0.400003, 0.199997)]
+    found = compare(kept(), served, 1e-5, [1.0, 3.0])
     assert found.passed
     assert found.latency_ms(0.5) == 2.0
     assert "2 rows within 1e-05" in found.reason
 
 
 def test_a_difference_names_row_expected_and_got() -> None:
-    served = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], dtype=np.float32)
-    found = compare(["x", "turn it on"], ["a", "b", "c"], EXPECTED, served, 1e-5)
+    found = compare(kept(), [answer(0.7, 0.2, 0.1), answer(0.1, 0.1, 0.8)], 1e-5)
     assert not found.passed
-    assert "row 1 'turn it on': expected a 0.400003, got c 0.800000" in found.reason
+    assert "row 1 'turn it on': expected label a, probability 0.400, next b 0.400, c 0.200; got label c" in found.reason
     assert "1 of 2 rows differ" in found.reason
-    assert found.argmax_agreement == 0.5
+    assert found.agreement == 0.5
+
+
+def test_what_is_expected_is_said_as_the_endpoint_is_set_to_answer() -> None:
+    found = compare(kept(threshold=0.8), [answer(0.1, 0.2, 0.7), answer(*PROBABILITIES[1].tolist())], 1e-5)
+    assert "expected label (none of these), probability 0.700" in found.reason
 
 
 def test_a_flipped_top_class_fails_although_the_tolerance_is_wide() -> None:
-    expected = np.array([[0.6, 0.4]], dtype=np.float32)
-    assert not compare(["x"], ["a", "b"], expected, np.array([[0.52, 0.48]], np.float32), 0.05).passed
-    assert compare(["x"], ["a", "b"], expected, np.array([[0.56, 0.44]], np.float32), 0.05).passed
-    flipped = compare(["x"], ["a", "b"], expected, np.array([[0.49, 0.51]], np.float32), 0.09)
-    assert not flipped.passed
+    assert not compare(kept(1), [answer(0.45, 0.5, 0.05)], 0.2).passed
+    assert compare(kept(1), [answer(0.52, 0.43, 0.05)], 0.25).passed
+    assert not compare(kept(1), [answer(0.49, 0.51, 0.0)], 0.24).passed
 
 
-def test_an_answer_that_is_no_number_fails() -> None:
-    assert not compare(["x"], ["a", "b"], EXPECTED[:1, :2], np.array([[np.nan, 0.2]], np.float32), 1.0).passed
+@pytest.mark.parametrize("served", [answer(float("nan"), 0.2, 0.1), {}, {"label": "a"}, "a", None, {"minutes": 3}])
+def test_an_answer_that_is_none_of_the_tasks_fails_and_is_shown(served: Any) -> None:
+    found = compare(kept(1), [served], 1.0)
+    assert not found.passed
+    assert "got " in found.reason
+
+
+def test_a_task_of_ones_own_is_compared_in_its_own_words() -> None:
+    columns: Columns = {"minutes": np.array([12.0, 7.5], dtype=np.float32)}
+    instances = [{"stops": 4, "passengers": 20}, {"stops": 2, "passengers": 3}]
+    task, kind = waiting.recipe.task, waiting.recipe.input
+    journeys = Kept(task, kind, [], task.answers.Settings(), instances, ["4 stops", "2 stops"], columns)
+    assert compare(journeys, [{"minutes": 12.0, "raw": 12.0}, {"minutes": 7.5, "raw": 7.5}], 1e-5).passed
+    found = compare(journeys, [{"minutes": 12.0, "raw": 12.0}, {"minutes": 9, "raw": 9}], 1e-5)
+    assert "row 1 '2 stops': expected minutes 7.50; got minutes 9.00 (difference 1.5, allowed 1e-05" in found.reason
+    assert 'got {"label": "b"}' in compare(journeys, [{"label": "b"}] * 2, 1e-5).reason
+
+
+def test_a_request_to_copy_is_of_the_endpoints_protocol() -> None:
+    text, journey = load_input("text"), waiting.recipe.input
+    assert example_body(text, "hi", "v1") == {"instances": ["hi"]}
+    assert example_body(text, "hi", "v2") == {
+        "inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["hi"]}]
+    }
+    assert example_body(journey, {"stops": 1, "passengers": 2}, "v1") == {"instances": [{"stops": 1, "passengers": 2}]}
+    [tensor] = example_body(journey, [1, 2], "v2")["inputs"]
+    assert (tensor["datatype"], tensor["shape"], tensor["data"]) == ("FP32", [1, 2], [[1, 2]])
 
 
 def test_the_rows_that_are_sent_are_spread_and_always_the_same() -> None:

@@ -23,7 +23,7 @@ NOW = datetime(2026, 1, 1, 12, 1, tzinfo=UTC)
 
 def record(task: str, state: str, at: int = 0, **more: Any) -> str:
     began = (NOW - timedelta(seconds=60 - at)).isoformat(timespec="seconds")
-    fields = {"run": "run-1", "task": task, "state": state, "started_at": began, **more}
+    fields = {"run": "run-1", "role": task, "task": task, "state": state, "started_at": began, **more}
     return StepRecord.model_validate(fields).to_json()
 
 
@@ -88,9 +88,7 @@ def test_a_step_past_its_own_time_limit_is_no_cancelled_run() -> None:
 def test_the_workflow_says_why_a_pod_is_gone_and_that_all_went_well_though_kubeflow_says_running() -> None:
     pod = {"name": "w.root.exit-handler-1.job.executor(0)", "type": "Pod", "phase": "Failed",
            "message": "OOMKilled (exit code 137)"}  # fmt: skip
-    found = summed(
-        record("train", "Running", 5), told="FAILED", stop="none", workflow={"status": {"nodes": {"1": pod}}}
-    )
+    found = summed(record("job", "Running", 5), told="FAILED", stop="none", workflow={"status": {"nodes": {"1": pod}}})
     assert found.error is not None
     assert found.error.message.endswith("OOMKilled (exit code 137)")
     dag = {"name": "w.root.exit-handler-1", "phase": "Succeeded"}

@@ -3,22 +3,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipway.components.predict.core import BadRequest, Client, Limits, Query, answers, read_v1, shown
+from shipway.components.predict.core import Client, Query, Reader, read_v1
 from shipway.errors import UserError
+from shipway.inputs import BadRequest, load_input
+from shipway.inputs.json_kinds import shown
+from shipway.tasks import load_task
+from tests.fixtures import waiting
 
-LIMITS = Limits(max_instances=3, max_text_chars=20)
+TEXT = load_input("text")
+READER = Reader(TEXT, load_task("classification").answers, TEXT.Limits(max_chars=20), max_instances=3)
+JOURNEYS = Reader(waiting.recipe.input, waiting.recipe.task.answers, waiting.recipe.input.Limits(), max_instances=3)
 
 
 def test_texts_come_bare_or_in_objects() -> None:
-    query = read_v1({"instances": ["a", {"text": "b", "id": 7}]}, LIMITS)
-    assert (query.texts, query.top_k) == (["a", "b"], 5)
-    assert read_v1({"instances": ["a"], "parameters": {"top_k": 2}}, LIMITS).top_k == 2
-    assert read_v1({"instances": ["a"], "parameters": {"top_k": "all"}}, LIMITS).top_k is None
+    query = read_v1({"instances": ["a", {"text": "b", "id": 7}]}, READER)
+    assert (query.values, query.params.model_dump()) == (["a", "b"], {"top_k": 5})
+    for top_k in (2, "all"):
+        asked = read_v1({"instances": ["a"], "parameters": {"top_k": top_k}}, READER).params
+        assert asked.model_dump() == {"top_k": top_k}
+
+
+def test_instances_are_what_the_models_own_input_reads() -> None:
+    query = read_v1({"instances": [{"stops": 3, "passengers": 20}, [4, 1.5]]}, JOURNEYS)
+    assert query.values == [(3.0, 20.0), (4.0, 1.5)]
 
 
 @pytest.mark.parametrize(
@@ -26,22 +37,41 @@ def test_texts_come_bare_or_in_objects() -> None:
     [
         (["a"], "the body must be a JSON object, got a list"),
         ({}, '"instances" is missing'),
-        ({"instances": "a"}, '"instances" must be a list of texts, got a string'),
+        ({"instances": "a"}, '"instances" must be a list of instances, got a string'),
         ({"instances": []}, '"instances" is empty'),
         ({"instances": ["a", 7]}, r"instances\[1\] must be a string, got a number"),
         ({"instances": [None]}, r"instances\[0\] must be a string, got null"),
         ({"instances": [{"txt": "a"}]}, r'instances\[0\]: "text" is missing'),
         ({"instances": [{"text": True}]}, r"instances\[0\]\.text must be a string, got a boolean"),
-        ({"instances": ["a"] * 4}, "holds 4 texts, at most 3"),
+        ({"instances": ["a"] * 4}, "holds 4 instances, at most 3"),
         ({"instances": ["a", "b" * 21]}, r"instances\[1\] has 21 characters, at most 20"),
         ({"instances": ["a"], "parameters": 3}, '"parameters" must be a JSON object, got a number'),
         ({"instances": ["a"], "parameters": {"top_k": 0}}, r"parameters\.top_k must be a whole number from 1"),
         ({"instances": ["a"], "parameters": {"top_k": True}}, r"parameters\.top_k .* got true"),
+        ({"instances": ["a"], "parameters": {"top_k": None}}, r'a whole number from 1 or "all", got null'),
+        ({"instances": ["a"], "parameters": {"topk": 3}}, "unknown name 'topk'; allowed are top_k"),
+        ({"instances": ["a"], "parameters": []}, '"parameters" must be a JSON object, got a list'),
     ],
 )
 def test_a_bad_request_is_refused_with_the_reason(body: Any, reason: str) -> None:
     with pytest.raises(BadRequest, match=reason):
-        read_v1(body, LIMITS)
+        read_v1(body, READER)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"instances": [3]}, r"instances\[0\] must be an object with stops, passengers, or a list of 2, got a number"),
+        ({"instances": [{"stops": 3}]}, r'instances\[0\]: "passengers" is missing'),
+        ({"instances": [{"stops": 3, "passengers": "many"}]}, r"instances\[0\]\.passengers must be a number, got"),
+        ({"instances": [[1, 2]], "parameters": {"top_k": 1}}, "unknown name 'top_k'; allowed are rounded, unit"),
+        ({"instances": [[1, 2]], "parameters": {"rounded": "x"}}, "rounded must be a valid boolean.* got 'x'"),
+        ({"instances": [[1, 2]], "parameters": {"unit": 3}}, "unit must be 'minutes' or 'seconds', got 3"),
+    ],
+)
+def test_a_request_of_another_task_is_refused_in_its_own_words(body: Any, reason: str) -> None:
+    with pytest.raises(BadRequest, match=reason):
+        read_v1(body, JOURNEYS)
 
 
 def test_what_is_quoted_stays_short_however_long_or_deep_it_is() -> None:
@@ -52,20 +82,6 @@ def test_what_is_quoted_stays_short_however_long_or_deep_it_is() -> None:
         assert len(shown(value)) < 60
     assert shown([1, -1, "a", None]) == "[1, -1, 'a', null]"
     assert shown("\x1b[31m") == r"'\x1b[31m'"
-
-
-def test_a_top_probability_below_the_threshold_is_none_of_these() -> None:
-    probabilities = np.array([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]], dtype=np.float32)
-    sure, unsure = answers(probabilities, ["a", "b", "c"], 0.5, 2)
-    assert (sure["label"], sure["out_of_scope"], list(sure["probabilities"])) == ("b", False, ["b", "c"])
-    assert (unsure["label"], unsure["out_of_scope"]) == (None, True)
-    assert unsure["probability"] == np.float32(0.4)
-    assert list(unsure["probabilities"]) == ["c", "a"]
-    assert answers(probabilities, ["a", "b", "c"], None, None)[1]["label"] == "c"
-
-
-def test_the_threshold_itself_is_in_scope() -> None:
-    assert answers(np.array([[0.5, 0.5]], dtype=np.float32), ["a", "b"], 0.5, 1)[0]["label"] == "a"
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "host:80", "http://"])
@@ -93,8 +109,9 @@ BODIES = JSON | st.fixed_dictionaries(
 
 @given(BODIES)
 def test_any_body_is_understood_or_refused_in_one_line(body: Any) -> None:
-    query = understood_or_refused(lambda: read_v1(body, LIMITS))
-    assert query is None or query.top_k is None or query.top_k >= 1
+    query = understood_or_refused(lambda: read_v1(body, READER))
+    top_k = query.params.model_dump()["top_k"] if query else 1
+    assert top_k == "all" or top_k >= 1
 
 
 def understood_or_refused(read: Callable[[], Query]) -> Query | None:
@@ -107,22 +124,6 @@ def understood_or_refused(read: Callable[[], Query]) -> Query | None:
     if query is None:
         assert len(reason.splitlines()) == 1
     else:
-        assert 1 <= len(query.texts) <= LIMITS.max_instances
-        assert all(isinstance(text, str) and len(text) <= LIMITS.max_text_chars for text in query.texts)
+        assert 1 <= len(query.values) <= READER.max_instances
+        assert all(isinstance(text, str) and len(text) <= 20 for text in query.values)
     return query
-
-
-@given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 2**32 - 1), st.floats(0, 1) | st.none())
-def test_answers_name_the_highest_first_and_at_most_as_many_as_asked(
-    n: int, k: int, seed: int, threshold: float | None
-) -> None:
-    probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), n).astype(np.float32)
-    labels = ["a", "b", "c", "d"]
-    for row, answer in zip(probabilities, answers(probabilities, labels, threshold, k), strict=True):
-        values = list(answer["probabilities"].values())
-        assert len(values) == min(k, 4)
-        assert values == sorted(values, reverse=True)
-        assert answer["probability"] == row.max()
-        is_out = threshold is not None and bool(row.max() < threshold)
-        assert answer["out_of_scope"] is is_out
-        assert (answer["label"] is None) is is_out

@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from shipway.components.predict.core import Query
-from shipway.components.predict.worker import BATCH_TEXTS, TextClassifier
+from shipway.components.predict.worker import BATCH, Predictor
 from shipway.errors import ShipwayError
+from shipway.recipes import Columns
 from shipway.scoring import ModelSession
+from shipway.tasks import load_task
 from tests.fixtures import toy
 
 pytestmark = pytest.mark.heavy
@@ -30,21 +32,34 @@ class Counted(ModelSession):
     """Counts its batches, and refuses one that holds `poison`."""
 
     def __init__(self, inner: ModelSession, poison: int | None = None) -> None:
-        def run(inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        def run(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
             self.sizes.append(len(inputs["tokens"]))
             if poison is not None and (inputs["tokens"] == poison).any():
                 raise ShipwayError("poisoned")
             return inner._run(inputs)
 
-        super().__init__(inner.manifest, inner.encoder, run)
+        super().__init__(inner.manifest, toy.recipe, inner.encoder, run)
         self.sizes: list[int] = []
 
 
-def ask(classifier: TextClassifier, *queries: list[str]) -> list[Any]:
+def assert_same(given: Columns, expected: Columns) -> None:
+    assert list(given) == list(expected) == ["probabilities"]
+    np.testing.assert_allclose(given["probabilities"], expected["probabilities"], atol=1e-6)  # type: ignore[arg-type]
+
+
+def predictor_of(session: ModelSession) -> Predictor:
+    return Predictor("toy", session, session.task.answers.Settings(), "1")
+
+
+def query(values: list[str]) -> Query:
+    return Query(values, load_task("classification").answers.Params())
+
+
+def ask(predictor: Predictor, *queries: list[str]) -> list[Any]:
     """All queries in the same turn of a loop."""
 
     async def together() -> list[Any]:
-        asked = (classifier.predict(Query(texts, 1)) for texts in queries)
+        asked = (predictor.predict(query(texts)) for texts in queries)
         return await asyncio.gather(*asked, return_exceptions=True)
 
     return asyncio.run(together())
@@ -53,39 +68,39 @@ def ask(classifier: TextClassifier, *queries: list[str]) -> list[Any]:
 def test_requests_that_arrive_together_are_one_batch_and_each_gets_its_own_answer(session: ModelSession) -> None:
     queries = [[f"w{i % 4}_{i % 6} shared{i % 8}"] * (1 + i % 3) for i in range(60)]
     counted = Counted(session)
-    answers = ask(TextClassifier("toy", counted, None, "1"), *queries)
+    answers = ask(predictor_of(counted), *queries)
     assert len(counted.sizes) == 2
-    assert max(counted.sizes) <= BATCH_TEXTS + 2
-    for texts, (query, probabilities) in zip(queries, answers, strict=True):
-        assert query.texts == texts
-        np.testing.assert_allclose(probabilities, session.predict(texts), atol=1e-6)
+    assert max(counted.sizes) <= BATCH + 2
+    for texts, (asked, columns) in zip(queries, answers, strict=True):
+        assert asked.values == texts
+        assert_same(columns, session.predict(texts))
 
 
-def test_one_text_that_fails_does_not_fail_the_requests_beside_it(session: ModelSession) -> None:
+def test_one_instance_that_fails_does_not_fail_the_requests_beside_it(session: ModelSession) -> None:
     poison = session.encode(["w1_1"])["tokens"].item()
-    classifier = TextClassifier("toy", Counted(session, poison), None, "1")
-    good, bad, also_good = ask(classifier, ["w0_1"], ["w1_1"], ["w2_1"])
+    predictor = predictor_of(Counted(session, poison))
+    good, bad, also_good = ask(predictor, ["w0_1"], ["w1_1"], ["w2_1"])
     assert isinstance(bad, ShipwayError)
-    np.testing.assert_allclose(good[1], session.predict(["w0_1"]), atol=1e-6)
-    np.testing.assert_allclose(also_good[1], session.predict(["w2_1"]), atol=1e-6)
+    assert_same(good[1], session.predict(["w0_1"]))
+    assert_same(also_good[1], session.predict(["w2_1"]))
 
 
 def test_a_request_that_was_given_up_does_not_disturb_its_batch(session: ModelSession) -> None:
-    classifier = TextClassifier("toy", Counted(session), None, "1")
+    predictor = predictor_of(Counted(session))
 
     async def together() -> Any:
-        given_up = asyncio.ensure_future(classifier.predict(Query(["w0_1"], 1)))
-        waits = asyncio.ensure_future(classifier.predict(Query(["w2_1"], 1)))
+        given_up = asyncio.ensure_future(predictor.predict(query(["w0_1"])))
+        waits = asyncio.ensure_future(predictor.predict(query(["w2_1"])))
         await asyncio.sleep(0)
         given_up.cancel()
         return await waits
 
-    np.testing.assert_allclose(asyncio.run(together())[1], session.predict(["w2_1"]), atol=1e-6)
+    assert_same(asyncio.run(together())[1], session.predict(["w2_1"]))
 
 
 def test_it_is_ready_only_after_it_was_warmed_up(session: ModelSession, tmp_path: Path) -> None:
     counted = Counted(session)
-    classifier = TextClassifier("toy", counted, None, "1")
-    assert not classifier.ready
-    assert classifier.load()
+    predictor = predictor_of(counted)
+    assert not predictor.ready
+    assert predictor.load()
     assert {1, 2, 16} <= set(counted.sizes)

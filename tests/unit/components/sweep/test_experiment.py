@@ -17,7 +17,9 @@ from shipway.errors import InvalidSpec
 from shipway.specs import parse
 
 DOCUMENT = {
-    "objective": {"objectiveMetricName": "val_accuracy", "additionalMetricNames": ["val_loss"], "goal": 0.99},
+    "objective": {
+        "type": "maximize", "objectiveMetricName": "val_accuracy", "additionalMetricNames": ["val_loss"], "goal": 0.99,
+    },
     "parameters": {
         "learning_rate": "loguniform(0.001, 0.01)", "hidden": "randint(64, 256, 64)", "decay": ["linear", "cosine"],
     },

@@ -10,7 +10,7 @@ import pytest
 from kubeflow_katib_api import models
 from pydantic import BaseModel, ValidationError
 
-from shipway.components.sweep import experiment, katib
+from shipway.components.sweep import core, experiment, katib
 from shipway.components.sweep.spec import SweepSpec
 from shipway.errors import JobFailed
 from shipway.specs import parse
@@ -60,8 +60,9 @@ def test_every_field_that_we_write_is_one_of_katibs(training: dict[str, Any]) ->
 def test_so_it_is_under_each_algorithm(algorithm: str) -> None:
     parameters = {"hidden": "randint(64, 256, 64)", "dropout": "quniform(0.2, 0.6, 0.1)"}
     settings = {"resource_name": "hidden", "r_l": 256} if algorithm == "hyperband" else {}
-    spec = parse(SweepSpec, {"parameters": parameters, "algorithm": {"algorithmName": algorithm,
-                             "algorithmSettings": settings}, "training": {"name": "bot"}})  # fmt: skip
+    chosen = {"algorithmName": algorithm, "algorithmSettings": settings}
+    document = {"parameters": parameters, "algorithm": chosen, "training": {"name": "bot"}}
+    spec = core.with_objective(parse(SweepSpec, document))
     template = experiment.trial_template(spec, "file:///data", "file:///store")
     assert refusal(experiment.render(spec, "bot-sweep-1", template)) == []
 

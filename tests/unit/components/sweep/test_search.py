@@ -30,7 +30,7 @@ FIRST: Values = {"rate": 0.01, "kind": "a", "units": 64, "depth": 2, "share": 0.
 def spec_of(name: str, settings: dict[str, Any] | None = None, **more: Any) -> SweepSpec:
     space = {k: v for k, v in SPACE.items() if k != "rate"} if name == "grid" else SPACE
     algorithm = {"algorithmName": name, "algorithmSettings": settings or {}}
-    return parse(SweepSpec, {"objective": "score", "algorithm": algorithm, "parameters": space, **more})
+    return parse(SweepSpec, {"objective": "maximize score", "algorithm": algorithm, "parameters": space, **more})
 
 
 def score(values: Values) -> float:
@@ -102,7 +102,7 @@ def test_every_trial_lies_in_the_space_and_the_first_is_the_defaults(algorithm: 
 def test_no_combination_is_tried_twice_and_a_small_space_ends_the_sweep(algorithm: str) -> None:
     spec = parse(
         SweepSpec,
-        {"objective": "score", "algorithm": algorithm, "parameters": {"kind": ["a", "b"], "depth": [1, 2, 3]}},
+        {"objective": "maximize score", "algorithm": algorithm, "parameters": {"kind": ["a", "b"], "depth": [1, 2, 3]}},
     )
     search = Search(spec, {"kind": "b", "depth": 2})
     seen = []
@@ -153,7 +153,7 @@ def test_an_algorithm_of_katib_alone_is_refused_with_those_that_run_here() -> No
 
 
 def test_importance_names_the_parameter_that_decides() -> None:
-    sweep = Sweep(parse(SweepSpec, {"objective": "score", "algorithm": "random", "parameters": {
+    sweep = Sweep(parse(SweepSpec, {"objective": "maximize score", "algorithm": "random", "parameters": {
         "depth": randint(1, 30), "kind": ["b"], "share": uniform(0, 0.01)}}), None)  # fmt: skip
     sweep.run(20)
     importance = sweep.search.importance()

@@ -15,6 +15,7 @@ from shipway.components.sweep import core
 from shipway.components.sweep.spec import SweepSpec, choice, lograndint, loguniform, quniform, randint, uniform
 from shipway.errors import InvalidSpec
 from shipway.specs import Spec, parse
+from tests.fixtures import other_tasks
 
 
 class Params(Spec):
@@ -91,8 +92,25 @@ def test_every_metric_has_a_strategy_since_katib_would_take_the_best_epoch() -> 
         ("val_accuracy", "latest"),
         ("val_loss", "latest"),
     ]
-    assert sweep(objective="val_loss").objective.type == "minimize"
-    assert sweep(objective="maximize f1").objective.objectiveMetricName == "f1"
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "direction"),
+    [
+        ({}, "val_accuracy", "maximize"),
+        ({"objective": {"goal": 0.9}}, "val_accuracy", "maximize"),
+        ({"objective": "val_loss"}, "val_loss", "minimize"),
+        ({"objective": {"objectiveMetricName": "val_accuracy"}}, "val_accuracy", "maximize"),
+        ({"objective": "maximize f1"}, "f1", "maximize"),
+        ({"training": {"recipe": other_tasks.NUMBER}}, "val_rmse", "minimize"),
+        ({"objective": "val_mae", "training": {"recipe": other_tasks.NUMBER}}, "val_mae", "minimize"),
+        ({"objective": "maximize val_mae", "training": {"recipe": other_tasks.NUMBER}}, "val_mae", "maximize"),
+    ],
+)
+def test_what_an_objective_leaves_open_is_the_recipes_to_say(given: dict[str, Any], name: str, direction: str) -> None:
+    objective = core.with_objective(sweep(**given)).objective
+    assert (objective.objectiveMetricName, objective.type) == (name, direction)
+    assert [(strategy.name, strategy.value) for strategy in objective.metricStrategies] == [(name, "latest")]
 
 
 BAD = [

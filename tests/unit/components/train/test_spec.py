@@ -11,6 +11,7 @@ from shipway.components.train.launch import with_best
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.specs import parse
+from tests.fixtures import other_tasks
 
 URI = "s3://shipway/datasets/a"
 
@@ -29,7 +30,7 @@ URI = "s3://shipway/datasets/a"
         ({"strategy": "mirrored", "resources": {"gpu": 1}}, "raise resources.gpu"),
         ({"epoch": 3}, "did you mean 'epochs'?"),
         ({"resources": {"memory": "4 GB"}}, "training.resources.memory"),
-        ({"early_stopping": {"metric": "f1"}}, "training.early_stopping.metric"),
+        ({"early_stopping": {"metrics": "f1"}}, "training.early_stopping.metrics: unknown field"),
         ({"batch_size": 0}, "training.batch_size: input should be greater than or equal to 1, got 0"),
     ],
 )
@@ -43,6 +44,16 @@ def test_what_a_strategy_cannot_honour_is_refused_in_one_line(given: dict[str, o
 def test_a_recipes_parameter_is_checked_by_the_recipe() -> None:
     with pytest.raises(InvalidSpec, match=r"training\.params\.dropot: unknown field.*did you mean 'dropout'"):
         parse(TrainingSpec, {"params": {"dropot": 0.1}}, "training").recipe_params()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "allowed"),
+    [("intents", "auto, val_accuracy, val_loss"), (other_tasks.NUMBER, "auto, val_rmse, val_mae, val_loss")],
+)
+def test_early_stopping_by_a_metric_that_no_training_reports_is_refused(recipe: str, allowed: str) -> None:
+    spec = parse(TrainingSpec, {"recipe": recipe, "early_stopping": {"metric": "val_f1"}}, "training")
+    with pytest.raises(InvalidSpec, match=rf"training\.early_stopping\.metric: .*'val_f1'; expected one of {allowed}"):
+        document(spec, URI, None)
 
 
 def test_one_document_by_three_ways_is_one_training() -> None:

@@ -1,8 +1,7 @@
-"""Metrics of a classifier, as functions of plain arrays. Class ids count from 0; `counts` is a confusion matrix."""
+"""Figures of a classifier, as functions of plain arrays. Class ids count from 0; `counts` is a confusion matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +13,6 @@ from shipway.errors import InvalidData
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-# What one block of bootstrap weights may hold: 32 MB.
-_BLOCK = 4_000_000
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
@@ -63,10 +60,10 @@ def class_scores(counts: Ints) -> ClassScores:
 def averages(counts: Ints) -> dict[str, float]:
     """accuracy, macro_f1 (over classes that occur or are predicted) and weighted_f1 (by support)."""
     right, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    return {name: float(value[0]) for name, value in _averages(right[None], support[None], predicted[None]).items()}
+    return {name: float(value[0]) for name, value in averages_of(right[None], support[None], predicted[None]).items()}
 
 
-def _averages(right: NDArray[Any], support: NDArray[Any], predicted: NDArray[Any]) -> dict[str, Floats]:
+def averages_of(right: NDArray[Any], support: NDArray[Any], predicted: NDArray[Any]) -> dict[str, Floats]:
     """The averages of many matrices at once, given their diagonals and margins, shape (n, classes) each."""
     f1 = _ratio(2 * right, support + predicted)
     seen = (support + predicted) > 0
@@ -142,94 +139,3 @@ def worst_confusions(counts: Ints, limit: int) -> list[tuple[int, int, int]]:
     order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
     pairs = [(int(i) // len(counts), int(i) % len(counts)) for i in order]
     return [(i, j, int(wrong[i, j])) for i, j in pairs if wrong[i, j]]
-
-
-# --- intervals
-
-
-def bootstrap(
-    labels: Ints, predictions: Ints, groups: Ints, classes: int, *, resamples: int, level: float, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of `averages` by resampling whole groups.
-
-    Rows of one group (a template, a speaker) are not independent; drawing rows would make the intervals too narrow
-    (cluster bootstrap: Field and Welsh 2007; percentile interval: Efron and Tibshirani 1993, chapter 13).
-
-    Args:
-        labels: True class ids, shape (n,).
-        predictions: Predicted class ids, same shape.
-        groups: Any integer by row, equal within a group.
-        classes: Number of classes.
-        resamples: How many times as many groups as there are get drawn, with replacement.
-        level: 0.95 cuts 2.5 % off at each end.
-        seed: Of the draws.
-
-    Returns:
-        Metric -> (low, high).
-    """
-    sums = _GroupSums(labels, groups, classes)
-    right, predicted = sums.right(predictions), sums.predicted(predictions)
-    drawn = [_averages(w @ right, w @ sums.support, w @ predicted) for w in _weights(sums.groups, resamples, seed)]
-    return {name: _interval(np.concatenate([block[name] for block in drawn]), level) for name in drawn[0]}
-
-
-def bootstrap_difference(
-    labels: Ints, first: Ints, second: Ints, groups: Ints, classes: int, *, resamples: int, level: float, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of `averages(second) - averages(first)`, both on the same resampled groups.
-
-    Args:
-        labels: True class ids, shape (n,).
-        first: One model's predictions, same shape.
-        second: The other's.
-        groups, classes, resamples, level, seed: As in `bootstrap`.
-    """
-    sums = _GroupSums(labels, groups, classes)
-    tables = [(sums.right(predictions), sums.predicted(predictions)) for predictions in (first, second)]
-    drawn: list[dict[str, Floats]] = []
-    for weights in _weights(sums.groups, resamples, seed):
-        support = weights @ sums.support
-        before, after = (_averages(weights @ right, support, weights @ predicted) for right, predicted in tables)
-        drawn.append({name: after[name] - before[name] for name in after})
-    return {name: _interval(np.concatenate([block[name] for block in drawn]), level) for name in drawn[0]}
-
-
-class _GroupSums:
-    """Sparse (group, class) counts; a resample's margins are its group weights times these."""
-
-    def __init__(self, labels: Ints, groups: Ints, classes: int) -> None:
-        from scipy.sparse import csr_array
-
-        known, self.rows = np.unique(groups, return_inverse=True)
-        self.groups = len(known)
-        self.labels = labels
-        self._sparse: Callable[..., Any] = csr_array
-        self._shape = (self.groups, classes)
-        self.support = self._count(labels, np.ones(len(labels)))
-
-    def right(self, predictions: Ints) -> Any:
-        return self._count(self.labels, (predictions == self.labels).astype(np.float64))
-
-    def predicted(self, predictions: Ints) -> Any:
-        return self._count(predictions, np.ones(len(predictions)))
-
-    def _count(self, classes: Ints, weights: Floats) -> Any:
-        counted = self._sparse((weights, (self.rows, classes)), shape=self._shape)
-        counted.eliminate_zeros()
-        return counted
-
-
-def _weights(groups: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each group was drawn, in blocks of resamples, float64 (block, groups)."""
-    random = np.random.default_rng(seed)
-    block = max(1, min(resamples, _BLOCK // max(groups, 1)))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        drawn = random.integers(0, groups, size=(size, groups)) + np.arange(size)[:, None] * groups
-        yield np.bincount(drawn.ravel(), minlength=size * groups).reshape(size, groups).astype(np.float64)
-
-
-def _interval(values: Floats, level: float) -> tuple[float, float]:
-    tail = (1 - level) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shipway.recipes.calibrate import calibrate
+from shipway.tasks.classification.calibration import calibrate
 
 
 @pytest.mark.parametrize("wrong_by", [0.3, 1.0, 3.0])

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipway.components.evaluate.spec import ThresholdRule
-from shipway.components.evaluate.threshold import calibrate, coverage_at, curve
+from shipway.tasks.classification.threshold import ThresholdRule, calibrate, coverage_at, curve
 
 
 @given(st.integers(1, 200), st.floats(0.5, 1.0), st.integers(0, 2**32 - 1))

@@ -1,4 +1,4 @@
-"""`plan.train_and_deploy`: the first task of the pipeline, never cached."""
+"""The plan task: the first of the pipeline, never cached."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from shipway import images
 
 
 @dsl.component(base_image=images.LAUNCHER, install_kfp_package=False)
-def train_and_deploy(
+def plan(
     name: str,
     data: str,
     text_column: str = "",
@@ -44,7 +44,7 @@ def train_and_deploy(
         label_column: Column of the intent; empty for the preset's.
         group_column: Rows of one group never stand on both sides of a split.
         split_column: Column that says train, eval or test; empty to split by a hash of the group.
-        preset: File of `pipelines/train_and_deploy/params` to start from.
+        preset: File of `params/` beside this one to start from.
         recipe: Model code, `intents` or `package.module:name`; empty for the preset's.
         strategy: `single`, `multi_worker` or `horovod`; empty for the preset's.
         workers: Training replicas; 0 for the preset's.
@@ -61,6 +61,7 @@ def train_and_deploy(
         data_fingerprint: Changes when the bytes behind `data` do.
         code_fingerprint: Changes when the installed package or the recipe's source does.
     """
-    from shipway.components.plan import launch
+    given = dict(locals())
+    from shipway.planning.step import plan_step
 
-    return launch.train_and_deploy(**{key: value for key, value in locals().items() if key != "launch"})
+    return plan_step("train_and_deploy", given)

@@ -1,9 +1,10 @@
-"""What plan merges, refuses and fingerprints."""
+"""What the plan of train_and_deploy takes, refuses and fingerprints."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 import yaml
 
 from shipway.canonical import sha256_hex
-from shipway.components.plan.core import SECTIONS, make_plan, merge, presets, resolve
 from shipway.errors import InvalidSpec
+from shipway.planning import find, resolve
+from shipway.planning.presets import presets
 
-PIPELINE = "train_and_deploy"
+PIPELINE = find("train_and_deploy")
 RECIPE = """
 from pydantic import BaseModel
 from shipway.recipes import load_recipe
@@ -48,13 +50,22 @@ def params(csv: Path, **more: Any) -> dict[str, Any]:
     return {"name": "my-bot", "data": str(csv), **more}
 
 
-@pytest.mark.parametrize("preset", presets(PIPELINE))
+def specs(csv: Path, **more: Any) -> Mapping[str, Any]:
+    return resolve(PIPELINE, params(csv, **more)).specs
+
+
+def outputs(csv: Path, **more: Any) -> dict[str, str]:
+    return resolve(PIPELINE, params(csv, **more)).outputs
+
+
+@pytest.mark.parametrize("preset", presets(PIPELINE.folder or Path()))
 def test_every_preset_is_valid(csv: Path, preset: str) -> None:
-    assert set(resolve(PIPELINE, params(csv, preset=preset))) == set(SECTIONS)
+    assert PIPELINE.plan is not None
+    assert set(specs(csv, preset=preset)) == set(PIPELINE.plan.sections)
 
 
 def test_flat_parameters_win_over_overrides_and_those_over_the_preset(csv: Path) -> None:
-    found = resolve(PIPELINE, params(csv, epochs=3, overrides={"training": {"epochs": 5, "batch_size": 32}}))
+    found = specs(csv, epochs=3, overrides={"training": {"epochs": 5, "batch_size": 32}})
     training = found["training"].model_dump()
     assert (training["epochs"], training["batch_size"], training["workers"]) == (3, 32, 2)
 
@@ -65,10 +76,7 @@ def test_one_document_from_the_ui_yaml_and_python_has_one_hash(csv: Path) -> Non
     # KFP turns every number of a dict parameter into a float, and the order of keys is nobody's promise.
     from_ui = {"sweep": {"maxTrialCount": 3.0}, "training": {"params": {"dim": 32.0}, "batch_size": 64.0}}
     as_text = json.dumps(python)
-    plans = {
-        sha256_hex(json.dumps(make_plan(PIPELINE, params(csv, overrides=given))))
-        for given in (python, from_yaml, from_ui, as_text)
-    }
+    plans = {sha256_hex(json.dumps(outputs(csv, overrides=given))) for given in (python, from_yaml, from_ui, as_text)}
     assert len(plans) == 1
 
 
@@ -136,16 +144,9 @@ def test_what_would_be_ignored_or_found_late_is_refused_in_one_line(
 )
 def test_null_is_a_value_where_the_spec_has_it(csv: Path, overrides: dict[str, Any]) -> None:
     as_text = json.dumps(overrides)
-    plans = {
-        make_plan(PIPELINE, params(csv, overrides=given)) for given in (overrides, as_text, yaml.safe_dump(overrides))
-    }
+    plans = {json.dumps(outputs(csv, overrides=given)) for given in (overrides, as_text, yaml.safe_dump(overrides))}
     assert len(plans) == 1
-    assert (
-        resolve(PIPELINE, params(csv, overrides={"training": {"early_stopping": None}}))["training"].model_dump()[
-            "early_stopping"
-        ]
-        is None
-    )
+    assert specs(csv, overrides={"training": {"early_stopping": None}})["training"].early_stopping is None
 
 
 def test_an_address_that_is_a_secret_is_not_told(csv: Path) -> None:
@@ -155,11 +156,11 @@ def test_an_address_that_is_a_secret_is_not_told(csv: Path) -> None:
 
 
 def test_a_csv_edited_in_place_changes_the_datas_fingerprint_alone(csv: Path) -> None:
-    before = make_plan(PIPELINE, params(csv))
+    before = outputs(csv)
     csv.write_text("text,label\nhallo,greet\nbye,part\n")
-    after = make_plan(PIPELINE, params(csv))
-    assert after._replace(data_fingerprint=before.data_fingerprint) == before
-    assert after.data_fingerprint != before.data_fingerprint
+    after = outputs(csv)
+    assert {**after, "data_fingerprint": before["data_fingerprint"]} == before
+    assert after["data_fingerprint"] != before["data_fingerprint"]
 
 
 def test_an_edited_recipe_changes_the_codes_fingerprint_alone(
@@ -169,19 +170,19 @@ def test_an_edited_recipe_changes_the_codes_fingerprint_alone(
     source.write_text(RECIPE)
     monkeypatch.syspath_prepend(tmp_path)
     given = params(csv, recipe="my_recipe:recipe")
-    before = make_plan(PIPELINE, given)
-    assert make_plan(PIPELINE, given) == before
+    before = resolve(PIPELINE, given).outputs
+    assert resolve(PIPELINE, given).outputs == before
     source.write_text(RECIPE + "\n# another thought\n")
-    after = make_plan(PIPELINE, given)
-    assert after._replace(code_fingerprint=before.code_fingerprint) == before
-    assert after.code_fingerprint != before.code_fingerprint
+    after = resolve(PIPELINE, given).outputs
+    assert {**after, "code_fingerprint": before["code_fingerprint"]} == before
+    assert after["code_fingerprint"] != before["code_fingerprint"]
     sys.modules.pop("my_recipe")
 
 
 def test_an_endpoints_setting_changes_the_endpoints_spec_alone(csv: Path) -> None:
-    before = make_plan(PIPELINE, params(csv))
-    after = make_plan(PIPELINE, params(csv, overrides={"endpoint": {"replicas": 2}}))
-    assert after._replace(endpoint=before.endpoint) == before
+    before = outputs(csv)
+    after = outputs(csv, overrides={"endpoint": {"replicas": 2}})
+    assert {**after, "endpoint": before["endpoint"]} == before
 
 
 def test_a_recipe_of_ones_own_leaves_the_presets_search_space_behind(
@@ -189,7 +190,7 @@ def test_a_recipe_of_ones_own_leaves_the_presets_search_space_behind(
 ) -> None:
     (tmp_path / "other_recipe.py").write_text(RECIPE)
     monkeypatch.syspath_prepend(tmp_path)
-    found = resolve(PIPELINE, params(csv, recipe="other_recipe:recipe"))
+    found = specs(csv, recipe="other_recipe:recipe")
     assert found["training"].model_dump()["params"] == {"width": 8}
     assert found["sweep"].model_dump()["parameters"] == []
     sys.modules.pop("other_recipe")
@@ -202,17 +203,18 @@ def test_the_later_steps_may_load_the_recipe_that_the_run_names_and_no_other(
     monkeypatch.syspath_prepend(tmp_path)
     mine, old = "named_recipe:recipe", "of_the_champion:recipe"
     given = {"promotion": {"recipes": [old]}, "training": {"recipe": mine}, "dataset": {"recipe": mine}}
-    found = resolve(PIPELINE, params(csv, overrides=given))
+    found = specs(csv, overrides=given)
     allowed = [found[section].model_dump()["recipes"] for section in ("evaluation", "promotion", "endpoint")]
     assert allowed == [[mine], [old, mine], [mine]]
-    shipped = resolve(PIPELINE, params(csv))
+    shipped = specs(csv)
     assert not any(shipped[section].model_dump()["recipes"] for section in ("evaluation", "promotion", "endpoint"))
     sys.modules.pop("named_recipe")
 
 
-def test_a_search_space_of_ones_own_replaces_the_presets() -> None:
-    merged = merge({"sweep": {"parameters": {"a": [1]}, "seed": 1}}, {"sweep": {"parameters": {"b": [2]}}})
-    assert merged == {"sweep": {"parameters": {"b": [2]}, "seed": 1}}
+def test_a_search_space_of_ones_own_replaces_the_presets(csv: Path) -> None:
+    found = specs(csv, overrides={"sweep": {"parameters": {"dropout": [0.1, 0.2]}}})["sweep"]
+    assert [each.name for each in found.parameters] == ["dropout"]
+    assert found.maxTrialCount == 8
 
 
 @pytest.mark.parametrize(
@@ -258,12 +260,11 @@ def test_a_slice_over_a_column_that_is_not_there_is_refused(tmp_path: Path) -> N
     path = tmp_path / "rows.csv"
     path.write_text("say,label,device,_row\nhello,greet,phone,1\nbye,part,car,2\n")
     for name in ("device", "source__row", "label", "group"):
-        make_plan(PIPELINE, params(path, text_column="say", overrides={"evaluation": {"slices": [name]}}))
+        outputs(path, text_column="say", overrides={"evaluation": {"slices": [name]}})
     for name, hint in (("devise", r".*did you mean 'device'"), ("say", ""), ("_row", "")):
         with pytest.raises(InvalidSpec, match=rf"evaluation.slices: the rows will have no column '{name}'{hint}"):
-            make_plan(PIPELINE, params(path, text_column="say", overrides={"evaluation": {"slices": [name]}}))
+            outputs(path, text_column="say", overrides={"evaluation": {"slices": [name]}})
 
 
 def test_prep_is_told_which_columns_the_evaluation_slices_by(csv: Path) -> None:
-    resolved = resolve(PIPELINE, params(csv, overrides={"evaluation": {"slices": ["city"]}}))
-    assert resolved["dataset"].slices == ["city"]  # type: ignore[attr-defined]
+    assert specs(csv, overrides={"evaluation": {"slices": ["city"]}})["dataset"].slices == ["city"]

@@ -8,15 +8,25 @@ classification: Geifman and El-Yaniv 2017).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from shipway.components.evaluate.spec import ThresholdRule
+from shipway.specs import Spec
 
 # Served probabilities may differ from ours in the last digits; a row at the threshold must not change sides for it.
 SLACK = 1e-6
+
+
+class ThresholdRule(Spec):
+    """How the out-of-scope threshold is found on the eval split; an answer below it is "none of these"."""
+
+    coverage: Annotated[float, Field(gt=0, le=1)] = 0.98
+    """Share of the rightly answered rows that must stay at or above the threshold (the true acceptance rate)."""
+    accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Raises the threshold further, until the rows at or above it are answered this well."""
 
 
 def calibrate(confidence: NDArray[Any], right: NDArray[np.bool_], rule: ThresholdRule) -> float:

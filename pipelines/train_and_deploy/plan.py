@@ -1,0 +1,220 @@
+"""What `train_and_deploy` has to configure, what is refused before it starts, and what each step depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel
+
+from shipway.components.deploy.spec import EndpointSpec
+from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
+from shipway.components.notify.core import check_address
+from shipway.components.prep.spec import DatasetSpec
+from shipway.components.promote.spec import PromotionPolicy, check_policy
+from shipway.components.sweep.core import check_objective, check_parameters
+from shipway.components.sweep.spec import SweepSpec
+from shipway.components.train.spec import TrainingSpec
+from shipway.errors import InvalidSpec
+from shipway.executors import identity
+from shipway.images import VERSION
+from shipway.inputs import input_of
+from shipway.planning import Plan, code_fingerprint
+from shipway.planning.base import Specs
+from shipway.planning.resolving import merge
+from shipway.planning.sources import source_of
+from shipway.recipes import BUILT_IN, load_recipe
+from shipway.specs import parse
+from shipway.tasks import task_of
+from shipway.training.spec import watched_metric
+
+if TYPE_CHECKING:
+    from shipway.executors.kubernetes import KubernetesExecutor
+
+
+class TrainAndDeploy(Plan):
+    """From rows to a served, verified model."""
+
+    version = VERSION
+    sections: Mapping[str, type[BaseModel]] = {
+        "dataset": DatasetSpec,
+        "sweep": SweepSpec,
+        "training": TrainingSpec,
+        "evaluation": EvaluationSpec,
+        "promotion": PromotionPolicy,
+        "endpoint": EndpointSpec,
+    }
+    flat: Mapping[str, Sequence[tuple[str, str]]] = {
+        "name": [(section, "name") for section in ("dataset", "training", "endpoint")],
+        "data": [("dataset", "data")],
+        "text_column": [("dataset", "text_column")],
+        "label_column": [("dataset", "label_column")],
+        "group_column": [("dataset", "group_column")],
+        "split_column": [("dataset", "split_column")],
+        "recipe": [("dataset", "recipe"), ("training", "recipe")],
+        "strategy": [("training", "strategy")],
+        "workers": [("training", "workers")],
+        "epochs": [("training", "epochs")],
+        "webhook": [],
+    }
+    decided = ("name", "data")
+    whole = ("parameters",)
+
+    def start_from(
+        self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The preset without what it says of its own recipe's parameters, where another recipe is asked for."""
+        recipe = str(params.get("recipe") or overrides.get("training", {}).get("recipe", ""))
+        if recipe in ("", preset.get("training", {}).get("recipe", "intents")):
+            return preset
+        own = {"dataset": "encoder", "sweep": "parameters", "training": "params"}
+        return {
+            section: {key: value for key, value in fields.items() if key != own.get(section)}
+            for section, fields in preset.items()
+        }
+
+    def check_given(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+        for required in ("name", "data"):
+            if not params.get(required):
+                raise InvalidSpec(
+                    f"{required}: missing; give {required}=..., for example name=my-bot data=intents.csv "
+                    "(registry, champion and endpoint are kept per name)"
+                )
+        identity.check_model_name(params["name"])
+        if params.get("webhook"):
+            check_address(str(params["webhook"]))
+        if "slices" in overrides.get("dataset", {}):
+            raise InvalidSpec(
+                "overrides.dataset.slices: prep gets those of the evaluation; give overrides.evaluation.slices"
+            )
+        if "training" in overrides.get("sweep", {}):
+            raise InvalidSpec(
+                "overrides.sweep.training: trials train what the section `training` says; put it into "
+                "overrides.training"
+            )
+
+    def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        name = str(document.get("training", {}).get("recipe", "intents"))
+        recipe = load_recipe(name)
+        if name not in BUILT_IN:  # later steps load it because stored manifests name it: the run's own word allows it
+            for section in ("evaluation", "promotion", "endpoint"):
+                known = document.get(section, {}).get("recipes") or []
+                document = merge(document, {section: {"recipes": [*known, *({name} - set(known))]}})
+        specs: dict[str, Any] = {
+            section: parse(model, document.get(section, {}), section)
+            for section, model in self.sections.items()
+            if section != "sweep"
+        }
+        task, kind = task_of(recipe), input_of(recipe)
+        # A recipe's numbers arrive from the UI as floats; only its own model knows which are whole.
+        for section, field, model in (
+            ("dataset", "encoder", recipe.EncoderParams),
+            ("training", "params", recipe.Params),
+            ("endpoint", "input", kind.Limits),
+        ):
+            checked = parse(model, getattr(specs[section], field), f"{section}.{field}")
+            specs[section] = specs[section].model_copy(update={field: checked.model_dump(mode="json")})
+        parse(task.answers.Settings, specs["endpoint"].answers, "endpoint.answers")  # the rest, evaluation finds
+        check_evaluation(specs["evaluation"], task)
+        check_policy(specs["promotion"], task)
+        watched_metric(specs["training"], task)
+        sweep = merge(document.get("sweep", {}), {"training": specs["training"].model_dump(mode="json")})
+        searched = parse(SweepSpec, sweep, "sweep")
+        check_objective(searched)
+        if not searched.function:
+            check_parameters(searched, recipe.Params, recipe.name)
+        specs["sweep"] = searched
+        slices = specs["evaluation"].slices  # prep sees the columns before anything is trained
+        specs["dataset"] = specs["dataset"].model_copy(update={"slices": slices})
+        _check_fractions(specs["dataset"], specs["evaluation"].split)
+        return {section: specs[section] for section in self.sections}
+
+    def check_head(self, specs: Specs) -> list[str]:
+        """Opens local files far enough to see their columns, so that a misspelt one is refused before anything starts.
+
+        Remote ones are read by prep alone, before anything is trained; so are all where Polars is not installed, in the
+        launcher's image, whose disk holds no data.
+
+        Returns:
+            What a person should know of how they will be read: files skipped, quotes, columns left out.
+
+        Raises:
+            InvalidData: a file cannot be read, or lacks a column; names the columns there are.
+            InvalidSpec: a slice of the evaluation is over a column that the rows will not have.
+        """
+        dataset = cast(DatasetSpec, specs["dataset"])
+        from shipway.recipes.absent import has_polars
+        from shipway.storage.sources import fetch_source, is_local, skipped_files
+
+        if not is_local(dataset.data) or not has_polars():
+            return []
+        from shipway.components.prep import noted
+        from shipway.components.prep.columns import check_slices
+        from shipway.components.prep.sources import empty_files, find_sources, row_columns
+
+        files = fetch_source(dataset.data, "", dataset.format)
+        sources = find_sources(files, dataset)
+        check_slices(dataset.slices, row_columns(sources, dataset))
+        skipped = skipped_files(dataset.data, dataset.format) | empty_files(files, sources)
+        return noted.notes(noted.document(sources, skipped, dataset))
+
+    def check_here(self) -> None:
+        from shipway.doctor import require_local
+
+        require_local()
+
+    def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
+        from shipway.components.deploy.core import inference_service
+        from shipway.components.train.core import render
+        from shipway.executors.kubernetes import services
+
+        context, endpoint = executor.context, cast(EndpointSpec, specs["endpoint"])
+        nowhere = context.uri("none")
+        executor.check(render(specs["training"], identity.CHECK, nowhere, store_uri=context.store_uri))
+        executor.check(
+            inference_service(
+                endpoint, endpoint=identity.CHECK, version=1, model_uri=nowhere, model_digest="0" * 64, recipe="",
+                answers={}, store_uri=context.store_uri, run=context.run, namespace=context.namespace,
+            )
+        )  # fmt: skip
+        services.check_names(executor.api, context.namespace, (endpoint.name, identity.candidate_name(endpoint.name)))
+
+    def fingerprints(self, specs: Specs) -> dict[str, str]:
+        from shipway.storage.sources import fingerprint_source
+
+        dataset = cast(DatasetSpec, specs["dataset"])
+        module = dataset.recipe.partition(":")[0] if ":" in dataset.recipe else ""
+        own = [source_of(module)] if module and not module.startswith("shipway.") else []
+        return {
+            "data_fingerprint": fingerprint_source(dataset.data, dataset.format),
+            "code_fingerprint": code_fingerprint(*own),
+        }
+
+    def work(self, task: str, specs: Specs) -> str:
+        training, sweep = specs["training"], specs["sweep"]
+        if task == "dataset":
+            return str(specs["dataset"].data)
+        if task == "katib":
+            if sweep.maxTrialCount in (0, 1):  # the step then runs none: there is nothing to choose from
+                return "no search"
+            return f"{sweep.algorithm.algorithmName} {sweep.maxTrialCount} trials, {sweep.parallelTrialCount} at a time"
+        if task == "job":
+            workers = f"{training.workers} worker{'s' if training.workers != 1 else ''}"
+            return f"{training.strategy}, {workers}, {training.epochs:g} epochs"
+        return f"endpoint {specs['endpoint'].name}" if task == "release" else ""
+
+    def trials(self, specs: Specs) -> int | None:
+        return int(specs["sweep"].maxTrialCount)
+
+
+def _check_fractions(dataset: DatasetSpec, evaluated: str) -> None:
+    """Training stops by the eval split, and evaluation scores one: neither may be empty by its own setting."""
+    if dataset.split_column:
+        return  # the rows say it, and prep refuses a side without any
+    for split, why in (("eval", "training picks its best epoch by"), (evaluated, "evaluation scores")):
+        field = f"{split}_fraction"
+        if getattr(dataset, field, 1.0) == 0:
+            raise InvalidSpec(f"dataset.{field}: 0 leaves no rows in {split}, which {why}; give a share such as 0.1")
+
+
+plan = TrainAndDeploy()

@@ -1,0 +1,108 @@
+"""A run before it starts: the pipeline found, its parameters typed, its configuration resolved, its key."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shipway import private, redaction, references
+from shipway.canonical import canonical_json
+from shipway.context import Context
+from shipway.errors import InvalidSpec, nearest
+from shipway.executors import identity
+from shipway.local.parameters import typed
+from shipway.planning import Configuration, Pipeline, find, resolve
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is about to run; whoever shows, names or starts it is handed this, and resolves nothing again.
+
+    Attributes:
+        params: In the pipeline's own types, each secret by its redacted text.
+        secrets: What those texts stand for.
+        configuration: None for a pipeline without a plan.
+    """
+
+    pipeline: Pipeline
+    params: dict[str, Any]
+    secrets: dict[str, str] = field(repr=False)
+    configuration: Configuration | None = None
+
+    def key(self, *, fresh: bool = False) -> str:
+        """The run's key: equal for the same pipeline, parameters, data and code, so that a killed run goes on."""
+        name, code = self.pipeline.function_name, {"pipeline": self.pipeline.code_fingerprint}
+        if fresh:
+            return identity.run_key(name, self.params, {"fresh": uuid.uuid4().hex})
+        if self.configuration is None:
+            whole = {**self.params, "pipeline": self.pipeline.reference, **_told_apart(self.params)}
+            return identity.run_key(name, whole, code)
+        planned = {*self.configuration.plan.flat, "preset", "overrides"}
+        others = {key: value for key, value in self.params.items() if key not in planned}
+        return identity.run_key(
+            name,
+            {"sections": self.configuration.sections, **others, **_told_apart(others)},
+            {**code, **self.configuration.fingerprints},
+        )
+
+
+def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
+    """Everything checked that can be without reading the data; nothing started.
+
+    Args:
+        pipeline: A pipeline's name, `package.module:function`, or `file.py[:function]`.
+        params: As typed.
+
+    Raises:
+        NotFound: no such pipeline.
+        InvalidSpec: a parameter is wrong, or the configuration that the parameters make.
+    """
+    found = find(pipeline)
+    checked, hidden = references.hide(_absolute_data(check_params(found, params)))
+    return Prepared(found, checked, hidden, resolve(found, checked) if found.plan is not None else None)
+
+
+def check_params(pipeline: Pipeline, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters turned into the pipeline's own types.
+
+    Raises:
+        InvalidSpec: an unknown or missing parameter, or a value of the wrong type.
+    """
+    inputs = pipeline.function.component_spec.inputs or {}
+    checked: dict[str, Any] = {}
+    for key, value in params.items():
+        if key not in inputs:
+            raise InvalidSpec(
+                f"{key}: unknown parameter of {pipeline.name}; expected one of {', '.join(inputs)}"
+                f"{nearest(key, inputs)}"
+            )
+        if value is not None:  # as an empty line of a file gives it: not given
+            checked[key] = typed(key, inputs[key].type, value)
+    missing = [key for key, spec in inputs.items() if not spec.optional and checked.get(key) in (None, "")]
+    if missing:
+        raise InvalidSpec(f"{missing[0]}: missing; {pipeline.name} needs {', '.join(f'{key}=...' for key in missing)}")
+    return checked
+
+
+def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:
+    data = params.get("data")
+    if isinstance(data, str) and data and "://" not in data and not redaction.is_reference(data):
+        params["data"] = str(Path(data).expanduser().absolute())
+    return params
+
+
+def _told_apart(params: Mapping[str, Any]) -> dict[str, str]:
+    """Keeps runs apart that differ in a secret alone: by a key of this home, so that a run's name tells nothing."""
+    real = references.reveal_all(params)
+    if real == params:
+        return {}
+    path = Context.current().make_home() / "key"
+    if not path.exists():
+        private.write_text(path, secrets.token_hex(32))
+    key = path.read_text(encoding="utf-8").encode()
+    return {"secrets": hmac.new(key, canonical_json(real).encode(), "sha256").hexdigest()}

@@ -1,0 +1,251 @@
+"""How good a classifier is: what is counted, what is kept of it, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from shipway.artifacts import EvaluationRecord, RuleResult
+from shipway.inputs.base import Input
+from shipway.recipes.arrays import Columns
+from shipway.report import Report, percent
+from shipway.tasks.classification import baselines, figures
+from shipway.tasks.classification import threshold as out_of_scope
+from shipway.tasks.classification.details import (
+    ClassMetrics,
+    Confusion,
+    Details,
+    Params,
+    Rules,
+    Threshold,
+)
+from shipway.tasks.classification.page import EXAMPLE_CHARACTERS, about_unknown, add_sections
+from shipway.tasks.classification.rules import judge
+from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+CONFUSION = "confusion.json"  # {"labels": [...], "counts": [[...]]}, rows are true classes; unknown labels come last
+_NAMED = 5  # of a list in a sentence
+
+
+class ClassificationEvaluation:
+    """Implements `shipway.tasks.base.Evaluation`."""
+
+    Params: type[BaseModel] = Params
+    Rules: type[BaseModel] = Rules
+    baselines: Mapping[str, str] = baselines.TITLES
+
+    def frame(self, labels: Sequence[str], columns: Columns, truth: pl.Series) -> pl.DataFrame:
+        """predicted, probability (of the predicted label), label_probability (of the true label, 0 where the model
+        doesn't know it)."""
+        probabilities = cast(NDArray[np.float32], columns["probabilities"])
+        rows, best = np.arange(len(probabilities)), probabilities.argmax(axis=1)
+        ids = {label: i for i, label in enumerate(labels)}
+        known = np.array([ids.get(label, -1) for label in truth], dtype=np.int64)
+        return pl.DataFrame(
+            {
+                "predicted": pl.Series(list(labels), dtype=pl.String).gather(best),
+                "probability": pl.Series(probabilities[rows, best], dtype=pl.Float32),
+                "label_probability": pl.Series(np.where(known >= 0, probabilities[rows, known], 0.0), dtype=pl.Float32),
+            }
+        )
+
+    def statistics(self, rows: pl.DataFrame, classes: Sequence[str]) -> csr_array:
+        """By class: rightly answered, of this class, answered so; float64 (n, 3 * classes)."""
+        count = len(classes)
+        truth, predicted = _coded(rows, "label", classes), _coded(rows, "predicted", classes)
+        right = truth == predicted
+        from scipy.sparse import csr_array  # the plan checks settings where it is not installed
+
+        offsets = np.concatenate([[0], np.cumsum(2 + right)])
+        places = np.empty(offsets[-1], dtype=np.int32)  # straight into rows: a split may have millions
+        places[offsets[:-1]], places[offsets[:-1] + 1] = count + truth, 2 * count + predicted
+        places[offsets[1:][right] - 1] = truth[right]
+        return csr_array((np.ones(len(places)), places, offsets), shape=(len(rows), 3 * count))
+
+    def metrics(self, sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """accuracy, macro_f1, weighted_f1."""
+        return figures.averages_of(*np.split(sums, 3, axis=1))
+
+    def credit(self, rows: pl.DataFrame) -> NDArray[np.float64]:
+        """1 for a right answer, else 0."""
+        return (rows["label"] == rows["predicted"]).to_numpy().astype(np.float64)
+
+    def measure(self, found: Found, params: BaseModel) -> Evaluated:
+        wanted = cast(Params, params)
+        truth, predicted = (_coded(found.rows, name, found.classes) for name in ("label", "predicted"))
+        right, known = truth == predicted, len(found.labels)
+        counts = figures.confusion_matrix(truth, predicted, len(found.classes))
+        calibrated = figures.calibration(found.rows["probability"].to_numpy(), right, wanted.calibration_bins)
+        threshold = _threshold(found, wanted)
+        left_out = figures.with_left_out(right, truth >= known, sum(found.left_out.values()))
+        metrics = {
+            "log_loss": figures.log_loss(found.rows["label_probability"].to_numpy()),
+            "ece": calibrated.ece,
+            **left_out,
+        }
+        if threshold is not None:
+            metrics |= {"coverage": threshold.coverage, "covered_accuracy": threshold.accuracy}
+        matrix = {"labels": found.classes, "counts": counts.tolist()}
+        (found.folder / CONFUSION).write_text(json.dumps(matrix), encoding="utf-8")
+        details = Details(
+            per_class=_per_class(found.classes, counts),
+            worst_confusions=_confusions(found.kept, found.classes, counts, wanted),
+            threshold=threshold,
+            unknown_labels={found.classes[i]: int(counts[i].sum()) for i in range(known, len(found.classes))},
+            calibration_bins=calibrated.bins,
+        )
+        return Evaluated(
+            metrics,
+            details.model_dump(mode="json"),
+            [CONFUSION],
+            f"accuracy with them as wrong answers {left_out['accuracy_all_rows']:.4f}, without them {right.mean():.4f}",
+        )
+
+    def fit_baseline(self, name: str, kind: Input, rows: pl.DataFrame, seed: int) -> Baseline | None:
+        return baselines.fit(name, kind, rows, seed)
+
+    def judge(self, rules: BaseModel, record: EvaluationRecord, read: Read) -> Iterator[RuleResult]:
+        labels, counts = _matrix(read)
+        return judge(cast(Rules, rules), details_of(record), counts, labels)
+
+    def settings(self, record: EvaluationRecord) -> dict[str, Any]:
+        threshold = details_of(record).threshold
+        return {"threshold": threshold.value} if threshold else {}
+
+    def facts(self, record: EvaluationRecord) -> dict[str, Any]:
+        found = details_of(record)
+        return {
+            "classes": len(record.labels),
+            "threshold": found.threshold.value if found.threshold else None,
+            "unknown_labels": found.unknown_labels,
+            "worst_confusions": [
+                {"count": c.count, "label": c.label, "predicted": c.predicted, "such_as": _example(c)}
+                for c in found.worst_confusions[:_NAMED]
+            ],
+        }
+
+    def headline(self, record: EvaluationRecord) -> list[str]:
+        found, sentences = details_of(record), []
+        if found.unknown_labels:
+            sentences.append(about_unknown(found))
+        if threshold := found.threshold:
+            sentences.append(
+                f'Answers "none of these" below probability {threshold.value:.2f}: it then answers '
+                f"{percent(threshold.coverage)} of the rows, {percent(threshold.accuracy)} of them right."
+            )
+        return sentences
+
+    def limits(self, record: EvaluationRecord) -> list[str]:
+        found, sentences = details_of(record), []
+        weak = sorted((c for c in found.per_class if c.support and c.recall < 1), key=lambda c: (c.recall, c.label))
+        if weak:
+            named = ", ".join(f"{c.label} ({percent(c.recall)} of {c.support})" for c in weak[:_NAMED])
+            sentences.append(f"Least recall: {named}.")
+        if found.worst_confusions:
+            named = "; ".join(
+                f"{c.label} for {c.predicted} ({c.count} rows, such as “{_example(c)}”)"
+                for c in found.worst_confusions[:_NAMED]
+            )
+            sentences.append(f"Mistakes most often: {named}.")
+        if found.threshold:
+            sentences.append(
+                f"Its threshold for “none of these”, {found.threshold.value:.3f}, was calibrated without rows that are "
+                "none of these."
+            )
+        return sentences
+
+    def sections(self, page: Report, record: EvaluationRecord, read: Read) -> None:
+        labels, counts = _matrix(read)
+        add_sections(page, details_of(record), labels, counts)
+
+    def matrix(self, record: EvaluationRecord, read: Read) -> tuple[list[str], list[list[int]]]:
+        labels, counts = _matrix(read)
+        return labels, counts.tolist()
+
+
+def details_of(record: EvaluationRecord) -> Details:
+    """What `measure` kept in a record."""
+    return Details.model_validate(record.details)
+
+
+def _matrix(read: Read) -> tuple[list[str], figures.Ints]:
+    document = json.loads(read(CONFUSION))
+    labels = [str(label) for label in document["labels"]]
+    return labels, np.array(document["counts"], dtype=np.int64).reshape(len(labels), len(labels))
+
+
+def _coded(rows: pl.DataFrame, column: str, classes: Sequence[str]) -> figures.Ints:
+    ids = {label: i for i, label in enumerate(classes)}
+    return rows[column].replace_strict(ids, return_dtype=pl.Int64).to_numpy()
+
+
+def _example(confusion: Confusion) -> str:
+    return str(confusion.examples[0]["preview"])[:EXAMPLE_CHARACTERS] if confusion.examples else ""
+
+
+def _threshold(found: Found, params: Params) -> Threshold | None:
+    """Calibrated on the eval split, reported on the scored one; None where there are no eval rows."""
+    calibration = found.calibration()
+    if calibration is None:
+        return None
+    confidence, right = _answered(calibration)
+    scored, scored_right = _answered(found.rows)
+    value = out_of_scope.calibrate(confidence, right, params.threshold)
+    coverage, accuracy = out_of_scope.coverage_at(scored, scored_right, value)
+    calibration_coverage, calibration_accuracy = out_of_scope.coverage_at(confidence, right, value)
+    return Threshold(
+        value=value,
+        coverage=coverage,
+        accuracy=accuracy,
+        curve=out_of_scope.curve(scored, scored_right),
+        calibrated_on="eval",
+        calibration_coverage=calibration_coverage,
+        calibration_accuracy=calibration_accuracy,
+    )
+
+
+def _answered(rows: pl.DataFrame) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Top probability and whether it is right, by row."""
+    return rows["probability"].to_numpy(), (rows["label"] == rows["predicted"]).to_numpy()
+
+
+def _per_class(classes: list[str], counts: figures.Ints) -> list[ClassMetrics]:
+    scores = figures.class_scores(counts)
+    columns = (scores.precision, scores.recall, scores.f1, scores.support)
+    return [
+        ClassMetrics(label=label, precision=p, recall=r, f1=f, support=s)
+        for label, p, r, f, s in zip(classes, *(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def _confusions(kept: Path, classes: list[str], counts: figures.Ints, params: Params) -> list[Confusion]:
+    """The worst pairs, each with the rows that the model was surest of."""
+    pairs = [(classes[i], classes[j], n) for i, j, n in figures.worst_confusions(counts, params.confusions)]
+    wanted = pl.LazyFrame({"label": [p[0] for p in pairs], "predicted": [p[1] for p in pairs]}, schema_overrides={
+        "label": pl.String, "predicted": pl.String
+    })  # fmt: skip
+    rows = (
+        pl.scan_parquet(kept, glob=False)
+        .select("row_id", "label", "predicted", "probability", "preview")
+        .join(wanted, on=["label", "predicted"], how="semi")
+        .sort("probability", "row_id", descending=[True, False])
+        .group_by("label", "predicted", maintain_order=True)
+        .head(params.examples)
+        .collect()
+    )
+    examples: dict[tuple[str, str], list[dict[str, object]]] = {}
+    for row in rows.iter_rows(named=True):
+        examples.setdefault((row["label"], row["predicted"]), []).append(
+            {"preview": row["preview"], "probability": round(float(row["probability"]), 4)}
+        )
+    return [Confusion(label=a, predicted=b, count=n, examples=examples.get((a, b), [])) for a, b, n in pairs]
