@@ -27,6 +27,7 @@ from shipway.components.prep.rows_manifest import RowsManifest
 from shipway.components.prep.spec import DatasetSpec
 from shipway.demo_data import write_intents_csv
 from shipway.errors import InvalidData, InvalidSpec
+from shipway.inputs.text import kind as text
 from shipway.registry import Registry
 from shipway.scoring.rows import read_rows
 from shipway.storage import Store
@@ -347,7 +348,9 @@ def test_rows_of_labels_without_training_rows_count_where_the_split_is_given(
     assert manifest.labels == ["none", "off", "on"]
     assert (test.rows, test.encoded_rows, test.left_out) == (69, 60, {})
     assert (
-        test.class_counts["rare"] == sum(frame["label"].eq("rare").sum() for frame in read_rows(manifest, "test")) == 9
+        test.class_counts["rare"]
+        == sum(frame["label"].eq("rare").sum() for frame in read_rows(manifest, "test", text))
+        == 9
     )
     assert manifest.quarantined_rows == 0
     notes = manifest.statistics["notes"]

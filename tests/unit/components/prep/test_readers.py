@@ -224,6 +224,7 @@ def parquet() -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "is a pointer of Git LFS .*git lfs pull"),
         (b"/annex/objects/MD5E-s1--aa.csv\n", "is a pointer of git-annex .*git annex get rows.csv"),
     ],
+    ids=lambda part: part[:40] if isinstance(part, str) else "",
 )
 def test_content_that_its_name_does_not_say_is_named_for_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
     with pytest.raises(InvalidData, match=f"data: 'rows.csv' {says}|'rows.csv' .*{says}") as caught:
