@@ -70,14 +70,17 @@ class Labels(Protocol):
 
     Attributes:
         Params: The section `dataset.labels`.
+        least_classes: How many of them training needs; 0 where labels have none.
     """
 
     Params: type[BaseModel]
+    least_classes: int
 
     def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
         """Two expressions over the label column: the label as text in its one form, and why a row is bad (else null).
 
-        The text is what rows keep in their column `label`, what is hashed, and what `encode` gets.
+        The text is what rows keep in their column `label`, what is hashed, and what `encode` gets; read again it stays
+        as it is.
         """
         ...
 
