@@ -30,7 +30,7 @@ QUERY, OTHER, HOOK, PASSWORD = (f"{MARK}-{word}-0123456789" for word in ("query"
 # Where values are kept, each 0600 in a folder of 0700: what the run needs to go on, and the local store's own keys.
 KEPT = ("request.json", "server.json", "s3.json")
 TINY = {"training": {"params": {"dim": 16, "hidden": 16}, "epochs": 4, "batch_size": 32}}
-COLUMNS = {"text_column": "utterance", "label_column": "intent", "preset": "quick", "overrides": TINY}
+COLUMNS = {"input_column": "utterance", "label_column": "intent", "preset": "quick", "overrides": TINY}
 
 
 class Site:
@@ -217,7 +217,7 @@ def _failing_runs(person: Person, site: Site) -> None:
 
     rows = f"{site.url}/rows.csv?token="
     env = {"MY_DATA": f"{site.url}/late.csv?token={QUERY}"}
-    person.call(*fails(rows + QUERY, text_column="utterence", webhook=f"{site.url}/wrong/{HOOK[::-1]}"), code=2)
+    person.call(*fails(rows + QUERY, input_column="utterence", webhook=f"{site.url}/wrong/{HOOK[::-1]}"), code=2)
     person.call(*fails("env:MY_DATA", webhook=f"http://127.0.0.1:9/hooks/{HOOK}"), code=2, **env)
     person.call_all(  # refused before anything starts
         fails(rows + QUERY[:-1]),
