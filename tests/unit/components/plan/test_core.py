@@ -130,7 +130,7 @@ def test_what_would_be_ignored_or_found_late_is_refused_in_one_line(
     [
         {"training": {"early_stopping": None}},
         {"sweep": {"earlyStopping": None, "trial_deadline_s": None}},
-        {"endpoint": {"threshold": None, "port": None, "name": "my-bot"}},
+        {"endpoint": {"answers": {"threshold": None}, "port": None, "name": "my-bot"}},
         {"promotion": {"champion": {"significance": None}}},
     ],
 )
