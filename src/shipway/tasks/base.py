@@ -176,10 +176,10 @@ class Answers(Protocol):
     """From the served tensors to what a caller reads. NumPy alone: the predictor's image holds little else.
 
     Attributes:
-        Params: What a request's `parameters` may ask. Its fields are the names that a request may use; a refusal says
-            "must be" and the field's description, where it has one.
-        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold. A field left at its default is
-            what evaluation found (`Evaluation.settings`); each has one.
+        Params: What a request's `parameters` may ask; a default for each. A request may use the names of its fields; a
+            refusal says "must be" and the field's description, where it has one.
+        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold; a default for each, which means
+            what evaluation found (`Evaluation.settings`).
         tensors: V2 outputs: name -> datatype and shape.
     """
 
