@@ -57,6 +57,7 @@ class Source:
         left_out: Columns whose type cannot be written as text.
         is_staged: Written by an earlier stage: columns have their final names, and `_row` numbers the rows.
         read: Reads a file of one of the input's formats.
+        binary: Columns that hold bytes, which only an input can make something of.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class Source:
     left_out: tuple[str, ...] = ()
     is_staged: bool = False
     read: Callable[[Path], Iterator[pl.DataFrame]] | None = None
+    binary: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -103,7 +105,8 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
     if kind in schema.kind.formats:
         reader = schema.kind.formats[kind].read
         first = next(reader(path), pl.DataFrame())
-        return Source(path, shown, kind, "", tuple(first.columns), roles=roles, read=reader)
+        binary = tuple(name for name, dtype in first.schema.items() if dtype == pl.Binary)
+        return Source(path, shown, kind, "", tuple(first.columns), roles=roles, read=reader, binary=binary)
     if kind == "parquet":
         if compression:
             raise InvalidData(f"data: {shown!r}: Parquet is compressed inside; decompress the file")
@@ -244,6 +247,8 @@ def _roles(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
 
 def check_columns(source: Source, spec: DatasetSpec) -> None:
     for field, name in _roles(spec):
+        if name in source.binary and field != "input":
+            raise InvalidData(f"{field}: column {name!r} in {source.shown!r} holds bytes; expected text")
         if name not in source.columns:
             if source.kind == "parquet" and name in (
                 schema := pl.scan_parquet(source.path, glob=False).collect_schema()

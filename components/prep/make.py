@@ -40,7 +40,7 @@ def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool
     from shipway.storage.sources import fetch_source, fingerprint_source, skipped_files
 
     check(spec)
-    more = _suffixes(spec)
+    more = schema_of(spec).suffixes
     source = fingerprint_source(spec.data, spec.format, more)
     prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, source)}"
     found = publish.find_published(store, prefix, DatasetManifest)
@@ -133,7 +133,7 @@ def make_rows(
     else:
         assert spec is not None
         check(spec)
-        shown, source = spec, fingerprint_source(spec.data, spec.format, _suffixes(spec))
+        shown, source = spec, fingerprint_source(spec.data, spec.format, schema_of(spec).suffixes)
     prefix = f"rows/{publish.folder_fingerprint(stage, shown, source)}"
     found = publish.find_published(store, prefix, RowsManifest)
     if found is not None:
@@ -143,9 +143,10 @@ def make_rows(
             sources, current = stages.staged_sources(store, rows, folder / "source"), stages.staged_spec(rows)
             read = rows.reading
         else:
-            files = fetch_source(shown.data, folder / "source", shown.format, _suffixes(shown))
+            more = schema_of(shown).suffixes
+            files = fetch_source(shown.data, folder / "source", shown.format, more)
             sources = find_sources(files, shown)
-            skipped = skipped_files(shown.data, shown.format, _suffixes(shown)) | empty_files(files, sources)
+            skipped = skipped_files(shown.data, shown.format, more) | empty_files(files, sources)
             current, read = shown, noted.document(sources, skipped, shown)
             _check_slices(read, shown)
         layout = core.layout_for(sources, folder / "scratch", current)
@@ -202,11 +203,6 @@ def _publish_rows(
     store.put(f"{plan.prefix}/report.html", rows_report(manifest).render().encode())
     store.put(f"{plan.prefix}/{publish.MANIFEST}", manifest.to_json().encode())
     return manifest
-
-
-def _suffixes(spec: DatasetSpec) -> tuple[str, ...]:
-    """Endings of the names that only this input reads."""
-    return tuple(suffix for format in schema_of(spec).kind.formats.values() for suffix in format.suffixes)
 
 
 def _check_slices(read: Any, spec: DatasetSpec) -> None:

@@ -53,6 +53,11 @@ class Schema:
         """The input's columns in the rows."""
         return tuple(self.sources)
 
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of the files' names that only this input reads: `more` of `shipway.storage.sources`."""
+        return tuple(suffix for format in self.kind.formats.values() for suffix in format.suffixes)
+
     @cached_property
     def has_classes(self) -> bool:
         """Whether a label names classes; a number does not."""

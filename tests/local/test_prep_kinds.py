@@ -137,6 +137,12 @@ def test_a_format_that_no_input_has_is_named_with_those_there_are(store: Store, 
         make_dataset(DatasetSpec(name="bot", data=str(tmp_path / "in"), format="pack"), store)
     with pytest.raises(InvalidData, match=r"label_column: no column 'label' in 'part-0.pack'; it has content, kind"):
         make_dataset(of("blobs", tmp_path / "in"), store)
+    with pytest.raises(InvalidData, match=r"group_column: column 'content' in 'part-0.pack' holds bytes"):
+        make_dataset(of("blobs", tmp_path / "in", label_column="kind", group_column="content"), store)
+    (tmp_path / "in/part-0.pack").write_bytes(b"cut")
+    with pytest.raises(InvalidData, match=r"data: 'part-0.pack' cannot be read: error: unpack_from") as caught:
+        make_dataset(of("blobs", tmp_path / "in", label_column="kind"), store)
+    assert "\n" not in str(caught.value)
 
 
 def test_rows_may_name_several_classes_and_are_left_out_for_one_of_them(store: Store, tmp_path: Path) -> None:
@@ -165,3 +171,16 @@ def test_rows_may_name_several_classes_and_are_left_out_for_one_of_them(store: S
     counted, _ = make_dataset(of("tags", tmp_path / "rows.csv", split_column="split"), store)
     test = counted.splits["test"]
     assert (test.rows, test.encoded_rows, test.class_counts["x"]) == (80, 40, 40)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ("wrong_input", r"input 'table' has a column 'row_id'; expected names other than label, group, split, row_id"),
+        ("wrong_target", r"its task has a target 'value'; expected one that begins with label"),
+    ],
+)
+def test_an_input_or_task_whose_names_meet_ours_is_refused(store: Store, areas: Path, recipe: str, says: str) -> None:
+    spec = spec_of_areas(areas).model_copy(update={"recipe": f"{KINDS}:{recipe}"})
+    with pytest.raises(InvalidSpec, match=says):
+        make_dataset(spec, store)
