@@ -109,12 +109,12 @@ class ModelSession:
         return self.task.answers.decode(self.encoder, outputs, inputs)
 
     def predict(self, values: Sequence[Any], *, batch_size: int = 256) -> Columns:
-        """Predictions in the order given; at least one value.
+        """Predictions in the order given.
 
         Values go through the model in order of size, so that a batch holds little padding.
         """
         order = np.argsort(self.kind.sizes(values), kind="stable")
-        batches = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+        batches = (order[start : start + batch_size] for start in range(0, max(len(order), 1), batch_size))
         parts = [self.infer(self.encode([values[row] for row in rows])) for rows in batches]
         return take(concatenate(parts), np.argsort(order, kind="stable"))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from shipway.artifacts import ModelManifest
 from shipway.errors import CorruptArtifact, InvalidSpec
@@ -19,20 +20,27 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelManifest, Path
     return toy.write_model(root / "model", dataset, train), root / "model"
 
 
+def probabilities_of(session: ModelSession, texts: list[str], batch_size: int = 256) -> NDArray[np.float32]:
+    found = session.predict(texts, batch_size=batch_size)["probabilities"]
+    assert isinstance(found, np.ndarray)
+    return found
+
+
 def test_texts_become_probabilities_in_the_order_given(model: tuple[ModelManifest, Path]) -> None:
     manifest, folder = model
     session = ModelSession.open(manifest, folder, threads=1)
     texts = ["w2_1 w2_2 w2_3 shared1 shared2", "w0_1", "", "words it never saw", "w3_1 w3_4"]
-    probabilities = session.predict(texts, batch_size=2)
+    probabilities = probabilities_of(session, texts, batch_size=2)
     assert probabilities.shape == (5, 4)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert [session.labels[i] for i in probabilities.argmax(axis=1)[[0, 1, 4]]] == ["intent_2", "intent_0", "intent_3"]
-    np.testing.assert_allclose(probabilities, np.concatenate([session.predict([text]) for text in texts]), atol=1e-6)
+    singly = np.concatenate([probabilities_of(session, [text]) for text in texts])
+    np.testing.assert_allclose(probabilities, singly, atol=1e-6)
 
 
 def test_no_texts_give_no_rows(model: tuple[ModelManifest, Path]) -> None:
-    assert ModelSession.open(*model).predict([]).shape == (0, 4)
+    assert probabilities_of(ModelSession.open(*model), []).shape == (0, 4)
 
 
 def test_a_changed_file_is_refused_by_name(model: tuple[ModelManifest, Path], tmp_path: Path) -> None:
