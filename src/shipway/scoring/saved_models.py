@@ -123,7 +123,7 @@ def _check_objects(graph: memoryview, seen: _Seen) -> None:
     for position, node in enumerate(messages(graph, 1)):
         is_constant = any(number == 9 for number, _, _ in fields(node))
         for number, _, value in fields(node):
-            if number == 13 and is_constant and value == _CONSTANT:
+            if number == 13 and is_constant and not isinstance(value, int) and bytes(value) == _CONSTANT:
                 continue
             if number in _OTHER_KINDS and (number in (5, 10) or (not isinstance(value, int) and len(value))):
                 raise _Refused(f"object {position} is {_OTHER_KINDS[number]}; no recipe of ours saves one")
