@@ -19,6 +19,7 @@ from shipway.recipes.arrays import concatenate, take
 from shipway.scoring.folder import ONNX, SAVED_MODEL, fetch_model, needed_files, verify_files
 from shipway.scoring.runtimes import open_onnx, open_saved_model
 from shipway.tasks import Task, task_of
+from shipway.tasks.base import LocatesAnswers
 from shipway.tasks.model_answers import ModelAnswers
 
 MAX_ENCODER_BYTES = 256 << 20  # the shipped recipe's largest vocabulary has 20 MB
@@ -117,8 +118,12 @@ class ModelSession:
             return self.infer(self.encode(values))
         order = np.argsort(self.kind.sizes(values), kind="stable")
         batches = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
-        parts = [self.infer(self.encode([values[row] for row in rows])) for rows in batches]
+        parts = [self._answered([values[row] for row in rows]) for rows in batches]
         return take(concatenate(parts), np.argsort(order, kind="stable"))
+
+    def _answered(self, values: Sequence[Any]) -> Columns:
+        columns, answers = self.infer(self.encode(values)), self.task.answers
+        return answers.locate(self.encoder, columns, values) if isinstance(answers, LocatesAnswers) else columns
 
 
 def load_encoder(recipe: Recipe, manifest: ModelManifest, folder: Path) -> Encoder:
