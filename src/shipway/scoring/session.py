@@ -95,19 +95,22 @@ class ModelSession:
         encoded = dense(self.encoder.encode(values))
         return {name: np.asarray(encoded[name], dtype=_dtype(spec)) for name, spec in self.manifest.inputs.items()}
 
-    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Columns:
-        """Predictions of one encoded batch, as the task decodes them.
+    def infer(self, values: Sequence[Any]) -> Columns:
+        """Predictions of one batch, as the task decodes them; at least one value.
 
         Raises:
             ShipwayError: the model gives NaN or infinity.
         """
+        inputs = self.encode(values)
         outputs = self._run(inputs)
         for name, value in outputs.items():
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise ShipwayError(
                     f"model {self.manifest.name} ({self.manifest.digest}) gives {name} that are not numbers"
                 )
-        return self.task.answers.decode(self.encoder, outputs, inputs)
+        answers = self.task.answers
+        columns = answers.decode(self.encoder, outputs, inputs)
+        return answers.locate(self.encoder, columns, values) if isinstance(answers, LocatesAnswers) else columns
 
     def predict(self, values: Sequence[Any], *, batch_size: int = 256) -> Columns:
         """Predictions in the order given.
@@ -118,12 +121,8 @@ class ModelSession:
             return self.infer(self.encode(values))
         order = np.argsort(self.kind.sizes(values), kind="stable")
         batches = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
-        parts = [self._answered([values[row] for row in rows]) for rows in batches]
+        parts = [self.infer([values[row] for row in rows]) for rows in batches]
         return take(concatenate(parts), np.argsort(order, kind="stable"))
-
-    def _answered(self, values: Sequence[Any]) -> Columns:
-        columns, answers = self.infer(self.encode(values)), self.task.answers
-        return answers.locate(self.encoder, columns, values) if isinstance(answers, LocatesAnswers) else columns
 
 
 def load_encoder(recipe: Recipe, manifest: ModelManifest, folder: Path) -> Encoder:
