@@ -96,7 +96,7 @@ class ModelSession:
         return {name: np.asarray(encoded[name], dtype=_dtype(spec)) for name, spec in self.manifest.inputs.items()}
 
     def infer(self, values: Sequence[Any]) -> Columns:
-        """Predictions of one batch, as the task decodes them; at least one value.
+        """Predictions of one batch, as the task decodes them.
 
         Raises:
             ShipwayError: the model gives NaN or infinity.
@@ -118,7 +118,7 @@ class ModelSession:
         Values go through the model in order of size, so that a batch holds little padding.
         """
         if not values:
-            return self.infer(self.encode(values))
+            return self.infer(values)
         order = np.argsort(self.kind.sizes(values), kind="stable")
         batches = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
         parts = [self.infer([values[row] for row in rows]) for rows in batches]

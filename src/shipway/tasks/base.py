@@ -117,7 +117,7 @@ class Labels(Protocol):
 
 @runtime_checkable
 class ChecksInputs(Protocol):
-    """What labels may offer beside `Labels`: a look at a row's label and input together."""
+    """What labels may offer beside `Labels`: a look at a row's label and input together; prep asks for it."""
 
     def misfits(self, labels: pl.Series, values: Sequence[Any]) -> pl.Series:
         """Why a label does not fit its row's input, strings; null where it does.
@@ -253,7 +253,7 @@ class LocatesAnswers(Protocol):
 
         Args:
             encoder: The recipe's.
-            columns: As `decode` gives them, at least one row.
+            columns: As `decode` gives them.
             values: The same rows' inputs, as the encoder got them.
         """
         ...

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from shipway.artifacts import FeatureSpec
+from shipway.characters import plain_form
 from shipway.recipes.arrays import Encoded
 from shipway.specs import Spec
-from shipway.tasks.classification.labels import plain_form
 from shipway.tasks.spans.spans import BEHIND, BadSpans, parse, read_spans, write_spans
 from shipway.tasks.spans.tags import SpanEncoder, targets
 

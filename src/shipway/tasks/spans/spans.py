@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from shipway.inputs.text import CONTROL
+from shipway.characters import CONTROL
 
 NOT_JSON = "label is not JSON; expected a list of [start, end, type], [] for none"
 NOT_A_LIST = "label is not a list of spans; expected a list of [start, end, type], [] for none"
