@@ -15,6 +15,7 @@ from shipway.specs import Spec
 from shipway.tasks.spans.tags import SpanEncoder, places
 
 Share = Annotated[float, Field(ge=0, le=1)]
+StrictShare = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class Params(Spec):
@@ -24,7 +25,7 @@ class Params(Spec):
         least_score: Spans of a lesser score are left out; None: those that the endpoint leaves out.
     """
 
-    least_score: Annotated[Share | None, Field(description="a number from 0 to 1")] = None
+    least_score: Annotated[StrictShare | None, Field(description="a number from 0 to 1")] = None
 
 
 class Settings(Spec):
@@ -61,9 +62,9 @@ class SpanAnswers:
         tokens = inputs[cast(SpanEncoder, encoder).tokens]
         is_token = (tokens != 0).reshape(*tokens.shape[:2], -1).any(axis=-1)
         rows, firsts, lasts, types = places(np.where(is_token, outputs["tags"], 0))
-        scores = np.array(
-            [outputs["scores"][row, a : b + 1].min() for row, a, b in zip(rows, firsts, lasts, strict=True)], np.float32
-        )
+        edges = np.column_stack([firsts, lasts + 1]) + rows[:, None] * tokens.shape[1]
+        flat = np.append(outputs["scores"].astype(np.float32).ravel(), np.float32(1))  # a span may end with the batch
+        scores = np.minimum.reduceat(flat, edges.ravel())[::2] if len(rows) else flat[:0]
         offsets = np.searchsorted(rows, np.arange(len(tokens) + 1)).astype(np.int64)
         parts: dict[str, NDArray[Any]] = {
             "starts": firsts.astype(np.int64),

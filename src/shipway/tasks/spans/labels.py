@@ -37,8 +37,9 @@ class SpanLabels:
         """A sorted JSON list of [start, end, type], and why a cell is none."""
         import polars as pl
 
-        both = pl.Struct({"label": pl.String, "reason": pl.String})
-        found = cells.map_batches(_read, return_dtype=both, is_elementwise=True)
+        found = cells.map_batches(
+            _read, return_dtype=pl.Struct({"label": pl.String, "reason": pl.String}), is_elementwise=True
+        )
         return found.struct.field("label"), found.struct.field("reason")
 
     def misfits(self, labels: pl.Series, values: Sequence[Any]) -> pl.Series:
@@ -81,16 +82,17 @@ def _read(cells: pl.Series) -> pl.Series:
     import polars as pl
 
     rows = [_judged(cell) for cell in cells.to_list()]
-    return pl.Series(cells.name, rows, dtype=pl.Struct({"label": pl.String, "reason": pl.String}))
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(("label", "reason"))}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)).to_struct(cells.name)
 
 
-def _judged(cell: str | None) -> dict[str, str | None]:
+def _judged(cell: str | None) -> tuple[str | None, str | None]:
     if cell is None or not cell.strip():
-        return {"label": cell, "reason": "empty label; a row without spans has []"}
+        return cell, "empty label; a row without spans has []"
     try:
-        return {"label": write_spans(read_spans(cell)), "reason": None}
+        return write_spans(read_spans(cell)), None
     except BadSpans as error:
-        return {"label": cell, "reason": str(error)}
+        return cell, str(error)
 
 
 def _end(label: str) -> int:

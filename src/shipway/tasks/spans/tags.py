@@ -77,17 +77,14 @@ def bounds(tags: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Where spans begin, and at which token they end, by position.
 
     Args:
-        tags: Shape (n, length), outside or below 0 behind each row's tokens.
+        tags: Shape (n, length), outside or -1 behind each row's tokens.
     """
-    before = np.pad(tags, ((0, 0), (1, 0)))[:, :-1]
-    after = np.pad(tags, ((0, 0), (0, 1)))[:, 1:]
-    return _begins(tags, before), (tags > OUTSIDE) & (_begins(after, tags) | (after <= OUTSIDE))
-
-
-def _begins(tags: NDArray[Any], before: NDArray[Any]) -> NDArray[np.bool_]:
-    is_other = (before <= OUTSIDE) | ((tags - 1) // 2 != (before - 1) // 2)
-    found: NDArray[np.bool_] = (tags > OUTSIDE) & ((tags % 2 == 1) | is_other)
-    return found
+    around = np.zeros((len(tags), tags.shape[1] + 2), dtype=np.int64)
+    around[:, 1:-1] = tags
+    kinds = (around + 1) // 2  # 0 outside, else the number of the type, from 1
+    begins = (around > OUTSIDE) & ((around % 2 == 1) | (kinds != np.roll(kinds, 1, axis=1)))
+    stops = (around > OUTSIDE) & np.roll(begins | (kinds == 0), -1, axis=1)
+    return begins[:, 1:-1], stops[:, 1:-1]
 
 
 def places(tags: NDArray[Any]) -> tuple[Ints, Ints, Ints, Ints]:

@@ -84,15 +84,15 @@ def span_counts(truth: Any, tags: Any) -> tuple[Any, Any, Any]:
     """Spans with the right bounds and type, predicted and true spans of a batch, as conlleval counts them; float64.
 
     Args:
-        truth: int64 (n, length), below 0 where there is no token.
+        truth: int64 (n, length), -1 where there is no token.
         tags: The same of what a model answers.
     """
     import tensorflow as tf
 
     (begins, stops), (our_begins, our_stops) = _bounds(truth), _bounds(tags)
     # A true span is found where the two agree at each of its tokens; spans are numbered through the whole batch.
-    is_same_type = (truth - 1) // 2 == (tags - 1) // 2
-    is_wrong = (truth > 0) & ~((tags > 0) & is_same_type & (begins == our_begins) & (stops == our_stops))
+    is_same_type = (truth + 1) // 2 == (tags + 1) // 2
+    is_wrong = (truth > 0) & ~(is_same_type & (begins == our_begins) & (stops == our_stops))
     number = tf.cumsum(tf.reshape(tf.cast(begins, tf.int64), [-1]))
     total = tf.reduce_max(tf.pad(number, [[1, 0]]))
     wrong = tf.math.unsorted_segment_sum(tf.reshape(tf.cast(is_wrong, tf.float64), [-1]), number, total + 1)
@@ -104,9 +104,8 @@ def _bounds(tags: Any) -> tuple[Any, Any]:
     """`shipway.tasks.spans.tags.bounds`, in TensorFlow."""
     import tensorflow as tf
 
-    def begins(now: Any, before: Any) -> Any:
-        return (now > 0) & ((now % 2 == 1) | (before <= 0) | ((now - 1) // 2 != (before - 1) // 2))
-
-    before = tf.pad(tags, [[0, 0], [1, 0]])[:, :-1]
-    after = tf.pad(tags, [[0, 0], [0, 1]])[:, 1:]
-    return begins(tags, before), (tags > 0) & (begins(after, tags) | (after <= 0))
+    around = tf.pad(tags, [[0, 0], [1, 1]])
+    kinds = (around + 1) // 2
+    begins = (around > 0) & ((around % 2 == 1) | (kinds != tf.roll(kinds, 1, axis=1)))
+    stops = (around > 0) & tf.roll(begins | (kinds == 0), -1, axis=1)
+    return begins[:, 1:-1], stops[:, 1:-1]
