@@ -119,13 +119,16 @@ def test_the_check_passes_for_the_evaluated_model_and_names_the_row_of_another(h
     assert "expected spans " in failed.reason
 
 
-def test_a_tagger_is_trained_by_its_entities_and_exported(house: House, tmp_path: Path) -> None:
+@pytest.mark.parametrize("chooses", [False, True])
+def test_a_tagger_is_trained_by_its_entities_and_exported(house: House, tmp_path: Path, chooses: bool) -> None:
     from shipway.training.export import publish
     from shipway.training.loop import fit
     from shipway.training.spec import FitSpec
 
     told: list[dict[str, float]] = []
-    spec = FitSpec(name="slots", recipe=named.REFERENCE, steps=60, checkpoint_steps=10, batch_size=32)
+    spec = FitSpec(
+        name="slots", recipe=named.REFERENCE, steps=60, checkpoint_steps=10, batch_size=32, params={"chooses": chooses}
+    )
     fitted = fit(spec, house.dataset, tmp_path, report=lambda _step, metrics: told.append(metrics) or True)
     assert list(told[0]) == ["loss", "token_accuracy", "val_f1", "val_token_accuracy", "val_loss"]
     assert fitted.state.best_metrics["val_f1"] == max(each["val_f1"] for each in told) > 0.8
