@@ -20,7 +20,7 @@ from shipway.report import Report, percent
 from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
 from shipway.tasks.spans import baselines, figures
 from shipway.tasks.spans.details import Details, Mistake, Params, Rules, TypeMetrics
-from shipway.tasks.spans.figures import INVENTED, Pair
+from shipway.tasks.spans.figures import BOTH, BOUNDS, INVENTED, TYPE, Pair
 from shipway.tasks.spans.page import NONE, about_mistakes, about_unknown, add_sections
 from shipway.tasks.spans.rules import judge
 from shipway.tasks.spans.spans import parse, write_spans
@@ -219,6 +219,9 @@ def marked(text: str, pair: Pair) -> str:
 
 
 def _told(mistake: Mistake) -> str:
-    types = [name for name in dict.fromkeys((mistake.type, mistake.predicted)) if name is not None]
+    told = mistake.type or mistake.predicted or NONE
+    if mistake.kind in (TYPE, BOTH):
+        told += f" taken for {mistake.predicted}"
+    told += {TYPE: "", BOTH: " with other bounds", BOUNDS: " with other bounds"}.get(mistake.kind, f" {mistake.kind}")
     such_as = f", such as “{mistake.examples[0]}”" if mistake.examples else ""
-    return f"{mistake.kind}: {' for '.join(types)} ({mistake.count} spans{such_as})"
+    return f"{told} ({mistake.count} spans{such_as})"
