@@ -103,7 +103,7 @@ class SpansEvaluation:
             "mistakes": found.mistakes,
             "unknown_types": found.unknown_types,
             "worst_mistakes": [
-                {"count": m.count, "mistake": m.kind, "type": m.type or NONE, "taken_for": m.predicted or NONE}
+                {"count": m.count, "mistake": m.kind, "is": m.type or NONE, "taken_for": m.predicted or NONE}
                 for m in found.worst[:_NAMED]
             ],
         }
