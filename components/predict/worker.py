@@ -14,7 +14,6 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -80,7 +79,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         """Warms up: the first call of a model costs up to 0.3 s, and of some runtimes again for each new shape."""
         for value in self.session.warm_up():
             for n in WARM_UP:
-                self._infer([value] * n)
+                self.session.infer([value] * n)
         self.ready = True
         return True
 
@@ -175,7 +174,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]
                 batch.append(waiting.pop())
                 values += batch[-1][0]
             try:
-                columns = self._infer(values)
+                columns = self.session.infer(values)
                 start = 0
                 for some, future in batch:
                     stop = start + len(some)
@@ -194,12 +193,9 @@ class Predictor(kserve.Model):  # type: ignore[misc]
             future.set_exception(known)
             return
         try:
-            future.set_result(self._infer(values))
+            future.set_result(self.session.infer(values))
         except Exception as error:  # noqa: BLE001 - becomes this request's answer
             future.set_exception(error)
-
-    def _infer(self, values: Sequence[Any]) -> Columns:
-        return self.session.infer(self.session.encode(values))
 
 
 def open_predictor(given: argparse.Namespace) -> Predictor:

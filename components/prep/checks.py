@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import polars as pl
 
 from shipway.components.prep.columns import USER, given
-from shipway.components.prep.schema import schema_of
+from shipway.components.prep.schema import Schema, schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData
+from shipway.tasks.base import ChecksInputs
 
 SPLIT_NAMES = {
     "train": "train",
@@ -48,7 +49,7 @@ def with_roles(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
 def judged(roles: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     """The rows with their labels in the task's one form, `_label` as given, and `_reason`: why a row is bad, or null.
 
-    The first reason counts: the input's, the label's, the group's.
+    The first reason counts: the input's, the label's, the group's, that label and input do not fit each other.
     """
     schema = schema_of(spec)
     label, reason = schema.labels.read(pl.col("label"), schema.reading)
@@ -57,7 +58,17 @@ def judged(roles: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
         group = pl.col("group")
         reasons.append(pl.when(group.is_null() | (group == "")).then(pl.lit("empty group")))
     given_label = pl.col("label").str.strip_chars().alias("_label")
-    return roles.with_columns(label.alias("label"), given_label, pl.coalesce(reasons).alias("_reason"))
+    rows = roles.with_columns(label.alias("label"), given_label, pl.coalesce(reasons).alias("_reason"))
+    return _fitting(rows, schema) if isinstance(schema.labels, ChecksInputs) else rows
+
+
+def _fitting(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    reasons = rows.get_column("_reason")
+    places = reasons.is_null().arg_true()
+    good = rows[places]
+    assert isinstance(schema.labels, ChecksInputs)
+    found = schema.labels.misfits(good.get_column("label"), schema.kind.values(good))
+    return rows.with_columns(reasons.scatter(places, found)) if found.null_count() < len(found) else rows
 
 
 def as_json(frame: pl.DataFrame, columns: Iterable[str]) -> pl.Expr:

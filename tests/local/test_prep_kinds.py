@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -14,6 +15,8 @@ from shipway.components.prep.make import encode_rows, make_dataset, make_rows
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData, InvalidSpec
 from shipway.storage import Store
+from shipway.tasks.spans.spans import parse
+from tests.fixtures import named
 from tests.fixtures.own_kinds import write_pack
 from tests.fixtures.records import parsed_shards
 from tests.local.test_prep import hashes_of, rows_of
@@ -184,3 +187,34 @@ def test_an_input_or_task_whose_names_meet_ours_is_refused(store: Store, areas: 
     spec = spec_of_areas(areas).model_copy(update={"recipe": f"{KINDS}:{recipe}"})
     with pytest.raises(InvalidSpec, match=says):
         make_dataset(spec, store)
+
+
+def test_spans_are_checked_against_their_texts_and_become_tags(store: Store, tmp_path: Path) -> None:
+    good = named.rows(300).select("text", "label")
+    bad = pl.DataFrame(
+        {
+            "text": ["🏔 two", "two rooms", "hello", "two", ""],
+            "label": ['[[2,6,"number"]]', '[[0,3,"number"],[2,9,"room"]]', "room", "", '[[0,3,"number"]]'],
+        }
+    )
+    spelled = pl.DataFrame({"text": ["🏔 two"], "label": ['[{"end": 5, "start": 2, "type": "number"}]']})
+    pl.concat([good, bad, spelled]).write_csv(tmp_path / "rows.csv")
+    manifest, _ = make_dataset(
+        DatasetSpec(name="slots", data=str(tmp_path / "rows.csv"), recipe=named.REFERENCE), store
+    )
+    statistics: Any = manifest.statistics
+    assert statistics["bad"] == {
+        "a span ends behind the text": 1,
+        "two spans overlap; each character belongs to one span at most": 1,
+        "label is not JSON; expected a list of [start, end, type], [] for none": 1,
+        "empty label; a row without spans has []": 1,
+        "empty text": 1,
+    }
+    assert (manifest.task, manifest.labels) == ("spans", ["number", "room", "song"])
+    rows = rows_of(store, manifest)
+    assert len(rows) == 301
+    assert rows.filter(pl.col("text") == "🏔 two")["label"].to_list() == ['[[2,5,"number"]]']
+    records = [record for split in parsed_shards(store, manifest).values() for record in split]
+    assert all(len(record["label"]) == len(record["tokens"]) for record in records)
+    begun = sum((np.array(record["label"]) % 2 == 1).sum() for record in records)
+    assert begun == sum(len(parse(label)) for label in rows["label"])

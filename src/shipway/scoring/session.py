@@ -19,6 +19,7 @@ from shipway.recipes.arrays import concatenate, take
 from shipway.scoring.folder import ONNX, SAVED_MODEL, fetch_model, needed_files, verify_files
 from shipway.scoring.runtimes import open_onnx, open_saved_model
 from shipway.tasks import Task, task_of
+from shipway.tasks.base import LocatesAnswers
 from shipway.tasks.model_answers import ModelAnswers
 
 MAX_ENCODER_BYTES = 256 << 20  # the shipped recipe's largest vocabulary has 20 MB
@@ -94,19 +95,22 @@ class ModelSession:
         encoded = dense(self.encoder.encode(values))
         return {name: np.asarray(encoded[name], dtype=_dtype(spec)) for name, spec in self.manifest.inputs.items()}
 
-    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Columns:
-        """Predictions of one encoded batch, as the task decodes them.
+    def infer(self, values: Sequence[Any]) -> Columns:
+        """Predictions of one batch, as the task decodes them.
 
         Raises:
             ShipwayError: the model gives NaN or infinity.
         """
+        inputs = self.encode(values)
         outputs = self._run(inputs)
         for name, value in outputs.items():
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise ShipwayError(
                     f"model {self.manifest.name} ({self.manifest.digest}) gives {name} that are not numbers"
                 )
-        return self.task.answers.decode(self.encoder, outputs, inputs)
+        answers = self.task.answers
+        columns = answers.decode(self.encoder, outputs, inputs)
+        return answers.locate(self.encoder, columns, values) if isinstance(answers, LocatesAnswers) else columns
 
     def predict(self, values: Sequence[Any], *, batch_size: int = 256) -> Columns:
         """Predictions in the order given.
@@ -114,10 +118,10 @@ class ModelSession:
         Values go through the model in order of size, so that a batch holds little padding.
         """
         if not values:
-            return self.infer(self.encode(values))
+            return self.infer(values)
         order = np.argsort(self.kind.sizes(values), kind="stable")
         batches = (order[start : start + batch_size] for start in range(0, max(len(order), 1), batch_size))
-        parts = [self.infer(self.encode([values[row] for row in rows])) for rows in batches]
+        parts = [self.infer([values[row] for row in rows]) for rows in batches]
         return take(concatenate(parts), np.argsort(order, kind="stable"))
 
 

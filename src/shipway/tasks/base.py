@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +111,20 @@ class Labels(Protocol):
             labels: As `read` gives them.
             values: The rows' inputs, as the encoder got them.
             encoded: What it made of them.
+        """
+        ...
+
+
+@runtime_checkable
+class ChecksInputs(Protocol):
+    """What labels may offer beside `Labels`: a look at a row's label and input together; prep asks for it."""
+
+    def misfits(self, labels: pl.Series, values: Sequence[Any]) -> pl.Series:
+        """Why a label does not fit its row's input, strings; null where it does.
+
+        Args:
+            labels: As `read` gives them, of rows that are good so far.
+            values: The same rows' inputs, as the encoder gets them.
         """
         ...
 
@@ -227,6 +241,21 @@ class Answers(Protocol):
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """How far served answers are from kept predictions: largest difference of a number by row (infinite where they
         cannot be compared), and whether the answer is the same within the tolerance."""
+        ...
+
+
+@runtime_checkable
+class LocatesAnswers(Protocol):
+    """What answers may offer beside `Answers`: places within the caller's own value, which tensors do not hold."""
+
+    def locate(self, encoder: Encoder, columns: Columns, values: Sequence[Any]) -> Columns:
+        """Predictions whose places are those of the values.
+
+        Args:
+            encoder: The recipe's.
+            columns: As `decode` gives them.
+            values: The same rows' inputs, as the encoder got them.
+        """
         ...
 
 
