@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from shipway.artifacts import DatasetManifest
+from shipway.artifacts import DatasetManifest, ModelManifest
 from shipway.errors import InvalidData, InvalidSpec, nearest
 from shipway.inputs import Input
 from shipway.specs import parse
@@ -17,9 +17,10 @@ from shipway.storage import open_folder
 CHUNK_ROWS = 16_384
 
 
-def input_columns(dataset: DatasetManifest, kind: Input) -> list[str]:
-    """The rows' columns that hold the input."""
-    return list(kind.columns(parse(kind.Params, dataset.input, f"dataset {dataset.name}: input")))
+def input_columns(made: DatasetManifest | ModelManifest, kind: Input) -> list[str]:
+    """The rows' columns that hold the input of a dataset, or that a model was trained on."""
+    stated = made.input if isinstance(made, DatasetManifest) else made.input_params
+    return list(kind.columns(parse(kind.Params, stated, f"{made.name} ({made.uri}): input")))
 
 
 def read_rows(

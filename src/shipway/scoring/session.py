@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec, ModelManifest
 from shipway.errors import CorruptArtifact, ShipwayError
-from shipway.inputs import Input, input_of
+from shipway.inputs import Input, bind_input, input_of
 from shipway.recipes import Columns, Encoder, Recipe, check_recipe_allowed, dense, load_stored_recipe
 from shipway.recipes.arrays import concatenate, take
 from shipway.scoring.folder import ONNX, SAVED_MODEL, fetch_model, needed_files, verify_files
@@ -41,7 +41,9 @@ class ModelSession:
         self.encoder = encoder
         self.labels = list(manifest.labels)
         self.task: Task = task_of(recipe)
-        self.kind: Input = input_of(recipe)
+        self.kind: Input = bind_input(
+            input_of(recipe), manifest.input_params, f"model {manifest.name} ({manifest.uri}): input_params"
+        )
         self._run = run
 
     @classmethod
