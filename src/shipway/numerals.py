@@ -26,8 +26,8 @@ def parsed(cells: pl.Expr) -> pl.Expr:
     import polars as pl
 
     text = cells.cast(pl.String).str.strip_chars()
-    number = pl.when(text.str.contains(NUMBER)).then(text).cast(pl.Float64, strict=False) + 0.0
-    return pl.when(number.abs() <= LARGEST).then(number)
+    number = pl.when(text.str.contains(NUMBER)).then(text).cast(pl.Float64, strict=False)
+    return pl.when(number == 0).then(0.0).when(number.abs() <= LARGEST).then(number)  # `+ 0.0` is optimised away
 
 
 def written(number: pl.Expr) -> pl.Expr:

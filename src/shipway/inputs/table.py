@@ -136,7 +136,11 @@ class Table:
         """A JSON object or list, or a line of CSV: its cells in the order of `numeric` and `categorical`."""
         text = line.strip()
         try:
-            found = json.loads(text) if text[:1] in ("{", "[") else next(csv.reader([text], skipinitialspace=True), [])
+            found = (
+                json.loads(text)
+                if text[:1] in ("{", "[")
+                else next(csv.reader([text], skipinitialspace=True, strict=True), [])
+            )
         except (ValueError, RecursionError, csv.Error):
             found = None
         if not found or not isinstance(found, dict | list):
