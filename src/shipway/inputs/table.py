@@ -110,7 +110,11 @@ class Table:
         import polars as pl
 
         cells = self._cells(rows)
-        parts = [pl.concat_str(pl.lit(f"{name} "), pl.col(name).cast(pl.String)) for name in cells.columns]
+        texts = [
+            pl.col(name).cast(pl.String).str.strip_suffix(".0" if dtype.is_numeric() else "")
+            for name, dtype in cells.schema.items()
+        ]
+        parts = [pl.concat_str(pl.lit(f"{name} "), text) for name, text in zip(cells.columns, texts, strict=True)]
         return cells.select(pl.concat_str(parts, separator=", ").str.slice(0, PREVIEW_CHARS)).to_series()
 
     def sizes(self, values: Sequence[Any]) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ def test_columns_of_rows_say_what_they_hold() -> None:
     expected = [{"size": 10.0, "age": 10.0, "town": "Köln"}, {"size": 2.5, "age": 7.0, "town": "Köln"}]
     for kind in (KIND, BOUND):
         assert kind.values(ROWS) == expected
-        assert kind.preview(ROWS).to_list() == ["size 10.0, age 10.0, town Köln", "size 2.5, age 7.0, town Köln"]
+        assert kind.preview(ROWS).to_list() == ["size 10, age 10, town Köln", "size 2.5, age 7, town Köln"]
         assert kind.sizes(expected).tolist() == [1, 1]
 
 

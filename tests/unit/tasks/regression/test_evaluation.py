@@ -143,6 +143,16 @@ def test_what_is_kept_tells_where_it_errs(world: World) -> None:
     assert (len(few["points"]), len(few["worst"])) == (10, 2)
 
 
+def test_its_example_is_the_best_answered_of_the_short_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, predicted = truth_and_answers(world)
+    size, characters = np.abs(predicted - truth), load_input("table").preview(world.test).str.len_chars().to_numpy()
+    most = int(characters[size.argmin()]) - 1  # the best of all is too long
+    monkeypatch.setattr("shipway.components.evaluate.measure._EXAMPLE_CHARACTERS", (8, most))
+    best = world.test.row(int(np.where(characters <= most, size, np.inf).argmin()), named=True)
+    plain = SPEC.model_copy(update={"baselines": [], "bootstrap": 0})
+    assert world.evaluate(world.good, plain).example == load_input("table").instance(best)
+
+
 def test_its_page_and_its_card_speak_of_numbers(world: World) -> None:
     record = world.record
     version = world.registry.register(world.good, evaluation=record)
