@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from shipway.errors import InvalidSpec, nearest
-from shipway.inputs.base import BadRequest, Bindable, Input
+from shipway.inputs.base import BadRequest, Bindable, Format, Input
 from shipway.specs import parse
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHIPPED = ("table", "text")
 
-__all__ = ["SHIPPED", "BadRequest", "Input", "bind_input", "input_of", "load_input"]
+__all__ = ["SHIPPED", "BadRequest", "Format", "Input", "bind_input", "input_of", "load_input"]
 
 
 def load_input(name: str) -> Input:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from shipway import numerals
-from shipway.inputs.base import BadRequest, Input
+from shipway.characters import BLANK, CONTROL, REPLACED, WRONGLY_DECODED
+from shipway.inputs.base import BadRequest, Format, Input
 from shipway.inputs.json_kinds import check_names, kind_of, shown
-from shipway.inputs.text import BLANK, CONTROL
 from shipway.specs import Spec
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Table:
     Limits: type[BaseModel] = Limits
     tensor = ("table", "BYTES", [-1])
     unit = "rows"
-    formats: Mapping[str, Any] = {}
+    formats: Mapping[str, Format] = {}
 
     def __init__(self, params: BaseModel | None = None) -> None:
         stated = cast("Params | None", params)
@@ -234,8 +234,8 @@ def _wrong_category(name: str, most: int) -> pl.Expr:
     return (
         pl.when(text.is_null() | text.str.contains(BLANK))
         .then(pl.lit(f"{name} is empty"))
-        .when(text.str.contains("\ufffd", literal=True))
-        .then(pl.lit(f"{name} holds replacement character U+FFFD: decoded wrongly before it came here"))
+        .when(text.str.contains(REPLACED, literal=True))
+        .then(pl.lit(f"{name}: {WRONGLY_DECODED}"))
         .when(text.str.contains(CONTROL))
         .then(pl.lit(f"{name} holds a control character"))
         .when(text.str.len_chars() > most)

@@ -19,8 +19,7 @@ CHUNK_ROWS = 16_384
 
 def input_columns(made: DatasetManifest | ModelManifest, kind: Input) -> list[str]:
     """The rows' columns that hold the input of a dataset, or that a model was trained on."""
-    stated = made.input if isinstance(made, DatasetManifest) else made.input_params
-    return list(kind.columns(parse(kind.Params, stated, f"{made.name} ({made.uri}): input")))
+    return list(kind.columns(parse(kind.Params, made.input_params, f"{made.name} ({made.uri}): input_params")))
 
 
 def read_rows(
