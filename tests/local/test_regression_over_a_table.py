@@ -1,4 +1,4 @@
-"""A recipe that names `regression` and `table` is trained, exported, served, asked and checked."""
+"""A recipe that names `regression` and `table` is prepared, trained, exported, served, asked and checked."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from shipway.components.deploy.parity import check_endpoint, kept_rows
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.components.predict.core import Client
+from shipway.components.prep.make import make_dataset
+from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import UserError
-from shipway.inputs import load_input
 from shipway.scoring import ModelSession
+from shipway.scoring.rows import read_rows
 from shipway.storage import Store
 from tests.fixtures import houses
 from tests.local.serving import Server, serving
@@ -126,20 +128,55 @@ def test_the_client_and_the_check_speak_of_the_same_rows(house: House, server: S
     assert failed.reason.startswith(f"row 0 '{kept.previews[0]}': expected value ")
 
 
-def test_it_is_trained_and_exported_with_the_columns_that_it_was_trained_on(house: House, tmp_path: Path) -> None:
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    """400 rents with a note that nobody reads, and 6 rows that are bad."""
+    rows = houses.rows(400).rename(lambda name: name.removeprefix("number.").removeprefix("category."))
+    lines = [f"{r['size']},{r['age']},{r['town']},{r['label']},{r['group']},n" for r in rows.iter_rows(named=True)]
+    lines += [
+        "large,1,Ulm,9,g,n",
+        ",1,Ulm,9,h,n",
+        "1,1,,9,i,n",
+        "1,1,Ulm,dear,j,n",
+        "1,1,Ulm,nan,k,n",
+        '1,1,Ulm,"1,000",l,n',
+    ]
+    path = tmp_path / "rents.csv"
+    path.write_text("\n".join(["size,age,town,label,group,note", *lines, ""]))
+    return path
+
+
+def test_a_csv_is_prepared_and_trained_on_and_the_model_asks_for_its_columns(csv: Path, tmp_path: Path) -> None:
     from shipway.training.export import publish
     from shipway.training.loop import fit
     from shipway.training.spec import FitSpec
 
+    store = Store.open((tmp_path / "prepared").as_uri())
+    wanted = DatasetSpec(
+        name="houses", data=str(csv), recipe=houses.REFERENCE, input=houses.INPUT, group_column="group"
+    )
+    dataset, _ = make_dataset(wanted, store)
+    assert (dataset.task, dataset.input, dataset.labels, dataset.quarantined_rows) == ("regression", "table", [], 6)
+    statistics: Any = dataset.statistics
+    assert statistics["bad"] == {
+        "size is not a number": 1,
+        "size is empty": 1,
+        "town is empty": 1,
+        "label is not a number": 1,
+        "label is a mark of a missing value": 1,
+        "label has separators between its digits; write 1234.5": 1,
+    }
     spec = FitSpec(name="houses", recipe=houses.REFERENCE, steps=200, batch_size=32)
-    fitted = fit(spec, house.dataset, tmp_path)
+    fitted = fit(spec, dataset, tmp_path)
     measured = fitted.state.best_metrics
     assert {"val_rmse", "val_mae", "val_r2"} < {*measured}
     model = publish(fitted, tmp_path, (tmp_path / "jobs").as_uri(), "houses", "")
-    assert (model.task, model.input_params, model.constants) == ("regression", houses.INPUT, {})
+    assert (model.task, model.constants) == ("regression", {})
+    assert model.input_params == {**houses.INPUT, "max_chars": 1000}
     assert {name: (spec.dtype, spec.shape) for name, spec in model.outputs.items()} == {"value": ("float32", [])}
     session = ModelSession.open(model, recipes=[houses.REFERENCE])
-    rows = houses.rows(60, 1)
-    found: Any = session.predict(load_input("table").values(rows))["value"]
+    assert session.kind.read_instance("100,20,Köln", "row", session.kind.Limits()) == ASKED
+    rows = pl.concat(read_rows(dataset, "eval", session.kind))
+    found: Any = session.predict(session.kind.values(rows))["value"]
     off = rows["label"].cast(pl.Float64).to_numpy() - found
     assert float(np.sqrt((off**2).mean())) == pytest.approx(measured["val_rmse"], rel=1e-4)
