@@ -104,7 +104,7 @@ def test_v2_takes_rows_as_text_and_gives_numbers(house: House, server: Server) -
         ({**ASKED, "floors": 2}, "instances[0]: unknown name 'floors'; allowed are size, age, town"),
         ({**ASKED, "age": "1,5"}, "instances[0].age has separators between its digits; write 1234.5, got '1,5'"),
         ({**ASKED, "town": "x" * 61}, "instances[0].town has 61 characters, at most 60 are allowed"),
-        ([1], "instances[0] has 1 cells, expected 3: size, age, town"),
+        ([1], "instances[0] must have 3 cells, size, age, town, got 1"),
     ],
 )
 def test_a_wrong_row_gets_400_and_the_reason_in_one_line(server: Server, instance: Any, reason: str) -> None:

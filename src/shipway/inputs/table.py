@@ -127,13 +127,13 @@ class Table:
             instance = self._row(instance, where, limits.max_chars)
         if isinstance(instance, list):
             if len(instance) != len(self._asked):
-                raise BadRequest(f"{where} has {len(instance)} cells, expected {len(self._asked)}: {self._named}")
+                raise BadRequest(f"{where} must have {len(self._asked)} cells, {self._named}, got {len(instance)}")
             instance = dict(zip(self._asked, instance, strict=True))
         check_names(instance, self._asked, where)
         return {name: self._cell(instance, name, where, limits.max_chars) for name in self._asked}
 
     def instance(self, row: dict[str, Any]) -> dict[str, Any]:
-        numbers = {_name(at): numerals.read(str(cell)) for at, cell in row.items() if at.startswith(NUMBER)}
+        numbers = {_name(at): _plain(numerals.read(str(cell))) for at, cell in row.items() if at.startswith(NUMBER)}
         return numbers | {_name(at): _cleaned(str(cell)) for at, cell in row.items() if at.startswith(CATEGORY)}
 
     def from_line(self, line: str) -> dict[str, Any] | list[Any]:
@@ -220,6 +220,11 @@ def _category(value: Any, where: str, most: int) -> str:
     if not text:
         raise BadRequest(f"{where} is empty")
     return text
+
+
+def _plain(number: float) -> float | int:
+    """A whole number without `.0`, as a person would send it."""
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _name(column: str) -> str:

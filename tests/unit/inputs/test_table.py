@@ -128,8 +128,8 @@ def test_a_request_names_its_columns_or_lists_their_cells() -> None:
         ({"size": 1, "age": 1, "town": 5}, "instances[0].town must be a string, got a number"),
         ({"size": 1, "age": 1, "town": " "}, "instances[0].town is empty"),
         ({"size": 1, "age": 1, "town": "x" * 41}, "instances[0].town has 41 characters, at most 40 are allowed"),
-        ([1, 2], "instances[0] has 2 cells, expected 3: size, age, town"),
-        ("1,2", "instances[0] has 2 cells, expected 3: size, age, town"),
+        ([1, 2], "instances[0] must have 3 cells, size, age, town, got 2"),
+        ("1,2", "instances[0] must have 3 cells, size, age, town, got 2"),
         ("x" * 41, "instances[0] has 41 characters, at most 40 are allowed"),
         ("", "instances[0]: expected a JSON object by column name, or a line of CSV, got ''"),
         ("[" * 40, "instances[0]: expected a JSON object by column name"),
@@ -150,6 +150,11 @@ def test_a_line_of_a_terminal_is_json_or_csv() -> None:
     for line in ("", " ", "[1", '{"a"', '"x" y"', "[" * 100_000, "[]"):
         with pytest.raises(BadRequest, match="a JSON object by column name, or a line of CSV"):
             KIND.from_line(line)
+
+
+def test_a_kept_row_is_asked_for_as_a_person_would() -> None:
+    instance = KIND.instance({"row_id": "a", "label": "1.0", **ROWS.row(1, named=True)})
+    assert json.dumps(instance, ensure_ascii=False) == '{"size": 2.5, "age": 7, "town": "Köln"}'
 
 
 def test_v1_and_v2_requests_hold_rows() -> None:

@@ -88,9 +88,9 @@ class RegressionEvaluation:
         found = details_of(record)
         return {
             "truth": found.truth,
-            "error_quantiles": [{"off_by": size, "share": share} for share, size in found.quantiles],
+            "error_quantiles": [{"off_by": _short(size), "share": share} for share, size in found.quantiles],
             "worst_rows": [
-                {"is": row.true, "off_by": row.error, "row": row.preview[:PREVIEW_CHARACTERS]}
+                {"is": row.true, "off_by": _short(row.error), "row": row.preview[:PREVIEW_CHARACTERS]}
                 for row in found.worst[:_NAMED]
             ],
         }
@@ -130,6 +130,11 @@ class RegressionEvaluation:
 def details_of(record: EvaluationRecord) -> Details:
     """What `measure` kept in a record."""
     return Details.model_validate(record.details)
+
+
+def _short(value: float) -> float:
+    """Six digits: screens show a fact as it is."""
+    return float(f"{value:.6g}")
 
 
 def _truth(rows: pl.DataFrame) -> NDArray[np.float64]:
