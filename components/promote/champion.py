@@ -85,7 +85,7 @@ def _meet(
         )
     session = ModelSession.open(version.model, recipes=recipes)
     with _predictions(evaluation) as path:
-        columns = input_columns(dataset, session.kind)
+        columns = input_columns(version.model, session.kind)
         if missing := set(columns) - set(pl.read_parquet_schema(path)):
             return _other(version, f"input {session.kind.name!r}, whose {', '.join(sorted(missing))} these rows lack")
         return replace(

@@ -36,6 +36,7 @@ class ModelManifest(Artifact):
     recipe: str
     task: str = "classification"  # the recipe's: what its outputs mean
     params: dict[str, object]  # the recipe's validated Params
+    input_params: dict[str, object] = Field(default_factory=dict)  # the dataset's: what its input's columns are
     labels: list[str]  # classes; empty where the task has none
     inputs: dict[str, FeatureSpec]  # the serving signature's inputs
     outputs: dict[str, FeatureSpec]  # and its outputs, as the task's `Answers` take them

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from shipway.errors import InvalidSpec, nearest
-from shipway.inputs.base import BadRequest, Format, Input
+from shipway.inputs.base import BadRequest, Bindable, Format, Input
+from shipway.specs import parse
 
 if TYPE_CHECKING:
     from shipway.recipes.base import Recipe
 
-SHIPPED = ("text",)
+SHIPPED = ("table", "text")
 
-__all__ = ["SHIPPED", "BadRequest", "Format", "Input", "input_of", "load_input"]
+__all__ = ["SHIPPED", "BadRequest", "Format", "Input", "bind_input", "input_of", "load_input"]
 
 
 def load_input(name: str) -> Input:
@@ -43,3 +45,17 @@ def input_of(recipe: Recipe) -> Input:
     if not isinstance(stated, Input):
         raise InvalidSpec(f"recipe {recipe.name}: its input is a {type(stated).__name__}; expected a name or an Input")
     return stated
+
+
+def bind_input(kind: Input, stated: Mapping[str, object], where: str) -> Input:
+    """The input as it reads the requests of a model; itself where its parameters do not matter there.
+
+    Args:
+        kind: The recipe's.
+        stated: The parameters that the model was trained with.
+        where: They stand in, for messages.
+
+    Raises:
+        InvalidSpec: parameters that the input refuses.
+    """
+    return kind.bind(parse(kind.Params, stated, where)) if isinstance(kind, Bindable) else kind

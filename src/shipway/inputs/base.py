@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 if TYPE_CHECKING:
     import polars as pl
+    from scipy.sparse import csr_array
 
 
 class BadRequest(ValueError):
@@ -118,4 +119,26 @@ class Input(Protocol):
 
     def warm_up(self, labels: Sequence[str]) -> list[Any]:
         """Values of real sizes, the small ones first."""
+        ...
+
+
+@runtime_checkable
+class Bindable(Protocol):
+    """What an input may offer beside `Input` where a request's form depends on its `Params`: a table's columns.
+
+    Rows name their columns themselves, so prep asks the input as the recipe states it; what reads requests asks the one
+    that `bind` gives, with the model's parameters.
+    """
+
+    def bind(self, params: BaseModel) -> Input:
+        """The input for requests, as these parameters have it."""
+        ...
+
+
+@runtime_checkable
+class GivesFeatures(Protocol):
+    """What an input may offer beside `Input`: plain features of its rows, for the linear baselines of any task."""
+
+    def fit_features(self, rows: pl.DataFrame) -> tuple[csr_array, Callable[[pl.DataFrame], csr_array]]:
+        """Features of training rows, float (n, k), on scales that one penalty suits; and what gives those of others."""
         ...

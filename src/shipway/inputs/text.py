@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
@@ -16,6 +16,7 @@ from shipway.specs import Spec
 
 if TYPE_CHECKING:
     import polars as pl
+    from scipy.sparse import csr_array
 
 PREVIEW_CHARS = 500
 WARM_UP_WORDS = (1, 8, 64)
@@ -45,7 +46,7 @@ class Limits(Spec):
 
 
 class Text:
-    """Implements `shipway.inputs.Input`."""
+    """Implements `shipway.inputs.Input` and `shipway.inputs.base.GivesFeatures`."""
 
     name = "text"
     Params: type[BaseModel] = Params
@@ -108,6 +109,12 @@ class Text:
     def warm_up(self, labels: Sequence[str]) -> list[str]:
         words = [f"{label} word" for label in labels] or ["word"]
         return [" ".join((words * count)[:count]) for count in WARM_UP_WORDS]
+
+    def fit_features(self, rows: pl.DataFrame) -> tuple[csr_array, Callable[[pl.DataFrame], csr_array]]:
+        from shipway.inputs import ngrams
+
+        fitted, transform = ngrams.fit(self.values(rows))
+        return fitted, lambda others: transform(self.values(others))
 
 
 def _text(value: Any, where: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from shipway.artifacts import DatasetManifest
+from shipway.artifacts import DatasetManifest, ModelManifest
 from shipway.errors import InvalidData, InvalidSpec, nearest
 from shipway.inputs import Input
 from shipway.specs import parse
@@ -17,9 +17,9 @@ from shipway.storage import open_folder
 CHUNK_ROWS = 16_384
 
 
-def input_columns(dataset: DatasetManifest, kind: Input) -> list[str]:
-    """The rows' columns that hold the input."""
-    return list(kind.columns(parse(kind.Params, dataset.input_params, f"dataset {dataset.name}: input_params")))
+def input_columns(made: DatasetManifest | ModelManifest, kind: Input) -> list[str]:
+    """The rows' columns that hold the input of a dataset, or that a model was trained on."""
+    return list(kind.columns(parse(kind.Params, made.input_params, f"{made.name} ({made.uri}): input_params")))
 
 
 def read_rows(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec, ModelManifest
 from shipway.errors import CorruptArtifact, ShipwayError
-from shipway.inputs import Input, input_of
+from shipway.inputs import Input, bind_input, input_of
 from shipway.recipes import Columns, Encoder, Recipe, check_recipe_allowed, dense, load_stored_recipe
 from shipway.recipes.arrays import concatenate, take
 from shipway.scoring.folder import ONNX, SAVED_MODEL, fetch_model, needed_files, verify_files
@@ -44,7 +44,9 @@ class ModelSession:
         self.encoder = encoder
         self.labels = list(manifest.labels)
         self.task: Task = task_of(recipe)
-        self.kind: Input = input_of(recipe)
+        self.kind: Input = bind_input(
+            input_of(recipe), manifest.input_params, f"model {manifest.name} ({manifest.uri}): input_params"
+        )
         self.answers = ModelAnswers(self.task.answers, self.labels)
         self._run = run
 
@@ -117,8 +119,6 @@ class ModelSession:
 
         Values go through the model in order of size, so that a batch holds little padding.
         """
-        if not values:
-            return self.infer(values)
         order = np.argsort(self.kind.sizes(values), kind="stable")
         batches = (order[start : start + batch_size] for start in range(0, max(len(order), 1), batch_size))
         parts = [self.infer([values[row] for row in rows]) for rows in batches]

@@ -225,6 +225,7 @@ def _manifest(
         recipe=spec.recipe,
         task=task.name,
         params=spec.recipe_params().model_dump(mode="json"),
+        input_params=fitted.dataset.input_params,
         labels=list(fitted.encoder.labels),
         inputs=serving.inputs,
         outputs=serving.outputs,

@@ -1,4 +1,4 @@
-"""What a deep model has to beat: always the most frequent label, and a linear SVM over TF-IDF n-grams.
+"""What a deep model has to beat: always the most frequent label, and a linear SVM over plain features.
 
 Both are fitted on the training split and scored on the rows that the model is scored on.
 """
@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from shipway.inputs.base import Input
+from shipway.inputs.base import GivesFeatures, Input
 
 TITLES = {"majority": "most frequent label", "linear_svm": "linear SVM"}
 
 _CHUNK = 8192
-# Above this many rows, grams that occur once are left out: half the vocabulary, none of the accuracy.
-_PRUNE_ROWS = 20_000
 
 
 class Majority:
@@ -35,36 +32,26 @@ class Majority:
 
 
 class LinearSvm:
-    """A linear SVM over TF-IDF of word 1-2-grams and character 2-5-grams.
+    """A linear SVM over the input's plain features: of texts TF-IDF of n-grams.
 
     Args:
-        kind: An input whose values are texts.
+        kind: An input that gives features.
         rows: Training rows of at least two labels.
         seed: Of the solver.
     """
 
     name = "linear_svm"
 
-    def __init__(self, kind: Input, rows: pl.DataFrame, seed: int) -> None:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_pipeline, make_union
+    def __init__(self, kind: GivesFeatures, rows: pl.DataFrame, seed: int) -> None:
         from sklearn.svm import LinearSVC
 
-        least = 2 if len(rows) > _PRUNE_ROWS else 1
-        # Single letters count as words: the default pattern drops "I", "a" and whole languages' worth of particles.
-        words = TfidfVectorizer(
-            ngram_range=(1, 2), token_pattern=r"(?u)\w+", sublinear_tf=True, min_df=least, dtype=np.float32
-        )
-        characters = TfidfVectorizer(
-            analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=least, dtype=np.float32
-        )
-        self._kind = kind
-        self._classifier: Any = make_pipeline(make_union(words, characters), LinearSVC(C=1.0, random_state=seed))
-        self._classifier.fit(kind.values(rows), rows["label"].to_list())
+        features, self._features = kind.fit_features(rows)
+        self._classifier: Any = LinearSVC(C=1.0, random_state=seed)
+        self._classifier.fit(features, rows["label"].to_list())
 
     def predict(self, frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
         answers = [
-            pl.Series("predicted", self._classifier.predict(self._kind.values(piece)), dtype=pl.String)
+            pl.Series("predicted", self._classifier.predict(self._features(piece)), dtype=pl.String)
             for frame in frames
             for piece in frame.iter_slices(_CHUNK)
         ]
@@ -72,8 +59,9 @@ class LinearSvm:
 
 
 def fit(name: str, kind: Input, rows: pl.DataFrame, seed: int) -> Majority | LinearSvm | None:
-    """The named baseline; None for a linear SVM where there is one label, or where the inputs are no texts."""
+    """The named baseline; None for a linear SVM where there is one label, or where the input gives no features."""
     if name == "majority":
         return Majority(rows["label"])
-    is_text = all(isinstance(value, str) for value in kind.values(rows.head(1)))
-    return LinearSvm(kind, rows, seed) if is_text and rows["label"].n_unique() > 1 else None
+    if not isinstance(kind, GivesFeatures) or rows["label"].n_unique() < 2:
+        return None
+    return LinearSvm(kind, rows, seed)
