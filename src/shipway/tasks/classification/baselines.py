@@ -15,7 +15,7 @@ from shipway.inputs.base import Input
 
 TITLES = {"majority": "most frequent label", "linear_svm": "linear SVM"}
 
-_CHUNK = 8192
+CHUNK = 8192
 # Above this many rows, grams that occur once are left out: half the vocabulary, none of the accuracy.
 _PRUNE_ROWS = 20_000
 
@@ -46,29 +46,36 @@ class LinearSvm:
     name = "linear_svm"
 
     def __init__(self, kind: Input, rows: pl.DataFrame, seed: int) -> None:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_pipeline, make_union
+        from sklearn.pipeline import make_pipeline
         from sklearn.svm import LinearSVC
 
-        least = 2 if len(rows) > _PRUNE_ROWS else 1
-        # Single letters count as words: the default pattern drops "I", "a" and whole languages' worth of particles.
-        words = TfidfVectorizer(
-            ngram_range=(1, 2), token_pattern=r"(?u)\w+", sublinear_tf=True, min_df=least, dtype=np.float32
-        )
-        characters = TfidfVectorizer(
-            analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=least, dtype=np.float32
-        )
         self._kind = kind
-        self._classifier: Any = make_pipeline(make_union(words, characters), LinearSVC(C=1.0, random_state=seed))
+        self._classifier: Any = make_pipeline(ngrams(len(rows)), LinearSVC(C=1.0, random_state=seed))
         self._classifier.fit(kind.values(rows), rows["label"].to_list())
 
     def predict(self, frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
         answers = [
             pl.Series("predicted", self._classifier.predict(self._kind.values(piece)), dtype=pl.String)
             for frame in frames
-            for piece in frame.iter_slices(_CHUNK)
+            for piece in frame.iter_slices(CHUNK)
         ]
         return pl.concat(answers).to_frame()
+
+
+def ngrams(rows: int) -> Any:
+    """TF-IDF of word 1-2-grams and character 2-5-grams, to be fitted on so many texts."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_union
+
+    least = 2 if rows > _PRUNE_ROWS else 1
+    # Single letters count as words: the default pattern drops "I", "a" and whole languages' worth of particles.
+    words = TfidfVectorizer(
+        ngram_range=(1, 2), token_pattern=r"(?u)\w+", sublinear_tf=True, min_df=least, dtype=np.float32
+    )
+    characters = TfidfVectorizer(
+        analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=least, dtype=np.float32
+    )
+    return make_union(words, characters)
 
 
 def fit(name: str, kind: Input, rows: pl.DataFrame, seed: int) -> Majority | LinearSvm | None:

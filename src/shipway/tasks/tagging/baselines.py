@@ -1,0 +1,89 @@
+"""What a deep model has to beat: always the same tags, and a logistic regression for each tag over TF-IDF n-grams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from shipway.inputs.base import Input
+from shipway.tasks.classification.baselines import CHUNK, ngrams
+from shipway.tasks.tagging.figures import multi_hot
+from shipway.tasks.tagging.labels import tags_of
+
+TITLES = {"prior": "always the most frequent tags", "linear": "linear model by tag"}
+# TF-IDF rows are of length 1: with scikit-learn's own C = 1 the scores of a rare tag hardly reach 0.5.
+_C = 10.0
+
+
+class Prior:
+    """Always the most frequent tags: as many of them as give the best micro F1 on training rows."""
+
+    name = "prior"
+
+    def __init__(self, tags: pl.Series) -> None:
+        counts = (
+            tags.explode(empty_as_null=False)
+            .value_counts(name="rows")
+            .sort("rows", tags.name, descending=[True, False])
+        )
+        right = counts["rows"].cum_sum().to_numpy()
+        of = np.arange(1, len(right) + 1)
+        f1 = 2 * right / (len(tags) * of + right[-1]) if len(right) else np.empty(0)
+        self.tags = counts[tags.name].head(int(f1.argmax()) + 1 if len(f1) else 0).to_list()
+
+    def predict(self, frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
+        rows = sum(len(frame) for frame in frames)
+        return pl.DataFrame({"predicted": pl.Series([self.tags] * rows, dtype=pl.List(pl.String))})
+
+
+class Linear:
+    """A logistic regression for each tag, over TF-IDF of word 1-2-grams and character 2-5-grams; named from 0.5 on.
+
+    Args:
+        kind: An input whose values are texts.
+        rows: Training rows.
+        tags: Of the rows, list of strings a row.
+        seed: Of the solver.
+    """
+
+    name = "linear"
+
+    def __init__(self, kind: Input, rows: pl.DataFrame, tags: pl.Series, seed: int) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        self._kind, self._grams = kind, ngrams(len(rows))
+        texts = self._grams.fit_transform(kind.values(rows))
+        classes = sorted(tags.explode(empty_as_null=False).unique())
+        hot = multi_hot(tags, classes).tocsc()
+        self._always: list[str] = []
+        self._models: dict[str, Any] = {}
+        for number, tag in enumerate(classes):
+            has_it = hot[:, [number]].toarray().ravel() > 0
+            if has_it.all():
+                self._always.append(tag)
+            else:
+                self._models[tag] = LogisticRegression(C=_C, solver="liblinear", random_state=seed).fit(texts, has_it)
+
+    def predict(self, frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
+        answers = [self._named(piece) for frame in frames for piece in frame.iter_slices(CHUNK)]
+        return pl.concat(answers).to_frame("predicted")
+
+    def _named(self, piece: pl.DataFrame) -> pl.Series:
+        texts = self._grams.transform(self._kind.values(piece))
+        named = [list(self._always) for _ in range(len(piece))]
+        for tag, model in self._models.items():
+            for row in np.flatnonzero(model.predict(texts)):
+                named[row].append(tag)
+        return pl.Series(named, dtype=pl.List(pl.String))
+
+
+def fit(name: str, kind: Input, rows: pl.DataFrame, seed: int) -> Prior | Linear | None:
+    """The named baseline; None for the linear one where no row has a tag, or where the inputs are no texts."""
+    tags = tags_of(rows["label"]).alias("tag")
+    if name == "prior":
+        return Prior(tags)
+    is_text = all(isinstance(value, str) for value in kind.values(rows.head(1)))
+    return Linear(kind, rows, tags, seed) if is_text and tags.list.len().sum() else None
