@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -45,22 +44,15 @@ class TaggingEvaluation:
     def frame(self, labels: Sequence[str], columns: Columns, truth: pl.Series) -> pl.DataFrame:
         """predicted (tags from 0.5 on), and for the threshold the scores from FLOOR on: candidate_scores and
         candidate_right (whether the row has that tag)."""
-        scores = cast(NDArray[np.float32], columns["scores"])
-        ids = {tag: number for number, tag in enumerate(labels)}
-        is_true = np.zeros(scores.shape, dtype=bool)
-        for row, tags in enumerate(tags_of(truth)):
-            is_true[row, [ids[tag] for tag in tags if tag in ids]] = True
-        is_candidate = scores >= np.float32(FLOOR)
-        ends = np.concatenate([[0], np.cumsum(is_candidate.sum(axis=1))]).tolist()
-        candidates, is_right = scores[is_candidate], is_true[is_candidate]
+        scores, tags = cast(NDArray[np.float32], columns["scores"]), tags_of(truth)
+        unknown = sorted(set(tags.explode(empty_as_null=False).unique()) - set(labels))
+        is_true = figures.multi_hot(tags, [*labels, *unknown])[:, : len(labels)].toarray() > 0
+        is_named, is_candidate = scores >= np.float32(HALF), scores >= np.float32(FLOOR)
         return pl.DataFrame(
             {
-                "predicted": pl.Series(
-                    [[labels[i] for i in np.flatnonzero(row).tolist()] for row in scores >= np.float32(HALF)],
-                    dtype=pl.List(pl.String),
-                ),
-                "candidate_scores": _lists(candidates, ends, pl.Float32),
-                "candidate_right": _lists(is_right, ends, pl.Boolean),
+                "predicted": _lists(is_named, pl.Series(list(labels), dtype=pl.String).gather(np.nonzero(is_named)[1])),
+                "candidate_scores": _lists(is_candidate, pl.Series(scores[is_candidate])),
+                "candidate_right": _lists(is_candidate, pl.Series(is_true[is_candidate])),
             }
         )
 
@@ -143,7 +135,9 @@ def _weakest(found: Details) -> list[TagMetrics]:
     return sorted(known, key=lambda tag: (tag.average_precision, tag.tag))[:_NAMED]
 
 
-def _lists(values: NDArray[Any], ends: list[int], inner: Any) -> pl.Series:
-    """A list a row, from all values one behind the other."""
-    flat = values.tolist()
-    return pl.Series([flat[start:end] for start, end in pairwise(ends)], dtype=pl.List(inner))
+def _lists(cells: NDArray[np.bool_], values: pl.Series) -> pl.Series:
+    """The values of the marked cells, which come row by row, as a list a row."""
+    marked = pl.DataFrame([pl.Series("row", np.nonzero(cells)[0]), values.alias("values")])
+    lists = marked.group_by("row", maintain_order=True).agg("values")
+    rows = pl.DataFrame({"row": np.arange(len(cells))}).join(lists, on="row", how="left", maintain_order="left")
+    return rows["values"].fill_null([])

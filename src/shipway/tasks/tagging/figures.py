@@ -79,7 +79,7 @@ def average_precision(is_true: NDArray[np.bool_], scores: NDArray[Any]) -> float
     total = int(is_true.sum())
     if not total:
         return None
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     right = np.cumsum(is_true[order])
     last = np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)  # equal scores are one threshold
     precision = right[last] / (last + 1)

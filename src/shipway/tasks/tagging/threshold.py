@@ -43,10 +43,10 @@ class Candidates:
 
     def by_threshold(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """Every distinct score, ascending; how many tags are named from it on, and how many of those rightly."""
-        values, place = np.unique(self.scores.astype(np.float64), return_inverse=True)
-        named = np.bincount(place, minlength=len(values))
-        right = np.bincount(place, weights=self.is_right, minlength=len(values)).astype(np.int64)
-        return values, named[::-1].cumsum()[::-1], right[::-1].cumsum()[::-1]
+        order = np.argsort(self.scores)
+        scores, right = self.scores[order], self.is_right[order][::-1].cumsum()[::-1]
+        first = np.flatnonzero(np.diff(scores, prepend=np.float32(np.nan)) != 0)  # equal scores are one threshold
+        return scores[first].astype(np.float64), len(scores) - first, right[first]
 
 
 def calibrate(found: Candidates, rule: ThresholdRule) -> float | None:

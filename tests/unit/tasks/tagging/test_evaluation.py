@@ -47,9 +47,11 @@ class World:
         (self.root / "scratch").mkdir(exist_ok=True)
         return measure(model, self.dataset, spec, store=self.registry.store, folder=self.root / "scratch")
 
-    def decide(self, model: ModelManifest, policy: dict[str, Any] | None = None) -> Any:
+    def decide(
+        self, model: ModelManifest, policy: dict[str, Any] | None = None, record: EvaluationRecord | None = None
+    ) -> Any:
         wanted = parse(PromotionPolicy, {"recipes": [tagged.REFERENCE], **(policy or {})}, "promotion")
-        return decide(model, self.dataset, self.evaluate(model), wanted, self.registry)
+        return decide(model, self.dataset, record or self.evaluate(model), wanted, self.registry)
 
     def kept(self, record: EvaluationRecord) -> pl.DataFrame:
         path = self.root / "kept.parquet"
@@ -124,8 +126,8 @@ def _constant(train: pl.DataFrame, truth: np.ndarray[Any, Any], labels: list[str
 
 def test_its_page_and_its_card_name_tags_confusions_and_the_worst_rows(world: World) -> None:
     model = tagged.write_model(world.root / "mixed", world.dataset, world.train, flip=0.6)
-    decision, met = world.decide(model)
     record = world.evaluate(model)
+    decision, met = world.decide(model, record=record)
     found = details_of(record)
     kept = world.kept(record)
     truth, named = (
