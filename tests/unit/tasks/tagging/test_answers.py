@@ -50,7 +50,7 @@ def test_tensors_are_padded_behind_the_tags_of_the_longest_row() -> None:
 @given(st.integers(1, 5), st.integers(0, 2**32 - 1), st.floats(0, 1), st.none() | st.integers(1, 5) | st.just("all"))
 def test_both_protocols_give_the_same_tags(n: int, seed: int, threshold: float, top_k: int | str | None) -> None:
     scores = np.random.default_rng(seed).random((n, 3)).astype(np.float32)
-    asked = {"scores": scores}, ANSWERS.Params(top_k=top_k), ANSWERS.Settings(threshold=threshold)
+    asked: Any = {"scores": scores}, ANSWERS.Params(top_k=top_k), ANSWERS.Settings(threshold=threshold)
     documents, tensors = ANSWERS.documents(LABELS, *asked), ANSWERS.outputs(LABELS, *asked)
     for row, answer, tags, values in zip(scores, documents, tensors["tags"], tensors["scores"], strict=True):
         assert names(answer) == [tag for tag in tags if tag]
