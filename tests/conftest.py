@@ -16,6 +16,7 @@ from shipway import redaction
 from shipway.recipes.base import ALLOWED
 from shipway.remote import settings
 from shipway.storage import embedded, processes
+from shipway.storage.server import ServerInfo
 from tests.fixtures import surroundings, tiny_model, toy, typed
 
 STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
@@ -68,7 +69,7 @@ def no_forwarded_port(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def embedded_store() -> embedded.ServerInfo:
+def embedded_store() -> ServerInfo:
     """A real SeaweedFS, one for all workers; the session's first process ends it."""
     return embedded.start(os.environ[STORE_HOME])
 
@@ -83,7 +84,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def store_uri(embedded_store: embedded.ServerInfo, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def store_uri(embedded_store: ServerInfo, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A fresh prefix in the real store; SHIPWAY_STORE, SHIPWAY_HOME and the AWS variables are set."""
     for name, value in embedded.environment(embedded_store).items():
         monkeypatch.setenv(name, value)
@@ -102,7 +103,7 @@ def local_store_uri(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="session")
-def tiny(embedded_store: embedded.ServerInfo) -> tiny_model.Tiny:
+def tiny(embedded_store: ServerInfo) -> tiny_model.Tiny:
     """A small dataset and a model trained on it, in the session's store (tests/fixtures/tiny_model.py)."""
     return tiny_model.build(os.environ[STORE_HOME], embedded.environment(embedded_store))
 

@@ -17,7 +17,8 @@ from shipway.canonical import canonical_json, fingerprint
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.inputs.base import Input
 from shipway.recipes.arrays import Columns, part
-from shipway.tasks.base import Answers, Task
+from shipway.tasks.base import Answers
+from shipway.tasks.model_answers import ModelAnswers
 
 PORT = 8080
 PRE_STOP_S = 5  # until every node has heard that the pod takes no more connections
@@ -153,17 +154,16 @@ class Kept:
     """Rows that evaluation kept: what to ask, and what to expect.
 
     Attributes:
-        task, kind: The model's; whose predictions they are.
-        labels: The model's classes.
+        kind: The model's input.
+        answers: Whose predictions they are.
         settings: Of the answers, the task's `Settings`; for what a person reads of them.
         instances: JSON, one a row.
         previews: What a person sees of each row.
         columns: The kept predictions.
     """
 
-    task: Task
     kind: Input
-    labels: list[str]
+    answers: ModelAnswers
     settings: BaseModel
     instances: list[Any]
     previews: list[str]
@@ -230,18 +230,18 @@ def compare(kept: Kept, served: Sequence[Any], tolerance: float, latencies_ms: S
         tolerance: Largest difference of a number that is allowed.
         latencies_ms: Kept with the result.
     """
-    answers, everything = kept.task.answers, kept.task.answers.everything()
+    answers, everything = kept.answers, kept.answers.answers.everything()
     documents = [answer if isinstance(answer, dict) else {} for answer in served]
-    gaps, agrees = answers.differences(kept.labels, kept.columns, documents, tolerance)
+    gaps, agrees = answers.differences(kept.columns, documents, tolerance)
     differences = []
     for i in np.flatnonzero(~(gaps <= tolerance) | ~agrees).tolist():
-        [expected] = answers.documents(kept.labels, part(kept.columns, i, i + 1), everything, kept.settings)
+        [expected] = answers.documents(part(kept.columns, i, i + 1), everything, kept.settings)
         differences.append(
             RowDifference(
                 row=i,
                 preview=kept.previews[i],
-                expected=_told(answers, expected),
-                got=_told(answers, served[i]),
+                expected=_told(answers.answers, expected),
+                got=_told(answers.answers, served[i]),
                 max_abs_diff=float(gaps[i]),
             )
         )

@@ -15,6 +15,7 @@ from shipway.errors import CorruptArtifact, ShipwayError
 from shipway.inputs import input_of
 from shipway.recipes import load_stored_recipe
 from shipway.specs import parse
+from shipway.tasks.model_answers import ModelAnswers
 from shipway.tasks.stored import task_of_model
 
 BATCH = 32
@@ -63,9 +64,8 @@ def kept_rows(
             raise CorruptArtifact(f"{evaluation.uri}/{file.path}: {what}; evaluate again with --fresh")
         frame = rows.filter(pl.col(_PLACE).is_in(chosen.tolist())).sort(_PLACE).collect()
     return Kept(
-        task,
         kind,
-        evaluation.labels,
+        ModelAnswers.of(task, evaluation),
         parse(task.answers.Settings, evaluation.settings if settings is None else settings, "answers"),
         [kind.instance(row) for row in frame.drop(evaluation.columns).iter_rows(named=True)],
         [str(preview) for preview in frame["preview"]],
@@ -88,7 +88,7 @@ def check_endpoint(url: str, kept: Kept, tolerance: float, version: int | None =
     """
     served: list[Any] = []
     latencies = []
-    asked = kept.task.answers.everything().model_dump(mode="json")
+    asked = kept.answers.answers.everything().model_dump(mode="json")
     total = len(kept.instances)
     with Client(url) as client:
         client.predict(kept.instances[:1])  # opens the connection, which is no part of a request's time

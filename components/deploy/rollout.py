@@ -18,7 +18,7 @@ from shipway.artifacts import EvaluationRecord
 from shipway.artifacts.base import SEAL, check_seal, seal_of
 from shipway.components.deploy.core import CheckResult, Kept, example_body, inference_service, predict_url
 from shipway.components.deploy.parity import check_endpoint, kept_rows
-from shipway.components.deploy.spec import EndpointSpec
+from shipway.components.deploy.spec import EndpointSpec, check_spec
 from shipway.context import Context
 from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound, ShipwayError, Superseded
 from shipway.executors import Executor, Handle, Manifest, Outcome, identity, raise_for
@@ -342,7 +342,6 @@ def _settings(spec: EndpointSpec, version: ModelVersion, evaluation: EvaluationR
         InvalidSpec: the version's recipe is not allowed here, or the spec says what its task or input does not know.
     """
     recipe = load_stored_recipe(version.model.recipe, f"version {version.version} of {version.name}", spec.recipes)
-    parse(input_of(recipe).Limits, spec.input, "endpoint.input")
-    model = task_of(recipe).answers.Settings
-    stated = parse(model, spec.answers, "endpoint.answers").model_dump(mode="json", exclude_defaults=True)
-    return parse(model, {**evaluation.settings, **stated}, "answers").model_dump(mode="json")
+    task = task_of(recipe)
+    settings = {**evaluation.settings, **check_spec(spec, task, input_of(recipe))}
+    return parse(task.answers.Settings, settings, "answers").model_dump(mode="json")

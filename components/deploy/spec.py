@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from shipway.executors import identity
 from shipway.podsecurity import DESCRIPTION, PodSecurity
-from shipway.specs import Spec
+from shipway.specs import Spec, parse
+
+if TYPE_CHECKING:
+    from shipway.inputs import Input
+    from shipway.tasks import Task
 
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([kMGTP]i?|m)?$")]
 
@@ -73,3 +77,16 @@ class EndpointSpec(Spec):
         if reserved := identity.reserved_name(name):
             raise ValueError(f"{name!r} {reserved}, which is reserved for what is made beside a model")
         return name
+
+
+def check_spec(spec: EndpointSpec, task: Task, kind: Input) -> dict[str, Any]:
+    """What only the task and the input can check.
+
+    Returns:
+        Settings of the answers that the spec states itself: those that are not at their defaults.
+
+    Raises:
+        InvalidSpec: a setting or a limit that they do not know, or a value that it cannot have.
+    """
+    parse(kind.Limits, spec.input, "endpoint.input")
+    return parse(task.answers.Settings, spec.answers, "endpoint.answers").model_dump(mode="json", exclude_defaults=True)

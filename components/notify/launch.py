@@ -10,9 +10,9 @@ from typing import Any
 from shipway import redaction, references
 from shipway.cached import cached_steps
 from shipway.components.notify.core import parsed, post, summary_record, summary_report
-from shipway.context import KFP_POD
 from shipway.ending import stop_of
 from shipway.errors import ShipwayError, UserError
+from shipway.mounted import KFP_POD
 from shipway.steps import step
 from shipway.summary import build_summary
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import socket
@@ -34,7 +35,7 @@ from shipway.components.predict.gate import Payload
 from shipway.components.predict.json_size import is_within
 from shipway.components.predict.light import light_kserve
 from shipway.components.predict.room import SHORT
-from shipway.errors import CorruptArtifact, ShipwayError, UserError
+from shipway.errors import CorruptArtifact, InvalidSpec, ShipwayError, UserError
 from shipway.executors.process.service_control import CONTROL, LISTEN_FD, serve_in_thread
 from shipway.inputs import BadRequest
 from shipway.recipes.arrays import Columns, part
@@ -77,7 +78,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]
 
     def load(self) -> bool:
         """Warms up: the first call of a model costs up to 0.3 s, and of some runtimes again for each new shape."""
-        for value in self.session.kind.warm_up(self.session.labels):
+        for value in self.session.warm_up():
             for n in WARM_UP:
                 self._infer([value] * n)
         self.ready = True
@@ -143,12 +144,12 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         return body
 
     def _write(self, query: Query, columns: Columns) -> tuple[bytes, dict[str, str]]:
-        answers = self.reader.answers
-        asked = (self.session.labels, columns, query.params, self.settings)
+        answers = self.session.answers
         if isinstance(query, v2.V2Query):
-            return v2.write(query, self.name, self.version, answers.tensors, answers.outputs(*asked))
+            tensors = answers.outputs(columns, query.params, self.settings)
+            return v2.write(query, self.name, self.version, self.reader.answers.tensors, tensors)
         answer = {
-            "predictions": answers.documents(*asked),
+            "predictions": answers.documents(columns, query.params, self.settings),
             "model_name": self.name,
             "model_version": self.version,
         }
@@ -209,9 +210,19 @@ def open_predictor(given: argparse.Namespace) -> Predictor:
     """
     session = ModelSession.open(read_manifest(given.model_uri, given.model_digest), threads=given.threads)
     answers, kind = session.task.answers, session.kind
-    settings = parse(answers.Settings, given.answers, "--answers")
-    reader = Reader(kind, answers, parse(kind.Limits, given.input, "--input"), given.max_instances)
+    settings = _section(answers.Settings, given.answers, "--answers")
+    reader = Reader(kind, answers, _section(kind.Limits, given.input, "--input"), given.max_instances)
     return Predictor(given.model_name, session, settings, given.model_version, reader)
+
+
+def _section(model: type[BaseModel], given: str, option: str) -> BaseModel:
+    """A section of the endpoint, as JSON: YAML would read 1e-05 as a text."""
+    try:
+        document = json.loads(given)
+    except ValueError as error:
+        raise InvalidSpec(f"{option}: not JSON: {error}") from None
+    section: BaseModel = parse(model, document, option)
+    return section
 
 
 def read_manifest(uri: str, digest: str) -> ModelManifest:

@@ -1,4 +1,4 @@
-"""From a table of texts and labels to shards that a training job reads: ingest, validate, split, encode."""
+"""From a table of inputs and labels to shards that a training job reads: ingest, validate, split, encode."""
 
 from __future__ import annotations
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from shipway.components.prep.columns import USER, given
+from shipway.components.prep.schema import schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData
-from shipway.inputs.text import BLANK, CONTROL
-from shipway.tasks.classification.labels import NO_CLASS, folded
 
 SPLIT_NAMES = {
     "train": "train",
@@ -22,67 +23,50 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-BREAK = r"[\t\n\r\x80-\x9f\u2028\u2029]"  # in a label, which is the name of a class
-MAX_LABEL_CHARS = 200
 
 
 def with_roles(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
-    """The columns by what they mean: `text`, `label`, `group`, `split` (as given, or null), then all others.
+    """The columns by what they mean: the input's, `label`, `group`, `split` (as given, or null), then all others.
 
-    The others have the names that `columns.given` says. Where labels are folded, `_label` is the one given.
+    The others have the names that `columns.given` says. The rows of a stage have these columns already.
     """
-    roles = {
-        "text": spec.text_column,
-        "label": spec.label_column,
-        "group": spec.group_column,
-        "split": spec.split_column,
-    }
-    used = [source for source in roles.values() if source]
-    mine = {source: f"{USER}{source}" if f"{USER}{source}" in frame.columns else source for source in used}
-    twice = mine[spec.label_column] if spec.group_column == spec.label_column else ""
-    chosen = [
-        (pl.col(mine[source]) if source else pl.lit(None, dtype=pl.String)).alias(role)
-        for role, source in roles.items()
-    ]
+    schema = schema_of(spec)
+    roles = {**schema.sources, "label": spec.label_column, "group": spec.group_column, "split": spec.split_column}
+    is_source = any(name.startswith(USER) for name in frame.columns)
+    mine = {role: f"{USER}{source}" if is_source else role for role, source in roles.items() if source}
+    twice = mine["label"] if is_source and spec.group_column == spec.label_column else ""
+    chosen = [(pl.col(mine[role]) if role in mine else pl.lit(None, dtype=pl.String)).alias(role) for role in roles]
     others = [
-        pl.col(name).alias(given(name))
+        pl.col(name).alias(given(name, schema.names))
         for name in frame.columns
         if not name.startswith("_") and (name not in mine.values() or name == twice)
     ]
     internal = [pl.col(name) for name in frame.columns if name.startswith("_")]
-    out = frame.select(*chosen, *others, *internal)
-    out = out.with_columns(pl.col("label").str.strip_chars(), pl.col("group").str.strip_chars())
-    if spec.fold_labels == "none":
-        return out
-    return out.with_columns(folded(pl.col("label"), spec.fold_labels), pl.col("label").alias("_label"))
+    return frame.select(*chosen, *others, *internal).with_columns(pl.col("group").str.strip_chars())
 
 
-def reasons(spec: DatasetSpec) -> pl.Expr:
-    """Why a row is bad, null for a good one; the first reason wins."""
-    text, label, group = pl.col("text"), pl.col("label"), pl.col("group")
-    empty_group = (group.is_null() | (group == "")) if spec.group_column else pl.lit(False)
-    return (
-        pl.when(text.is_null() | text.str.contains(BLANK))
-        .then(pl.lit("empty text"))
-        .when(label.is_null() | label.str.contains(BLANK))
-        .then(pl.lit("empty label"))
-        .when(label.str.contains(NO_CLASS))
-        .then(pl.lit("label is NaN, a list or an object, not the name of a class"))
-        .when(empty_group)
-        .then(pl.lit("empty group"))
-        .when(text.str.contains("\ufffd", literal=True) | label.str.contains("\ufffd", literal=True))
-        .then(pl.lit("replacement character U+FFFD: decoded wrongly before it came here"))
-        .when(text.str.contains(CONTROL) | label.str.contains(CONTROL))
-        .then(pl.lit("control character"))
-        .when(label.str.contains(BREAK))
-        .then(pl.lit("line break, tab or control character in the label"))
-        .when(label.str.len_chars() > MAX_LABEL_CHARS)
-        .then(pl.lit(f"label longer than {MAX_LABEL_CHARS} characters"))
-        .when(text.str.len_chars() > spec.max_text_chars)
-        .then(pl.lit(f"text longer than {spec.max_text_chars} characters"))
-        .otherwise(None)
-        .alias("_reason")
-    )
+def judged(roles: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
+    """The rows with their labels in the task's one form, `_label` as given, and `_reason`: why a row is bad, or null.
+
+    The first reason counts: the input's, the label's, the group's.
+    """
+    schema = schema_of(spec)
+    label, reason = schema.labels.read(pl.col("label"), schema.reading)
+    reasons = [schema.kind.reason(schema.input), reason]
+    if spec.group_column:
+        group = pl.col("group")
+        reasons.append(pl.when(group.is_null() | (group == "")).then(pl.lit("empty group")))
+    given_label = pl.col("label").str.strip_chars().alias("_label")
+    return roles.with_columns(label.alias("label"), given_label, pl.coalesce(reasons).alias("_reason"))
+
+
+def as_json(frame: pl.DataFrame, columns: Iterable[str]) -> pl.Expr:
+    """Rows as JSON for the quarantine; of bytes only how many."""
+    cells = [
+        pl.format("{} bytes", pl.col(name).bin.size()).alias(name) if frame.schema[name] == pl.Binary else pl.col(name)
+        for name in columns
+    ]
+    return pl.struct(cells).struct.json_encode()
 
 
 def given_splits(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:

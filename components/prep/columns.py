@@ -9,27 +9,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from shipway.errors import InvalidSpec, nearest
 
 USER = "in:"
 SHOWN = 40  # names in a message
-ROLES = ("text", "label", "group", "split", "row_id")
+OURS = ("label", "group", "split", "row_id")  # beside the input's own columns
 # Columns that scoring adds to rows whose slices are measured (shipway.scoring).
 SCORED = ("group_hash", "predicted", "probability", "label_probability", "probabilities", "champion")
-# Ours: roles, what scoring adds, everything with an underscore in front. Polars': `*` and `^...$` are patterns, "" is
-# no name.
-_TAKEN = re.compile(rf"(source_)*({'|'.join((*ROLES, *SCORED))}|_.*|\*|\^.*\$|{USER}.*|)", re.DOTALL)
 
 
-def outgoing(name: str) -> str:
-    """What a user's column is called in the dataset's row files."""
-    return f"source_{name}" if _TAKEN.fullmatch(name) else name
+@lru_cache(maxsize=16)
+def _taken(inputs: tuple[str, ...]) -> re.Pattern[str]:
+    """Ours: the input's columns, roles, what scoring adds, everything with an underscore in front. Polars': `*` and
+    `^...$` are patterns, "" is no name."""
+    names = "|".join(map(re.escape, (*inputs, *OURS, *SCORED)))
+    return re.compile(rf"(source_)*({names}|_.*|\*|\^.*\$|{USER}.*|)", re.DOTALL)
 
 
-def given(name: str) -> str:
+def outgoing(name: str, inputs: tuple[str, ...]) -> str:
+    """What a user's column is called in the dataset's row files.
+
+    Args:
+        inputs: The input's columns.
+    """
+    return f"source_{name}" if _taken(inputs).fullmatch(name) else name
+
+
+def given(name: str, inputs: tuple[str, ...]) -> str:
     """The dataset's name of a frame's column: frames of a source have prefixed names, those of a stage final ones."""
-    return outgoing(name.removeprefix(USER)) if name.startswith(USER) else name
+    return outgoing(name.removeprefix(USER), inputs) if name.startswith(USER) else name
 
 
 def check_slices(slices: Iterable[str], names: Sequence[str]) -> None:

@@ -30,31 +30,31 @@ def champion_dataset(store: Store, name: str) -> DatasetManifest | None:
 
 
 def compare(statistics: Mapping[str, Any], champion: DatasetManifest) -> dict[str, Any]:
-    """New and gone labels, and how far labels and text lengths have moved.
+    """New and gone labels, and how far labels and sizes of the input have moved.
 
     Args:
-        statistics: `Statistics.document()` of the new data.
+        statistics: `Statistics.document` of the new data.
 
     Returns:
         `fingerprint`, `same_source_bytes`, `new_labels`, `gone_labels`, `rows` (then, now), `label_psi`,
-        `length_psi` (population stability index), `label_js` (Jensen-Shannon divergence in bits, 0 to 1), `moved`:
-        the labels whose share changed most, as [label, then, now].
+        `size_psi` (population stability index), `label_js` (Jensen-Shannon divergence in bits, 0 to 1), `moved`: the
+        labels whose share changed most, as [label, then, now]. An index is None where there is nothing to compare.
     """
     now = {str(label): int(count) for label, count in statistics["label_counts"].items()}
     then = _counts(champion)
     shares_then, shares_now = _shares(then, now)
     names = sorted({*then, *now})
     change = sorted(zip(names, shares_then, shares_now, strict=True), key=lambda row: -abs(row[2] - row[1]))
-    lengths_then = dict(champion.statistics.get("text_length_histogram", {}))  # type: ignore[call-overload]
-    lengths_now = statistics["text_length_histogram"]
+    sizes_then = dict(champion.statistics.get("size_histogram", {}))  # type: ignore[call-overload]
+    sizes_now = statistics["size_histogram"]
     return {
         "fingerprint": champion.fingerprint,
         "new_labels": sorted(set(now) - set(then)),
         "gone_labels": sorted(set(then) - set(now)),
-        "rows": [sum(then.values()), sum(now.values())],
-        "label_psi": stability_index(then, now),
-        "label_js": jensen_shannon(then, now),
-        "length_psi": stability_index(lengths_then, lengths_now) if lengths_then else None,
+        "rows": [sum(split.rows for split in champion.splits.values()), statistics["rows"]],
+        "label_psi": stability_index(then, now) if then and now else None,
+        "label_js": jensen_shannon(then, now) if then and now else None,
+        "size_psi": stability_index(sizes_then, sizes_now) if sizes_then else None,
         "moved": [[label, round(float(a), 6), round(float(b), 6)] for label, a, b in change[:10]],
     }
 
@@ -68,7 +68,7 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
     ):
         if comparison[key]:
             found.append(f"{len(comparison[key])} {what}: {', '.join(comparison[key][:10])}")
-    for key, what in (("label_psi", "label distribution"), ("length_psi", "text length")):
+    for key, what in (("label_psi", "label distribution"), ("size_psi", "size of the inputs")):
         if comparison[key] is not None and comparison[key] > DRIFT:
             found.append(f"the {what} has moved since the champion's data (PSI {comparison[key]:.2f}, above {DRIFT})")
     return found

@@ -8,7 +8,7 @@ what they write does not depend on how many.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +17,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from shipway.artifacts import SPLITS
-from shipway.components.prep.columns import outgoing
+from shipway.components.prep.checks import as_json
 from shipway.components.prep.heads import Source
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.rows import Layout, refine, take_piece
+from shipway.components.prep.schema import schema_of
 from shipway.components.prep.shards import (
     ShardTask,
     Target,
@@ -30,11 +31,11 @@ from shipway.components.prep.shards import (
     ordered_rows,
     write_shards,
 )
-from shipway.components.prep.sources import all_columns, cut
+from shipway.components.prep.sources import cut, other_columns
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import iter_frames
 from shipway.components.prep.statistics import Statistics
-from shipway.errors import InvalidData
+from shipway.errors import InvalidData, InvalidSpec
 from shipway.recipes.base import Encoder, load_recipe
 from shipway.specs import parse
 
@@ -90,15 +91,12 @@ def layout_for(sources: list[Source], scratch: Path, spec: DatasetSpec) -> Layou
     """How many buckets, from the bytes of the source."""
     expand = {"": 1.2, ".gz": 5.0, ".bz2": 6.0, ".xz": 7.0, ".zst": 5.0}
     size = sum(
-        source.path.stat().st_size * (4.0 if source.kind == "parquet" else expand[source.compression])
-        for source in sources
+        source.path.stat().st_size * (4.0 if source.is_whole else expand[source.compression]) for source in sources
     )
-    used = {spec.text_column, spec.label_column, spec.group_column, spec.split_column}
-    others = [name for name in all_columns(sources) if name not in used]
-    is_staged = sources[0].is_staged
-    columns = tuple(name if is_staged else outgoing(name) for name in others if not (is_staged and name == "_row"))
     rows = _power_of_two(max(size / BUCKET_BYTES, MIN_BUCKETS), FIRST_BUCKETS)
-    return Layout(scratch, columns, rows, _power_of_two(size / HASH_BUCKET_BYTES, HASH_BUCKETS))
+    return Layout(
+        scratch, tuple(other_columns(sources, spec)), rows, _power_of_two(size / HASH_BUCKET_BYTES, HASH_BUCKETS)
+    )
 
 
 def _power_of_two(number: float, most: int) -> int:
@@ -150,7 +148,7 @@ def write_quarantine(taken: Taken, path: Path) -> int:
     return _write_together(parts, path)
 
 
-def write_unseen(taken: Taken, path: Path) -> int:
+def write_unseen(taken: Taken, spec: DatasetSpec, path: Path) -> int:
     """The same for rows whose label has none in train."""
     files = pl.Series(taken.origins.files)
     first = pl.Series(taken.origins.first_rows)
@@ -160,7 +158,7 @@ def write_unseen(taken: Taken, path: Path) -> int:
             (pl.col("_row").cast(pl.Int64) + pl.col("_piece").map_elements(first.__getitem__, return_dtype=pl.Int64))
             .alias("row"),
             pl.lit(UNSEEN).alias("reason"),
-            pl.struct("text", "label").struct.json_encode().alias("raw"),
+            as_json(frame, (*schema_of(spec).names, "label")).alias("raw"),
         )
         for frame in iter_frames(taken.layout.scratch, "unseen")
     ]  # fmt: skip
@@ -176,30 +174,37 @@ def _write_together(parts: list[pl.DataFrame], path: Path) -> int:
     return len(rows)
 
 
-def without_unseen(statistics: Statistics) -> dict[str, dict[str, int]]:
-    """Counts rows of labels that train does not know as bad ones; split -> label -> rows of them."""
-    train = statistics.labels("train")
-    left_out: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
-    for label, split in sorted(statistics.classes):
-        if label not in train:
-            left_out[split][label] = statistics.classes.pop((label, split))
-            statistics.bad[UNSEEN] += left_out[split][label]
-    return left_out
+def without_unseen(statistics: Statistics, written: Mapping[str, Written]) -> dict[str, dict[str, int]]:
+    """Counts the rows that were left out as bad ones; split -> class that train does not know -> rows of it."""
+    for split, part in written.items():
+        if part.unseen.rows:
+            statistics.leave_out(split, part.unseen.rows, part.unseen.classes)
+            statistics.bad[UNSEEN] += part.unseen.rows
+    return {split: dict(sorted(part.unseen.unknown.items())) for split, part in written.items()}
 
 
-def training_frames(taken: Taken) -> Iterator[pl.DataFrame]:
-    """`text` and `label` of the training split, in chunks that an encoder's arrays bear."""
-    layout = taken.layout
+def training_frames(taken: Taken, spec: DatasetSpec) -> Iterator[pl.DataFrame]:
+    """The input's columns and `label` of the training split, in chunks that an encoder's arrays bear."""
+    layout, schema = taken.layout, schema_of(spec)
     for bucket in np.flatnonzero(taken.sizes[0]).tolist():
-        yield from chunks(ordered_rows(layout.scratch, "train", bucket, layout.row_buckets).select("text", "label"))
+        rows = ordered_rows(layout.scratch, "train", bucket, layout.row_buckets).select(*schema.names, "label")
+        yield from (chunk for chunk, _ in chunks(rows, schema))
 
 
 def fit_encoder(taken: Taken, spec: DatasetSpec) -> Encoder:
     """The recipe's encoder, fitted on the training split as a stream."""
     recipe = load_recipe(spec.recipe)
-    encoder = recipe.fit_encoder(training_frames(taken), parse(recipe.EncoderParams, spec.encoder, "dataset.encoder"))
-    expected = sorted(taken.statistics.labels("train"))
-    if sorted(encoder.labels) != expected:
+    params = parse(recipe.EncoderParams, spec.encoder, "dataset.encoder")
+    encoder, schema = recipe.fit_encoder(training_frames(taken, spec), params), schema_of(spec)
+    targets = schema.labels.targets(encoder)
+    wrong = [name for name in targets if not name.startswith("label") or name in encoder.features]
+    if wrong:
+        raise InvalidSpec(
+            f"recipe {spec.recipe!r}: its task has a target {wrong[0]!r}; expected one that begins with label and is "
+            "none of the encoder's features"
+        )
+    expected = sorted(taken.statistics.classes("train"))
+    if schema.has_classes and sorted(encoder.labels) != expected:
         raise InvalidData(
             f"recipe {spec.recipe!r}: its encoder has {len(encoder.labels)} labels, the training split "
             f"{len(expected)}; fit_encoder must keep every label"
@@ -227,11 +232,10 @@ def plan_shards(taken: Taken, spec: DatasetSpec, bytes_per_row: float) -> list[S
     return tasks
 
 
-def sample_bytes(taken: Taken, encoder: Encoder) -> float:
+def sample_bytes(taken: Taken, spec: DatasetSpec, encoder: Encoder) -> float:
     """Bytes that a row of the training split takes as a TFRecord."""
-    ids = {label: number for number, label in enumerate(encoder.labels)}
-    rows = next(training_frames(taken)).head(SAMPLE_ROWS)
-    size = sum(len(record) + 16 for records in encode_rows(rows, encoder, ids) for record in records)
+    rows = next(training_frames(taken, spec)).head(SAMPLE_ROWS)
+    size = sum(len(record) + 16 for records in encode_rows(rows, encoder, schema_of(spec)) for record in records)
     return size / len(rows)
 
 

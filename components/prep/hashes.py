@@ -1,14 +1,15 @@
 """The pinned hashes: which side of the split a row stands on must survive a change of engine.
 
-Definition (docs/decisions/0030-pinned-hash.md has the same words and test vectors):
+Definition (docs/decisions/0030-pinned-hash.md and 0148 have the same words and test vectors):
 
-    normalise(s)  = NFC(s), lower-cased, each run of white space one space, none at the ends
-    hash(s)       = XXH3-64 with seed 0 over the UTF-8 bytes of s
+    hash(s)       = XXH3-64 with seed 0 over s, a text as its UTF-8 bytes
     mix(x)        = the finaliser of SplitMix64 (Steele, Lea, Flood 2014) over x + 0x9E3779B97F4A7C15, modulo 2^64
-    group_hash    = hash(NFC(group), stripped), or hash(normalise(text)) where there is no group column
+    content       = the input's; of a text NFC, lower-cased, each run of white space one space, none at the ends
+    group_hash    = hash(NFC(group), stripped), or hash(content) where there is no group column
     position      = mix(group_hash XOR mix(seed)) / 2^64, in [0, 1)
     split         = test if position < test_fraction, eval if < test_fraction + eval_fraction, else train
-    row_hash      = hash(text 0x1F label 0x1F group)
+    cell(c)       = a text as it is; nothing for null; of bytes the 16 hexadecimal digits of hash(c)
+    row_hash      = hash(cell of each of the input's columns, the label, the group, with 0x1F between)
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ SPLIT_CODE = {name: code for code, name in enumerate(SPLITS)}  # train 0, eval 1
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def normalise(text: pl.Expr) -> pl.Expr:
-    """Texts that a person would call the same become equal."""
-    return text.str.normalize("NFC").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars(" ")
+def text_form(cells: pl.Series) -> pl.Series:
+    """Cells as a row's hash takes them."""
+    if cells.dtype == pl.Binary:
+        digits = [None if cell is None else f"{xxh3_64_intdigest(cell):016x}" for cell in cells]
+        cells = pl.Series(cells.name, digits, dtype=pl.String)
+    return cells.fill_null("") if cells.null_count() else cells
 
 
 def hash_strings(values: pl.Series) -> U64:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
+from shipway.characters import plain_form
 from shipway.components.prep.columns import free
 from shipway.components.prep.content import Content
 from shipway.components.prep.json_lines import NoRow, read_object
 from shipway.components.prep.magic import misnamed
 from shipway.components.prep.parse import CSV, first_record
 from shipway.components.prep.quoting import Quoting, detect
+from shipway.components.prep.schema import schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.streams import OPENERS
 from shipway.errors import InvalidData, nearest
-from shipway.tasks.classification.labels import plain_form
 
 HEAD_BYTES = 1 << 20  # read to find columns, delimiter and quoting
 JSON_LINES = 1_000  # of them, to find columns
 SHOWN_COLUMNS, NAME_CHARS = 20, 100  # in a message
 DELIMITERS = ",;\t|"
 
-Kind = Literal["csv", "jsonl", "parquet"]
-KINDS: dict[str, Kind] = {
+KINDS = {
     ".csv": "csv",
     ".tsv": "csv",
     ".tab": "csv",
@@ -46,6 +46,7 @@ class Source:
 
     Attributes:
         path: Where it lies on this machine.
+        kind: `csv`, `jsonl`, `parquet`, or the name of a format of the input.
         shown: Its name below the source, for people.
         compression: "", ".gz", ...
         columns: Names as the file has them.
@@ -55,11 +56,13 @@ class Source:
         roles: Columns that the spec names.
         left_out: Columns whose type cannot be written as text.
         is_staged: Written by an earlier stage: columns have their final names, and `_row` numbers the rows.
+        read: Reads a file of one of the input's formats.
+        binary: Columns that hold bytes, which only an input can make something of.
     """
 
     path: Path
     shown: str
-    kind: Kind
+    kind: str
     compression: str
     columns: tuple[str, ...]
     delimiter: str = ","
@@ -69,9 +72,20 @@ class Source:
     roles: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     is_staged: bool = False
+    read: Callable[[Path], Iterator[pl.DataFrame]] | None = None
+    binary: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Read in one piece, by a library's reader."""
+        return self.kind not in ("csv", "jsonl")
 
 
-def _kind(path: Path, spec: DatasetSpec) -> tuple[Kind | None, str]:
+def _kind(path: Path, spec: DatasetSpec) -> tuple[str | None, str]:
+    formats = schema_of(spec).kind.formats
+    own = next((name for name, found in formats.items() if path.name.lower().endswith(found.suffixes)), None)
+    if spec.format in formats or (own and spec.format == "auto"):
+        return spec.format if spec.format in formats else own, ""
     suffix = path.suffix.lower()
     compression = suffix if suffix and suffix in OPENERS else ""
     name = path.with_suffix("") if compression else path
@@ -86,7 +100,13 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
         raise InvalidData(
             f"data: {shown!r} is of no known kind; expected {ENDINGS}, or give format=csv|tsv|jsonl|parquet"
         )
-    roles = tuple(name for name in (spec.text_column, spec.label_column, spec.group_column, spec.split_column) if name)
+    schema = schema_of(spec)
+    roles = tuple(dict.fromkeys(source for _, source in _roles(spec)))
+    if kind in schema.kind.formats:
+        reader = schema.kind.formats[kind].read
+        first = next(reader(path), pl.DataFrame())
+        binary = tuple(name for name, dtype in first.schema.items() if dtype == pl.Binary)
+        return Source(path, shown, kind, "", tuple(first.columns), roles=roles, read=reader, binary=binary)
     if kind == "parquet":
         if compression:
             raise InvalidData(f"data: {shown!r}: Parquet is compressed inside; decompress the file")
@@ -143,7 +163,7 @@ def _really(wrong: str | None) -> str:
 
 def _sniff(head: bytes, spec: DatasetSpec) -> str:
     """The delimiter under which the header holds the wanted columns, else the commonest in it."""
-    wanted = {spec.text_column, spec.label_column}
+    wanted = {*schema_of(spec).sources.values(), spec.label_column}
     for delimiter in DELIMITERS:
         fields, _ = first_record(head, delimiter.encode(), has_quoting=spec.quoting != "none")
         if wanted <= {field.decode(errors="replace").strip() for field in fields}:
@@ -216,10 +236,20 @@ def _is_text(dtype: pl.DataType) -> bool:
     return True
 
 
+def _roles(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
+    """The source columns that the spec names, each behind its field."""
+    for name in schema_of(spec).sources.values():
+        yield "input", name
+    for field in ("label_column", "group_column", "split_column"):
+        if name := getattr(spec, field):
+            yield field, name
+
+
 def check_columns(source: Source, spec: DatasetSpec) -> None:
-    for field in ("text_column", "label_column", "group_column", "split_column"):
-        name = getattr(spec, field)
-        if name and name not in source.columns:
+    for field, name in _roles(spec):
+        if name in source.binary and field != "input":
+            raise InvalidData(f"{field}: column {name!r} in {source.shown!r} holds bytes; expected text")
+        if name not in source.columns:
             if source.kind == "parquet" and name in (
                 schema := pl.scan_parquet(source.path, glob=False).collect_schema()
             ):

@@ -13,7 +13,7 @@ from shipway.artifacts import SPLITS
 from shipway.components.prep.hashes import SPLIT_CODE
 from shipway.components.prep.spill import GROUP_RECORD, HASH_RECORD, Records, read_records
 
-TRAIN = SPLIT_CODE["train"]  # the smallest code: a text stands in train if its smallest code is this
+TRAIN = SPLIT_CODE["train"]  # the smallest code: an input stands in train if its smallest code is this
 
 
 @dataclass
@@ -21,37 +21,37 @@ class Leakage:
     """What stands on more than one side.
 
     Attributes:
-        texts: Distinct texts, by `normalise`.
-        duplicate_rows: Rows whose text stood in another row before.
-        conflicting_texts: Texts that occur with more than one label.
-        conflicting_rows: Rows of such texts.
-        leaked_rows: Split -> rows of eval or test whose text also stands in train.
+        inputs: Distinct inputs, by their content.
+        duplicate_rows: Rows whose input stood in another row before.
+        conflicting_inputs: Inputs that occur with more than one label.
+        conflicting_rows: Rows of such inputs.
+        leaked_rows: Split -> rows of eval or test whose input also stands in train.
         groups: Split -> distinct groups.
         shared_groups: Groups that stand in more than one split.
     """
 
-    texts: int = 0
+    inputs: int = 0
     duplicate_rows: int = 0
-    conflicting_texts: int = 0
+    conflicting_inputs: int = 0
     conflicting_rows: int = 0
     leaked_rows: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
     shared_groups: int = 0
 
-    def add_texts(self, records: Records) -> None:
-        """Counts one bucket of (text, label, split)."""
+    def add_contents(self, records: Records) -> None:
+        """Counts one bucket of (content, label, split)."""
         if not len(records):
             return
-        texts = records["text"]
-        order = np.argsort(texts)
-        records, texts = records[order], texts[order]
-        firsts = np.flatnonzero(np.concatenate([[True], texts[1:] != texts[:-1]]))
-        counts = np.diff(firsts, append=len(texts))
-        self.texts += len(firsts)
-        self.duplicate_rows += len(texts) - len(firsts)
+        contents = records["content"]
+        order = np.argsort(contents)
+        records, contents = records[order], contents[order]
+        firsts = np.flatnonzero(np.concatenate([[True], contents[1:] != contents[:-1]]))
+        counts = np.diff(firsts, append=len(contents))
+        self.inputs += len(firsts)
+        self.duplicate_rows += len(contents) - len(firsts)
         labels = records["label"]
         conflicting = np.minimum.reduceat(labels, firsts) != np.maximum.reduceat(labels, firsts)
-        self.conflicting_texts += int(conflicting.sum())
+        self.conflicting_inputs += int(conflicting.sum())
         self.conflicting_rows += int(counts[conflicting].sum())
         in_train = np.repeat(np.minimum.reduceat(records["split"], firsts) == TRAIN, counts)
         for code, name in enumerate(SPLITS):
@@ -71,7 +71,7 @@ def measure(scratch: Path, buckets: int) -> Leakage:
     """Reads all hash buckets; leaves `groups-<split>-<bucket>.parquet` with the sorted distinct group hashes."""
     found = Leakage()
     for number in range(buckets):
-        found.add_texts(read_records(scratch, "hashes", number, HASH_RECORD))
+        found.add_contents(read_records(scratch, "hashes", number, HASH_RECORD))
         records = read_records(scratch, "groups", number, GROUP_RECORD)
         sides = [np.unique(records["group"][records["split"] == code]) for code in range(len(SPLITS))]
         found.shared_groups += sum(map(len, sides)) - len(np.unique(np.concatenate(sides)))

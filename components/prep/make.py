@@ -17,6 +17,7 @@ from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.report import dataset_report, rows_report
 from shipway.components.prep.rows_manifest import RowsManifest, Stage
+from shipway.components.prep.schema import Schema, check, schema_of
 from shipway.components.prep.shards import Target, as_shard
 from shipway.components.prep.sources import empty_files, find_sources
 from shipway.components.prep.spec import DatasetSpec
@@ -24,8 +25,7 @@ from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import check_rows, check_sides
 from shipway.errors import InvalidSpec
 from shipway.images import VERSION
-from shipway.recipes.base import check_recipe_allowed, load_recipe
-from shipway.specs import parse
+from shipway.recipes.base import check_recipe_allowed
 
 if TYPE_CHECKING:
     from shipway.storage import Store
@@ -39,16 +39,18 @@ def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool
     """The published dataset of a spec, and whether it was there already."""
     from shipway.storage.sources import fetch_source, fingerprint_source, skipped_files
 
-    _check_encoder(spec)
-    prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, fingerprint_source(spec.data, spec.format))}"
+    check(spec)
+    more = schema_of(spec).suffixes
+    source = fingerprint_source(spec.data, spec.format, more)
+    prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, source)}"
     found = publish.find_published(store, prefix, DatasetManifest)
     if found is not None:
         _check_slices(found.statistics.get("reading"), spec)
         return found, True
     with _workplace() as folder:
-        files = fetch_source(spec.data, folder / "source", spec.format)
+        files = fetch_source(spec.data, folder / "source", spec.format, more)
         sources = find_sources(files, spec)
-        read = noted.document(sources, skipped_files(spec.data, spec.format) | empty_files(files, sources), spec)
+        read = noted.document(sources, skipped_files(spec.data, spec.format, more) | empty_files(files, sources), spec)
         _check_slices(read, spec)
         return _encode(sources, spec, spec, store, prefix, folder, read), False
 
@@ -78,7 +80,7 @@ def _encode(
 ) -> DatasetManifest:
     """`shown` is the spec as the user gave it, `spec` the one whose columns the sources have, `read` what was read."""
     uri = f"{store.uri}/{prefix}"
-    scratch, out = folder / "scratch", folder / "out"
+    scratch, out, schema = folder / "scratch", folder / "out", schema_of(spec)
     with Pool(_workers(sources)) as pool:
         taken = core.take(sources, spec, scratch, pool)
         statistics = taken.statistics
@@ -93,18 +95,18 @@ def _encode(
         core.write_encoder(encoder, out / "encoder.json")
         for split in SPLITS:
             write_group_hashes(scratch, split, out / "groups" / f"{split}.parquet")
-        tasks = core.plan_shards(taken, spec, core.sample_bytes(taken, encoder))
+        tasks = core.plan_shards(taken, spec, core.sample_bytes(taken, spec, encoder))
         target = Target(
-            scratch, taken.layout.row_buckets, spec.recipe, out / "encoder.json", store.uri, prefix,
+            scratch, taken.layout.row_buckets, spec, out / "encoder.json", store.uri, prefix,
             counts_unseen=shown.unseen_labels == "count",
         )  # fmt: skip
         written = core.encode(taken, tasks, target, pool)
     unseen = out / "unseen.parquet"
-    quarantine += _quarantine(core.write_unseen(taken, unseen), unseen, store, prefix)
-    left_out = {} if target.counts_unseen else core.without_unseen(statistics)
+    quarantine += _quarantine(core.write_unseen(taken, spec, unseen), unseen, store, prefix)
+    left_out = {} if target.counts_unseen else core.without_unseen(statistics, written)
     read = noted.with_counted(read, statistics)
-    notes = [*noted.notes(read, statistics), *notes, *_leakage_notes(statistics, leakage)]
-    document = publish.statistics_document(statistics, leakage, notes)
+    notes = [*_row_notes(read, statistics, schema), *notes, *_leakage_notes(statistics, leakage, schema)]
+    document = publish.statistics_document(statistics, schema.kind.unit, leakage, notes)
     document["reading"] = read
     document["comparison"] = _compared(document, store, shown.name)
     files = ["encoder.json", *(f"groups/{split}.parquet" for split in SPLITS)]
@@ -130,8 +132,8 @@ def make_rows(
         source = rows.fingerprint
     else:
         assert spec is not None
-        _check_encoder(spec)
-        shown, source = spec, fingerprint_source(spec.data, spec.format)
+        check(spec)
+        shown, source = spec, fingerprint_source(spec.data, spec.format, schema_of(spec).suffixes)
     prefix = f"rows/{publish.folder_fingerprint(stage, shown, source)}"
     found = publish.find_published(store, prefix, RowsManifest)
     if found is not None:
@@ -141,9 +143,10 @@ def make_rows(
             sources, current = stages.staged_sources(store, rows, folder / "source"), stages.staged_spec(rows)
             read = rows.reading
         else:
-            files = fetch_source(shown.data, folder / "source", shown.format)
+            more = schema_of(shown).suffixes
+            files = fetch_source(shown.data, folder / "source", shown.format, more)
             sources = find_sources(files, shown)
-            skipped = skipped_files(shown.data, shown.format) | empty_files(files, sources)
+            skipped = skipped_files(shown.data, shown.format, more) | empty_files(files, sources)
             current, read = shown, noted.document(sources, skipped, shown)
             _check_slices(read, shown)
         layout = core.layout_for(sources, folder / "scratch", current)
@@ -170,12 +173,13 @@ def _publish_rows(
     if plan.stage == "validated":
         check_rows(statistics, shown, f"{uri}/quarantine", staged.locate)
     read = noted.with_counted(read, statistics)
-    notes = noted.notes(read, statistics)
+    schema = schema_of(shown)
+    notes = _row_notes(read, statistics, schema)
     if plan.stage == "split":
         notes += check_sides(statistics, shown)
-    document = statistics.document()
+    document = statistics.document(schema.kind.unit)
     if staged.leakage is not None:
-        document = publish.statistics_document(statistics, staged.leakage, notes)
+        document = publish.statistics_document(statistics, schema.kind.unit, staged.leakage, notes)
         document["comparison"] = _compared(document, store, shown.name)
     document["reading"] = read
     manifest = RowsManifest(
@@ -201,11 +205,6 @@ def _publish_rows(
     return manifest
 
 
-def _check_encoder(spec: DatasetSpec) -> None:
-    """Refuses a wrong recipe or encoder parameter before anything is read."""
-    parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")
-
-
 def _check_slices(read: Any, spec: DatasetSpec) -> None:
     check_slices(spec.slices, read["columns"])
 
@@ -227,19 +226,23 @@ def _compared(document: dict[str, object], store: Store, name: str) -> dict[str,
     return comparison
 
 
-def _leakage_notes(statistics: Statistics, leakage: Leakage) -> list[str]:
+def _row_notes(read: dict[str, Any], statistics: Statistics, schema: Schema) -> list[str]:
+    return [*noted.notes(read), *schema.labels.notes(statistics.classes())]
+
+
+def _leakage_notes(statistics: Statistics, leakage: Leakage, schema: Schema) -> list[str]:
     rows = statistics.split_rows()
     found = [
         f"{leakage.leaked_rows[split]:,} of {rows[split]:,} rows of {split} "
-        f"({leakage.leaked_rows[split] / rows[split]:.1%}) have a text that also stands in train: "
+        f"({leakage.leaked_rows[split] / rows[split]:.1%}) have an input that also stands in train: "
         "figures on them flatter the model"
         for split in ("eval", "test")
         if leakage.leaked_rows[split]
     ]
     if leakage.shared_groups:
         found.append(f"{leakage.shared_groups:,} groups stand in more than one split")
-    if leakage.conflicting_texts:
-        found.append(f"{leakage.conflicting_texts:,} texts stand there with different labels")
+    if leakage.conflicting_inputs and schema.has_classes:
+        found.append(f"{leakage.conflicting_inputs:,} inputs stand there with different labels")
     return found
 
 

@@ -1,5 +1,5 @@
 """What was done with a source that its rows do not show: files skipped, quotes read so or so, columns left out, labels
-folded. Kept in the manifest (`statistics.reading`), shown in the report and the plan."""
+written otherwise. Kept in the manifest (`statistics.reading`), shown in the report and the plan."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipway.components.prep.heads import JSON_LINES, Source
+from shipway.components.prep.schema import schema_of
 from shipway.components.prep.sources import row_columns
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
-from shipway.tasks.classification import labels
 
 KEPT = 200  # entries of one kind in the manifest
 SHOWN = 5  # in a note
+CHANGES = 20
 
 
 def document(sources: list[Source], skipped: Mapping[str, str], spec: DatasetSpec) -> dict[str, Any]:
@@ -21,8 +22,9 @@ def document(sources: list[Source], skipped: Mapping[str, str], spec: DatasetSpe
 
     Returns:
         `files`: how many are read. `columns`: of the row files. `skipped`: name -> reason. `quoting`: file -> how its
-        quotes are read, where that was a choice. `left_out`: file -> columns whose type is no text. `folded`: see
-        `labels.folded_document`. `copies`: files that differ by their compression alone. `unread`: column -> rows, of
+        quotes are read, where that was a choice. `left_out`: file -> columns whose type is no text. `labels`: what the
+        spec says of reading them, the rows whose label is written otherwise than given, and the commonest such changes
+        as [given, written, rows]. `copies`: files that differ by their compression alone. `unread`: column -> rows, of
         JSON lines.
     """
     return {
@@ -32,9 +34,14 @@ def document(sources: list[Source], skipped: Mapping[str, str], spec: DatasetSpe
         "skipped": dict(list(skipped.items())[:KEPT]),
         "quoting": {source.shown: source.quoting.why for source in sources if source.quoting.why},
         "left_out": {source.shown: list(source.left_out) for source in sources if source.left_out},
-        "folded": labels.folded_document({}, spec.fold_labels),
+        "labels": {"how": _labels_read(spec), "rows": 0, "changes": []},
         "copies": _copies(sources),
     }
+
+
+def _labels_read(spec: DatasetSpec) -> str:
+    given = schema_of(spec).reading.model_dump(mode="json", exclude_defaults=True)
+    return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
 def _copies(sources: list[Source]) -> list[list[str]]:
@@ -46,17 +53,18 @@ def _copies(sources: list[Source]) -> list[list[str]]:
 
 
 def with_counted(read: Mapping[str, Any], statistics: Statistics) -> dict[str, Any]:
-    """The same with what only the rows show: labels folded and columns unread in this pass, if any was."""
+    """The same with what only the rows show: labels changed and columns unread in this pass, if any was."""
     counted = dict(read)
-    if statistics.folded:
-        fold = read.get("folded", {}).get("fold_labels", "none")
-        counted["folded"] = labels.folded_document(statistics.folded, fold)
+    if statistics.relabelled:
+        commonest = sorted(statistics.changes.items(), key=lambda change: (-change[1], change[0]))[:CHANGES]
+        changes = [[given, written, rows] for (given, written), rows in commonest]
+        counted["labels"] = {**read["labels"], "rows": statistics.relabelled, "changes": changes}
     if statistics.unread:
         counted["unread"] = dict(statistics.unread.most_common(KEPT))
     return counted
 
 
-def notes(read: Mapping[str, Any], statistics: Statistics | None = None) -> list[str]:
+def notes(read: Mapping[str, Any]) -> list[str]:
     """One line for each thing that a person should know."""
     found = []
     if read.get("skipped"):
@@ -75,8 +83,9 @@ def notes(read: Mapping[str, Any], statistics: Statistics | None = None) -> list
     if read.get("unread"):
         some = ", ".join(f"{name!r} ({rows:,} rows)" for name, rows in list(read["unread"].items())[:SHOWN])
         found.append(f"columns left out, since the first {JSON_LINES:,} lines of their file have none of them: {some}")
-    folded = read.get("folded", {})
-    if folded.get("rows"):
-        some = ", ".join(f"{given!a} to {written!r}" for given, written, _ in folded["changes"][:SHOWN])
-        found.append(f"fold_labels={folded['fold_labels']} changed the label of {folded['rows']:,} rows: {some}")
-    return [*found, *labels.notes(statistics.labels())] if statistics else found
+    labels = read.get("labels", {})
+    if labels.get("rows"):
+        some = ", ".join(f"{given!a} to {written!r}" for given, written, _ in labels["changes"][:SHOWN])
+        how = f" (labels.{labels['how']})" if labels["how"] else ""
+        found.append(f"reading the labels{how} changed those of {labels['rows']:,} rows: {some}")
+    return found

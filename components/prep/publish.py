@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shipway import redaction
+from shipway import characters, redaction
 from shipway.artifacts import SPLITS, Artifact, DatasetManifest, FileRef, Shard, SplitManifest
 from shipway.canonical import fingerprint, sha256_hex
 from shipway.components.prep.leakage import Leakage
 from shipway.components.prep.rows_manifest import RowsManifest
+from shipway.components.prep.schema import schema_of
 from shipway.components.prep.shards import Written
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
@@ -39,7 +40,7 @@ class Prepared:
     refs: dict[str, FileRef]  # encoder.json and group hashes, by path below the dataset
     quarantine: list[Shard]
     document: dict[str, Any]  # statistics, notes and comparison for the manifest
-    left_out: dict[str, dict[str, int]]  # split -> label without training rows -> rows that were set aside
+    left_out: dict[str, dict[str, int]]  # split -> class without training rows -> rows that were set aside
 
 
 def folder_fingerprint(what: str, spec: DatasetSpec, source: str) -> str:
@@ -53,19 +54,31 @@ def folder_fingerprint(what: str, spec: DatasetSpec, source: str) -> str:
         # A hash over a short secret would give it away, and a new signature of an address is no other data.
         {
             "what": what,
-            "spec": spec.model_dump(mode="json", exclude={"slices"}) | {"data": redaction.address(spec.data)},
+            "spec": spec.model_dump(mode="json", exclude={"slices"}) | _sections(spec),
             "source": source,
-            "code": code_hash(spec.recipe),
+            "code": code_hash(spec),
         }
     )
 
 
-def code_hash(recipe: str) -> str:
-    """Over the source of this room and of the recipe's package."""
-    origin = Path(inspect.getfile(type(load_recipe(recipe))))
+def _sections(spec: DatasetSpec) -> dict[str, Any]:
+    """What stands for parts of a spec that may be written in several ways."""
+    schema = schema_of(spec)
+    return {
+        "data": redaction.address(spec.data),
+        "input": schema.input.model_dump(mode="json"),
+        "labels": schema.reading.model_dump(mode="json"),
+    }
+
+
+def code_hash(spec: DatasetSpec) -> str:
+    """Over the source of this room, of the recipe's package, and of its input and labels."""
+    schema = schema_of(spec)
+    origin = Path(inspect.getfile(type(load_recipe(spec.recipe))))
     is_package = (origin.parent / "__init__.py").exists()
-    files = [*Path(__file__).parent.glob("*.py"), *(origin.parent.rglob("*.py") if is_package else [origin])]
-    return fingerprint([[path.name, sha256_hex(path.read_bytes())] for path in sorted(files)])
+    files = {Path(characters.__file__), *(Path(inspect.getfile(type(part))) for part in (schema.kind, schema.labels))}
+    files |= {*Path(__file__).parent.glob("*.py"), *(origin.parent.rglob("*.py") if is_package else [origin])}
+    return fingerprint(sorted([path.name, sha256_hex(path.read_bytes())] for path in files))
 
 
 def find_published(store: Store, prefix: str, kind: type[M]) -> M | None:
@@ -96,7 +109,7 @@ def describe(prepared: Prepared, spec: DatasetSpec, uri: str) -> DatasetManifest
     """The manifest over files that are already in the store."""
     statistics = prepared.statistics
     encoder = prepared.refs["encoder.json"]
-    recipe = load_recipe(spec.recipe)
+    recipe, schema = load_recipe(spec.recipe), schema_of(spec)
     return DatasetManifest(
         name=spec.name,
         uri=uri,
@@ -104,11 +117,15 @@ def describe(prepared: Prepared, spec: DatasetSpec, uri: str) -> DatasetManifest
         recipe=spec.recipe,
         recipe_params=recipe.EncoderParams.model_validate(spec.encoder).model_dump(mode="json"),
         source_uri=redaction.address(spec.data),
-        text_column=spec.text_column,
+        task=schema.task,
+        input=schema.kind.name,
+        input_params=schema.input.model_dump(mode="json"),
+        label_params=schema.reading.model_dump(mode="json"),
         label_column=spec.label_column,
         group_column=spec.group_column,
         labels=prepared.encoder.labels,
         features=prepared.encoder.features,
+        targets=schema.labels.targets(prepared.encoder),
         splits={split: _split(split, prepared) for split in SPLITS},
         encoder=encoder,
         encoder_sha256=encoder.sha256,
@@ -126,7 +143,7 @@ def _split(split: str, prepared: Prepared) -> SplitManifest:
     return SplitManifest(
         rows=sum(file.rows for file in written.row_files),
         groups=prepared.leakage.groups[split],
-        class_counts=prepared.statistics.labels(split),
+        class_counts=prepared.statistics.classes(split),
         left_out=prepared.left_out.get(split, {}),
         shards=written.shards,
         row_files=written.row_files,
@@ -134,13 +151,13 @@ def _split(split: str, prepared: Prepared) -> SplitManifest:
     )
 
 
-def statistics_document(statistics: Statistics, leakage: Leakage, notes: Iterable[str]) -> dict[str, Any]:
+def statistics_document(statistics: Statistics, unit: str, leakage: Leakage, notes: Iterable[str]) -> dict[str, Any]:
     """What the manifest keeps of the counts."""
     return {
-        **statistics.document(),
+        **statistics.document(unit),
         "duplicate_rows": leakage.duplicate_rows,
-        "distinct_texts": leakage.texts,
-        "conflicting_texts": leakage.conflicting_texts,
+        "distinct_inputs": leakage.inputs,
+        "conflicting_inputs": leakage.conflicting_inputs,
         "conflicting_rows": leakage.conflicting_rows,
         "notes": list(notes),
     }

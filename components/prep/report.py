@@ -9,8 +9,6 @@ from shipway.artifacts import SPLITS, DatasetManifest
 from shipway.components.prep.rows_manifest import RowsManifest
 from shipway.report import Report, bars, columns, percent
 
-EDGE_NAMES = "characters"
-
 
 def dataset_report(manifest: DatasetManifest) -> Report:
     """A whole dataset."""
@@ -19,7 +17,7 @@ def dataset_report(manifest: DatasetManifest) -> Report:
     report.tiles(
         {
             "rows": statistics["rows"],
-            "labels": len(manifest.labels),
+            **({"labels": len(manifest.labels)} if manifest.labels else {}),
             "quarantined": manifest.quarantined_rows,
             "test rows seen in train": percent(manifest.leakage.get("test_share_in_train", 0.0)),
         }
@@ -27,7 +25,7 @@ def dataset_report(manifest: DatasetManifest) -> Report:
     _notes(report, statistics)
     report.section("Splits", _how_split(manifest.group_column))
     report.table(
-        ["split", "rows", "share", "groups", "labels", "shards", "texts that stand in train"],
+        ["split", "rows", "share", "groups", "labels", "shards", "inputs that stand in train"],
         [_split_row(manifest, name) for name in SPLITS],
         sortable=False,
     )
@@ -63,7 +61,7 @@ def _split_row(manifest: DatasetManifest, name: str) -> list[object]:
 
 
 def _how_split(group_column: str | None) -> str:
-    by = f"the column {group_column!r}" if group_column else "the normalised text"
+    by = f"the column {group_column!r}" if group_column else "the input's content"
     return f"A row's group is {by}; rows of one group stand on one side."
 
 
@@ -79,8 +77,8 @@ def _read(report: Report, statistics: Mapping[str, Any]) -> None:
     rows += [["quoting", name, why] for name, why in read.get("quoting", {}).items()]
     rows += [["columns left out", name, ", ".join(columns)] for name, columns in read.get("left_out", {}).items()]
     rows += [
-        [f"label folded ({read['folded']['fold_labels']})", f"{given!a} to {written!r}", f"{count:,} rows"]
-        for given, written, count in read.get("folded", {}).get("changes", [])
+        [f"label read ({read['labels']['how']})", f"{given!a} to {written!r}", f"{count:,} rows"]
+        for given, written, count in read.get("labels", {}).get("changes", [])
     ]
     if rows:
         report.section("How the source was read", f"{read['files']} files were read, {read['skipped_files']} skipped.")
@@ -95,6 +93,8 @@ def _counts(statistics: Mapping[str, Any]) -> dict[str, int]:
 def _labels(report: Report, statistics: Mapping[str, Any], splits: Mapping[str, Mapping[str, int]]) -> None:
     ordered = sorted(_counts(statistics).items(), key=lambda item: (-item[1], item[0]))
     report.section("Labels")
+    if statistics["label_numbers"]:
+        report.facts({f"label {name}": value for name, value in statistics["label_numbers"].items()})
     if ordered:
         most, least = ordered[0], ordered[-1]
         report.text(
@@ -102,27 +102,28 @@ def _labels(report: Report, statistics: Mapping[str, Any], splits: Mapping[str, 
             f"answering the largest is right for {most[1] / sum(count for _, count in ordered):.1%} of the rows."
         )
         report.chart(bars(ordered, title="Rows by label"))
-    if splits:
+    if splits and ordered:
         report.table(
             ["label", *splits], [[label, *(side.get(label, 0) for side in splits.values())] for label, _ in ordered]
         )
 
 
 def _content(report: Report, statistics: Mapping[str, Any]) -> None:
-    report.section("Texts")
-    histogram: dict[str, int] = statistics["text_length_histogram"]
+    report.section("Inputs")
+    histogram: dict[str, int] = statistics["size_histogram"]
+    unit = statistics["size_unit"]
     if histogram:
         # A manifest's JSON has its keys sorted as text: 16 before 2.
         edges = sorted(histogram, key=int)
-        report.chart(columns(edges, [histogram[edge] for edge in edges], title="Rows by length", x_label=EDGE_NAMES))
-    report.facts({f"length {name}": value for name, value in statistics["text_length"].items()})
-    if "distinct_texts" in statistics:
+        report.chart(columns(edges, [histogram[edge] for edge in edges], title="Rows by size", x_label=unit))
+    report.facts({f"{unit} {name}": value for name, value in statistics["size"].items()})
+    if "distinct_inputs" in statistics:
         report.facts(
             {
-                "distinct texts": statistics["distinct_texts"],
-                "rows that repeat a text": statistics["duplicate_rows"],
-                "texts with several labels": statistics["conflicting_texts"],
-                "rows of such texts": statistics["conflicting_rows"],
+                "distinct inputs": statistics["distinct_inputs"],
+                "rows that repeat an input": statistics["duplicate_rows"],
+                "inputs with several labels": statistics["conflicting_inputs"],
+                "rows of such inputs": statistics["conflicting_rows"],
             }
         )
     if statistics["bad"]:
@@ -147,7 +148,7 @@ def _comparison(report: Report, statistics: Mapping[str, Any]) -> None:
             "labels that are gone": ", ".join(comparison["gone_labels"]) or "none",
             "drift of the labels (PSI)": comparison["label_psi"],
             "drift of the labels (Jensen-Shannon, bits)": comparison["label_js"],
-            "drift of the text length (PSI)": comparison["length_psi"],
+            "drift of the inputs' size (PSI)": comparison["size_psi"],
         }
     )
     report.table(["label", "share then", "share now"], [[a, percent(b), percent(c)] for a, b, c in comparison["moved"]])

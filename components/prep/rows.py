@@ -11,9 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from shipway.artifacts import SPLITS
-from shipway.components.prep.checks import given_splits, reasons, with_roles
-from shipway.components.prep.hashes import SPLIT_CODE, hash_strings, mix, normalise, split_codes
+from shipway.components.prep.checks import as_json, given_splits, judged, with_roles
+from shipway.components.prep.hashes import SPLIT_CODE, hash_strings, mix, split_codes, text_form
 from shipway.components.prep.parse import RAW_CHARS
+from shipway.components.prep.schema import schema_of
 from shipway.components.prep.sources import Piece, read
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import (
@@ -64,7 +65,7 @@ def take_piece(piece: Piece, spec: DatasetSpec, layout: Layout, owner: str) -> P
     Raises:
         InvalidData: an unknown word in the split column.
     """
-    statistics = Statistics()
+    statistics, schema = Statistics(), schema_of(spec)
     sizes = np.zeros((len(SPLITS), layout.row_buckets), dtype=np.int64)
     for parsed in read(piece):
         statistics.records += parsed.records
@@ -76,8 +77,8 @@ def take_piece(piece: Piece, spec: DatasetSpec, layout: Layout, owner: str) -> P
         if not len(good):
             continue
         hashed = with_hashes(good, spec)
-        statistics.count_good(hashed)
-        sizes += _spill(hashed, layout, owner, piece.number)
+        statistics.count_good(hashed, schema)
+        sizes += _spill(hashed, schema.names, layout, owner, piece.number)
     return PieceResult(piece.number, piece.source, statistics, sizes)
 
 
@@ -110,30 +111,32 @@ def refine(split: str, bucket: int, layout: Layout, factor: int, owner: str) -> 
 
 def separate(frame: pl.DataFrame, unparsed: pl.DataFrame, spec: DatasetSpec) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Good rows by role, and bad ones as `_row`, `raw`, `reason`."""
-    roles = with_roles(frame, spec)
-    judged = roles.with_columns(reasons(spec))
+    rows = judged(with_roles(frame, spec), spec)
     wrong = pl.col("_reason").is_not_null()
-    if not judged.select(wrong.any()).item():
-        return roles, unparsed
-    raw = pl.struct(pl.exclude("^_.*$")).struct.json_encode().str.slice(0, RAW_CHARS)
-    bad = judged.filter(wrong).select("_row", raw.alias("raw"), pl.col("_reason").alias("reason"))
-    return judged.filter(~wrong).drop("_reason"), pl.concat([unparsed, bad]).sort("_row")
+    if not rows.select(wrong.any()).item():
+        return rows.drop("_reason"), unparsed
+    bad = rows.filter(wrong).with_columns(pl.col("_label").alias("label"))
+    raw = as_json(bad, [name for name in bad.columns if not name.startswith("_")]).str.slice(0, RAW_CHARS)
+    told = bad.select("_row", raw.alias("raw"), pl.col("_reason").alias("reason"))
+    return rows.filter(~wrong).drop("_reason"), pl.concat([unparsed, told]).sort("_row")
 
 
 def with_hashes(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
-    """Adds `_text_hash`, `_group_hash`, `_row_hash` (uint64, see hashes.py) and the split."""
-    normalised = frame.select(normalise(pl.col("text"))).to_series()
-    text_hash = hash_strings(normalised)
+    """Adds `_content_hash`, `_group_hash`, `_row_hash` (uint64, see hashes.py) and the split."""
+    schema = schema_of(spec)
+    content = frame.select(schema.kind.content()).to_series()
+    content_hash = hash_strings(content)
     if spec.group_column:
         group_hash = hash_strings(frame.select(pl.col("group").str.normalize("NFC")).to_series())
     else:
-        group_hash = text_hash
-        frame = frame.with_columns(normalised.alias("group"))
-    key = pl.concat_str("text", "label", "group", separator=SEPARATOR)
+        group_hash = content_hash
+        frame = frame.with_columns(content.alias("group"))
+    cells = [text_form(frame.get_column(name)) for name in (*schema.names, "label", "group")]
+    key = pl.select(pl.concat_str(cells, separator=SEPARATOR)).to_series()
     out = frame.with_columns(
-        pl.Series("_text_hash", text_hash),
+        pl.Series("_content_hash", content_hash),
         pl.Series("_group_hash", group_hash),
-        pl.Series("_row_hash", hash_strings(frame.select(key).to_series())),
+        pl.Series("_row_hash", hash_strings(key)),
     )
     if spec.split_column:
         return given_splits(out, spec)
@@ -141,7 +144,7 @@ def with_hashes(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     return out.with_columns(pl.Series("split", np.array(SPLITS, dtype=object)[codes], dtype=pl.String))
 
 
-def _spill(frame: pl.DataFrame, layout: Layout, owner: str, number: int) -> NDArray[np.int64]:
+def _spill(frame: pl.DataFrame, inputs: tuple[str, ...], layout: Layout, owner: str, number: int) -> NDArray[np.int64]:
     """Writes rows and hashes to their buckets; the bytes of rows, shape (3, row_buckets)."""
     split = frame.get_column("split").replace_strict(SPLIT_CODE, return_dtype=pl.UInt8).to_numpy()
     hashes = frame.get_column("_row_hash").to_numpy()
@@ -152,7 +155,7 @@ def _spill(frame: pl.DataFrame, layout: Layout, owner: str, number: int) -> NDAr
         pl.lit(number, dtype=pl.UInt32).alias("_piece"),
         "_row",
         "_row_hash",
-        "text",
+        *inputs,
         "label",
         "group",
         "split",
@@ -170,16 +173,16 @@ def _spill(frame: pl.DataFrame, layout: Layout, owner: str, number: int) -> NDAr
 
 
 def spill_hashes(frame: pl.DataFrame, layout: Layout, owner: str) -> None:
-    """Writes each row's text, label and group hashes, with its split, to the buckets of `leakage.measure`."""
+    """Writes each row's content, label and group hashes, with its split, to the buckets of `leakage.measure`."""
     split = frame.get_column("split").replace_strict(SPLIT_CODE, return_dtype=pl.UInt8).to_numpy()
     records = np.empty(len(frame), dtype=HASH_RECORD)
-    records["text"] = frame.get_column("_text_hash").to_numpy()
+    records["content"] = frame.get_column("_content_hash").to_numpy()
     records["group"] = frame.get_column("_group_hash").to_numpy()
     labels = frame.get_column("label").unique(maintain_order=True)
     label_hashes = pl.Series(hash_strings(labels))
     records["label"] = frame.get_column("label").replace_strict(labels, label_hashes).to_numpy()
     records["split"] = split
-    append_records(layout.scratch, "hashes", owner, records, "text", layout.hash_buckets)
+    append_records(layout.scratch, "hashes", owner, records, "content", layout.hash_buckets)
     for code in range(len(SPLITS)):
         groups = np.unique(records["group"][split == code])
         sided = np.empty(len(groups), dtype=GROUP_RECORD)

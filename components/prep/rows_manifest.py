@@ -29,7 +29,7 @@ class RowsManifest(Artifact):
     fingerprint: str
     stage: Stage
     spec: dict[str, object]  # the DatasetSpec
-    files: list[Shard]  # text, label, group, split, _row + other columns, all but _row strings
+    files: list[Shard]  # the input's columns, label, group, split, _row, others
     origins: list[Origin]  # of each file
     rows: int
     records: int  # of the source, bad ones too

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from shipway.artifacts import FileRef, Shard
+from shipway.components.prep.columns import OURS
 from shipway.components.prep.hashes import GOLDEN, U64, mix
 from shipway.components.prep.rows import row_prefix
+from shipway.components.prep.schema import Schema, schema_of
+from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import append_frame, iter_frames, remove
 from shipway.components.prep.tfrecord import serialise, write_records
 from shipway.recipes.base import Encoder, load_recipe
 
 CHUNK_ROWS = 4_096
-CHUNK_BYTES = 1 << 18
-ROW_COLUMNS = ("row_id", "text", "label", "group", "split")
+CHUNK_SIZE = 1 << 18  # sum of the input's sizes
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,12 @@ class Target:
         scratch: Buckets, and shards on their way.
         encoder: encoder.json on scratch disk.
         store_uri, prefix: The dataset's folder in the store.
-        counts_unseen: Rows of a label that the encoder does not know stay among the rows, without a TFRecord.
+        counts_unseen: Rows of a class that the encoder does not know stay among the rows, without a TFRecord.
     """
 
     scratch: Path
     buckets: int
-    recipe: str
+    spec: DatasetSpec
     encoder: Path
     store_uri: str
     prefix: str
@@ -55,17 +59,35 @@ class ShardTask:
 
 
 @dataclass
+class Unseen:
+    """Rows that were left out.
+
+    Attributes:
+        classes: Class -> rows, all that they name.
+        unknown: The same of those that the encoder does not know.
+    """
+
+    rows: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
 class Written:
-    """What a split has in the store, by number."""
+    """What a split has in the store, by number, and what it has not."""
 
     split: str
     shards: list[Shard] = field(default_factory=list)
     row_files: list[Shard] = field(default_factory=list)
+    unseen: Unseen = field(default_factory=Unseen)
 
     def add(self, other: Written) -> None:
         """Takes in another task's files."""
         self.shards = sorted([*self.shards, *other.shards], key=lambda shard: shard.path)
         self.row_files = sorted([*self.row_files, *other.row_files], key=lambda shard: shard.path)
+        self.unseen.rows += other.unseen.rows
+        self.unseen.classes += other.unseen.classes
+        self.unseen.unknown += other.unseen.unknown
 
 
 def ordered_rows(scratch: Path, split: str, bucket: int, buckets: int) -> pl.DataFrame:
@@ -94,43 +116,54 @@ def shuffled_rows(scratch: Path, split: str, bucket: int, buckets: int) -> pl.Da
 def write_shards(task: ShardTask, target: Target, owner: str) -> Written:
     """Encodes the task's rows into `<split>/NNNNN.tfrecord` and `rows/<split>/NNNNN.parquet` of the store.
 
-    Rows whose label the encoder does not know have no TFRecord; unless they count, they are left on scratch disk as
+    Rows of a class that the encoder does not know have no TFRecord; unless they count, they are left on scratch disk as
     `unseen.<owner>` instead of among the rows.
     """
-    encoder = _encoder(target.encoder, target.recipe)
-    ids = {label: number for number, label in enumerate(encoder.labels)}
+    schema, encoder = schema_of(target.spec), _encoder(target.encoder, target.spec.recipe)
     frames = [shuffled_rows(target.scratch, task.split, bucket, target.buckets) for bucket in task.buckets]
     rows = pl.concat([frame for frame in frames if len(frame)])
     del frames
-    unseen = rows.filter(~pl.col("label").is_in(list(ids)))
-    if len(unseen) and not target.counts_unseen:
-        append_frame(target.scratch / f"unseen.{owner}", unseen.select("_piece", "_row", "text", "label"))
-        rows = rows.filter(pl.col("label").is_in(list(ids)))
-    others = [name for name in rows.columns if name not in ROW_COLUMNS and not name.startswith("_")]
-    rows = rows.select(*ROW_COLUMNS, *others)
     written = Written(task.split)
+    is_unseen = pl.col("label").is_in(unknown_labels(rows, encoder, schema))
+    unseen = rows.filter(is_unseen)
+    if len(unseen) and not target.counts_unseen:
+        append_frame(target.scratch / f"unseen.{owner}", unseen.select("_piece", "_row", *schema.names, "label"))
+        classes, known = schema.class_counts(unseen.get_column("label")), set(encoder.labels)
+        unknown = Counter({name: count for name, count in classes.items() if name not in known})
+        written.unseen = Unseen(len(unseen), classes, unknown)
+        rows = rows.filter(~is_unseen)
+    ours = ("row_id", *schema.names, *(name for name in OURS if name != "row_id"))
+    rows = rows.select(*ours, *(name for name in rows.columns if name not in ours and not name.startswith("_")))
     bounds = np.linspace(0, len(rows), task.parts + 1).astype(int).tolist()
     for part, (start, end) in enumerate(pairwise(bounds)):
         if end > start:
-            _write_part(rows.slice(start, end - start), task.first + part, written, target, encoder, ids)
+            _write_part(rows.slice(start, end - start), is_unseen, task.first + part, written, target)
     for bucket in task.buckets:
         remove(target.scratch, row_prefix(task.split, bucket, target.buckets))
     return written
 
 
-def _write_part(
-    rows: pl.DataFrame, number: int, written: Written, target: Target, encoder: Encoder, ids: dict[str, int]
-) -> None:
+def unknown_labels(rows: pl.DataFrame, encoder: Encoder, schema: Schema) -> list[str]:
+    """The rows' labels that name a class which the encoder does not know."""
+    if not schema.has_classes:
+        return []
+    named = schema.with_classes(rows.select(pl.col("label").unique(maintain_order=True)))
+    unknown = named.filter(~pl.col("class").is_in(encoder.labels))
+    return unknown.get_column("label").unique().to_list()
+
+
+def _write_part(rows: pl.DataFrame, is_unseen: pl.Expr, number: int, written: Written, target: Target) -> None:
     from shipway.storage import Store
 
     name = f"{written.split}/{number:05d}"
     shard, table = (target.scratch / f"{written.split}-{number:05d}.{kind}" for kind in ("tfrecord", "parquet"))
-    known = rows.filter(pl.col("label").is_in(list(ids)))
+    known = rows.filter(~is_unseen)
     rows.write_parquet(table)
     files = [(table, f"rows/{name}.parquet", written.row_files, len(rows))]
     if len(known):
+        encoder = _encoder(target.encoder, target.spec.recipe)
         with shard.open("wb") as file:
-            for records in encode_rows(known, encoder, ids):
+            for records in encode_rows(known, encoder, schema_of(target.spec)):
                 write_records(file, records)
         files.append((shard, f"{name}.tfrecord", written.shards, len(known)))
     refs = Store.open(target.store_uri).upload_many([(path, f"{target.prefix}/{key}") for path, key, _, _ in files])
@@ -144,21 +177,23 @@ def as_shard(ref: FileRef, path: str, rows: int) -> Shard:
     return Shard(path=path, size_bytes=ref.size_bytes, sha256=ref.sha256, rows=rows)
 
 
-def encode_rows(rows: pl.DataFrame, encoder: Encoder, ids: dict[str, int]) -> Iterator[list[bytes]]:
-    """Serialised examples, a chunk at a time: the encoder's features and `label`."""
-    for chunk in chunks(rows):
-        labels = chunk.get_column("label").replace_strict(ids, return_dtype=pl.Int64).to_numpy()
-        yield serialise({**encoder.encode(chunk.get_column("text").to_list()), "label": labels})
+def encode_rows(rows: pl.DataFrame, encoder: Encoder, schema: Schema) -> Iterator[list[bytes]]:
+    """Serialised examples, a chunk at a time: the encoder's features and the task's targets."""
+    for chunk, values in chunks(rows, schema):
+        encoded = encoder.encode(values)
+        targets = schema.labels.encode(encoder, chunk.get_column("label").to_list(), values, encoded)
+        yield serialise({**encoded, **targets})
 
 
-def chunks(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Slices whose texts are few and short enough for an encoder's working arrays, which hold each n-gram as a word."""
-    ends = np.cumsum(rows.get_column("text").str.len_bytes().to_numpy().astype(np.int64))
+def chunks(rows: pl.DataFrame, schema: Schema) -> Iterator[tuple[pl.DataFrame, Sequence[Any]]]:
+    """Slices and their values, few and small enough for an encoder's working arrays: a text's hold a word an n-gram."""
+    values = schema.kind.values(rows)
+    ends = np.cumsum(schema.kind.sizes(values))
     start = 0
     while start < len(rows):
-        full = int(np.searchsorted(ends, (ends[start - 1] if start else 0) + CHUNK_BYTES, side="right"))
+        full = int(np.searchsorted(ends, (ends[start - 1] if start else 0) + CHUNK_SIZE, side="right"))
         end = min(max(full, start + 1), start + CHUNK_ROWS)
-        yield rows.slice(start, end - start)
+        yield rows.slice(start, end - start), values[start:end]
         start = end
 
 

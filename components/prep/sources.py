@@ -11,12 +11,13 @@ import polars as pl
 from polars import selectors
 from polars.exceptions import PolarsError
 
-from shipway.components.prep.columns import ROLES, USER, outgoing
+from shipway.components.prep.columns import OURS, USER, outgoing
 from shipway.components.prep.content import Content, reading
 from shipway.components.prep.heads import Source, check_columns, open_source
 from shipway.components.prep.json_lines import is_cut, parse_jsonl
 from shipway.components.prep.parse import MAX_RECORD_LINES, RAW_CHARS, Parsed, bad_frame, lacks_fields, parse_csv
 from shipway.components.prep.quoting import open_field, quoted_field
+from shipway.components.prep.schema import schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData
 from shipway.storage.folders import readable
@@ -86,15 +87,23 @@ def all_columns(sources: list[Source]) -> list[str]:
 
 def row_columns(sources: list[Source], spec: DatasetSpec) -> list[str]:
     """The columns of the dataset's row files."""
-    used = {spec.text_column, spec.label_column, spec.group_column, spec.split_column}
-    return [*ROLES, *(outgoing(name) for name in all_columns(sources) if name not in used)]
+    return [*schema_of(spec).names, *OURS, *other_columns(sources, spec)]
+
+
+def other_columns(sources: list[Source], spec: DatasetSpec) -> list[str]:
+    """Those without a role, as the row files call them."""
+    schema = schema_of(spec)
+    if sources[0].is_staged:
+        return [name for name in all_columns(sources) if name not in (*schema.names, *OURS, "_row")]
+    used = {*schema.sources.values(), spec.label_column, spec.group_column, spec.split_column}
+    return [outgoing(name, schema.names) for name in all_columns(sources) if name not in used]
 
 
 def cut(sources: list[Source], scratch: Path, piece_bytes: int = PIECE_BYTES) -> Iterator[Piece]:
     """Pieces of about `piece_bytes`, in order; compressed files are decompressed into `scratch` as they come."""
     number = 0
     for index, source in enumerate(sources):
-        if source.kind == "parquet":
+        if source.is_whole:
             yield Piece(number, index, source, source.path)
             number += 1
             continue
@@ -112,16 +121,16 @@ def cut(sources: list[Source], scratch: Path, piece_bytes: int = PIECE_BYTES) ->
 
 
 def read(piece: Piece) -> Iterator[Parsed]:
-    """The records of a piece; more than one frame only for Parquet, whose pieces are whole files.
+    """The records of a piece; more than one frame only for formats whose pieces are whole files, as Parquet's are.
 
     Raises:
         InvalidData: whatever a library raises over it.
     """
     file = piece.file
-    where = f" (bytes {piece.start:,} to {piece.end:,})" if file.kind != "parquet" and not piece.is_scratch else ""
+    where = f" (bytes {piece.start:,} to {piece.end:,})" if not file.is_whole and not piece.is_scratch else ""
     with reading(file.shown, where):
-        if file.kind == "parquet":
-            yield from _read_parquet(file)
+        if file.is_whole:
+            yield from _read_whole(file)
             return
         with piece.path.open("rb") as opened:
             opened.seek(piece.start)
@@ -188,12 +197,11 @@ def _end_of_records(data: bytes, source: Source) -> int:
     return data.rfind(b"\n") + 1
 
 
-def _read_parquet(file: Source) -> Iterator[Parsed]:
+def _read_whole(file: Source) -> Iterator[Parsed]:
     at = 1
     names = [name for name in file.columns if not (file.is_staged and name == "_row")]
-    lazy = pl.scan_parquet(file.path, glob=False).select(selectors.by_name(*file.columns))
     try:
-        for frame in lazy.collect_batches(chunk_size=PARQUET_ROWS, maintain_order=True):
+        for frame in _frames(file):
             rows = (
                 frame.get_column("_row")
                 if file.is_staged
@@ -206,12 +214,20 @@ def _read_parquet(file: Source) -> Iterator[Parsed]:
         raise InvalidData(f"data: {file.shown!r} cannot be read behind row {at - 1:,}: {reason}") from error
 
 
+def _frames(file: Source) -> Iterator[pl.DataFrame]:
+    wanted = selectors.by_name(*file.columns)
+    if file.read is not None:
+        return (frame.select(wanted) for frame in file.read(file.path))
+    lazy = pl.scan_parquet(file.path, glob=False).select(wanted)
+    return lazy.collect_batches(chunk_size=PARQUET_ROWS, maintain_order=True)
+
+
 def _as_texts(frame: pl.DataFrame, names: list[str], rows: pl.Series, file: Source) -> Parsed:
-    """All columns as strings; NaN and Infinity are no text, label, group or split."""
+    """All columns as strings, but for bytes; NaN and Infinity are no input, label, group or split."""
     prefix = "" if file.is_staged else USER
-    texts = pl.DataFrame(
-        [*(frame.get_column(name).cast(pl.String).alias(f"{prefix}{name}") for name in names), rows.alias("_row")]
-    )
+    cells = [frame.get_column(name) for name in names]
+    cells = [cell if cell.dtype == pl.Binary else cell.cast(pl.String) for cell in cells]
+    texts = pl.DataFrame([*(cell.alias(f"{prefix}{cell.name}") for cell in cells), rows.alias("_row")])
     bad = [bad_frame([])]
     for name in file.roles:
         if name in names and frame.get_column(name).dtype.is_float():

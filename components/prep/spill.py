@@ -1,7 +1,7 @@
 """Rows and hashes on scratch disk, by hash bucket, so that no more than a bucket is ever in memory.
 
 Rows go by bucket of their row hash: a bucket is a uniform sample of the data, so buckets read in order and shuffled
-inside are a global shuffle. Text and group hashes go by bucket of their own value: equal ones meet in one bucket.
+inside are a global shuffle. Content and group hashes go by bucket of their own value: equal ones meet in one bucket.
 Each process appends to files of its own; what a bucket holds is put back in the order of the source when it is read,
 so that the number of processes changes nothing.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from shipway.components.prep.hashes import U64
 
-HASH_RECORD = np.dtype([("text", "<u8"), ("label", "<u8"), ("group", "<u8"), ("split", "u1")])
+HASH_RECORD = np.dtype([("content", "<u8"), ("label", "<u8"), ("group", "<u8"), ("split", "u1")])
 GROUP_RECORD = np.dtype([("group", "<u8"), ("split", "u1")])
 Records = NDArray[np.void]
 

@@ -19,6 +19,7 @@ from shipway.components.prep.leakage import Leakage, measure
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.rows import Layout, separate, spill_hashes, with_hashes
 from shipway.components.prep.rows_manifest import Origin, RowsManifest, Stage
+from shipway.components.prep.schema import schema_of
 from shipway.components.prep.shards import as_shard
 from shipway.components.prep.sources import Piece, cut, read
 from shipway.components.prep.spec import DatasetSpec
@@ -80,13 +81,11 @@ def staged_sources(store: Store, manifest: RowsManifest, folder: Path) -> list[S
 
 
 def staged_spec(manifest: RowsManifest) -> DatasetSpec:
-    """The spec with the columns as the stage's files have them."""
+    """The spec with the groups and sides that the stage's files hold."""
     spec = parse(DatasetSpec, manifest.spec, "spec")
     is_split = manifest.stage == "split"
     return spec.model_copy(
         update={
-            "text_column": "text",
-            "label_column": "label",
             "group_column": "group" if spec.group_column or is_split else None,
             "split_column": "split" if spec.split_column or is_split else None,
         }
@@ -132,7 +131,10 @@ def stage_piece(piece: Piece, plan: StagePlan, owner: str) -> StagePiece:
         if len(bad):
             append_frame(plan.layout.scratch / f"bad-{piece.number:06d}.{owner}", bad)
         if len(good):
-            statistics.count_good(good)
+            if plan.stage == "ingested":
+                statistics.count_rows(good)
+            else:
+                statistics.count_good(good, schema_of(plan.spec))
             frames.append(good.select(pl.exclude("^_.*$"), "_row"))
     if not frames:
         return StagePiece(piece.number, piece.source, statistics, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from shipway.artifacts import SPLITS
+from shipway.components.prep.schema import Schema
 
-LENGTHS = 2_048  # texts of this many characters or more share the last bin
+SIZES = 2_048  # a bin for each size up to this one; above it, STEPS for each doubling
+STEPS = 16
+BINS = SIZES + 32 * STEPS
+CHANGES = 1_000
 EXAMPLES = 5
 
 
@@ -27,48 +32,104 @@ class BadExample:
 
 
 @dataclass
+class Numbers:
+    """Labels that are numbers, summed up."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    least: float = math.inf
+    most: float = -math.inf
+
+    def add(self, other: Numbers) -> None:
+        self.count += other.count
+        self.total += other.total
+        self.squares += other.squares
+        self.least, self.most = min(self.least, other.least), max(self.most, other.most)
+
+    def document(self) -> dict[str, float]:
+        """What the manifest keeps; nothing where no label is a number."""
+        if not self.count:
+            return {}
+        mean = self.total / self.count
+        spread = math.sqrt(max(self.squares / self.count - mean**2, 0.0))
+        return {"mean": mean, "std": spread, "min": self.least, "max": self.most}
+
+
+@dataclass
 class Statistics:
     """Counts over rows.
 
     Attributes:
         records: All records of the source, bad ones too.
         bad: Reason -> rows.
-        classes: (label, split) -> good rows.
-        lengths: Good rows by their number of characters, int64, shape (LENGTHS + 1,).
+        sides: Split -> good rows.
+        named: (class, split) -> good rows that name it.
+        numbers: Good rows' labels, where they have no classes and are numbers.
+        sizes: Good rows by the size of their input, int64, in bins, shape (BINS,).
         missing: Column -> good rows without a value.
-        folded: (label given, label written) -> good rows, where the two differ.
+        relabelled: Good rows whose label, which names classes, is not written as it was given.
+        changes: (label given, label written) -> such rows, the commonest of each piece.
         unread: Column of JSON lines that no line of their file's beginning has -> rows with a value in it.
     """
 
     records: int = 0
     bad: Counter[str] = field(default_factory=Counter)
-    classes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LENGTHS + 1, dtype=np.int64))
+    sides: Counter[str] = field(default_factory=Counter)
+    named: Counter[tuple[str, str]] = field(default_factory=Counter)
+    numbers: Numbers = field(default_factory=Numbers)
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, dtype=np.int64))
     missing: Counter[str] = field(default_factory=Counter)
-    folded: Counter[tuple[str, str]] = field(default_factory=Counter)
+    relabelled: int = 0
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     unread: Counter[str] = field(default_factory=Counter)
     examples: list[BadExample] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
         """Good rows."""
-        return sum(self.classes.values())
+        return self.sides.total()
 
     @property
     def bad_rows(self) -> int:
-        return sum(self.bad.values())
+        return self.bad.total()
 
-    def count_good(self, frame: pl.DataFrame) -> None:
-        """Adds rows with `text`, `label` and `split`; before validation any of them may be missing."""
-        counts = frame.group_by(pl.col("label").fill_null(""), "split").len()
-        self.classes.update({(label, split): n for label, split, n in counts.iter_rows()})
-        if "_label" in frame.columns:
-            changed = frame.filter(pl.col("_label") != pl.col("label")).group_by("_label", "label").len()
-            self.folded.update({(given, written): n for given, written, n in changed.iter_rows()})
-        lengths = frame.get_column("text").drop_nulls().str.len_chars().clip(upper_bound=LENGTHS).to_numpy()
-        self.lengths += np.bincount(lengths, minlength=LENGTHS + 1)
+    def count_rows(self, frame: pl.DataFrame) -> None:
+        """Adds rows of which nothing is known but that they could be read."""
+        self.sides[""] += len(frame)
+        self._count_missing(frame)
+
+    def count_good(self, frame: pl.DataFrame, schema: Schema) -> None:
+        """Adds rows with the input's columns, `label`, `_label` (as given) and `split`, which may be missing."""
+        split = pl.col("split").fill_null("")
+        self.sides.update(dict(frame.group_by(split).len().iter_rows()))
+        if schema.has_classes:
+            labels = schema.with_classes(frame.group_by("label", split).len())
+            counts = labels.drop_nulls("class").group_by("class", "split").agg(pl.col("len").sum())
+            self.named.update({(name, side): n for name, side, n in counts.iter_rows()})
+            changed = frame.filter(pl.col("_label") != pl.col("label"))
+            self.relabelled += len(changed)
+            pairs = changed.group_by("_label", "label").len().sort(pl.col("len"), "_label", "label", descending=True)
+            self.changes.update({(given, written): n for given, written, n in pairs.head(CHANGES).iter_rows()})
+        else:
+            self._count_numbers(frame.get_column("label").cast(pl.Float64, strict=False).drop_nulls())
+        self.sizes += np.bincount(_bins(schema.kind.sizes(schema.kind.values(frame))), minlength=BINS)
+        self._count_missing(frame)
+
+    def _count_numbers(self, labels: pl.Series) -> None:
+        if len(labels):
+            numbers = labels.to_numpy()
+            least, most = float(numbers.min()), float(numbers.max())
+            self.numbers.add(Numbers(len(numbers), float(numbers.sum()), float((numbers**2).sum()), least, most))
+
+    def _count_missing(self, frame: pl.DataFrame) -> None:
         nulls = frame.select(pl.exclude("^_.*$").null_count()).row(0, named=True)
         self.missing.update({name: count for name, count in nulls.items() if count})
+
+    def leave_out(self, split: str, rows: int, classes: Counter[str]) -> None:
+        """Takes back good rows of a split."""
+        self.sides[split] -= rows
+        self.named -= Counter({(name, split): count for name, count in classes.items()})
 
     def count_bad(self, bad: pl.DataFrame, piece: int) -> None:
         """Adds rows with `_row`, `raw` and `reason`."""
@@ -81,49 +142,75 @@ class Statistics:
         """Adds another piece's counts."""
         self.records += other.records
         self.bad.update(other.bad)
-        self.classes.update(other.classes)
-        self.lengths = self.lengths + other.lengths
+        self.sides.update(other.sides)
+        self.named.update(other.named)
+        self.numbers.add(other.numbers)
+        self.sizes = self.sizes + other.sizes
         self.missing.update(other.missing)
-        self.folded.update(other.folded)
+        self.relabelled += other.relabelled
+        self.changes.update(other.changes)
         self.unread.update(other.unread)
         self.examples = sorted([*self.examples, *other.examples], key=lambda e: (e.piece, e.row))[:EXAMPLES]
 
-    def labels(self, split: str | None = None) -> dict[str, int]:
-        """Label -> rows, of one split or of all; sorted by label."""
+    def classes(self, split: str | None = None) -> dict[str, int]:
+        """Class -> rows that name it, of one split or of all; sorted by name."""
         counts: Counter[str] = Counter()
-        for (label, side), rows in self.classes.items():
+        for (name, side), rows in self.named.items():
             if split in (None, side):
-                counts[label] += rows
+                counts[name] += rows
         return dict(sorted(counts.items()))
 
     def split_rows(self) -> dict[str, int]:
         """Split -> rows."""
-        return {split: sum(self.labels(split).values()) for split in SPLITS}
+        return {split: self.sides[split] for split in SPLITS}
 
-    def length_quantiles(self) -> dict[str, int]:
-        """Characters of a text: min, p5, p50, p95, p99, max (capped at `LENGTHS`)."""
-        total = int(self.lengths.sum())
+    def size_quantiles(self) -> dict[str, int]:
+        """Size of an input: min, p5, p50, p95, p99, max; above `SIZES` as its bin begins, within 4.5 %."""
+        total = int(self.sizes.sum())
         if not total:
             return {}
-        ends = np.cumsum(self.lengths)
+        ends = np.cumsum(self.sizes)
         quantiles = {"min": 0.0, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-        return {name: int(np.searchsorted(ends, max(1, np.ceil(q * total)))) for name, q in quantiles.items()}
+        found = {name: np.searchsorted(ends, max(1, np.ceil(q * total))) for name, q in quantiles.items()}
+        return {name: int(_begins()[position]) for name, position in found.items()}
 
-    def document(self) -> dict[str, Any]:
-        """What the manifest keeps."""
+    def document(self, unit: str) -> dict[str, Any]:
+        """What the manifest keeps.
+
+        Args:
+            unit: What sizes of the input count.
+        """
         return {
             "records": self.records,
             "rows": self.rows,
             "bad": dict(sorted(self.bad.items())),
-            "text_length": self.length_quantiles(),
-            "text_length_histogram": log_histogram(self.lengths),
+            "size": self.size_quantiles(),
+            "size_histogram": log_histogram(self.sizes),
+            "size_unit": unit,
             "missing": dict(sorted(self.missing.items())),
-            "label_counts": self.labels(),
+            "label_counts": self.classes(),
+            "label_numbers": self.numbers.document(),
         }
 
 
-def log_histogram(lengths: NDArray[np.int64]) -> dict[str, int]:
-    """Rows by power of two of the text's length: `"8": n` counts 8 to 15 characters."""
-    edges = [0, *(2**power for power in range(LENGTHS.bit_length()))]
-    counts = np.add.reduceat(lengths, edges[: int(np.searchsorted(edges, len(lengths)))])
-    return {str(edge): int(count) for edge, count in zip(edges, counts, strict=False) if count}
+def _bins(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    beyond = (STEPS * np.log2(np.maximum(sizes, SIZES) / SIZES)).astype(np.int64)
+    bins: NDArray[np.int64] = np.minimum(np.minimum(sizes, SIZES) + beyond, BINS - 1)
+    return bins
+
+
+def _begins() -> NDArray[np.int64]:
+    """The size that each bin begins with."""
+    above = SIZES * 2.0 ** (np.arange(1, BINS - SIZES) / STEPS)
+    return np.concatenate([np.arange(SIZES + 1), np.ceil(above).astype(np.int64)])
+
+
+def log_histogram(sizes: NDArray[np.int64]) -> dict[str, int]:
+    """Rows by power of two of the input's size: `"8": n` counts 8 to 15."""
+    begins = _begins()
+    edges = np.where(begins > 0, 2 ** np.floor(np.log2(np.maximum(begins, 1))), 0).astype(np.int64)
+    filled = np.flatnonzero(sizes)
+    counts: Counter[str] = Counter()
+    for edge, count in zip(edges[filled].tolist(), sizes[filled].tolist(), strict=True):
+        counts[str(edge)] += count
+    return dict(counts)

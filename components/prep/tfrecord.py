@@ -22,7 +22,7 @@ Column = NDArray[np.generic] | Ragged
 Bytes = NDArray[np.uint8]
 
 MASK_DELTA = 0xA282EAD8
-_INT64_LIST, _FLOAT_LIST = 3, 2  # field numbers of Feature.kind
+_INT64_LIST, _FLOAT_LIST, _BYTES_LIST = 3, 2, 1  # field numbers of Feature.kind
 
 
 def masked_crc(data: bytes) -> int:
@@ -49,8 +49,9 @@ def serialise(columns: Mapping[str, Column]) -> list[bytes]:
     """Each row as a serialised tf.train.Example.
 
     Args:
-        columns: Feature name -> int64 or float32 of shape (n,) or (n, width), or `Ragged`. Other integer and float
-            types are converted; names come out sorted, as deterministic protobuf serialisation has them.
+        columns: Feature name -> int64, float32 or bytes (dtype object) of shape (n,) or (n, width), or `Ragged`. Other
+            integer and float types are converted; names come out sorted, as deterministic protobuf serialisation has
+            them.
 
     Raises:
         TypeError: a dtype that tf.train.Feature has no list for.
@@ -92,9 +93,14 @@ def _feature_entries(name: str, column: Column) -> list[bytes]:
         buffer, sizes = pack_varints(values.astype(np.int64))
         payload = buffer.tobytes()
         ends = np.concatenate([[0], np.cumsum(sizes)])[offsets]
+    elif values.dtype == np.object_ and all(isinstance(value, bytes) for value in values):
+        kind, fields = _BYTES_LIST, [_field(1, value) for value in values.tolist()]
+        payload = b"".join(fields)
+        ends = np.cumsum([0, *map(len, fields)], dtype=np.int64)[offsets]
     else:
         raise TypeError(
-            f"feature {name!r}: dtype {values.dtype} has no place in tf.train.Feature; use int64 or float32"
+            f"feature {name!r}: dtype {values.dtype} has no place in tf.train.Feature; use int64, float32, or bytes "
+            "as objects"
         )
     key = _field(1, name.encode())
     heads: dict[int, bytes] = {}
@@ -110,8 +116,9 @@ def _feature_entries(name: str, column: Column) -> list[bytes]:
 
 
 def _entry_head(key: bytes, kind: int, size: int) -> bytes:
-    """Everything of a map entry in front of `size` bytes of packed values."""
-    packed = varint(1 << 3 | 2) + varint(size) if size else b""  # an empty list is left out, as protobuf does
+    """Everything of a map entry in front of `size` bytes of values: numbers are packed, bytes are fields already."""
+    is_packed = size and kind != _BYTES_LIST  # an empty list is left out, as protobuf does
+    packed = varint(1 << 3 | 2) + varint(size) if is_packed else b""
     kind_field = varint(kind << 3 | 2) + varint(len(packed) + size) + packed
     value = varint(2 << 3 | 2) + varint(len(kind_field) + size) + kind_field
     return varint(1 << 3 | 2) + varint(len(key) + len(value) + size) + key + value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shipway.artifacts import SPLITS
+from shipway.components.prep.schema import Schema, schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.errors import InvalidData
@@ -15,7 +16,7 @@ Locate = Callable[[int, int], tuple[str, int]]  # (piece, row) -> (file, row of 
 
 
 def check_rows(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, locate: Locate) -> None:
-    """Refuses a dataset without rows, with too many bad ones, or with labels that are none.
+    """Refuses a dataset without rows, with too many bad ones, or with classes that are none.
 
     Raises:
         InvalidData: names counts, examples and where the quarantine lies.
@@ -24,20 +25,28 @@ def check_rows(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, l
         raise InvalidData(f"data: {spec.data!r} has a header but no rows")
     if statistics.bad_rows > spec.max_bad_fraction * statistics.records:
         raise InvalidData(_too_many_bad(statistics, spec, quarantine_uri, locate))
-    labels = statistics.labels()
-    if not labels:
+    if not statistics.rows:
         raise InvalidData(f"data: none of {statistics.records:,} rows is good; all of them lie in {quarantine_uri}")
-    if len(labels) < 2:
-        only = next(iter(labels), "")
+    labels, schema = statistics.classes(), schema_of(spec)
+    if len(labels) < schema.labels.least_classes:
         raise InvalidData(
-            f"label_column {spec.label_column!r}: all {statistics.rows:,} rows have the label {only!r}; a classifier "
-            "needs at least two"
+            f"label_column {spec.label_column!r}: all {statistics.rows:,} rows have the label {_only(labels)}; "
+            f"{_needs(schema)}"
         )
     if len(labels) > MANY_LABELS and len(labels) > statistics.rows / 2:
         raise InvalidData(
             f"label_column {spec.label_column!r}: {len(labels):,} different labels in {statistics.rows:,} rows; "
             "is it the right column?"
         )
+
+
+def _only(labels: dict[str, int]) -> str:
+    return " or ".join(map(repr, labels)) or "of no class"
+
+
+def _needs(schema: Schema) -> str:
+    least = schema.labels.least_classes
+    return f"{schema.task} needs rows of at least {'two' if least == 2 else least}"
 
 
 def _too_many_bad(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, locate: Locate) -> str:
@@ -61,23 +70,24 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
     Raises:
         InvalidData: a side that was asked for has no rows, or a label of eval or test has none in train.
     """
-    train = statistics.labels("train")
+    train, schema = statistics.classes("train"), schema_of(spec)
     how = f"split_column {spec.split_column!r}" if spec.split_column else "split by group hash"
-    empty = _check_filled(statistics.split_rows(), spec, how)
-    if len(train) < 2:
+    rows = statistics.split_rows()
+    empty = _check_filled(rows, spec, how)
+    if len(train) < schema.labels.least_classes:
         raise InvalidData(
-            f"{how}: all {sum(train.values()):,} rows of train have the label {next(iter(train))!r}; a classifier "
-            f"needs rows of at least two, and the others stand in eval or test alone: {_more_labels(spec)}"
+            f"{how}: all {rows['train']:,} rows of train have the label {_only(train)}; {_needs(schema)}, and the "
+            f"others stand in eval or test alone: {_more_labels(spec)}"
         )
     notes = [f"{split} has no rows, as its fraction says" for split in empty]
-    for split in ("test", "eval"):
+    for split in ("test", "eval") if schema.has_classes else ():
         if split in empty:
             continue
-        labels = statistics.labels(split)
+        labels = statistics.classes(split)
         unseen = {label: count for label, count in labels.items() if label not in train}
         if unseen and spec.unseen_labels == "error":
             raise InvalidData(_unseen(how, split, unseen, spec))
-        if len(unseen) == len(labels):
+        if labels and len(unseen) == len(labels):
             raise InvalidData(
                 f"{how}: train has no row of any label of {split} ({', '.join(map(repr, list(unseen)[:5]))}), so that "
                 f"{split} measures nothing: {_more_labels(spec)}"
@@ -85,9 +95,10 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
         if unseen:
             what = "count as wrong answers" if spec.unseen_labels == "count" else "were left out"
             some = ", ".join(list(unseen)[:10]) + (", ..." if len(unseen) > 10 else "")
+            several = "up to " if sum(labels.values()) != rows[split] else ""  # a row may name several
             notes.append(
-                f"{sum(unseen.values()):,} of {sum(labels.values()):,} rows of {split} have labels without training "
-                f"rows and {what}: {some}"
+                f"{several}{min(sum(unseen.values()), rows[split]):,} of {rows[split]:,} rows of {split} have labels "
+                f"without training rows and {what}: {some}"
             )
         lacking = [label for label in train if label not in labels]
         if lacking:

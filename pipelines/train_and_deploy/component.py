@@ -11,7 +11,7 @@ from shipway import images
 def plan(
     name: str,
     data: str,
-    text_column: str = "",
+    input_column: str = "",
     label_column: str = "",
     group_column: str = "",
     split_column: str = "",
@@ -40,8 +40,8 @@ def plan(
     Args:
         name: Model's name; registry, champion and endpoint are kept per name.
         data: Local path, `s3://`, `file://` or HTTP address of CSV, TSV, JSONL or Parquet, compressed or not.
-        text_column: Column of the text; empty for the preset's.
-        label_column: Column of the intent; empty for the preset's.
+        input_column: Column of the input; empty for the preset's.
+        label_column: Column of the label; empty for the preset's.
         group_column: Rows of one group never stand on both sides of a split.
         split_column: Column that says train, eval or test; empty to split by a hash of the group.
         preset: File of `params/` beside this one to start from.

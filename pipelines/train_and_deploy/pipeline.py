@@ -33,7 +33,7 @@ def _step(
 def train_and_deploy(
     name: str,
     data: str,
-    text_column: str = "",
+    input_column: str = "",
     label_column: str = "",
     group_column: str = "",
     split_column: str = "",
@@ -51,7 +51,7 @@ def train_and_deploy(
         name: Model's name: registry, champion and endpoint are kept per name.
         data: CSV, TSV, JSONL or Parquet, compressed or not: local path, folder, `s3://` or HTTP address. Where the
             address is a secret: `env:NAME`, on Kubeflow `env:SHIPWAY_DATA`.
-        text_column: Column of the text (default `text`).
+        input_column: Column of the input, where the recipe's has one (a text's default: `text`).
         label_column: Column of the label (default `label`).
         group_column: Rows of one group never stand on both sides of a split.
         split_column: Column that says train, eval or test; empty to split by a hash of the group.
@@ -68,7 +68,7 @@ def train_and_deploy(
         planned = plan(
             name=name,
             data=data,
-            text_column=text_column,
+            input_column=input_column,
             label_column=label_column,
             group_column=group_column,
             split_column=split_column,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from shipway.components.deploy.spec import EndpointSpec
+from shipway.components.deploy.spec import check_spec as check_endpoint
 from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
 from shipway.components.notify.core import check_address
+from shipway.components.prep.schema import check as check_dataset
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
 from shipway.components.sweep.core import check_objective, check_parameters
@@ -47,7 +49,7 @@ class TrainAndDeploy(Plan):
     flat: Mapping[str, Sequence[tuple[str, str]]] = {
         "name": [(section, "name") for section in ("dataset", "training", "endpoint")],
         "data": [("dataset", "data")],
-        "text_column": [("dataset", "text_column")],
+        "input_column": [("dataset", "input.column")],
         "label_column": [("dataset", "label_column")],
         "group_column": [("dataset", "group_column")],
         "split_column": [("dataset", "split_column")],
@@ -110,11 +112,14 @@ class TrainAndDeploy(Plan):
         for section, field, model in (
             ("dataset", "encoder", recipe.EncoderParams),
             ("training", "params", recipe.Params),
+            ("dataset", "input", kind.Params),
+            ("dataset", "labels", task.labels.Params),
             ("endpoint", "input", kind.Limits),
         ):
             checked = parse(model, getattr(specs[section], field), f"{section}.{field}")
             specs[section] = specs[section].model_copy(update={field: checked.model_dump(mode="json")})
-        parse(task.answers.Settings, specs["endpoint"].answers, "endpoint.answers")  # the rest, evaluation finds
+        check_dataset(specs["dataset"])
+        check_endpoint(specs["endpoint"], task, kind)
         check_evaluation(specs["evaluation"], task)
         check_policy(specs["promotion"], task)
         watched_metric(specs["training"], task)

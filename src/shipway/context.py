@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipway import private
+from shipway import mounted, private
 from shipway.dag import Place
 from shipway.errors import InvalidSpec
 
@@ -26,8 +26,6 @@ EXECUTOR = "SHIPWAY_EXECUTOR"
 TASK = "SHIPWAY_TASK"  # the step's name in its run, where the local host starts it
 TITLE = "SHIPWAY_TASK_TITLE"  # the display name of its task
 NAMESPACE = "SHIPWAY_NAMESPACE"
-KFP_POD = "KFP_POD_NAME"
-SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True)
@@ -67,20 +65,20 @@ class Context:
         Raises:
             InvalidSpec: a step on Kubeflow whose pod was not given the store.
         """
-        if KFP_POD in os.environ and not os.environ.get(STORE):
+        if mounted.KFP_POD in os.environ and not os.environ.get(STORE):
             raise InvalidSpec(
                 f"{STORE}: this step's pod was not given the store's Secret; compile its pipeline by `shipway compile` "
                 "or `publish`, or call shipway.use_store(task) for each task that runs one of our images"
             )
         home = Path(os.environ.get(HOME, ".shipway")).absolute()
-        pod = _kubeflow_step() if KFP_POD in os.environ else None
+        pod = _kubeflow_step() if mounted.KFP_POD in os.environ else None
         place = pod.place if pod else Place.parse(os.environ.get(TASK, ""))
         return cls(
             home=home,
             store_uri=os.environ.get(STORE, "s3://shipway").rstrip("/"),
             run=os.environ.get(RUN) or (pod.run if pod else "") or "adhoc",
             executor=os.environ.get(EXECUTOR, "process"),
-            namespace=os.environ.get(NAMESPACE) or _own_namespace() or "default",
+            namespace=os.environ.get(NAMESPACE) or mounted.namespace() or "default",
             task=place.task,
             iteration=place.iteration,
             execution=pod.execution if pod else "",
@@ -124,11 +122,3 @@ def _kubeflow_step() -> OwnPod | None:
     from shipway.executors.kubernetes.own_pod import own_pod  # one question, the answer is kept
 
     return own_pod()
-
-
-def _own_namespace() -> str:
-    """The namespace of the pod that this process runs in; empty outside of a cluster."""
-    try:
-        return SERVICE_ACCOUNT_NAMESPACE.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""

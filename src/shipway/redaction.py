@@ -22,6 +22,8 @@ SHORTEST = 6  # characters of a known value that is looked for in texts; shorter
 # The values of these are hidden wherever they turn up.
 VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SHIPWAY_KFP_TOKEN", "SHIPWAY_KFP_COOKIE")
 
+# These hold the name of a Kubernetes Secret, which a person must read to use it.
+_NAMES_OF_SECRETS = re.compile(r"shipway_(store|replica|predictor)_secret", re.I)
 _WORDS = {
     "token", "secret", "password", "passwd", "pwd", "passphrase", "signature", "sig", "credential", "credentials",
     "auth", "authorization", "jwt", "cookie", "session", "sas", "hmac", "passwords", "creds", "passcode",
@@ -203,6 +205,8 @@ def is_reference(value: Any) -> bool:
 
 def is_secret_name(name: str) -> bool:
     """Whether what goes by this name is secret: `token`, `api_key`, `dbPassword`; not `tokenizer` or `max_tokens`."""
+    if _NAMES_OF_SECRETS.fullmatch(name):
+        return False
     spread = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     words = [word for word in re.split(r"[^a-z0-9]+", spread.lower()) if word]
     return not _WORDS.isdisjoint(words) or "".join(words).endswith(_ENDINGS)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shipway.context import KFP_POD
 from shipway.images import DEFAULTS
+from shipway.mounted import KFP_POD
 
 # Where KFP's launcher and a user's code write, each an emptyDir.
 FOLDERS = {

@@ -49,8 +49,8 @@ def refusal(values: Mapping[str, str]) -> ShipwayError | None:
         values: As the variables of a pod.
     """
     from shipway.storage import Store
-    from shipway.storage.credentials import S3Config
     from shipway.storage.s3 import S3Backend
+    from shipway.storage.server import S3Config
 
     endpoint, uri = values.get("AWS_ENDPOINT_URL", ""), values.get(STORE, "")
     if not uri.startswith("s3://") or not listens(endpoint):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shipway import mounted
 from shipway.errors import UserError
 from shipway.executors import Handle
 from shipway.executors.kubernetes import KubernetesExecutor, own_pod
@@ -205,7 +206,7 @@ def _without_pods(_installed: Installed, less: KubernetesExecutor, _patch: pytes
 def _without_own_pod(installed: Installed, less: KubernetesExecutor, patch: pytest.MonkeyPatch) -> str:
     file = less.context.home / "namespace"
     file.write_text(installed.namespace, encoding="utf-8")
-    patch.setattr(own_pod, "SERVICE_ACCOUNT_NAMESPACE", file)
+    patch.setattr(mounted, "SERVICE_ACCOUNT_NAMESPACE", file)
     patch.setattr(own_pod, "Api", lambda: less.api)
     patch.setenv("KFP_POD_NAME", "step")
     own_pod.own_pod.cache_clear()

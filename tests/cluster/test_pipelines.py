@@ -55,7 +55,14 @@ class Team:
     def start(self, *more: str, **training: Any) -> subprocess.Popen[str]:
         """A run of the pipeline, not waited for."""
         overrides = {"training": {**TRAINING, **training}, "sweep": SWEEP, "endpoint": {"resources": SMALL}}
-        params = ["name=my-bot", "data=bots.csv", "text_column=utterance", "label_column=intent", "preset=quick", *more]
+        params = [
+            "name=my-bot",
+            "data=bots.csv",
+            "input_column=utterance",
+            "label_column=intent",
+            "preset=quick",
+            *more,
+        ]
         command = [SHIPWAY, "run", "train_and_deploy", "--local", "--json", "--param", *params]
         command.append(f"overrides={json.dumps(overrides)}")
         return subprocess.Popen(

@@ -57,7 +57,7 @@ def test_the_launcher_compiles_the_pipeline_and_executes_a_step(image: Run, tmp_
             "parameterValues": {
                 "name": "bot",
                 "data": "/data/rows.csv",
-                "text_column": "text",
+                "input_column": "text",
                 "label_column": "intent",
             }
         },

@@ -105,7 +105,7 @@ def rows(place: Place) -> str:
 def params(place: Place, rows: str) -> list[str]:
     """Of a run that works."""
     return [
-        f"name={place.model}", f"data={rows}", "text_column=utterance", "label_column=intent", "strategy=single",
+        f"name={place.model}", f"data={rows}", "input_column=utterance", "label_column=intent", "strategy=single",
         f"overrides={json.dumps(SMALL)}", "preset=quick",
     ]  # fmt: skip
 

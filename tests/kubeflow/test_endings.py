@@ -40,7 +40,7 @@ def steps_taken(job: str, above: int = 0) -> list[int]:
 
 
 def test_a_wrong_column_is_told_in_one_line_and_tried_once(place: Place, published: str, rows: str) -> None:
-    given = [f"name={place.model}-wrong", f"data={rows}", "text_column=utterence", "label_column=intent"]
+    given = [f"name={place.model}-wrong", f"data={rows}", "input_column=utterence", "label_column=intent"]
     with place.measured("a wrong column") as row:
         key = place.submit(published, *given, "preset=quick")
         told = place.shipway("watch", key, code=2)

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from shipway.storage import embedded
+from shipway.storage.server import ServerInfo
 from tests.fixtures.bad_input import Place, odd_site
 
 
 @pytest.fixture(scope="module")
-def place(embedded_store: embedded.ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(embedded_store: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPWAY_", "AWS_", "NO_COLOR"))}
     environment = {
         **kept,

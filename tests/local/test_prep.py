@@ -27,6 +27,7 @@ from shipway.components.prep.rows_manifest import RowsManifest
 from shipway.components.prep.spec import DatasetSpec
 from shipway.demo_data import write_intents_csv
 from shipway.errors import InvalidData, InvalidSpec
+from shipway.inputs.text import kind as text
 from shipway.registry import Registry
 from shipway.scoring.rows import read_rows
 from shipway.storage import Store
@@ -312,7 +313,9 @@ def test_a_given_split_is_honoured_and_its_leakage_measured(store: Store, tmp_pa
     assert manifest.leakage["shared_groups"] == 10
     notes = manifest.statistics["notes"]
     assert isinstance(notes, list)
-    assert any(note.startswith("10 of 110 rows of test (9.1%) have a text that also stands in train") for note in notes)
+    assert any(
+        note.startswith("10 of 110 rows of test (9.1%) have an input that also stands in train") for note in notes
+    )
 
 
 def test_rows_of_labels_without_training_rows_can_be_set_aside(store: Store, tmp_path: Path) -> None:
@@ -345,7 +348,9 @@ def test_rows_of_labels_without_training_rows_count_where_the_split_is_given(
     assert manifest.labels == ["none", "off", "on"]
     assert (test.rows, test.encoded_rows, test.left_out) == (69, 60, {})
     assert (
-        test.class_counts["rare"] == sum(frame["label"].eq("rare").sum() for frame in read_rows(manifest, "test")) == 9
+        test.class_counts["rare"]
+        == sum(frame["label"].eq("rare").sum() for frame in read_rows(manifest, "test", text))
+        == 9
     )
     assert manifest.quarantined_rows == 0
     notes = manifest.statistics["notes"]
@@ -374,7 +379,7 @@ def test_conflicting_duplicates_are_counted(store: Store, tmp_path: Path) -> Non
     other = rows.head(7).with_columns(pl.lit("other").alias("label"))
     pl.concat([rows, other, table(300, seed=5).with_columns(pl.lit("other").alias("label"))]).write_csv(data)
     manifest = prepare(store, data)
-    assert manifest.statistics["conflicting_texts"] == 7
+    assert manifest.statistics["conflicting_inputs"] == 7
     assert manifest.statistics["conflicting_rows"] == 14
     assert manifest.statistics["duplicate_rows"] == 7
 
@@ -438,8 +443,8 @@ def test_a_dataset_is_compared_with_the_one_that_the_champion_was_trained_on(sto
     store.put("jobs/j/model/model.onnx", b"m")
     model = ModelManifest(
         name="bot", uri=f"{store.uri}/jobs/j/model", recipe="intents", params={}, labels=first.labels, inputs={},
-        files=[content], dataset_uri=first.uri, dataset_fingerprint=first.fingerprint, job="j", strategy="single",
-        workers=1, steps=1, epochs=1,
+        outputs={}, files=[content], dataset_uri=first.uri, dataset_fingerprint=first.fingerprint, job="j",
+        strategy="single", workers=1, steps=1, epochs=1,
     )  # fmt: skip
     registry = Registry(store)
     registry.set_alias("bot", "champion", registry.register(model).version)
@@ -450,5 +455,5 @@ def test_a_dataset_is_compared_with_the_one_that_the_champion_was_trained_on(sto
     assert comparison["gone_labels"] == ["none"]
     assert comparison["label_psi"] > 0.2
     assert 0 < comparison["label_js"] < 1
-    assert comparison["length_psi"] < 0.1
+    assert comparison["size_psi"] < 0.1
     assert prepare(store, before, seed=9).statistics["comparison"]["label_psi"] == 0  # type: ignore[index]

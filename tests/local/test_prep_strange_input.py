@@ -119,17 +119,17 @@ def test_labels_that_look_alike_are_named_pairwise_and_folded_on_demand(local_st
     assert len(manifest.labels) == 10
     assert note.startswith("5 pairs of labels look alike")
     assert "'caf\\xe9' (40 rows) and 'cafe\\u0301' (20)" in note
-    assert "fold_labels=case makes them one" in note
+    assert "labels.fold=case makes them one" in note
     assert "the same number" in note
     assert "look alike" in report
-    unicode, reading, report = prepared(local_store_uri, data, fold_labels="unicode", on_unseen_label="quarantine")
+    unicode, reading, report = prepared(local_store_uri, data, labels={"fold": "unicode"}, on_unseen_label="quarantine")
     assert unicode.labels == ["7", "7.0", "Light On", "caf\u00e9", "light on", "stop", "turn up"]
-    assert reading["folded"]["fold_labels"] == "unicode"
-    assert reading["folded"]["rows"] == 60
-    assert "label folded (unicode)" in report
-    case, reading, _ = prepared(local_store_uri, data, fold_labels="case", on_unseen_label="quarantine")
+    assert reading["labels"]["how"] == "fold=unicode"
+    assert reading["labels"]["rows"] == 60
+    assert "label read (fold=unicode)" in report
+    case, reading, _ = prepared(local_store_uri, data, labels={"fold": "case"}, on_unseen_label="quarantine")
     assert case.labels == ["7", "7.0", "caf\u00e9", "light on", "stop", "turn up"]
-    assert reading["folded"]["rows"] == 100
+    assert reading["labels"]["rows"] == 100
 
 
 SAME_TO_THE_EYE = [
@@ -142,7 +142,7 @@ SAME_TO_THE_EYE = [
 
 @pytest.mark.parametrize(("first", "other"), SAME_TO_THE_EYE, ids=ascii)
 def test_labels_are_the_same_to_the_eye_or_as_numbers(first: str, other: str) -> None:
-    from shipway.components.prep.labels import notes
+    from shipway.tasks.classification.labels import notes
 
     [note] = notes({first: 3, other: 2, "another": 1})
     assert note.startswith("1 pairs of labels look alike")
@@ -154,7 +154,7 @@ def test_labels_are_the_same_to_the_eye_or_as_numbers(first: str, other: str) ->
     [("7", "70"), ("1" * 40, "1" * 39 + "2"), ("\U0001f3f4\U000e0067", "\U0001f3f4"), ("v1.10", "v1.1")],
 )
 def test_labels_that_differ_are_not_called_alike(first: str, other: str) -> None:
-    from shipway.components.prep.labels import notes
+    from shipway.tasks.classification.labels import notes
 
     assert notes({first: 1, other: 1}) == []
 
@@ -163,7 +163,7 @@ def test_the_single_steps_hand_on_what_was_read(local_store_uri: str, tmp_path: 
     (tmp_path / "rows").mkdir()
     data = alike_rows(tmp_path / "rows")
     (tmp_path / "rows/notes.txt").write_text("not rows")
-    spec = DatasetSpec(name="bot", data=str(data.parent), fold_labels="case", on_unseen_label="quarantine")
+    spec = DatasetSpec(name="bot", data=str(data.parent), labels={"fold": "case"}, on_unseen_label="quarantine")
     store = Store.open(local_store_uri)
     whole = make_dataset(spec, store)[0]
     rows = make_rows("ingested", store, spec=spec)
@@ -214,7 +214,7 @@ def test_a_users_columns_keep_their_values_whatever_they_are_called(local_store_
             columns[name].append(f"{name} of {n}")
     pl.DataFrame(columns).write_parquet(tmp_path / "rows.parquet")
     manifest, _, _ = prepared(
-        local_store_uri, tmp_path / "rows.parquet", text_column="say", label_column="source_label"
+        local_store_uri, tmp_path / "rows.parquet", input={"column": "say"}, label_column="source_label"
     )
     assert manifest.labels == ["off", "on"]
     for row in rows_of(manifest, local_store_uri).to_dicts():
@@ -256,7 +256,7 @@ def test_slices_over_no_column_are_refused_before_anything_is_trained_wherever_t
 @pytest.mark.parametrize(
     ("train", "others", "choice", "says"),
     [
-        ("a", "ab", "count", "all 40 rows of train have the label 'a'; a classifier needs rows of at least two"),
+        ("a", "ab", "count", "all 40 rows of train have the label 'a'; classification needs rows of at least two"),
         ("ab", "cc", "count", r"train has no row of any label of test \('c'\), so that test measures nothing"),
         ("ab", "cc", "quarantine", r"train has no row of any label of test \('c'\).*give train rows of them"),
         ("ab", "cc", "error", "on_unseen_label"),

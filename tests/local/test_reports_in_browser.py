@@ -96,11 +96,12 @@ def deployment() -> str:
     from shipway.components.deploy.spec import EndpointSpec
 
     check = CheckResult(
-        rows=200, max_abs_diff=4e-8, tolerance=1e-5, argmax_agreement=1.0,
+        rows=200, max_abs_diff=4e-8, tolerance=1e-5, agreement=1.0,
         latencies_ms=[0.6 + i % 17 / 9 for i in range(200)],
     )  # fmt: skip
     done = Deployment(
         spec=EndpointSpec(name="home-intents"), version=_version(), url="http://127.0.0.1:8081", before=2,
+        body={"instances": ["it's \"on\" <b>now</b>"]},
         checks={"candidate": check, "endpoint": check}, seconds={"candidate ready": 3.1, "takeover": 0.4},
     )  # fmt: skip
     return deployment_report(done).render()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from shipway.storage import Store, embedded
+from shipway.storage.server import read_info
 from tests.fixtures.strangers_rows import write_rows
 
 pytestmark = pytest.mark.xdist_group("secrets")
@@ -29,7 +30,7 @@ QUERY, OTHER, HOOK, PASSWORD = (f"{MARK}-{word}-0123456789" for word in ("query"
 # Where values are kept, each 0600 in a folder of 0700: what the run needs to go on, and the local store's own keys.
 KEPT = ("request.json", "server.json", "s3.json")
 TINY = {"training": {"params": {"dim": 16, "hidden": 16}, "epochs": 4, "batch_size": 32}}
-COLUMNS = {"text_column": "utterance", "label_column": "intent", "preset": "quick", "overrides": TINY}
+COLUMNS = {"input_column": "utterance", "label_column": "intent", "preset": "quick", "overrides": TINY}
 
 
 class Site:
@@ -216,7 +217,7 @@ def _failing_runs(person: Person, site: Site) -> None:
 
     rows = f"{site.url}/rows.csv?token="
     env = {"MY_DATA": f"{site.url}/late.csv?token={QUERY}"}
-    person.call(*fails(rows + QUERY, text_column="utterence", webhook=f"{site.url}/wrong/{HOOK[::-1]}"), code=2)
+    person.call(*fails(rows + QUERY, input_column="utterence", webhook=f"{site.url}/wrong/{HOOK[::-1]}"), code=2)
     person.call(*fails("env:MY_DATA", webhook=f"http://127.0.0.1:9/hooks/{HOOK}"), code=2, **env)
     person.call_all(  # refused before anything starts
         fails(rows + QUERY[:-1]),
@@ -263,7 +264,7 @@ def test_nothing_that_was_written_holds_a_secret(person: Person) -> None:
 
 
 def test_nothing_in_the_store_holds_a_secret(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    info = embedded.read_info(person.home)
+    info = read_info(person.home)
     assert info is not None
     for name, value in embedded.environment(info).items():
         monkeypatch.setenv(name, value)

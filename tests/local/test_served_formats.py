@@ -17,7 +17,8 @@ from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.context import Context
 from shipway.executors.process import service
 from shipway.executors.process.service_manifest import caller_env
-from shipway.storage import Store, embedded, open_folder, write_artifact
+from shipway.storage import Store, open_folder, write_artifact
+from shipway.storage.server import ServerInfo
 from tests.conftest import STORE_HOME
 from tests.fixtures.tiny_model import Tiny
 
@@ -68,7 +69,7 @@ def test_a_trained_model_answers_over_http_as_it_was_evaluated(
 
 
 def test_an_endpoint_keeps_no_address_of_a_store_that_may_move(
-    embedded_store: embedded.ServerInfo, store_uri: str, monkeypatch: pytest.MonkeyPatch
+    embedded_store: ServerInfo, store_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert caller_env()["AWS_ENDPOINT_URL"] == embedded_store.endpoint  # someone else's store: it is told
     monkeypatch.setenv("SHIPWAY_HOME", os.environ[STORE_HOME])  # the home whose own embedded store this is

@@ -178,7 +178,8 @@ def test_the_worker_refuses_settings_that_the_task_or_the_input_does_not_know(ho
         ('--answers={"threshold": 0.5}', "--answers.threshold: unknown field; expected one of most"),
         ('--answers={"most": "x"}', "--answers.most: input should be a valid number"),
         ('--input={"max_chars": 5}', "--input.max_chars: unknown field; expected one of max_stops"),
-        ("--input=[1]", "--input: expected a mapping"),
+        ("--input=[]", "--input: expected a mapping"),
+        ("--answers={", "--answers: not JSON: "),
     ):
         command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name=tram", "--http_port=0"]
         command += [f"--model_uri={house.model.uri}", f"--model_digest={house.model.digest}", option]

@@ -16,7 +16,7 @@ import pytest
 from tests.fixtures import typed
 from tests.fixtures.strangers_rows import write_rows
 
-PARAMS = ["name=my-bot", "data=bots.csv", "text_column=utterance", "label_column=intent", "preset=quick"]
+PARAMS = ["name=my-bot", "data=bots.csv", "input_column=utterance", "label_column=intent", "preset=quick"]
 TINY = {"training": {"params": {"dim": 16, "hidden": 16}, "epochs": 6, "batch_size": 32}}
 CACHED = ("dataset", "katib", "job", "model")
 

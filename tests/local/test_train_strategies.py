@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shipway.storage import embedded
+from shipway.storage.server import ServerInfo
 from tests.conftest import STORE_HOME
 from tests.fixtures import other_tasks
 from tests.fixtures.jobs import Trained, play
@@ -32,7 +33,7 @@ needs_horovod = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def environment(embedded_store: embedded.ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def environment(embedded_store: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One home and one prefix of the store for all jobs of this module: they are compared with each other."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:

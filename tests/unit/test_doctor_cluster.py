@@ -18,11 +18,11 @@ import yaml
 
 from shipway import private
 from shipway.doctor import access, kfp, operators, pods
-from shipway.doctor.cluster import Checkup
+from shipway.doctor.checkup import Checkup
 from shipway.errors import AccessDenied, StorageError
 from shipway.storage import Store, weed
 from shipway.storage.buckets import ensure_bucket
-from shipway.storage.credentials import S3Config
+from shipway.storage.server import S3Config
 from tests.fixtures.manifests import wait_for
 
 

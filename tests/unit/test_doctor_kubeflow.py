@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from shipway.doctor import Finding, artifacts, kfp, profiles, versions
-from shipway.doctor.cluster import Check, Checkup
+from shipway.doctor.checkup import Check, Checkup
 from shipway.executors.kubernetes.api import Api
 from tests.fixtures.kubernetes_api import Cluster
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from shipway.doctor import Finding, protections
-from shipway.doctor.cluster import Check, Checkup
+from shipway.doctor.checkup import Check, Checkup
 from shipway.executors.kubernetes.api import Api
 from shipway.store_secret import KEYS
 from tests.fixtures.kubernetes_api import Cluster

@@ -14,7 +14,7 @@ from shipway.cli.main import app
 from shipway.doctor import Finding, pods
 from shipway.doctor import cluster as doctor_of_cluster
 from shipway.doctor.cluster import examine
-from shipway.storage import embedded
+from shipway.storage.server import ServerInfo
 from shipway.store_secret import KEYS
 from tests.fixtures import told_pipeline
 from tests.fixtures.kfp_server import KfpServer
@@ -26,7 +26,7 @@ Look = Callable[..., dict[str, Finding]]
 
 
 @pytest.fixture
-def values(store_uri: str, embedded_store: embedded.ServerInfo) -> dict[str, str]:
+def values(store_uri: str, embedded_store: ServerInfo) -> dict[str, str]:
     """What a Secret that leads to the store holds."""
     return {key: os.environ[key] for key in KEYS}
 

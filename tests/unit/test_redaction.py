@@ -215,3 +215,11 @@ def test_what_the_doctor_finds_shows_no_secret_of_an_address() -> None:
 
     found = Finding("store", "missing", "nobody answers at http://u:SWORDFISH@h:9?X-Amz-Signature=SWORDFISH", "")
     assert found.found == "nobody answers at http://***@h:9?X-Amz-Signature=***"
+
+
+def test_the_name_of_a_secret_of_the_cluster_is_no_secret() -> None:
+    command = (
+        'kubectl patch secret shipway-store -p \'{"stringData": {"SHIPWAY_REPLICA_SECRET": "shipway-replica-store"}}\''
+    )
+    assert redaction.text(command) == command
+    assert "hunter2" not in redaction.text('{"MY_REPLICA_SECRET": "hunter2hunter2"}')

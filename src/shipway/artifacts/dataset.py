@@ -23,19 +23,21 @@ class FeatureSpec(Record):
 
 
 class SplitManifest(Record):
-    """One split: its rows as Parquet, and TFRecord shards (globally shuffled) of those whose label train knows."""
+    """One split: its rows as Parquet, and TFRecord shards (globally shuffled) of those whose classes train knows."""
 
     rows: int
     groups: int  # distinct groups; equals rows where there is no group column
-    class_counts: dict[str, int] = Field(default_factory=dict)
+    class_counts: dict[str, int] = Field(default_factory=dict)  # class -> rows that name it; none of a number
     shards: list[Shard] = Field(default_factory=list)  # tf.train.Example records, gzip-free TFRecord
-    row_files: list[Shard] = Field(default_factory=list)  # Parquet: row_id, text, label, group, split + other columns
+    row_files: list[Shard] = Field(
+        default_factory=list
+    )  # Parquet: row_id, the input's columns, label, group, split, others
     group_hashes: FileRef | None = None  # Parquet, one uint64 column `group_hash`, sorted and distinct
-    left_out: dict[str, int] = Field(default_factory=dict)  # label without training rows -> rows that were set aside
+    left_out: dict[str, int] = Field(default_factory=dict)  # class without training rows -> rows set aside
 
     @property
     def encoded_rows(self) -> int:
-        """Records in its shards: all rows but those of labels that train never saw."""
+        """Records in its shards: all rows but those of classes that train never saw."""
         return sum(shard.rows for shard in self.shards)
 
 
@@ -51,12 +53,15 @@ class DatasetManifest(Artifact):
     recipe: str
     recipe_params: dict[str, object] = Field(default_factory=dict)  # the recipe's validated EncoderParams
     source_uri: str = ""
-    input: dict[str, object] = Field(default_factory=dict)  # the recipe's input's validated Params
-    text_column: str = "text"
+    task: str = "classification"  # the recipe's: what a label means
+    input: str = "text"  # the recipe's: what a row gives
+    input_params: dict[str, object] = Field(default_factory=dict)  # the input's validated Params
+    label_params: dict[str, object] = Field(default_factory=dict)  # those of the task's labels
     label_column: str = "label"
     group_column: str | None = None
-    labels: list[str]  # class names; the position is the class id
-    features: dict[str, FeatureSpec]  # encoded inputs; the record also holds "label" (int64, shape [])
+    labels: list[str]  # class names, the position is the class id; empty where the task has none
+    features: dict[str, FeatureSpec]  # encoded inputs
+    targets: dict[str, FeatureSpec] = Field(default_factory=dict)  # what a record holds to learn from beside them
     splits: dict[str, SplitManifest]  # train, eval, test
     encoder: FileRef  # encoder.json
     encoder_sha256: Sha256

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,3 +115,10 @@ def facts(pairs: Sequence[tuple[str, Any]]) -> None:
     for name, value in pairs:
         drawn.add_row(name, Text(harmless(str(value))))
     console().print(drawn)
+
+
+def shown_params(params: Mapping[str, Any]) -> str:
+    """Parameters on one line; of a secret only that it was given."""
+    from shipway import redaction
+
+    return ", ".join(f"{key}={value}" for key, value in redaction.parameters(params).items()) or "none"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shipway.cli.console import AsJson, print_json, say, table
+from shipway.cli.options import Params, ParamsFile
 from shipway.cli.place import Kfp, Local, connection, is_there
-from shipway.cli.running import Params, ParamsFile
 
 if TYPE_CHECKING:
     from shipway.remote import RemoteRun
@@ -20,44 +20,13 @@ Key = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` f
 def watch(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
     """Follow a run to its end; it ends with the run's exit code."""
     if is_there(kfp, local):
-        kubeflow = connection(kfp)
-        found = kubeflow.run(run)
+        from shipway.cli.there import follow
+
+        found = connection(kfp).run(run)
         follow(found, found.titles, as_json=as_json)
     from shipway.cli.here import watch_here
 
     watch_here(run, as_json=as_json)
-
-
-def follow(run: RemoteRun, tasks: dict[str, str], *, as_json: bool) -> NoReturn:
-    """Follows a cluster's run; Ctrl-C ends the watching, not the run."""
-    from shipway.cli.progress import Progress
-    from shipway.errors import Cancelled
-    from shipway.remote.summary import summarise
-    from shipway.summary import exit_code
-
-    try:
-        if as_json:
-            run.wait()
-        else:
-            say(f"Run {run.key} ({run.name})", style="dim")
-            with Progress(tasks) as progress:
-                run.wait(progress)
-    except KeyboardInterrupt:
-        say(f"Not watched any more; the run goes on. Next: shipway watch {run.key}, or shipway cancel {run.key}")
-        raise typer.Exit(Cancelled.exit_code) from None
-    summary = summarise(run)
-    show_summary(summary, as_json=as_json)
-    raise typer.Exit(exit_code(summary))
-
-
-def show_summary(summary: dict[str, Any], *, as_json: bool) -> None:
-    """The closing screen, or its document."""
-    if as_json:
-        print_json(summary)
-        return
-    from shipway.cli.screens import closing_screen
-
-    closing_screen(summary)
 
 
 def cancel(run: Key, kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shipway.cli.console import AsJson, say
-from shipway.cli.running import DryRun, Fresh, Params, play
+from shipway.cli.options import DryRun, Fresh, Params
+from shipway.cli.running import play
 
 if TYPE_CHECKING:
     from typing import Any

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shipway.cli.console import AsJson, facts, heading, print_json, say, table
+from shipway.cli.console import AsJson, facts, heading, print_json, say, shown_params, table
+from shipway.cli.options import DryRun, Params, ParamsFile
 from shipway.cli.place import Kfp, connection
-from shipway.cli.running import DryRun, Params, ParamsFile
 from shipway.store_secret import DEFAULT_SECRET
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def send(
 
 def after_start(run: RemoteRun, tasks: dict[str, str], *, watch: bool, as_json: bool) -> None:
     """What a command that started a run ends with."""
-    from shipway.cli.control import follow
+    from shipway.cli.there import follow
 
     if watch:
         follow(run, tasks, as_json=as_json)
@@ -169,13 +168,6 @@ def submission_document(kubeflow: Connection, submission: Submission) -> dict[st
         "tasks": submission.tasks,
         "notes": submission.notes,
     }
-
-
-def shown_params(params: Mapping[str, Any]) -> str:
-    """Parameters on one line; of a secret only that it was given."""
-    from shipway import redaction
-
-    return ", ".join(f"{key}={value}" for key, value in redaction.parameters(params).items()) or "none"
 
 
 def show_submission(kubeflow: Connection, submission: Submission) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shipway.cli.console import facts, heading, say, table
+from shipway.cli.console import facts, heading, say, shown_params, table
 from shipway.context import Context
 from shipway.dag import tasks_of
 
@@ -79,8 +79,6 @@ def make_run_plan(prepared: Prepared, *, with_key: bool = False) -> RunPlan:
 
 def show_plan(plan: RunPlan) -> None:
     """The plan as tables."""
-    from shipway.cli.kubeflow import shown_params
-
     heading(f"Plan: {plan.pipeline}")
     given = shown_params({key: value for key, value in plan.params.items() if key != "webhook"})
     where = "processes on this machine" if plan.executor == "process" else plan.executor

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shipway.cli.console import AsJson, print_json, say
+from shipway.cli.options import DryRun, Fresh, Params, ParamsFile
 from shipway.cli.place import Kfp, connection, is_there
 
 if TYPE_CHECKING:
     from shipway.cli.planning import RunPlan
     from shipway.local.prepared import Prepared
     from shipway.runs import Run
-
-Params = Annotated[
-    list[str] | None,
-    typer.Option("--param", "-p", help="key=value ...; several after one --param; dots reach into mappings."),
-]
-ParamsFile = Annotated[Path | None, typer.Option("--params-file", "-f", help="YAML or JSON file of parameters.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start anew: no cached step, no run to go on with.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, start nothing.")]
 
 
 def run(

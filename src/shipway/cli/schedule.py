@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shipway.cli.console import AsJson, facts, heading, print_json, say, table
-from shipway.cli.kubeflow import Experiment, Preset, ServiceAccount, shown_params
+from shipway.cli.console import AsJson, facts, heading, print_json, say, shown_params, table
+from shipway.cli.kubeflow import Experiment, Preset, ServiceAccount
+from shipway.cli.options import DryRun, Params, ParamsFile
 from shipway.cli.place import Kfp, connection
-from shipway.cli.running import DryRun, Params, ParamsFile
 
 if TYPE_CHECKING:
     from shipway.remote import Connection

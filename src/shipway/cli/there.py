@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
 
 from shipway import redaction
 from shipway.cli.console import MARKS, print_json, say, table
@@ -158,3 +160,35 @@ def _print_record(name: str, record: StepRecord, *, with_heading: bool) -> None:
             say(f"  | {line}", style="dim")
     for key, value in record.outputs.items():
         say(f"  {key} = {value}", style="dim")
+
+
+def follow(run: RemoteRun, tasks: dict[str, str], *, as_json: bool) -> NoReturn:
+    """Follows a cluster's run; Ctrl-C ends the watching, not the run."""
+    from shipway.cli.progress import Progress
+    from shipway.errors import Cancelled
+    from shipway.remote.summary import summarise
+    from shipway.summary import exit_code
+
+    try:
+        if as_json:
+            run.wait()
+        else:
+            say(f"Run {run.key} ({run.name})", style="dim")
+            with Progress(tasks) as progress:
+                run.wait(progress)
+    except KeyboardInterrupt:
+        say(f"Not watched any more; the run goes on. Next: shipway watch {run.key}, or shipway cancel {run.key}")
+        raise typer.Exit(Cancelled.exit_code) from None
+    summary = summarise(run)
+    show_summary(summary, as_json=as_json)
+    raise typer.Exit(exit_code(summary))
+
+
+def show_summary(summary: dict[str, Any], *, as_json: bool) -> None:
+    """The closing screen, or its document."""
+    if as_json:
+        print_json(summary)
+        return
+    from shipway.cli.screens import closing_screen
+
+    closing_screen(summary)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from shipway.context import STORE
 from shipway.doctor import Finding
-from shipway.doctor.cluster import ACCOUNTS, Checkup
+from shipway.doctor.checkup import ACCOUNTS, Checkup
 from shipway.store_access import contents, create_command, patch_command
 from shipway.store_secret import DEFAULT_SECRET, KEYS
 

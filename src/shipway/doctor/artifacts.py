@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shipway.doctor import Finding, kfp
-from shipway.doctor.cluster import Checkup
+from shipway.doctor.checkup import Checkup
 
 BUCKET = "mlpipeline"  # that KFP brings
 KFP_SECRET = "mlpipeline-minio-artifact"

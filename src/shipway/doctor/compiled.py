@@ -12,7 +12,7 @@ import yaml
 from shipway import step_pod
 from shipway.context import STORE
 from shipway.doctor import Finding
-from shipway.doctor.cluster import Checkup
+from shipway.doctor.checkup import Checkup
 from shipway.errors import NotFound, ShipwayError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shipway.doctor import Finding
-from shipway.doctor.cluster import Checkup
+from shipway.doctor.checkup import Checkup
 
 SERVER = "ml-pipeline"
 CONTROLLER = "workflow-controller"

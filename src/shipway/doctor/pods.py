@@ -15,7 +15,7 @@ from typing import Any
 
 from shipway import store_access
 from shipway.doctor import Finding
-from shipway.doctor.cluster import Checkup
+from shipway.doctor.checkup import Checkup
 from shipway.doctor.trials import container
 from shipway.store_secret import DEFAULT_SECRET
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shipway.doctor import Finding, kfp
-from shipway.doctor.cluster import ACCOUNTS, Checkup
+from shipway.doctor.checkup import ACCOUNTS, Checkup
 
 ENABLED = "pipelines.kubeflow.org/enabled"  # KFP's profile controller looks after namespaces with this label alone
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from shipway.doctor import Finding
 from shipway.doctor.access import OURS, allowed
-from shipway.doctor.cluster import Checkup
+from shipway.doctor.checkup import Checkup
 from shipway.executors.kubernetes.accounts import PREDICTOR, REPLICA
 from shipway.store_access import contents, create_command, patch_command
 from shipway.store_secret import DEFAULT_SECRET, KEYS, PREDICTOR_SECRET, REPLICA_SECRET

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from shipway.doctor import Finding
-from shipway.doctor.cluster import Checkup
+from shipway.doctor.checkup import Checkup
 
 GPU = "nvidia.com/gpu"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipway.doctor import Finding, State
-from shipway.doctor.cluster import Checkup
+from shipway.doctor.checkup import Checkup
 from shipway.executors.kubernetes.installs import TRAINING
 
 Version = tuple[int, int]

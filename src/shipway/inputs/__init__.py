@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from shipway.errors import InvalidSpec, nearest
-from shipway.inputs.base import BadRequest, Input
+from shipway.inputs.base import BadRequest, Format, Input
 
 if TYPE_CHECKING:
     from shipway.recipes.base import Recipe
 
 SHIPPED = ("text",)
 
-__all__ = ["SHIPPED", "BadRequest", "Input", "input_of", "load_input"]
+__all__ = ["SHIPPED", "BadRequest", "Format", "Input", "input_of", "load_input"]
 
 
 def load_input(name: str) -> Input:

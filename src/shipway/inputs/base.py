@@ -5,7 +5,9 @@ A recipe states its input by name (`text`) or brings an object of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +22,20 @@ class BadRequest(ValueError):
     """A request that cannot be answered; its message is the reason, in one line."""
 
 
+@dataclass(frozen=True)
+class Format:
+    """Files of rows that an input can read beyond CSV, TSV, JSON lines and Parquet.
+
+    Attributes:
+        suffixes: Endings of their names in small letters, `.conll`; a folder is searched for them.
+        read: A file's rows in order, as frames of equal columns, text or bytes; a function of a module, since several
+            processes read. A column may be any that the spec names, not only the input's.
+    """
+
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], Iterator[pl.DataFrame]]
+
+
 @runtime_checkable
 class Input(Protocol):
     """What a row gives the model.
@@ -29,15 +45,23 @@ class Input(Protocol):
         Params: The section `dataset.input`: which source columns, which bounds.
         Limits: What one instance of a request may be (`endpoint.input`).
         tensor: V2 input: name, datatype, shape.
+        unit: What `sizes` counts, for people: `characters`.
+        formats: Files that it can read beyond those of every input, by the name that `dataset.format` may hold.
     """
 
     name: str
     Params: type[BaseModel]
     Limits: type[BaseModel]
     tensor: tuple[str, str, list[int]]
+    unit: str
+    formats: Mapping[str, Format]
 
     def columns(self, params: BaseModel) -> dict[str, str]:
-        """Columns of the rows -> source columns that they are read from. The names are the input's own, `text`."""
+        """Columns of the rows -> source columns that they are read from. The names are the input's own, `text`.
+
+        Their cells are text as the source has it (a number of Parquet as its shortest text) or null; bytes where a
+        format of the input gives bytes.
+        """
         ...
 
     def reason(self, params: BaseModel) -> pl.Expr:
@@ -45,7 +69,7 @@ class Input(Protocol):
         ...
 
     def content(self) -> pl.Expr:
-        """What makes two rows the same input, as text: hashed for groups and leakage."""
+        """What makes two rows the same input, as text: hashed for leakage, and the group where no column gives one."""
         ...
 
     def values(self, rows: pl.DataFrame) -> Sequence[Any]:

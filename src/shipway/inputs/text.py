@@ -9,22 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from shipway.inputs.base import BadRequest
+from shipway.characters import BLANK, CONTROL, REPLACED, WRONGLY_DECODED
+from shipway.inputs.base import BadRequest, Format
 from shipway.inputs.json_kinds import kind_of
 from shipway.specs import Spec
 
 if TYPE_CHECKING:
     import polars as pl
 
-# Unicode's Default_Ignorable_Code_Point but for those that shape what stands beside them: zero-width blank, BOM, soft
-# hyphen, marks of direction, fillers, variation selectors. The joiners U+200C and U+200D change what Persian or an
-# emoji looks like, and the tags from U+E0020 on which flag is meant.
-INVISIBLE = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0100-\U000e01ef"
-)
-BLANK = rf"^[\s{INVISIBLE}]*$"
-CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 PREVIEW_CHARS = 500
 WARM_UP_WORDS = (1, 8, 64)
 JSON_TOKENS = 32  # a text in an object with a few other fields
@@ -59,6 +51,8 @@ class Text:
     Params: type[BaseModel] = Params
     Limits: type[BaseModel] = Limits
     tensor = ("text", "BYTES", [-1])
+    unit = "characters"
+    formats: Mapping[str, Format] = {}
 
     def columns(self, params: BaseModel) -> dict[str, str]:
         return {"text": cast(Params, params).column}
@@ -70,8 +64,8 @@ class Text:
         return (
             pl.when(text.is_null() | text.str.contains(BLANK))
             .then(pl.lit("empty text"))
-            .when(text.str.contains("\ufffd", literal=True))
-            .then(pl.lit("replacement character U+FFFD: decoded wrongly before it came here"))
+            .when(text.str.contains(REPLACED, literal=True))
+            .then(pl.lit(WRONGLY_DECODED))
             .when(text.str.contains(CONTROL))
             .then(pl.lit("control character"))
             .when(text.str.len_chars() > most)

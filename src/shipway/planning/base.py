@@ -25,9 +25,9 @@ class Plan:
         version: Of the pipeline with its plan: what `publish` calls it, and which published versions `submit` may
             check by this plan. Empty: publishing takes a `--version`, and only parameter types are checked.
         sections: Section -> its spec. The plan task gives out one canonical JSON string for each.
-        flat: Flat parameter of the pipeline -> the fields that it sets, (section, field); none for a parameter that
-            no step's work depends on. "", 0 and None mean "not given": KFP has no optional parameters that kfp.local
-            can run.
+        flat: Flat parameter of the pipeline -> the fields that it sets, (section, field), a field within a mapping by
+            its path, `input.column`; none for a parameter that no step's work depends on. "", 0 and None mean "not
+            given": KFP has no optional parameters that kfp.local can run.
         decided: Flat parameters that alone decide their fields: an override of such a field is refused.
         whole: Fields that are replaced as a whole where other mappings are merged.
     """

@@ -95,7 +95,7 @@ def resolve(pipeline: Pipeline, params: Mapping[str, Any]) -> Configuration:
         value = params.get(flat)
         if value not in (None, "", 0):
             for section, field in places:
-                document = merge(document, {section: {field: value}})
+                document = merge(document, {section: _nested(field.split("."), value)})
     plan.check_given(params, overrides)
     _refuse_ignored(plan, params, overrides)
     return Configuration(plan, plan.specs(document))
@@ -115,6 +115,11 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any], whole: Collection[st
         both = isinstance(known, Mapping) and isinstance(value, Mapping) and key not in whole
         merged[key] = merge(cast(Mapping[str, Any], known), value, whole) if both else value
     return merged
+
+
+def _nested(path: list[str], value: Any) -> dict[str, Any]:
+    """`{"input": {"column": value}}` for the path of `input.column`."""
+    return {path[0]: value if len(path) == 1 else _nested(path[1:], value)}
 
 
 def _read_overrides(plan: Plan, given: Any) -> Mapping[str, Any]:

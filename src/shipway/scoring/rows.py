@@ -19,7 +19,7 @@ CHUNK_ROWS = 16_384
 
 def input_columns(dataset: DatasetManifest, kind: Input) -> list[str]:
     """The rows' columns that hold the input."""
-    return list(kind.columns(parse(kind.Params, dataset.input, f"dataset {dataset.name}: input")))
+    return list(kind.columns(parse(kind.Params, dataset.input_params, f"dataset {dataset.name}: input_params")))
 
 
 def read_rows(

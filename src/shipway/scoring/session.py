@@ -19,6 +19,7 @@ from shipway.recipes.arrays import concatenate, take
 from shipway.scoring.folder import ONNX, SAVED_MODEL, fetch_model, needed_files, verify_files
 from shipway.scoring.runtimes import open_onnx, open_saved_model
 from shipway.tasks import Task, task_of
+from shipway.tasks.model_answers import ModelAnswers
 
 MAX_ENCODER_BYTES = 256 << 20  # the shipped recipe's largest vocabulary has 20 MB
 
@@ -34,6 +35,7 @@ class ModelSession:
         encoder: The recipe's encoder as fitted on the training split.
         labels: Class names; empty where the task has none.
         task, kind: The recipe's task and input.
+        answers: The task's, with this model's classes.
     """
 
     def __init__(self, manifest: ModelManifest, recipe: Recipe, encoder: Encoder, run: Run) -> None:
@@ -42,6 +44,7 @@ class ModelSession:
         self.labels = list(manifest.labels)
         self.task: Task = task_of(recipe)
         self.kind: Input = input_of(recipe)
+        self.answers = ModelAnswers(self.task.answers, self.labels)
         self._run = run
 
     @classmethod
@@ -82,6 +85,10 @@ class ModelSession:
         opened = _open_saved_model if manifest.serving_format == "saved_model" else partial(_open_onnx, threads=threads)
         return cls(manifest, recipe, encoder, opened(manifest, folder))
 
+    def warm_up(self) -> list[Any]:
+        """Values of real sizes, the small ones first."""
+        return self.kind.warm_up(self.labels)
+
     def encode(self, values: Sequence[Any]) -> dict[str, NDArray[Any]]:
         """The model's inputs for one batch: every feature padded, in the dtype that the signature states."""
         encoded = dense(self.encoder.encode(values))
@@ -102,10 +109,12 @@ class ModelSession:
         return self.task.answers.decode(self.encoder, outputs, inputs)
 
     def predict(self, values: Sequence[Any], *, batch_size: int = 256) -> Columns:
-        """Predictions in the order given; at least one value.
+        """Predictions in the order given.
 
         Values go through the model in order of size, so that a batch holds little padding.
         """
+        if not values:
+            return self.infer(self.encode(values))
         order = np.argsort(self.kind.sizes(values), kind="stable")
         batches = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
         parts = [self.infer(self.encode([values[row] for row in rows])) for rows in batches]

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from shipway.errors import InvalidSpec, StorageError, StorageUnavailable
 from shipway.storage import s3_codes, trust
-from shipway.storage.credentials import S3Config, s3_config
+from shipway.storage.credentials import s3_config
+from shipway.storage.server import S3Config
 
 TIMEOUT_S = 10.0
 

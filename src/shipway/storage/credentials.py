@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 
 from shipway import redaction
 from shipway.context import Context
 from shipway.errors import AccessDenied, InvalidSpec
+from shipway.storage.server import REGION, S3Config, read_info
 
-REGION = "us-east-1"
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-_]+(:\d{1,5})?(/[\w./\-]*)?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?/?")
 _MISPLACED = " with a user and a password in it (they belong in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
 # obstore finds these by itself: a pod's identity, a container's, a token file.
@@ -20,17 +19,6 @@ AMBIENT = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
 )
-
-
-@dataclass(frozen=True)
-class S3Config:
-    """How to reach S3; `endpoint` None is Amazon's, `access_key` None leaves the identity to the environment."""
-
-    endpoint: str | None
-    region: str
-    access_key: str | None
-    secret_key: str | None
-    token: str | None = None
 
 
 def s3_config() -> S3Config:
@@ -55,12 +43,10 @@ def s3_config() -> S3Config:
     if any(os.environ.get(name) for name in AMBIENT):
         return S3Config(endpoint, region, None, None)
     if endpoint is None:
-        from shipway.storage import embedded
-
-        info = embedded.read_info(Context.current().home)
+        info = read_info(Context.current().home)
         if info is not None:
             redaction.know_key(info.secret_key)
-            return S3Config(info.endpoint, info.region, info.access_key, info.secret_key)
+            return info.config
     where = endpoint or "object storage"
     raise AccessDenied(
         f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL), "

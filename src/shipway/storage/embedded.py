@@ -18,41 +18,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from shipway import private
 from shipway.errors import StorageError, StorageUnavailable
 from shipway.storage import processes, weed
-from shipway.storage.credentials import REGION, S3Config
+from shipway.storage.base import RESERVED
+from shipway.storage.buckets import ensure_bucket
+from shipway.storage.s3 import S3Backend
+from shipway.storage.server import REGION, ServerInfo, folder_of, read_info
 
 BUCKET = "shipway"
 START_S = 60.0  # 3-4 s on a quiet machine
 ATTEMPTS = 5  # a port may be taken between our choosing and its binding
 STOP_GRACE_S = 0.0  # TERM takes it 15-27 s and saves nothing: what was answered the kernel holds already
-
-
-@dataclass(frozen=True)
-class ServerInfo:
-    """A server as recorded; `start_ticks` beside the pid tells it from a stranger with a reused pid."""
-
-    pid: int
-    start_ticks: int
-    endpoint: str
-    region: str
-    access_key: str
-    secret_key: str
-    ports: dict[str, int]
-    folder: str
-
-    @property
-    def config(self) -> S3Config:
-        """How to reach it."""
-        return S3Config(self.endpoint, self.region, self.access_key, self.secret_key)
-
-    @property
-    def host(self) -> str:
-        """The address that S3 listens on."""
-        return urlsplit(self.endpoint).hostname or weed.HOST
 
 
 @dataclass(frozen=True)
@@ -75,7 +53,7 @@ def start(home: Path | str, bucket: str = BUCKET, host: str = weed.HOST) -> Serv
     Raises:
         StorageUnavailable: it does not come up; names its log.
     """
-    folder = _folder(home)
+    folder = folder_of(home)
     with _locked(folder):
         known = read_info(home)
         if known is not None and _is_running(known):
@@ -92,7 +70,7 @@ def start(home: Path | str, bucket: str = BUCKET, host: str = weed.HOST) -> Serv
 
 def stop(home: Path | str, grace_s: float = STOP_GRACE_S) -> bool:
     """Ends this home's server; True when there was one. The data stay."""
-    folder = _folder(home)
+    folder = folder_of(home)
     if not folder.is_dir():
         return False
     with _locked(folder):
@@ -124,17 +102,6 @@ def environment(info: ServerInfo) -> dict[str, str]:
         "NO_PROXY": ",".join(without),
         "no_proxy": ",".join(without),
     }
-
-
-def read_info(home: Path | str) -> ServerInfo | None:
-    """What `server.json` records, None without one."""
-    path = _folder(home) / "server.json"
-    try:
-        return ServerInfo(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        raise StorageError(f"{path}: damaged ({error}); delete it and run `shipway store start`") from error
 
 
 def _launch(folder: Path, known: ServerInfo | None, bucket: str, host: str) -> ServerInfo:
@@ -172,10 +139,6 @@ def _close_volumes(folder: Path) -> None:
 
 def _make_ready(info: ServerInfo, bucket: str) -> bool:
     """The bucket, and one write: only then has the first volume been made."""
-    from shipway.storage.base import RESERVED
-    from shipway.storage.buckets import ensure_bucket
-    from shipway.storage.s3 import S3Backend
-
     deadline = time.monotonic() + START_S
     while True:
         try:
@@ -229,10 +192,6 @@ def _kill_lost(folder: Path, grace_s: float) -> bool:
     for command in lost:
         weed.remove_sockets(weed.ports_of(command))
     return bool(lost)
-
-
-def _folder(home: Path | str) -> Path:
-    return Path(home).absolute() / "store"
 
 
 def _log_tail(folder: Path) -> str:

@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 from shipway.errors import Conflict, NotFound, StorageError
 from shipway.storage import ranged, trust
 from shipway.storage.base import ObjectInfo
-from shipway.storage.credentials import S3Config, s3_config
+from shipway.storage.credentials import s3_config
 from shipway.storage.local import disk_error
 from shipway.storage.parallel import gather
 from shipway.storage.s3_errors import LostRace, s3_errors, worth_another
+from shipway.storage.server import S3Config
 
 MIB = 1 << 20
 PART = 16 * MIB  # of a multipart upload

@@ -98,9 +98,10 @@ def denied(where: str, endpoint: str | None, code: str) -> ShipwayError:
 def full_disk(endpoint: str | None) -> str:
     """SeaweedFS answers a bare 500 when its disk is full; where the server is this home's own, we can look."""
     from shipway.context import Context
-    from shipway.storage import embedded, weed
+    from shipway.storage import weed
+    from shipway.storage.server import read_info
 
-    info = embedded.read_info(Context.current().home)
+    info = read_info(Context.current().home)
     if info is None or info.endpoint != endpoint:
         return ""
     free = shutil.disk_usage(info.folder).free

@@ -13,6 +13,7 @@ from shipway.errors import InvalidData, NotFound, nearest
 from shipway.storage import folders, http
 from shipway.storage.store import ObjectInfo, open_folder, open_uri
 
+Suffixes = tuple[str, ...]
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 NAMED = (*FORMATS, ".tab", ".txt", ".json", ".pq")  # readable too, where a file is named itself: not swept up by folder
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
@@ -30,7 +31,7 @@ SAMPLES = 64  # blocks of a bigger one
 BLOCK = 64 << 10
 
 
-def fingerprint_source(uri: str, format: str = "auto") -> str:
+def fingerprint_source(uri: str, format: str = "auto", more: Suffixes = ()) -> str:
     """A cheap identity of the content: equal content gives an equal one, an edit in place another.
 
     - Local files: sha256 of the content up to 256 MiB; above that size, modification time (ns) and 64 sampled blocks,
@@ -41,6 +42,7 @@ def fingerprint_source(uri: str, format: str = "auto") -> str:
         uri: A path, `file://`, `s3://`, `http://` or `https://` URI of a file or a folder.
         format: `auto` takes files by their suffix; with csv, tsv, jsonl or parquet given, any name will do that does
             not say another format (`part-00000`, `part-00000-<uuid>.c000`).
+        more: Endings of further names that `auto` takes: of formats that an input brings.
 
     Returns:
         16 hexadecimal digits.
@@ -52,17 +54,17 @@ def fingerprint_source(uri: str, format: str = "auto") -> str:
     kind, where = _kind(uri)
     if kind == "local":
         top = Path(where)
-        return fingerprint([[_name(path, top), _file_identity(path)] for path in _local_files(top, format)[0]])
+        return fingerprint([[_name(path, top), _file_identity(path)] for path in _local_files(top, format, more)[0]])
     if kind == "s3":
-        return fingerprint([[name, info.etag, info.size_bytes] for name, info in _objects(where, format)[0]])
+        return fingerprint([[name, info.etag, info.size_bytes] for name, info in _objects(where, format, more)[0]])
     return fingerprint(["http", redaction.address(where), http.identity(where)])
 
 
-def fetch_source(uri: str, folder: str | Path, format: str = "auto") -> list[Path]:
+def fetch_source(uri: str, folder: str | Path, format: str = "auto", more: Suffixes = ()) -> list[Path]:
     """The source's files on this machine, by name.
 
     Args:
-        uri, format: As for `fingerprint_source`.
+        uri, format, more: As for `fingerprint_source`.
         folder: Where downloads go; local files are read where they are.
 
     Raises:
@@ -72,24 +74,24 @@ def fetch_source(uri: str, folder: str | Path, format: str = "auto") -> list[Pat
     """
     kind, where = _kind(uri)
     if kind == "local":
-        return _local_files(Path(where), format)[0]
+        return _local_files(Path(where), format, more)[0]
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     if kind == "s3":
-        found, _ = _objects(where, format)
+        found, _ = _objects(where, format, more)
         open_folder("/".join(where.split("/")[:3])).download_many(
             [(info.key, target / name, None) for name, info in found]
         )
         return [target / name for name, _ in found]
-    return [http.download(where, target, lambda name, media: _http_name(where, name, media, format))]
+    return [http.download(where, target, lambda name, media: _http_name(where, name, media, format, more))]
 
 
-def skipped_files(uri: str, format: str = "auto") -> dict[str, str]:
+def skipped_files(uri: str, format: str = "auto", more: Suffixes = ()) -> dict[str, str]:
     """The files of a folder that hold rows for nobody, by name below it, each with the reason."""
     kind, where = _kind(uri)
     if kind == "local":
-        return _local_files(Path(where), format)[1]
-    return _objects(where, format)[1] if kind == "s3" else {}
+        return _local_files(Path(where), format, more)[1]
+    return _objects(where, format, more)[1] if kind == "s3" else {}
 
 
 def is_local(uri: str) -> bool:
@@ -97,9 +99,11 @@ def is_local(uri: str) -> bool:
     return _kind(uri)[0] == "local"
 
 
-def has_supported_suffix(name: str, formats: tuple[str, ...] = FORMATS) -> bool:
-    """Whether a file of this name is one of the supported formats."""
+def has_supported_suffix(name: str, formats: Suffixes = FORMATS, more: Suffixes = ()) -> bool:
+    """Whether a file of this name is one of the supported formats, or has an ending of `more` as it stands."""
     low = name.lower()
+    if low.endswith(more):
+        return True
     for suffix in COMPRESSIONS:
         low = low.removesuffix(suffix)
     return low.endswith(formats)
@@ -134,16 +138,16 @@ def _kind(uri: str) -> tuple[str, str]:
     )
 
 
-def _why_skipped(name: str, format: str) -> str | None:
+def _why_skipped(name: str, format: str, more: Suffixes) -> str | None:
     """Why a file of this name below a folder is left out; one rule for a disk's folder and a bucket's prefix."""
     if folders.is_hidden(name):
         return "hidden: a name on its way begins with '.' or '_'"
     if format == "auto":
-        if has_supported_suffix(name):
+        if has_supported_suffix(name, more=more):
             return None
         if has_supported_suffix(name, NAMED):
             return "read only where it is named itself, or format is given"
-        return f"its name says no format; expected {SUPPORTED}, or give format=csv|tsv|jsonl|parquet"
+        return f"its name says no format; expected {_supported(more)}, or give format=csv|tsv|jsonl|parquet"
     if has_supported_suffix(name, BESIDE):
         return "its name says that it holds no rows"
     other = next((kind for kind, endings in ENDINGS_OF.items() if has_supported_suffix(name, endings)), format)
@@ -152,29 +156,34 @@ def _why_skipped(name: str, format: str) -> str | None:
     return None
 
 
-def _sorted_out(names: list[str], format: str) -> tuple[list[str], dict[str, str]]:
+def _supported(more: Suffixes) -> str:
+    return ", ".join([SUPPORTED, *more])
+
+
+def _sorted_out(names: list[str], format: str, more: Suffixes) -> tuple[list[str], dict[str, str]]:
     """Names to read, and those that are left out with the reason."""
-    reasons = {name: _why_skipped(name, format) for name in names}
+    reasons = {name: _why_skipped(name, format, more) for name in names}
     skipped = {folders.readable(name): why for name, why in reasons.items() if why}
     return [name for name in names if not reasons[name]], skipped
 
 
-def _none_left(where: str, skipped: dict[str, str]) -> InvalidData:
+def _none_left(where: str, skipped: dict[str, str], more: Suffixes) -> InvalidData:
     some = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])
     return InvalidData(
-        f"data {where!r}: no supported file in it ({f'it has {some}' if some else 'it is empty'}); expected {SUPPORTED}"
+        f"data {where!r}: no supported file in it ({f'it has {some}' if some else 'it is empty'}); "
+        f"expected {_supported(more)}"
     )
 
 
-def _local_files(top: Path, format: str) -> tuple[list[Path], dict[str, str]]:
+def _local_files(top: Path, format: str, more: Suffixes) -> tuple[list[Path], dict[str, str]]:
     try:
         if top.is_dir():
             names, links = folders.files_below(top)
-            rows, skipped = _sorted_out(names, format)
+            rows, skipped = _sorted_out(names, format, more)
             taken, copies = folders.without_copies(top, rows)
             skipped |= {folders.readable(name): why for name, why in sorted((links | copies).items())}
             if not taken:
-                raise _none_left(str(top), skipped)
+                raise _none_left(str(top), skipped, more)
             for name in taken:
                 folders.refuse_unreadable(top / name, folders.readable(name))
             return sorted(top / name for name in taken), skipped
@@ -187,9 +196,9 @@ def _local_files(top: Path, format: str) -> tuple[list[Path], dict[str, str]]:
         raise InvalidData(f"data {str(top)[:80]!r}: {error.strerror}; expected the path of a file or folder") from error
     if not top.is_file():
         raise InvalidData(f"data {str(top)!r}: neither a file nor a folder")
-    if format == "auto" and not has_supported_suffix(top.name, NAMED):
+    if format == "auto" and not has_supported_suffix(top.name, NAMED, more):
         raise InvalidData(
-            f"data {str(top)!r}: unsupported format {top.suffix!r}; expected {SUPPORTED}, or give "
+            f"data {str(top)!r}: unsupported format {top.suffix!r}; expected {_supported(more)}, or give "
             "format=csv|tsv|jsonl|parquet"
         )
     return [top], {}
@@ -225,25 +234,25 @@ def _file_identity(path: Path) -> str:
         raise InvalidData(f"data {str(path)!r}: permission denied for user id {os.getuid()}") from error
 
 
-def _objects(uri: str, format: str) -> tuple[list[tuple[str, ObjectInfo]], dict[str, str]]:
+def _objects(uri: str, format: str, more: Suffixes) -> tuple[list[tuple[str, ObjectInfo]], dict[str, str]]:
     """(name below the folder, object) of one object or of all below a prefix that hold rows, and the others."""
     store = open_folder("/".join(uri.split("/")[:3]))
     key = "/".join(uri.split("/")[3:])
     single = open_uri(uri)[0].head(key) if key else None
     if single is not None:
         name = key.rpartition("/")[2]
-        if format == "auto" and not has_supported_suffix(name, NAMED):
+        if format == "auto" and not has_supported_suffix(name, NAMED, more):
             raise InvalidData(
-                f"data {uri!r}: unsupported format; expected {SUPPORTED}, or give format=csv|tsv|jsonl|parquet"
+                f"data {uri!r}: unsupported format; expected {_supported(more)}, or give format=csv|tsv|jsonl|parquet"
             )
         return [(name, single)], {}
     prefix = f"{key}/" if key else ""
     found = {info.key.removeprefix(prefix): info for info in store.list(key) if not info.key.endswith("/")}
     if not found:
         raise NotFound(f"data {uri!r}: no such object, and nothing below it")
-    taken, skipped = _sorted_out(list(found), format)
+    taken, skipped = _sorted_out(list(found), format, more)
     if not taken:
-        raise _none_left(uri, skipped)
+        raise _none_left(uri, skipped, more)
     both = set(taken) & {str(above) for name in taken for above in PurePosixPath(name).parents}
     if both:
         raise InvalidData(
@@ -264,12 +273,12 @@ _MEDIA = {
 }
 
 
-def _http_name(url: str, offered: str | None, media: str, format: str) -> str:
+def _http_name(url: str, offered: str | None, media: str, format: str, more: Suffixes) -> str:
     """A file name with a suffix that says the format: the server's, the address's, or by media type."""
     last = unquote(urlsplit(url).path).rpartition("/")[2]
     for name in (offered or "", last):
         plain = name.replace("\\", "/").rpartition("/")[2].lstrip(".")
-        if plain and has_supported_suffix(plain, NAMED):
+        if plain and has_supported_suffix(plain, NAMED, more):
             return plain
     if media in _MEDIA:
         return f"{last or 'data'}{_MEDIA[media]}"
@@ -277,5 +286,5 @@ def _http_name(url: str, offered: str | None, media: str, format: str) -> str:
         return last.lstrip("._") or "data"
     raise InvalidData(
         f"data {redaction.place(url)!r}: cannot tell its format (name {last!r}, type {media or 'not given'!r}); "
-        f"expected an address that ends in {SUPPORTED}, or give format=csv|tsv|jsonl|parquet"
+        f"expected an address that ends in {_supported(more)}, or give format=csv|tsv|jsonl|parquet"
     )

@@ -70,14 +70,17 @@ class Labels(Protocol):
 
     Attributes:
         Params: The section `dataset.labels`.
+        least_classes: How many of them training needs; 0 where labels have none.
     """
 
     Params: type[BaseModel]
+    least_classes: int
 
     def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
         """Two expressions over the label column: the label as text in its one form, and why a row is bad (else null).
 
-        The text is what rows keep in their column `label`, what is hashed, and what `encode` gets.
+        The text is what rows keep in their column `label`, what is hashed, and what `encode` gets; read again it stays
+        as it is.
         """
         ...
 
@@ -173,10 +176,10 @@ class Answers(Protocol):
     """From the served tensors to what a caller reads. NumPy alone: the predictor's image holds little else.
 
     Attributes:
-        Params: What a request's `parameters` may ask. Its fields are the names that a request may use; a refusal says
-            "must be" and the field's description, where it has one.
-        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold. A field left at its default is
-            what evaluation found (`Evaluation.settings`); each has one.
+        Params: What a request's `parameters` may ask; a default for each. A request may use the names of its fields; a
+            refusal says "must be" and the field's description, where it has one.
+        Settings: What an endpoint is set to (`endpoint.answers`), such as a threshold; a default for each, which means
+            what evaluation found (`Evaluation.settings`).
         tensors: V2 outputs: name -> datatype and shape.
     """
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shipway.storage import embedded
+from shipway.storage.server import ServerInfo, read_info
 from tests.cluster.bed import build, control_plane, daemons, images, machine, node, prerequisites, settings
 from tests.cluster.bed.build import Built
 from tests.cluster.bed.errors import BedError, MissingPrerequisite
@@ -61,9 +62,9 @@ class Bed:
         images.tag(source, target)
 
     @property
-    def store(self) -> embedded.ServerInfo:
+    def store(self) -> ServerInfo:
         """The object store; URIs under `s3://shipway/` and the endpoint are the same here and in pods."""
-        info = embedded.read_info(settings.state() / "store")
+        info = read_info(settings.state() / "store")
         if info is None:
             raise BedError("the bed's object store is not there; `make cluster-down cluster`")
         return info

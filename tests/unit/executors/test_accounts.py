@@ -19,7 +19,7 @@ from shipway.components.train.spec import TrainingSpec
 from shipway.context import Context
 from shipway.doctor import pods as doctor_pods
 from shipway.doctor import trials as doctor_trials
-from shipway.doctor.cluster import Checkup
+from shipway.doctor.checkup import Checkup
 from shipway.executors import Manifest
 from shipway.executors.kubernetes import mpi, services
 from shipway.executors.kubernetes.kinds import KINDS, SERVICE, kind_of

@@ -14,7 +14,7 @@ from tests.unit.remote.conftest import DIGESTS, Typed
 
 MARK = "SWORDFISH"
 TOKEN, COOKIE, QUERY, HOOK = (f"{MARK}-{word}-0123456789" for word in ("kfp", "cookie", "query", "hook"))
-HOW = {"text_column": "utterance", "label_column": "intent"}
+HOW = {"input_column": "utterance", "label_column": "intent"}
 
 
 @pytest.fixture(autouse=True)

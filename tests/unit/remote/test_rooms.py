@@ -36,7 +36,8 @@ from shipway.steps import step
 role, value, ends = sys.argv[1:4]
 with step(role) as current:
     if role == "evaluate":
-        current.output(split="test", metrics={"accuracy": int(value) / 100})
+        shown = [{"name": "accuracy", "title": "Accuracy", "is_share": True}]
+        current.output(split="test", metrics={"accuracy": int(value) / 100}, shown=shown)
         current.report("Evaluation", f"s3://b/{value}.html")
     else:
         current.output(value=int(value))

@@ -10,6 +10,7 @@ import pytest
 from shipway.errors import InvalidSpec
 from shipway.remote import Connection, connect
 from shipway.storage import embedded
+from shipway.storage.server import ServerInfo
 from tests.fixtures import told_pipeline
 from tests.fixtures.kfp_server import KfpServer
 from tests.fixtures.kubernetes_api import Cluster
@@ -85,7 +86,7 @@ def test_a_store_that_is_out_of_reach_from_here_is_not_judged(
 
 
 def test_keys_that_the_store_refuses_are_told_where_it_can_be_asked(
-    kubeflow: Connection, told: str, cluster: Cluster, embedded_store: embedded.ServerInfo
+    kubeflow: Connection, told: str, cluster: Cluster, embedded_store: ServerInfo
 ) -> None:
     found = embedded.environment(embedded_store)
     right = {**VALUES, **{key: found[key] for key in VALUES if key in found}, "SHIPWAY_STORE": "s3://shipway/x"}

@@ -23,13 +23,13 @@ def test_a_model_is_fetched_once_and_kept_by_its_content(model: ModelManifest, t
     first = fetch_model(model, tmp_path / "cache")
     gone = model.model_copy(update={"uri": (tmp_path / "gone").as_uri()})
     assert fetch_model(gone, tmp_path / "cache") == first
-    assert ModelSession.open(gone, cache=tmp_path / "cache").predict(["w1_1"]).shape == (1, 4)
+    assert ModelSession.open(gone, cache=tmp_path / "cache").predict(["w1_1"])["probabilities"].shape == (1, 4)
 
 
 def test_a_kept_folder_that_was_changed_is_fetched_anew(model: ModelManifest, tmp_path: Path) -> None:
     folder = fetch_model(model, tmp_path / "cache")
     (folder / "model.onnx").write_bytes(b"another program")
-    assert ModelSession.open(model, cache=tmp_path / "cache").predict(["w1_1"]).shape == (1, 4)
+    assert ModelSession.open(model, cache=tmp_path / "cache").predict(["w1_1"])["probabilities"].shape == (1, 4)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folder.name]
 
 

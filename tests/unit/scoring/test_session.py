@@ -7,6 +7,7 @@ import pytest
 
 from shipway.artifacts import ModelManifest
 from shipway.errors import CorruptArtifact, InvalidSpec
+from shipway.recipes.arrays import concatenate
 from shipway.scoring import ModelSession
 from tests.fixtures import toy
 
@@ -23,16 +24,18 @@ def test_texts_become_probabilities_in_the_order_given(model: tuple[ModelManifes
     manifest, folder = model
     session = ModelSession.open(manifest, folder, threads=1)
     texts = ["w2_1 w2_2 w2_3 shared1 shared2", "w0_1", "", "words it never saw", "w3_1 w3_4"]
-    probabilities = session.predict(texts, batch_size=2)
+    probabilities = session.predict(texts, batch_size=2)["probabilities"]
+    assert isinstance(probabilities, np.ndarray)
     assert probabilities.shape == (5, 4)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert [session.labels[i] for i in probabilities.argmax(axis=1)[[0, 1, 4]]] == ["intent_2", "intent_0", "intent_3"]
-    np.testing.assert_allclose(probabilities, np.concatenate([session.predict([text]) for text in texts]), atol=1e-6)
+    alone = concatenate([session.predict([text]) for text in texts])["probabilities"]
+    np.testing.assert_allclose(probabilities, alone, atol=1e-6)
 
 
 def test_no_texts_give_no_rows(model: tuple[ModelManifest, Path]) -> None:
-    assert ModelSession.open(*model).predict([]).shape == (0, 4)
+    assert ModelSession.open(*model).predict([])["probabilities"].shape == (0, 4)
 
 
 def test_a_changed_file_is_refused_by_name(model: tuple[ModelManifest, Path], tmp_path: Path) -> None:

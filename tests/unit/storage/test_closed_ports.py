@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from shipway.storage import Store, embedded, processes, weed
+from shipway.storage.server import ServerInfo
 from tests.unit.storage.test_embedded import listeners, use
 
 NOBODY = 65534
@@ -33,7 +34,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become anot
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.ServerInfo]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerInfo]:
     """A running server of its own, which holds one object."""
     home = tmp_path_factory.mktemp("closed")
     info = embedded.start(home)
@@ -113,7 +114,7 @@ def run_as(uid: int, script: str, given: object) -> list[list[object]]:
 
 
 @as_root
-def test_no_port_answers_another_user_or_a_page(server: embedded.ServerInfo) -> None:
+def test_no_port_answers_another_user_or_a_page(server: ServerInfo) -> None:
     ports = sorted(listeners(server.pid))
     assert ports == sorted(server.ports.values())  # none that we do not know of: metrics, profiling
     answers = run_as(NOBODY, TRY, [NOBODY, ports, REQUESTS, HEADERS])
@@ -128,7 +129,7 @@ def test_no_port_answers_another_user_or_a_page(server: embedded.ServerInfo) -> 
             assert status == 0 or "HTTPS server" in str(text), where
 
 
-def test_with_the_servers_certificate_the_ports_would_answer(server: embedded.ServerInfo) -> None:
+def test_with_the_servers_certificate_the_ports_would_answer(server: ServerInfo) -> None:
     folder = Path(server.folder)
     context = ssl.create_default_context(cafile=str(folder / weed.CERTIFICATE))
     context.load_cert_chain(folder / weed.CERTIFICATE, folder / weed.KEY)
@@ -139,7 +140,7 @@ def test_with_the_servers_certificate_the_ports_would_answer(server: embedded.Se
         wire.close()
 
 
-def commands(server: embedded.ServerInfo, out: Path) -> dict[str, tuple[list[str], str]]:
+def commands(server: ServerInfo, out: Path) -> dict[str, tuple[list[str], str]]:
     """Ways over gRPC: name -> (arguments of `weed`, what it reads)."""
     ports = server.ports
     master, filer = (f"127.0.0.1:{ports[name]}.{ports[f'{name}.grpc']}" for name in ("master", "filer"))
@@ -176,7 +177,7 @@ def run_weed(binary: Path, cwd: Path, uid: int, arguments: list[str], text: str)
 
 @as_root
 def test_no_tool_without_the_key_reads_or_changes_anything_over_grpc(
-    server: embedded.ServerInfo, binary: Path, monkeypatch: pytest.MonkeyPatch
+    server: ServerInfo, binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside = binary.parent / "outside"
     outside.mkdir()
@@ -198,7 +199,7 @@ def test_no_tool_without_the_key_reads_or_changes_anything_over_grpc(
 
 
 @as_root
-def test_keys_and_sockets_are_this_users_alone(server: embedded.ServerInfo) -> None:
+def test_keys_and_sockets_are_this_users_alone(server: ServerInfo) -> None:
     folder = Path(server.folder)
     for path in [*(folder / name for name in KEYS), *folder.glob("*.sock")]:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path

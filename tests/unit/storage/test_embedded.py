@@ -17,6 +17,7 @@ import pytest
 
 from shipway.errors import AccessDenied, StorageUnavailable
 from shipway.storage import Store, embedded, processes, weed
+from shipway.storage.server import ServerInfo
 
 START = "import sys; from shipway.storage import embedded; print(embedded.start(sys.argv[1]).pid)"
 
@@ -29,7 +30,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     embedded.stop(home, grace_s=0)
 
 
-def use(info: embedded.ServerInfo, monkeypatch: pytest.MonkeyPatch) -> Store:
+def use(info: ServerInfo, monkeypatch: pytest.MonkeyPatch) -> Store:
     for name, value in embedded.environment(info).items():
         monkeypatch.setenv(name, value)
     return Store.open("s3://shipway/tests")
@@ -79,7 +80,7 @@ def test_it_listens_on_loopback_only_and_on_chosen_ports(own_home: Path) -> None
 
 
 def test_its_credentials_are_random_private_and_needed(
-    own_home: Path, embedded_store: embedded.ServerInfo, monkeypatch: pytest.MonkeyPatch
+    own_home: Path, embedded_store: ServerInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = embedded.start(own_home)
     assert info.secret_key != embedded_store.secret_key
@@ -140,7 +141,7 @@ def test_a_strangers_process_with_a_recorded_pid_is_never_killed(tmp_path: Path)
         assert ticks
         folder = tmp_path / "store"
         folder.mkdir()
-        info = embedded.ServerInfo(
+        info = ServerInfo(
             stranger.pid, ticks - 1, "http://127.0.0.1:1", "r", "a", "s", dict.fromkeys(weed.PORTS, 1), str(folder)
         )
         (folder / "server.json").write_text(json.dumps(info.__dict__))

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shipway.errors import InvalidData, InvalidSpec, ShipwayError, Untrusted
-from shipway.storage import Store, embedded
+from shipway.storage import Store
 from shipway.storage.buckets import ensure_bucket
+from shipway.storage.server import ServerInfo
 from shipway.storage.sources import fetch_source
 from shipway.storage.trust import VARIABLES
 
@@ -112,7 +113,7 @@ Secured = Callable[..., str]
 
 @pytest.fixture
 def secured(
-    authority: Authority, embedded_store: embedded.ServerInfo, store_uri: str, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, embedded_store: ServerInfo, store_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Secured]:
     """Puts TLS before the real store and points this process at it."""
     parts = urlsplit(embedded_store.endpoint)
@@ -188,7 +189,7 @@ def test_a_certificate_that_is_refused_is_told_as_that(
 
 
 def test_tls_where_there_is_none_and_the_other_way_round_is_told(
-    secured: Secured, embedded_store: embedded.ServerInfo, store_uri: str, monkeypatch: pytest.MonkeyPatch
+    secured: Secured, embedded_store: ServerInfo, store_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", embedded_store.endpoint.replace("http://", "https://"))
     for way in ways(store_uri):
@@ -268,7 +269,7 @@ def test_a_source_of_a_private_authority_is_fetched(
     assert fetch_source(site, tmp_path / "out")[0].read_bytes() == b"text,label\n"
 
 
-def test_a_sources_tls_is_told_where_it_lacks(embedded_store: embedded.ServerInfo, tmp_path: Path) -> None:
+def test_a_sources_tls_is_told_where_it_lacks(embedded_store: ServerInfo, tmp_path: Path) -> None:
     with pytest.raises(Untrusted, match="does not speak TLS"):
         fetch_source(embedded_store.endpoint.replace("http://", "https://") + "/rows.csv", tmp_path)
     volume = f"http://127.0.0.1:{embedded_store.ports['volume']}/rows.csv"

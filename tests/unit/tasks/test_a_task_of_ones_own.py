@@ -123,8 +123,10 @@ def test_the_closing_screen_and_the_page_of_the_run_show_it(world: World, capsys
     record = world.evaluate(world.late)
     url = "http://127.0.0.1:8081/v1/models/tram:predict"
     steps = [
-        StepRecord(run="run-1", task="model", state="Succeeded", outputs={"uri": record.uri}),
-        StepRecord(run="run-1", task="kserve", state="Succeeded", outputs={"url": url, "endpoint": "tram"}),
+        StepRecord(run="run-1", role="evaluate", task="model", state="Succeeded", outputs={"uri": record.uri}),
+        StepRecord(
+            run="run-1", role="deploy", task="kserve", state="Succeeded", outputs={"url": url, "endpoint": "tram"}
+        ),
     ]
     run = RunRecord(run="run-1", pipeline="p", name="tram", state="Succeeded", steps=steps)
     summary = build_summary(run, read=lambda kind, uri: EvaluationRecord.from_json(record.to_json()))

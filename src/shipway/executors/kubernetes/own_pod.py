@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shipway.context import KFP_POD, SERVICE_ACCOUNT_NAMESPACE
+from shipway import mounted
 from shipway.dag import NOWHERE, Place, attempt_of
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.kinds import PODS
@@ -45,10 +45,10 @@ class OwnPod:
 @functools.cache
 def own_pod() -> OwnPod | None:
     """The pod that this process runs in; None outside of Kubeflow Pipelines."""
-    name = os.environ.get(KFP_POD)
+    name = os.environ.get(mounted.KFP_POD)
     if not name:
         return None
-    namespace = SERVICE_ACCOUNT_NAMESPACE.read_text(encoding="utf-8").strip()
+    namespace = mounted.namespace()
     try:
         return read_pod(Api().get(PODS.path(namespace, name)))
     except ApiError as error:

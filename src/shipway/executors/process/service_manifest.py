@@ -108,12 +108,12 @@ def caller_env() -> dict[str, str]:
     The embedded store's address and keys are left out: they change when it is started anew, and a predictor finds the
     ones in force by itself.
     """
-    from shipway.storage import embedded
+    from shipway.storage import server
 
     env = {key: value for key, value in modules.for_container(os.environ).items() if key not in _RUN_ONLY}
     home = Context.current().home
     env[HOME] = str(home)
-    info = embedded.read_info(home)
+    info = server.read_info(home)
     if info is not None and env.get("AWS_ENDPOINT_URL") == info.endpoint:
         for key in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             env.pop(key, None)

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from shipway.artifacts import FeatureSpec
-from shipway.inputs.text import BLANK, CONTROL, INVISIBLE
+from shipway.characters import BLANK, CONTROL, INVISIBLE, REPLACED, WRONGLY_DECODED, plain_form
 from shipway.recipes.arrays import Encoded
 from shipway.specs import Spec
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Fold = Literal["none", "unicode", "case"]
 
 SHOWN = 10  # pairs in one note
-_INVISIBLE = re.compile(f"[{INVISIBLE}]")
+MAX_CHARS = 200
+BREAK = r"[\t\n\r\x80-\x9f\u2028\u2029]"
 _FORMATS = re.compile(f"[{INVISIBLE}\u200c\u200d]")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,6})?")
 # Cyrillic and Greek letters, dashes and quotes that are drawn like characters of ASCII.
@@ -57,6 +58,7 @@ class ClassLabels:
     """Implements `shipway.tasks.base.Labels`."""
 
     Params: type[BaseModel] = Params
+    least_classes = 2
 
     def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
         """The class's name, folded as `params` say, and why it is none."""
@@ -68,10 +70,14 @@ class ClassLabels:
             .then(pl.lit("empty label"))
             .when(label.str.contains(NO_CLASS))
             .then(pl.lit("label is NaN, a list or an object, not the name of a class"))
-            .when(label.str.contains("\ufffd", literal=True))
-            .then(pl.lit("replacement character U+FFFD: decoded wrongly before it came here"))
+            .when(label.str.contains(REPLACED, literal=True))
+            .then(pl.lit(WRONGLY_DECODED))
             .when(label.str.contains(CONTROL))
             .then(pl.lit("control character"))
+            .when(label.str.contains(BREAK))
+            .then(pl.lit("line break, tab or control character in the label"))
+            .when(label.str.len_chars() > MAX_CHARS)
+            .then(pl.lit(f"label longer than {MAX_CHARS} characters"))
             .otherwise(None)
         )
         return label, reason
@@ -121,16 +127,6 @@ def notes(counts: Mapping[str, int]) -> list[str]:
     return found
 
 
-def folded_document(folded_rows: Mapping[tuple[str, str], int], fold: Fold) -> dict[str, object]:
-    """What the manifest keeps of the folding: the choice, the rows that it changed, and the commonest changes."""
-    commonest = sorted(folded_rows.items(), key=lambda change: (-change[1], change[0]))[: 2 * SHOWN]
-    return {
-        "fold_labels": fold,
-        "rows": sum(folded_rows.values()),
-        "changes": [[given, written, rows] for (given, written), rows in commonest],
-    }
-
-
 def _pair(first: str, other: str, counts: Mapping[str, int]) -> str:
     show = ascii if first.isascii() is False or other.isascii() is False else repr
     return f"{show(first)} ({counts[first]:,} rows) and {show(other)} ({counts[other]:,}): {_why(first, other)}"
@@ -139,17 +135,12 @@ def _pair(first: str, other: str, counts: Mapping[str, int]) -> str:
 def _why(first: str, other: str) -> str:
     """How the two differ, and what makes them one."""
     if plain_form(first) == plain_form(other):
-        return "the same but for Unicode's form, blanks or invisible characters; fold_labels=unicode makes them one"
+        return "the same but for Unicode's form, blanks or invisible characters; labels.fold=unicode makes them one"
     if plain_form(first).lower() == plain_form(other).lower():
-        return "the same but for capital letters; fold_labels=case makes them one"
+        return "the same but for capital letters; labels.fold=case makes them one"
     if _NUMBER.fullmatch(first) and _NUMBER.fullmatch(other):
         return "the same number; write one of them in the source"
     return "the same to the eye; write one of them in the source"
-
-
-def plain_form(label: str) -> str:
-    """Equal for names that differ by Unicode's forms, invisible characters and blanks alone."""
-    return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", label)).split())
 
 
 def _look(label: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from shipway import labels
 from shipway.components.deploy.core import Kept, chosen_rows, compare, example_body, inference_service
-from shipway.components.deploy.spec import EndpointSpec
+from shipway.components.deploy.spec import EndpointSpec, check_spec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.executors.process.service_manifest import read_manifest
@@ -18,6 +18,7 @@ from shipway.inputs import load_input
 from shipway.recipes import Columns
 from shipway.specs import parse
 from shipway.tasks import load_task
+from shipway.tasks.model_answers import ModelAnswers
 from tests.fixtures import waiting
 
 SERVED = {
@@ -122,6 +123,35 @@ def test_a_wrong_spec_is_one_line(document: dict[str, Any], reason: str) -> None
         parse(EndpointSpec, document, "endpoint")
 
 
+@pytest.mark.parametrize(
+    ("stated", "own"),
+    [
+        ({}, {}),
+        ({"threshold": "calibrated"}, {}),
+        ({"threshold": None}, {"threshold": None}),
+        ({"threshold": 0.25}, {"threshold": 0.25}),
+    ],
+)
+def test_a_setting_at_its_default_is_left_to_the_evaluation(stated: dict[str, Any], own: dict[str, Any]) -> None:
+    spec = EndpointSpec(name="bot", answers=stated)
+    assert check_spec(spec, load_task("classification"), load_input("text")) == own
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"answers": {"treshold": 1}}, r"endpoint\.answers\.treshold: unknown field; .*did you mean 'threshold'"),
+        ({"answers": {"threshold": 2}}, r"endpoint\.answers\.threshold.*got 2"),
+        ({"input": {"max_chars": 0}}, r"endpoint\.input\.max_chars: .*got 0"),
+    ],
+)
+def test_what_the_task_or_the_input_does_not_know_is_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidSpec, match=reason):
+        check_spec(EndpointSpec(name="bot", **fields), load_task("classification"), load_input("text"))
+    with pytest.raises(InvalidSpec, match="unknown field"):
+        check_spec(EndpointSpec(name="bot", **fields), waiting.recipe.task, waiting.recipe.input)
+
+
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.400003, 0.4, 0.199997]], dtype=np.float32)
 LABELS = ["a", "b", "c"]
 
@@ -132,7 +162,7 @@ def kept(rows: int = 2, threshold: float | None = None) -> Kept:
     texts = ["x", "turn it on"][:rows]
     settings = task.answers.Settings(threshold=threshold)
     columns: Columns = {"probabilities": PROBABILITIES[:rows]}
-    return Kept(task, load_input("text"), LABELS, settings, texts, texts, columns)
+    return Kept(load_input("text"), ModelAnswers(task.answers, LABELS), settings, texts, texts, columns)
 
 
 def answer(*row: float) -> dict[str, Any]:
@@ -181,7 +211,9 @@ def test_a_task_of_ones_own_is_compared_in_its_own_words() -> None:
     columns: Columns = {"minutes": np.array([12.0, 7.5], dtype=np.float32)}
     instances = [{"stops": 4, "passengers": 20}, {"stops": 2, "passengers": 3}]
     task, kind = waiting.recipe.task, waiting.recipe.input
-    journeys = Kept(task, kind, [], task.answers.Settings(), instances, ["4 stops", "2 stops"], columns)
+    journeys = Kept(
+        kind, ModelAnswers(task.answers, []), task.answers.Settings(), instances, ["4 stops", "2 stops"], columns
+    )
     assert compare(journeys, [{"minutes": 12.0, "raw": 12.0}, {"minutes": 7.5, "raw": 7.5}], 1e-5).passed
     found = compare(journeys, [{"minutes": 12.0, "raw": 12.0}, {"minutes": 9, "raw": 9}], 1e-5)
     assert "row 1 '2 stops': expected minutes 7.50; got minutes 9.00 (difference 1.5, allowed 1e-05" in found.reason

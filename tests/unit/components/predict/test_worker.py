@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from shipway.components.predict.core import Query
-from shipway.components.predict.worker import BATCH, Predictor
-from shipway.errors import ShipwayError
+from shipway.components.predict.worker import BATCH, Predictor, _section
+from shipway.errors import InvalidSpec, ShipwayError
 from shipway.recipes import Columns
 from shipway.scoring import ModelSession
 from shipway.tasks import load_task
@@ -104,3 +104,15 @@ def test_it_is_ready_only_after_it_was_warmed_up(session: ModelSession, tmp_path
     assert not predictor.ready
     assert predictor.load()
     assert {1, 2, 16} <= set(counted.sizes)
+
+
+def test_sections_of_the_endpoint_are_read_as_json() -> None:
+    settings = load_task("classification").answers.Settings
+    assert _section(settings, '{"threshold":1e-05}', "--answers").model_dump() == {"threshold": 1e-05}
+    for given, reason in (
+        ("{", "not JSON"),
+        ("[]", "expected a mapping"),
+        ('{"threshold": "a"}', r"threshold.*got 'a'"),
+    ):
+        with pytest.raises(InvalidSpec, match=f"^--answers.*{reason}"):
+            _section(settings, given, "--answers")

@@ -36,7 +36,7 @@ def test_known_values() -> None:
 
 
 def test_what_moved_is_said_in_words() -> None:
-    said = notes({"new_labels": ["x"], "gone_labels": ["y", "z"], "label_psi": DRIFT + 0.1, "length_psi": None})
+    said = notes({"new_labels": ["x"], "gone_labels": ["y", "z"], "label_psi": DRIFT + 0.1, "size_psi": None})
     assert said == [
         "1 labels that the champion does not know: x",
         "2 labels that are gone: y, z",

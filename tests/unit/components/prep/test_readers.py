@@ -224,6 +224,7 @@ def parquet() -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "is a pointer of Git LFS .*git lfs pull"),
         (b"/annex/objects/MD5E-s1--aa.csv\n", "is a pointer of git-annex .*git annex get rows.csv"),
     ],
+    ids=lambda part: part[:40] if isinstance(part, str) else "",
 )
 def test_content_that_its_name_does_not_say_is_named_for_what_it_is(tmp_path: Path, content: bytes, says: str) -> None:
     with pytest.raises(InvalidData, match=f"data: 'rows.csv' {says}|'rows.csv' .*{says}") as caught:
@@ -234,27 +235,37 @@ def test_content_that_its_name_does_not_say_is_named_for_what_it_is(tmp_path: Pa
 # Names
 
 
-OURS = ["_row", "_piece", "_row_hash", "_text_hash", "_group_hash", "_reason", "_side", "_label", "raw", "reason"]
+OURS = ["_row", "_piece", "_row_hash", "_content_hash", "_group_hash", "_reason", "_side", "_label", "raw", "reason"]
 OURS += ["text", "group", "split", "row_id", "source_label", "source_text", "row_nr", "__index__", "*", "^.*$"]
 OURS += ["in:text", "in:label", "in:_row", "source_", "source__row", "__label", "__value", "__predicted"]
 OURS += ["group_hash", "predicted", "probability", "label_probability", "probabilities", "champion", "index", "len"]
 
 
 def test_no_column_name_of_a_user_meets_ours() -> None:
-    from shipway.components.prep.columns import ROLES, SCORED, outgoing
+    from shipway.components.prep.columns import OURS as KEPT
+    from shipway.components.prep.columns import SCORED, outgoing
 
-    names = [*OURS, *(f"source_{name}" for name in OURS), *(outgoing(outgoing(name)) for name in OURS), "", "a", "é"]
+    inputs = ("text", "pixels")
+    names = [
+        *OURS,
+        *(f"source_{name}" for name in OURS),
+        *(outgoing(outgoing(name, inputs), inputs) for name in OURS),
+        "",
+        "a",
+        "é",
+        *inputs,
+    ]
     given = list(dict.fromkeys(names))
-    after = [outgoing(name) for name in given]
+    after = [outgoing(name, inputs) for name in given]
     assert len(set(after)) == len(given)
-    assert not set(after) & {*ROLES, *SCORED, "", "*"}
+    assert not set(after) & {*inputs, *KEPT, *SCORED, "", "*"}
     assert not [name for name in after if name.startswith(("_", "^", "in:"))]
 
 
 def test_a_row_is_read_under_every_internal_name(tmp_path: Path) -> None:
     names = [name for name in dict.fromkeys(OURS) if name != "text"]
     row = {"utterance": "a", "intent": "b", **{name: f"value of {name}" for name in names}, "label": "mine"}
-    roles = {"text_column": "utterance", "label_column": "intent"}
+    roles = {"input": {"column": "utterance"}, "label_column": "intent"}
     text = ",".join(row) + "\n" + ",".join(row.values()) + "\n"
     pl.DataFrame({name: [value] for name, value in row.items()}).write_parquet(tmp_path / "rows.parquet")
     for path in (

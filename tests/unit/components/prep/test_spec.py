@@ -7,6 +7,7 @@ import json
 import pytest
 
 from shipway.canonical import fingerprint
+from shipway.components.prep.schema import check
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidSpec
 from shipway.specs import parse
@@ -23,7 +24,10 @@ def test_the_same_spec_from_ui_yaml_and_python_has_one_hash() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"texts_column": "t"}, r"dataset.texts_column: unknown field.*did you mean 'text_column'"),
+        ({"labels_column": "t"}, r"dataset.labels_column: unknown field.*did you mean 'label_column'"),
+        ({"input": {"colunm": "t"}}, r"dataset.input.colunm: unknown field.*did you mean 'column'"),
+        ({"input": {"max_chars": 0}}, r"dataset.input.max_chars: .*0"),
+        ({"labels": {"fold": "all"}}, r"dataset.labels.fold: .*'none', 'unicode' or 'case'.*'all'"),
         ({"test_fraction": 0.95}, r"leave nothing for train"),
         ({"label_column": "text"}, r"must differ, got text, text"),
         ({"name": "My Bot"}, r"dataset.name: .*'My Bot'"),
@@ -35,5 +39,5 @@ def test_the_same_spec_from_ui_yaml_and_python_has_one_hash() -> None:
 )
 def test_a_wrong_spec_is_refused_in_one_line(change: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidSpec, match=message) as caught:
-        parse(DatasetSpec, {"name": "bot", "data": "rows.csv", **change}, "dataset")
+        check(parse(DatasetSpec, {"name": "bot", "data": "rows.csv", **change}, "dataset"))
     assert "\n" not in str(caught.value)

@@ -4,55 +4,17 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Any
 
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from shipway.components.prep.tfrecord import masked_crc, pack_varints, serialise, varint, write_records
 from shipway.recipes.arrays import Ragged
+from tests.fixtures.records import Example
 
-FIELD = descriptor_pb2.FieldDescriptorProto
-REPEATED, OPTIONAL = FIELD.LABEL_REPEATED, FIELD.LABEL_OPTIONAL
-
-
-def example_class() -> Any:
-    """tf.train.Example from its published schema, so that protobuf judges our bytes without TensorFlow."""
-    file = descriptor_pb2.FileDescriptorProto(name="prep_example.proto", package="prep", syntax="proto3")
-    for name, kind in (
-        ("BytesList", FIELD.TYPE_BYTES),
-        ("FloatList", FIELD.TYPE_FLOAT),
-        ("Int64List", FIELD.TYPE_INT64),
-    ):
-        file.message_type.add(name=name).field.add(name="value", number=1, type=kind, label=REPEATED)
-    feature = file.message_type.add(name="Feature")
-    feature.oneof_decl.add(name="kind")
-    for number, (name, kind) in enumerate(
-        (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List")), 1
-    ):
-        feature.field.add(
-            name=name, number=number, type=FIELD.TYPE_MESSAGE, type_name=f".prep.{kind}", label=OPTIONAL, oneof_index=0
-        )
-    features = file.message_type.add(name="Features")
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=FIELD.TYPE_STRING, label=OPTIONAL)
-    entry.field.add(name="value", number=2, type=FIELD.TYPE_MESSAGE, type_name=".prep.Feature", label=OPTIONAL)
-    features.field.add(
-        name="feature", number=1, type=FIELD.TYPE_MESSAGE, type_name=".prep.Features.FeatureEntry", label=REPEATED
-    )
-    example = file.message_type.add(name="Example")
-    example.field.add(name="features", number=1, type=FIELD.TYPE_MESSAGE, type_name=".prep.Features", label=OPTIONAL)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("prep.Example"))
-
-
-Example = example_class()
 int64s = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -97,6 +59,23 @@ def test_varints_of_a_column_are_those_of_each_value(values: list[int]) -> None:
     assert sizes.tolist() == [len(part) for part in expected]
 
 
+@settings(deadline=None)
+@given(st.lists(st.lists(st.binary(max_size=300), max_size=4), min_size=1, max_size=4))
+def test_bytes_of_any_content_are_written_as_protobuf_writes_them(rows: list[list[bytes]]) -> None:
+    values = np.empty(sum(map(len, rows)), dtype=object)
+    values[:] = [value for row in rows for value in row]
+    offsets = np.cumsum([0, *map(len, rows)])
+    firsts = np.empty(len(rows), dtype=object)
+    firsts[:] = [b"\0end\0"] * len(rows)
+    for row, record in zip(rows, serialise({"a": firsts, "b": Ragged(values, offsets)}), strict=True):
+        example = Example()
+        example.features.feature["a"].bytes_list.value.append(b"\0end\0")
+        example.features.feature["b"].bytes_list.value.extend(row)
+        if not row:
+            example.features.feature["b"].bytes_list.SetInParent()
+        assert record == example.SerializeToString(deterministic=True)
+
+
 def test_a_part_of_a_ragged_column_keeps_its_own_rows() -> None:
     whole = Ragged(np.arange(10), np.array([0, 3, 3, 10]))
     part = Ragged(whole.values[3:], whole.offsets[1:])
@@ -121,5 +100,7 @@ def test_the_masked_checksum_is_the_published_one() -> None:
 
 
 def test_a_dtype_without_a_place_in_a_record_is_named() -> None:
-    with pytest.raises(TypeError, match=r"'when'.*datetime64.*use int64 or float32"):
+    with pytest.raises(TypeError, match=r"'when'.*datetime64.*use int64, float32, or bytes"):
         serialise({"when": np.array(["2026-01-01"], dtype="datetime64[D]")})
+    with pytest.raises(TypeError, match="'text'"):
+        serialise({"text": np.array(["a", "b"], dtype=object)})

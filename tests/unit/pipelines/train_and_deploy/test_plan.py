@@ -138,7 +138,7 @@ def test_what_would_be_ignored_or_found_late_is_refused_in_one_line(
     [
         {"training": {"early_stopping": None}},
         {"sweep": {"earlyStopping": None, "trial_deadline_s": None}},
-        {"endpoint": {"threshold": None, "port": None, "name": "my-bot"}},
+        {"endpoint": {"answers": {"threshold": None}, "port": None, "name": "my-bot"}},
         {"promotion": {"champion": {"significance": None}}},
     ],
 )
@@ -260,10 +260,10 @@ def test_a_slice_over_a_column_that_is_not_there_is_refused(tmp_path: Path) -> N
     path = tmp_path / "rows.csv"
     path.write_text("say,label,device,_row\nhello,greet,phone,1\nbye,part,car,2\n")
     for name in ("device", "source__row", "label", "group"):
-        outputs(path, text_column="say", overrides={"evaluation": {"slices": [name]}})
+        outputs(path, input_column="say", overrides={"evaluation": {"slices": [name]}})
     for name, hint in (("devise", r".*did you mean 'device'"), ("say", ""), ("_row", "")):
         with pytest.raises(InvalidSpec, match=rf"evaluation.slices: the rows will have no column '{name}'{hint}"):
-            outputs(path, text_column="say", overrides={"evaluation": {"slices": [name]}})
+            outputs(path, input_column="say", overrides={"evaluation": {"slices": [name]}})
 
 
 def test_prep_is_told_which_columns_the_evaluation_slices_by(csv: Path) -> None:

@@ -1,0 +1,126 @@
+"""What the columns of rows mean: the recipe's input and task, with their sections of the spec.
+
+`check` needs no Polars: a plan is made where there is none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from shipway.components.prep.columns import OURS, SCORED
+from shipway.components.prep.spec import FORMATS, DatasetSpec
+from shipway.errors import InvalidSpec, nearest
+from shipway.inputs import Input, input_of
+from shipway.recipes.base import load_recipe
+from shipway.specs import parse
+from shipway.tasks import task_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from shipway.tasks.base import Labels
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The input and the labels of a dataset.
+
+    Attributes:
+        kind: What a row gives.
+        input: The section `dataset.input`.
+        task: The task's name.
+        labels: What the label column holds.
+        reading: The section `dataset.labels`.
+        sources: The input's columns in the rows -> columns of the source.
+    """
+
+    kind: Input
+    input: BaseModel
+    task: str
+    labels: Labels
+    reading: BaseModel
+    sources: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The input's columns in the rows."""
+        return tuple(self.sources)
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of the files' names that only this input reads: `more` of `shipway.storage.sources`."""
+        return tuple(suffix for format in self.kind.formats.values() for suffix in format.suffixes)
+
+    @cached_property
+    def has_classes(self) -> bool:
+        """Whether a label names classes; a number does not."""
+        import polars as pl
+
+        return self.labels.classes(pl.Series([], dtype=pl.String)) is not None
+
+    def with_classes(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows once for each class that their `label` names, as `class`."""
+        classes = self.labels.classes(frame.get_column("label"))
+        assert classes is not None
+        return frame.with_columns(classes.list.unique(maintain_order=True).alias("class")).explode("class")
+
+    def class_counts(self, labels: pl.Series) -> Counter[str]:
+        """Class -> rows that name it."""
+        import polars as pl
+
+        counts = labels.alias("label").to_frame().group_by("label").len()
+        summed = self.with_classes(counts).group_by("class").agg(pl.col("len").sum())
+        return Counter(dict(summed.drop_nulls().iter_rows()))
+
+
+def schema_of(spec: DatasetSpec) -> Schema:
+    """The schema that a spec states, made once a process.
+
+    Raises:
+        InvalidSpec: a section that the input or the task refuses, or an unknown format.
+    """
+    sections = json.dumps([spec.input, spec.labels], sort_keys=True, default=str)
+    return _schema(spec.recipe, sections, spec.format)
+
+
+def check(spec: DatasetSpec) -> None:
+    """Refuses a spec that its recipe, input or task refuses, before anything is read.
+
+    Raises:
+        InvalidSpec: as `schema_of`; one column for two roles; a wrong encoder parameter.
+    """
+    columns = [*schema_of(spec).sources.values(), spec.label_column, *filter(None, [spec.split_column])]
+    if len(set(columns)) < len(columns):
+        raise InvalidSpec(
+            f"dataset: columns of input, label_column and split_column must differ, got {', '.join(columns)}"
+        )
+    parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")
+
+
+@lru_cache(maxsize=16)
+def _schema(recipe: str, sections: str, format: str) -> Schema:
+    loaded = load_recipe(recipe)
+    kind, task = input_of(loaded), task_of(loaded)
+    for_input, for_labels = json.loads(sections)
+    params = parse(kind.Params, for_input, "dataset.input")
+    reading = parse(task.labels.Params, for_labels, "dataset.labels")
+    sources = kind.columns(params)
+    taken = [name for name in sources if name in (*OURS, *SCORED) or name.startswith(("_", "source_"))]
+    if taken or not sources:
+        raise InvalidSpec(
+            f"recipe {recipe}: input {kind.name!r} has {f'a column {taken[0]!r}' if taken else 'no column'}; expected "
+            f"names other than {', '.join((*OURS, *SCORED))}, without _ or source_ in front"
+        )
+    formats = (*FORMATS, *kind.formats)
+    if format not in formats:
+        raise InvalidSpec(
+            f"dataset.format: unknown format {format!r}; expected one of {', '.join(formats)}{nearest(format, formats)}"
+        )
+    return Schema(kind, params, task.name, task.labels, reading, sources)
