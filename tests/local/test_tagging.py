@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn import metrics as sk
 
@@ -18,6 +20,8 @@ from shipway.artifacts import EvaluationRecord, ModelManifest
 from shipway.components.deploy.parity import check_endpoint, kept_rows
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
+from shipway.components.prep.make import make_dataset
+from shipway.components.prep.spec import DatasetSpec
 from shipway.storage import Store
 from shipway.tasks import load_task
 from tests.fixtures import tagged
@@ -25,7 +29,8 @@ from tests.local.serving import Server, serving
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("tensorflow")]
 
-HEAD = load_task("tagging").head
+TASK = load_task("tagging")
+HEAD = TASK.head
 ROWS = {"train": tagged.rows(400), "eval": tagged.rows(300, 1), "test": tagged.rows(120, 2)}
 TEXTS = ["pool1 sea1 shared2", "shared1 shared2", "balcony0"]
 
@@ -74,6 +79,34 @@ def test_a_tagger_learns_by_its_f1_and_is_exported_with_honest_scores(tmp_path: 
     scores = ModelSession.open(model, recipes=[tagged.REFERENCE]).predict(TEXTS)["scores"]
     assert isinstance(scores, np.ndarray)
     assert (scores >= 0.5).tolist() == [[False, False, True, True], [False] * 4, [True, False, False, False]]
+
+
+def test_rows_with_a_separator_or_json_become_a_dataset_that_leaves_out_unseen_tags(tmp_path: Path) -> None:
+    rows = pl.concat([frame.with_columns(split=pl.lit(split)) for split, frame in ROWS.items()])
+    unseen = (pl.col("row_id") < 10) & (pl.col("split") == "test")
+    with_bar = pl.col("label").str.json_decode(pl.List(pl.String)).list.join(" | ")
+    label = pl.when(unseen).then(pl.lit("Pool|Sauna")).when(pl.col("row_id") % 2 == 0).then(with_bar)
+    rows = rows.with_columns(label=label.otherwise(pl.col("label")))
+    rows.select("text", "label", "split", "group").write_csv(tmp_path / "rows.csv")
+    spec = DatasetSpec(
+        name="homes", data=str(tmp_path / "rows.csv"), recipe=tagged.REFERENCE, split_column="split",
+        group_column="group", labels={"allow_none": True}, on_unseen_label="quarantine",
+    )  # fmt: skip
+    dataset, _ = make_dataset(spec, Store.open((tmp_path / "store").as_uri()))
+    assert (dataset.task, dataset.labels, dataset.targets["label"].shape) == ("tagging", list(tagged.TAGS), [4])
+    test, train = dataset.splits["test"], dataset.splits["train"]
+    assert test.left_out == {"Sauna": 10}
+    assert (test.rows, dataset.quarantined_rows) == (110, 10)
+    hot = TASK.labels.encode(SimpleNamespace(labels=dataset.labels), ROWS["train"]["label"].to_list(), [], {})["label"]  # type: ignore[arg-type]
+    assert list(train.class_counts.values()) == hot.sum(axis=0).tolist()
+    model = tagged.write_model(tmp_path / "model", dataset, ROWS["train"])
+    (tmp_path / "scratch").mkdir()
+    spec_of_it = EvaluationSpec(recipes=[tagged.REFERENCE], bootstrap=0)
+    record = measure(
+        model, dataset, spec_of_it, store=Store.open((tmp_path / "store").as_uri()), folder=tmp_path / "scratch"
+    )
+    assert record.rows == 110
+    assert "rows with all tags right at least" in record.about_left_out
 
 
 @pytest.fixture(scope="module")

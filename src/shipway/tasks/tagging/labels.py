@@ -16,19 +16,18 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from shipway.artifacts import FeatureSpec
-from shipway.inputs.text import BLANK, CONTROL
+from shipway.characters import BLANK, CONTROL, REPLACED, WRONGLY_DECODED, plain_form
 from shipway.recipes.arrays import Encoded
 from shipway.specs import Spec
-from shipway.tasks.classification.labels import Fold, notes, plain_form
+from shipway.tasks.classification.labels import BREAK, MAX_CHARS, Fold, notes
 
 if TYPE_CHECKING:
     import polars as pl
 
     from shipway.recipes.base import Encoder
 
-MAX_CHARS = 200  # of one tag
 _BLANK = re.compile(BLANK)
-_BREAK = re.compile(rf"{CONTROL}|[\t\n\r\x80-\x9f\u2028\u2029]")
+_BREAK = re.compile(f"{CONTROL}|{BREAK}")
 
 
 class Params(Spec):
@@ -129,8 +128,8 @@ def _names(text: str) -> list[str] | None:
 def _reason(tag: str) -> str | None:
     if _BLANK.match(tag):
         return "empty tag"
-    if "\ufffd" in tag:
-        return "replacement character U+FFFD: decoded wrongly before it came here"
+    if REPLACED in tag:
+        return WRONGLY_DECODED
     if _BREAK.search(tag) or any("\ud800" <= character <= "\udfff" for character in tag):
         return "line break, tab or control character in a tag"
     return f"tag longer than {MAX_CHARS} characters" if len(tag) > MAX_CHARS else None
