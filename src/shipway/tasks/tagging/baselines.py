@@ -13,7 +13,7 @@ from shipway.tasks.classification.baselines import CHUNK, ngrams
 from shipway.tasks.tagging.figures import multi_hot
 from shipway.tasks.tagging.labels import tags_of
 
-TITLES = {"prior": "always the most frequent tags", "linear": "linear model by tag"}
+TITLES = {"prior": "most frequent tags", "linear": "linear model of each tag"}
 # TF-IDF rows are of length 1: with scikit-learn's own C = 1 the scores of a rare tag hardly reach 0.5.
 _C = 10.0
 

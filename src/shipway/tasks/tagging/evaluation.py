@@ -111,9 +111,8 @@ class TaggingEvaluation:
                               for tag in weakest)  # fmt: skip
             sentences.append(f"Least average precision: {named}.")
         if found.confusions:
-            named = "; ".join(f"{pair.named} without {pair.missed} ({pair.count} rows)"
-                              for pair in found.confusions[:_NAMED])  # fmt: skip
-            sentences.append(f"Names most often in place of another: {named}.")
+            named = ", ".join(f"{pair.named} for {pair.missed} ({pair.count})" for pair in found.confusions[:_NAMED])
+            sentences.append(f"Names most often in place of another tag (rows): {named}.")
         if not found.threshold:
             sentences.append("Names tags from a score of 0.5: no threshold was calibrated.")
         return sentences

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shipway.recipes.base import Encoder
 
 _BLANK = re.compile(BLANK)
-_BREAK = re.compile(f"{CONTROL}|{BREAK}")
+_BREAK = re.compile(rf"{CONTROL}|{BREAK}|[\ud800-\udfff]")  # with halves of a character that JSON may escape
 
 
 class Params(Spec):
@@ -130,7 +130,7 @@ def _reason(tag: str) -> str | None:
         return "empty tag"
     if REPLACED in tag:
         return WRONGLY_DECODED
-    if _BREAK.search(tag) or any("\ud800" <= character <= "\udfff" for character in tag):
+    if _BREAK.search(tag):
         return "line break, tab or control character in a tag"
     return f"tag longer than {MAX_CHARS} characters" if len(tag) > MAX_CHARS else None
 

@@ -72,7 +72,9 @@ def _threshold(page: Report, found: Details) -> None:
     threshold = found.threshold
     page.section("From which score a tag is named")
     if threshold is None:
-        page.text("From 0.5: the dataset has no eval split to calibrate a threshold on.")
+        page.text(
+            "From 0.5: no threshold was calibrated, as there are no eval rows or none of their tags is scored from 0.02 on."
+        )
         return
     page.text(
         f"From {threshold.value:.3f} at an endpoint, calibrated on the {threshold.calibrated_on} split. On these rows "
@@ -101,5 +103,9 @@ def _worst_rows(page: Report, found: Details) -> None:
         return
     page.table(
         ["row", "has", "was given"],
-        [[short(row.preview), ", ".join(row.tags), ", ".join(row.named)] for row in found.worst_rows],
+        [[short(row.preview), _names(row.tags), _names(row.named)] for row in found.worst_rows],
     )
+
+
+def _names(tags: list[str]) -> str:
+    return ", ".join(tags) or "(none)"

@@ -143,7 +143,13 @@ def test_its_page_and_its_card_name_tags_confusions_and_the_worst_rows(world: Wo
         assert pair.example == kept["preview"][int(is_pair.argmax())]
     assert found.confusions
     page = evaluation_report(record, TASK, reader(record)).render()
-    for words in ("Tag by tag", "What it names in place of what", "From which score", "Worst rows", "always the most"):
+    for words in (
+        "Tag by tag",
+        "What it names in place of what",
+        "From which score",
+        "Worst rows",
+        "most frequent tags",
+    ):
         assert words in page, words
     version = world.registry.register(model, evaluation=record, decision=decision)
     card = card_markdown(version)
