@@ -72,9 +72,7 @@ def _threshold(page: Report, found: Details) -> None:
     threshold = found.threshold
     page.section("From which score a tag is named")
     if threshold is None:
-        page.text(
-            "From 0.5: no threshold was calibrated, as there are no eval rows or none of their tags is scored from 0.02 on."
-        )
+        page.text("From 0.5: without rows of an eval split whose tags it scores, no threshold was calibrated.")
         return
     page.text(
         f"From {threshold.value:.3f} at an endpoint, calibrated on the {threshold.calibrated_on} split. On these rows "
