@@ -16,7 +16,7 @@ from shipway.components.prep.json_lines import NoRow, read_object
 from shipway.components.prep.magic import misnamed
 from shipway.components.prep.parse import CSV, first_record
 from shipway.components.prep.quoting import Quoting, detect
-from shipway.components.prep.schema import schema_of
+from shipway.components.prep.schema import INPUT_COLUMN, schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.streams import OPENERS
 from shipway.errors import InvalidData, nearest
@@ -237,9 +237,10 @@ def _is_text(dtype: pl.DataType) -> bool:
 
 
 def _roles(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
-    """The source columns that the spec names, each behind its field."""
-    for name in schema_of(spec).sources.values():
-        yield "input", name
+    """The source columns that the spec names, each behind what a person calls it."""
+    sources = schema_of(spec).sources.values()
+    for name in sources:
+        yield INPUT_COLUMN if len(sources) == 1 else "dataset.input", name
     for field in ("label_column", "group_column", "split_column"):
         if name := getattr(spec, field):
             yield field, name
@@ -247,7 +248,7 @@ def _roles(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
 
 def check_columns(source: Source, spec: DatasetSpec) -> None:
     for field, name in _roles(spec):
-        if name in source.binary and field != "input":
+        if name in source.binary and field in ("label_column", "group_column", "split_column"):
             raise InvalidData(f"{field}: column {name!r} in {source.shown!r} holds bytes; expected text")
         if name not in source.columns:
             if source.kind == "parquet" and name in (

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from shipway.tasks.base import Labels
 
 
+INPUT_COLUMN = "input_column"  # as pipelines call the column of an input that has one
+
+
 @dataclass(frozen=True)
 class Schema:
     """The input and the labels of a dataset.
@@ -98,9 +101,7 @@ def check(spec: DatasetSpec) -> None:
     """
     columns = [*schema_of(spec).sources.values(), spec.label_column, *filter(None, [spec.split_column])]
     if len(set(columns)) < len(columns):
-        raise InvalidSpec(
-            f"dataset: columns of input, label_column and split_column must differ, got {', '.join(columns)}"
-        )
+        raise InvalidSpec(f"{INPUT_COLUMN}, label_column and split_column must differ, got {', '.join(columns)}")
     parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")
 
 

@@ -12,6 +12,7 @@ from shipway.components.deploy.spec import check_spec as check_endpoint
 from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
 from shipway.components.notify.core import check_address
 from shipway.components.prep.schema import check as check_dataset
+from shipway.components.prep.schema import schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
 from shipway.components.sweep.core import check_objective, check_parameters
@@ -157,10 +158,11 @@ class TrainAndDeploy(Plan):
         from shipway.components.prep.columns import check_slices
         from shipway.components.prep.sources import empty_files, find_sources, row_columns
 
-        files = fetch_source(dataset.data, "", dataset.format)
+        more = schema_of(dataset).suffixes
+        files = fetch_source(dataset.data, "", dataset.format, more=more)
         sources = find_sources(files, dataset)
         check_slices(dataset.slices, row_columns(sources, dataset))
-        skipped = skipped_files(dataset.data, dataset.format) | empty_files(files, sources)
+        skipped = skipped_files(dataset.data, dataset.format, more=more) | empty_files(files, sources)
         return noted.notes(noted.document(sources, skipped, dataset))
 
     def check_here(self) -> None:
@@ -191,7 +193,7 @@ class TrainAndDeploy(Plan):
         module = dataset.recipe.partition(":")[0] if ":" in dataset.recipe else ""
         own = [source_of(module)] if module and not module.startswith("shipway.") else []
         return {
-            "data_fingerprint": fingerprint_source(dataset.data, dataset.format),
+            "data_fingerprint": fingerprint_source(dataset.data, dataset.format, more=schema_of(dataset).suffixes),
             "code_fingerprint": code_fingerprint(*own),
         }
 

@@ -42,6 +42,7 @@ REFUSED = {
     "as TensorFlow 1 wrote it": "object graph",
     "a function that reads the variables": "of its own",
     "a registered class": "registered class",
+    "a registered constant that is none": "registered class",
     "a resource": "a resource",
     "an asset": "asset",
 }
@@ -115,6 +116,16 @@ def test_a_file_that_tensorflow_would_read_instead_is_refused(name: str, tmp_pat
     shutil.copy(folder / "saved_model.pb", path)
     with pytest.raises(CorruptArtifact, match=name.split("/")[0].replace(".", r"\.")):
         open_saved_model(folder)
+
+
+def test_a_constant_that_a_function_holds_is_allowed(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from tests.fixtures.saved_models import save
+
+    scale = tf.constant([1.0, 2.0, 3.0, 4.0])
+    folder = save(tmp_path / "model", lambda x: x * scale)
+    assert open_saved_model(folder).signatures["serving_default"] is not None
 
 
 def test_a_person_may_allow_an_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ _OTHER_KINDS = {
     14: "an object of a registered class",
     16: "a registered saver",
 }
+_CONSTANT = b"tf.TrackableConstant"  # the registered class of a constant that a function holds: made of its node alone
 _STRUCTURE = (1, 3, 15)  # children, slot variables, dependencies
 _NAMES_A_FUNCTION = {6: 1, 8: 1, 12: 2}  # function, bare_concrete_function, captured_tensor -> the field of its name
 
@@ -120,7 +121,10 @@ def _check_objects(graph: memoryview, seen: _Seen) -> None:
     for function in messages(graph, 2):
         _note(seen, texts(function, 1), "an object")
     for position, node in enumerate(messages(graph, 1)):
+        is_constant = any(number == 9 for number, _, _ in fields(node))
         for number, _, value in fields(node):
+            if number == 13 and is_constant and not isinstance(value, int) and bytes(value) == _CONSTANT:
+                continue
             if number in _OTHER_KINDS and (number in (5, 10) or (not isinstance(value, int) and len(value))):
                 raise _Refused(f"object {position} is {_OTHER_KINDS[number]}; no recipe of ours saves one")
             if number == 11:

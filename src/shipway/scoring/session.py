@@ -116,7 +116,7 @@ class ModelSession:
         if not values:
             return self.infer(self.encode(values))
         order = np.argsort(self.kind.sizes(values), kind="stable")
-        batches = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+        batches = (order[start : start + batch_size] for start in range(0, max(len(order), 1), batch_size))
         parts = [self.infer(self.encode([values[row] for row in rows])) for rows in batches]
         return take(concatenate(parts), np.argsort(order, kind="stable"))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from shipway.artifacts import ModelManifest
 from shipway.errors import CorruptArtifact, InvalidSpec
@@ -18,6 +19,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelManifest, Path
     train = toy.rows(300)
     dataset = toy.write_dataset(root / "dataset", {"train": train, "eval": toy.rows(60, 1), "test": toy.rows(60, 2)})
     return toy.write_model(root / "model", dataset, train), root / "model"
+
+
+def probabilities_of(session: ModelSession, texts: list[str], batch_size: int = 256) -> NDArray[np.float32]:
+    found = session.predict(texts, batch_size=batch_size)["probabilities"]
+    assert isinstance(found, np.ndarray)
+    return found
 
 
 def test_texts_become_probabilities_in_the_order_given(model: tuple[ModelManifest, Path]) -> None:

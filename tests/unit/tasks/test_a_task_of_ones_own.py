@@ -35,6 +35,7 @@ from shipway.tasks import load_task, task_of
 from shipway.tasks.evaluated import Evaluated
 from shipway.tasks.stored import reader
 from tests.fixtures import toy, waiting
+from tests.fixtures.packages.trams.trams import task as trams_task
 
 SPEC = EvaluationSpec(slices=["line"], bootstrap=200, recipes=[waiting.REFERENCE])
 FOREIGN = ("accuracy", "confus", "macro", "class", "none of these", "argmax")
@@ -228,7 +229,7 @@ def test_an_evaluation_that_asks_for_another_task_is_one_clear_line(world: World
 
 @pytest.mark.parametrize("where", ["mean_error", "worst_error"])
 def test_a_figure_that_is_no_number_is_refused(world: World, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = waiting.Evaluation
+    asked = trams_task.Evaluation
     if where == "mean_error":
         monkeypatch.setattr(asked, "metrics", lambda self, sums: dict.fromkeys(("mean_error",), sums[:, 0] * np.nan))
     else:
@@ -238,7 +239,7 @@ def test_a_figure_that_is_no_number_is_refused(world: World, where: str, monkeyp
 
 
 def test_a_metric_that_the_task_does_not_name_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting.Evaluation, "measure", lambda self, found, params: Evaluated({"other": 1.0}))
+    monkeypatch.setattr(trams_task.Evaluation, "measure", lambda self, found, params: Evaluated({"other": 1.0}))
     with pytest.raises(ShipwayError, match="it measures other, which its `metrics` do not name"):
         world.evaluate(world.good)
 
@@ -259,7 +260,7 @@ def test_a_linear_svm_stands_beside_texts_only() -> None:
 def test_a_task_that_lacks_a_side_is_refused_without_computing_the_others() -> None:
     class Half:
         name = "half"
-        metrics = waiting.Waiting.metrics
+        metrics = trams_task.Waiting.metrics
 
         @property
         def answers(self) -> Any:

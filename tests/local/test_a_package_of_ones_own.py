@@ -1,0 +1,174 @@
+"""A recipe in a wheel of its own, with a task and an input of its own, goes from rows to an answering endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures import typed, waiting
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "tests/fixtures/packages/trams"
+OVERRIDES = {
+    "sweep": {"maxTrialCount": 2, "parameters": {"learning_rate": [0.05, 0.5]}},
+    "training": {"strategy": "single", "workers": 1, "epochs": 30, "batch_size": 16},
+    "evaluation": {"slices": ["line"], "task": {"punctual": 3.0}},
+    "promotion": {"thresholds": {"mean_error": 3.0}, "task": {"off_by_at_most": 20.0}},
+    "endpoint": {"input": {"max_stops": 50}},
+}
+
+
+class Person:
+    """Somebody who installed the wheel and has rows of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, installed = folder, folder / "installed"
+        source, wheels = folder / "source", folder / "wheels"
+        shutil.copytree(PACKAGE, source)  # a build leaves files behind
+        build = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            str(wheels),
+            ".",
+        ]
+        subprocess.run(build, cwd=source, check=True)
+        (wheel,) = wheels.glob("trams-*.whl")
+        install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(installed)]
+        subprocess.run([*install, str(wheel)], check=True)
+        waiting.rows(600, seed=3).drop("row_id").write_csv(folder / "journeys.csv")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_"))}
+        self.environment = {**environment, "PYTHONPATH": str(installed)}
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return typed.run(arguments, cwd=self.folder, env=self.environment)
+
+    def run(self, overrides: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        params = ["name=tram", "data=journeys.csv", "recipe=trams:recipe", "group_column=group", "preset=quick"]
+        params.append(f"overrides={json.dumps(overrides)}")
+        return self.call("run", "train_and_deploy", "--local", "--json", "--param", *params)
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    person = Person(tmp_path_factory.mktemp("person"))
+    yield person
+    person.call("down")
+
+
+@pytest.fixture(scope="module")
+def served(person: Person) -> dict[str, Any]:
+    done = person.run(OVERRIDES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_its_own_figures_stand_in_evaluation_gate_and_summary(served: dict[str, Any]) -> None:
+    evaluation = served["evaluation"]
+    assert set(evaluation["metrics"]) == {"mean_error", "punctual", "worst_error"}
+    assert evaluation["metrics"]["mean_error"] < evaluation["baselines"]["mean"]["metrics"]["mean_error"] / 3
+    assert set(evaluation["intervals"]) == {"mean_error", "punctual"}
+    rules = {rule["rule"]: rule["passed"] for rule in served["decision"]["rules"]}
+    assert rules["no row off by more than 20"] is True
+    assert any("mean_error" in rule for rule in rules)
+    assert served["decision"]["decision"] == "blessed"
+    assert set(served["best_parameters"]) == {"learning_rate"}
+    assert served["sweep"]["objective"] == "val_mean_error"
+
+
+def test_its_endpoint_answers_in_its_own_words(served: dict[str, Any]) -> None:
+    url = served["endpoint"]["predict_url"]
+
+    def ask(instances: Any, **parameters: Any) -> Any:
+        body = json.dumps({"instances": instances, "parameters": parameters}).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)["predictions"]
+
+    short, long = ask([{"stops": 2, "passengers": 10}, [15, 40]])
+    assert short["minutes"] == pytest.approx(3 + 2 * 2 + 0.5, abs=2)
+    assert long["minutes"] == pytest.approx(3 + 2 * 15 + 2, abs=2)
+    assert set(ask([[1, 1]], unit="seconds")[0]) == {"seconds", "raw"}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask([{"stops": 51, "passengers": 1}])
+    assert json.load(refused.value)["error"] == "instances[0].stops is 51, at most 50 are allowed"
+
+
+def test_screens_pages_and_the_card_speak_its_words(person: Person, served: dict[str, Any]) -> None:
+    shown = person.call("runs", "show", "last").stdout
+    assert re.search(r"mean error +punctual", shown, re.IGNORECASE), shown
+    assert "It is off by" in shown
+    saved = json.loads(person.call("reports", "open", "last", "--json").stdout)
+    pages = {title: Path(path).read_text() for title, path in saved.items()}
+    assert "How far it is off" in pages["Evaluation"]
+    assert "Knows no night service." in pages["Model card"]
+    assert "no row off by more than 20" in pages["Decision"]
+    for title in ("Evaluation", "Decision", "Model card"):
+        assert not re.search(r"accuracy|confus|out.of.scope|\blabels\b", pages[title], re.IGNORECASE), title
+    asked = person.call("predict", "tram", "4 20").stdout
+    assert "minutes" in asked
+    assert "text" not in asked.split("minutes")[0] or "4 20" in asked
+
+
+def test_the_same_run_again_comes_from_the_cache(person: Person, served: dict[str, Any]) -> None:
+    again = person.run(OVERRIDES)
+    assert again.returncode == 0, again.stdout + again.stderr
+    found = json.loads(again.stdout)
+    cached = {step["role"]: step["cached"] for step in found["steps"]}
+    assert [role for role, is_cached in cached.items() if is_cached] == ["dataset", "sweep", "train", "evaluate"]
+    assert found["model"]["version"] == served["model"]["version"]
+
+
+@pytest.mark.parametrize(
+    ("section", "fields", "message"),
+    [
+        ("evaluation", {"task": {"punctul": 1}}, "evaluation.task.punctul: unknown field.*did you mean 'punctual'"),
+        ("promotion", {"thresholds": {"accuracy": 0.9}}, "promotion.thresholds.*'accuracy'.*mean_error"),
+        (
+            "dataset",
+            {"input": {"column": "x"}},
+            "dataset.input.column: unknown field; expected one of passengers, stops",
+        ),
+        (
+            "endpoint",
+            {"answers": {"threshold": 0.5}},
+            "endpoint.answers.threshold: unknown field; expected one of most",
+        ),
+        (
+            "sweep",
+            {"objective": {"objectiveMetricName": "val_accuracy"}},
+            "no training reports a metric 'val_accuracy'",
+        ),
+    ],
+)
+def test_what_its_task_and_input_do_not_know_is_refused_before_anything_starts(
+    person: Person, section: str, fields: dict[str, Any], message: str
+) -> None:
+    done = person.run({**OVERRIDES, section: fields})
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert re.search(message, done.stderr), done.stderr
+
+
+def test_no_line_of_ours_knows_of_it() -> None:
+    own = re.compile(r"\btrams?\b|mean_error|punctual|journey", re.IGNORECASE)
+    files = [path for folder in ("src", "components", "pipelines") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 300
+    assert [path for path in files if own.search(path.read_text(encoding="utf-8"))] == []
