@@ -77,7 +77,7 @@ class Recipe(Protocol):
         """An uncompiled tf_keras Model: dict of encoded tensors (batched, padded) -> what the task's head takes.
 
         For `classification` logits, float32 (n, classes); in training it may give (n, members, classes), to a loss that
-        expects it.
+        expects it. For `tagging` logits, float32 (n, tags).
         """
         ...
 

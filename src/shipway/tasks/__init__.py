@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from shipway.recipes.base import Recipe
 
-SHIPPED = ("classification", "regression", "spans")
+SHIPPED = ("classification", "regression", "spans", "tagging")
 PARTS = ("name", "metrics", "labels", "head", "answers", "evaluation")
 
 __all__ = ["SHIPPED", "Metric", "Task", "classes_in", "is_share", "load_task", "primary", "task_of"]

@@ -14,7 +14,7 @@ from shipway.inputs.base import GivesFeatures, Input
 
 TITLES = {"majority": "most frequent label", "linear_svm": "linear SVM"}
 
-_CHUNK = 8192
+CHUNK = 8192
 
 
 class Majority:
@@ -53,7 +53,7 @@ class LinearSvm:
         answers = [
             pl.Series("predicted", self._classifier.predict(self._features(piece)), dtype=pl.String)
             for frame in frames
-            for piece in frame.iter_slices(_CHUNK)
+            for piece in frame.iter_slices(CHUNK)
         ]
         return pl.concat(answers).to_frame()
 

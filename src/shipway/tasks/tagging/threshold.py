@@ -1,0 +1,83 @@
+"""The score from which an endpoint names a tag: one for all tags, found on the eval split.
+
+A threshold for each tag fits a rare tag's few rows rather than the tag: where a model knows nothing of it, the best one
+on these rows names it everywhere (Lipton, Elkan and Naryanaswamy 2014, "Optimal Thresholding of Classifiers to Maximize
+F1 Measure").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from shipway.specs import Spec
+from shipway.tasks.classification.threshold import SLACK
+
+FLOOR = 0.02  # lower scores are no candidates, so that of many tags a row keeps few
+
+
+class ThresholdRule(Spec):
+    """How the threshold is found on the eval split."""
+
+    precision: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The lowest threshold from which on this share of the named tags is right; null: where micro F1 is highest."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Tags of all rows that a threshold decides on.
+
+    Attributes:
+        scores: Of those from FLOOR on, float32, shape (m,).
+        is_right: Whether the row has the tag, same shape.
+        true: Tags that the rows have, named or not.
+    """
+
+    scores: NDArray[np.float32]
+    is_right: NDArray[np.bool_]
+    true: int
+
+    def by_threshold(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """Every distinct score, ascending; how many tags are named from it on, and how many of those rightly."""
+        order = np.argsort(self.scores)
+        scores, right = self.scores[order], self.is_right[order][::-1].cumsum()[::-1]
+        first = np.flatnonzero(np.diff(scores, prepend=np.float32(np.nan)) != 0)  # equal scores are one threshold
+        return scores[first].astype(np.float64), len(scores) - first, right[first]
+
+
+def calibrate(found: Candidates, rule: ThresholdRule) -> float | None:
+    """The threshold; of the best precision where none reaches what is asked for; None where nothing is right."""
+    values, named, right = found.by_threshold()
+    if not len(values) or not right[0]:
+        return None
+    precision = right / named
+    if rule.precision is None:
+        place = int((2 * right / (named + found.true)).argmax())
+    else:
+        enough = np.flatnonzero(precision >= rule.precision)
+        place = int(enough[0] if len(enough) else precision.argmax())
+    return max(0.0, float(values[place]) - SLACK)
+
+
+def at(found: Candidates, threshold: float) -> tuple[float, float, float]:
+    """Micro F1, precision and recall of what is named from a threshold on; 0 where there is nothing to divide by."""
+    is_named = found.scores >= np.float32(threshold)
+    named, right = int(is_named.sum()), int(found.is_right[is_named].sum())
+    return (
+        2 * right / (named + found.true) if named + found.true else 0.0,
+        right / named if named else 0.0,
+        right / found.true if found.true else 0.0,
+    )
+
+
+def curve(found: Candidates, points: int = 50) -> list[list[float]]:
+    """[threshold, precision, recall] at up to `points` thresholds, from the lowest to the highest score."""
+    values, named, right = found.by_threshold()
+    if not len(values):
+        return []
+    wanted = np.unique(np.linspace(0, len(values) - 1, points).round().astype(np.int64))
+    return [[float(values[i]), float(right[i] / named[i]), float(right[i] / max(found.true, 1))] for i in wanted]
