@@ -122,9 +122,11 @@ def test_screens_pages_and_the_card_speak_its_words(person: Person, served: dict
     assert "no row off by more than 20" in pages["Decision"]
     for title in ("Evaluation", "Decision", "Model card"):
         assert not re.search(r"accuracy|confus|out.of.scope|\blabels\b", pages[title], re.IGNORECASE), title
-    asked = person.call("predict", "tram", "4 20").stdout
-    assert "minutes" in asked
-    assert "text" not in asked.split("minutes")[0] or "4 20" in asked
+    allowed = {**person.environment, "SHIPWAY_RECIPES": "trams:recipe"}
+    asked = typed.run(("predict", "tram", "4 20"), cwd=person.folder, env=allowed).stdout
+    assert re.search(r"journey +minutes", asked), asked
+    unknown = person.call("predict", "tram", "[4, 20]").stdout  # a recipe that nobody here allowed is not imported
+    assert re.search(r"instance +minutes +raw", unknown), unknown
 
 
 def test_the_same_run_again_comes_from_the_cache(person: Person, served: dict[str, Any]) -> None:

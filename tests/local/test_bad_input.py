@@ -142,7 +142,7 @@ DATA = [
     Case("an address that is gone", f"{RUN} data={{site}}/gone.csv", ("404 Not Found", "no such file there")),
     Case("an address that leads to a login", f"{RUN} data={{site}}/moved.csv", ("a web page", "download it yourself")),
     Case("an address without a host", f"{RUN} data=http://", ("not an address", "expected http://host")),
-    Case("an address with a blank", f"{RUN} 'data={{site}}/my rows.csv'", ("not an address", "it holds ' '", "%20")),
+    Case("an address with a blank", f"{STEP} 'data={{site}}/my rows.csv'", ("not an address", "it holds ' '", "%20")),
     Case("a missing bucket", f"{RUN} data=s3://nobucket/rows.csv", ("s3://nobucket: no such bucket", "create it")),
     Case("a missing object", f"{RUN} data=s3://shipway/gone/rows.csv", ("gone/rows.csv", "no such object")),
 ]  # fmt: skip

@@ -123,11 +123,11 @@ def predict(
         return
     predictions = put([wording.instance(line) for line in text])
     if as_json:
-        print_json([_told(line, answer) for line, answer in zip(text, predictions, strict=True)])
+        print_json([_told(wording, line, answer) for line, answer in zip(text, predictions, strict=True)])
         return
     headings = wording.headings(predictions)
     rows = [(line, *wording.cells(answer, headings)) for line, answer in zip(text, predictions, strict=True)]
-    table(["text", *headings], rows)
+    table([wording.given, *headings], rows)
 
 
 def _answer_input(put: Callable[[list[Any]], list[Any]], wording: Wording, as_json: bool) -> None:
@@ -138,7 +138,7 @@ def _answer_input(put: Callable[[list[Any]], list[Any]], wording: Wording, as_js
     lines = answer_lines(sys.stdin.buffer, put, 1 if is_typed else BATCH_LINES, wording.instance)
     for given, answer in lines:
         if as_json:
-            print(json.dumps(_told(given, answer), ensure_ascii=False), flush=is_typed)
+            print(json.dumps(_told(wording, given, answer), ensure_ascii=False), flush=is_typed)
             continue
         headings = headings or wording.headings([answer])
         cells = [" ".join(cell.split()) for cell in wording.cells(answer, headings)]
@@ -146,9 +146,9 @@ def _answer_input(put: Callable[[list[Any]], list[Any]], wording: Wording, as_js
     sys.stdout.flush()
 
 
-def _told(line: str, answer: Any) -> dict[str, Any]:
+def _told(wording: Wording, line: str, answer: Any) -> dict[str, Any]:
     """An answer as --json prints it."""
-    return {"text": line, **(answer if isinstance(answer, dict) else {"answer": answer})}
+    return {wording.given: line, **(answer if isinstance(answer, dict) else {"answer": answer})}
 
 
 def ask(url: str, instances: Sequence[Any]) -> list[Any]:

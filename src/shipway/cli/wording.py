@@ -42,6 +42,11 @@ class Wording:
         except ShipwayError:
             return cls()
 
+    @property
+    def given(self) -> str:
+        """What a line is called: by the input's name, `text`; `instance` where that is unknown."""
+        return self.kind.name if self.kind is not None else "instance"
+
     def instance(self, line: str) -> Any:
         """What a line asks for.
 
