@@ -40,7 +40,7 @@ class Encoder:
         return {"labels": self.labels}
 
 class Recipe:
-    name = "light"
+    name, task, input = "light", "classification", "text"
     EncoderParams = Params = Nothing
     def fit_encoder(self, rows, params):
         return Encoder(sorted({label for frame in rows for label in frame.get_column("label").unique()}))
