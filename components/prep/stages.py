@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,8 +159,3 @@ def _apply(frame: pl.DataFrame, bad: pl.DataFrame, plan: StagePlan, owner: str) 
     if plan.stage == "validated":  # duplicates are counted by hash; where a row stands is decided by the next stage
         return good, bad
     return hashed, bad
-
-
-def merged_bad(earlier: dict[str, int], statistics: Statistics) -> dict[str, int]:
-    """Rows set aside so far, by reason."""
-    return dict(sorted((Counter(earlier) + statistics.bad).items()))

@@ -193,14 +193,3 @@ def _is_same(params: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
 def stderr_of(objective: Objective) -> str:
     """The name under which a trial may report the standard error of its objective."""
     return f"{objective.objectiveMetricName}_stderr"
-
-
-def best_so_far(objective: Objective, trials: Iterable[TrialRecord]) -> list[tuple[int, float]]:
-    """(trial number, best objective of the trials up to it), finished trials only."""
-    sign = 1 if objective.type == "maximize" else -1
-    found: list[tuple[int, float]] = []
-    for trial in sorted(trials, key=lambda trial: trial.number):
-        if trial.state == "Succeeded":
-            value = final_value(objective, trial.metrics, trial.history)
-            found.append((trial.number, value if not found else sign * max(sign * value, sign * found[-1][1])))
-    return found

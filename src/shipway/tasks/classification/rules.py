@@ -8,8 +8,9 @@ from shipway.artifacts import RuleResult
 from shipway.errors import nearest
 from shipway.tasks.classification.details import ClassFloors, Details, ForbiddenConfusion, Rules
 from shipway.tasks.classification.figures import Ints
+from shipway.tasks.floors import Kind, judge_every, judge_one
 
-_NAMED = 10  # of a list in a sentence
+_CLASSES = Kind("class", "classes", "rows")
 
 
 def judge(rules: Rules, found: Details, counts: Ints, labels: list[str]) -> Iterator[RuleResult]:
@@ -28,39 +29,13 @@ def judge(rules: Rules, found: Details, counts: Ints, labels: list[str]) -> Iter
 
 def _floors(floors: ClassFloors, measured: Details) -> Iterator[RuleResult]:
     """One rule for all classes together, and one for each label that has a floor of its own."""
-    judged = [c for c in measured.per_class if c.support >= floors.min_support and c.label not in floors.labels]
-    skipped = sum(1 for c in measured.per_class if c.support < floors.min_support and c.label not in floors.labels)
+    by_label = {found.label: found for found in measured.per_class}
+    others = {label: found for label, found in by_label.items() if label not in floors.labels}
     for metric, floor in (("recall", floors.recall), ("precision", floors.precision)):
-        if floor is None:
-            continue
-        values = {c.label: float(getattr(c, metric)) for c in judged}
-        under = sorted((label for label in values if values[label] < floor), key=lambda label: values[label])
-        named = ", ".join(f"{label} {values[label]:.3f}" for label in under[:_NAMED])
-        more = f" and {len(under) - _NAMED} more" if len(under) > _NAMED else ""
-        left_out = f"; {skipped} classes with fewer than {floors.min_support} rows are not judged" if skipped else ""
-        yield RuleResult(
-            rule=f"{metric} of every class at least {floor:g}",
-            passed=not under,
-            applies=bool(values),
-            value=min(values.values(), default=None),
-            bound=floor,
-            detail=(f"below: {named}{more}" if under else f"holds for {len(values)} classes") + left_out,
-        )
-    by_label = {c.label: c for c in measured.per_class}
+        if floor is not None:
+            yield judge_every(_CLASSES, metric, floor, others, floors.min_support)
     for label, floor in floors.labels.items():
-        found = by_label.get(label)
-        rule = f"recall of {label} at least {floor:g}"
-        if found is None or not found.support:
-            hint = nearest(label, by_label) if found is None else ""
-            yield RuleResult(rule=rule, passed=False, bound=floor, detail=f"no test row has this label{hint}")
-        else:
-            yield RuleResult(
-                rule=rule,
-                passed=found.recall >= floor,
-                value=found.recall,
-                bound=floor,
-                detail=f"{found.recall:.4f} of {found.support} rows",
-            )
+        yield judge_one("recall", floor, label, by_label, "this label", lambda found: f" of {found.support} rows")
 
 
 def _forbidden(rule: ForbiddenConfusion, counts: Ints, labels: list[str]) -> RuleResult:
