@@ -57,7 +57,7 @@ def test_predict_asks_the_clusters_endpoint(server: KfpServer, capsys: pytest.Ca
     typed = Typed(capsys)
     assert "greet" in typed("predict", "my-bot", "hello", "--kfp", server.url)
     (found,) = typed.document("predict", "my-bot", "hello", "--kfp", server.url)
-    assert found == {"text": "hello", "label": "greet", "probability": 0.9}
+    assert found == {"instance": "hello", "label": "greet", "probability": 0.9}
     typed("predict", "my-bit", "hello", "--kfp", server.url, code=2)
     assert "there are my-bot (did you mean 'my-bot'?)" in typed.err
 
