@@ -7,7 +7,7 @@ BIN := .venv/bin
 export UV_SYSTEM_CERTS := 1
 # Every step and replica is a Python process of its own: without compiled bytecode each spends seconds compiling imports.
 unexport PYTHONDONTWRITEBYTECODE
-STRATEGY ?= multi_worker
+RECIPE ?= intents
 LOOPS ?= 20
 JOBS ?= auto
 FUZZ_S ?= 60
@@ -30,7 +30,7 @@ horovod: install
 	@tools/horovod-wheel.sh $(BIN)/python >/dev/null
 
 demo: $(if $(filter horovod,$(STRATEGY)),horovod,install)
-	@$(BIN)/shipway demo --param strategy=$(STRATEGY)
+	@$(BIN)/shipway demo --recipe $(RECIPE) $(if $(STRATEGY),--param strategy=$(STRATEGY))
 
 # DECOYS=1: on a machine that has a Kubeflow, a store, a proxy and a home full of settings, none of which a test may see.
 test: horovod

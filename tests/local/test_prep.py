@@ -25,7 +25,7 @@ from shipway.artifacts import DatasetManifest, FileRef, ModelManifest
 from shipway.components.prep import core, launch, make, sources
 from shipway.components.prep.rows_manifest import RowsManifest
 from shipway.components.prep.spec import DatasetSpec
-from shipway.demo_data import write_intents_csv
+from shipway.demos.intents import write_intents_csv
 from shipway.errors import InvalidData, InvalidSpec
 from shipway.inputs.text import kind as text
 from shipway.registry import Registry

@@ -13,7 +13,7 @@ import pytest
 from shipway.artifacts import DatasetManifest
 from shipway.components.prep.make import make_dataset
 from shipway.components.prep.spec import DatasetSpec
-from shipway.demo_data import write_intents_csv
+from shipway.demos.intents import write_intents_csv
 from shipway.recipes import load_recipe
 from shipway.storage import Store
 

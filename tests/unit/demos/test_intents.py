@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from shipway.demo_data import COLUMNS, MIN_GROUPS, languages, write_intents_csv
+from shipway.demos.intents import COLUMNS, MIN_GROUPS, languages, write_intents_csv
 from shipway.errors import NotFound
 
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from shipway.errors import NotFound, nearest
 
@@ -233,3 +233,19 @@ class _Walker:
         if isinstance(slot, WildcardSlotList):
             return self.random.choice(self.household["wildcard"])
         raise _SkipTemplate
+
+
+class Intents:
+    """The demo of the recipe `intents`."""
+
+    about = "intents of a deployed voice assistant, from a CSV like yours to an endpoint that answers."
+    pipeline = "train_and_deploy"
+    data = "intents.csv"
+    params: ClassVar[dict[str, Any]] = {"name": "home-intents", "group_column": "group", "preset": "demo"}
+
+    def write(self, path: Path) -> None:
+        """English sentences of all intents."""
+        write_intents_csv(path)
+
+
+demo = Intents()
