@@ -23,14 +23,16 @@
     `- Cancelled                      exit 130 a person stopped it
 
 Exit codes above 127 are what the training operator retries under `restartPolicy: ExitCode`.
-A message says where, what was given, what is allowed and what to do next.
+A message says where, what was given, what is allowed and what to do next; `error.details` holds the same as fields.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 from shipway import redaction
 
@@ -38,13 +40,64 @@ from shipway import redaction
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+GIVEN_CHARS = 160  # of what was given, in a message
+NOTHING: Any = object()  # stands for no value, where None is one
+
+
+@dataclass(frozen=True)
+class Details:
+    """What an error is about, for whoever reads fields instead of a sentence; None where it doesn't apply.
+
+    Attributes:
+        field: Path of the parameter, field or file: `sweep.parameters[1].min`.
+        given: What stood there, as text; secrets are hidden.
+        allowed: What may stand there: the words, or one sentence.
+        fix: What to do.
+    """
+
+    field: str | None = None
+    given: str | None = None
+    allowed: str | tuple[str, ...] | None = None
+    fix: str | None = None
+
+
 class ShipwayError(Exception):
-    """Base of all errors raised on purpose; what it says shows no secret, whoever prints it."""
+    """Base of all errors raised on purpose; what it says shows no secret, whoever prints it.
+
+    Args:
+        problem: The sentence; empty where `allowed` and `given` say it all.
+        field: Path of the parameter, field or file that is wrong; the message begins with it.
+        given: What stood there.
+        allowed: The words that may stand there, or a description. The nearest word is offered.
+        fix: What to do; ends the message.
+    """
 
     exit_code = 1
 
+    def __init__(
+        self,
+        problem: str = "",
+        *,
+        field: str = "",
+        given: object = NOTHING,
+        allowed: str | Iterable[str] = (),
+        fix: str = "",
+    ) -> None:
+        words = allowed if isinstance(allowed, str) else tuple(allowed)
+        said = _sentence(problem, field, given, words, fix)
+        super().__init__(said.encode(errors="backslashreplace").decode())  # a half of a surrogate pair
+        shown = None if given is NOTHING else redaction.text(short(given if isinstance(given, str) else repr(given)))
+        self.details = Details(field or None, shown, words or None, fix or None)
+
     def __str__(self) -> str:
         return redaction.text(super().__str__())
+
+    @classmethod
+    def all_of(cls, errors: Sequence[ShipwayError]) -> Self:
+        """Several as one: their messages in a row, the details of the first."""
+        one = cls("; ".join(str(error) for error in errors))
+        one.details = errors[0].details
+        return one
 
 
 class UserError(ShipwayError):
@@ -163,6 +216,27 @@ def harmless(text: str, keep: str = "\n\t") -> str:
 def one_line(text: object) -> str:
     """The text on one line, harmless to a terminal."""
     return harmless(" ".join(str(text).split()), keep="")
+
+
+def _sentence(problem: str, field: str, given: object, allowed: str | Sequence[str], fix: str) -> str:
+    """`field: problem 'given'; expected one of a, b (did you mean 'a'?); fix`, without the parts that are not there."""
+    # What is named is not said twice: `training.epoch: unknown field`.
+    is_named = isinstance(given, str) and f".{field}".endswith(f".{given}")
+    shown = "" if given is NOTHING or is_named else short(repr(given))
+    expected = allowed if isinstance(allowed, str) else f"one of {', '.join(allowed)}" if allowed else ""
+    near = nearest(given, allowed) if isinstance(given, str) and not isinstance(allowed, str) else ""
+    if problem:
+        parts = [f"{problem} {shown}".rstrip(), f"expected {expected}{near}" if expected else "", fix]
+    else:
+        got = ", ".join(filter(None, [f"expected {expected}" if expected else "", f"got {shown}" if shown else ""]))
+        parts = [f"{got}{near}", fix]
+    said = "; ".join(filter(None, parts))
+    return f"{field}: {said}" if field and said else field or said
+
+
+def short(text: str) -> str:
+    """The text, or its beginning where it is long."""
+    return text if len(text) <= GIVEN_CHARS else f"{text[:GIVEN_CHARS]}..."
 
 
 def exit_code_of(kind: str) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.yaml_text import load_yaml
 
 
@@ -19,7 +20,15 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), validate_default=True, allow_inf_nan=False)
 
 
-GIVEN_CHARS = 160  # of what was given, in a message
+PYDANTIC = "input should be "  # its messages of types and bounds begin so
+_PLAIN = {
+    "greater than or equal to ": "at least ",
+    "less than or equal to ": "at most ",
+    "greater than ": "more than ",
+    "a valid integer": "an integer",
+    "a valid ": "a ",
+}
+_WORDS = re.compile("'([^']*)'")
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -40,35 +49,41 @@ def parse(model: type[S], document: S | Mapping[str, Any] | str, where: str = ""
     if isinstance(document, str):
         document = load_yaml(document, where or model.__name__) or {}
     if not isinstance(document, Mapping):
-        raise InvalidSpec(f"{where or model.__name__}: expected a mapping, got {type(document).__name__} {document!r}")
+        raise InvalidSpec(field=where or model.__name__, given=document, allowed="a mapping")
     try:
         return model.model_validate(dict(document))
     except ValidationError as error:
-        told = "; ".join(_explain(model, problem, where) for problem in error.errors()[:3])
-        raise InvalidSpec(told.encode(errors="backslashreplace").decode()) from error  # half a surrogate pair
+        raise InvalidSpec.all_of([_explain(model, problem, where) for problem in error.errors()[:3]]) from error
 
 
-def _explain(model: type[BaseModel], problem: Any, where: str) -> str:
-    """One pydantic problem as one line: path, given, allowed, nearest."""
+def _explain(model: type[BaseModel], problem: Any, where: str) -> InvalidSpec:
+    """One pydantic problem: path, given, allowed, nearest."""
     path = where
     for part in problem["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    given = problem["input"]
     if problem["type"] == "extra_forbidden":
         names = sorted(_fields_at(model, problem["loc"][:-1]))
-        word = str(problem["loc"][-1])
-        return f"{path}: unknown field; expected one of {', '.join(names)}{nearest(word, names)}"
-    message = str(problem["msg"]).removeprefix("Value error, ")
+        return InvalidSpec("unknown field", field=path, given=str(problem["loc"][-1]), allowed=names)
+    if problem["type"] == "missing":
+        return InvalidSpec("field required", field=path)
     if problem["type"] == "string_unicode":
-        message = "expected text in UTF-8 (a file of such a name: rename it)"
-    is_told = problem["type"] == "missing" or (isinstance(problem["input"], Mapping) and "got " in message)
-    given = "" if is_told else f", got {_short(repr(problem['input']))}"
-    if problem["type"] == "string_type" and isinstance(problem["input"], bool | int | float | date):
-        given += " (what YAML makes of 7, on, no or 2024-01-31; quotes make it text)"
-    return f"{path}: {message[:1].lower()}{message[1:]}{given}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= GIVEN_CHARS else f"{text[:GIVEN_CHARS]}..."
+        return InvalidSpec(field=path, given=given, allowed="text in UTF-8", fix="rename a file of such a name")
+    if problem["type"] == "literal_error":
+        return InvalidSpec(field=path, given=given, allowed=_WORDS.findall(problem["ctx"]["expected"]))
+    told = str(problem["msg"]).removeprefix("Value error, ")
+    told = f"{told[:1].lower()}{told[1:]}"
+    fix = ""
+    if problem["type"] == "string_type" and isinstance(given, bool | int | float | date):
+        fix = "quotes make text of what YAML reads as 7, on, no or 2024-01-31"
+    if told.startswith(PYDANTIC):
+        told = told.removeprefix(PYDANTIC)
+        for words, plain in _PLAIN.items():
+            told = told.replace(words, plain)
+        return InvalidSpec(field=path, given=given, allowed=told, fix=fix)
+    if isinstance(given, Mapping) and "got " in told:
+        return InvalidSpec(told, field=path)
+    return InvalidSpec(f"{told}, got", field=path, given=given)
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:

@@ -263,12 +263,7 @@ def _end(current: Step, error: BaseException) -> None:
 def _describe(record: StepRecord, error: BaseException) -> None:
     """Writes down how a step, or a part of one, ended."""
     record.state = "Cancelled" if isinstance(error, Cancelled | KeyboardInterrupt) else "Failed"
-    message = one_line(error) if isinstance(error, ShipwayError) else one_line(f"{type(error).__name__}: {error}")
-    record.error = StepError(kind=type(error).__name__, message=redaction.text(message))
-    if isinstance(error, JobFailed):
-        record.error.replica = error.replica
-        record.error.exit_code = error.replica_exit_code
-        record.error.last_lines = [redaction.text(harmless(line)) for line in error.last_lines]
+    record.error = StepError.of(error)
 
 
 def _now() -> str:

@@ -176,7 +176,7 @@ def test_the_check_passes_for_the_evaluated_model_and_names_the_row_of_another(h
 def test_the_worker_refuses_settings_that_the_task_or_the_input_does_not_know(house: House) -> None:
     for option, reason in (
         ('--answers={"threshold": 0.5}', "--answers.threshold: unknown field; expected one of most"),
-        ('--answers={"most": "x"}', "--answers.most: input should be a valid number"),
+        ('--answers={"most": "x"}', "--answers.most: expected a number"),
         ('--input={"max_chars": 5}', "--input.max_chars: unknown field; expected one of max_stops"),
         ("--input=[]", "--input: expected a mapping"),
         ("--answers={", "--answers: not JSON: "),

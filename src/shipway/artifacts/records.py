@@ -6,8 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from shipway import redaction
 from shipway.artifacts.base import Artifact, Record
 from shipway.dag import Place
+from shipway.errors import JobFailed, ShipwayError, harmless, one_line
 
 StepState = Literal["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Cached", "Skipped"]
 
@@ -17,9 +19,25 @@ class StepError(Record):
 
     kind: str  # exception class
     message: str
+    field: str | None = None  # what it is about, as `shipway.errors.Details` has it
+    given: str | None = None
+    allowed: str | list[str] | None = None
+    fix: str | None = None
     replica: str | None = None
     exit_code: int | None = None
     last_lines: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, error: BaseException) -> StepError:
+        """How records and `--json` hold an error: one line, without secrets, and its fields."""
+        if not isinstance(error, ShipwayError):
+            return cls(kind=type(error).__name__, message=redaction.text(one_line(f"{type(error).__name__}: {error}")))
+        about = {name: value for name, value in vars(error.details).items() if value is not None}
+        made = cls.model_validate({"kind": type(error).__name__, "message": redaction.text(one_line(error)), **about})
+        if isinstance(error, JobFailed):
+            made.replica, made.exit_code = error.replica, error.replica_exit_code
+            made.last_lines = [redaction.text(harmless(line)) for line in error.last_lines]
+        return made
 
 
 class StepRecord(Artifact):

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from shipway import redaction
+from shipway.artifacts.records import StepError
 from shipway.cli import (
     catalog,
     control,
@@ -139,14 +140,14 @@ def _explain(error: ShipwayError, as_json: bool) -> int:
     if cause is not None and error.exit_code != UserError.exit_code:
         told = redaction.text(one_line(cause))[:CAUSE_CHARS]
         print(f"caused by: {type(cause).__name__}: {told} ({DEBUG}=1 shows the traceback)", file=sys.stderr)
-    return _ended(type(error).__name__, message, error.exit_code, as_json)
+    return _ended(StepError.of(error), error.exit_code, as_json)
 
 
-def _ended(kind: str, message: str, code: int, as_json: bool) -> int:
+def _ended(error: StepError, code: int, as_json: bool) -> int:
     """The error as a script reads it: the one object that `--json` promises, whatever happened."""
     if as_json:
         try:
-            print_json({"error": {"step": None, "kind": kind, "message": message}, "exit_code": code})
+            print_json({"error": {"step": None, **error.model_dump(exclude_defaults=True)}, "exit_code": code})
         except OSError as problem:  # there is nothing to say it on; the line on standard error was told
             if problem.errno not in FULL:
                 raise
@@ -179,7 +180,7 @@ def _usage(error: Exception, as_json: bool) -> int | None:
     message = redaction.text(one_line(error.format_message()))  # type: ignore[attr-defined]
     message = f"{message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help"
     print(f"error: {message}", file=sys.stderr)
-    return _ended("Usage", message, 2, as_json)
+    return _ended(StepError(kind="Usage", message=message), 2, as_json)
 
 
 if __name__ == "__main__":

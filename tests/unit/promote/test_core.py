@@ -187,7 +187,7 @@ def test_the_first_model_of_its_name_is_judged_on_its_own_figures() -> None:
         ({"thresholds": {"acuracy": 0.5}}, r"promotion.thresholds: unknown metric 'acuracy'.*did you mean 'accuracy'"),
         ({"thresholds": {"accuracy": {}}}, r"promotion.thresholds.accuracy: expected at_least, at_most or both"),
         ({"thresholds": {"ece": {"at_most": 1, "confident": True}}}, r"has no interval; expected one of accuracy"),
-        ({"champion": {"if_leaked": "ignore"}}, r"promotion.champion.if_leaked: input should be 'skip' or 'reject'"),
+        ({"champion": {"if_leaked": "ignore"}}, r"promotion.champion.if_leaked: expected one of skip, reject"),
         ({"thresholds": {"accuracy": 90}}, r"promotion.thresholds.accuracy: got 90, expected a share from 0 to 1"),
         (
             {"baselines": {"must_not_lose_to": ["svm"]}},

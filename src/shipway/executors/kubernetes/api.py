@@ -42,7 +42,7 @@ class ApiError(ShipwayError):
 
     def __init__(self, status: int, reason: str, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"Kubernetes API: {status or 'no answer'} {reason}: {message}")
-        self.status, self.reason, self.message, self.details = status, reason, message, dict(details or {})
+        self.status, self.reason, self.message, self.status_details = status, reason, message, dict(details or {})
 
 
 class Api:
@@ -138,7 +138,9 @@ class Api:
                     raise self._refused() from None
                 if not _may_pass(error) or time.monotonic() + pause > until:
                     raise self._silent(patience_s, error) if error.status == 0 else error from None
-                time.sleep(max(pause * random.uniform(0.7, 1.3), min(error.details.get("retryAfterSeconds", 0), 10)))
+                time.sleep(
+                    max(pause * random.uniform(0.7, 1.3), min(error.status_details.get("retryAfterSeconds", 0), 10))
+                )
                 pause = min(pause * 2, 5.0)
 
     def watch(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -265,7 +267,9 @@ class Api:
 def _may_pass(error: ApiError) -> bool:
     """Whether the same request may succeed in a moment: many creations at once collide in a quota's count, and a quota
     on a kind that is new to the cluster is not counted at once."""
-    collides = error.status == 409 and error.reason == "Conflict" and error.details.get("kind") == "resourcequotas"
+    collides = (
+        error.status == 409 and error.reason == "Conflict" and error.status_details.get("kind") == "resourcequotas"
+    )
     is_uncounted = error.status == 403 and "status unknown for quota" in error.message
     return error.status in (0, *_AGAIN) or collides or is_uncounted
 

@@ -135,7 +135,7 @@ BAD = [
     ({"algorithm": "grid", "parameters": {"x": "uniform(0, 1)"}}, "grid needs a step for 'x'"),
     ({"earlyStopping": "median"}, "did you mean 'medianstop'"),
     ({"objective": {"objectiveMetricName": "a", "additionalMetricNames": ["a"]}}, "repeats the objective"),
-    ({"maxTrialCount": -1}, "sweep.maxTrialCount: .*greater than or equal to 0"),
+    ({"maxTrialCount": -1}, "sweep.maxTrialCount: .*at least 0"),
     ({"function": "no-module"}, "expected 'package.module:name'"),
 ]  # fmt: skip
 

@@ -21,7 +21,7 @@ URI = "s3://shipway/datasets/a"
     [
         (
             {"strategy": "parameter_server"},
-            "training.strategy: input should be 'single', 'mirrored', 'multi_worker' or",
+            "training.strategy: expected one of single, mirrored, multi_worker,",
         ),
         ({"strategy": "single", "workers": 3}, "it runs in one replica; set workers to 1"),
         ({"strategy": "horovod"}, "needs at least 2; raise workers"),
@@ -31,7 +31,7 @@ URI = "s3://shipway/datasets/a"
         ({"epoch": 3}, "did you mean 'epochs'?"),
         ({"resources": {"memory": "4 GB"}}, "training.resources.memory"),
         ({"early_stopping": {"metrics": "f1"}}, "training.early_stopping.metrics: unknown field"),
-        ({"batch_size": 0}, "training.batch_size: input should be greater than or equal to 1, got 0"),
+        ({"batch_size": 0}, "training.batch_size: expected at least 1, got 0"),
     ],
 )
 def test_what_a_strategy_cannot_honour_is_refused_in_one_line(given: dict[str, object], says: str) -> None:
