@@ -12,7 +12,7 @@ import yaml
 
 from shipway import images
 from shipway.context import TITLE
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.store_secret import DEFAULT_SECRET, give_store
 
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
@@ -73,11 +73,9 @@ def rewritten(registry: str | None, digests: Mapping[str, str]) -> dict[str, str
     """Default image reference -> the one to run."""
     for name, digest in digests.items():
         if name not in images.ALL:
-            raise InvalidSpec(
-                f"digest: unknown image {name!r}; expected one of {', '.join(images.ALL)}{nearest(name, images.ALL)}"
-            )
+            raise InvalidSpec("unknown image", field="digest", given=name, allowed=images.ALL)
         if not _DIGEST.match(digest):
-            raise InvalidSpec(f"digest: {name}={digest!r} is not sha256: and 64 hexadecimal digits")
+            raise InvalidSpec(field=f"digest: {name}", given=digest, allowed="sha256: and 64 hexadecimal digits")
     if registry is not None and not _REGISTRY.match(registry):
         raise InvalidSpec(f"registry: {registry!r} is not host[:port][/path] in lower case, without a scheme")
     found: dict[str, str] = {}

@@ -223,7 +223,8 @@ def _sentence(problem: str, field: str, given: object, allowed: str | Sequence[s
     # What is named is not said twice: `training.epoch: unknown field`.
     is_named = isinstance(given, str) and f".{field}".endswith(f".{given}")
     shown = "" if given is NOTHING or is_named else short(repr(given))
-    expected = allowed if isinstance(allowed, str) else f"one of {', '.join(allowed)}" if allowed else ""
+    words = allowed if isinstance(allowed, str) else ", ".join(word or "''" for word in allowed)
+    expected = f"one of {words}" if words and not isinstance(allowed, str) else words
     near = nearest(given, allowed) if isinstance(given, str) and not isinstance(allowed, str) else ""
     if problem:
         parts = [f"{problem} {shown}".rstrip(), f"expected {expected}{near}" if expected else "", fix]

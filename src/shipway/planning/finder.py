@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from shipway import modules
-from shipway.errors import InvalidSpec, NotFound, nearest
+from shipway.errors import InvalidSpec, NotFound
 from shipway.planning.base import Plan
 from shipway.planning.sources import folder_fingerprint
 
@@ -80,14 +80,18 @@ class Pipeline:
         if found is None or not hasattr(found, "pipeline_spec"):
             names = [key for key, value in vars(module).items() if hasattr(value, "pipeline_spec")]
             raise InvalidSpec(
-                f"pipeline: {self._shown(self.module_name)} has no pipeline {self.function_name!r}; it has "
-                f"{', '.join(names) or 'none'}{nearest(self.function_name, names)}"
+                f"{self._shown(self.module_name)} has no pipeline",
+                field="pipeline",
+                given=self.function_name,
+                allowed=names or ("none",),
             )
         called = self.name.replace("_", "-")
         if self.package and found.name != called:
             raise InvalidSpec(
-                f"pipeline: {self._shown(self.module_name)}: kfp calls it {found.name!r}; expected {called!r}, as its "
-                "folder, by which Kubeflow's versions find their plan here"
+                f"{self._shown(self.module_name)}: kfp calls it",
+                field="pipeline",
+                given=found.name,
+                allowed=f"{called!r}, as its folder, by which Kubeflow's versions find their plan here",
             )
         return found
 
@@ -103,7 +107,7 @@ class Pipeline:
         found = getattr(self.module("plan"), "plan", None)
         if not isinstance(found, Plan) or not found.sections:
             raise InvalidSpec(
-                f"pipeline: {self.folder / 'plan.py'}: expected `plan`, a shipway.planning.Plan with sections"
+                field=f"pipeline: {self.folder / 'plan.py'}", allowed="`plan`, a shipway.planning.Plan with sections"
             )
         return found
 
@@ -152,18 +156,20 @@ def find(name: str) -> Pipeline:
         known = {pipeline.name: pipeline for pipeline in find_all()}
         if name not in known:
             raise NotFound(
-                f"pipeline: unknown pipeline {name!r}; expected one of {', '.join(known)}, file.py:function "
-                f"or package.module:function{nearest(name, known)}"
+                "unknown pipeline",
+                field="pipeline",
+                given=name,
+                allowed=(*known, "file.py:function", "package.module:function"),
             )
         return known[name]
     module, _, function = name.partition(":")
     if not module.endswith(".py"):
         if not re.fullmatch(r"\w+(\.\w+)*:\w+", name):
-            raise InvalidSpec(f"pipeline: got {name!r}, expected file.py:function or package.module:function")
+            raise InvalidSpec(field="pipeline", given=name, allowed=("file.py:function", "package.module:function"))
         return Pipeline(name, name)
     path = Path(module).absolute()
     if not path.is_file():
-        raise NotFound(f"pipeline: no file {module!r}")
+        raise NotFound("no file", field="pipeline", given=module)
     return Pipeline(name, f"{path}:{function or path.stem}")
 
 

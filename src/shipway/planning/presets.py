@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.yaml_text import load_yaml
 
 DEFAULT = "default"
@@ -35,7 +35,5 @@ def read_preset(folder: Path, preset: str) -> dict[str, Any]:
     if preset not in names:
         if preset == DEFAULT:
             return {}
-        raise InvalidSpec(
-            f"preset: unknown preset {preset!r}; expected one of {', '.join(names) or 'none'}{nearest(preset, names)}"
-        )
+        raise InvalidSpec("unknown preset", field="preset", given=preset, allowed=names or ("none",))
     return load_yaml(path.read_text(encoding="utf-8"), f"preset {preset}") or {}

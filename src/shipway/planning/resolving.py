@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from shipway.canonical import canonical_json
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.planning.base import Plan
 from shipway.planning.finder import Pipeline
 from shipway.planning.presets import DEFAULT, read_preset
@@ -127,7 +127,7 @@ def _read_overrides(plan: Plan, given: Any) -> Mapping[str, Any]:
     if isinstance(overrides, str):
         overrides = load_yaml(overrides, "overrides") or {}
     if not isinstance(overrides, Mapping):
-        raise InvalidSpec(f"overrides: expected a mapping of sections, got {overrides!r}")
+        raise InvalidSpec(field="overrides", given=overrides, allowed="a mapping of sections")
     _refuse_unknown(plan, overrides, "overrides.")
     return overrides
 
@@ -135,12 +135,9 @@ def _read_overrides(plan: Plan, given: Any) -> Mapping[str, Any]:
 def _refuse_unknown(plan: Plan, document: Mapping[str, Any], where: str) -> None:
     for section, fields in document.items():
         if not isinstance(fields, Mapping):
-            raise InvalidSpec(f"{where}{section}: expected a mapping of fields, got {fields!r}")
+            raise InvalidSpec(field=f"{where}{section}", given=fields, allowed="a mapping of fields")
         if section not in plan.sections:
-            raise InvalidSpec(
-                f"{where}{section}: unknown section; expected one of {', '.join(plan.sections)}"
-                f"{nearest(str(section), plan.sections)}"
-            )
+            raise InvalidSpec("unknown section", field=f"{where}{section}", given=str(section), allowed=plan.sections)
 
 
 def _refuse_ignored(plan: Plan, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
@@ -150,6 +147,8 @@ def _refuse_ignored(plan: Plan, params: Mapping[str, Any], overrides: Mapping[st
             given = overrides.get(section, {}).get(field)
             if given not in (None, params.get(flat)):
                 raise InvalidSpec(
-                    f"overrides.{section}.{field}: got {given!r}, but it is always the parameter {flat} "
-                    f"({params.get(flat)!r}); leave it out, or give {flat}={given}"
+                    f"it is always the parameter {flat} ({params.get(flat)!r}), got",
+                    field=f"overrides.{section}.{field}",
+                    given=given,
+                    fix=f"leave it out, or give {flat}={given}",
                 )

@@ -224,9 +224,7 @@ class Registry:
             Conflict: another writer moves it without end, or the version is being removed.
         """
         if alias not in ALIASES:
-            raise InvalidSpec(
-                f"models: unknown alias {alias!r}; expected one of {', '.join(ALIASES)}{nearest(alias, ALIASES)}"
-            )
+            raise InvalidSpec("unknown alias", field="models", given=alias, allowed=ALIASES)
         version = self.resolve(name, selector)
         seal = read_version(self.store, name, version).seal
         for _ in range(_ATTEMPTS):

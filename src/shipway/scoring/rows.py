@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from shipway.artifacts import DatasetManifest, ModelManifest
-from shipway.errors import InvalidData, InvalidSpec, nearest
+from shipway.errors import InvalidData, InvalidSpec
 from shipway.inputs import Input
 from shipway.specs import parse
 from shipway.storage import open_folder
@@ -63,10 +63,7 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
     known = pl.scan_parquet(path, glob=False).collect_schema()
     for column in columns:
         if column not in known:
-            raise InvalidSpec(
-                f"slices: the rows have no column {column!r}; expected one of {', '.join(known)}"
-                f"{nearest(column, known)}"
-            )
+            raise InvalidSpec("the rows have no column", field="slices", given=column, allowed=known)
 
 
 def _select(frame: pl.DataFrame, ours: Sequence[str], columns: Sequence[str], kind: Input) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from importlib import import_module
 from inspect import getattr_static
 from typing import TYPE_CHECKING
 
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.tasks.base import Metric, Task, primary
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ def load_task(name: str) -> Task:
         InvalidSpec: none of that name.
     """
     if name not in SHIPPED:
-        raise InvalidSpec(
-            f"task: unknown task {name!r}; expected one of {', '.join(SHIPPED)}, or a recipe's own object"
-            f"{nearest(name, SHIPPED)}"
-        )
+        raise InvalidSpec("unknown task", field="task", given=name, allowed=(*SHIPPED, "a recipe's own object"))
     task: Task = import_module(f"shipway.tasks.{name}").task
     return task
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from shipway.artifacts import Uri
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.recipes import load_recipe
 from shipway.specs import Spec, parse
 
@@ -117,8 +117,10 @@ def watched_metric(spec: FitSpec, task: Task) -> str:
     allowed = (AUTO, first, *others)
     if name not in allowed:
         raise InvalidSpec(
-            f"training.early_stopping.metric: no training of {spec.recipe!r} reports a metric {name!r}; expected one "
-            f"of {', '.join(allowed)}{nearest(name, allowed)}"
+            f"no training of {spec.recipe!r} reports a metric",
+            field="training.early_stopping.metric",
+            given=name,
+            allowed=allowed,
         )
     return name
 

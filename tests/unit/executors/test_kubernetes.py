@@ -98,7 +98,7 @@ def test_every_kind_of_job_is_rendered(made: dict[str, Any]) -> None:
 
 def test_an_unknown_kind_names_the_nearest() -> None:
     with pytest.raises(
-        InvalidSpec, match=r"'kubeflow.org/v1 TFJobs' cannot be played.*did you mean 'kubeflow.org/v1 TFJob'"
+        InvalidSpec, match=r"cannot be played: 'kubeflow.org/v1 TFJobs'.*did you mean 'kubeflow.org/v1 TFJob'"
     ):
         kind_of({"apiVersion": "kubeflow.org/v1", "kind": "TFJobs"})
 

@@ -38,11 +38,11 @@ WRONG: dict[str, tuple[Manifest, str]] = {
     "unknown": (changed(JOB, "spec.runPolcy", {}), r"spec\.runPolcy: unknown field.*did you mean 'runPolicy'"),
     "role": (changed(JOB, "spec.tfReplicaSpecs.Wroker", {}), r"tfReplicaSpecs\.Wroker: unknown.*mean 'Worker'"),
     "restart policy": (changed(JOB, "spec.tfReplicaSpecs.Worker.restartPolicy", "onFailure"),
-                       r"Worker\.restartPolicy: expected one of 'Never'.*got 'onFailure' \(did you mean 'OnFailure'"),
+                       r"Worker\.restartPolicy: expected one of Never.*got 'onFailure' \(did you mean 'OnFailure'"),
     "clean policy": (changed(JOB, "spec.runPolicy.cleanPodPolicy", True),
                      r"cleanPodPolicy: expected a string, got True"),
     "success policy": (changed(JOB, "spec.successPolicy", "All"),
-                       r"spec\.successPolicy: expected one of '', 'AllWorkers'"),
+                       r"spec\.successPolicy: expected one of '', AllWorkers"),
     "backoff": (changed(JOB, "spec.runPolicy.backoffLimit", -1),
                 r"backoffLimit: expected a whole number of at least 0"),
     "deadline": (changed(JOB, "spec.runPolicy.activeDeadlineSeconds", "1h"),
@@ -83,10 +83,10 @@ WRONG: dict[str, tuple[Manifest, str]] = {
     "slots": (changed(MPI, "spec.slotsPerWorker", 0), r"spec\.slotsPerWorker: expected a whole number of at least 1"),
     "parallel": (changed(BATCH, "spec.parallelism", 2), r"spec\.parallelism: expected 1, got 2; use a TFJob"),
     "always": (changed(BATCH, "spec.template.spec.restartPolicy", "Always"),
-               r"template\.spec\.restartPolicy: expected one of 'Never', 'OnFailure', got 'Always'"),
+               r"template\.spec\.restartPolicy: expected one of Never, OnFailure, got 'Always'"),
     "indexed": (changed(BATCH, "spec.backoffLimitPerIndex", 1), r"spec\.backoffLimitPerIndex: cannot be honoured"),
     "intel": (changed(changed(MPI, "apiVersion", "kubeflow.org/v2beta1"), "spec.mpiImplementation", "Intel"),
-              r"spec\.mpiImplementation: expected one of 'OpenMPI', got 'Intel'"),
+              r"spec\.mpiImplementation: expected one of OpenMPI, got 'Intel'"),
 }  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def test_a_name_found_twice_names_both_places(pipelines: Path) -> None:
     ("files", "message"),
     [
         ({"pipeline": "import no_such_module"}, r"mine/pipeline.py does not import: ModuleNotFoundError: .*no_such"),
-        ({"pipeline": PIPELINE.format(name="min")}, r"mine/pipeline.py has no pipeline 'mine'; it has .*min"),
+        ({"pipeline": PIPELINE.format(name="min")}, r"mine/pipeline.py has no pipeline 'mine'; expected one of .*min"),
         ({"pipeline": PIPELINE.replace("@dsl.pipeline", "@dsl.pipeline(name='other')").format(name="mine")},
          r"mine/pipeline.py: kfp calls it 'other'; expected 'mine'"),
         ({"plan": "plan = 3"}, r"mine/plan.py: expected `plan`, a shipway.planning.Plan with sections"),
@@ -142,7 +142,8 @@ def test_what_the_variable_names_wrongly_is_refused(pipelines: Path, monkeypatch
 def test_an_unknown_name_tells_the_nearest_of_all(pipelines: Path) -> None:
     make(pipelines, "mine")
     with pytest.raises(
-        NotFound, match=r"expected one of mine, train_and_deploy, file.py:function .*did you mean 'mine'"
+        NotFound,
+        match=r"expected one of mine, train_and_deploy, file.py:function, package.* .*did you mean 'mine'",
     ):
         find("mnie")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.executors.base import Manifest
 
 
@@ -56,15 +56,12 @@ def kind_of(manifest: Manifest) -> Kind:
     """
     if not isinstance(manifest, dict):
         raise InvalidSpec(
-            f"manifest: expected a mapping with apiVersion, kind, metadata and spec, got {manifest!r:.80}"
+            field="manifest", given=manifest, allowed="a mapping with apiVersion, kind, metadata and spec"
         )
     asked = (str(manifest.get("apiVersion")), str(manifest.get("kind")))
     if asked not in KINDS:
         allowed = [f"{version} {name}" for version, name in KINDS]
-        raise InvalidSpec(
-            f"apiVersion, kind: {' '.join(asked)!r} cannot be played; expected one of {', '.join(allowed)}"
-            f"{nearest(' '.join(asked), allowed)}"
-        )
+        raise InvalidSpec("cannot be played:", field="apiVersion, kind", given=" ".join(asked), allowed=allowed)
     return KINDS[asked]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shipway import images
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 
 VARIABLE = "SHIPWAY_ENVIRONMENTS"
 
@@ -64,8 +64,11 @@ def environment_of(image: str, known: Mapping[str, Path], where: str) -> Path:
     if _short(image) in short:
         return short[_short(image)]
     raise InvalidSpec(
-        f"{where}: no environment of this machine stands for image {image!r}{nearest(image, known)}; expected one of "
-        f"{', '.join(sorted(known))}, or name it in {VARIABLE}"
+        "no environment of this machine stands for image",
+        field=where,
+        given=image,
+        allowed=sorted(known),
+        fix=f"name it in {VARIABLE}",
     )
 
 

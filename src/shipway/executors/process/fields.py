@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Fields:
 
     def __init__(self, value: Any, path: str, notes: list[str]) -> None:
         if not isinstance(value, dict):
-            raise InvalidSpec(f"{path or 'manifest'}: expected a mapping, got {type(value).__name__} {value!r:.80}")
+            raise InvalidSpec(field=path or "manifest", given=value, allowed="a mapping")
         self.value: dict[str, Any] = value
         self.path = path
         self.notes = notes
@@ -47,21 +47,20 @@ class Fields:
         if kind is int and isinstance(value, float) and value.is_integer():
             value = int(value)  # KFP and YAML editors turn whole numbers into floats
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise InvalidSpec(f"{self.at(key)}: expected {_NAMES[kind]}, got {value!r:.80}")
+            raise InvalidSpec(field=self.at(key), given=value, allowed=_NAMES[kind])
         return value
 
     def require(self, key: str, kind: type[T]) -> T:
         """Like `take`, for a field that must be there."""
         if self.value.get(key) is None:
-            raise InvalidSpec(f"{self.at(key)}: missing; expected {_NAMES[kind]}")
+            raise InvalidSpec("missing", field=self.at(key), allowed=_NAMES[kind])
         return self.take(key, kind, kind())
 
     def choose(self, key: str, allowed: tuple[str, ...], default: str) -> str:
         """A string that must be one of `allowed`."""
         value = self.take(key, str, default)
         if value not in allowed:
-            names = ", ".join(repr(name) for name in allowed)
-            raise InvalidSpec(f"{self.at(key)}: expected one of {names}, got {value!r}{nearest(value, allowed)}")
+            raise InvalidSpec(field=self.at(key), given=value, allowed=allowed)
         return value
 
     def natural(self, key: str, default: int | None, least: int = 0) -> int | None:
@@ -71,7 +70,7 @@ class Fields:
             return default
         value = self.take(key, int, 0)
         if value < least:
-            raise InvalidSpec(f"{self.at(key)}: expected a whole number of at least {least}, got {value}")
+            raise InvalidSpec(field=self.at(key), given=value, allowed=f"a whole number of at least {least}")
         return value
 
     def child(self, key: str) -> Fields:
@@ -96,7 +95,7 @@ class Fields:
         self._known.add(key)
         self._read.add(key)
         if self.value.get(key) not in (None, {}, [], "", False):
-            raise InvalidSpec(f"{self.at(key)}: cannot be honoured by the process executor: {why}")
+            raise InvalidSpec(f"cannot be honoured by the process executor: {why}", field=self.at(key))
 
     def done(self) -> None:
         """Ends the reading.
@@ -106,8 +105,9 @@ class Fields:
         """
         for key in self.value:
             if key not in self._read:
-                known = ", ".join(sorted(self._known))
                 raise InvalidSpec(
-                    f"{self.at(key)}: unknown field, or one that the process executor cannot honour; "
-                    f"it reads {known}{nearest(key, self._known)}"
+                    "unknown field, or one that the process executor cannot honour",
+                    field=self.at(key),
+                    given=key,
+                    allowed=sorted(self._known),
                 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from shipway import labels, modules
 from shipway.context import HOME, Context
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.executors.base import Manifest
 from shipway.executors.identity import spec_hash
 from shipway.executors.process.environments import environment_of, environments, resolve_command
@@ -73,19 +73,19 @@ def read_manifest(manifest: Manifest) -> Launch:
         InvalidSpec: names the field that cannot be honoured here.
     """
     if manifest.get("kind") != KIND:
-        raise InvalidSpec(f"kind: expected {KIND}, got {manifest.get('kind')!r}")
+        raise InvalidSpec(field="kind", given=manifest.get("kind"), allowed=KIND)
     metadata = manifest.get("metadata") or {}
     name = str(metadata.get("name") or "")
     if not name or "/" in name or name.startswith("."):
-        raise InvalidSpec(f"metadata.name: {name!r} is no name for an endpoint")
+        raise InvalidSpec(field="metadata.name", given=name, allowed="a name for an endpoint")
     spec = manifest.get("spec") or {}
     if extra := sorted(set(spec) - {"predictor"}):
-        raise InvalidSpec(f"spec.{extra[0]}: not supported by the process executor; only spec.predictor is")
+        raise InvalidSpec("not supported by the process executor; only spec.predictor is", field=f"spec.{extra[0]}")
     predictor = spec.get("predictor") or {}
     skipped = _checked(predictor, "spec.predictor", _HONOURED, _NOT_APPLIED)
     containers = predictor.get("containers") or []
     if len(containers) != 1:
-        raise InvalidSpec(f"spec.predictor.containers: expected one container, got {len(containers)}")
+        raise InvalidSpec(field="spec.predictor.containers", given=len(containers), allowed="one container")
     where = "spec.predictor.containers[0]"
     skipped += _checked(containers[0], where, _CONTAINER_HONOURED, _CONTAINER_NOT_APPLIED)
     _check_volumes(predictor.get("volumes") or [], containers[0].get("volumeMounts") or [], where)
@@ -126,8 +126,7 @@ def _checked(given: Mapping[str, Any], where: str, honoured: set[str], not_appli
     for key in given:
         if key not in allowed:
             raise InvalidSpec(
-                f"{where}.{key}: not supported by the process executor; supported are "
-                f"{', '.join(sorted(allowed))}{nearest(key, allowed)}"
+                "not supported by the process executor", field=f"{where}.{key}", given=key, allowed=sorted(allowed)
             )
     return [f"{where}.{key}: {not_applied[key]}" for key in given if key in not_applied]
 
@@ -149,7 +148,7 @@ def _command(container: Mapping[str, Any], where: str) -> list[str]:
     python = environment_of(str(container.get("image", "")), environments(), f"{where}.image")
     command = [str(word) for word in (*container.get("command", []), *container.get("args", []))]
     if not command:
-        raise InvalidSpec(f"{where}.command: is needed here, where no image holds an entrypoint")
+        raise InvalidSpec("is needed here, where no image holds an entrypoint", field=f"{where}.command")
     return resolve_command(command, python)
 
 
@@ -166,7 +165,7 @@ def _port(given: Any) -> int | None:
     if given in (None, ""):
         return None
     if not str(given).isdigit() or not 0 < int(given) < 65536:
-        raise InvalidSpec(f"metadata.annotations.{LOCAL_PORT}: {given!r} is not a port (1-65535)")
+        raise InvalidSpec(field=f"metadata.annotations.{LOCAL_PORT}", given=given, allowed="a port (1-65535)")
     return int(given)
 
 
