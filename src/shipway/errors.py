@@ -67,7 +67,7 @@ class ShipwayError(Exception):
     Args:
         problem: The sentence; empty where `allowed` and `given` say it all.
         field: Path of the parameter, field or file that is wrong; the message begins with it.
-        given: What stood there.
+        given: What stood there; it follows the problem, unless that quotes it.
         allowed: The words that may stand there, or a description. The nearest word is offered.
         fix: What to do; ends the message.
     """
@@ -220,9 +220,10 @@ def one_line(text: object) -> str:
 
 def _sentence(problem: str, field: str, given: object, allowed: str | Sequence[str], fix: str) -> str:
     """`field: problem 'given'; expected one of a, b (did you mean 'a'?); fix`, without the parts that are not there."""
-    # What is named is not said twice: `training.epoch: unknown field`.
-    is_named = isinstance(given, str) and f".{field}".endswith(f".{given}")
-    shown = "" if given is NOTHING or is_named else short(repr(given))
+    shown = "" if given is NOTHING else short(repr(given))
+    # Nothing is said twice: `training.epoch: unknown field`, `'a b' is no name`.
+    if shown in problem or (isinstance(given, str) and f".{field}".endswith(f".{given}")):
+        shown = ""
     words = allowed if isinstance(allowed, str) else ", ".join(word or "''" for word in allowed)
     expected = f"one of {words}" if words and not isinstance(allowed, str) else words
     near = nearest(given, allowed) if isinstance(given, str) and not isinstance(allowed, str) else ""

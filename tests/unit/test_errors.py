@@ -29,6 +29,10 @@ from shipway.errors import Details, InvalidSpec, NotFound, ShipwayError
             InvalidSpec("unknown field", field="training.epoch", given="epoch", allowed=["epochs"]),
             "training.epoch: unknown field; expected one of epochs (did you mean 'epochs'?)",
         ),
+        (
+            InvalidSpec("'a b' is no name", field="name", given="a b", fix="rename it"),
+            "name: 'a b' is no name; rename it",
+        ),
         (NotFound(field="models/bot"), "models/bot"),
     ],
 )
