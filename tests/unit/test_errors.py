@@ -29,7 +29,7 @@ from shipway.errors import Details, InvalidSpec, NotFound, ShipwayError
             InvalidSpec("unknown field", field="training.epoch", given="epoch", allowed=["epochs"]),
             "training.epoch: unknown field; expected one of epochs (did you mean 'epochs'?)",
         ),
-        (InvalidSpec("'a b' is no name", field="name", given="a b", fix="use a-b"), "name: 'a b' is no name; use a-b"),
+        (
             InvalidSpec("'a b' is no name", field="name", given="a b", fix="rename it"),
             "name: 'a b' is no name; rename it",
         ),
