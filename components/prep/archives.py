@@ -68,12 +68,13 @@ def unpack(path: Path, shown: str, folder: Path, wanted: Callable[[str], bool], 
                     f"data: {shown!r} would unpack to more than {most:,} bytes, {total // path.stat().st_size} times "
                     "its size; if that is meant, unpack it and give the folder"
                 )
-            name = folders.readable(member.name)
-            if folders.is_hidden(name):
+            path_in = str(PurePosixPath(member.name))  # without "./" in front
+            name = folders.readable(path_in)
+            if folders.is_hidden(name) and ".." not in name.split("/"):
                 continue
-            why = member.why or _why_left_out(member.name) or (None if wanted(name) else "its name says no use here")
+            why = member.why or _why_left_out(path_in) or (None if wanted(name) else "its name says no use here")
             if why is None:
-                why = _write(member, folder / member.name, max_bytes)
+                why = _write(member, folder / path_in, max_bytes)
             if why is not None:
                 left_out[name] = why
     except BROKEN as error:

@@ -241,7 +241,9 @@ def _decoded(decoder: DecodesFeatures, features: dict[str, Any]) -> dict[str, An
             raise ValueError(f"{UNREADABLE}: {error}") from error
         return [np.ascontiguousarray(made[name], DTYPES[spec.dtype].as_numpy_dtype) for name, spec in inputs.items()]
 
-    tensors = tf.numpy_function(run, [features[name] for name in names], [DTYPES[s.dtype] for s in inputs.values()])
+    dtypes = [DTYPES[spec.dtype] for spec in inputs.values()]
+    # Eagerly a list of one comes back as the tensor itself.
+    tensors = tf.nest.flatten(tf.numpy_function(run, [features[name] for name in names], dtypes))
     for tensor, spec in zip(tensors, inputs.values(), strict=True):
         tensor.set_shape([None, *spec.shape])
     return dict(zip(inputs, tensors, strict=True))
