@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 
 from shipway.errors import InvalidSpec, JobFailed, KubeflowError, NotFound
-from shipway.remote import Connection, connect
+from shipway.remote import Connection, connect, kubeflow_run
 from shipway.remote.http import Patience
 from tests.fixtures.kfp_server import KfpServer
 from tests.unit.remote.conftest import DIGESTS, FAST, SMALL
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeflow_run, "POLL_S", 0.02)
 
 
 def test_a_submission_starts_the_current_version_with_checked_parameters(
@@ -167,11 +172,8 @@ def test_a_server_that_stays_broken_is_told_with_its_own_words(
     assert server.sent("POST", "/runs") == FAST.attempts
 
 
-def test_a_run_is_waited_for_and_told_step_by_step(
-    kubeflow: Connection, server: KfpServer, published: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_waited_for_and_told_step_by_step(kubeflow: Connection, server: KfpServer, published: str) -> None:
     run = kubeflow.submit(published)
-    monkeypatch.setattr(run.backend, "poll_s", 0.02)
     threading.Timer(0.1, server.state.finish, (run.key, "SUCCEEDED"), {"add": "SUCCEEDED"}).start()
     told: list[str] = []
 
@@ -192,20 +194,14 @@ def test_a_run_is_waited_for_and_told_step_by_step(
     assert "Succeeded" in run._repr_html_()
 
 
-def test_waiting_has_an_end_where_one_is_given(
-    kubeflow: Connection, published: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_has_an_end_where_one_is_given(kubeflow: Connection, published: str) -> None:
     run = kubeflow.submit(published)
-    monkeypatch.setattr(run.backend, "poll_s", 0.01)
     with pytest.raises(JobFailed, match="still Pending; it goes on: shipway watch"):
         run.wait(timeout_s=0.1)
 
 
-def test_a_cancelled_run_is_told_from_a_failed_one(
-    kubeflow: Connection, server: KfpServer, published: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancelled_run_is_told_from_a_failed_one(kubeflow: Connection, server: KfpServer, published: str) -> None:
     run = kubeflow.submit(published)
-    monkeypatch.setattr(run.backend, "poll_s", 0.02)
     assert run.cancel() == "Cancelled"
     assert server.state.runs[run.key].state == "FAILED"  # which is all that Kubeflow's own list shows
     assert kubeflow.run(run.key).state == "Cancelled"
@@ -226,7 +222,6 @@ def test_a_cancellation_that_comes_too_late_tells_the_truth(
 def test_a_cancellation_that_takes_its_time_is_not_called_done(server: KfpServer, published: str) -> None:
     server.state.cancel_s = 60.0
     run = connect(server.url, patience=FAST).submit(published)
-    monkeypatch.setattr(run.backend, "poll_s", 0.02)
     assert run.cancel(timeout_s=0.1) == "Cancelling"
 
 
@@ -249,11 +244,10 @@ def test_a_clone_runs_the_same_version_with_what_was_changed(
     kubeflow.publish(SMALL.replace(":small", ":smaller"), version="2.0", pin=False)
     clone = run.clone(start=5)
     assert clone.params == {"start": 5, "label": "x"}
-    assert (
-        server.state.runs[clone.key].pipeline_version_reference == server.state.runs[run.key].pipeline_version_reference
-    )
+    first, second = (server.state.runs[each.key].pipeline_version_reference for each in (run, clone))
+    assert first == second
     with pytest.raises(InvalidSpec, match="unknown parameter of small-v1-0"):
-        kubeflow.clone(run, strat=5)
+        run.clone(strat=5)
 
 
 def test_a_run_is_found_by_its_id_its_beginning_its_mark_and_as_the_last(
