@@ -14,7 +14,6 @@ from shipway.images import VERSION as __version__
 # _KFP_RUNTIME, which hides kfp's decorators, never meets a component module that nobody asked for.
 _PUBLIC = {
     "Connection": "shipway.remote.connection",
-    "RemoteRun": "shipway.remote.runs",
     "Run": "shipway.runs",
     "ShipwayError": "shipway.errors",
     "UserError": "shipway.errors",
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from shipway.errors import UserError as UserError
     from shipway.remote.connection import Connection as Connection
     from shipway.remote.connection import connect as connect
-    from shipway.remote.runs import RemoteRun as RemoteRun
     from shipway.runs import Run as Run
     from shipway.runs import list_runs as list_runs
     from shipway.runs import load_run as load_run

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipway import errors, redaction
-from shipway.context import Context
 from shipway.dag import distinct
 
 if TYPE_CHECKING:
     from shipway.artifacts import DecisionRecord, EvaluationRecord, RunRecord, StepRecord, SweepRecord
-    from shipway.runs import Run
+
+METRICS = 2  # of an evaluation, in the lines of a list
 
 
 def of_role(steps: Iterable[StepRecord], role: str) -> list[StepRecord]:
@@ -38,14 +38,43 @@ def reports_of(steps: Iterable[StepRecord]) -> dict[str, tuple[str, str]]:
     return {title if often[title] == 1 else f"{title} ({name})": (name, uri) for title, name, uri in found}
 
 
-def summarise(run: Run) -> dict[str, Any]:
-    """A finished run with what its artifacts say."""
-    from shipway.artifacts import RunRecord
+def measured(steps: Iterable[StepRecord]) -> dict[str, tuple[float, bool]]:
+    """What evaluations measured first, by split and metric, `test_accuracy`: the value, and whether it is a share.
 
-    record = run.record or RunRecord.model_validate(
-        {"run": run.key, "pipeline": "", "state": run.state, "steps": list(run.steps.values())}
-    )
-    return build_summary(record, home=str(run.home), store=Context.current().store_uri)
+    Of several on one split it is the weightiest's.
+    """
+    found: dict[str, tuple[float, bool]] = {}
+    for step in of_role(steps, "evaluate"):
+        metrics, split, shown = (step.outputs.get(key) for key in ("metrics", "split", "shown"))
+        if isinstance(metrics, dict) and isinstance(shown, list) and split:
+            for info in shown[:METRICS]:
+                found[f"{split}_{info['name']}"] = float(metrics[info["name"]]), bool(info["is_share"])
+    return found
+
+
+def figures_of(steps: Iterable[StepRecord]) -> str:
+    """The same for a person: `test accuracy 93.4 %, test macro f1 91.0 %`."""
+    from shipway.report.numbers import figure
+
+    told = measured(steps).items()
+    return ", ".join(f"{name.replace('_', ' ')} {figure(value, share)}" for name, (value, share) in told)
+
+
+def model_of(record: RunRecord) -> dict[str, Any] | None:
+    """Name and version of the model that the run registered."""
+    return _weightiest(record, "register", _model)
+
+
+def endpoint_of(record: RunRecord) -> dict[str, Any] | None:
+    """Name, addresses and version of the endpoint that the run deployed to."""
+    return _weightiest(record, "deploy", _endpoint)
+
+
+def _weightiest(
+    record: RunRecord, role: str, tell: Callable[[RunRecord, StepRecord], dict[str, Any] | None]
+) -> dict[str, Any] | None:
+    told = (tell(record, step) for step in reversed(of_role(record.steps, role)))
+    return next((each for each in told if each is not None), None)
 
 
 def build_summary(
@@ -60,10 +89,11 @@ def build_summary(
         read: (artifact class, URI) -> artifact or None; object storage by default.
 
     Returns:
-        run, pipeline, name, state, seconds, error, steps, parameters (as given), best_parameters, sweep, evaluation
-        (metrics in the task's order, baselines by name), decision, model, endpoint, reports, home; None for what did
-        not come about. Where several steps told a sweep, an evaluation and so on, it is the weightiest's, and
-        `several` has all of them, `{"evaluation": [{"step": ..., "is_shown": ..., ...}]}`, in the order of the steps.
+        run, pipeline, name, state, seconds, started_by, idempotency_key, error, steps, parameters (as given),
+        best_parameters, sweep, evaluation (metrics in the task's order, baselines by name), decision, model, endpoint,
+        reports, home; None for what did not come about. Where several steps told a sweep, an evaluation and so on, it
+        is the weightiest's, and `several` has all of them, `{"evaluation": [{"step": ..., "is_shown": ..., ...}]}`, in
+        the order of the steps.
     """
     found = _told(record, read or _read)
     shown = {kind: next(reversed(told.values()), None) for kind, told in found.items()}
@@ -75,6 +105,8 @@ def build_summary(
         "name": record.name,
         "state": record.state,
         "seconds": record.seconds,
+        "started_by": record.started_by,
+        "idempotency_key": record.idempotency_key,
         "error": _error(record),
         "steps": [_step(piece, step, titles[piece.name]) for step in record.steps for piece in step.pieces],
         "parameters": redaction.parameters(record.params),

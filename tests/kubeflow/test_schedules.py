@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shipway.remote import RemoteRun, connect
+from shipway.remote import connect
+from shipway.runs import Run
 from tests.kubeflow.conftest import PIPELINES
 from tests.kubeflow.place import Place, until
 
@@ -22,16 +23,16 @@ def waiting(place: Place) -> str:
     return f"{done['pipeline']}@{done['version']}"
 
 
-def runs_of(name: str) -> list[RemoteRun]:
+def runs_of(name: str) -> list[Run]:
     """Runs that recurring runs of that name started, the newest first."""
     return [run for run in connect().runs(50) if name in run.name]
 
 
-def running(name: str) -> RemoteRun | None:
+def running(name: str) -> Run | None:
     return next((run for run in runs_of(name) if run.state == "Running"), None)
 
 
-def ended(run: RemoteRun) -> bool:
+def ended(run: Run) -> bool:
     return run.refresh().state not in ("Pending", "Running", "Cancelling")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import shipway.runs as runs
+from shipway import runs
 from shipway.cli.machine import stop_everything
 from shipway.errors import JobFailed
 from shipway.local import hosting
@@ -126,7 +126,6 @@ def test_a_host_that_is_killed_is_told_by_its_signal(home: Path, tmp_path: Path)
 
 def test_a_step_that_is_killed_is_told_by_its_signal_not_by_its_logs_last_line(home: Path) -> None:
     run = runs.run(f"{PIPELINES}:killed", {}, wait=True)
-    assert run.record is not None
     assert run.record.error is not None
     assert run.record.error.kind == "Killed"
     assert "killed by signal 9 (SIGKILL)" in run.record.error.message

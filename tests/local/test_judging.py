@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-import shipway.runs as runs
+from shipway import runs
 from shipway.artifacts import DecisionRecord, EvaluationRecord
 from shipway.registry import Registry
 from shipway.scoring import ModelSession

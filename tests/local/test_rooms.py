@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import shipway.runs as runs
+from shipway import runs
 from shipway.artifacts import StepRecord
 from shipway.storage import Store
 from shipway.summary import summarise

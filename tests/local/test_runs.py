@@ -14,13 +14,23 @@ from pathlib import Path
 
 import pytest
 
-import shipway.runs as runs
-from shipway.cli.here import cancel_here
+from shipway import runs
+from shipway.context import Context
 from shipway.errors import InvalidSpec, NotFound, ShipwayError
 from shipway.local.folder import RunFolder
 
 PIPELINES = Path(__file__).with_name("pipelines.py")
 DEADLINE_S = 60
+
+
+def folder_of(run: runs.Run) -> RunFolder:
+    return RunFolder(Context.current().home, run.key)
+
+
+def cancel(run: runs.Run) -> tuple[str, str]:
+    """State before and after, as another process asks for it."""
+    found = runs.load_run(run.key)
+    return found.state, found.cancel()
 
 
 @pytest.fixture
@@ -53,15 +63,14 @@ def test_null_within_a_parameter_reaches_the_step_and_a_task_called_host_has_a_l
     given = {"training": {"early_stopping": None, "layers": ["a", None]}}
     run = play("hosting", given=given)
     assert run.state == "Succeeded", run.record
-    assert json.dumps(given, sort_keys=True) in run.folder.task_log("host").read_text().splitlines()
-    assert "Running pipeline" not in run.folder.task_log("host").read_text()  # kfp's words are the host's log
-    assert run.folder.log != run.folder.task_log("host")
+    assert json.dumps(given, sort_keys=True) in folder_of(run).task_log("host").read_text().splitlines()
+    assert "Running pipeline" not in folder_of(run).task_log("host").read_text()  # kfp's words are the host's log
+    assert folder_of(run).log != folder_of(run).task_log("host")
 
 
 def test_a_step_that_leaves_by_sys_exit_fails_the_run(home: Path) -> None:
     run = play("leaving")
     assert run.state == "Failed"
-    assert run.record is not None
     assert run.record.error is not None
     assert "SystemExit" in run.record.error.message
 
@@ -76,7 +85,6 @@ def test_a_step_that_ends_with_0_before_it_is_done_fails_the_run(
 ) -> None:
     run = play(name, **params)
     assert run.state == "Failed"
-    assert run.record is not None
     assert run.record.error is not None
     assert "ended with 0 before the step was done" in run.record.error.message
 
@@ -84,7 +92,6 @@ def test_a_step_that_ends_with_0_before_it_is_done_fails_the_run(
 def test_a_failure_of_kfps_own_that_is_no_tasks_fails_the_run(home: Path) -> None:
     run = play("looping", items=["no number"])
     assert run.state == "Failed"
-    assert run.record is not None
     assert run.record.error is not None
     assert not [step.task for step in run.record.steps if step.state == "Running"]
     assert "\x1b" not in run.record.error.message
@@ -96,16 +103,16 @@ def test_a_run_that_had_done_all_its_work_when_it_was_stopped_is_not_called_canc
     marker = tmp_path / "marker"
     run = runs.run(f"{PIPELINES}:finishing", {"marker": str(marker)})
     until(marker.exists, "the step runs")
-    assert cancel_here(run.key) == (run.key, "Succeeded", False)
+    assert cancel(run) == ("Running", "Succeeded")
     assert run.wait().state == "Succeeded"
-    assert cancel_here(run.key) == (run.key, "Succeeded", True)
+    assert cancel(run) == ("Succeeded", "Succeeded")
 
 
 def test_a_run_that_was_stopped_half_way_is_called_cancelled_when_it_has_ended(home: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     run = runs.run(f"{PIPELINES}:hanging", {"marker": str(marker)})
     until(lambda: marker.exists() and bool(marker.read_text()), "the step runs")
-    assert cancel_here(run.key) == (run.key, "Cancelled", False)
+    assert cancel(run) == ("Running", "Cancelled")
     assert not lives(int(marker.read_text()))
 
 
@@ -117,20 +124,19 @@ def test_a_run_that_has_not_told_its_end_is_found_while_it_goes_on_and_when_its_
     until(marker.exists, "the step runs")
     found = runs.load_run(run.key[:-1])
     assert (found.state, [step.state for step in found.steps.values()]) == ("Running", ["Succeeded", "Running"])
-    assert [each.key for each in runs.unfinished_runs(home)] == [run.key]
+    assert [each.key for each in runs.list_runs()] == [run.key]
 
-    os.kill(int(run.folder.lock.read_text()), signal.SIGKILL)
-    until(lambda: not run.folder.host_lives(), "the host is gone")
+    os.kill(int(folder_of(run).lock.read_text()), signal.SIGKILL)
+    until(lambda: not folder_of(run).host_lives(), "the host is gone")
     found = runs.load_run(run.key)
     assert (found.state, found.steps["hang"].state) == ("Failed", "Failed")
-    assert found.record is not None
     assert found.record.error is not None
     assert "its host process ended before the run did" in found.record.error.message
-    assert cancel_here(run.key) == (run.key, "Failed", True)
+    assert cancel(run) == ("Failed", "Failed")
     until(lambda: not lives(int(marker.read_text())), "the step has ended, too")
 
-    (run.folder.path / "request.json").write_text("{")
-    assert not list(runs.unfinished_runs(home))
+    (folder_of(run).path / "request.json").write_text("{")
+    assert not runs.list_runs()
 
 
 def test_a_host_that_cannot_be_ended_is_not_called_stopped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,9 +157,9 @@ def test_a_run_records_every_step_and_the_branch_it_skipped(home: Path) -> None:
         "add-2": "Succeeded",
         "add-3": "Skipped",
     }
-    assert "adding 1 to 1" in run.folder.task_log("add").read_text()
+    assert "adding 1 to 1" in folder_of(run).task_log("add").read_text()
     (listed,) = runs.list_runs()
-    assert listed.run == run.key
+    assert listed.key == run.key
     assert runs.load_run(run.key[:6]).state == "Succeeded"
 
 
@@ -171,7 +177,6 @@ def test_a_failed_run_typed_again_goes_on_behind_its_finished_steps(home: Path, 
     marker = str(tmp_path / "marker")
     first = play("failing_once", marker=marker)
     assert first.state == "Failed"
-    assert first.record is not None
     assert first.record.error is not None
     assert "only the second time" in first.record.error.message
     again = play("failing_once", marker=marker)
@@ -182,7 +187,6 @@ def test_a_failed_run_typed_again_goes_on_behind_its_finished_steps(home: Path, 
 def test_a_steps_own_error_is_what_the_run_says(home: Path) -> None:
     run = play("refusing", start=4)
     assert run.state == "Failed"
-    assert run.record is not None
     assert run.record.error is not None
     assert run.record.error.message == "a: got 5, expected less"
 
@@ -201,7 +205,9 @@ def test_nothing_outlives_a_run_that_is_killed(
     home: Path, tmp_path: Path, number: signal.Signals, victim: str, pipeline: str
 ) -> None:
     marker = tmp_path / "marker"
-    code = f"import shipway.runs as r; r.run({str(PIPELINES) + ':' + pipeline!r}, marker={str(marker)!r}, wait=True)"
+    code = (
+        f"from shipway import runs as r; r.run({str(PIPELINES) + ':' + pipeline!r}, marker={str(marker)!r}, wait=True)"
+    )
     caller = subprocess.Popen([sys.executable, "-c", code], env=os.environ.copy(), stderr=subprocess.DEVNULL)
     until(lambda: caller.poll() is not None or (marker.exists() and bool(marker.read_text())), "the step runs")
     assert caller.poll() is None
@@ -229,7 +235,7 @@ def test_the_same_run_typed_twice_at_once_is_followed_not_doubled(home: Path, tm
     assert second.key == first.key
     next(event for event in second.events() if event["kind"] == "step")
     assert marker.read_text() == step
-    first.stop()
+    first.cancel()
     assert second.wait().state == "Cancelled"
 
 

@@ -7,7 +7,7 @@ import pytest
 import shipway
 
 PUBLIC = [
-    "Connection", "RemoteRun", "Run", "ShipwayError", "UserError", "__version__", "compile_pipeline", "connect",
+    "Connection", "Run", "ShipwayError", "UserError", "__version__", "compile_pipeline", "connect",
     "list_runs", "load_run", "run", "use_store",
 ]  # fmt: skip
 

@@ -102,6 +102,8 @@ class RunRecord(Artifact):
     state: StepState
     started_at: str = ""
     seconds: float = 0.0
+    started_by: str = ""  # a person, a schedule, or as whoever started it said
+    idempotency_key: str = ""  # that was given with it: the same again finds this run
     params: dict[str, object] = Field(default_factory=dict)
     steps: list[StepRecord] = Field(default_factory=list)
     error: StepError | None = None

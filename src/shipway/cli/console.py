@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-MARKS = {
-    "Succeeded": "green",
-    "Cached": "cyan",
-    "Pending": "dim",
-    "Running": "yellow",
-    "Failed": "red",
-    "Cancelled": "magenta",
-    "Skipped": "dim",
-}
 
 
 @cache

@@ -7,75 +7,55 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shipway.cli.console import AsJson, print_json, say, table
-from shipway.cli.options import Params, ParamsFile
-from shipway.cli.place import Kfp, Local, connection, is_there
+from shipway.cli.options import Key, Kfp, Local, Params, ParamsFile
 
 if TYPE_CHECKING:
-    from shipway.remote import RemoteRun
-    from shipway.runs import Run
+    from shipway.runs.here import Here
 
-Key = Annotated[str, typer.Argument(help="A run's key or its beginning; `last` for the newest.")]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Follow the run to its end; one of this machine is followed anyway.")
+]
 
 
 def watch(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
     """Follow a run to its end; it ends with the run's exit code."""
-    if is_there(kfp, local):
-        from shipway.cli.there import follow
+    from shipway.cli.following import follow
+    from shipway.runs import load_run
 
-        found = connection(kfp).run(run)
-        follow(found, found.titles, as_json=as_json)
-    from shipway.cli.here import watch_here
-
-    watch_here(run, as_json=as_json)
+    found = load_run(run, here=local, kfp=kfp)
+    follow(found, titles=found.titles, as_json=as_json)
 
 
 def cancel(run: Key, kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
     """Stop a run, wait for its end, and say how it really ended."""
     from shipway.ending import ENDED
+    from shipway.runs import load_run
 
-    if is_there(kfp, local):
-        found = connection(kfp).run(run)
-        before, state = found.state, found.cancel()
-        key, name = found.key, found.name
-        was_over = before == state
-    else:
-        from shipway.cli.here import cancel_here
-
-        key, state, was_over = cancel_here(run)
-        name = key
+    found = load_run(run, here=local, kfp=kfp)
+    before, state = found.state, found.cancel()
+    name = found.key if found.is_here else found.name
     if as_json:
-        print_json({"run": key, "state": state, "was_over": was_over})
+        print_json({"run": found.key, "state": state, "was_over": before == state})
         if state not in ENDED:
             raise typer.Exit(1)
-    elif was_over:
+    elif before == state:
         say(f"Run {name} was over already: {state}.")
     elif state == "Cancelled":
         say(f"Run {name} is stopped.")
     elif state == "Cancelling":
-        say(f"Run {name} has been told to stop and has not ended yet. Next: shipway watch {key}")
+        say(f"Run {name} has been told to stop and has not ended yet. Next: shipway watch {found.key}")
         raise typer.Exit(1)
     else:
         say(f"Run {name} was faster than the cancellation: {state}.")
 
 
-def retry(
-    run: Key,
-    kfp: Kfp = None,
-    local: Local = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
-    as_json: AsJson = False,
-) -> None:
+def retry(run: Key, kfp: Kfp = None, local: Local = False, watch: Watch = False, as_json: AsJson = False) -> None:
     """Go on with a failed or stopped run; what succeeded stays."""
-    if not is_there(kfp, local):
-        from shipway.cli.here import play_again
+    from shipway.cli.following import after_start
+    from shipway.runs import load_run
 
-        play_again(run, {}, as_json=as_json)
-        return
-    from shipway.cli.kubeflow import after_start
-
-    kubeflow = connection(kfp)
-    found = kubeflow.run(run).retry()
-    after_start(found, found.titles, watch=watch, as_json=as_json)
+    found = load_run(run, here=local, kfp=kfp).retry()
+    after_start(found, found.titles, watch=watch or found.is_here, as_json=as_json)
 
 
 def clone(
@@ -84,39 +64,51 @@ def clone(
     params_file: ParamsFile = None,
     kfp: Kfp = None,
     local: Local = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
+    watch: Watch = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the same version again, with the same parameters but those given here."""
     from shipway.cli.arguments import collect_params
+    from shipway.runs import load_run
+    from shipway.runs.here import Here
 
     changes = collect_params(param or [], params_file)
-    if not is_there(kfp, local):
-        from shipway.cli.here import play_again
+    found = load_run(run, here=local, kfp=kfp)
+    if isinstance(found.backend, Here):
+        _play_again(found.backend, changes, as_json=as_json)
+    from shipway.cli.following import after_start
+    from shipway.cli.kubeflow import show_submission
+    from shipway.remote.where import connected
 
-        play_again(run, changes, as_json=as_json)
-        return
-    from shipway.cli.kubeflow import after_start, show_submission
-
-    kubeflow = connection(kfp)
-    submission = kubeflow.prepare_clone(kubeflow.run(run), changes)
+    kubeflow = connected(kfp)
+    assert kubeflow is not None, "the run is Kubeflow's"
+    submission = kubeflow.prepare_clone(found, changes)
     if not as_json:
         show_submission(kubeflow, submission)
         say()
     after_start(kubeflow.start(submission), submission.tasks, watch=watch, as_json=as_json)
 
 
+def _play_again(run: Here, changes: dict[str, Any], *, as_json: bool) -> None:
+    """The command that started a run, typed again with changes: another run."""
+    from shipway.cli.running import play
+
+    request = run.folder.request()
+    params = {**run.given(), **changes}
+    play(request.pipeline_name or request.pipeline, params, fresh=False, dry_run=False, as_json=as_json)
+
+
 def artifacts(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
     """What a run's steps made: names, URIs, reports."""
-    from shipway.cli.runs import load
+    from shipway.runs import load_run
 
-    found = load(run, kfp, local)
+    found = load_run(run, here=local, kfp=kfp)
     rows = [row for step in found.steps.values() for piece in step.pieces for row in _made(piece)]
     if as_json:
         print_json([{"step": step, "name": name, "uri": uri} for step, name, uri in rows])
         return
     if not rows:
-        say(f"No step left a record of what it made{_why_none(found)}.")
+        say(f"No step left a record of what it made{'' if found.is_here else _why_none(found.note)}.")
         return
     table(["step", "artifact", "uri"], rows)
 
@@ -127,12 +119,8 @@ def _made(step: Any) -> list[tuple[str, str, str]]:
     return [*named, *((step.name, f"report: {title}", uri) for title, uri in step.reports.items())]
 
 
-def _why_none(run: Run | RemoteRun) -> str:
-    from shipway.runs import Run as RunHere
-
-    if isinstance(run, RunHere):
-        return ""
+def _why_none(note: str) -> str:
     from shipway.remote.records import missing_store
 
-    why = run.note or missing_store()
+    why = note or missing_store()
     return (f"; {why}" if why else "") + ". Kubeflow's own API (v2beta1) lists no artifacts"

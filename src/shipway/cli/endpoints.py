@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shipway.cli.console import AsJson, facts, heading, print_json, say, table
-from shipway.cli.place import Kfp, Local, connection, is_there
+from shipway.cli.options import Kfp, Local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from shipway.cli.wording import Wording
     from shipway.executors.process.service_state import EndpointState
 
 app = typer.Typer(help="Endpoints of this machine.", no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The endpoint's name.")]
-TIMEOUT_S = 30.0
-BUSY_TRIES = 5
-BUSY_S = 5.0
 
 
 @app.command("list")
@@ -69,8 +65,8 @@ def deploy(
     as_json: AsJson = False,
 ) -> None:
     """Serve a registered version: what a rollback ends with."""
-    from shipway.cli.places import open_store
     from shipway.components.deploy.launch import deploy_version
+    from shipway.local.store import open_store
 
     open_store()
     done = deploy_version(name, version)
@@ -108,16 +104,17 @@ def predict(
     still comes: the answer's cells and the line between tabs, or with --json an object a line.
     """
     from shipway.cli.wording import Wording
+    from shipway.remote.where import connected
+    from shipway.runs.endpoint import Endpoint
 
-    if is_there(kfp, local):
-        from shipway.remote.endpoints import find
+    if (kubeflow := connected(kfp, here=local)) is not None:
+        from shipway.remote.endpoints import address, find
 
-        settings = connection(kfp).settings
-        there = find(name, settings.namespace or settings.install)
-        put, wording = there.ask, Wording.of(there.recipe)
+        namespace = kubeflow.settings.namespace or kubeflow.settings.install
+        endpoint, recipe = Endpoint(name, address(name, namespace)), find(name, namespace).recipe
     else:
-        url = _document(_find(name))["predict_url"]
-        put, wording = lambda instances: ask(url, instances), Wording.of(str(_recorded(name).get("recipe", "")))
+        endpoint, recipe = Endpoint(name, _document(_find(name))["predict_url"]), str(_recorded(name).get("recipe", ""))
+    put, wording = endpoint.predict, Wording.of(recipe)
     if text == ["-"]:
         _answer_input(put, wording, as_json)
         return
@@ -149,52 +146,6 @@ def _answer_input(put: Callable[[list[Any]], list[Any]], wording: Wording, as_js
 def _told(wording: Wording, line: str, answer: Any) -> dict[str, Any]:
     """An answer as --json prints it."""
     return {wording.given: line, **(answer if isinstance(answer, dict) else {"answer": answer})}
-
-
-def ask(url: str, instances: Sequence[Any]) -> list[Any]:
-    """V1 predictions of instances.
-
-    Raises:
-        UserError: the endpoint refuses the request; says why.
-        ShipwayError: nobody answers.
-    """
-    from urllib.error import HTTPError, URLError
-    from urllib.request import ProxyHandler, Request, build_opener
-
-    from shipway.errors import ShipwayError, UserError
-
-    body = json.dumps({"instances": list(instances)}).encode()
-    request = Request(url, data=body, headers={"Content-Type": "application/json"})
-    # An endpoint of this machine is never behind a proxy.
-    opener = build_opener(ProxyHandler({}))
-    for tries_left in range(BUSY_TRIES - 1, -1, -1):
-        try:
-            with opener.open(request, timeout=TIMEOUT_S) as response:
-                predictions: list[Any] = json.loads(response.read())["predictions"]
-        except HTTPError as error:
-            told = _reason(error.read().decode(errors="replace").strip())
-            if error.code == 503 and tries_left:  # it is busy, and says for how long
-                time.sleep(_retry_after(error.headers.get("Retry-After")))
-                continue
-            kind = UserError if error.code < 500 else ShipwayError
-            raise kind(f"predict: {url} answered {error.code}: {told}") from error
-        except (URLError, OSError, ValueError, KeyError) as error:
-            raise ShipwayError(f"predict: no answer from {url}; `shipway endpoints list` shows what runs") from error
-        return predictions
-    raise AssertionError("unreachable")
-
-
-def _retry_after(given: str | None) -> float:
-    """Seconds to wait, never more than `BUSY_S` whatever the endpoint says."""
-    return min(float(given), BUSY_S) if given and given.isascii() and given.isdigit() else 1.0
-
-
-def _reason(body: str) -> str:
-    """What a predictor says in `error`, else the body as it is."""
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return body[:500]
 
 
 def _running() -> list[EndpointState]:
@@ -239,8 +190,8 @@ def _served_version(name: str) -> int | None:
 
 def _recorded(name: str) -> dict[str, Any]:
     """What deploy recorded for the endpoint; empty where there is none."""
-    from shipway.cli.places import open_store
     from shipway.errors import ShipwayError
+    from shipway.local.store import open_store
 
     try:
         found = json.loads(open_store().get(f"endpoints/{name}.json"))

@@ -25,10 +25,10 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a manifest here as a cluster would; typed again, it is adopted."""
-    from shipway.cli.places import prepare_store
     from shipway.cli.screens import error_line
     from shipway.errors import InvalidSpec
     from shipway.executors import current, play, read_manifest
+    from shipway.local.store import prepare_store
     from shipway.report.numbers import duration
 
     if deadline is not None and not 0 < deadline < math.inf:

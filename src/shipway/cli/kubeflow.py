@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shipway.cli.console import AsJson, facts, heading, print_json, say, shown_params, table
-from shipway.cli.options import DryRun, Params, ParamsFile
-from shipway.cli.place import Kfp, connection
+from shipway.cli.options import DryRun, EventKey, Kfp, Params, ParamsFile, StartedBy
 from shipway.store_secret import DEFAULT_SECRET
 
 if TYPE_CHECKING:
-    from shipway.remote import Connection, RemoteRun
+    from shipway.remote import Connection
     from shipway.remote.submit import Submission
 
 Experiment = Annotated[str | None, typer.Option(help="Experiment to list the run under.")]
@@ -75,7 +74,9 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Publish a pipeline to Kubeflow as a version; again, it does nothing."""
-    done = connection(kfp).publish(
+    from shipway.remote import connect
+
+    done = connect(kfp).publish(
         pipeline, version=version, registry=registry, digests=read_digests(digest, digests), pin=pin, current=current,
         secret=secret,
     )  # fmt: skip
@@ -100,17 +101,20 @@ def submit(
     experiment: Experiment = None,
     name: Name = None,
     service_account: ServiceAccount = None,
+    started_by: StartedBy = None,
+    key: EventKey = "",
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a run of a published pipeline on Kubeflow; `run` also follows it."""
     from shipway.cli.arguments import collect_params
+    from shipway.remote import connect
 
     params = collect_params(param or [], params_file, preset)
     send(
-        connection(kfp), pipeline, params, version=version, experiment=experiment, name=name,
-        service_account=service_account, watch=watch, dry_run=dry_run, as_json=as_json,
+        connect(kfp), pipeline, params, version=version, experiment=experiment, name=name,
+        service_account=service_account, started_by=started_by, key=key, watch=watch, dry_run=dry_run, as_json=as_json,
     )  # fmt: skip
 
 
@@ -123,10 +127,10 @@ def send(
     dry_run: bool,
     as_json: bool,
     service_account: str | None = None,
-    **where: str | None,
+    **options: Any,
 ) -> None:
     """Checks, shows, starts, and follows where that is asked."""
-    submission = kubeflow.prepare(pipeline, params, **where)
+    submission = kubeflow.prepare(pipeline, params, **options)
     if dry_run:
         print_json(submission_document(kubeflow, submission)) if as_json else show_submission(kubeflow, submission)
         if not as_json:
@@ -136,21 +140,10 @@ def send(
     if not as_json:
         show_submission(kubeflow, submission)
         say()
+    from shipway.cli.following import after_start
+
     run = kubeflow.start(submission, service_account=service_account)
     after_start(run, submission.tasks, watch=watch, as_json=as_json)
-
-
-def after_start(run: RemoteRun, tasks: dict[str, str], *, watch: bool, as_json: bool) -> None:
-    """What a command that started a run ends with."""
-    from shipway.cli.there import follow
-
-    if watch:
-        follow(run, tasks, as_json=as_json)
-    if as_json:
-        print_json({"run": run.key, "name": run.name, "state": run.state, "url": run.url})
-        return
-    say(f"Started {run.name}: run {run.key}" + (f", {run.url}" if run.url else ""))
-    say(f"Next: shipway watch {run.key}", style="dim")
 
 
 def submission_document(kubeflow: Connection, submission: Submission) -> dict[str, Any]:
@@ -164,6 +157,8 @@ def submission_document(kubeflow: Connection, submission: Submission) -> dict[st
         "version": submission.target.version,
         "experiment": submission.experiment,
         "name": submission.name,
+        "started_by": submission.started_by,
+        "idempotency_key": submission.key,
         "params": redaction.parameters(submission.params),
         "tasks": submission.tasks,
         "notes": submission.notes,

@@ -19,6 +19,7 @@ from shipway.cli import (
     endpoints,
     jobs,
     kubeflow,
+    logs,
     machine,
     models,
     reports,
@@ -84,7 +85,7 @@ app.command("watch")(control.watch)
 app.command("cancel")(control.cancel)
 app.command("retry")(control.retry)
 app.command("clone")(control.clone)
-app.command("logs")(runs.logs)
+app.command("logs")(logs.logs)
 app.command("artifacts")(control.artifacts)
 app.add_typer(models.app, name="models")
 app.add_typer(endpoints.app, name="endpoints")

@@ -188,13 +188,13 @@ def _seen(registry: Registry, name: str, given: str | None) -> Standing:
 
 
 def _anything() -> bool:
-    from shipway.cli.places import has_store
+    from shipway.local.store import has_store
 
     return has_store()
 
 
 def _registry() -> Registry:
-    from shipway.cli.places import open_store
+    from shipway.local.store import open_store
     from shipway.registry import Registry
 
     return Registry(open_store())

@@ -12,8 +12,7 @@ import typer
 
 from shipway.cli.console import AsJson, facts, heading, print_json, say, shown_params, table
 from shipway.cli.kubeflow import Experiment, Preset, ServiceAccount
-from shipway.cli.options import DryRun, Params, ParamsFile
-from shipway.cli.place import Kfp, connection
+from shipway.cli.options import DryRun, Kfp, Params, ParamsFile
 
 if TYPE_CHECKING:
     from shipway.remote import Connection
@@ -57,7 +56,7 @@ def create(
     from shipway.cli.arguments import collect_params
     from shipway.remote.schedules import create as make
 
-    kubeflow = connection(kfp)
+    kubeflow = _kubeflow(kfp)
     made = kubeflow.plan_schedule(
         pipeline, when, params=collect_params(param or [], params_file, preset), name=name, zone=zone, version=version,
         start=read_moment(kubeflow, "start", start, zone), end=read_moment(kubeflow, "end", end, zone),
@@ -71,7 +70,7 @@ def create(
 @app.command("list")
 def list_(kfp: Kfp = None, as_json: AsJson = False) -> None:
     """Schedules, with when each runs next."""
-    kubeflow = connection(kfp)
+    kubeflow = _kubeflow(kfp)
     found = kubeflow.schedules()
     if as_json:
         print_json([document(kubeflow, schedule) for schedule in found])
@@ -105,7 +104,7 @@ def show(name: Name, kfp: Kfp = None, as_json: AsJson = False) -> None:
     """A schedule, the last times at which it was to run, and what came of each."""
     from shipway.remote.schedules import find_schedule
 
-    kubeflow = connection(kfp)
+    kubeflow = _kubeflow(kfp)
     schedule = find_schedule(kubeflow.api, name)
     slots = kubeflow.slots(schedule)
     shown = document(kubeflow, schedule)
@@ -131,14 +130,14 @@ def show(name: Name, kfp: Kfp = None, as_json: AsJson = False) -> None:
 @app.command()
 def pause(name: Name, kfp: Kfp = None, as_json: AsJson = False) -> None:
     """No new runs until it is resumed; runs that go on are left alone."""
-    kubeflow = connection(kfp)
+    kubeflow = _kubeflow(kfp)
     _tell(kubeflow, kubeflow.pause_schedule(name), "paused", as_json=as_json)
 
 
 @app.command()
 def resume(name: Name, kfp: Kfp = None, as_json: AsJson = False) -> None:
     """Let a paused schedule go on."""
-    kubeflow = connection(kfp)
+    kubeflow = _kubeflow(kfp)
     _tell(kubeflow, kubeflow.pause_schedule(name, paused=False), "resumed", as_json=as_json)
 
 
@@ -165,7 +164,7 @@ def change(
     from shipway.remote.schedules import change as alter
     from shipway.remote.schedules import find_schedule, plan_change
 
-    kubeflow = connection(kfp)
+    kubeflow = _kubeflow(kfp)
     old = find_schedule(kubeflow.api, name)
     meant = zone or old.zone
     changes: dict[str, Any] = {
@@ -186,13 +185,19 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete a schedule; its runs go on to their end unless they are cancelled."""
-    running = connection(kfp).delete_schedule(name, cancel_runs=cancel_runs)
+    running = _kubeflow(kfp).delete_schedule(name, cancel_runs=cancel_runs)
     if as_json:
         print_json({"name": name, "deleted": True, "running": [asdict(run) for run in running]})
         return
     say(f"Schedule {name} is deleted. What its runs did stays in `shipway runs list`.")
     for run in running:
         say(f"Run {run.name} goes on to its end. Next: shipway watch {run.run}, or shipway cancel {run.run}")
+
+
+def _kubeflow(kfp: str | None) -> Connection:
+    from shipway.remote import connect
+
+    return connect(kfp)
 
 
 def read_moment(kubeflow: Connection, field: str, text: str | None, zone: str | None) -> datetime | None:

@@ -8,9 +8,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from shipway.cli.console import MARKS, console, facts, heading, say, table
+from shipway.cli.console import console, facts, heading, say, table
 from shipway.errors import one_line
 from shipway.report.numbers import duration, figure, inline, number
+from shipway.runs.progress import MARKS
 from shipway.summary import all_told
 
 COLUMNS = 2  # metrics beside the baselines'

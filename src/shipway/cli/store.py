@@ -17,7 +17,7 @@ app = typer.Typer(help="The object store.", no_args_is_help=True, rich_markup_mo
 @app.command()
 def start(as_json: AsJson = False) -> None:
     """Start the embedded store, or adopt the one that runs."""
-    from shipway.cli.places import prepare_store
+    from shipway.local.store import prepare_store
 
     prepare_store()
     _report(as_json)
@@ -59,7 +59,7 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """What lies in the store."""
-    from shipway.cli.places import open_store
+    from shipway.local.store import open_store
     from shipway.report.numbers import bytes_text
     from shipway.storage import open_uri
 
@@ -103,8 +103,8 @@ def cp(
     as_json: AsJson = False,
 ) -> None:
     """Copy between this machine and the store."""
-    from shipway.cli.places import open_store
     from shipway.errors import InvalidSpec
+    from shipway.local.store import open_store
     from shipway.report.numbers import bytes_text
     from shipway.storage import open_uri
 
@@ -173,7 +173,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Remove what no alias, endpoint or kept version uses."""
-    from shipway.cli.places import open_store
+    from shipway.local.store import open_store
     from shipway.registry import Registry
     from shipway.report.numbers import bytes_text
 

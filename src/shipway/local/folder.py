@@ -37,6 +37,8 @@ class Request:
     name: str = ""
     pipeline_name: str = ""  # as the user typed it
     fresh: bool = False
+    started_by: str = ""
+    idempotency_key: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)  # redacted text among the params -> what it stands for
 

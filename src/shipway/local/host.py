@@ -45,6 +45,8 @@ class Host:
             name=self.request.name,
             state="Running",
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            started_by=self.request.started_by,
+            idempotency_key=self.request.idempotency_key,
             params=redaction.parameters(self.request.params),
         )
         self.states: dict[str, StepRecord] = {}  # by the step's name

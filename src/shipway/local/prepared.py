@@ -13,9 +13,8 @@ from typing import Any
 from shipway import private, redaction, references
 from shipway.canonical import canonical_json
 from shipway.context import Context
-from shipway.errors import InvalidSpec, nearest
 from shipway.executors import identity
-from shipway.local.parameters import typed
+from shipway.parameters import check_params, inputs_of
 from shipway.planning import Configuration, Pipeline, find, resolve
 
 
@@ -34,9 +33,17 @@ class Prepared:
     secrets: dict[str, str] = field(repr=False)
     configuration: Configuration | None = None
 
-    def key(self, *, fresh: bool = False) -> str:
-        """The run's key: equal for the same pipeline, parameters, data and code, so that a killed run goes on."""
-        name, code = self.pipeline.function_name, {"pipeline": self.pipeline.code_fingerprint}
+    def key(self, *, fresh: bool = False, given: str = "") -> str:
+        """The run's key: equal for the same pipeline, parameters, data and code, so that a killed run goes on.
+
+        Args:
+            fresh: A key that no run has.
+            given: The idempotency key, which alone decides then.
+        """
+        name = self.pipeline.function_name
+        if given:
+            return identity.run_key(name, {"idempotency_key": given})
+        code = {"pipeline": self.pipeline.code_fingerprint}
         if fresh:
             return identity.run_key(name, self.params, {"fresh": uuid.uuid4().hex})
         if self.configuration is None:
@@ -56,37 +63,26 @@ def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
 
     Args:
         pipeline: A pipeline's name, `package.module:function`, or `file.py[:function]`.
-        params: As typed.
+        params: As typed; a table is kept in the store, under a name that is the hash of what it holds.
 
     Raises:
         NotFound: no such pipeline.
         InvalidSpec: a parameter is wrong, or the configuration that the parameters make.
     """
     found = find(pipeline)
-    checked, hidden = references.hide(_absolute_data(check_params(found, params)))
+    inputs = inputs_of(found.function.pipeline_spec)
+    checked = check_params(inputs, params, pipeline=found.name, keep=_keep)
+    checked, hidden = references.hide(_absolute_data(checked))
     return Prepared(found, checked, hidden, resolve(found, checked) if found.plan is not None else None)
 
 
-def check_params(pipeline: Pipeline, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters turned into the pipeline's own types.
+def _keep(name: str, table: Any) -> str:
+    """A table's URI in this machine's store, which is started where there is none."""
+    from shipway import tables
+    from shipway.local.store import open_store, prepare_store
 
-    Raises:
-        InvalidSpec: an unknown or missing parameter, or a value of the wrong type.
-    """
-    inputs = pipeline.function.component_spec.inputs or {}
-    checked: dict[str, Any] = {}
-    for key, value in params.items():
-        if key not in inputs:
-            raise InvalidSpec(
-                f"{key}: unknown parameter of {pipeline.name}; expected one of {', '.join(inputs)}"
-                f"{nearest(key, inputs)}"
-            )
-        if value is not None:  # as an empty line of a file gives it: not given
-            checked[key] = typed(key, inputs[key].type, value)
-    missing = [key for key, spec in inputs.items() if not spec.optional and checked.get(key) in (None, "")]
-    if missing:
-        raise InvalidSpec(f"{missing[0]}: missing; {pipeline.name} needs {', '.join(f'{key}=...' for key in missing)}")
-    return checked
+    prepare_store()
+    return tables.keep(name, table, open_store())
 
 
 def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shipway.remote.connection import Connection as Connection
     from shipway.remote.connection import connect as connect
-    from shipway.remote.runs import RemoteRun as RemoteRun
 
-__all__ = ["Connection", "RemoteRun", "connect"]
+__all__ = ["Connection", "connect"]
 
-_LAZY = {"Connection": "connection", "connect": "connection", "RemoteRun": "runs"}
+_LAZY = {"Connection": "connection", "connect": "connection"}
 
 
 def __getattr__(name: str) -> Any:

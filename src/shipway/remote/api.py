@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from shipway.remote.confirm import confirm, confirm_created
 from shipway.remote.http import LoginPage, Patience, Transport
 from shipway.remote.refused import explain
 from shipway.remote.settings import Settings
+from shipway.remote.started import with_key
 
 PAGE = 100
 NOBODY = "00000000-0000-4000-8000-000000000000"  # no id that Kubeflow draws
@@ -166,6 +168,10 @@ class Api:
         chosen = matching(display_name=name) if name else matching("NOT_EQUALS", storage_state="ARCHIVED")
         return self._newest_runs(chosen, limit)
 
+    def runs_with(self, key: str) -> list[Any]:
+        """All runs of the namespace whose name holds an idempotency key, archived ones too."""
+        return self._newest_runs(with_key(key), sys.maxsize)
+
     def _newest_runs(self, chosen: str, limit: int) -> list[Any]:
         """Those that a filter lets through, the newest first."""
         with self._explained("runs"):
@@ -199,6 +205,11 @@ class Api:
         with self._explained(f"run {run_id}"):
             self._runs.run_service_terminate_run(run_id)
         self._confirm_run(run_id, lambda run: run.state not in ("PENDING", "RUNNING", "PAUSED"))
+
+    def delete_run(self, run_id: str) -> None:
+        """Deletes a run with its Workflow; one that is gone already is gone."""
+        with suppress(NotFound), self._explained(f"run {run_id}"):
+            self._runs.run_service_delete_run(run_id)
 
     def retry(self, run_id: str) -> None:
         """Starts the failed steps of a finished run again."""

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from shipway.errors import KubeflowError, NotFound
+from shipway.errors import InvalidSpec, KubeflowError, NotFound
 from shipway.remote import settings as settings_module
 from shipway.remote.api import Api
 from shipway.remote.http import Patience
+from shipway.remote.kubeflow_run import KubeflowRun
 from shipway.remote.refused import Unsupported
-from shipway.remote.runs import RemoteRun
 from shipway.remote.settings import Settings
+from shipway.runs.facade import Run
 
 if TYPE_CHECKING:
     from shipway.remote.generations import Schedule
@@ -113,28 +114,35 @@ class Connection:
         experiment: str | None = None,
         run_name: str | None = None,
         service_account: str | None = None,
+        started_by: str | None = None,
+        key: str = "",
         **more: Any,
-    ) -> RemoteRun:
+    ) -> Run:
         """Starts a run of a published pipeline, exactly once.
 
         Args:
             pipeline: A published pipeline, `name` or `name@version`.
-            params: Its parameters; keyword arguments are added to them.
+            params: Its parameters, text or a table where text is expected; keyword arguments are added to them.
             version: The version; None for the current one.
             experiment: Where it is listed.
             run_name: The readable part of its name in the UI.
             service_account: Of its pods; None for Kubeflow's default.
+            started_by: Who or what starts it; None for the person at this machine.
+            key: Idempotency key, an event's id for example. Where a run of this pipeline has it, that run is returned,
+                however it ended and whatever its parameters are (`Run.is_new` is False), and nothing is started.
         """
         submission = self.prepare(
-            pipeline, {**(params or {}), **more}, version=version, experiment=experiment, name=run_name
-        )
+            pipeline, {**(params or {}), **more}, version=version, experiment=experiment, name=run_name,
+            started_by=started_by, key=key,
+        )  # fmt: skip
         return self.start(submission, service_account=service_account)
 
-    def start(self, submission: Submission, *, service_account: str | None = None) -> RemoteRun:
+    def start(self, submission: Submission, *, service_account: str | None = None) -> Run:
         """Starts what `prepare` checked."""
         from shipway.remote.submit import start
 
-        return RemoteRun(self._api, start(self._api, submission, service_account=service_account))
+        started, is_new = start(self._api, submission, service_account=service_account)
+        return Run(KubeflowRun(self._api, started, is_new=is_new))
 
     def plan_schedule(self, pipeline: str, when: str, **options: Any) -> Plan:
         """Checks a schedule and makes nothing; see `shipway.remote.schedules.plan`."""
@@ -178,28 +186,29 @@ class Connection:
 
         return slots_of(self._api, schedule, count)
 
-    def prepare_clone(self, run: RemoteRun, changes: Mapping[str, Any]) -> Submission:
+    def prepare_clone(self, run: Run, changes: Mapping[str, Any]) -> Submission:
         """The same version with the same parameters but those given, checked and not started."""
         from shipway.remote.submit import prepare_clone
 
-        return prepare_clone(self._api, run, changes)
+        return prepare_clone(self._api, self._of_kubeflow(run), changes)
 
-    def clone(self, run: RemoteRun, **changes: Any) -> RemoteRun:
-        """Runs the same version again, with the same parameters but those given."""
-        return self.start(self.prepare_clone(run, changes))
+    def _of_kubeflow(self, run: Run) -> KubeflowRun:
+        if not isinstance(run.backend, KubeflowRun):
+            raise InvalidSpec(f"run {run.key} is of this machine, not of Kubeflow at {self.settings.url}")
+        return run.backend
 
-    def runs(self, limit: int = 10) -> list[RemoteRun]:
+    def runs(self, limit: int = 10) -> list[Run]:
         """The newest runs."""
-        return [RemoteRun(self._api, run) for run in self._api.runs(limit)]
+        return [Run(KubeflowRun(self._api, run)) for run in self._api.runs(limit)]
 
-    def run(self, key: str = "last") -> RemoteRun:
-        """A run by its id, the id's beginning, its name, the mark in its name, or `last`.
+    def run(self, key: str = "last") -> Run:
+        """A run by its id, the id's beginning, its name, its idempotency key or the mark in its name, or `last`.
 
         Raises:
             NotFound: none or several fit; names them.
         """
         if len(key) == 36 and key.count("-") == 4:
-            return RemoteRun(self._api, self._api.run(key))
+            return Run(KubeflowRun(self._api, self._api.run(key)))
         recent = self.runs(100)
         if key == "last" and recent:
             return recent[0].refresh()
@@ -226,5 +235,5 @@ class Connection:
         return f"Connection({self.settings.url!r}, namespace={self.settings.namespace!r})"
 
 
-def _fits(run: RemoteRun, key: str) -> bool:
+def _fits(run: Run, key: str) -> bool:
     return run.key.startswith(key) or key in (run.name, run.name.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""What a compiled pipeline holds, independent of how it was written down: hashes and parameters."""
+"""What a compiled pipeline holds, independent of how it was written down."""
 
 from __future__ import annotations
 
@@ -55,12 +55,6 @@ def current_of(versions: Sequence[Any]) -> Any:
     one, whoever looks. Where all are beside, there is nothing to stand beside, and the newest is used.
     """
     return next((version for version in versions if not is_beside(version)), versions[0])
-
-
-def inputs_of(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """A pipeline's parameters: name -> `parameterType`, `defaultValue`, `isOptional`, `description`."""
-    definitions = (spec.get("root") or {}).get("inputDefinitions") or {}
-    return dict(definitions.get("parameters") or {})
 
 
 def deadline_of(document: Mapping[str, Any]) -> int:

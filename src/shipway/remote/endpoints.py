@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,8 @@ class There:
     namespace: str
     recipe: str
 
-    def ask(self, instances: Sequence[Any]) -> list[Any]:
-        """V1 predictions of instances.
+    def post(self, body: Mapping[str, Any]) -> list[Any]:
+        """V1 predictions of a request's instances.
 
         Raises:
             UserError: it refuses the request; says why, and how else to reach it.
@@ -41,7 +41,7 @@ class There:
         service = f"http:{self.name}-predictor:80"
         path = f"/api/v1/namespaces/{self.namespace}/services/{service}/proxy/v1/models/{self.name}:predict"
         try:
-            predictions: list[Any] = self.api.post(path, {"instances": list(instances)})["predictions"]
+            predictions: list[Any] = self.api.post(path, dict(body))["predictions"]
         except ApiError as error:
             raise _refused(error, self.name, self.namespace) from error
         return predictions
@@ -68,11 +68,6 @@ def find(name: str, namespace: str) -> There:
     return There(api, name, namespace, _recipe(service))
 
 
-def ask(name: str, instances: Sequence[Any], namespace: str) -> list[Any]:
-    """V1 predictions of instances; see `find` and `There.ask`."""
-    return find(name, namespace).ask(instances)
-
-
 def _recipe(service: dict[str, Any]) -> str:
     """The one that `deploy.kserve` lets the predictor import."""
     from shipway.recipes.base import ALLOWED
@@ -85,6 +80,11 @@ def _recipe(service: dict[str, Any]) -> str:
 def by_hand(name: str, namespace: str, port: int = 8080) -> str:
     """The command that brings an endpoint's Service to this machine."""
     return f"kubectl -n {namespace} port-forward svc/{name}-predictor {port}:80"
+
+
+def address(name: str, namespace: str) -> str:
+    """Where an endpoint answers inside the cluster."""
+    return f"http://{name}-predictor.{namespace}.svc/v1/models/{name}:predict"
 
 
 def place_of(url: str) -> tuple[str, str] | None:

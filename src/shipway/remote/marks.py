@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from shipway.errors import InvalidSpec
-from shipway.remote.submit import who_types
+from shipway.person import who_types
 
 if TYPE_CHECKING:
     from shipway.remote.recurring import Plan

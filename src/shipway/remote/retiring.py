@@ -15,11 +15,12 @@ from typing import Any
 
 from shipway.errors import KubeflowError, NotFound
 from shipway.remote.api import Api
+from shipway.remote.kubeflow_run import KubeflowRun
 from shipway.remote.recurring import window_of
 from shipway.remote.refused import WorkflowGone
-from shipway.remote.runs import RemoteRun
 
 ALIVE = ("PENDING", "RUNNING", "CANCELING", "PAUSED")
+CANCEL_S = 120.0
 MOST = 100  # of one recurring run; Kubeflow starts ten at the same time, those of a slot behind it may be waiting
 
 
@@ -88,7 +89,7 @@ def cancel_running(api: Api, jobs: Iterable[Any]) -> None:
     while running := [run for run in running_of(api, jobs) if run.run not in gone]:
         for run in running:
             try:
-                state = RemoteRun(api, api.run(run.run)).cancel()
+                state = KubeflowRun(api, api.run(run.run)).cancel(CANCEL_S)
             except WorkflowGone:  # nothing of it runs, and no cancel will ever change what Kubeflow says of it
                 gone.add(run.run)
                 continue

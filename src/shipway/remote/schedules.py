@@ -19,7 +19,7 @@ from shipway.remote.generations import Schedule, list_schedules, pick
 from shipway.remote.marks import write_mark
 from shipway.remote.recurring import Plan, create_parts
 from shipway.remote.retiring import Running, cancel_running, kept_for, retire, running_of, set_enabled
-from shipway.remote.submit import Target, check_params, find_target
+from shipway.remote.submit import Target, checked_params, find_target
 from shipway.remote.zones import Stretch, find_zone, stretches
 
 
@@ -68,7 +68,7 @@ def plan(
             f"concurrency: got {concurrency}, Kubeflow allows 1 to 10 runs of a schedule at the same time"
         )
     target = find_target(api, pipeline, version)
-    checked = check_params(target, params or {})
+    checked = checked_params(target, params or {})
     is_pinned = bool(version or "@" in pipeline)
     return _plan(
         api, target, parse_when(when), checked, is_pinned=is_pinned,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
-import math
-import os
-import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,23 +13,17 @@ import kfp_server_api as kfp
 from shipway import redaction, references, step_pod
 from shipway.dag import titles_of
 from shipway.errors import InvalidSpec, NotFound, ShipwayError, nearest
+from shipway.parameters import check_params, inputs_of
+from shipway.person import check_key, check_starter, who_types
 from shipway.remote.api import Api
-from shipway.remote.content import current_of, inputs_of, platform_of, spec_of, version_name
-from shipway.remote.once import create_once, new_mark
+from shipway.remote.content import current_of, platform_of, spec_of, version_name
+from shipway.remote.once import create_once
 from shipway.remote.secrets import check_secrets
-from shipway.yaml_text import load_json
+from shipway.remote.started import describe, marked, read_starter
 
 if TYPE_CHECKING:
-    from shipway.remote.runs import RemoteRun
-
-_KINDS = {
-    "NUMBER_INTEGER": "a whole number",
-    "NUMBER_DOUBLE": "a number",
-    "STRING": "text",
-    "BOOLEAN": "true or false",
-    "LIST": "a JSON list",
-    "STRUCT": "a JSON object",
-}
+    from shipway.remote.kubeflow_run import KubeflowRun
+SETTLE_S = 2.0  # Kubeflow's clock has whole seconds: until all that were created in one of them can be seen
 
 
 @dataclass(frozen=True)
@@ -66,6 +57,7 @@ class Submission:
     experiment: str
     name: str
     started_by: str
+    key: str  # idempotency key; empty for none
     tasks: dict[str, str]  # task -> display name
     notes: tuple[str, ...] = ()  # what could not be looked at
 
@@ -116,53 +108,29 @@ def _choose(versions: list[Any], owner_name: str, wanted: str) -> Any:
     return found
 
 
-def check_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
+def checked_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters in the pipeline's own types, refused here rather than by a run.
 
     Raises:
-        InvalidSpec: an unknown or missing parameter (with the nearest right name), or one of the wrong type;
-            whatever its first step would refuse, where the pipeline's plan is here too.
+        InvalidSpec: what `shipway.parameters` refuses; whatever its first step would refuse, where the pipeline's plan
+            is here too.
     """
-    inputs = target.inputs
-    for key in params:
-        if key not in inputs:
-            raise InvalidSpec(
-                f"{key}: unknown parameter of {target.version}; expected one of {', '.join(inputs)}"
-                f"{nearest(key, inputs)}"
-            )
-    given = {key: value for key, value in params.items() if value is not None}  # an empty line of a file: not given
-    checked = {key: _typed(key, value, str(inputs[key].get("parameterType"))) for key, value in given.items()}
-    missing = [key for key, given in inputs.items() if not given.get("isOptional") and checked.get(key) in (None, "")]
-    if missing:
-        raise InvalidSpec(
-            f"{missing[0]}: missing; {target.pipeline} needs {', '.join(f'{key}=...' for key in missing)}"
-        )
+    checked = check_params(target.inputs, params, pipeline=target.version, keep=_keep)
     _refuse_local_data(target, checked)
     _check_as_its_plan_would(target, checked)
     _warn_of_secrets(checked)
     return checked
 
 
-def _typed(key: str, value: Any, kind: str) -> Any:
-    try:
-        if isinstance(value, str) and kind in ("NUMBER_INTEGER", "NUMBER_DOUBLE", "LIST", "STRUCT"):
-            value = load_json(value, key)
-        elif isinstance(value, str) and kind == "BOOLEAN":
-            value = {"true": True, "false": False}[value.lower()]
-    except (ValueError, KeyError) as error:
-        raise InvalidSpec(f"{key}: got {value!r}, expected {_KINDS[kind]}") from error
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    fits = {
-        "NUMBER_INTEGER": is_number and float(value) == int(value) if is_number else False,
-        "NUMBER_DOUBLE": is_number,
-        "STRING": isinstance(value, str),
-        "BOOLEAN": isinstance(value, bool),
-        "LIST": isinstance(value, list),
-        "STRUCT": isinstance(value, dict),
-    }
-    if not fits.get(kind, True):
-        raise InvalidSpec(f"{key}: got {value!r}, expected {_KINDS[kind]}")
-    return int(value) if kind == "NUMBER_INTEGER" else value
+def _keep(name: str, table: Any) -> str:
+    """A table's URI in the cluster's store."""
+    from shipway import tables
+    from shipway.remote.records import HOW, cluster_store
+
+    store = cluster_store()
+    if store is None:
+        raise InvalidSpec(f"{name}: a table has to be written to the cluster's store, and none is named here: {HOW}")
+    return tables.keep(name, table, store)
 
 
 def _refuse_local_data(target: Target, params: Mapping[str, Any]) -> None:
@@ -225,23 +193,27 @@ def prepare(
     version: str | None = None,
     experiment: str | None = None,
     name: str | None = None,
+    started_by: str | None = None,
+    key: str = "",
 ) -> Submission:
-    """Everything checked, nothing started."""
+    """Everything checked, nothing started; a table among the parameters is written to the cluster's store."""
+    by, key = _starter(started_by), check_key(key) if key else ""
     target = find_target(api, pipeline, version)
-    checked = check_params(target, params)
+    checked = checked_params(target, params)
     readable = name or " ".join(filter(None, [target.pipeline, str(checked.get("name", ""))]))
     return Submission(
         target=target,
         params=checked,
         experiment=experiment or api.settings.experiment,
-        name=_marked(readable),
-        started_by=who_types(),
+        name=marked(readable, key),
+        started_by=by,
+        key=key,
         tasks=titles_of(target.spec),
         notes=check_secrets(api.settings, target),
     )
 
 
-def prepare_clone(api: Api, run: RemoteRun, changes: Mapping[str, Any]) -> Submission:
+def prepare_clone(api: Api, run: KubeflowRun, changes: Mapping[str, Any]) -> Submission:
     """A run's version and parameters, with changes; nothing started.
 
     Raises:
@@ -264,25 +236,35 @@ def prepare_clone(api: Api, run: RemoteRun, changes: Mapping[str, Any]) -> Submi
     )
     return Submission(
         target=target,
-        params=check_params(target, {**run.params, **changes}),
+        params=checked_params(target, {**run.params, **changes}),
         experiment=api.settings.experiment,
-        name=_marked(f"clone of {run.name.rpartition(' ')[0] or run.name}"),
-        started_by=who_types(),
+        name=marked(f"clone of {run.name.rpartition(' ')[0] or run.name}"),
+        started_by=_starter(None),
+        key="",
         tasks=titles_of(spec),
         notes=check_secrets(api.settings, target),
     )
 
 
-def _marked(readable: str) -> str:
-    """A run's name with a mark of its own; Kubeflow keeps 255 characters."""
-    return f"{readable[:240]} {new_mark()}"
+def _starter(given: str | None) -> str:
+    if given is not None:
+        return check_starter(given)
+    if known := who_types():
+        return known
+    raise ShipwayError("who are you? no user name is known; set USER, or say started_by=")
 
 
-def start(api: Api, submission: Submission, *, service_account: str | None = None) -> Any:
-    """Starts the run, exactly once: the mark in its name is looked for before anything is sent a second time."""
+def start(api: Api, submission: Submission, *, service_account: str | None = None) -> tuple[Any, bool]:
+    """Starts the run exactly once: the mark in its name is looked for before anything is sent a second time.
+
+    Returns:
+        The run, and whether it is new; one of the same pipeline and idempotency key is returned instead.
+    """
+    if submission.key and (known := keyed_runs(api, submission)):
+        return only_one(api, known), False
     body = kfp.V2beta1Run(
         display_name=submission.name,
-        description=f"Submitted with Shipway by {submission.started_by}",
+        description=describe(submission.started_by, submission.key),
         experiment_id=api.experiment_id(submission.experiment),
         pipeline_version_reference=kfp.V2beta1PipelineVersionReference(
             pipeline_id=submission.target.pipeline_id, pipeline_version_id=submission.target.version_id
@@ -290,18 +272,34 @@ def start(api: Api, submission: Submission, *, service_account: str | None = Non
         runtime_config=kfp.V2beta1RuntimeConfig(parameters=dict(submission.params)),
         service_account=service_account,
     )
-    return create_once(
+    made = create_once(
         f"run {submission.name!r}",
         lambda: api.create_run(body),
         lambda: next(iter(api.runs(1, submission.name)), None),
         api.patience,
     )
+    if not submission.key:
+        return made, True
+    time.sleep(SETTLE_S)
+    first = only_one(api, keyed_runs(api, submission) or [made])
+    return first, first.run_id == made.run_id
 
 
-def who_types() -> str:
-    """The person at this machine, as the run's description names them."""
-    try:
-        name = os.environ.get("NB_USER") or getpass.getuser()
-    except (OSError, KeyError) as error:
-        raise ShipwayError(f"who are you? no user name is known: {error}; set USER") from error
-    return f"{name}@{socket.gethostname()}"
+def keyed_runs(api: Api, submission: Submission) -> list[Any]:
+    """Runs of the same pipeline and idempotency key, the first one first."""
+    found = [
+        run
+        for run in api.runs_with(submission.key)
+        if str(run.display_name).endswith(f" {submission.key}")
+        and read_starter(run)[1] == submission.key
+        and run.pipeline_version_reference
+        and run.pipeline_version_reference.pipeline_id == submission.target.pipeline_id
+    ]
+    return sorted(found, key=lambda run: (run.created_at, run.run_id))
+
+
+def only_one(api: Api, runs: list[Any]) -> Any:
+    """The first of a key's runs; of two that were submitted at the same moment, the second is deleted."""
+    for other in runs[1:]:
+        api.delete_run(other.run_id)
+    return runs[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -48,7 +49,8 @@ def test_down_with_nothing_to_do_says_so_and_ends_with_0(home: Path, capsys: pyt
 def test_a_run_that_has_not_ended_yet_is_not_called_cancelled(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
-    monkeypatch.setattr("shipway.cli.here.cancel_here", lambda run: (run, "Cancelling", False))
+    run = SimpleNamespace(key="r", is_here=True, state="Running", cancel=lambda: "Cancelling")
+    monkeypatch.setattr("shipway.runs.starting.load_run", lambda *_, **__: run)
     with pytest.raises(typer.Exit) as ended:
         control.cancel("r", local=True, as_json=as_json)
     assert ended.value.exit_code == 1

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipway.cli import lines
-from shipway.cli.endpoints import BUSY_TRIES, ask
 from shipway.cli.lines import answer_lines, read_lines
 from shipway.components.predict.core import Client
 from shipway.errors import ShipwayError, UserError
+from shipway.runs.endpoint import BUSY_TRIES
+from shipway.runs.endpoint import Endpoint as Served
 
 
 class Endpoint:
@@ -103,6 +104,10 @@ def by_client(url: str) -> str | None:
         return client.predict(["a"])[0]["label"]
 
 
+def by_command(url: str) -> str | None:
+    return Served("bot", url).predict(["a"])[0]["label"]
+
+
 class Busy(BaseHTTPRequestHandler):
     """Says 503 as often as the server's `busy`, then answers each text."""
 
@@ -120,7 +125,7 @@ class Busy(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize("put", [lambda url: ask(url, ["a"])[0]["label"], by_client], ids=["command", "client"])
+@pytest.mark.parametrize("put", [by_command, by_client], ids=["command", "client"])
 @pytest.mark.parametrize(("busy", "asked"), [(0, 1), (3, 4), (99, BUSY_TRIES)])
 def test_an_endpoint_that_is_busy_is_asked_again_but_not_for_ever(
     busy: int, asked: int, put: Callable[[str], str]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shipway.errors import JobFailed
-from shipway.remote import Connection, runs
+from shipway.remote import Connection, kubeflow_run
 from tests.fixtures import told_pipeline
 from tests.fixtures.kfp_server import KfpServer
 from tests.unit.remote.conftest import SMALL, Typed
@@ -20,7 +20,7 @@ from tests.unit.remote.conftest import SMALL, Typed
 @pytest.fixture(autouse=True)
 def configured(server: KfpServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHIPWAY_KFP", server.url)
-    monkeypatch.setattr(runs, "POLL_S", 0.02)
+    monkeypatch.setattr(kubeflow_run, "POLL_S", 0.02)
 
 
 def test_from_nothing_to_a_finished_run(typed: Typed, server: KfpServer) -> None:
@@ -240,7 +240,7 @@ def test_watching_can_be_left_and_the_run_goes_on(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("shipway.remote.runs.time.sleep", interrupted)
+    monkeypatch.setattr("shipway.runs.facade.time.sleep", interrupted)
     typed("watch", run.key, code=130)
     assert "the run goes on" in typed.out
     assert server.state.runs[run.key].state == "PENDING"

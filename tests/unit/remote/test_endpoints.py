@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from shipway.errors import NotFound, UserError
-from shipway.remote.endpoints import ask, by_hand, place_of
+from shipway.remote.endpoints import address, by_hand, place_of
+from shipway.runs.endpoint import Endpoint
 from tests.fixtures.kfp_server import KfpServer
 from tests.fixtures.kubernetes_http import Answering, serving, write_kubeconfig
 from tests.unit.remote.test_commands import Typed
@@ -78,18 +79,18 @@ def test_the_answer_is_told_in_the_words_of_the_models_task_where_its_recipe_is_
 
 def test_what_stands_in_the_way_is_said_with_the_command_that_goes_round_it(cluster: type[Cluster]) -> None:
     with pytest.raises(UserError, match=r"400 instances\[0\]: empty"):
-        ask("my-bot", [""], "kubeflow")
+        Endpoint("my-bot", address("my-bot", "kubeflow")).predict([""])
     cluster.forbids = True
     with pytest.raises(UserError, match="services/proxy in kubeflow, or kubectl -n kubeflow port-forward svc/my-bot"):
-        ask("my-bot", ["hello"], "kubeflow")
+        Endpoint("my-bot", address("my-bot", "kubeflow")).predict(["hello"])
     cluster.condition = {"type": "Ready", "status": "False", "message": "1 of 2 pods"}
     with pytest.raises(UserError, match="not ready: 1 of 2 pods"):
-        ask("my-bot", ["hello"], "kubeflow")
+        Endpoint("my-bot", address("my-bot", "kubeflow")).predict(["hello"])
 
 
 def test_without_a_kubeconfig_the_command_to_type_elsewhere_is_named() -> None:
     with pytest.raises(NotFound, match="no kubeconfig here; where there is one: kubectl -n ada port-forward"):
-        ask("my-bot", ["hello"], "ada")
+        Endpoint("my-bot", address("my-bot", "ada")).predict(["hello"])
 
 
 def test_an_address_inside_the_cluster_is_known() -> None:

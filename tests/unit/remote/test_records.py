@@ -11,9 +11,9 @@ import pytest
 
 from shipway.artifacts import StepError, StepRecord
 from shipway.errors import JobFailed, NotFound
-from shipway.remote import Connection, RemoteRun
+from shipway.remote import Connection
 from shipway.remote.pods import NODE, pod_logs
-from shipway.remote.summary import summarise
+from shipway.runs import Run
 from shipway.storage import Store
 from tests.fixtures.kfp_server import KfpServer
 from tests.fixtures.kubernetes_http import Answering, serving, write_kubeconfig
@@ -27,7 +27,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 @pytest.fixture
-def failed(kubeflow: Connection, server: KfpServer, published: str, store: Store) -> RemoteRun:
+def failed(kubeflow: Connection, server: KfpServer, published: str, store: Store) -> Run:
     """A run whose second step failed, with the records that its steps left."""
     run = kubeflow.submit(published)
     error = StepError(
@@ -47,7 +47,7 @@ def failed(kubeflow: Connection, server: KfpServer, published: str, store: Store
     return run.refresh()
 
 
-def test_a_failed_run_says_what_its_own_records_say(failed: RemoteRun) -> None:
+def test_a_failed_run_says_what_its_own_records_say(failed: Run) -> None:
     assert [(step.task, step.state) for step in failed.steps.values()] == [("add", "Succeeded"), ("add-2", "Failed")]
     assert failed.metrics == {}, "what a training batch scored is not the run's"
     with pytest.raises(JobFailed, match="add-2: train: worker-1 ended with 137"):
@@ -57,22 +57,21 @@ def test_a_failed_run_says_what_its_own_records_say(failed: RemoteRun) -> None:
         failed.report("Reprt")
 
 
-def test_the_summary_is_the_same_document_as_of_a_local_run(failed: RemoteRun) -> None:
-    found = summarise(failed)
+def test_the_summary_is_the_same_document_as_of_a_local_run(failed: Run) -> None:
+    found = failed.summary()
     assert (found["state"], found["error"]["replica"]) == ("Failed", "worker-1")
     assert found["reports"] == {"Report": failed.steps["add"].reports["Report"]}
     assert found["kfp_name"] == failed.name
 
 
-def test_a_torn_record_does_not_hide_the_others(failed: RemoteRun, store: Store) -> None:
+def test_a_torn_record_does_not_hide_the_others(failed: Run, store: Store) -> None:
     store.put(f"runs/{failed.key}/steps/torn.json", b'{"kind": "Step')
     assert set(failed.steps) == {"add", "add-2"}
 
 
-def test_without_a_store_kubeflows_few_words_are_all_there_is(
-    failed: RemoteRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_store_kubeflows_few_words_are_all_there_is(failed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SHIPWAY_STORE")
+    failed.refresh()
     assert [(step.task, step.state) for step in failed.steps.values()] == [("add", "Succeeded"), ("add-2", "Failed")]
     assert failed.metrics == {}
     with pytest.raises(NotFound, match="no store is named: set SHIPWAY_STORE"):
@@ -156,9 +155,7 @@ def test_a_pod_without_a_log_hides_no_other_and_iterations_stand_beside_each_oth
     assert "waiting to start: ImagePullBackOff" in why
 
 
-def test_a_store_that_refuses_is_not_asked_again_at_every_look(
-    failed: RemoteRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_refuses_is_not_asked_again_at_every_look(failed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Following a run asks every two seconds, and a store out of reach takes a quarter of a minute to say so."""
     asked = []
 
@@ -172,12 +169,14 @@ def test_a_store_that_refuses_is_not_asked_again_at_every_look(
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        failed.refresh()
         assert [step.state for step in failed.steps.values()] == ["Succeeded", "Failed"]
         once = len(asked)
         assert once > 0
-        assert (failed.metrics, len(failed.steps), summarise(failed)["state"]) == ({}, 2, "Failed")
+        failed.refresh()
+        assert (failed.metrics, len(failed.steps), failed.summary()["state"]) == ({}, 2, "Failed")
         assert len(asked) == once
         assert "records cannot be read from here" in failed.note
         monkeypatch.setattr("shipway.remote.records.AGAIN_S", 0.0)
-        assert len(failed.steps) == 2
+        assert len(failed.refresh().steps) == 2
         assert len(asked) > once

@@ -21,7 +21,7 @@ from shipway.errors import (
     ShipwayError,
     VersionConflict,
 )
-from shipway.remote import Connection, connect, runs
+from shipway.remote import Connection, connect, kubeflow_run
 from shipway.remote.api import NOBODY
 from tests.fixtures.kfp_server import KfpServer
 from tests.unit.remote.conftest import FAST, SMALL
@@ -139,7 +139,7 @@ def test_a_token_that_expires_while_a_run_is_watched_ends_in_one_line(
 def test_an_api_that_goes_away_in_the_middle_of_a_wait_ends_in_one_line_and_the_run_goes_on(
     kubeflow: Connection, server: KfpServer, published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "POLL_S", 0.02)
+    monkeypatch.setattr(kubeflow_run, "POLL_S", 0.02)
     run = kubeflow.submit(published)
     away = threading.Timer(0.1, lambda: setattr(server, "block", lambda _method: True))
     away.start()
@@ -153,7 +153,7 @@ def test_an_api_that_goes_away_in_the_middle_of_a_wait_ends_in_one_line_and_the_
 def test_an_api_that_comes_back_in_the_middle_of_a_wait_is_waited_for(
     kubeflow: Connection, server: KfpServer, published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "POLL_S", 0.02)
+    monkeypatch.setattr(kubeflow_run, "POLL_S", 0.02)
     run = kubeflow.submit(published)
     server.faults.add("GET", f"/runs/{run.key}", status=503, times=2)
     server.faults.add("GET", f"/runs/{run.key}", reset=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shipway.errors import KubeflowError, ShipwayError
-from shipway.remote import Connection, connect, runs
+from shipway.remote import Connection, connect, kubeflow_run
 from shipway.remote.generations import list_schedules
 from shipway.remote.schedules import find_schedule
 from tests.fixtures.kfp_server import KfpServer
@@ -17,8 +17,8 @@ from tests.unit.remote.conftest import FAST
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "POLL_S", 0.02)
-    monkeypatch.setattr(runs, "SILENT_S", 0.3)
+    monkeypatch.setattr(kubeflow_run, "POLL_S", 0.02)
+    monkeypatch.setattr(kubeflow_run, "SILENT_S", 0.3)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_run_in_progress_goes_on_whatever_is_done_to_its_schedule(
         assert (running.run, running.name) == (going.run_id, going.display_name)
         assert server.state.recurring == {}
     assert ends_well(server, kubeflow, going)
-    assert kubeflow.run(going.run_id).recurring_run_id
+    assert kubeflow.run(going.run_id).started_by == "schedule"
 
 
 def test_a_run_of_a_deleted_schedule_can_be_cancelled(kubeflow: Connection, going: Any) -> None:

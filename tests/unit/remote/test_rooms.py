@@ -15,12 +15,12 @@ import yaml
 
 from shipway import images, step_pod
 from shipway.cli.screens import closing_screen
-from shipway.cli.there import called_by, find_steps
 from shipway.compiling import compile_pipeline
 from shipway.executors.kubernetes.api import Api
 from shipway.executors.kubernetes.own_pod import NODE
-from shipway.remote import Connection, RemoteRun
-from shipway.remote.summary import summarise
+from shipway.remote import Connection
+from shipway.runs import Run
+from shipway.runs.wanted import called_by, find_steps
 from shipway.storage import Store
 from shipway.store_secret import DEFAULT_SECRET
 from tests.fixtures.kfp_nodes import CACHED, DRIVER_FAILED
@@ -74,12 +74,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 @pytest.fixture
-def run(kubeflow: Connection) -> RemoteRun:
+def run(kubeflow: Connection) -> Run:
     return kubeflow.submit(kubeflow.publish(ROOMS, version="1.0", pin=False).pipeline)
 
 
 @pytest.fixture
-def pods(tmp_path: Path, store: Store, run: RemoteRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pods]:
+def pods(tmp_path: Path, store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pods]:
     compiled = compile_pipeline(ROOMS, tmp_path / "rooms.yaml")
     documents = list(yaml.safe_load_all(compiled.read_text(encoding="utf-8")))
     with Cluster(tmp_path) as cluster:
@@ -91,7 +91,7 @@ def pods(tmp_path: Path, store: Store, run: RemoteRun, monkeypatch: pytest.Monke
 
 
 def test_every_step_keeps_a_record_of_its_own_and_the_summary_shows_them_all(
-    pods: Pods, run: RemoteRun, server: KfpServer, store: Store, capsys: pytest.CaptureFixture[str]
+    pods: Pods, run: Run, server: KfpServer, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pods(("train-2.executor(0)", "train", 2), (f"{LOOP.format(1)}.train-3.executor", "train", 31), ends="badly")
     pods(
@@ -109,7 +109,7 @@ def test_every_step_keeps_a_record_of_its_own_and_the_summary_shows_them_all(
         "train-3": ["SUCCEEDED", "FAILED", CACHED], "tune.train": ["SUCCEEDED"], "tune-2.train": "SUCCEEDED",
         "tune-2.evaluate": "SUCCEEDED",
     })  # fmt: skip
-    found = summarise(run.refresh())
+    found = run.refresh().summary()
     assert {step["step"]: (step["role"], step["state"], step["outputs"].get("value")) for step in found["steps"]} == {
         "train-3.0": ("train", "Succeeded", 30), "train-3.1": ("train", "Failed", 31),
         "train-3": ("", "Cached", None), "tune.train.1": ("train", "Succeeded", 41),
@@ -129,7 +129,7 @@ def test_every_step_keeps_a_record_of_its_own_and_the_summary_shows_them_all(
         assert title in shown
 
 
-def test_a_retry_replaces_the_record_of_its_own_iteration_alone(pods: Pods, run: RemoteRun, server: KfpServer) -> None:
+def test_a_retry_replaces_the_record_of_its_own_iteration_alone(pods: Pods, run: Run, server: KfpServer) -> None:
     pods((f"{LOOP.format(0)}.train-3.executor", "train", 30))
     pods((f"{LOOP.format(1)}.train-3.executor", "train", 31), ends="badly")
     server.state.finish(run.key, "FAILED", **{"train-3": ["SUCCEEDED", "FAILED"]})
@@ -145,7 +145,7 @@ def test_a_retry_replaces_the_record_of_its_own_iteration_alone(pods: Pods, run:
 
 
 def test_without_records_a_loop_is_one_step_and_so_is_each_task_of_a_nested_pipeline(
-    run: RemoteRun, server: KfpServer
+    run: Run, server: KfpServer
 ) -> None:
     server.state.finish(run.key, "FAILED", **{
         "train-3": ["SUCCEEDED", DRIVER_FAILED, CACHED], "tune.train": [CACHED, CACHED], "tune-2.train": "SUCCEEDED",
@@ -154,10 +154,10 @@ def test_without_records_a_loop_is_one_step_and_so_is_each_task_of_a_nested_pipe
     assert list(steps) == list(TITLES)
     assert {name: step.title for name, step in steps.items()} == TITLES
     assert (steps["train-3"].state, steps["tune-2.evaluate"].state) == ("Failed", "Skipped")
-    assert {step["role"] for step in summarise(run)["steps"]} == {""}
+    assert {step["role"] for step in run.summary()["steps"]} == {""}
 
 
-def test_a_person_means_all_steps_that_are_called_so(store: Store, run: RemoteRun, server: KfpServer) -> None:
+def test_a_person_means_all_steps_that_are_called_so(store: Store, run: Run, server: KfpServer) -> None:
     from shipway.artifacts import StepRecord
 
     for task, iteration in (("train", ""), ("train-3", "0"), ("train-3", "1"), ("tune.train", "1")):
@@ -168,4 +168,4 @@ def test_a_person_means_all_steps_that_are_called_so(store: Store, run: RemoteRu
     assert find_steps("train", called, "run") == ["train"]
     assert find_steps("train-3.1", called, "run") == find_steps("try, iteration 1", called, "run") == ["train-3.1"]
     assert find_steps("Try", called, "run") == find_steps("train-3", called, "run") == ["train-3.0", "train-3.1"]
-    assert json.dumps(summarise(run))
+    assert json.dumps(run.summary())

@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 
 from shipway.errors import InvalidSpec, JobFailed, KubeflowError, NotFound
-from shipway.remote import Connection, connect
+from shipway.remote import Connection, connect, kubeflow_run
 from shipway.remote.http import Patience
 from tests.fixtures.kfp_server import KfpServer
 from tests.unit.remote.conftest import DIGESTS, FAST, SMALL
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeflow_run, "POLL_S", 0.02)
 
 
 def test_a_submission_starts_the_current_version_with_checked_parameters(
@@ -50,7 +55,7 @@ def test_a_dry_run_starts_nothing(kubeflow: Connection, server: KfpServer, publi
         ({"start": 2.5}, "start: got 2.5, expected a whole number"),
         ({"start": True}, "start: got True, expected a whole number"),
         ({"share": "half"}, "share: got 'half', expected a number"),
-        ({"more": "[1]"}, r"more: got \[1\], expected a JSON object"),
+        ({"more": "[1]"}, r"more: got '\[1\]', expected a JSON object"),
         ({"label": 3}, "label: got 3, expected text"),
     ],
 )
@@ -169,25 +174,34 @@ def test_a_server_that_stays_broken_is_told_with_its_own_words(
 
 def test_a_run_is_waited_for_and_told_step_by_step(kubeflow: Connection, server: KfpServer, published: str) -> None:
     run = kubeflow.submit(published)
-    run._poll_s = 0.02
     threading.Timer(0.1, server.state.finish, (run.key, "SUCCEEDED"), {"add": "SUCCEEDED"}).start()
     told: list[str] = []
-    run.wait(lambda event: told.append(event.get("state") or f"{event['step']['task']} {event['step']['state']}"))
-    assert told == ["Pending", "Succeeded", "add Succeeded", "add-2 Skipped"]  # and neither the root nor its driver
+
+    def tell(event: dict[str, Any]) -> None:
+        step = event.get("step")
+        told.append(f"{step['task']} {step['state']}" if step else event.get("state") or event["kind"])
+
+    run.wait(tell)
+    assert told == [
+        "tasks",
+        "Pending",
+        "Succeeded",
+        "add Succeeded",
+        "add-2 Skipped",
+        "run",
+    ]  # and neither the root nor its driver
     assert run.raise_for_state() is run
     assert "Succeeded" in run._repr_html_()
 
 
 def test_waiting_has_an_end_where_one_is_given(kubeflow: Connection, published: str) -> None:
     run = kubeflow.submit(published)
-    run._poll_s = 0.01
     with pytest.raises(JobFailed, match="still Pending; it goes on: shipway watch"):
         run.wait(timeout_s=0.1)
 
 
 def test_a_cancelled_run_is_told_from_a_failed_one(kubeflow: Connection, server: KfpServer, published: str) -> None:
     run = kubeflow.submit(published)
-    run._poll_s = 0.02
     assert run.cancel() == "Cancelled"
     assert server.state.runs[run.key].state == "FAILED"  # which is all that Kubeflow's own list shows
     assert kubeflow.run(run.key).state == "Cancelled"
@@ -208,7 +222,6 @@ def test_a_cancellation_that_comes_too_late_tells_the_truth(
 def test_a_cancellation_that_takes_its_time_is_not_called_done(server: KfpServer, published: str) -> None:
     server.state.cancel_s = 60.0
     run = connect(server.url, patience=FAST).submit(published)
-    run._poll_s = 0.02
     assert run.cancel(timeout_s=0.1) == "Cancelling"
 
 
@@ -229,11 +242,12 @@ def test_a_clone_runs_the_same_version_with_what_was_changed(
 ) -> None:
     run = kubeflow.submit(published, start=2, label="x")
     kubeflow.publish(SMALL.replace(":small", ":smaller"), version="2.0", pin=False)
-    clone = kubeflow.clone(run, start=5)
+    clone = run.clone(start=5)
     assert clone.params == {"start": 5, "label": "x"}
-    assert clone.pipeline_version_id == run.pipeline_version_id
+    first, second = (server.state.runs[each.key].pipeline_version_reference for each in (run, clone))
+    assert first == second
     with pytest.raises(InvalidSpec, match="unknown parameter of small-v1-0"):
-        kubeflow.clone(run, strat=5)
+        run.clone(strat=5)
 
 
 def test_a_run_is_found_by_its_id_its_beginning_its_mark_and_as_the_last(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from shipway.artifacts import RunRecord, StepError, StepRecord
-from shipway.cli.there import logs_there
+from shipway.cli.logs import print_pods
 from shipway.errors import InvalidSpec
-from shipway.remote import Connection, RemoteRun
-from shipway.remote.summary import summarise
+from shipway.remote import Connection
+from shipway.runs import Run
 from shipway.storage import Store
 from tests.fixtures.kfp_nodes import CACHED, DRIVER_FAILED
 from tests.fixtures.kfp_server import KfpServer
@@ -26,7 +26,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store.open()
 
 
-def states(run: RemoteRun) -> dict[str, str]:
+def states(run: Run) -> dict[str, str]:
     return {step.task: step.state for step in run.refresh().steps.values()}
 
 
@@ -46,7 +46,7 @@ def test_the_steps_of_a_run_are_the_tasks_of_its_pipeline_with_their_titles(
     server.state.finish(run.key, "FAILED", add="FAILED", tell="SUCCEEDED")
     assert states(run) == {"add": "Failed", "model": "Skipped", "tell": "Succeeded"}
     assert {step.task: step.title for step in run.steps.values()} == TITLES
-    assert summarise(run)["steps"][0]["title"] == "Prepare the dataset"
+    assert run.summary()["steps"][0]["title"] == "Prepare the dataset"
     assert "Prepare the dataset" in run._repr_html_()
 
 
@@ -57,7 +57,7 @@ def test_a_driver_that_failed_is_its_tasks_failure_and_the_task_is_the_culprit(
     server.state.finish(run.key, "FAILED", add="SUCCEEDED", model=DRIVER_FAILED, tell="SUCCEEDED")
     keep(store, run.key, "add")
     assert states(run) == {"add": "Succeeded", "model": "Failed", "tell": "Succeeded"}
-    error = summarise(run)["error"]
+    error = run.summary()["error"]
     assert (error["step"], error["kind"]) == ("model", "Lost")
     assert "its pod never started" in error["message"]
 
@@ -70,7 +70,7 @@ def test_a_run_that_failed_before_any_step_names_kubeflows_own_driver(
     for entry in server.state.runs[run.key].run_details.task_details:
         entry.state = "FAILED" if entry.display_name == "root-driver" else entry.state
     assert states(run) == dict.fromkeys(TITLES, "Skipped")
-    assert "root-driver failed, before any step could" in summarise(run)["error"]["message"]
+    assert "root-driver failed, before any step could" in run.summary()["error"]["message"]
 
 
 def test_without_its_version_a_run_has_plain_names_and_none_of_kubeflows_own(
@@ -87,7 +87,7 @@ def test_a_cached_task_is_told_from_one_that_worked(kubeflow: Connection, server
     run = kubeflow.submit(handled)
     server.state.finish(run.key, "SUCCEEDED", add=CACHED, model="SUCCEEDED", tell="SUCCEEDED")
     assert states(run) == {"add": "Cached", "model": "Succeeded", "tell": "Succeeded"}
-    assert [step["cached"] for step in summarise(run)["steps"]] == [True, False, False]
+    assert [step["cached"] for step in run.summary()["steps"]] == [True, False, False]
 
 
 def made_by(run: str, task: str) -> str:
@@ -110,10 +110,10 @@ def test_a_cached_step_says_what_the_run_that_did_the_work_recorded(
     assert (steps["model"].state, steps["model"].cached_from) == ("Cached", first.key)
     assert (steps["model"].title, steps["model"].run) == ("Evaluate", run.key)
     assert steps["add"].state == "Cached", "though nobody knows who made it"
-    logs_there(kubeflow, run.key, "Evaluate", follow=False, tail=0)
+    print_pods(run, "Evaluate", follow=False, tail=0)
     assert f"From the cache: shipway logs {first.key} model" in capsys.readouterr().out
     assert (run.metrics, run.figures) == ({"test_accuracy": 0.9}, "test accuracy 90.0 %")
-    assert summarise(run)["reports"] == {"Evaluation": "s3://shipway/e.html"}
+    assert run.summary()["reports"] == {"Evaluation": "s3://shipway/e.html"}
 
 
 def parts(**states: str) -> list[StepRecord]:
@@ -129,7 +129,7 @@ def test_the_parts_of_a_task_stand_in_its_place(
     run = kubeflow.submit(handled)
     keep(store, run.key, "model", parts=parts(gate="Succeeded", register="Skipped"))
     server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", model="SUCCEEDED", tell="SUCCEEDED")
-    shown = {step["role"] or step["task"]: step["state"] for step in summarise(run.refresh())["steps"]}
+    shown = {step["role"] or step["task"]: step["state"] for step in run.refresh().summary()["steps"]}
     assert shown == {"add": "Succeeded", "gate": "Succeeded", "register": "Skipped", "tell": "Succeeded"}
 
 
@@ -139,11 +139,11 @@ def test_a_part_that_was_lost_is_the_culprit_and_so_is_a_whole_that_was_lost_bet
     run = kubeflow.submit(handled)
     keep(store, run.key, "model", state="Running", parts=parts(gate="Running", register="Skipped"))
     server.state.finish(run.key, "FAILED", add="SUCCEEDED", model="FAILED", tell="SUCCEEDED")
-    found = summarise(run.refresh())
+    found = run.refresh().summary()
     assert [step["role"] for step in found["steps"] if step["state"] == "Failed"] == ["gate"]
     assert found["error"]["step"] == "model", "whose log there is"
     keep(store, run.key, "model", state="Running", parts=parts(gate="Succeeded", register="Skipped"))
-    found = summarise(run.refresh())
+    found = run.refresh().summary()
     assert [step["task"] for step in found["steps"] if step["state"] == "Failed"] == ["model"]
 
 
@@ -162,11 +162,11 @@ def test_a_retry_that_succeeded_is_succeeded_though_the_record_of_the_first_end_
     keep(store, run.key, "add", state="Failed", error=StepError(kind="JobFailed", message="lost"))
     noted(store, run.key, "Failed", datetime.now(UTC))
     server.state.finish(run.key, "FAILED", add="FAILED", tell="SUCCEEDED")
-    assert summarise(run.refresh())["error"]["message"] == "lost"
+    assert run.refresh().summary()["error"]["message"] == "lost"
     run.retry()
     assert states(run)["add"] in ("Pending", "Failed", "Running")
     server.state.finish(run.key, "SUCCEEDED", add="SUCCEEDED", model="SUCCEEDED", tell="SUCCEEDED")
-    found = summarise(run.refresh())
+    found = run.refresh().summary()
     assert (found["state"], found["error"]) == ("Succeeded", None)
     assert {step["state"] for step in found["steps"]} == {"Succeeded"}
 
@@ -206,7 +206,7 @@ def test_a_run_past_its_deadline_says_so(kubeflow: Connection, server: KfpServer
     version.pipeline_spec = {"pipeline_spec": version.pipeline_spec, "platform_spec": config}
     server.state.finish(run.key, "FAILED", add="RUNNING")
     server.state.runs[run.key].finished_at = server.state.runs[run.key].created_at + timedelta(seconds=61)
-    found = summarise(run.refresh())
+    found = run.refresh().summary()
     assert (found["state"], found["error"]["kind"]) == ("Failed", "Deadline")
     assert found["error"]["message"] == "past the run's deadline of 60 s"
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from shipway.cli.console import MARKS, console
 from shipway.errors import one_line
 from shipway.report.numbers import duration, figure, inline, number
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from shipway.artifacts import StepRecord
+    from shipway.runs.backend import Event, OnEvent
+    from shipway.runs.facade import Run
 
-_SIGNS = {
+MARKS = {
+    "Succeeded": "green",
+    "Cached": "cyan",
+    "Pending": "dim",
+    "Running": "yellow",
+    "Failed": "red",
+    "Cancelled": "magenta",
+    "Skipped": "dim",
+}
+SIGNS = {
     "Pending": "·",
     "Succeeded": "✓",
     "Cached": "✓",
@@ -25,6 +39,47 @@ _SIGNS = {
     "Skipped": "–",
 }
 Titles = dict[str, str]
+REDRAWN_S = 0.5  # a notebook's output, at most so often
+
+
+@contextmanager
+def shown(run: Run) -> Iterator[OnEvent]:
+    """What to tell a run's events to, so that they are seen: in a notebook, on a terminal, else nowhere."""
+    if _in_notebook():
+        with _redrawn(run) as tell:
+            yield tell
+    elif sys.stderr.isatty():
+        with Progress(dict(run.titles)) as progress:
+            yield progress
+    else:
+        yield lambda event: None
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+@contextmanager
+def _redrawn(run: Run) -> Iterator[OnEvent]:
+    """One output of the notebook's cell, drawn again as the run goes on."""
+    from importlib import import_module
+
+    notebook: Any = import_module("IPython.display")
+    handle = notebook.display(notebook.HTML(run._repr_html_()), display_id=True)
+    drawn = time.monotonic()
+
+    def tell(event: Event) -> None:
+        nonlocal drawn
+        if time.monotonic() - drawn >= REDRAWN_S:
+            drawn = time.monotonic()
+            handle.update(notebook.HTML(run._repr_html_()))
+
+    try:
+        yield tell
+    finally:
+        handle.update(notebook.HTML(f"<p>Run {run.key}: {run.state}</p>"))  # the cell's own value shows the rest
 
 
 class Progress:
@@ -36,12 +91,13 @@ class Progress:
         self.began: dict[str, float] = {}
         self._detail = detail or (lambda step: "")
         self._live: Any = None
+        self._console = _console()
 
     def __enter__(self) -> Progress:
-        if console(stderr=True).is_terminal:
+        if self._console.is_terminal:
             from rich.live import Live
 
-            self._live = Live(self, console=console(stderr=True), refresh_per_second=5, transient=False)
+            self._live = Live(self, console=self._console, refresh_per_second=5, transient=False)
             self._live.start()
         return self
 
@@ -51,6 +107,8 @@ class Progress:
 
     def __call__(self, event: dict[str, Any]) -> None:
         """One event of `Run.events`."""
+        if event["kind"] == "tasks":
+            self.titles |= event["titles"]
         if event["kind"] != "step":
             return
         from shipway.artifacts import StepRecord
@@ -64,7 +122,7 @@ class Progress:
             self.steps[piece.name] = piece
             self.began.setdefault(piece.name, time.monotonic())
             if self._live is None:
-                console(stderr=True).print(self._plain(piece), markup=False)
+                self._console.print(self._plain(piece), markup=False)
 
     def _place(self, step: StepRecord) -> None:
         """A line for each iteration of a task and each part of a step in its place, and for a step of no known task."""
@@ -101,12 +159,20 @@ class Progress:
             seconds = time.monotonic() - self.began[name] if running else step.seconds
             note = self._detail(name) if running else highlights(step)
             grid.add_row(
-                Text(_SIGNS[step.state], style=MARKS[step.state]),
+                Text(SIGNS[step.state], style=MARKS[step.state]),
                 Text(title),
                 Text("cached" if step.state == "Cached" else duration(seconds), style="dim"),
                 Text(note, style="dim", overflow="ellipsis", no_wrap=True),
             )
         return grid
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    is_terminal = sys.stderr.isatty()
+    width = None if is_terminal else max(160, shutil.get_terminal_size().columns)
+    return Console(stderr=True, width=width, highlight=False, soft_wrap=not is_terminal)
 
 
 def highlights(step: StepRecord) -> str:

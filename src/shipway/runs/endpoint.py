@@ -1,0 +1,124 @@
+"""`Endpoint`: where a model answers, asked the same way on this machine and on a cluster."""
+
+from __future__ import annotations
+
+import html
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from shipway.errors import ShipwayError, UserError
+from shipway.remote.endpoints import by_hand, find, place_of
+
+TIMEOUT_S = 30.0
+BUSY_TRIES = 5
+BUSY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model that answers.
+
+    Attributes:
+        name: The endpoint's, which is the model's.
+        predict_url: Its address, `http://host:port/v1/models/NAME:predict`; of one on a cluster that inside of it.
+        version: The registered version that was deployed; None where it is not known.
+    """
+
+    name: str
+    predict_url: str
+    version: int | None = None
+
+    @property
+    def url(self) -> str:
+        """Its base, in front of `/v1/models`."""
+        return self.predict_url.partition("/v1/")[0].rstrip("/")
+
+    def predict(self, instances: Sequence[Any], **parameters: Any) -> list[Any]:
+        """The answers, in the order of the instances.
+
+        Args:
+            instances: JSON, as the model's input takes it; at most as many as the endpoint allows in one request.
+            parameters: That the model's task knows, such as `top_k=3` of a classifier.
+
+        Raises:
+            UserError: the endpoint refuses the request; says why, and how else to reach it.
+            ShipwayError: it does not answer.
+        """
+        if isinstance(instances, str | bytes) or not isinstance(instances, Sequence):
+            raise UserError(f"predict: expected a list of instances, got {type(instances).__name__}; give [...]")
+        body = {"instances": list(instances), **({"parameters": parameters} if parameters else {})}
+        place = place_of(self.predict_url)
+        answers: list[Any] = find(*place).post(body) if place else _post(self.predict_url, body)
+        return answers
+
+    @property
+    def status(self) -> str:
+        """`Ready`, or in words why it is not; asked now."""
+        place = place_of(self.predict_url)
+        try:
+            if place:
+                find(*place)
+            else:
+                with _opener().open(f"{self.url}/v1/models/{self.name}", timeout=TIMEOUT_S):
+                    pass
+        except HTTPError as error:
+            return f"not ready: it answers {error.code}"
+        except (ShipwayError, OSError) as error:
+            return f"not ready: {' '.join(str(error).split())}"
+        return "Ready"
+
+    def __str__(self) -> str:
+        return f"{self.name}{f' version {self.version}' if self.version is not None else ''} at {self.reached}"
+
+    @property
+    def reached(self) -> str:
+        """Its address as a person reaches it; of one on a cluster with the command that forwards it."""
+        place = place_of(self.predict_url)
+        return f"{self.url} in the cluster ({by_hand(*place)})" if place else self.url
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<b>Endpoint {html.escape(self.name)}</b>: {html.escape(self.reached)}"
+            f"<br><code>.predict([...])</code> asks {'version ' + str(self.version) if self.version else 'it'}"
+        )
+
+
+def _opener() -> Any:
+    return build_opener(ProxyHandler({}))  # an endpoint of this machine is never behind a proxy
+
+
+def _post(url: str, body: dict[str, Any]) -> list[Any]:
+    request = Request(url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
+    for tries_left in range(BUSY_TRIES - 1, -1, -1):
+        try:
+            with _opener().open(request, timeout=TIMEOUT_S) as response:
+                predictions: list[Any] = json.loads(response.read())["predictions"]
+        except HTTPError as error:
+            told = _reason(error.read().decode(errors="replace").strip())
+            if error.code == 503 and tries_left:  # it is busy, and says for how long
+                time.sleep(_retry_after(error.headers.get("Retry-After")))
+                continue
+            kind = UserError if error.code < 500 else ShipwayError
+            raise kind(f"predict: {url} answered {error.code}: {told}") from error
+        except (URLError, OSError, ValueError, KeyError) as error:
+            raise ShipwayError(f"predict: no answer from {url}; `shipway endpoints list` shows what runs") from error
+        return predictions
+    raise AssertionError("unreachable")
+
+
+def _retry_after(given: str | None) -> float:
+    """Seconds to wait, never more than `BUSY_S` whatever the endpoint says."""
+    return min(float(given), BUSY_S) if given and given.isascii() and given.isdigit() else 1.0
+
+
+def _reason(body: str) -> str:
+    """What a predictor says in `error`, else the body as it is."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return body[:500]
