@@ -23,9 +23,9 @@ def _without(*names: str) -> list[str]:
 # Packages ask for it to build something, none imports it.
 BUILDS = ("setuptools", "wheel")
 # A model server calls neither Kubeflow nor Kubernetes, has no terminal, fits no encoder (recipes/absent.py); kserve is
-# imported without pandas (predict/light.py), its images and its generator of gRPC code.
+# imported without pandas (predict/light.py) and its generator of gRPC code.
 NOT_SERVED = _without(
-    "kfp", "kfp-kubernetes", "kubeflow-training", "kubernetes", "pandas", "polars", "pillow", "grpcio-tools", "rich",
+    "kfp", "kfp-kubernetes", "kubeflow-training", "kubernetes", "pandas", "polars", "grpcio-tools", "rich",
     "typer", *BUILDS,
 )  # fmt: skip
 # libclang: 64 MB that TensorFlow's wheel asks for and never imports (it generates bindings with it).

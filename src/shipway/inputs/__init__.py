@@ -13,7 +13,7 @@ from shipway.specs import parse
 if TYPE_CHECKING:
     from shipway.recipes.base import Recipe
 
-SHIPPED = ("table", "text")
+SHIPPED = ("image", "table", "text")
 
 __all__ = ["SHIPPED", "BadRequest", "Format", "Input", "bind_input", "input_of", "load_input"]
 

@@ -7,16 +7,17 @@ attributes of `Recipe`. Its `model` functions import TensorFlow inside, everythi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from shipway import modules
 from shipway.artifacts import FeatureSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.recipes.absent import allow_mention_of_polars
-from shipway.recipes.arrays import Encoded
+from shipway.recipes.arrays import Encoded, Ragged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,6 +45,31 @@ class Encoder(Protocol):
 
     def to_document(self) -> dict[str, Any]:
         """A JSON document that `Recipe.load_encoder` turns back into an equal encoder."""
+        ...
+
+
+@runtime_checkable
+class DecodesFeatures(Protocol):
+    """What an encoder may offer beside `Encoder`: records that are small, and what a model takes made where it is run.
+
+    `encode` and `features` say what a record holds, such as an image's file as bytes; `inputs` and `decode` what the
+    model gets: in training's batches, in evaluation and in the predictor, by this one function.
+    """
+
+    @property
+    def inputs(self) -> dict[str, FeatureSpec]:
+        """The tensors that the model takes: int, float32 or uint8, of a fixed shape."""
+        ...
+
+    def decode(self, encoded: Mapping[str, NDArray[Any] | Ragged]) -> dict[str, NDArray[Any]]:
+        """One batch's inputs from its records.
+
+        Args:
+            encoded: As `encode` gives it; bytes in arrays of objects.
+
+        Raises:
+            ValueError: a record that cannot be decoded; its message is the reason.
+        """
         ...
 
 
