@@ -101,16 +101,16 @@ def _house(scene: Scene) -> None:
 
 
 def _sea(scene: Scene) -> None:
-    water, depth = scene.near((40, 110, 150)), scene.between(0.07, 0.14)
+    water, depth = scene.near((40, 110, 150)), scene.between(0.09, 0.15)
     scene.box(0, scene.horizon - depth, 1, scene.horizon, water)
-    for _ in range(14):
+    for _ in range(16):
         x, y = scene.between(0, 0.95), scene.horizon - scene.between(0.01, depth - 0.01)
-        scene.line([(x, y), (x + scene.between(0.02, 0.05), y)], scene.near((205, 225, 235)), 0.004)
+        scene.line([(x, y), (x + scene.between(0.04, 0.09), y)], scene.near((215, 232, 240), 10), 0.008)
 
 
 def _haze(scene: Scene) -> None:
-    depth = scene.between(0.07, 0.14)
-    scene.box(0, scene.horizon - depth, 1, scene.horizon, scene.near((60, 115, 150)))
+    depth = scene.between(0.09, 0.15)
+    scene.box(0, scene.horizon - depth, 1, scene.horizon, scene.near((70, 125, 160)))
 
 
 def _mountains(scene: Scene) -> None:

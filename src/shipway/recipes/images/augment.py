@@ -55,9 +55,10 @@ class Augment(StepRandom):
         angle = params.rotate * math.pi / 180.0 * _either_way(draws[1])
         mirrored_x = tf.where(draws[2] < 0.5, -1.0, 1.0) if params.flip != "none" else tf.ones_like(scale)
         mirrored_y = tf.where(draws[3] < 0.5, -1.0, 1.0) if params.flip == "both" else tf.ones_like(scale)
-        # Within the image what is cut off leaves room to move; a shift goes beyond its edge.
+        # Within the image what is cut off leaves room to move; a shift goes beyond its edge. Whole pixels: half of one
+        # would blur in training what is sharp when the model is asked.
         away_x, away_y = (
-            (params.shift + (1.0 - scale) / 2.0) * _either_way(draw) * side
+            tf.round((params.shift + (1.0 - scale) / 2.0) * _either_way(draw) * side)
             for draw, side in ((draws[4], width), (draws[5], height))
         )
         a0, a1 = scale * tf.cos(angle) * mirrored_x, -scale * tf.sin(angle) * mirrored_y

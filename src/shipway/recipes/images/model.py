@@ -10,10 +10,9 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from shipway.errors import InvalidSpec
 from shipway.recipes.images.augment import Augment
 from shipway.recipes.images.networks import read_image
-from shipway.recipes.images.params import SMALLEST, Params
+from shipway.recipes.images.params import Params, check_size
 from shipway.tasks.classification.layers import SmoothedCrossentropy, accuracy
 
 MIDDLE = 127.5  # of a pixel's 0 to 255
@@ -31,20 +30,6 @@ def build(params: Params, shape: tuple[int, int, int], labels: int) -> Any:
     scaled = tf_keras.layers.Rescaling(1.0 / MIDDLE, offset=-1.0, name="scale")(changed)
     logits = tf_keras.layers.Dense(labels, name="logits")(read_image(scaled, params))
     return tf_keras.Model({"image": image}, logits, name="images")
-
-
-def check_size(params: Params, size: int) -> None:
-    """Refuses images of which a network's poolings would leave nothing.
-
-    Raises:
-        InvalidSpec: names the size, the least that the network takes, and what to set.
-    """
-    least = SMALLEST[params.network]
-    if size < least:
-        raise InvalidSpec(
-            f"training.params.network: {params.network} takes images from {least} x {least} pixels, dataset.encoder."
-            f"size is {size}; give a size from {least}, or network=small"
-        )
 
 
 def compile_model(

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shipway.errors import InvalidSpec
 from shipway.specs import Spec
 
 Network = Literal["small", "inception_v1", "vgg19"]
@@ -44,3 +45,17 @@ class Params(Spec):
     crop: Annotated[float, Field(ge=0, le=0.9, description="cut off up to this share of a side")] = 0.0
     rotate: Annotated[float, Field(ge=0, le=180, description="turn by up to so many degrees either way")] = 0.0
     brightness: Annotated[float, Field(ge=0, lt=1, description="lighten or darken by up to this share")] = 0.0
+
+
+def check_size(params: Params, size: int) -> None:
+    """Refuses images of which a network's poolings would leave nothing.
+
+    Raises:
+        InvalidSpec: names the size, the least that the network takes, and what to set.
+    """
+    least = SMALLEST[params.network]
+    if size < least:
+        raise InvalidSpec(
+            f"training.params.network: {params.network} takes images from {least} x {least} pixels, dataset.encoder."
+            f"size is {size}; give a size from {least}, or network=small"
+        )

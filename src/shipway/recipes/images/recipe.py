@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from shipway.recipes.base import Encoder
 from shipway.recipes.images.encode import ImageEncoder, fit
-from shipway.recipes.images.params import EncoderParams, Params
+from shipway.recipes.images.params import EncoderParams, Params, check_size
 from shipway.specs import parse
 from shipway.tasks import load_task
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ImageRecipe:
-    """Implements `shipway.recipes.Recipe`: networks that read images, one model for each task that fits them.
+    """Implements `shipway.recipes.Recipe` and `ChecksParams`: networks that read images, for tasks of one label or many.
 
     Args:
         name: As specs have it.
@@ -31,6 +31,12 @@ class ImageRecipe:
 
     def __init__(self, name: str, task: str) -> None:
         self.name, self.task = name, task
+
+    def check_params(self, params: BaseModel, encoder_params: BaseModel) -> None:
+        """Refuses images that are smaller than the network takes."""
+        assert isinstance(params, Params)
+        assert isinstance(encoder_params, EncoderParams)
+        check_size(params, encoder_params.size)
 
     def fit_encoder(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> ImageEncoder:
         """Fits on the training split."""
