@@ -37,6 +37,7 @@ from shipway.components.predict.room import SHORT
 from shipway.errors import CorruptArtifact, InvalidSpec, ShipwayError, UserError
 from shipway.executors.process.service_control import CONTROL, LISTEN_FD, serve_in_thread
 from shipway.inputs import BadRequest
+from shipway.inputs.base import TakesLong
 from shipway.recipes.arrays import Columns, part
 from shipway.scoring import ModelSession
 from shipway.specs import parse
@@ -73,7 +74,9 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         self.reader = reader or Reader(session.kind, session.task.answers, session.kind.Limits())
         self._waiting: list[tuple[list[Any], asyncio.Future[Columns]]] = []
         self._in_thread = 0  # instances
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._takes_long = isinstance(session.kind, TakesLong)
+        threads = session.kind.threads if isinstance(session.kind, TakesLong) else 1
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
 
     def load(self) -> bool:
         """Warms up: the first call of a model costs up to 0.3 s, and of some runtimes again for each new shape."""
@@ -84,8 +87,8 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         return True
 
     async def preprocess(self, payload: Payload, headers: dict[str, str] | None = None) -> Query:
-        """The query of a body. A large one is read in the thread, so that others need not wait."""
-        if len(payload.body) <= SMALL_BODY:
+        """The query of a body. A large one, or one that takes long, is read in a thread: others need not wait."""
+        if len(payload.body) <= SMALL_BODY and not self._takes_long:
             return self._read(payload)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, payload)
 
@@ -112,7 +115,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         little more than encoding one.
         """
         loop = asyncio.get_running_loop()
-        if (n := len(query.values)) > INLINE:
+        if (n := len(query.values)) > INLINE or self._takes_long:
             if self._in_thread and self._in_thread + n > THREAD_INSTANCES:
                 raise Refused(503, f"{self._in_thread} instances wait already; try again later", retry_after="1")
             self._in_thread += n

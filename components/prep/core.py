@@ -89,10 +89,7 @@ class Taken:
 
 def layout_for(sources: list[Source], scratch: Path, spec: DatasetSpec) -> Layout:
     """How many buckets, from the bytes of the source."""
-    expand = {"": 1.2, ".gz": 5.0, ".bz2": 6.0, ".xz": 7.0, ".zst": 5.0}
-    size = sum(
-        source.path.stat().st_size * (4.0 if source.is_whole else expand[source.compression]) for source in sources
-    )
+    size = sum(source.size_bytes for source in sources)
     rows = _power_of_two(max(size / BUCKET_BYTES, MIN_BUCKETS), FIRST_BUCKETS)
     return Layout(
         scratch, tuple(other_columns(sources, spec)), rows, _power_of_two(size / HASH_BUCKET_BYTES, HASH_BUCKETS)

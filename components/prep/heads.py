@@ -16,10 +16,11 @@ from shipway.components.prep.json_lines import NoRow, read_object
 from shipway.components.prep.magic import misnamed
 from shipway.components.prep.parse import CSV, first_record
 from shipway.components.prep.quoting import Quoting, detect
-from shipway.components.prep.schema import INPUT_COLUMN, schema_of
+from shipway.components.prep.schema import INPUT_COLUMN, Schema, schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.streams import OPENERS
 from shipway.errors import InvalidData, nearest
+from shipway.inputs.base import FileColumn, ReadsFiles
 
 HEAD_BYTES = 1 << 20  # read to find columns, delimiter and quoting
 JSON_LINES = 1_000  # of them, to find columns
@@ -58,6 +59,10 @@ class Source:
         is_staged: Written by an earlier stage: columns have their final names, and `_row` numbers the rows.
         read: Reads a file of one of the input's formats.
         binary: Columns that hold bytes, which only an input can make something of.
+        contents: Columns whose cells are bytes, where they come as text in base64.
+        files: How its rows name files, of an input that reads such.
+        place: Folder or `s3://` prefix that they are below.
+        files_bytes: Of those files, together.
     """
 
     path: Path
@@ -74,6 +79,16 @@ class Source:
     is_staged: bool = False
     read: Callable[[Path], Iterator[pl.DataFrame]] | None = None
     binary: tuple[str, ...] = ()
+    contents: tuple[str, ...] = ()
+    files: FileColumn | None = None
+    place: str = ""
+    files_bytes: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its rows, about, as they come to lie on scratch disk."""
+        expand = {"": 4.0 if self.is_whole else 1.2, ".gz": 5.0, ".bz2": 6.0, ".xz": 7.0, ".zst": 5.0}
+        return int(self.path.stat().st_size * expand[self.compression]) + self.files_bytes
 
     @property
     def is_whole(self) -> bool:
@@ -110,18 +125,24 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
     if kind == "parquet":
         if compression:
             raise InvalidData(f"data: {shown!r}: Parquet is compressed inside; decompress the file")
-        columns, left_out = _parquet_columns(path, shown)
-        return Source(path, shown, kind, "", columns, roles=roles, left_out=left_out)
+        columns, left_out, binary = _parquet_columns(path, shown, schema.contents)
+        return Source(
+            path, shown, kind, "", columns, roles=roles, left_out=left_out, binary=binary, contents=schema.contents
+        )
     head = _head(path, shown, compression)
     start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
     head = head[start:]
     if kind == "jsonl":
-        return Source(path, shown, kind, compression, _jsonl_columns(head, shown), start=start, roles=roles)
+        columns = _jsonl_columns(head, shown)
+        return Source(path, shown, kind, compression, columns, start=start, roles=roles, contents=schema.contents)
     is_tab = spec.format == "tsv" or Path(shown.removesuffix(compression)).suffix.lower() in (".tsv", ".tab")
     delimiter = spec.delimiter or ("\t" if is_tab else _sniff(head, spec))
     columns, length = _csv_header(head, delimiter, shown, has_quoting=spec.quoting != "none")
     quoting = _quoting(head[:length], head[length:], delimiter, columns, spec)
-    return Source(path, shown, kind, compression, columns, delimiter, quoting, start + length, roles=roles)
+    return Source(
+        path, shown, kind, compression, columns, delimiter, quoting, start + length, roles=roles,
+        contents=schema.contents,
+    )  # fmt: skip
 
 
 def _quoting(header: bytes, rows: bytes, delimiter: str, columns: tuple[str, ...], spec: DatasetSpec) -> Quoting:
@@ -163,7 +184,7 @@ def _really(wrong: str | None) -> str:
 
 def _sniff(head: bytes, spec: DatasetSpec) -> str:
     """The delimiter under which the header holds the wanted columns, else the commonest in it."""
-    wanted = {*schema_of(spec).sources.values(), spec.label_column}
+    wanted = {*schema_of(spec).needed, spec.label_column}
     for delimiter in DELIMITERS:
         fields, _ = first_record(head, delimiter.encode(), has_quoting=spec.quoting != "none")
         if wanted <= {field.decode(errors="replace").strip() for field in fields}:
@@ -209,8 +230,10 @@ def _jsonl_columns(head: bytes, shown: str) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def _parquet_columns(path: Path, shown: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Columns that can be read as text, and those that cannot, with their types."""
+def _parquet_columns(
+    path: Path, shown: str, contents: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Columns that can be read as text or are wanted as bytes; those that cannot, with their types; those of bytes."""
     try:
         schema = pl.scan_parquet(path, glob=False).collect_schema()  # brackets in names are no pattern
     except (PolarsError, OSError, PanicException) as error:
@@ -221,8 +244,17 @@ def _parquet_columns(path: Path, shown: str) -> tuple[tuple[str, ...], tuple[str
         raise InvalidData(
             f"data: {shown!r} cannot be read as Parquet: {' '.join(str(error).split())[:200]}{wrong}"
         ) from error
-    left_out = [name for name, dtype in schema.items() if not _is_text(dtype)]
-    return tuple(name for name in schema if name not in left_out), tuple(f"{n} ({schema[n]})" for n in left_out)
+    binary = tuple(name for name in contents if name in schema and holds_bytes(schema[name]))
+    left_out = [name for name, dtype in schema.items() if name not in binary and not _is_text(dtype)]
+    columns = tuple(name for name in schema if name not in left_out)
+    return columns, tuple(f"{n} ({schema[n]})" for n in left_out), binary
+
+
+def holds_bytes(dtype: pl.DataType) -> bool:
+    """Whether cells are bytes, alone or as the field `bytes` of a struct, which is how data sets of images come."""
+    if isinstance(dtype, pl.Struct):
+        return any(field.name == "bytes" and field.dtype == pl.Binary for field in dtype.fields)
+    return dtype == pl.Binary
 
 
 def _is_text(dtype: pl.DataType) -> bool:
@@ -238,12 +270,19 @@ def _is_text(dtype: pl.DataType) -> bool:
 
 def _roles(spec: DatasetSpec) -> Iterator[tuple[str, str]]:
     """The source columns that the spec names, each behind what a person calls it."""
-    sources = schema_of(spec).sources.values()
-    for name in sources:
-        yield INPUT_COLUMN if len(sources) == 1 else "dataset.input", name
+    schema = schema_of(spec)
+    for name in schema.needed:
+        yield _field_of(name, schema), name
     for field in ("label_column", "group_column", "split_column"):
         if name := getattr(spec, field):
             yield field, name
+
+
+def _field_of(column: str, schema: Schema) -> str:
+    """What a person sets to name this column of the input."""
+    if isinstance(schema.kind, ReadsFiles):
+        return next(f"dataset.input.{field}" for field, value in schema.input if value == column)
+    return INPUT_COLUMN if len(schema.needed) == 1 else "dataset.input"
 
 
 def check_columns(source: Source, spec: DatasetSpec) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shipway.artifacts import SPLITS, DatasetManifest, FileRef, Shard
 from shipway.components.prep import compare, core, noted, publish, stages
 from shipway.components.prep.columns import check_slices
+from shipway.components.prep.data import data_fingerprint, open_sources
 from shipway.components.prep.heads import Source
 from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
 from shipway.components.prep.pool import Pool
@@ -19,7 +20,6 @@ from shipway.components.prep.report import dataset_report, rows_report
 from shipway.components.prep.rows_manifest import RowsManifest, Stage
 from shipway.components.prep.schema import Schema, check, schema_of
 from shipway.components.prep.shards import Target, as_shard
-from shipway.components.prep.sources import empty_files, find_sources
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import check_rows, check_sides
@@ -37,22 +37,18 @@ STAGES: tuple[Stage, ...] = ("ingested", "validated", "split")
 
 def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool]:
     """The published dataset of a spec, and whether it was there already."""
-    from shipway.storage.sources import fetch_source, fingerprint_source, skipped_files
-
     check(spec)
-    more = schema_of(spec).suffixes
-    source = fingerprint_source(spec.data, spec.format, more)
+    source = data_fingerprint(spec)
     prefix = f"datasets/{publish.folder_fingerprint('dataset', spec, source)}"
     found = publish.find_published(store, prefix, DatasetManifest)
     if found is not None:
         _check_slices(found.statistics.get("reading"), spec)
         return found, True
     with _workplace() as folder:
-        files = fetch_source(spec.data, folder / "source", spec.format, more)
-        sources = find_sources(files, spec)
-        read = noted.document(sources, skipped_files(spec.data, spec.format, more) | empty_files(files, sources), spec)
+        given = open_sources(spec, folder / "source")
+        read = noted.document(given.sources, given.skipped, spec)
         _check_slices(read, spec)
-        return _encode(sources, spec, spec, store, prefix, folder, read), False
+        return _encode(given.sources, spec, spec, store, prefix, folder, read), False
 
 
 def encode_rows(rows: RowsManifest, store: Store) -> tuple[DatasetManifest, bool]:
@@ -123,8 +119,6 @@ def make_rows(
     stage: Stage, store: Store, *, spec: DatasetSpec | None = None, rows: RowsManifest | None = None
 ) -> RowsManifest:
     """One stage's rows in the store, made unless they are there: `ingested` from a spec, the others from rows."""
-    from shipway.storage.sources import fetch_source, fingerprint_source, skipped_files
-
     if rows is not None:
         before = STAGES[STAGES.index(stage) - 1]
         _expect(rows, before, {"validated": "validate", "split": "split"}.get(stage, stage))
@@ -133,7 +127,7 @@ def make_rows(
     else:
         assert spec is not None
         check(spec)
-        shown, source = spec, fingerprint_source(spec.data, spec.format, schema_of(spec).suffixes)
+        shown, source = spec, data_fingerprint(spec)
     prefix = f"rows/{publish.folder_fingerprint(stage, shown, source)}"
     found = publish.find_published(store, prefix, RowsManifest)
     if found is not None:
@@ -143,11 +137,8 @@ def make_rows(
             sources, current = stages.staged_sources(store, rows, folder / "source"), stages.staged_spec(rows)
             read = rows.reading
         else:
-            more = schema_of(shown).suffixes
-            files = fetch_source(shown.data, folder / "source", shown.format, more)
-            sources = find_sources(files, shown)
-            skipped = skipped_files(shown.data, shown.format, more) | empty_files(files, sources)
-            current, read = shown, noted.document(sources, skipped, shown)
+            given = open_sources(shown, folder / "source")
+            sources, current, read = given.sources, shown, noted.document(given.sources, given.skipped, shown)
             _check_slices(read, shown)
         layout = core.layout_for(sources, folder / "scratch", current)
         plan = stages.StagePlan(stage, current, layout, store.uri, prefix)
@@ -270,6 +261,6 @@ def _workplace() -> Iterator[Path]:
 
 
 def _workers(sources: list[Source]) -> int:
-    if sum(source.path.stat().st_size for source in sources) <= POOL_BYTES:
+    if sum(source.path.stat().st_size + source.files_bytes for source in sources) <= POOL_BYTES:
         return 1
     return int(os.environ.get(WORKERS, len(os.sched_getaffinity(0))))

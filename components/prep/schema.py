@@ -18,6 +18,7 @@ from shipway.components.prep.columns import OURS, SCORED
 from shipway.components.prep.spec import FORMATS, DatasetSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.inputs import Input, input_of
+from shipway.inputs.base import FileColumn, ReadsFiles
 from shipway.recipes.base import load_recipe
 from shipway.specs import parse
 from shipway.tasks import task_of
@@ -55,6 +56,21 @@ class Schema:
     def names(self) -> tuple[str, ...]:
         """The input's columns in the rows."""
         return tuple(self.sources)
+
+    @property
+    def files(self) -> FileColumn | None:
+        """How rows name files that they stand for, where the input reads such and this dataset has them."""
+        return self.kind.files(self.input) if isinstance(self.kind, ReadsFiles) else None
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a source must have for the input."""
+        return (self.files.path_column,) if self.files else tuple(self.sources.values())
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """Those whose cells are bytes, or base64."""
+        return tuple(self.sources.values()) if isinstance(self.kind, ReadsFiles) and not self.files else ()
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -99,7 +115,7 @@ def check(spec: DatasetSpec) -> None:
     Raises:
         InvalidSpec: as `schema_of`; one column for two roles; a wrong encoder parameter.
     """
-    columns = [*schema_of(spec).sources.values(), spec.label_column, *filter(None, [spec.split_column])]
+    columns = [*schema_of(spec).needed, spec.label_column, *filter(None, [spec.split_column])]
     if len(set(columns)) < len(columns):
         raise InvalidSpec(f"{INPUT_COLUMN}, label_column and split_column must differ, got {', '.join(columns)}")
     parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")

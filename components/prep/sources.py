@@ -13,6 +13,7 @@ from polars.exceptions import PolarsError
 
 from shipway.components.prep.columns import OURS, USER, outgoing
 from shipway.components.prep.content import Content, reading
+from shipway.components.prep.files import as_bytes, with_files
 from shipway.components.prep.heads import Source, check_columns, open_source
 from shipway.components.prep.json_lines import is_cut, parse_jsonl
 from shipway.components.prep.parse import MAX_RECORD_LINES, RAW_CHARS, Parsed, bad_frame, lacks_fields, parse_csv
@@ -26,6 +27,8 @@ from shipway.storage.local import disk_error
 PIECE_BYTES = 8 << 20
 MAX_RECORD_BYTES = 64 << 20
 PARQUET_ROWS = 50_000
+FRAME_BYTES = 16 << 20  # of a frame whose cells are files
+NAMES_BYTES = 64 << 10  # of a table whose rows name files: about a thousand of them
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def cut(sources: list[Source], scratch: Path, piece_bytes: int = PIECE_BYTES) ->
             yield Piece(number, index, source, source.path)
             number += 1
             continue
-        for start, end, data in _blocks(source, piece_bytes):
+        for start, end, data in _blocks(source, NAMES_BYTES if source.place else piece_bytes):
             if source.compression:
                 path = scratch / f"piece-{number:06d}"
                 try:
@@ -121,11 +124,19 @@ def cut(sources: list[Source], scratch: Path, piece_bytes: int = PIECE_BYTES) ->
 
 
 def read(piece: Piece) -> Iterator[Parsed]:
-    """The records of a piece; more than one frame only for formats whose pieces are whole files, as Parquet's are.
+    """The records of a piece; more than one frame where they come in many, as Parquet's do, or bring files along.
 
     Raises:
         InvalidData: whatever a library raises over it.
     """
+    for parsed in _parsed(piece):
+        if piece.file.place:
+            yield from with_files(parsed, piece.file.place, piece.file.files, FRAME_BYTES)
+        else:
+            yield as_bytes(parsed, piece.file.contents)
+
+
+def _parsed(piece: Piece) -> Iterator[Parsed]:
     file = piece.file
     where = f" (bytes {piece.start:,} to {piece.end:,})" if not file.is_whole and not piece.is_scratch else ""
     with reading(file.shown, where):
@@ -218,8 +229,14 @@ def _frames(file: Source) -> Iterator[pl.DataFrame]:
     wanted = selectors.by_name(*file.columns)
     if file.read is not None:
         return (frame.select(wanted) for frame in file.read(file.path))
-    lazy = pl.scan_parquet(file.path, glob=False).select(wanted)
-    return lazy.collect_batches(chunk_size=PARQUET_ROWS, maintain_order=True)
+    lazy = pl.scan_parquet(file.path, glob=False)
+    schema = lazy.collect_schema()
+    rows = PARQUET_ROWS
+    if pl.Binary in schema.dtypes() or file.binary:  # files, each of which may be large
+        count = int(lazy.select(pl.len()).collect().item())
+        rows = max(min(PARQUET_ROWS, count * FRAME_BYTES // max(file.path.stat().st_size, 1)), 1)
+    inner = [pl.col(name).struct.field("bytes").alias(name) for name in file.binary if schema[name].is_nested()]
+    return lazy.select(wanted).with_columns(inner).collect_batches(chunk_size=rows, maintain_order=True)
 
 
 def _as_texts(frame: pl.DataFrame, names: list[str], rows: pl.Series, file: Source) -> Parsed:

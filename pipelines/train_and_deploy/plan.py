@@ -11,8 +11,8 @@ from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.deploy.spec import check_spec as check_endpoint
 from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
 from shipway.components.notify.core import check_address
+from shipway.components.prep.data import data_fingerprint, look
 from shipway.components.prep.schema import check as check_dataset
-from shipway.components.prep.schema import schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
 from shipway.components.sweep.core import check_objective, check_parameters
@@ -161,20 +161,9 @@ class TrainAndDeploy(Plan):
         """
         dataset = cast(DatasetSpec, specs["dataset"])
         from shipway.recipes.absent import has_polars
-        from shipway.storage.sources import fetch_source, is_local, skipped_files
+        from shipway.storage.sources import is_local
 
-        if not is_local(dataset.data) or not has_polars():
-            return []
-        from shipway.components.prep import noted
-        from shipway.components.prep.columns import check_slices
-        from shipway.components.prep.sources import empty_files, find_sources, row_columns
-
-        more = schema_of(dataset).suffixes
-        files = fetch_source(dataset.data, "", dataset.format, more=more)
-        sources = find_sources(files, dataset)
-        check_slices(dataset.slices, row_columns(sources, dataset))
-        skipped = skipped_files(dataset.data, dataset.format, more=more) | empty_files(files, sources)
-        return noted.notes(noted.document(sources, skipped, dataset))
+        return look(dataset) if is_local(dataset.data) and has_polars() else []
 
     def check_here(self) -> None:
         from shipway.doctor import require_local
@@ -198,13 +187,11 @@ class TrainAndDeploy(Plan):
         services.check_names(executor.api, context.namespace, (endpoint.name, identity.candidate_name(endpoint.name)))
 
     def fingerprints(self, specs: Specs) -> dict[str, str]:
-        from shipway.storage.sources import fingerprint_source
-
         dataset = cast(DatasetSpec, specs["dataset"])
         module = dataset.recipe.partition(":")[0] if ":" in dataset.recipe else ""
         own = [source_of(module)] if module and not module.startswith("shipway.") else []
         return {
-            "data_fingerprint": fingerprint_source(dataset.data, dataset.format, more=schema_of(dataset).suffixes),
+            "data_fingerprint": data_fingerprint(dataset),
             "code_fingerprint": code_fingerprint(*own),
         }
 

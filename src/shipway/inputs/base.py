@@ -142,3 +142,49 @@ class GivesFeatures(Protocol):
     def fit_features(self, rows: pl.DataFrame) -> tuple[csr_array, Callable[[pl.DataFrame], csr_array]]:
         """Features of training rows, float (n, k), on scales that one penalty suits; and what gives those of others."""
         ...
+
+
+@runtime_checkable
+class TakesLong(Protocol):
+    """What an input may offer beside `Input` where one instance takes milliseconds to read or to encode: an image.
+
+    Attributes:
+        threads: So many of a predictor's work at once, and none of it in the thread that talks to clients.
+    """
+
+    threads: int
+
+
+@dataclass(frozen=True)
+class FileColumn:
+    """How rows name the files that they stand for.
+
+    Attributes:
+        path_column: Of tables: each row's file.
+        content: The source column that prep fills with the files' bytes, one of `Input.columns`.
+        root: Folder that paths are relative to and must lie in; None for each table's own.
+        max_bytes: A larger file makes a bad row and is not read.
+    """
+
+    path_column: str
+    content: str
+    root: str | None
+    max_bytes: int
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """What an input may offer beside `Input` where a row is a file: an image, a recording.
+
+    Its source may then be a folder of such files, each below the folder of its label; tables that name them; an archive
+    of either; or tables that hold the files themselves, as bytes of Parquet or as base64.
+
+    Attributes:
+        endings: Of the files' names, in small letters, `.jpg`.
+    """
+
+    endings: tuple[str, ...]
+
+    def files(self, params: BaseModel) -> FileColumn | None:
+        """How rows name files; None where a column holds the files themselves."""
+        ...

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from shipway.errors import InvalidSpec
+from shipway.errors import InvalidData, InvalidSpec
+from shipway.inputs import BadRequest
 from shipway.recipes.arrays import Columns, Ragged
 from shipway.scoring.session import ModelSession
 
@@ -83,7 +84,10 @@ def read_columns(rows: pl.DataFrame, names: Sequence[str]) -> Columns:
 
 def _answers(session: ModelSession, frame: pl.DataFrame, batch_size: int) -> tuple[Columns, pl.DataFrame]:
     """The predictions, and what the task says of each beside its truth."""
-    answers = session.predict(session.kind.values(frame), batch_size=batch_size)
+    try:
+        answers = session.predict(session.kind.values(frame), batch_size=batch_size)
+    except BadRequest as error:
+        raise InvalidData(f"rows of the dataset: {error}; prepare it again without that row") from error
     return answers, session.task.evaluation.frame(session.labels, answers, frame["label"])
 
 

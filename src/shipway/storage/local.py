@@ -20,7 +20,7 @@ from typing import IO
 
 from shipway.deaths import FULL
 from shipway.errors import AccessDenied, Conflict, NotFound, StorageError
-from shipway.storage.base import RESERVED, ObjectInfo, is_reserved
+from shipway.storage.base import RESERVED, Got, ObjectInfo, is_reserved
 
 CHUNK = 1 << 20
 THREADS = 4
@@ -35,6 +35,15 @@ class LocalBackend:
     def get(self, key: str) -> tuple[bytes, str]:
         with _errors(self._path(key)), open(self._path(key), "rb") as file:
             return file.read(), _etag(os.fstat(file.fileno()))
+
+    def get_many(self, keys: list[str], most: int) -> list[Got]:
+        return [self._at_most(key, most) for key in keys]
+
+    def _at_most(self, key: str, most: int) -> Got:
+        info = self.head(key)
+        if info is None or info.size_bytes > most:
+            return info.size_bytes if info else None
+        return self.get(key)[0]
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         with _errors(self._path(key)), open(self._path(key), "rb") as file:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from shipway.errors import Conflict, NotFound, StorageError
 from shipway.storage import ranged, trust
-from shipway.storage.base import ObjectInfo
+from shipway.storage.base import Got, ObjectInfo
 from shipway.storage.credentials import s3_config
 from shipway.storage.local import disk_error
 from shipway.storage.parallel import gather
@@ -108,6 +108,29 @@ class S3Backend:
             return bytes(result.bytes()), result.meta["e_tag"] or ""
 
         return self._read(key, fetch)
+
+    def get_many(self, keys: list[str], most: int) -> list[Got]:
+        """By asynchronous requests, as `download_many`."""
+
+        async def fetch(key: str) -> Got:
+            try:
+                return await self._get_at_most(key, most)
+            except NotFound:
+                return None
+
+        return gather(fetch, keys, REQUESTS)
+
+    async def _get_at_most(self, key: str, most: int) -> Got:
+        try:
+            with self._errors(key):
+                result = await self._store.get_async(key)
+                if result.meta["size"] > most:
+                    return int(result.meta["size"])
+                return bytes(await result.bytes_async())
+        except StorageError as error:
+            if not worth_another(error):
+                raise
+        return (await asyncio.to_thread(self.get, key))[0]
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         if length == 0:

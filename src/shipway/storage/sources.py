@@ -51,10 +51,10 @@ def fingerprint_source(uri: str, format: str = "auto", more: Suffixes = ()) -> s
         NotFound: nothing stands there.
         InvalidData: another scheme, no file of a supported format.
     """
-    kind, where = _kind(uri)
+    kind, where = kind_of(uri)
     if kind == "local":
         top = Path(where)
-        return fingerprint([[_name(path, top), _file_identity(path)] for path in _local_files(top, format, more)[0]])
+        return fingerprint([[_name(path, top), file_identity(path)] for path in _local_files(top, format, more)[0]])
     if kind == "s3":
         return fingerprint([[name, info.etag, info.size_bytes] for name, info in _objects(where, format, more)[0]])
     return fingerprint(["http", redaction.address(where), http.identity(where)])
@@ -72,7 +72,7 @@ def fetch_source(uri: str, folder: str | Path, format: str = "auto", more: Suffi
         InvalidData: no file of a supported format.
         StorageUnavailable: the server does not answer, or breaks off again and again.
     """
-    kind, where = _kind(uri)
+    kind, where = kind_of(uri)
     if kind == "local":
         return _local_files(Path(where), format, more)[0]
     target = Path(folder)
@@ -88,7 +88,7 @@ def fetch_source(uri: str, folder: str | Path, format: str = "auto", more: Suffi
 
 def skipped_files(uri: str, format: str = "auto", more: Suffixes = ()) -> dict[str, str]:
     """The files of a folder that hold rows for nobody, by name below it, each with the reason."""
-    kind, where = _kind(uri)
+    kind, where = kind_of(uri)
     if kind == "local":
         return _local_files(Path(where), format, more)[1]
     return _objects(where, format, more)[1] if kind == "s3" else {}
@@ -96,7 +96,13 @@ def skipped_files(uri: str, format: str = "auto", more: Suffixes = ()) -> dict[s
 
 def is_local(uri: str) -> bool:
     """Whether the source lies on this machine's disks."""
-    return _kind(uri)[0] == "local"
+    return kind_of(uri)[0] == "local"
+
+
+def is_object(uri: str) -> bool:
+    """Whether an `s3://` URI is that of an object rather than of a folder."""
+    store, key = open_folder("/".join(uri.split("/")[:3])), "/".join(uri.split("/")[3:])
+    return bool(key) and store.head(key) is not None
 
 
 def has_supported_suffix(name: str, formats: Suffixes = FORMATS, more: Suffixes = ()) -> bool:
@@ -109,8 +115,12 @@ def has_supported_suffix(name: str, formats: Suffixes = FORMATS, more: Suffixes 
     return low.endswith(formats)
 
 
-def _kind(uri: str) -> tuple[str, str]:
-    """("local" | "s3" | "http", path or URI)."""
+def kind_of(uri: str) -> tuple[str, str]:
+    """("local" | "s3" | "http", path or URI).
+
+    Raises:
+        InvalidData: empty, another scheme, a password, a name that is not UTF-8.
+    """
     uri = references.reveal(uri)
     scheme, separator, rest = uri.partition("://")
     if redaction.holds_credentials(uri) and scheme != "file":
@@ -219,7 +229,8 @@ def _name(path: Path, top: Path) -> str:
     return folders.readable(str(path.relative_to(top)) if path != top else "".join(path.suffixes[-2:]).lower())
 
 
-def _file_identity(path: Path) -> str:
+def file_identity(path: Path) -> str:
+    """Of a local file's content, as `fingerprint_source` has it."""
     try:
         with open(path, "rb") as file:
             stat = os.fstat(file.fileno())

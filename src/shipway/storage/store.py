@@ -12,11 +12,12 @@ from shipway.artifacts import FileRef, Uri
 from shipway.context import Context
 from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
 from shipway.storage.arrival import arriving
-from shipway.storage.base import Backend, ObjectInfo, checked_key, is_reserved
+from shipway.storage.base import Backend, Got, ObjectInfo, checked_key, is_reserved
 from shipway.storage.local import LocalBackend
 
 # Inside `Store` the name `list` is its method.
 FileRefs = list[FileRef]
+Gots = list[Got]
 
 _URI: TypeAdapter[str] = TypeAdapter(Uri)
 
@@ -49,6 +50,10 @@ class Store:
     def get(self, key: str) -> bytes:
         """The whole object."""
         return self._backend.get(self._whole(key))[0]
+
+    def get_many(self, keys: Iterable[str], most: int) -> Gots:
+        """Small objects in parallel, in order: bytes, the size of one above `most` bytes, None for a missing one."""
+        return self._backend.get_many([self._whole(key) for key in keys], most)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """At most `length` bytes from `start`; fewer at the object's end, none behind it."""

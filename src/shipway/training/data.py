@@ -9,6 +9,8 @@ the number of workers, since its share does. Imports TensorFlow.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,16 +21,19 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
 from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
-from shipway.recipes import Encoder, load_recipe
+from shipway.recipes import Encoder, Ragged, load_recipe
+from shipway.recipes.base import DecodesFeatures
 from shipway.storage import open_folder
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import Share, local_batches, permutation
 
 PARSE_BATCH = 1024
-DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
+DTYPES = {"int64": tf.int64, "float32": tf.float32, "uint8": tf.uint8, "bytes": tf.string}
 PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "bytes": b""}  # of features
 
-Batch = tuple[dict[str, Any], dict[str, Any]]  # features and targets by name, dense
+UNREADABLE = "a record cannot be decoded"
+
+Batch = tuple[dict[str, Any], dict[str, Any]]  # inputs of a model and targets by name, dense
 
 
 def fetch_encoder(manifest: DatasetManifest, recipe: str, folder: Path) -> tuple[Encoder, Path]:
@@ -79,15 +84,25 @@ def fetch_shards(manifest: DatasetManifest, shards: Sequence[Shard], folder: Pat
 
 
 class Parser:
-    """Serialised `tf.train.Example` records to tensors, a batch at a time; equal parsers give the same.
+    """Serialised `tf.train.Example` records to tensors, a batch at a time; equal parsers parse the same.
 
     Args:
         features: The encoded features to read; what a model does not use is not even parsed.
         targets: What is learned from them, as the task's `Labels.targets` states it.
+        decoder: Makes a model's inputs of the features, where they are not the same.
+
+    Attributes:
+        inputs: What a batch holds for the model.
     """
 
-    def __init__(self, features: Mapping[str, FeatureSpec], targets: Mapping[str, FeatureSpec]) -> None:
-        self.features, self.targets = dict(features), dict(targets)
+    def __init__(
+        self,
+        features: Mapping[str, FeatureSpec],
+        targets: Mapping[str, FeatureSpec],
+        decoder: DecodesFeatures | None = None,
+    ) -> None:
+        self.features, self.targets, self._decoder = dict(features), dict(targets), decoder
+        self.inputs = dict(decoder.inputs) if decoder else self.features
         self._padding = {name: PADDING[spec.dtype] for name, spec in features.items()}
         self._padding |= {name: TARGET_PADDING[spec.dtype] for name, spec in targets.items()}
         self._schema: dict[str, Any] = {}
@@ -134,8 +149,15 @@ class Parser:
             parsed[name] = tf.pad(value, around, constant_values=self._padding[name])
         return self._sides(parsed)
 
+    @property
+    def parallel(self) -> int:
+        """Batches to make at once: decoding takes longer than a model's step may."""
+        return max(len(os.sched_getaffinity(0)), 2) if self._decoder else 2
+
     def _sides(self, tensors: Mapping[str, Any]) -> Batch:
-        return {name: tensors[name] for name in self.features}, {name: tensors[name] for name in self.targets}
+        features = {name: tensors[name] for name in self.features}
+        targets = {name: tensors[name] for name in self.targets}
+        return _decoded(self._decoder, features) if self._decoder else features, targets
 
     def _padded(self, name: str, value: Any) -> Any:
         if name not in self._padding_schema:
@@ -169,6 +191,70 @@ class Parser:
         return merged
 
 
+def parser_of(
+    manifest: DatasetManifest, encoder: Encoder, inputs: Sequence[str], targets: Mapping[str, FeatureSpec]
+) -> Parser:
+    """The parser that gives a model its inputs.
+
+    Args:
+        manifest: Of the records.
+        encoder: The dataset's.
+        inputs: Names of what the model takes.
+        targets: As for `Parser`.
+
+    Raises:
+        InvalidSpec: an input that neither the records nor the encoder have.
+    """
+    known = encoder.inputs if isinstance(encoder, DecodesFeatures) else manifest.features
+    missing = [name for name in inputs if name not in known]
+    if missing:
+        raise InvalidSpec(
+            f"recipe {manifest.recipe!r}: its model takes {missing[0]!r}, which its encoder does not give; it gives "
+            f"{', '.join(known)}"
+        )
+    if isinstance(encoder, DecodesFeatures):
+        return Parser(manifest.features, targets, _Chosen(encoder, inputs))
+    return Parser({name: manifest.features[name] for name in inputs}, targets)
+
+
+class _Chosen:
+    """A decoder's inputs, those alone that a model takes."""
+
+    def __init__(self, encoder: DecodesFeatures, names: Sequence[str]) -> None:
+        self._encoder = encoder
+        self.inputs = {name: encoder.inputs[name] for name in names}
+
+    def decode(self, encoded: Mapping[str, NDArray[Any] | Ragged]) -> dict[str, NDArray[Any]]:
+        made = self._encoder.decode(encoded)
+        return {name: made[name] for name in self.inputs}
+
+
+def _decoded(decoder: DecodesFeatures, features: dict[str, Any]) -> dict[str, Any]:
+    """A batch's inputs; the decoder runs in Python, and gives up the interpreter where its libraries do."""
+    inputs = decoder.inputs
+    names = list(features)
+
+    def run(*values: NDArray[Any]) -> list[NDArray[Any]]:
+        try:
+            made = decoder.decode(dict(zip(names, values, strict=True)))
+        except ValueError as error:
+            raise ValueError(f"{UNREADABLE}: {error}") from error
+        return [np.ascontiguousarray(made[name], DTYPES[spec.dtype].as_numpy_dtype) for name, spec in inputs.items()]
+
+    dtypes = [DTYPES[spec.dtype] for spec in inputs.values()]
+    # Eagerly a list of one comes back as the tensor itself.
+    tensors = tf.nest.flatten(tf.numpy_function(run, [features[name] for name in names], dtypes))
+    for tensor, spec in zip(tensors, inputs.values(), strict=True):
+        tensor.set_shape([None, *spec.shape])
+    return dict(zip(inputs, tensors, strict=True))
+
+
+def unreadable(error: Exception) -> str | None:
+    """Why a record could not be decoded, where an error of TensorFlow's says so."""
+    found = re.search(rf"{UNREADABLE}: [^\n]*", str(error))
+    return found[0] if found else None
+
+
 def is_ragged(spec: FeatureSpec) -> bool:
     """Whether each row has a length of its own."""
     return bool(spec.shape) and spec.shape[0] is None
@@ -192,7 +278,7 @@ def memory_batches(
         lambda: _blocks(local_batches(rows, batch, seed, step, share)),
         output_signature=tf.TensorSpec((None, batch // share.size), tf.int64),
     )
-    return _ready(indices.unbatch().map(gather, num_parallel_calls=2, deterministic=True))
+    return _ready(indices.unbatch().map(gather, num_parallel_calls=parser.parallel, deterministic=True))
 
 
 def _blocks(batches: Iterator[NDArray[np.int64]], size: int = 64) -> Iterator[NDArray[np.int64]]:
@@ -227,7 +313,7 @@ def stream_batches(
     )
     records = files.flat_map(lambda names, left: tf.data.TFRecordDataset(names).skip(left))
     batches = records.batch(batch, drop_remainder=True)
-    return _ready(batches.map(parser.padded, num_parallel_calls=2, deterministic=True))
+    return _ready(batches.map(parser.padded, num_parallel_calls=parser.parallel, deterministic=True))
 
 
 def _ready(dataset: Any) -> Any:

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras
 
 from shipway.artifacts import DatasetManifest
-from shipway.errors import RetryableError, ShipwayError
+from shipway.errors import InvalidData, RetryableError, ShipwayError
 from shipway.recipes import Encoder, load_recipe
 from shipway.recipes.layers import bind_steps
 from shipway.specs import parse
@@ -134,6 +134,10 @@ def fit(
     ) as error:
         raise LostPeer(f"another worker went away: {_first_line(error)}") from error
     except tf.errors.OpError as error:
+        if reason := td.unreadable(error):
+            raise InvalidData(
+                f"dataset {manifest.name} ({manifest.uri}): {reason}; prepare it again without that row"
+            ) from error
         if dist.size > 1 and _is_collective(error):
             raise LostPeer(f"another worker went away: {_first_line(error)}") from error
         raise
@@ -170,7 +174,7 @@ def _fit(
 
     model = build_model(spec, encoder, dist, total)
     targets = task.labels.targets(encoder)
-    parser = td.Parser({name: manifest.features[name] for name in input_names(model)}, targets)
+    parser = td.parser_of(manifest, encoder, input_names(model), targets)
     checkpoints = Checkpoints(output_uri, work, spec.keep_checkpoints) if output_uri else None
 
     def fresh() -> None:

@@ -19,7 +19,7 @@ EVALUATION_BATCH = 256
 
 
 def input_names(model: Any) -> list[str]:
-    """The encoded features that a model takes."""
+    """The tensors that a model takes."""
     return sorted(getattr(model, "input_names", None) or model.input.keys())
 
 
@@ -69,7 +69,7 @@ class Evaluation:
         self._parser, self._split, self._dist = parser, split, dist
         signature = [
             {name: tf.TensorSpec([None, *spec.shape], td.DTYPES[spec.dtype]) for name, spec in side.items()}
-            for side in (parser.features, parser.targets)
+            for side in (parser.inputs, parser.targets)
         ]
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]

@@ -50,11 +50,9 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     except (IndexError, struct.error):
         raise BadImage(CUT) from None
     if header.width < 1 or header.height < 1:
-        raise BadImage(f"the image is {header.width}x{header.height} pixels")
+        raise BadImage("the image is 0 pixels wide or high")
     if header.width * header.height > max_pixels:
-        raise BadImage(
-            f"the image declares {header.width}x{header.height} pixels, more than {max_pixels:,} (max_pixels)"
-        )
+        raise BadImage(f"the image declares more than {max_pixels:,} pixels (max_pixels)")
     return header
 
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, Field
 
-from shipway.inputs.base import BadRequest, Format
+from shipway.inputs.base import BadRequest, FileColumn, Format
 from shipway.inputs.image import requests
 from shipway.inputs.image.headers import MAX_PIXELS, MOST_PIXELS, BadImage, Header, read_header
 from shipway.inputs.image.samples import png
 from shipway.specs import Spec
+from shipway.storage.trees import too_large
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,7 +66,7 @@ class Limits(Spec):
 
 
 class Image:
-    """Implements `shipway.inputs.Input`."""
+    """Implements `shipway.inputs.Input`, `shipway.inputs.base.ReadsFiles` and `TakesLong`."""
 
     name = "image"
     Params: type[BaseModel] = Params
@@ -73,9 +74,17 @@ class Image:
     tensor = ("image", "BYTES", [-1])
     unit = "bytes"
     formats: Mapping[str, Format] = {}
+    threads = 4
+    endings = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif")
 
     def columns(self, params: BaseModel) -> dict[str, str]:
         return {"image": cast(Params, params).bytes_column or CONTENT}
+
+    def files(self, params: BaseModel) -> FileColumn | None:
+        stated = cast(Params, params)
+        if stated.bytes_column:
+            return None
+        return FileColumn(stated.path_column, CONTENT, stated.root, stated.max_bytes)
 
     def reason(self, params: BaseModel) -> pl.Expr:
         import polars as pl
@@ -139,7 +148,7 @@ def _reason(data: bytes | None, params: Params) -> str | None:
     if data is None:
         return "no image"
     if len(data) > params.max_bytes:
-        return f"the file has more than {params.max_bytes:,} bytes (max_bytes)"
+        return too_large(params.max_bytes)
     try:
         read_header(data, params.max_pixels)
         if params.check == "pixels":
