@@ -34,7 +34,7 @@ class Params(Spec):
     ] = False
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="of one label an image; tags have none")] = 0.0
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     decay: Annotated[
         Literal["constant", "cosine", "linear"], Field(description="how the learning rate ends: as it began, or at 0")
     ] = "cosine"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ImageRecipe:
-    """Implements `shipway.recipes.Recipe` and `ChecksParams`: networks that read images, for tasks of one label or many.
+    """Implements `shipway.recipes.Recipe` and `ChecksParams`: networks that read images, for one label each or several.
 
     Args:
         name: As specs have it.
