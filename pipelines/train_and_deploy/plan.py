@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pydantic import BaseModel
 
@@ -27,9 +27,10 @@ from shipway.planning.base import Specs
 from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
+from shipway.recipes.own_fit import strategies_of
 from shipway.specs import parse
 from shipway.tasks import task_of
-from shipway.training.spec import watched_metric
+from shipway.training.spec import Strategy, check_training
 
 if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
@@ -66,13 +67,17 @@ class TrainAndDeploy(Plan):
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """The preset without what it says of its own recipe's parameters, where another recipe is asked for."""
+        """The preset without what it says of its own recipe's parameters, where another recipe is asked for, and without a
+        strategy that this one cannot do."""
         recipe = str(params.get("recipe") or overrides.get("training", {}).get("recipe", ""))
         if recipe in ("", preset.get("training", {}).get("recipe", "intents")):
             return preset
-        own = {"dataset": "encoder", "sweep": "parameters", "training": "params"}
+        own = {"dataset": ["encoder"], "sweep": ["parameters"], "training": ["params"]}
+        known = get_args(Strategy)
+        if preset.get("training", {}).get("strategy", "single") not in strategies_of(load_recipe(recipe), known):
+            own["training"] += ["strategy", "workers"]
         return {
-            section: {key: value for key, value in fields.items() if key != own.get(section)}
+            section: {key: value for key, value in fields.items() if key not in own.get(section, ())}
             for section, fields in preset.items()
         }
 
@@ -123,7 +128,7 @@ class TrainAndDeploy(Plan):
         check_endpoint(specs["endpoint"], task, kind)
         check_evaluation(specs["evaluation"], task)
         check_policy(specs["promotion"], task)
-        watched_metric(specs["training"], task)
+        check_training(specs["training"])
         sweep = merge(document.get("sweep", {}), {"training": specs["training"].model_dump(mode="json")})
         searched = parse(SweepSpec, sweep, "sweep")
         check_objective(searched)

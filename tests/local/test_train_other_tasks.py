@@ -95,9 +95,8 @@ def test_a_trial_says_how_sure_its_error_is(numbers: DatasetManifest, tmp_path: 
 
 
 def test_a_training_goes_on_from_its_checkpoint(numbers: DatasetManifest, local_store_uri: str, tmp_path: Path) -> None:
-    from shipway.training.callbacks import Monitor
     from shipway.training.loop import fit
-    from shipway.training.progress import LEASE_KEY, LeaseWatch
+    from shipway.training.progress import LEASE_KEY, LeaseWatch, Monitor
     from shipway.training.spec import FitSpec
 
     output = f"{local_store_uri}/jobs/leased"
