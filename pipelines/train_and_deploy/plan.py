@@ -27,7 +27,7 @@ from shipway.planning.base import Specs
 from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
-from shipway.recipes.own_fit import strategies_of
+from shipway.recipes.own_fit import own_image, packages_of, strategies_of
 from shipway.specs import parse
 from shipway.tasks import task_of
 from shipway.training.spec import Strategy, check_training
@@ -67,7 +67,7 @@ class TrainAndDeploy(Plan):
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """The preset without what it says of its own recipe's parameters, where another recipe is asked for, and without a
+        """The preset without what it says of its own recipe's parameters, where another recipe is asked for, nor of a
         strategy that this one cannot do."""
         recipe = str(params.get("recipe") or overrides.get("training", {}).get("recipe", ""))
         if recipe in ("", preset.get("training", {}).get("recipe", "intents")):
@@ -170,10 +170,16 @@ class TrainAndDeploy(Plan):
         skipped = skipped_files(dataset.data, dataset.format, more=more) | empty_files(files, sources)
         return noted.notes(noted.document(sources, skipped, dataset))
 
-    def check_here(self) -> None:
+    def check_here(self, specs: Specs) -> None:
+        from shipway.components.train.core import image_of
         from shipway.doctor import require_local
+        from shipway.executors.process.environments import environments
 
         require_local()
+        training = cast(TrainingSpec, specs["training"])
+        recipe = load_recipe(training.recipe)
+        if not (own_image(recipe) and image_of(training) in environments()):  # else another interpreter stands for it
+            packages_of(recipe)
 
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
         from shipway.components.deploy.core import inference_service

@@ -63,7 +63,7 @@ def play(pipeline: str, params: dict[str, Any], *, fresh: bool, dry_run: bool, a
         _show_dry_run(plan, as_json)
         return
     if prepared.configuration is not None:
-        prepared.configuration.plan.check_here()
+        prepared.configuration.plan.check_here(prepared.configuration.specs)
     if not as_json:
         show_plan(plan)
         say()

@@ -44,7 +44,7 @@ class Fitting(Protocol):
     is_best: bool
 
     def rows(self, split: str) -> Rows:
-        """All rows of `train` or `eval`, at once."""
+        """All rows of `train` or `eval`, at once; of `train` this worker's."""
         ...
 
     def batches(self, split: str, epoch: int = 0, size: int | None = None) -> Iterator[Rows]:

@@ -63,10 +63,11 @@ _OTHERS = """
 # many of them as their own attributes say; ONNX Runtime holds those against each other when it opens a file and against
 # the rows when it runs (tests/unit/scoring/test_onnx_ml.py). Not here: what gives maps or reads strings (ZipMap,
 # DictVectorizer, LabelEncoder), and kernel machines.
-ML = frozenset(
-    f"ai.onnx.ml:{name}"
-    for name in ["ArrayFeatureExtractor", "LinearClassifier", "LinearRegressor", "Normalizer", "Scaler", "TreeEnsembleClassifier", "TreeEnsembleRegressor"]
-)
+_ML = """
+    ArrayFeatureExtractor LinearClassifier LinearRegressor Normalizer Scaler TreeEnsembleClassifier
+    TreeEnsembleRegressor
+"""
+ML = frozenset(f"ai.onnx.ml:{name}" for name in _ML.split())
 ONNX = GROWING | ELEMENTWISE | ML | frozenset(_OTHERS.split())
 
 

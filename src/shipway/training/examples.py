@@ -20,6 +20,7 @@ from shipway.recipes.arrays import Encoded, Ragged, concatenate, dense
 from shipway.recipes.own_fit import Arrays, Rows
 from shipway.scoring.wire import Malformed, Value, fields, mapped, messages, text
 from shipway.tasks.base import TARGET_PADDING
+from shipway.training.order import ALONE, Share
 
 BLOCK = 1024  # records that are parsed together
 _HEAD = struct.Struct("<QI")  # length of a record, and the checksum of that
@@ -38,21 +39,31 @@ class Examples:
         self.features, self.targets = dict(features), dict(targets)
         self._tensors = self.features | self.targets
 
-    def batches(self, paths: Iterable[Path], size: int) -> Iterator[Rows]:
-        """The records of files one behind the other, `size` a batch; the last holds what is left."""
+    def batches(self, paths: Iterable[Path], size: int, share: Share = ALONE) -> Iterator[Rows]:
+        """The records of files one behind the other, `size` a batch; the last holds what is left.
+
+        Args:
+            paths: Of the files.
+            size: Records of a batch.
+            share: Of so many workers each takes every so-manieth record; the others' are not parsed.
+        """
         waiting: list[memoryview] = []
+        number = 0
         for path in paths:
             for record in records(path):
-                waiting.append(record)
+                if number % share.size == share.rank:
+                    waiting.append(record)
+                number += 1
                 if len(waiting) == size:
                     yield self._rows(waiting, path)
                     waiting = []
         if waiting:
             yield self._rows(waiting, path)
 
-    def everything(self, paths: Sequence[Path]) -> Rows:
-        """All records of files."""
-        return self._sides(concatenate({**features, **targets} for features, targets in self.batches(paths, BLOCK)))
+    def everything(self, paths: Sequence[Path], share: Share = ALONE) -> Rows:
+        """All records of files, or a worker's share of them."""
+        parts = self.batches(paths, BLOCK, share)
+        return self._sides(concatenate({**features, **targets} for features, targets in parts))
 
     def padded(self, rows: Rows) -> tuple[Arrays, Arrays]:
         """Features as a model takes them, and targets padded as the task's head expects."""

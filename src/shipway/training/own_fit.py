@@ -27,14 +27,13 @@ from shipway.training import shards as sh
 from shipway.training.checkpoint import FolderCheckpoints, LoopState
 from shipway.training.examples import Examples
 from shipway.training.judging import Rule, judge
-from shipway.training.order import Share, permutation
+from shipway.training.order import ALONE, Share, permutation
 from shipway.training.progress import Monitor, Report
 from shipway.training.publishing import Trained
 from shipway.training.rank import RANK
 from shipway.training.spec import FitSpec, check_training
 
 MEASURED_TOGETHER = 256  # rows: what evaluation and the predictor give a model at once
-ALONE = Share(0, 1)
 LEASE_GRACE_S = 5.0  # for the fit to end by itself, once nobody renews its lease
 
 
@@ -70,12 +69,12 @@ class OwnFitting:
             self.state = checkpoints.restore(self.folder) or self.state
 
     def rows(self, split: str) -> Rows:
-        return self._examples.everything(self._paths(split))
+        return self._examples.everything(*self._own(split))
 
     def batches(self, split: str, epoch: int = 0, size: int | None = None) -> Iterator[Rows]:
-        paths = self._paths(split)
+        paths, share = self._own(split)
         order = permutation(len(paths), self.seed, epoch) if split == "train" else np.arange(len(paths))
-        return self._examples.batches([paths[i] for i in order], size or self.batch_size)
+        return self._examples.batches([paths[i] for i in order], size or self.batch_size, share)
 
     def report(self, step: int, model: Any, **figures: float) -> bool:
         lease = self._monitor.lease
@@ -101,7 +100,7 @@ class OwnFitting:
 
     def conclude(self, model: Any) -> None:
         """Measures the model that `fit` gave: of what is published, whatever was reported on the way."""
-        step = self.state.step or 1
+        step = self.state.step  # 0 where it reported none
         metrics, sums = self.measure(model)
         was_told = bool(self.state.metrics)
         best = LoopState(step=step, seed=self.seed, workers=self.size, finished=True)
@@ -114,7 +113,7 @@ class OwnFitting:
         """`val_<name>` of the eval split, and the sums that they come from."""
         head = cast(MeasuresServed, self.task.head)
         sums: Any = 0.0
-        for rows in self._examples.batches(self._paths("eval"), MEASURED_TOGETHER):
+        for rows in self._examples.batches(self._own("eval")[0], MEASURED_TOGETHER):
             features, targets = self._examples.padded(rows)
             sums = sums + head.served_sums(predicted(self.recipe, self.task, self.encoder, model, features), targets)
         totals = cast(TrainingHead, head).totals(sums)
@@ -124,11 +123,13 @@ class OwnFitting:
                 raise ShipwayError(f"recipe {self.spec.recipe}: {name} is {value} at step {self.state.step}")
         return metrics, sums
 
-    def _paths(self, split: str) -> list[Path]:
+    def _own(self, split: str) -> tuple[list[Path], Share]:
+        """This worker's files of a split, and which part of their records: whole shards where there are enough."""
         shards = sh.split_shards(self.manifest, split)
-        if split == "train" and self.size > 1:
-            shards = sh.own_shards(shards, self._share)
-        return _fetched(self.manifest, shards, self.work)
+        share = self._share if split == "train" else ALONE
+        if len(shards) >= share.size:
+            shards, share = sh.own_shards(shards, share), ALONE
+        return _fetched(self.manifest, shards, self.work), share
 
     def _tell(self, metrics: dict[str, float]) -> bool:
         monitor, step = self._monitor, self.state.step
@@ -186,7 +187,7 @@ def fit_itself(
             dataset=manifest,
             encoder=encoder,
             state=fitting.state,
-            epochs=spec.epochs,
+            epochs=spec.epochs if fitting.state.step else 0,
             workers=share.size,
             versions=versions,
         ),
