@@ -153,8 +153,9 @@ def test_a_package_that_is_missing_is_named_in_one_line(data: Data) -> None:
     done = worker(fitted.document(data.lines, params={"wrong": "package", "passes": 1}))
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"error: recipe {fitted.REFERENCE}: it needs a_package_that_is_not_there, which is not installed here; install "
-        "it where the run is, and for a cluster name an image that holds it: training.image, or the recipe's own `image`"
+        f"error: recipe {fitted.REFERENCE}: it needs a_package_that_is_not_there, which is not installed here; "
+        "install it where the run is, and for a cluster name an image that holds it: training.image, or the recipe's "
+        "own `image`"
     ]
 
 

@@ -168,9 +168,9 @@ def _check_node(
     found = sizes_of_outputs(operation, given, axis, where, seen.grown)
     if operation == "Constant" and constant is not None:
         found = constant
-    results = [found] * len(outputs)
     if domain not in _DOMAINS:
         found = replace(found, elements=max(found.elements, *(_answers(each) for each in attributes), 1))
+    results = [found] * len(outputs)
     if inner:  # a loop's first inner output is its condition; what it carries on may be anything, but is so large
         results = [Size(max(size.elements for size in inner), UNKNOWN)] * len(outputs)
     if found.is_constant and operation != "Constant":
