@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 from shipway.artifacts import DatasetManifest
+from shipway.components.sweep.experiment import make_request
+from shipway.components.sweep.spec import SweepSpec
 from shipway.errors import InvalidSpec, LeaseLapsed, UserError
 from shipway.scoring import ModelSession
 from shipway.scoring.folder import stored_manifest
+from shipway.specs import parse
 from shipway.storage import Store
 from shipway.training.own_export import publish
 from shipway.training.own_fit import fit_itself
@@ -25,6 +28,7 @@ from shipway.training.progress import Monitor
 from shipway.training.spec import FitSpec
 from shipway.training.trial import run_trial
 from tests.fixtures import fitted, houses
+from tests.fixtures.jobs import play
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ("tensorflow", "tf_keras", "keras", "tf2onnx", "horovod")
@@ -49,15 +53,20 @@ def spec(dataset: DatasetManifest, **fields: Any) -> FitSpec:
 
 
 def worker(text: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A training replica that says which frameworks it imported."""
+    """A training replica."""
+    return process("shipway.components.train.worker", "main()", SHIPWAY_TRAINING=text, **environment)
+
+
+def process(module: str, call: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One of ours that says which frameworks it imported."""
     code = (
         "import atexit, sys\n"
         f"atexit.register(lambda: print('imported', *(n for n in {FRAMEWORKS} if n in sys.modules)))\n"
-        "from shipway.components.train.worker import main\n"
-        "sys.exit(main())\n"
+        f"from {module} import main\n"
+        f"sys.exit({call})\n"
     )
     kept = {key: value for key, value in os.environ.items() if not key.startswith("SHIPWAY_")}
-    given = {**kept, "PYTHONPATH": str(ROOT), "SHIPWAY_TRAINING": text, "SHIPWAY_JOB": "train-lines", **environment}
+    given = {**kept, "PYTHONPATH": str(ROOT), "SHIPWAY_JOB": "train-lines", **environment}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=given, timeout=300)
 
 
@@ -107,6 +116,16 @@ def test_a_fit_is_ended_by_its_patience_and_by_a_sweep(data: Data, tmp_path: Pat
     assert found["steps"] == 4
     assert {"val_accuracy", "val_loss", "val_accuracy_stderr"} <= set(found)
     assert run_trial(document, lambda *_: True)["steps"] == 9  # nothing is left of the trial before
+
+
+def test_a_trial_of_its_own_imports_no_framework_and_prints_what_katib_reads(data: Data) -> None:
+    sweep = {"parameters": {"rate": [0.1, 0.2]}, "training": spec(data.lines, params={"passes": 2}).model_dump()}
+    request = make_request(parse(SweepSpec, sweep, "sweep"), data.lines.uri, 1, {"rate": 0.2})
+    done = process("shipway.components.sweep.worker", "main(['trial'])", SHIPWAY_TRIAL=json.dumps(request.__dict__))
+    assert done.returncode == 0, done.stderr
+    *lines, imported = done.stdout.splitlines()
+    assert imported == "imported"
+    assert sum(" val_accuracy=" in line for line in lines) == 3  # two passes, and the model that it ended with
 
 
 def test_trees_over_a_table_are_published_as_the_onnx_that_gives_their_numbers(data: Data, tmp_path: Path) -> None:
@@ -175,16 +194,21 @@ def test_predictions_that_the_task_cannot_read_are_refused_in_one_line(
         fit_itself(spec(data.lines), data.lines, tmp_path)
 
 
-def test_two_workers_fit_on_their_own_shards_and_the_first_publishes(data: Data, tmp_path: Path) -> None:
-    cluster = {"chief": ["localhost:1"], "worker": ["localhost:2"]}
-    output = (tmp_path / "jobs").as_uri()
-    text = fitted.document(data.lines, output, strategy="multi_worker", workers=2)
-    for kind in ("worker", "chief"):
-        done = worker(text, TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": kind, "index": 0}}))
-        assert done.returncode == 0, done.stderr
-        assert (tmp_path / "jobs" / "model").exists() == (kind == "chief")
-        assert ("val_accuracy=" in done.stdout) == (kind == "chief")
-    assert stored_manifest(f"{output}/model").workers == 2
+@pytest.mark.proves(recipe="a fit of your own", strategy="multi_worker", executor="process")
+def test_two_workers_fit_on_their_own_shards_and_the_first_publishes(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"HOME": str(tmp_path / "home"), "STORE": (tmp_path / "store").as_uri()}.items():
+        monkeypatch.setenv(f"SHIPWAY_{name}", value)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    asked = json.loads(fitted.document(data.lines, strategy="multi_worker", workers=2))["spec"]
+    done = play("lines-shared", data.lines, asked)
+    assert (done.outcome.state, done.model.workers, done.restarts) == ("Succeeded", 2, 0)
+    assert done.model.how_trained == "multi_worker, 2 workers, 6 steps, 10 epochs"
+    alone, _ = fit_itself(spec(data.lines), data.lines, tmp_path / "alone")
+    assert done.model.metrics["val_loss"] != alone.state.metrics["val_loss"], "the first worker had half of the rows"
+    logs = {path.parent.name: path.read_text() for path in (tmp_path / "home").glob("jobs/*/replicas/*/0.log")}
+    assert {name: "val_accuracy=" in text for name, text in logs.items()} == {"chief-0": True, "worker-0": False}
 
 
 class Lapsed:

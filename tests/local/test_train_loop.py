@@ -33,7 +33,7 @@ def never(_step: int, _metrics: dict[str, float]) -> bool:
 
 
 def test_a_trial_does_not_depend_on_what_ran_before_it(tiny: Tiny, store_uri: str) -> None:
-    from shipway.training.loop import run_trial
+    from shipway.training.trial import run_trial
 
     told: list[int] = []
 
@@ -54,7 +54,7 @@ def test_a_trial_does_not_depend_on_what_ran_before_it(tiny: Tiny, store_uri: st
 
 
 def test_a_pruned_trial_ends_at_the_interval_that_was_judged(tiny: Tiny, store_uri: str) -> None:
-    from shipway.training.loop import run_trial
+    from shipway.training.trial import run_trial
 
     assert run_trial(document(tiny.dataset, None, **SHORT), lambda step, _metrics: step < 8)["steps"] == 8
 
