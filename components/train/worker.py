@@ -59,8 +59,9 @@ def _run_own_fit(document: TrainingDocument, work: Path) -> None:
     from shipway.artifacts import DatasetManifest
     from shipway.storage import read_artifact
     from shipway.training.own_export import publish
-    from shipway.training.own_fit import fit_itself, share_of_this_process
+    from shipway.training.own_fit import fit_itself
     from shipway.training.progress import LeaseWatch, Monitor, ProgressFile, print_metrics
+    from shipway.training.rank import share_of_this_process
 
     monitor, output, share = Monitor(progress=ProgressFile()), document.output_uri, share_of_this_process()
     is_chief = share.rank == 0

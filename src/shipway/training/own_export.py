@@ -85,6 +85,7 @@ def _opened(
         )
     try:
         values = session.run(list(shapes), taken)
+        session.run(list(shapes), {name: value[:1] for name, value in taken.items()})  # as a predictor may ask
     except Exception as error:  # one class for each of its codes, without a base of their own
         raise InvalidSpec(f"{where}: ONNX Runtime: {' '.join(str(error).split())[-300:]}") from error
     given, outputs = {}, {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -10,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +30,7 @@ from shipway.training.judging import Rule, judge
 from shipway.training.order import ALONE, Share, permutation
 from shipway.training.progress import Monitor, Report
 from shipway.training.publishing import Trained
-from shipway.training.rank import RANK
+from shipway.training.rank import threads_of_this_process
 from shipway.training.spec import FitSpec, check_training
 
 MEASURED_TOGETHER = 256  # rows: what evaluation and the predictor give a model at once
@@ -172,6 +172,8 @@ def fit_itself(
     monitor = monitor or Monitor()
     with packages_needed(recipe):
         versions = packages_of(recipe)
+        if output_uri is not None and find_spec("onnxruntime") is None:  # told before the fit, not behind it
+            raise missing_package(recipe, "onnxruntime")
         encoder, _ = sh.fetch_encoder(manifest, spec.recipe, work)
         fitting = OwnFitting(
             spec, manifest, encoder, work, share=share, monitor=monitor, report=report,
@@ -291,21 +293,3 @@ def _lapsed(when: str) -> str:
         f"the lease of this job lapsed {when}: the step that started it is gone; the same run goes on from what the "
         "recipe saved"
     )
-
-
-def threads_of_this_process() -> int:
-    """As many as a sweep left to this trial, or as this process may use."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
-
-
-def share_of_this_process() -> Share:
-    """Which worker of the job this is, from what the operator set: TF_CONFIG, or mpirun's environment."""
-    if RANK in os.environ:
-        return Share(int(os.environ[RANK]), int(os.environ["OMPI_COMM_WORLD_SIZE"]))
-    config = json.loads(os.environ.get("TF_CONFIG") or "{}")
-    cluster, task = config.get("cluster", {}), config.get("task", {})
-    chiefs, workers = len(cluster.get("chief", [])), len(cluster.get("worker", []))
-    if chiefs + workers < 2:
-        return ALONE
-    return Share(int(task["index"]) + (chiefs if task["type"] == "worker" else 0), chiefs + workers)
