@@ -43,7 +43,7 @@ def main(folder: str) -> None:
     from shipway.demo_data import write_intents_csv
     from shipway.specs import parse
     from shipway.storage import Store
-    from shipway.training.loop import run_trial
+    from shipway.training.trial import run_trial
 
     write_intents_csv(root / "en.csv", "en", rows_per_intent=60)
     spec = {"name": "table", "data": str(root / "en.csv"), "group_column": "group", "eval_fraction": 0.35}

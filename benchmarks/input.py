@@ -29,11 +29,12 @@ def _measure(manifest: Any, folder: Path) -> dict[str, Any]:
 
     from shipway.artifacts import FeatureSpec
     from shipway.training import data as td
+    from shipway.training import shards as sh
     from shipway.training.order import Share
 
     targets = {"label": FeatureSpec(dtype="int64", shape=[])}
     parser = td.Parser({"grams": manifest.features["grams"]}, targets)
-    shards = td.split_shards(manifest, "train")
+    shards = sh.split_shards(manifest, "train")
     steps = EPOCHS * ROWS // BATCH
 
     def drain(batches: Any) -> None:
@@ -41,14 +42,14 @@ def _measure(manifest: Any, folder: Path) -> dict[str, Any]:
             pass
 
     def memory(work: Path) -> None:
-        split = parser.load(td.fetch_shards(manifest, shards, work), ROWS)
+        split = parser.load(sh.fetch_shards(manifest, shards, work), ROWS)
         drain(td.memory_batches(parser, split, ROWS, BATCH, 0, 0, Share(0, 1)))
 
     def stream(work: Path) -> None:
-        paths = td.fetch_shards(manifest, shards, work)
+        paths = sh.fetch_shards(manifest, shards, work)
         drain(td.stream_batches(parser, shards, paths, BATCH, 0, 0))
 
-    paths = td.fetch_shards(manifest, shards, folder / "held")
+    paths = sh.fetch_shards(manifest, shards, folder / "held")
     records = tf.constant([record.numpy() for record in tf.data.TFRecordDataset([str(path) for path in paths])])
 
     def baseline(_work: Path) -> None:

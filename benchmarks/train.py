@@ -54,9 +54,8 @@ class _Clock:
 def _ours(manifest: Any, folder: Path) -> float:
     import tf_keras
 
-    from shipway.training.callbacks import Monitor
     from shipway.training.loop import fit
-    from shipway.training.progress import ProgressFile
+    from shipway.training.progress import Monitor, ProgressFile
     from shipway.training.spec import FitSpec
 
     tf_keras.backend.clear_session()
@@ -74,14 +73,15 @@ def _bare(manifest: Any, folder: Path) -> float:
     from shipway.recipes import load_recipe
     from shipway.tasks import task_of
     from shipway.training import data as td
+    from shipway.training import shards as sh
 
     tf_keras.backend.clear_session()
     recipe = load_recipe("intents")
-    encoder, _ = td.fetch_encoder(manifest, recipe.name, folder)
+    encoder, _ = sh.fetch_encoder(manifest, recipe.name, folder)
     model = recipe.build_model(recipe.Params(), encoder)
     recipe.compile_model(model, recipe.Params())
     parser = td.Parser({"grams": manifest.features["grams"]}, task_of(recipe).labels.targets(encoder))
-    split = parser.load(td.fetch_shards(manifest, td.split_shards(manifest, "train"), folder / "bare"), ROWS)
+    split = parser.load(sh.fetch_shards(manifest, sh.split_shards(manifest, "train"), folder / "bare"), ROWS)
     rows = tf.data.Dataset.from_tensor_slices(split).shuffle(ROWS).repeat().batch(BATCH, drop_remainder=True)
     began: list[float] = []
     clock = tf_keras.callbacks.LambdaCallback(

@@ -13,7 +13,7 @@ from shipway.components.sweep.space import Space, Values
 from shipway.components.sweep.spec import Objective, Parameter, SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
-from shipway.recipes import load_recipe
+from shipway.recipes import Recipe, load_recipe
 from shipway.tasks import Task, task_of
 from shipway.training.spec import AUTO, end_metrics, is_lower_better, reported_metrics
 
@@ -44,9 +44,14 @@ def check_parameters(spec: SweepSpec, params_model: type[BaseModel], recipe: str
                 raise InvalidSpec(f"{where}.feasibleSpace.{field}: {parameter.name}={value!r} is refused: {problem}")
 
 
+def recipe_of_trials(spec: SweepSpec) -> Recipe:
+    """What the trials train."""
+    return load_recipe((spec.training or TrainingSpec()).recipe)
+
+
 def task_of_trials(spec: SweepSpec) -> Task:
     """What the trials learn: the task of the training's recipe."""
-    return task_of(load_recipe((spec.training or TrainingSpec()).recipe))
+    return task_of(recipe_of_trials(spec))
 
 
 def with_objective(spec: SweepSpec) -> SweepSpec:
@@ -57,7 +62,7 @@ def with_objective(spec: SweepSpec) -> SweepSpec:
         return spec
     given = objective.model_dump()
     if objective.objectiveMetricName == AUTO:
-        given["objectiveMetricName"] = reported_metrics(task)[0]
+        given["objectiveMetricName"] = reported_metrics(recipe_of_trials(spec))[0]
     if objective.type == AUTO:
         given["type"] = "minimize" if is_lower_better(task, given["objectiveMetricName"]) else "maximize"
     return spec.model_copy(update={"objective": Objective.model_validate(given)})
@@ -72,7 +77,7 @@ def check_objective(spec: SweepSpec) -> None:
     if spec.function:
         return
     objective, task = spec.objective, task_of_trials(spec)
-    reported = reported_metrics(task)
+    reported = reported_metrics(recipe_of_trials(spec))
     known = (*reported, *end_metrics(task))
     given = [("objectiveMetricName", objective.objectiveMetricName, (*reported, AUTO))]
     given += [(f"additionalMetricNames[{i}]", name, known) for i, name in enumerate(objective.additionalMetricNames)]

@@ -24,7 +24,7 @@ DONE = 'status.conditions.#(type=="{}")#|#(status=="True")#'
 WORKER = ["python", "-m", "shipway.components.sweep.worker"]
 TRIAL = "SHIPWAY_TRIAL"
 TRAINING = "SHIPWAY_TRAINING"
-FUNCTION = "shipway.training.loop:run_trial"
+FUNCTION = "shipway.training.trial:run_trial"
 # Kind -> container and pod label of the pod whose output the collector reads.
 _PRIMARY = {
     "TFJob": ("tensorflow", {"training.kubeflow.org/job-role": "master"}),

@@ -81,7 +81,7 @@ def search(
         JobFailed: more trials failed than allowed, or none ended with a value of the objective.
     """
     from shipway.recipes import load_recipe
-    from shipway.training.spec import watched_metric
+    from shipway.training.spec import check_training
 
     core.check_objective(spec)
     spec = core.with_objective(spec)
@@ -89,7 +89,7 @@ def search(
     params_model = None
     if training is not None and not spec.function:
         params_model = load_recipe(training.recipe).Params
-        watched_metric(training, core.task_of_trials(spec))
+        check_training(training)
         core.check_parameters(spec, params_model, training.recipe)
     name, uri, document = identify(spec, dataset_fingerprint)
     first = core.defaults(spec, params_model)

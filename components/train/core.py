@@ -9,9 +9,9 @@ from shipway import images, labels, podsecurity
 from shipway.canonical import canonical_json
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
-from shipway.recipes import load_recipe
-from shipway.tasks import task_of
-from shipway.training.spec import FitSpec, TrainingDocument, watched_metric
+from shipway.recipes import FitsItself, load_recipe
+from shipway.recipes.own_fit import own_image
+from shipway.training.spec import FitSpec, TrainingDocument, check_training
 
 Manifest = dict[str, Any]
 
@@ -31,9 +31,9 @@ def document(spec: TrainingSpec, dataset_uri: str, output_uri: str | None) -> Tr
     """What each replica is started with: nothing of how the job runs: a longer deadline is no other training.
 
     Raises:
-        InvalidSpec: a parameter that the recipe refuses, or a metric that its task does not have.
+        InvalidSpec: a parameter that the recipe refuses, or a training that it cannot do.
     """
-    watched_metric(spec, task_of(load_recipe(spec.recipe)))
+    check_training(spec)
     fields = {name: value for name, value in spec.model_dump().items() if name in FitSpec.model_fields}
     fields["params"] = spec.recipe_params().model_dump(mode="json")  # the UI's floats become what the recipe says
     return TrainingDocument(
@@ -46,8 +46,21 @@ def document(spec: TrainingSpec, dataset_uri: str, output_uri: str | None) -> Tr
 
 
 def image_of(spec: TrainingSpec) -> str:
-    """The image that the strategy needs, unless the spec names one."""
-    return spec.image or (images.HOROVOD if spec.strategy == "horovod" else images.TENSORFLOW)
+    """The image that the strategy needs, unless the spec names one, or else the recipe."""
+    return _foreign_image(spec) or (images.HOROVOD if spec.strategy == "horovod" else images.TENSORFLOW)
+
+
+def _foreign_image(spec: TrainingSpec) -> str:
+    """Of a person's own; empty where the package's is used."""
+    return spec.image or own_image(load_recipe(spec.recipe))
+
+
+def _annotations(spec: TrainingSpec) -> dict[str, str]:
+    """Of the job object."""
+    found = {labels.MISTAKES_ARE_FINAL: "true"}
+    if isinstance(load_recipe(spec.recipe), FitsItself) and _foreign_image(spec):
+        found[labels.RECIPE_IMAGE] = image_of(spec)
+    return found
 
 
 def render(
@@ -93,7 +106,7 @@ def _tfjob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> An
     return kf.KubeflowOrgV1TFJob(
         api_version=API_VERSION,
         kind="TFJob",
-        metadata={"name": job_name, "annotations": {labels.MISTAKES_ARE_FINAL: "true"}},
+        metadata={"name": job_name, "annotations": _annotations(spec)},
         spec=kf.KubeflowOrgV1TFJobSpec(run_policy=_run_policy(spec), success_policy="", tf_replica_specs=roles),
     )
 
@@ -115,7 +128,7 @@ def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> A
         # A cluster with the MPI operator gets the same job as v2beta1 (executors/kubernetes/mpi.py).
         metadata={
             "name": job_name,
-            "annotations": {labels.SSH_AUTH: images.SSH_AUTH, labels.MISTAKES_ARE_FINAL: "true"},
+            "annotations": {labels.SSH_AUTH: images.SSH_AUTH, **_annotations(spec)},
         },
         spec=kf.KubeflowOrgV1MPIJobSpec(
             run_policy=_run_policy(spec),
@@ -171,7 +184,7 @@ def _pod(
     if spec.store_secret:
         described["envFrom"] = [{"secretRef": {"name": spec.store_secret}}]
     pod: dict[str, Any] = {"containers": [described]}
-    podsecurity.secure(pod, spec.pod_security, is_our_image=not spec.image)
+    podsecurity.secure(pod, spec.pod_security, is_our_image=not _foreign_image(spec))
     if spec.node_selector:
         pod["nodeSelector"] = dict(spec.node_selector)
     if spec.priority:

@@ -56,6 +56,7 @@ def _launch(
     with step("train") as current:
         from shipway.artifacts import DatasetManifest
         from shipway.components.train.spec import TrainingSpec
+        from shipway.recipes import FitsItself, load_recipe
         from shipway.specs import parse
 
         training = with_best(parse(TrainingSpec, spec, "training"), best)
@@ -68,8 +69,9 @@ def _launch(
         manifest.write(model.path)
         write_metrics(metrics, manifest.metrics)
         job_uri = manifest.uri.rsplit("/", 1)[0]
-        viewer = {"outputs": [{"type": "tensorboard", "source": f"{job_uri}/tensorboard"}]}
-        leave_file(ui.path, json.dumps(viewer))
+        has_files = not isinstance(load_recipe(training.recipe), FitsItself)
+        outputs = [{"type": "tensorboard", "source": f"{job_uri}/tensorboard"}] if has_files else []
+        leave_file(ui.path, json.dumps({"outputs": outputs}))
 
 
 def with_best(spec: TrainingSpec, best: str) -> TrainingSpec:

@@ -48,6 +48,33 @@ def _document() -> TrainingDocument:
 
 
 def _run(document: TrainingDocument, work: Path) -> None:
+    from shipway.recipes import FitsItself, load_recipe
+
+    run = _run_own_fit if isinstance(load_recipe(document.spec.recipe), FitsItself) else _run_keras
+    run(document, work)
+
+
+def _run_own_fit(document: TrainingDocument, work: Path) -> None:
+    """A model of any framework: TensorFlow is not imported, and need not be there."""
+    from shipway.artifacts import DatasetManifest
+    from shipway.storage import read_artifact
+    from shipway.training.own_export import publish
+    from shipway.training.own_fit import fit_itself
+    from shipway.training.progress import LeaseWatch, Monitor, ProgressFile, print_metrics
+    from shipway.training.rank import share_of_this_process
+
+    monitor, output, share = Monitor(progress=ProgressFile()), document.output_uri, share_of_this_process()
+    is_chief = share.rank == 0
+    if is_chief:
+        monitor.metric_lines = print_metrics
+        monitor.lease = LeaseWatch(output, document.lease_s) if output and document.lease_s else None
+    manifest = read_artifact(DatasetManifest, document.dataset_uri)
+    trained, model = fit_itself(document.spec, manifest, work, output_uri=output, monitor=monitor, share=share)
+    if is_chief and output is not None:
+        publish(trained, model, work, output, os.environ.get("SHIPWAY_JOB", ""), document.image)
+
+
+def _run_keras(document: TrainingDocument, work: Path) -> None:
     import numpy as np
     import tensorflow as tf
 
@@ -60,10 +87,9 @@ def _run(document: TrainingDocument, work: Path) -> None:
 
     from shipway.artifacts import DatasetManifest
     from shipway.storage import read_artifact
-    from shipway.training.callbacks import Monitor
     from shipway.training.distribution import open_distribution
     from shipway.training.loop import fit
-    from shipway.training.progress import LeaseWatch, ProgressFile, StallWatch, TensorBoardLog, print_metrics
+    from shipway.training.progress import LeaseWatch, Monitor, ProgressFile, StallWatch, TensorBoardLog, print_metrics
 
     monitor = Monitor(
         progress=ProgressFile(), stall=StallWatch(spec.stall_timeout_s, RetryableError.exit_code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pydantic import BaseModel
 
@@ -28,9 +28,10 @@ from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
 from shipway.recipes.base import ChecksParams
+from shipway.recipes.own_fit import own_image, packages_of, strategies_of
 from shipway.specs import parse
 from shipway.tasks import task_of
-from shipway.training.spec import watched_metric
+from shipway.training.spec import Strategy, check_training
 
 if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
@@ -72,13 +73,17 @@ class TrainAndDeploy(Plan):
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """The preset without what it says of its own recipe's parameters, where another recipe is asked for."""
+        """The preset without what it says of its own recipe's parameters, where another recipe is asked for, nor of a
+        strategy that this one cannot do."""
         recipe = str(params.get("recipe") or overrides.get("training", {}).get("recipe", ""))
         if recipe in ("", preset.get("training", {}).get("recipe", "intents")):
             return preset
-        own = {"dataset": "encoder", "sweep": "parameters", "training": "params"}
+        own = {"dataset": ["encoder"], "sweep": ["parameters"], "training": ["params"]}
+        known = get_args(Strategy)
+        if preset.get("training", {}).get("strategy", "single") not in strategies_of(load_recipe(recipe), known):
+            own["training"] += ["strategy", "workers"]
         return {
-            section: {key: value for key, value in fields.items() if key != own.get(section)}
+            section: {key: value for key, value in fields.items() if key not in own.get(section, ())}
             for section, fields in preset.items()
         }
 
@@ -134,7 +139,7 @@ class TrainAndDeploy(Plan):
         check_endpoint(specs["endpoint"], task, kind)
         check_evaluation(specs["evaluation"], task)
         check_policy(specs["promotion"], task)
-        watched_metric(specs["training"], task)
+        check_training(specs["training"])
         sweep = merge(document.get("sweep", {}), {"training": specs["training"].model_dump(mode="json")})
         searched = parse(SweepSpec, sweep, "sweep")
         check_objective(searched)
@@ -165,10 +170,16 @@ class TrainAndDeploy(Plan):
 
         return look(dataset) if is_local(dataset.data) and has_polars() else []
 
-    def check_here(self) -> None:
+    def check_here(self, specs: Specs) -> None:
+        from shipway.components.train.core import image_of
         from shipway.doctor import require_local
+        from shipway.executors.process.environments import environments
 
         require_local()
+        training = cast(TrainingSpec, specs["training"])
+        recipe = load_recipe(training.recipe)
+        if not (own_image(recipe) and image_of(training) in environments()):  # else another interpreter stands for it
+            packages_of(recipe)
 
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
         from shipway.components.deploy.core import inference_service

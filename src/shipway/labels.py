@@ -17,6 +17,10 @@ SSH_AUTH = f"{PREFIX}/ssh-auth-mount-path"
 # Annotation of a job whose replicas end with 2 for a user's mistake: whatever the restart policy, that is final.
 MISTAKES_ARE_FINAL = f"{PREFIX}/mistakes-are-final"
 
+# Annotation of a job: an image that a recipe of another framework is fitted in. On a machine without containers the
+# run's own environment stands for it, which either holds that framework or says what is missing.
+RECIPE_IMAGE = f"{PREFIX}/recipe-image"
+
 
 def common(name: str, run: str, task: str) -> dict[str, str]:
     """The labels that every created object carries."""

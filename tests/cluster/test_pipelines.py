@@ -136,6 +136,7 @@ def ask(url: str, text: str) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.proves(recipe="intents", strategy="multi_worker", executor="kubernetes")
 def test_the_whole_line_ends_in_an_answer_although_a_worker_was_killed(team: Team, first: dict[str, Any]) -> None:
     assert first["state"] == "Succeeded"
     trained = {job["metadata"]["name"] for job in team.jobs()}
@@ -197,6 +198,7 @@ print(executor.follow(executor.ensure(manifest), deadline_s=120).url)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.proves(recipe="intents", strategy="horovod", executor="kubernetes")
 def test_horovod_trains_two_ranks_in_the_cluster(
     cluster: Bed, team: Team, shipped: Callable[..., None], first: dict[str, Any], version: Mpi
 ) -> None:

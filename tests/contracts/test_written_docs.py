@@ -15,8 +15,8 @@ PAGES = sorted(
 )
 
 
-@pytest.mark.parametrize("tool", ["component_table", "cli_reference"])
-def test_what_is_written_from_docstrings_is_up_to_date(tool: str) -> None:
+@pytest.mark.parametrize("tool", ["component_table", "cli_reference", "strategy_table"])
+def test_what_is_written_from_the_code_is_up_to_date(tool: str) -> None:
     result = subprocess.run(
         [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--check"], capture_output=True, text=True, check=False
     )

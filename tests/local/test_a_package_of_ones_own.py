@@ -80,6 +80,7 @@ def served(person: Person) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.proves(recipe="a recipe of your own", strategy="single", executor="process")
 def test_its_own_figures_stand_in_evaluation_gate_and_summary(served: dict[str, Any]) -> None:
     evaluation = served["evaluation"]
     assert set(evaluation["metrics"]) == {"mean_error", "punctual", "worst_error"}

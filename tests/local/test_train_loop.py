@@ -33,7 +33,7 @@ def never(_step: int, _metrics: dict[str, float]) -> bool:
 
 
 def test_a_trial_does_not_depend_on_what_ran_before_it(tiny: Tiny, store_uri: str) -> None:
-    from shipway.training.loop import run_trial
+    from shipway.training.trial import run_trial
 
     told: list[int] = []
 
@@ -54,7 +54,7 @@ def test_a_trial_does_not_depend_on_what_ran_before_it(tiny: Tiny, store_uri: st
 
 
 def test_a_pruned_trial_ends_at_the_interval_that_was_judged(tiny: Tiny, store_uri: str) -> None:
-    from shipway.training.loop import run_trial
+    from shipway.training.trial import run_trial
 
     assert run_trial(document(tiny.dataset, None, **SHORT), lambda step, _metrics: step < 8)["steps"] == 8
 
@@ -73,10 +73,9 @@ def test_a_lapsed_lease_saves_a_checkpoint_from_which_the_run_goes_on(
     tiny: Tiny, store_uri: str, tmp_path: Path
 ) -> None:
     from shipway.errors import LeaseLapsed
-    from shipway.training.callbacks import Monitor
     from shipway.training.checkpoint import Checkpoints
     from shipway.training.loop import fit
-    from shipway.training.progress import LEASE_KEY, LeaseWatch
+    from shipway.training.progress import LEASE_KEY, LeaseWatch, Monitor
     from shipway.training.spec import FitSpec
 
     output = f"{store_uri}/jobs/leased"
@@ -125,17 +124,18 @@ def test_a_checkpoint_of_another_model_is_said_to_be_one(tiny: Tiny, store_uri: 
 
 def test_streamed_input_reads_its_own_shards_and_resumes_where_it_was(store_uri: str, tmp_path: Path) -> None:
     from shipway.training import data as td
+    from shipway.training import shards as sh
     from shipway.training.order import Share
 
     dataset = make_dataset(tmp_path)
     shards = _cut(dataset, 4)
     parser = td.Parser(dataset.features, {"label": FeatureSpec(dtype="int64", shape=[])})
-    whole = parser.load(td.fetch_shards(dataset, shards, tmp_path / "all"), sum(shard.rows for shard in shards))
+    whole = parser.load(sh.fetch_shards(dataset, shards, tmp_path / "all"), sum(shard.rows for shard in shards))
     expected = Counter(_rows(parser.dense(whole)))
     found: Counter[bytes] = Counter()
     for rank in range(2):
-        own = td.own_shards(shards, Share(rank, 2))
-        paths = td.fetch_shards(dataset, own, tmp_path / f"own-{rank}")
+        own = sh.own_shards(shards, Share(rank, 2))
+        paths = sh.fetch_shards(dataset, own, tmp_path / f"own-{rank}")
         assert sum(1 for path in (tmp_path / f"own-{rank}").rglob("*.tfrecord*")) == len(own)
         rows = sum(shard.rows for shard in own)
         stream = list(td.stream_batches(parser, own, paths, 1, 3, 0).take(2 * rows))
@@ -148,7 +148,7 @@ def test_streamed_input_reads_its_own_shards_and_resumes_where_it_was(store_uri:
             assert _rows(undisturbed) == _rows(resumed)
     assert found == expected
     with pytest.raises(InvalidData, match="prepare it with smaller shards"):
-        td.own_shards(shards, Share(0, len(shards) + 1))
+        sh.own_shards(shards, Share(0, len(shards) + 1))
 
 
 @pytest.mark.parametrize(("dtype", "pad"), [("int64", 0), ("float32", 0.0), ("bytes", b"")])

@@ -83,8 +83,9 @@ def test_a_sweep_looks_for_the_lowest_error_unless_it_is_told_another_goal(numbe
 
 
 def test_a_trial_says_how_sure_its_error_is(numbers: DatasetManifest, tmp_path: Path) -> None:
-    from shipway.training.loop import fit, run_trial
+    from shipway.training.loop import fit
     from shipway.training.spec import FitSpec
+    from shipway.training.trial import run_trial
 
     trial = run_trial({"spec": SPEC, "dataset_uri": numbers.uri}, lambda _step, _metrics: True)
     state = fit(FitSpec(**SPEC), numbers, tmp_path).state
@@ -95,9 +96,8 @@ def test_a_trial_says_how_sure_its_error_is(numbers: DatasetManifest, tmp_path: 
 
 
 def test_a_training_goes_on_from_its_checkpoint(numbers: DatasetManifest, local_store_uri: str, tmp_path: Path) -> None:
-    from shipway.training.callbacks import Monitor
     from shipway.training.loop import fit
-    from shipway.training.progress import LEASE_KEY, LeaseWatch
+    from shipway.training.progress import LEASE_KEY, LeaseWatch, Monitor
     from shipway.training.spec import FitSpec
 
     output = f"{local_store_uri}/jobs/leased"

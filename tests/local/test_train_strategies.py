@@ -72,11 +72,14 @@ def assert_same_training(one: Trained, other: Trained) -> None:
     assert abs(one.model.metrics["val_accuracy"] - other.model.metrics["val_accuracy"]) <= 0.01
 
 
+@pytest.mark.proves(recipe="intents", strategy="single", executor="process")
+@pytest.mark.proves(recipe="intents", strategy="multi_worker", executor="process")
 def test_multi_worker_trains_as_a_single_worker_does(single: Trained, multi_worker: Trained) -> None:
     assert_same_training(single, multi_worker)
 
 
 @needs_horovod
+@pytest.mark.proves(recipe="intents", strategy="horovod", executor="process")
 def test_horovod_trains_as_a_single_worker_does(single: Trained, horovod: Trained) -> None:
     assert_same_training(single, horovod)
 
@@ -88,6 +91,8 @@ def test_workers_of_both_strategies_are_given_the_same_batches(multi_worker: Tra
     assert list(multi_worker.batches["worker-0"].values()) == list(horovod.batches["worker-1"].values())
 
 
+@pytest.mark.proves(recipe="a recipe of your own", strategy="single", executor="process")
+@pytest.mark.proves(recipe="a recipe of your own", strategy="multi_worker", executor="process")
 def test_a_task_of_ones_own_is_one_training_too_and_a_worker_may_have_no_row_to_score(
     environment: None, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ NOT_IDENTITY = ("uri", "job", "created_at")
 
 
 class Parity(Record):
-    """How far a variant's outputs are from the SavedModel's on the same real inputs."""
+    """How far a variant's outputs are from the trained model's on the same real inputs."""
 
     max_abs_diff: float  # of any output's numbers; relative where they are above 1
     agreement: float  # share of rows with the same answer
@@ -26,7 +26,7 @@ class Parity(Record):
 
 
 class ModelManifest(Artifact):
-    """What training publishes; all paths are below `uri`: saved_model/, model.onnx, encoder.json."""
+    """What training publishes, below `uri`: model.onnx, encoder.json, and saved_model/ where tf_keras trained it."""
 
     KIND: ClassVar[str] = "ModelManifest"
     SEALED: ClassVar[bool] = True
@@ -50,16 +50,23 @@ class ModelManifest(Artifact):
     job: str  # name of the training job
     strategy: str
     workers: int
-    steps: int  # optimiser steps taken
+    steps: int  # optimiser steps taken; what a recipe's own fit reported, 0 for nothing
     epochs: float
     metrics: dict[str, float] = Field(default_factory=dict)  # on the eval split
-    parameter_count: int = 0
+    parameter_count: int = 0  # 0: not counted
     seed: int = 0
     versions: dict[str, str] = Field(default_factory=dict)  # library -> version
     git_commit: str | None = None
     image: str = ""
     created_at: str = ""
     shipway_version: str = ""
+
+    @property
+    def how_trained(self) -> str:
+        """Strategy, workers, steps and epochs for people; without those that were not counted."""
+        counts = ((f"{self.workers:,} worker{'s' if self.workers != 1 else ''}", True),
+                  (f"{self.steps:,} steps", self.steps), (f"{self.epochs:g} epochs", self.epochs))  # fmt: skip
+        return ", ".join([self.strategy, *(text for text, is_known in counts if is_known)])
 
     @property
     def digest(self) -> str:

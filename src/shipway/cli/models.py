@@ -60,7 +60,7 @@ def show(
     name: Name, version: Annotated[str, typer.Argument(help=_VERSION)] = "latest", as_json: AsJson = False
 ) -> None:
     """One version: how good, trained on what, with which parameters."""
-    from shipway.report.numbers import figure, inline, number
+    from shipway.report.numbers import figure, inline
 
     registry = _registry()
     found = registry.get(name, version)
@@ -79,7 +79,7 @@ def show(
         ("files", model.uri),
         ("serving format", model.serving_format),
         ("task", f"{model.task}, {len(model.labels)} labels" if model.labels else model.task),
-        ("trained", f"{model.strategy}, {model.workers} workers, {number(model.steps)} steps, {model.epochs:g} epochs"),
+        ("trained", model.how_trained),
         ("parameters", ", ".join(f"{key}={value}" for key, value in sorted(model.params.items()))),
         ("dataset", f"{found.dataset_uri} ({found.dataset_source})" if found.dataset_source else found.dataset_uri),
         ("card", registry.card_uri(name, found.version)),

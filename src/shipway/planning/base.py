@@ -70,8 +70,8 @@ class Plan:
         """
         return []
 
-    def check_here(self) -> None:
-        """Refuses a run on this machine where something is not installed.
+    def check_here(self, specs: Specs) -> None:
+        """Refuses a run on this machine where something that it needs is not installed.
 
         Raises:
             UserError: names what is missing and the command that mends it.

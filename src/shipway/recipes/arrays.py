@@ -15,7 +15,7 @@ class Ragged:
     """Variable-length rows as Arrow and TensorFlow hold them.
 
     Attributes:
-        values: All rows' values one behind the other, int64 or float32, shape (total,).
+        values: All rows' values one behind the other, int64 or float32, shape (total,) or (total, ...).
         offsets: int64, shape (n + 1,); row i is `values[offsets[i]:offsets[i + 1]]`.
     """
 
@@ -41,11 +41,11 @@ class Ragged:
         offsets = self.offsets[start : stop + 1]
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
-    def to_padded(self) -> NDArray[Any]:
-        """Dense (n, longest row, at least 1), padded with 0 behind."""
+    def to_padded(self, padding: Any = 0) -> NDArray[Any]:
+        """Dense (n, longest row, at least 1), padded behind."""
         lengths = np.diff(self.offsets)
         width = max(int(lengths.max(initial=0)), 1)
-        dense = np.zeros((len(lengths), width), dtype=self.values.dtype)
+        dense = np.full((len(lengths), width, *self.values.shape[1:]), padding, dtype=self.values.dtype)
         dense[np.arange(width) < lengths[:, None]] = self.values
         return dense
 

@@ -18,6 +18,7 @@ from shipway.artifacts import FeatureSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.recipes.absent import allow_mention_of_polars
 from shipway.recipes.arrays import Encoded, Ragged
+from shipway.recipes.own_fit import FitsItself, Rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -75,7 +76,7 @@ class DecodesFeatures(Protocol):
 
 @runtime_checkable
 class Recipe(Protocol):
-    """Model code behind a small surface.
+    """What every recipe has; beside it a model, in one of two ways: `KerasRecipe`, or `shipway.recipes.FitsItself`.
 
     Attributes:
         name: As given in specs.
@@ -98,6 +99,11 @@ class Recipe(Protocol):
     def load_encoder(self, document: dict[str, Any]) -> Encoder:
         """The encoder that `to_document` described."""
         ...
+
+
+@runtime_checkable
+class KerasRecipe(Recipe, Protocol):
+    """A recipe whose model is a tf_keras Model, which Shipway trains under any strategy, exports and serves."""
 
     def build_model(self, params: BaseModel, encoder: Encoder) -> Any:
         """An uncompiled tf_keras Model: dict of encoded tensors (batched, padded) -> what the task's head takes.
@@ -130,7 +136,8 @@ class ChecksParams(Protocol):
         ...
 
 
-Rows = tuple[Encoded, Encoded]  # encoded features of a split, and its targets
+class OwnRecipe(Recipe, FitsItself, Protocol):
+    """A recipe whose model is of any framework: `FitsItself` is what it has in place of a tf_keras model."""
 
 
 @runtime_checkable
@@ -203,4 +210,10 @@ def load_recipe(reference: str) -> Recipe:
         raise InvalidSpec(f"recipe: {reference!r} cannot be loaded: {error}; is its package on PYTHONPATH?") from error
     if not isinstance(found, Recipe):
         raise InvalidSpec(f"recipe: {reference!r} is a {type(found).__name__}, not a recipe; see docs/recipes.md")
+    if isinstance(found, KerasRecipe) == isinstance(found, FitsItself):
+        raise InvalidSpec(
+            f"recipe: {reference!r} has {'both' if isinstance(found, FitsItself) else 'neither'}: build_model and "
+            "compile_model of a tf_keras model, or fit, predict and export of any other; give it one of the two "
+            "(docs/recipes.md)"
+        )
     return found

@@ -25,7 +25,9 @@ MAX_DEPTH = 8  # of graphs within graphs
 MAX_ATTRIBUTE = 1 << 20  # a pad or a kernel; larger ones are no attribute of a model but a way to fill memory
 _SMALL = 64  # elements of a constant that may be a shape
 _DOMAINS = ("", "ai.onnx")
-_INERT_DOMAINS = (*_DOMAINS, "ai.onnx.ml")  # exporters name it though no operation is of it
+_IMPORTED = (*_DOMAINS, "ai.onnx.ml")
+# Attributes of ai.onnx.ml that say how many answers a row gets: a number, or one name for each.
+_COUNTS, _NAMES = ("n_targets", "targets"), ("classlabels_int64s", "classlabels_ints")
 # TensorProto.DataType -> bytes of an element, and the field that holds it where raw_data does not. No strings, no
 # complex numbers, nothing narrower than a byte.
 _TYPES = {
@@ -69,8 +71,8 @@ def _check_model(model: memoryview) -> None:
             graphs.append(value)
         elif number == 8 and not isinstance(value, int):
             for domain in texts(value, 1):
-                if domain not in _INERT_DOMAINS:
-                    raise Refused(f"it imports operations of the domain {domain!r}; allowed is ai.onnx")
+                if domain not in _IMPORTED:
+                    raise Refused(f"it imports operations of the domain {domain!r}; allowed are ai.onnx and ai.onnx.ml")
         elif number in (20, 25):
             raise Refused(f"it holds {'training graphs' if number == 20 else 'functions of its own'}, as ours never do")
     if len(graphs) != 1:
@@ -166,6 +168,8 @@ def _check_node(
     found = sizes_of_outputs(operation, given, axis, where, seen.grown)
     if operation == "Constant" and constant is not None:
         found = constant
+    if domain not in _DOMAINS:
+        found = replace(found, elements=max(found.elements, *(_answers(each) for each in attributes), 1))
     results = [found] * len(outputs)
     if inner:  # a loop's first inner output is its condition; what it carries on may be anything, but is so large
         results = [Size(max(size.elements for size in inner), UNKNOWN)] * len(outputs)
@@ -179,6 +183,14 @@ def _check_node(
     for each, size in zip(outputs, results, strict=True):
         if each:
             sizes[each] = replace(size, elements=max(size.elements, declared.get(each, 1)))
+
+
+def _answers(attribute: memoryview) -> int:
+    """Answers of a row that an attribute asks for; 0 where it says nothing of that."""
+    name = texts(attribute, 1)[:1]
+    if name and name[0] in _COUNTS:
+        return max([*integers(attribute, 3), 0])
+    return len(integers(attribute, 8)) if name and name[0] in _NAMES else 0
 
 
 def _check_attribute(

@@ -1,4 +1,4 @@
-"""The operations that a stored model may hold: what the shipped recipe exports, and arithmetic beside it.
+"""The operations that a stored model may hold: what recipes export, and arithmetic beside it.
 
 A list of what is allowed, since what a runtime can do grows with each of its versions. None of these reads or writes a
 file, opens a connection, calls back into Python or keeps state beyond the model's own variables.
@@ -42,7 +42,7 @@ _TENSORFLOW = """
 """
 TENSORFLOW = frozenset(_TENSORFLOW.split())
 
-# Of the domain "" (ai.onnx); no other is allowed. Constants are bounded by their bytes, the ones in GROWING by what
+# Of the domain "" (ai.onnx). Constants are bounded by their bytes, the ones in GROWING by what
 # their inputs say (shipway.scoring.onnx_sizes).
 GROWING = frozenset({"ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Tile"})
 _ELEMENTWISE = """
@@ -59,7 +59,16 @@ _OTHERS = """
     ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Reshape ReverseSequence
     ScatterElements ScatterND Shape Size Slice Split Squeeze TopK Transpose Trilu Unsqueeze
 """
-ONNX = GROWING | ELEMENTWISE | frozenset(_OTHERS.split())
+# Of the domain ai.onnx.ml, what scikit-learn's linear models and trees are exported as. Numbers in, numbers out, and as
+# many of them as their own attributes say; ONNX Runtime holds those against each other when it opens a file and against
+# the rows when it runs (tests/unit/scoring/test_onnx_ml.py). Not here: what gives maps or reads strings (ZipMap,
+# DictVectorizer, LabelEncoder), and kernel machines.
+_ML = """
+    ArrayFeatureExtractor LinearClassifier LinearRegressor Normalizer Scaler TreeEnsembleClassifier
+    TreeEnsembleRegressor
+"""
+ML = frozenset(f"ai.onnx.ml:{name}" for name in _ML.split())
+ONNX = GROWING | ELEMENTWISE | ML | frozenset(_OTHERS.split())
 
 
 def allowed(shipped: frozenset[str]) -> frozenset[str]:

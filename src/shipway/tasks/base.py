@@ -186,6 +186,33 @@ class TrainingHead(Protocol):
         ...
 
 
+@runtime_checkable
+class MeasuresServed(Protocol):
+    """What a head may offer beside `TrainingHead`: the same sums from what is served, with NumPy alone.
+
+    Recipes that fit a model of another framework ask for it, where there is neither TensorFlow nor a logit.
+    """
+
+    def served(self, labels: Sequence[str]) -> dict[str, list[int | None]]:
+        """Name and shape, beyond the batch's dimension, of each tensor that `serve` gives; None for rows' length.
+
+        Args:
+            labels: The encoder's classes.
+        """
+        ...
+
+    def served_sums(
+        self, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """As `TrainingHead.sums`, which `totals` and `stderr` take.
+
+        Args:
+            outputs: The served tensors of one batch.
+            targets: Its targets, padded as in training.
+        """
+        ...
+
+
 class Answers(Protocol):
     """From the served tensors to what a caller reads. NumPy alone: the predictor's image holds little else.
 

@@ -4,50 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tf_keras
-from numpy.typing import NDArray
 
 from shipway.errors import LeaseLapsed, ShipwayError
 from shipway.training.checkpoint import Arrays, Checkpoints, LoopState
-from shipway.training.progress import LeaseWatch, ProgressFile, Report, StallWatch, TensorBoardLog, audited
+from shipway.training.judging import Rule, judge
+from shipway.training.progress import Monitor, Report
 
 if TYPE_CHECKING:
     from shipway.training.distribution import Distribution
     from shipway.training.measure import Evaluation
-    from shipway.training.spec import EarlyStopping, FitSpec
+    from shipway.training.spec import FitSpec
 
 PROGRESS_EVERY_S = 1.0
-
-
-@dataclass
-class Monitor:
-    """Whom a training tells, and who watches over it; all optional."""
-
-    progress: ProgressFile | None = None
-    tensorboard: TensorBoardLog | None = None
-    lease: LeaseWatch | None = None
-    stall: StallWatch | None = None
-    metric_lines: Any = None  # print_metrics, on the chief
-    audit: bool = field(default_factory=audited)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Which weights are the best, and when no better ones are hoped for.
-
-    Attributes:
-        metric: Name of a reported metric of the eval split.
-        lower_is_better: Of that.
-        stopping: None: the training goes on to its last step.
-    """
-
-    metric: str
-    lower_is_better: bool
-    stopping: EarlyStopping | None
 
 
 class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
@@ -114,7 +86,8 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise ShipwayError(f"the task's {name} is {value} at step {self.state.step}, though its loss is finite")
-        self._judge(metrics, sums)
+        if judge(self.rule, self.state, metrics, sums):
+            self.best_weights = self.model.get_weights()
         going = self._tell(metrics)
         self.state.finished = self.state.finished or not going or self.state.step >= self.total
         self._save()
@@ -122,22 +95,6 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
         self._sums[:] = 0.0
         self._began = time.monotonic()
-
-    def _judge(self, metrics: dict[str, float], sums: NDArray[np.float64]) -> None:
-        """Keeps the best weights; counts towards early stopping."""
-        rule, state = self.rule.stopping, self.state
-        value = -metrics[self.rule.metric] if self.rule.lower_is_better else metrics[self.rule.metric]
-        state.metrics = metrics
-        is_better = state.best_value is None or value > state.best_value + (rule.min_delta if rule else 0.0)
-        # As good and surer of itself: better weights, though no reason to go on.
-        is_surer = value == state.best_value and metrics["val_loss"] < state.best_metrics["val_loss"]
-        if is_better or is_surer:
-            state.best_value, state.best_step, state.best_metrics = value, state.step, metrics
-            state.best_sums = sums.tolist()
-            self.best_weights = self.model.get_weights()
-        state.patience_used = 0 if is_better else state.patience_used + 1
-        if rule and state.patience_used >= rule.patience:
-            state.finished = True
 
     def _tell(self, metrics: dict[str, float]) -> bool:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""A dataset's shards on this machine, and batches that are a pure function of (seed, step, world size).
+"""A dataset's records as tensors, and batches that are a pure function of (seed, step, world size).
 
 Two ways in. `memory`: the parsed split is held as ragged tensors, and each step's global batch is a slice of a seeded
 permutation over all records; worker w of n takes the w-th part of it, so the global batch holds the same examples for
@@ -8,7 +8,6 @@ the number of workers, since its share does. Imports TensorFlow.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +19,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
-from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
-from shipway.recipes import Encoder, Ragged, load_recipe
+from shipway.errors import CorruptArtifact, InvalidSpec
+from shipway.recipes import Encoder, Ragged
 from shipway.recipes.base import DecodesFeatures
-from shipway.storage import open_folder
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import Share, local_batches, permutation
 
@@ -34,53 +32,6 @@ PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "bytes": b""}  # of featu
 UNREADABLE = "a record cannot be decoded"
 
 Batch = tuple[dict[str, Any], dict[str, Any]]  # inputs of a model and targets by name, dense
-
-
-def fetch_encoder(manifest: DatasetManifest, recipe: str, folder: Path) -> tuple[Encoder, Path]:
-    """The dataset's encoder and the verified file it came from.
-
-    Raises:
-        InvalidSpec: the dataset was encoded by another recipe than the training's; none was imported for it.
-    """
-    if manifest.recipe != recipe:
-        raise InvalidSpec(
-            f"{manifest.uri}: the dataset was encoded by {manifest.recipe!r}, training.recipe is {recipe!r}; give both "
-            "the same"
-        )
-    path = folder / "encoder.json"
-    open_folder(manifest.uri).download(manifest.encoder.path, path, sha256=manifest.encoder.sha256)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CorruptArtifact(
-            f"{manifest.uri}/{manifest.encoder.path}: not JSON ({error}); prepare it again"
-        ) from error
-    return load_recipe(recipe).load_encoder(document), path
-
-
-def split_shards(manifest: DatasetManifest, split: str) -> list[Shard]:
-    """A split's shards by path.
-
-    Raises:
-        InvalidData: the split has no rows.
-    """
-    found = manifest.splits.get(split)
-    if found is None or not found.encoded_rows:
-        raise InvalidData(
-            f"dataset {manifest.name}: the {split} split has no rows; give more data or larger split fractions"
-        )
-    return sorted((shard for shard in found.shards if shard.rows), key=lambda shard: shard.path)
-
-
-def fetch_shards(manifest: DatasetManifest, shards: Sequence[Shard], folder: Path) -> list[Path]:
-    """Downloads shards side by side, each verified by its sha256."""
-    paths = [folder / shard.path for shard in shards]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    open_folder(manifest.uri).download_many(
-        [(shard.path, path, shard.sha256) for shard, path in zip(shards, paths, strict=True)]
-    )
-    return paths
 
 
 class Parser:
@@ -322,20 +273,6 @@ def _ready(dataset: Any) -> Any:
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     options.deterministic = True
     return dataset.prefetch(4).with_options(options)
-
-
-def own_shards(shards: Sequence[Shard], share: Share) -> list[Shard]:
-    """This worker's shards, dealt in turn by size, largest first: every worker has much the same to read.
-
-    Raises:
-        InvalidData: there are fewer shards than workers.
-    """
-    if len(shards) < share.size:
-        raise InvalidData(
-            f"input 'stream' with {share.size} workers needs as many shards, the dataset has {len(shards)}; prepare it "
-            "with smaller shards, or set training.input to memory"
-        )
-    return sorted(shards, key=lambda shard: (-shard.rows, shard.path))[share.rank :: share.size]
 
 
 def padded_batches(parser: Parser, split: dict[str, Any], batch: int, share: Share) -> Iterator[Batch]:

@@ -1,16 +1,16 @@
-"""The training loop: one `fit`, of whose epochs each is a checkpoint interval. Imports TensorFlow.
+"""The training loop of tf_keras models: one `fit`, of whose epochs each is a checkpoint interval. Imports TensorFlow.
 
-A sweep's trials call `run_trial`; `train`'s worker calls `fit` and then `shipway.training.export`.
+`train`'s worker calls `fit` and then `shipway.training.export`, a sweep's trials `shipway.training.trial`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -18,19 +18,21 @@ import tf_keras
 
 from shipway.artifacts import DatasetManifest
 from shipway.errors import InvalidData, RetryableError, ShipwayError
-from shipway.recipes import Encoder, load_recipe
+from shipway.recipes import Encoder, KerasRecipe, load_recipe
 from shipway.recipes.layers import bind_steps
-from shipway.specs import parse
 from shipway.storage import read_artifact
 from shipway.tasks import task_of
 from shipway.training import data as td
-from shipway.training.callbacks import IntervalCallback, Monitor, Rule
+from shipway.training import shards as sh
+from shipway.training.callbacks import IntervalCallback
 from shipway.training.checkpoint import Arrays, Checkpoints, LoopState, shapes_match
 from shipway.training.distribution import Distribution, open_distribution
+from shipway.training.judging import Rule
 from shipway.training.measure import Evaluation, input_names, make_step
-from shipway.training.progress import Report
+from shipway.training.progress import Monitor, Report
+from shipway.training.publishing import Trained
 from shipway.training.solving import solve_weights
-from shipway.training.spec import FitSpec, TrainingDocument, end_metrics, is_lower_better, watched_metric
+from shipway.training.spec import FitSpec
 
 
 class LostPeer(RetryableError):
@@ -38,63 +40,21 @@ class LostPeer(RetryableError):
 
 
 @dataclass
-class Fitted:
-    """What a training ends with.
+class Fitted(Trained):
+    """What a training of a tf_keras model ends with.
 
     Attributes:
         weights: The best weights, in the order of `model.get_weights()`.
-        state: The loop's state at the end.
-        steps_per_epoch: Of the training split, a fraction where a batch spans two epochs.
+        total_steps: That were planned.
     """
 
-    spec: FitSpec
-    dataset: DatasetManifest
-    encoder: Encoder
-    weights: Arrays
-    state: LoopState
-    parameter_count: int
-    total_steps: int
-    epochs: float
-    distribution: Distribution
-    monitor: Monitor = field(repr=False, default_factory=Monitor)
+    weights: Arrays = field(default_factory=list)
+    total_steps: int = 0
 
 
-def run_trial(document: Mapping[str, Any], report: Report) -> dict[str, float]:
-    """One short training in this process, for a sweep: strategy `single`, nothing published, no checkpoints.
-
-    Several trials may follow each other in one process: the parsed dataset is kept between them, and every trial
-    starts from the same state of the random generators, so that its result does not depend on what ran before.
-
-    Args:
-        document: A `TrainingDocument` as a mapping: `{"spec": {...FitSpec...}, "dataset_uri": "s3://..."}`.
-        report: Called after every interval with the step and the metrics so far (`spec.reported_metrics`); returning
-            False ends the trial there (pruned).
-
-    Returns:
-        Metrics of the best evaluation, the standard error of the task's first (`val_<metric>_stderr`), and `steps`.
-
-    Raises:
-        ShipwayError: the document, the dataset or a parameter cannot be used; any other exception is the model's.
-    """
-    parsed = parse(TrainingDocument, dict(document), "training")
-    spec = parsed.spec.model_copy(update={"strategy": "single", "workers": 1})
+def start_afresh() -> None:
+    """Forgets the models that this process made before."""
     tf_keras.backend.clear_session()
-    manifest = read_artifact(DatasetManifest, parsed.dataset_uri)
-    fitted = fit(spec, manifest, _trial_folder(), report=report)
-    task, state = task_of(load_recipe(spec.recipe)), fitted.state
-    ended = (task.head.stderr(np.array(state.best_sums)), float(state.step))
-    return {**state.best_metrics, **dict(zip(end_metrics(task), ended, strict=True))}
-
-
-@lru_cache(maxsize=1)
-def _trial_folder() -> Path:
-    import atexit
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="shipway-trials-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def fit(
@@ -114,7 +74,7 @@ def fit(
         manifest: On what.
         work: Private folder of this replica.
         output_uri: `jobs/<job>`; None: no checkpoints.
-        report: See `run_trial`.
+        report: See `shipway.training.trial.run_trial`.
         monitor: Progress, watches.
         distribution: The opened strategy; None opens the spec's.
 
@@ -163,10 +123,10 @@ def _fit(
     dist: Distribution,
 ) -> Fitted:
     task = task_of(load_recipe(spec.recipe))
-    watched = watched_metric(spec, task)
+    rule = Rule.of(spec, task)
     tf_keras.utils.set_random_seed(spec.seed)
-    encoder, _ = td.fetch_encoder(manifest, spec.recipe, work)
-    shards = td.split_shards(manifest, "train")
+    encoder, _ = sh.fetch_encoder(manifest, spec.recipe, work)
+    shards = sh.split_shards(manifest, "train")
     rows = manifest.splits["train"].encoded_rows
     batch = spec.batch_size * dist.replicas
     total = spec.steps or math.ceil(spec.epochs * rows / batch)
@@ -190,17 +150,15 @@ def _fit(
         spec=spec,
         dataset=manifest,
         encoder=encoder,
-        weights=best or model.get_weights(),
         state=state,
-        parameter_count=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        total_steps=total,
         epochs=state.step * batch / rows,
-        distribution=dist,
-        monitor=monitor,
+        workers=dist.size,
+        parameter_count=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+        weights=best or model.get_weights(),
+        total_steps=total,
     )
     if state.finished or state.step >= total:
         return fitted
-    rule = Rule(watched, is_lower_better(task, watched), spec.early_stopping)
     evaluation = Evaluation(model, task.head, parser, _loaded(parser, manifest, "eval", work), dist)
     interval_end = IntervalCallback(
         spec, rule, state, best, dist, checkpoints, evaluation, monitor, report, total, interval
@@ -232,7 +190,7 @@ def _fit(
 
 def build_model(spec: FitSpec, encoder: Encoder, dist: Distribution, total_steps: int) -> Any:
     """The recipe's model, compiled, its optimizer's variables made."""
-    recipe, params = load_recipe(spec.recipe), spec.recipe_params()
+    recipe, params = cast(KerasRecipe, load_recipe(spec.recipe)), spec.recipe_params()
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if spec.mixed_precision else "float32")
     with dist.scope():
         model = recipe.build_model(params, encoder)
@@ -271,8 +229,8 @@ def _resume(
 @lru_cache(maxsize=4)
 def _cached(parser: td.Parser, uri: str, fingerprint: str, split: str, work: Path) -> dict[str, Any]:
     manifest = read_artifact(DatasetManifest, uri)
-    shards = td.split_shards(manifest, split)
-    return parser.load(td.fetch_shards(manifest, shards, work / fingerprint), manifest.splits[split].encoded_rows)
+    shards = sh.split_shards(manifest, split)
+    return parser.load(sh.fetch_shards(manifest, shards, work / fingerprint), manifest.splits[split].encoded_rows)
 
 
 def _loaded(parser: td.Parser, manifest: DatasetManifest, split: str, work: Path) -> dict[str, Any]:
@@ -294,8 +252,8 @@ def _input(
     size = sum(shard.size_bytes for shard in shards)
     large = size > spec.memory_limit_mb << 20
     if spec.input == "stream" or (spec.input == "auto" and large):
-        own = td.own_shards(shards, dist.share)
-        paths = td.fetch_shards(manifest, own, work / manifest.fingerprint)
+        own = sh.own_shards(shards, dist.share)
+        paths = sh.fetch_shards(manifest, own, work / manifest.fingerprint)
         return td.stream_batches(parser, own, paths, batch // dist.size, spec.seed, start)
     return td.memory_batches(
         parser, _loaded(parser, manifest, "train", work), rows, batch, spec.seed, start, dist.share

@@ -21,6 +21,9 @@ class Share:
             raise ValueError(f"rank {self.rank} of {self.size} workers; expected 0 <= rank < size")
 
 
+ALONE = Share(0, 1)
+
+
 def permutation(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of an epoch's records, from Philox(seed, epoch)."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(rows)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,15 @@ class StallWatch:
                 message = f"error: no training step for {self._limit_s:g} s; ending to be started again"
                 print(message, file=sys.stderr, flush=True)
                 os._exit(self._exit_code)
+
+
+@dataclass
+class Monitor:
+    """Whom a training tells, and who watches over it; all optional."""
+
+    progress: ProgressFile | None = None
+    tensorboard: TensorBoardLog | None = None
+    lease: LeaseWatch | None = None
+    stall: StallWatch | None = None
+    metric_lines: Callable[[int, dict[str, float]], None] | None = None  # print_metrics, on the chief
+    audit: bool = field(default_factory=audited)

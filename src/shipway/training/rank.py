@@ -1,12 +1,15 @@
-"""The environment of an MPI rank."""
+"""Which worker of its job a process is, and what it may use, by its environment. Imports no framework."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
 
 from shipway import images
+from shipway.training.order import ALONE, Share
 
 RANK = "OMPI_COMM_WORLD_RANK"
 
@@ -34,3 +37,27 @@ def adopt_container_environment(
         name, found, value = os.fsdecode(variable).partition("=")
         if found:
             environment.setdefault(name, value)
+
+
+def threads_of_this_process() -> int:
+    """As many as a sweep left to this trial, or else as this machine or this container's limit has cores."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    cores = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):  # no container, or no limit: "max"
+        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split())
+        cores = min(cores, max(1, quota // period))
+    return cores
+
+
+def share_of_this_process() -> Share:
+    """Which worker of the job this is, from what the operator set: TF_CONFIG, or mpirun's environment."""
+    if RANK in os.environ:
+        return Share(int(os.environ[RANK]), int(os.environ["OMPI_COMM_WORLD_SIZE"]))
+    config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    cluster, task = config.get("cluster", {}), config.get("task", {})
+    chiefs, workers = len(cluster.get("chief", [])), len(cluster.get("worker", []))
+    if chiefs + workers < 2:
+        return ALONE
+    return Share(int(task["index"]) + (chiefs if task["type"] == "worker" else 0), chiefs + workers)

@@ -10,7 +10,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from shipway.recipes import Encoder, Ragged, load_recipe
-from shipway.recipes.base import Rows, SolvesWeights
+from shipway.recipes.base import SolvesWeights
+from shipway.recipes.own_fit import Rows
 from shipway.training.spec import FitSpec
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
 from shipway.artifacts import Uri
 from shipway.errors import InvalidSpec
-from shipway.recipes import load_recipe
+from shipway.recipes import FitsItself, load_recipe
+from shipway.recipes.own_fit import strategies_of
 from shipway.specs import Spec, parse
+from shipway.tasks import task_of
+from shipway.tasks.base import MeasuresServed
 
 if TYPE_CHECKING:
+    from shipway.recipes import Recipe
     from shipway.tasks import Task
 
 Strategy = Literal["single", "mirrored", "multi_worker", "horovod"]
@@ -29,15 +33,16 @@ class EarlyStopping(Spec):
     min_delta: Annotated[float, Field(ge=0)] = 0.0
 
 
-def reported_metrics(task: Task) -> tuple[str, ...]:
-    """Names of what every training of a task reports after each interval, the most telling first."""
-    head = task.head
-    return (*(f"val_{name}" for name in head.metrics), "val_loss", *head.batch_metrics, "loss")
+def reported_metrics(recipe: Recipe) -> tuple[str, ...]:
+    """Names of what every training of a recipe reports after each interval, the most telling first."""
+    head = task_of(recipe).head
+    of_batches = () if isinstance(recipe, FitsItself) else (*head.batch_metrics, "loss")
+    return (*(f"val_{name}" for name in head.metrics), "val_loss", *of_batches)
 
 
 def end_metrics(task: Task) -> tuple[str, ...]:
     """Names of what a trial reports besides, when it has ended."""
-    return f"{reported_metrics(task)[0]}_stderr", "steps"
+    return f"val_{next(iter(task.head.metrics))}_stderr", "steps"
 
 
 def is_lower_better(task: Task, name: str) -> bool:
@@ -110,7 +115,7 @@ def watched_metric(spec: FitSpec, task: Task) -> str:
     Raises:
         InvalidSpec: no training of that task reports it.
     """
-    first, *others = (name for name in reported_metrics(task) if name.startswith("val_"))
+    first, *others = (*(f"val_{name}" for name in task.head.metrics), "val_loss")
     name = spec.early_stopping.metric if spec.early_stopping else AUTO
     if name == AUTO:
         return first
@@ -123,6 +128,56 @@ def watched_metric(spec: FitSpec, task: Task) -> str:
             allowed=allowed,
         )
     return name
+
+
+# What only Shipway's own loop can honour: a fit of a recipe's own decides by itself.
+OF_THE_LOOP = (
+    "steps",
+    "checkpoint_steps",
+    "mixed_precision",
+    "gradient_compression",
+    "input",
+    "memory_limit_mb",
+    "stall_timeout_s",
+)
+
+
+def check_training(spec: FitSpec) -> None:
+    """Refuses what the recipe cannot be trained by: what a strategy needs of it, what a fit of its own needs.
+
+    Raises:
+        InvalidSpec: names the field, what is missing, and what to do.
+    """
+    recipe = load_recipe(spec.recipe)
+    task = task_of(recipe)
+    watched_metric(spec, task)
+    known = get_args(Strategy)
+    allowed = strategies_of(recipe, known)
+    fits_itself = isinstance(recipe, FitsItself)
+    if spec.strategy not in allowed:
+        needs = (
+            f"{spec.strategy!r} needs a tf_keras model (build_model and compile_model), and recipe {spec.recipe!r} "
+            "fits by itself"
+            if fits_itself
+            else f"recipe {spec.recipe!r} cannot do {spec.strategy!r}"
+        )
+        raise InvalidSpec(
+            f"training.strategy: {needs}; expected {' or '.join(allowed)}. A recipe names what else it can do: "
+            f"strategies = {(*allowed, spec.strategy)!r}"
+        )
+    if not fits_itself:
+        return
+    for field in OF_THE_LOOP:
+        if getattr(spec, field) != FitSpec.model_fields[field].default:
+            raise InvalidSpec(
+                f"training.{field}: recipe {spec.recipe!r} fits by itself, and only trainings of a tf_keras model "
+                f"honour it; leave it out, or make it one of the recipe's Params"
+            )
+    if not isinstance(task.head, MeasuresServed):
+        raise InvalidSpec(
+            f"training.recipe: {spec.recipe!r} fits by itself, and the head of its task {task.name!r} lacks served and "
+            "served_sums (shipway.tasks.base.MeasuresServed), by which a model of any framework is measured"
+        )
 
 
 class TrainingDocument(Spec):

@@ -6,6 +6,7 @@ operator 0.6; docs/decisions/0020-process-executor.md says where this machine di
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,12 +64,15 @@ def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Pa
     spec = top.child("spec")
     top.skip("status")
     top.done()
+    annotations = metadata.take("annotations", dict, {})
+    if recipe_image := annotations.get(labels.RECIPE_IMAGE):
+        known = {str(recipe_image): Path(sys.executable), **known}
     job = _Job(
         name=identity.attempt_name(name, attempt),
         namespace=metadata.take("namespace", str, "default"),
         uid=str(uuid.uuid4()),
         labels=metadata.take("labels", dict, {}),
-        annotations=metadata.take("annotations", dict, {}),
+        annotations=annotations,
         known=known,
     )
     if (kind, version) == ("TFJob", "kubeflow.org/v1"):

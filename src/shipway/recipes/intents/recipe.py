@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from shipway.recipes.arrays import Ragged
-from shipway.recipes.base import Encoder, Rows
+from shipway.recipes.base import Encoder
 from shipway.recipes.intents.encode import IntentsEncoder, fit
 from shipway.recipes.intents.params import EncoderParams, Params
+from shipway.recipes.own_fit import Rows
 from shipway.specs import parse
 
 if TYPE_CHECKING:

@@ -37,6 +37,16 @@ class Head:
         rows = tf.cast(tf.shape(labels)[0], tf.float64)
         return tf.stack([tf.reduce_sum(hits), tf.reduce_sum(tf.cast(losses, tf.float64)), rows])
 
+    def served(self, labels: Sequence[str]) -> dict[str, list[int | None]]:
+        return {"probabilities": [len(labels)]}
+
+    def served_sums(
+        self, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        given, labels = outputs["probabilities"].astype(np.float64), targets["label"]
+        losses = -np.log(np.maximum(given[np.arange(len(labels)), labels], np.finfo(np.float32).tiny))
+        return np.array([(given.argmax(axis=-1) == labels).sum(), losses.sum(), len(labels)], dtype=np.float64)
+
     def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
         hits, loss, rows = (float(value) for value in sums)
         return {"accuracy": hits / rows, "loss": loss / rows}

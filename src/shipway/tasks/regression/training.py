@@ -36,6 +36,17 @@ class Head:
         parts = [tf.ones_like(error), error, tf.abs(error), error**2, truth, truth**2, error**4]
         return tf.stack([tf.reduce_sum(part) for part in parts])
 
+    def served(self, labels: Sequence[str]) -> dict[str, list[int | None]]:
+        return {"value": []}
+
+    def served_sums(
+        self, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        truth = targets["label"].astype(np.float64)
+        error = outputs["value"].astype(np.float64).reshape(-1) - truth
+        parts = [np.ones_like(error), error, np.abs(error), error**2, truth, truth**2, error**4]
+        return np.array([part.sum() for part in parts])
+
     def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
         found = averages(sums[None, :SUMS])
         return {**{name: float(found[name][0]) for name in self.metrics}, "loss": float(sums[3] / sums[0])}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shipway.tasks.base import Metric
 from shipway.tasks.classification.calibration import calibrate
+from shipway.tasks.spans.tags import bounds
 
 
 class Head:
@@ -42,6 +43,25 @@ class Head:
         tokens = [is_token & (tags == truth), is_token, tf.where(is_token, losses, 0.0)]
         found = [*span_counts(truth, tags), *(tf.reduce_sum(tf.cast(part, tf.float64)) for part in tokens)]
         return tf.stack(found)
+
+    def served(self, labels: Sequence[str]) -> dict[str, list[int | None]]:
+        return {"tags": [None], "scores": [None]}
+
+    def served_sums(
+        self, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """A wrong tag's score says only what all others can have at most: its loss is counted from that."""
+        truth, scores = targets["label"], outputs["scores"].astype(np.float64)
+        is_token = truth >= 0
+        tags = np.where(is_token, outputs["tags"], -1)
+        is_right = is_token & (tags == truth)
+        chosen = np.where(is_right, scores, 1 - scores)[is_token]
+        losses = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
+        (begins, stops), (our_begins, our_stops) = bounds(truth), bounds(tags)
+        is_same = ((truth + 1) // 2 == (tags + 1) // 2) & (begins == our_begins) & (stops == our_stops)
+        wrong = np.bincount(begins.ravel().cumsum(), ((truth > 0) & ~is_same).ravel())
+        found = [(wrong[1:] == 0).sum(), our_begins.sum(), begins.sum(), is_right.sum(), is_token.sum(), losses.sum()]
+        return np.array(found, dtype=np.float64)
 
     def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
         right, predicted, true, hits, tokens, loss = (float(value) for value in sums)

@@ -38,6 +38,19 @@ class Head:
         loss = tf.cast(tf.reduce_mean(losses, axis=-1), tf.float64)
         return tf.stack([tf.reduce_sum(part) for part in (a, b, a * a, a * b, b * b, loss, tf.ones_like(loss))])
 
+    def served(self, labels: Sequence[str]) -> dict[str, list[int | None]]:
+        return {"scores": [len(labels)]}
+
+    def served_sums(
+        self, outputs: Mapping[str, NDArray[Any]], targets: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        scores, labels = outputs["scores"].astype(np.float64), targets["label"]
+        named, true = scores >= 0.5, labels > 0.5
+        a, b = 2.0 * (named & true).sum(axis=-1), 1.0 * named.sum(axis=-1) + true.sum(axis=-1)
+        chosen = np.where(true, scores, 1 - scores)
+        losses = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).mean(axis=-1)
+        return np.array([part.sum() for part in (a, b, a * a, a * b, b * b, losses, np.ones_like(losses))])
+
     def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
         a, b, *_, loss, rows = (float(value) for value in sums)
         return {"micro_f1": a / b if b else 0.0, "loss": loss / rows}

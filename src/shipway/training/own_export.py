@@ -1,0 +1,96 @@
+"""What a recipe's own fit is published as: the ONNX that it exports, held against its own predictions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shipway.artifacts import FeatureSpec, FileRef, ModelManifest
+from shipway.errors import CorruptArtifact, InvalidSpec, UserError
+from shipway.recipes import Encoder
+from shipway.recipes.base import OwnRecipe
+from shipway.recipes.own_fit import Arrays
+from shipway.scoring.runtimes import open_onnx
+from shipway.storage import open_folder, write_artifact
+from shipway.tasks import Task
+from shipway.training.own_fit import fitting_array, packages_needed, parts_of, predicted, rows_like, served_by
+from shipway.training.publishing import PARITY_ROWS, Signature, Trained, manifest_of, parity_of
+
+ONNX = "model.onnx"
+_DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32"}
+
+
+def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str, image: str) -> ModelManifest:
+    """Writes the model's folder to `<output_uri>/model/`, manifest last: model.onnx and encoder.json.
+
+    Raises:
+        UserError: the export is no ONNX that may be served, lacks what the task serves, or gives other numbers than
+            the recipe's own predictions.
+    """
+    recipe, task = parts_of(trained.spec)
+    folder = work / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    document = json.dumps(trained.encoder.to_document(), sort_keys=True, ensure_ascii=False)
+    (folder / "encoder.json").write_text(document, encoding="utf-8")
+    path = folder / ONNX
+    with packages_needed(recipe):
+        content = recipe.export(model, trained.spec.recipe_params(), trained.encoder)
+        if not isinstance(content, bytes) or not content:
+            kind = "nothing" if content == b"" else f"a {type(content).__name__}"
+            raise InvalidSpec(f"recipe {recipe.name}: export gives {kind}, expected the bytes of an ONNX file")
+        path.write_bytes(content)
+        rows = rows_like(trained, work, PARITY_ROWS)
+        signature, given, rows = _opened(path, recipe, task, trained.encoder, rows)
+        reference = predicted(recipe, task, trained.encoder, model, rows)
+    parity = parity_of(task.answers, trained.encoder, rows, reference, given)
+    if not parity.passed:
+        raise UserError(
+            f"recipe {recipe.name}: on {parity.rows} rows of the eval split its ONNX gives numbers up to "
+            f"{parity.max_abs_diff:.3g} away from its own predictions, allowed are {parity.tolerance:g}; mend export "
+            "or predict (float32 on both sides, the same outputs)"
+        )
+    target = f"{output_uri}/model"
+    files: list[FileRef] = open_folder(output_uri).upload_folder(folder, "model")
+    manifest = manifest_of(trained, task, signature, target, files, parity, job, image)
+    write_artifact(manifest, target)
+    return manifest
+
+
+def _opened(
+    path: Path, recipe: OwnRecipe, task: Task, encoder: Encoder, rows: Arrays
+) -> tuple[Signature, Arrays, Arrays]:
+    """Signature of an exported file, what it gives for rows, and those of their features that it takes."""
+    where = f"recipe {recipe.name}: export"
+    try:
+        session = open_onnx(path)
+    except CorruptArtifact as error:
+        raise InvalidSpec(f"{where}: {error}") from error
+    inputs = {}
+    for entry in session.get_inputs():
+        feature = encoder.features.get(entry.name)
+        if feature is None or _DTYPES.get(entry.type) != feature.dtype:
+            known = ", ".join(f"{name} ({spec.dtype})" for name, spec in encoder.features.items())
+            raise InvalidSpec(
+                f"{where}: the ONNX takes {entry.name!r}, {entry.type}; expected features of the encoder: {known}"
+            )
+        inputs[entry.name] = feature
+    known_outputs = {entry.name: entry for entry in session.get_outputs()}
+    shapes = served_by(task, encoder)
+    taken = {name: rows[name] for name in inputs}
+    count = len(next(iter(rows.values())))
+    if missing := [name for name in shapes if name not in known_outputs]:
+        raise InvalidSpec(
+            f"{where}: the ONNX gives {', '.join(sorted(known_outputs))}; the task {task.name} needs {missing[0]!r}"
+        )
+    try:
+        values = session.run(list(shapes), taken)
+        session.run(list(shapes), {name: value[:1] for name, value in taken.items()})  # as a predictor may ask
+    except Exception as error:  # one class for each of its codes, without a base of their own
+        raise InvalidSpec(f"{where}: ONNX Runtime: {' '.join(str(error).split())[-300:]}") from error
+    given, outputs = {}, {}
+    for (name, shape), value in zip(shapes.items(), values, strict=True):
+        given[name] = fitting_array(value, name, [count, *shape], f"{where}: the ONNX", sorted(shapes))
+        stated = [None if each is None else int(size) for each, size in zip(shape, given[name].shape[1:], strict=True)]
+        outputs[name] = FeatureSpec(dtype=value.dtype.name, shape=stated)
+    return Signature(inputs, outputs, {}), given, taken

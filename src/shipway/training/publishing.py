@@ -1,0 +1,175 @@
+"""What every trained model is published with, whatever framework it is of: parity, versions, the manifest."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shipway import images
+from shipway.artifacts import DatasetManifest, FeatureSpec, FileRef, ModelManifest, Parity
+from shipway.recipes import Encoder
+from shipway.recipes.own_fit import Arrays
+from shipway.scoring.runtimes import open_onnx
+from shipway.tasks import Task
+from shipway.tasks.base import Answers
+from shipway.training.checkpoint import LoopState
+from shipway.training.spec import FitSpec
+
+TOLERANCE = 1e-5
+PARITY_ROWS = 256
+LIBRARIES = ("tensorflow-cpu", "tensorflow", "tf-keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "horovod", "polars")
+
+
+@dataclass
+class Trained:
+    """What a training ends with.
+
+    Attributes:
+        state: The loop's state at the end.
+        epochs: Passes over the training split, a fraction where a batch spans two.
+        workers: That trained together.
+        versions: Of packages that the recipe names, beside those of `LIBRARIES`.
+    """
+
+    spec: FitSpec
+    dataset: DatasetManifest
+    encoder: Encoder
+    state: LoopState
+    epochs: float
+    workers: int = 1
+    parameter_count: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes and gives; a None beyond the batch's dimension is the length of the batch's rows.
+
+    Attributes:
+        constants: That the task's head baked into it.
+    """
+
+    inputs: dict[str, FeatureSpec]
+    outputs: dict[str, FeatureSpec]
+    constants: dict[str, float]
+
+
+def parity_of(answers: Answers, encoder: Encoder, rows: Arrays, reference: Arrays, given: Arrays) -> Parity:
+    """How far ONNX Runtime's outputs are from the trained model's on the same rows."""
+    difference = max(_difference(given[name], reference[name]) for name in reference)
+    is_finite = bool(np.isfinite(difference))
+    return Parity(
+        max_abs_diff=difference if is_finite else 1.0,
+        agreement=_agreement(answers, encoder, rows, reference, given) if is_finite else 0.0,
+        rows=len(next(iter(rows.values()))),
+        passed=is_finite and difference <= TOLERANCE,
+        tolerance=TOLERANCE,
+    )
+
+
+def _difference(given: NDArray[Any], reference: NDArray[Any]) -> float:
+    """The largest difference of two numbers, relative where they are above 1; infinite for what is no number."""
+    if given.shape != reference.shape:
+        return math.inf
+    if reference.dtype.kind not in "fiub":
+        return 0.0 if np.array_equal(given, reference) else math.inf
+    one, other = given.astype(np.float64), reference.astype(np.float64)
+    gap = np.abs(one - other) / np.maximum(np.abs(other), 1.0)
+    return float(np.max(np.where(np.isfinite(gap), gap, np.inf), initial=0.0))
+
+
+def _agreement(answers: Answers, encoder: Encoder, rows: Arrays, reference: Arrays, given: Arrays) -> float:
+    """Share of rows whose answer a caller reads as the same."""
+    everything, settings = answers.everything(), answers.Settings()
+    columns = answers.decode(encoder, given, rows)
+    served = answers.documents(encoder.labels, columns, everything, settings)
+    expected = answers.decode(encoder, reference, rows)
+    return float(answers.differences(encoder.labels, expected, served, TOLERANCE)[1].mean())
+
+
+def run_onnx(path: Path, rows: Arrays, outputs: list[str]) -> Arrays:
+    session = open_onnx(path)
+    named = {entry.name.removesuffix(":0"): entry.name for entry in [*session.get_inputs(), *session.get_outputs()]}
+    given = session.run([named[name] for name in outputs], {named[name]: value for name, value in rows.items()})
+    return dict(zip(outputs, given, strict=True))
+
+
+def manifest_of(
+    trained: Trained,
+    task: Task,
+    signature: Signature,
+    uri: str,
+    files: list[FileRef],
+    parity: Parity,
+    job: str,
+    image: str,
+) -> ModelManifest:
+    """The manifest of a model's folder at `uri`."""
+    spec, state = trained.spec, trained.state
+    return ModelManifest(
+        name=spec.name or trained.dataset.name,
+        uri=uri,
+        recipe=spec.recipe,
+        task=task.name,
+        params=spec.recipe_params().model_dump(mode="json"),
+        input_params=trained.dataset.input_params,
+        labels=list(trained.encoder.labels),
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        files=files,
+        serving_format="onnx" if parity.passed else "saved_model",
+        onnx_parity=parity,
+        constants=signature.constants,
+        tolerance=TOLERANCE,
+        dataset_uri=trained.dataset.uri,
+        dataset_fingerprint=trained.dataset.fingerprint,
+        job=job,
+        strategy=spec.strategy,
+        workers=trained.workers,
+        steps=state.step,
+        epochs=round(trained.epochs, 4),
+        metrics={**state.best_metrics, "best_step": float(state.best_step)},
+        parameter_count=trained.parameter_count,
+        seed=spec.seed,
+        versions={**library_versions(), **trained.versions},
+        git_commit=git_commit(),
+        image=image,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        shipway_version=images.VERSION,
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what trained the model; those that are not installed are left out."""
+    found = {"python": ".".join(str(part) for part in sys.version_info[:3])}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of the running code: SHIPWAY_GIT_COMMIT where an image was built with it, else of its checkout."""
+    baked = os.environ.get("SHIPWAY_GIT_COMMIT")
+    if baked:
+        return baked
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

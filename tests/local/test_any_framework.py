@@ -1,0 +1,126 @@
+"""The recipe of docs/any-framework.md, as written: scikit-learn goes from rows to an answering endpoint by ONNX."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shipway.artifacts import ModelManifest
+from tests.fixtures import typed
+from tests.fixtures.tiny_model import rows
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "any-framework.md"
+REFERENCE = "my_recipes.lines:recipe"
+OVERRIDES = {
+    "sweep": {"parameters": {"C": [0.1, 1.0, 10.0]}, "maxTrialCount": 3},
+    "evaluation": {"bootstrap": 200},
+    "promotion": {"thresholds": {"accuracy": 0.5}},
+}
+
+
+class Person:
+    """Somebody who copied the page's recipe into a module of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+        (folder / "my_recipes").mkdir()
+        (folder / "my_recipes" / "lines.py").write_text(code, encoding="utf-8")
+        with (folder / "lines.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("text", "label", "group"), *rows()])
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPWAY_", "AWS_"))}
+        self.environment = {**kept, "PYTHONPATH": str(folder)}
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return typed.run(arguments, cwd=self.folder, env=self.environment)
+
+    def run(self, overrides: dict[str, Any], *params: str) -> subprocess.CompletedProcess[str]:
+        given = ["name=lines", "data=lines.csv", f"recipe={REFERENCE}", *params, f"overrides={json.dumps(overrides)}"]
+        return self.call("run", "train_and_deploy", "--local", "--json", "--param", *given)
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    person = Person(tmp_path_factory.mktemp("person"))
+    yield person
+    person.call("down")
+
+
+@pytest.fixture(scope="module")
+def served(person: Person) -> dict[str, Any]:
+    done = person.run(OVERRIDES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.proves(recipe="a fit of your own", strategy="single", executor="process")
+def test_it_is_swept_and_judged_against_baselines(served: dict[str, Any]) -> None:
+    assert (served["sweep"]["objective"], served["sweep"]["trials"]) == ("val_accuracy", 3)
+    assert served["best_parameters"]["C"] in (0.1, 1.0, 10.0)
+    evaluation = served["evaluation"]
+    assert {"majority", "linear_svm"} <= set(evaluation["baselines"])
+    assert evaluation["metrics"]["accuracy"] > evaluation["baselines"]["majority"]["metrics"]["accuracy"]
+    assert served["decision"]["decision"] == "blessed"
+
+
+def test_its_endpoint_answers_by_the_onnx_that_gives_the_fitted_models_numbers(
+    person: Person, served: dict[str, Any]
+) -> None:
+    body = json.dumps({"instances": ["turn on the light in the kitchen", "play jazz"]}).encode()
+    request = urllib.request.Request(served["endpoint"]["predict_url"], body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert [found["label"] for found in json.load(answer)["predictions"]] == ["light_on", "music"]
+    shown = person.call("models", "show", "lines", "--json")
+    model = ModelManifest.model_validate(json.loads(shown.stdout)["model"])
+    assert (model.serving_format, sorted(file.path for file in model.files)) == ("onnx", ["encoder.json", "model.onnx"])
+    assert model.onnx_parity is not None
+    assert (model.onnx_parity.passed, model.onnx_parity.agreement) == (True, 1.0)
+    assert {"scikit-learn", "skl2onnx"} <= set(model.versions)
+    assert model.image == "registry.example/lines/python-trainer:1"
+    assert "single, 1 worker" in person.call("models", "show", "lines").stdout
+
+
+def test_every_job_of_the_run_names_the_recipes_image(person: Person, served: dict[str, Any]) -> None:
+    jobs = [json.loads(path.read_text()) for path in person.folder.glob(".shipway/jobs/*/manifest.json")]
+    found = {
+        (job["kind"], container["image"])
+        for job in jobs
+        for replica in job["spec"].get("tfReplicaSpecs", {}).values()
+        for container in replica["template"]["spec"]["containers"]
+    }
+    assert len(jobs) >= 2
+    assert found == {("TFJob", "registry.example/lines/python-trainer:1")}
+
+
+@pytest.mark.proves(recipe="a fit of your own", strategy="horovod", executor="process", refused=True)
+def test_a_strategy_that_needs_a_keras_model_is_refused_before_anything_starts(person: Person) -> None:
+    done = person.run(OVERRIDES, "strategy=horovod", "workers=2")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "'horovod' needs a tf_keras model" in done.stderr
+
+
+def test_the_predictors_side_of_it_imports_neither_scikit_learn_nor_tensorflow(person: Person) -> None:
+    code = (
+        "import sys\n"
+        "from shipway.recipes import load_recipe\n"
+        f"recipe = load_recipe({REFERENCE!r})\n"
+        "encoder = recipe.load_encoder({'labels': ['a'], 'buckets': 8})\n"
+        "assert encoder.encode(['a b'])['words'].sum() == 2\n"
+        "print(*{'sklearn', 'skl2onnx', 'tensorflow', 'tf_keras'} & set(sys.modules))\n"
+    )
+    environment = {**person.environment, "SHIPWAY_MODULES": str(person.folder)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
