@@ -27,6 +27,7 @@ from shipway.termination import heed_sigterm
 heed_sigterm(within_s=1.0)
 
 from shipway import modules
+from shipway.code.given import use_given
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import CorruptArtifact, InvalidSpec, RetryableError, ShipwayError, UserError, one_line
 from shipway.storage import open_folder
@@ -57,7 +58,9 @@ def load_trial(reference: str) -> Trial:
     try:
         found: Trial = getattr(modules.load(module), name)
     except (ImportError, AttributeError) as error:
-        raise InvalidSpec(f"sweep.function: {reference!r} cannot be loaded: {error}; is it on PYTHONPATH?") from error
+        raise InvalidSpec(
+            f"sweep.function: {reference!r} cannot be loaded: {error}; is it on PYTHONPATH, or given as code=?"
+        ) from error
     return found
 
 
@@ -263,6 +266,7 @@ def _one_line(error: BaseException) -> str:
 def main(argv: list[str]) -> int:
     """Exit code of a run."""
     try:
+        use_given()
         if argv[:1] == ["trial"]:
             return run_single(os.environ[REQUEST])
         run_packed(argv[1], argv[2], Request(**json.loads(os.environ[REQUEST])))

@@ -7,6 +7,7 @@ from typing import Any
 
 from shipway import images, labels, podsecurity
 from shipway.canonical import canonical_json
+from shipway.code.given import GIVEN
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.recipes import FitsItself, load_recipe
@@ -85,6 +86,8 @@ def render(
         "TF_USE_LEGACY_KERAS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
+    if spec.code:
+        environment[GIVEN] = spec.code
     build = _mpijob if spec.strategy == "horovod" else _tfjob
     return _plain(build(spec, job_name, environment))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from shipway import private, redaction, references
 from shipway.canonical import canonical_json
+from shipway.code import pin
 from shipway.context import Context
 from shipway.executors import identity
 from shipway.parameters import check_params, inputs_of
@@ -71,7 +72,7 @@ def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
     """
     found = find(pipeline)
     inputs = inputs_of(found.function.pipeline_spec)
-    checked = check_params(inputs, params, pipeline=found.name, keep=_keep)
+    checked = _pinned_code(found, check_params(inputs, params, pipeline=found.name, keep=_keep))
     checked, hidden = references.hide(_absolute_data(checked))
     return Prepared(found, checked, hidden, resolve(found, checked) if found.plan is not None else None)
 
@@ -83,6 +84,12 @@ def _keep(name: str, table: Any) -> str:
 
     prepare_store()
     return tables.keep(name, table, open_store())
+
+
+def _pinned_code(pipeline: Pipeline, params: dict[str, Any]) -> dict[str, Any]:
+    if params.get("code") and pipeline.plan is not None and pipeline.plan.takes_code:
+        params["code"] = pin(params["code"])
+    return params
 
 
 def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,11 @@ class Plan:
     decided: Collection[str] = ()
     whole: Collection[str] = ()
 
+    @property
+    def takes_code(self) -> bool:
+        """Whether the flat parameter `code` is a person's own code (`shipway.code`): pinned before anything starts."""
+        return any(field == "code" for _, field in self.flat.get("code", ()))
+
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> Mapping[str, Any]:

@@ -147,6 +147,7 @@ def _provenance(version: ModelVersion) -> Iterator[Section]:
             ["digest", version.digest],
             ["training job", f"{model.job} ({model.how_trained})"],
             ["recipe", model.recipe],
+            ["code", model.code or "none of its own"],
             ["seed", model.seed],
             ["weights", f"{model.parameter_count:,}" if model.parameter_count else "not counted"],
             ["files", f"{len(model.files)}, {bytes_text(sum(file.size_bytes for file in model.files))}"],

@@ -121,6 +121,7 @@ def manifest_of(
         name=spec.name or trained.dataset.name,
         uri=uri,
         recipe=spec.recipe,
+        code=spec.code,
         task=task.name,
         params=spec.recipe_params().model_dump(mode="json"),
         input_params=trained.dataset.input_params,
