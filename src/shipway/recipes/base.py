@@ -113,7 +113,7 @@ class SolvesWeights(Protocol):
         ...
 
 
-BUILT_IN = ("intents",)
+BUILT_IN = ("intents", "entities")
 ALLOWED = "SHIPWAY_RECIPES"  # recipes besides those, comma-separated, that a stored document may name
 
 

@@ -28,10 +28,11 @@ class Params(Spec):
 
 
 class SpanLabels:
-    """Implements `shipway.tasks.base.Labels` and `ChecksInputs`."""
+    """Implements `shipway.tasks.base.Labels`, `ChecksInputs` and `TakesJson`."""
 
     Params: type[BaseModel] = Params
     least_classes = 1
+    takes_json = True
 
     def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
         """A sorted JSON list of [start, end, type], and why a cell is none."""
