@@ -223,7 +223,10 @@ class _Walker:
         if not words.strip():
             return words
         self.names.append(str(expression.slot_name or expression.list_name))
-        before, behind = words[: len(words) - len(words.lstrip())], words[len(words.rstrip()) :]  # blanks are not of the slot
+        before, behind = (
+            words[: len(words) - len(words.lstrip())],
+            words[len(words.rstrip()) :],
+        )  # blanks are not of the slot
         return f"{before}{_BEGIN}{words.strip()}{_END}{behind}"
 
     def _value(self, reference: Any, depth: int) -> str:

@@ -62,7 +62,7 @@ class Crf(tf_keras.layers.Layer):  # type: ignore[misc]
         """What `operation` makes of the paths through each tag at each place, (n, length, tags)."""
         steps = self.scores_of_steps()
         from_front = _paths(scores, is_token, operation(steps), backwards=False)[1]
-        from_behind = tf.reverse(_paths(scores, is_token, operation(tf.transpose(steps)), backwards=True)[1], [1])
+        from_behind = _paths(scores, is_token, operation(tf.transpose(steps)), backwards=True)[1]
         return (from_front + from_behind)[..., : self._tags] - scores
 
     def log_of_all(self, scores: Any, is_token: Any) -> Any:
@@ -101,8 +101,18 @@ def _paths(scores: Any, is_token: Any, step: Any, *, backwards: bool) -> tuple[A
         return state, [state]
 
     at_an_end = tf.concat([tf.zeros_like(scores[:, 0]) + NEVER, tf.zeros_like(scores[:, 0, :1])], -1)
-    last, everywhere, _ = tf_keras.backend.rnn(advance, padded, [at_an_end], go_backwards=backwards, mask=is_token)
-    return last, everywhere
+    if backwards:
+        padded, is_token = turned(padded), turned(is_token)
+    last, everywhere, _ = tf_keras.backend.rnn(advance, padded, [at_an_end], mask=is_token)
+    return last, turned(everywhere) if backwards else everywhere
+
+
+def turned(rows: Any) -> Any:
+    """(n, length, ...) from the last place to the first.
+
+    Not by tf.reverse: its ONNX has a tensor of a size that nobody can tell, which the predictor would refuse.
+    """
+    return tf.gather(rows, tf.cumsum(tf.ones(tf.shape(rows)[1:2], tf.int64), exclusive=True, reverse=True), axis=1)
 
 
 class CrfLoss(tf_keras.losses.Loss):  # type: ignore[misc]

@@ -115,8 +115,8 @@ class EntitiesEncoder:
         """
         if document.get("recipe") != "entities" or document.get("format") != FORMAT:
             raise CorruptArtifact(
-                f"encoder.json: expected recipe 'entities' of format {FORMAT}, got {document.get('recipe')!r} of format "
-                f"{document.get('format')!r}; encode the dataset with the Shipway that trains on it"
+                f"encoder.json: expected recipe 'entities' of format {FORMAT}, got {document.get('recipe')!r} of "
+                f"format {document.get('format')!r}; encode the dataset with the Shipway that trains on it"
             )
         try:
             params = EncoderParams.model_validate(document["params"])

@@ -7,11 +7,13 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from shipway.recipes.entities.crf import Crf, CrfLoss
+from shipway.recipes.entities.crf import Crf, CrfLoss, turned
 from shipway.recipes.entities.encode import EntitiesEncoder
 from shipway.recipes.entities.params import Params
 from shipway.recipes.layers import CompactEmbedding, StepDropout, adam, recurrent
 from shipway.tasks.spans.tags import tag_count
+
+LAYERS = 3  # of the CNN: it sees so many words on each side
 
 
 class Spelling(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -42,6 +44,18 @@ class Spelling(tf_keras.layers.Layer):  # type: ignore[misc]
         return tf.reshape(found, [shape[0], shape[1], self._filters])
 
 
+class BothWays(tf_keras.layers.Layer):  # type: ignore[misc]
+    """A BiLSTM: its states from the front and from behind, float32 (n, words, 2 * units)."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.from_front, self.from_behind = recurrent("lstm", units), recurrent("lstm", units)
+
+    def call(self, words: Any, is_token: Any) -> Any:
+        behind = turned(self.from_behind(turned(words), mask=turned(is_token)))
+        return tf.concat([self.from_front(words, mask=is_token), behind], -1)
+
+
 def build(params: Params, encoder: EntitiesEncoder) -> Any:
     """The uncompiled model: `words` and `characters`, int64 (n, length), to a dict of `logits`, float32 (n, words,
     tags), and `tags`, int64 (n, words). What it says of a text does not depend on the batch's padding."""
@@ -69,12 +83,10 @@ def build(params: Params, encoder: EntitiesEncoder) -> Any:
 def _reader(params: Params, joined: Any, mask: Any, is_token: Any) -> Any:
     """Each word in the light of those around it, (n, words, width)."""
     if params.architecture == "lstm":
-        return tf_keras.layers.Bidirectional(recurrent("lstm", params.units), name="read")(joined, mask=is_token)
+        return BothWays(params.units, name="read")(joined, is_token)
     read = joined
-    for number, reach in enumerate((1, 2, 4)):  # seven words on each side
-        layer = tf_keras.layers.Conv1D(
-            2 * params.units, 3, padding="same", dilation_rate=reach, activation="relu", name=f"read_{number}"
-        )
+    for number in range(LAYERS):
+        layer = tf_keras.layers.Conv1D(2 * params.units, 3, padding="same", activation="relu", name=f"read_{number}")
         found = layer(read) * mask
         read = found if number == 0 else read + found
     return read

@@ -190,7 +190,9 @@ def _reader(params: Params, encoder: IntentsEncoder, words: Any) -> Any:
             for width in (1, 2, 3)
         ]
         return tf_keras.layers.Concatenate(name="read")(pooled)
-    states = tf_keras.layers.Bidirectional(recurrent(params.architecture, params.units), name="read")(embedded, mask=tf.squeeze(mask, -1) > 0)
+    states = tf_keras.layers.Bidirectional(recurrent(params.architecture, params.units), name="read")(
+        embedded, mask=tf.squeeze(mask, -1) > 0
+    )
     # Maximum over the real words: states are above -1, so padding at -1 never wins.
     return tf_keras.layers.Lambda(lambda pair: tf.reduce_max(pair[0] * pair[1] - (1.0 - pair[1]), axis=1), name="peak")(
         [states, mask]
