@@ -47,17 +47,17 @@ class Source:
 
     Attributes:
         path: Where it lies on this machine.
-        kind: `csv`, `jsonl`, `parquet`, or the name of a format of the input.
+        kind: `csv`, `jsonl`, `parquet`, or the name of a format of the input or the labels.
         shown: Its name below the source, for people.
         compression: "", ".gz", ...
         columns: Names as the file has them.
         delimiter, quoting: Of a CSV.
         start: Offset of the first record (uncompressed).
         first_row: Rows of the original file in front of this one, where it holds a part of it.
-        roles: Columns that the spec names.
+        roles: Columns that the spec names; of JSON lines those of them that must hold text.
         left_out: Columns whose type cannot be written as text.
         is_staged: Written by an earlier stage: columns have their final names, and `_row` numbers the rows.
-        read: Reads a file of one of the input's formats.
+        read: Reads a file of such a format.
         binary: Columns that hold bytes, which only an input can make something of.
         contents: Columns whose cells are bytes, where they come as text in base64.
         files: How its rows name files, of an input that reads such.
@@ -97,7 +97,7 @@ class Source:
 
 
 def _kind(path: Path, spec: DatasetSpec) -> tuple[str | None, str]:
-    formats = schema_of(spec).kind.formats
+    formats = schema_of(spec).formats
     own = next((name for name, found in formats.items() if path.name.lower().endswith(found.suffixes)), None)
     if spec.format in formats or (own and spec.format == "auto"):
         return spec.format if spec.format in formats else own, ""
@@ -117,8 +117,8 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
         )
     schema = schema_of(spec)
     roles = tuple(dict.fromkeys(source for _, source in _roles(spec)))
-    if kind in schema.kind.formats:
-        reader = schema.kind.formats[kind].read
+    if kind in schema.formats:
+        reader = schema.formats[kind].read
         first = next(reader(path), pl.DataFrame())
         binary = tuple(name for name, dtype in first.schema.items() if dtype == pl.Binary)
         return Source(path, shown, kind, "", tuple(first.columns), roles=roles, read=reader, binary=binary)
@@ -133,8 +133,9 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
     start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
     head = head[start:]
     if kind == "jsonl":
+        texts = tuple(name for name in roles if name != spec.label_column or not schema.takes_json)
         columns = _jsonl_columns(head, shown)
-        return Source(path, shown, kind, compression, columns, start=start, roles=roles, contents=schema.contents)
+        return Source(path, shown, kind, compression, columns, start=start, roles=texts, contents=schema.contents)
     is_tab = spec.format == "tsv" or Path(shown.removesuffix(compression)).suffix.lower() in (".tsv", ".tab")
     delimiter = spec.delimiter or ("\t" if is_tab else _sniff(head, spec))
     columns, length = _csv_header(head, delimiter, shown, has_quoting=spec.quoting != "none")

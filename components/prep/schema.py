@@ -18,11 +18,12 @@ from shipway import modules
 from shipway.components.prep.columns import OURS, SCORED
 from shipway.components.prep.spec import FORMATS, DatasetSpec
 from shipway.errors import InvalidSpec, nearest
-from shipway.inputs import Input, input_of
+from shipway.inputs import Format, Input, input_of
 from shipway.inputs.base import FileColumn, ReadsFiles
 from shipway.recipes.base import load_recipe
 from shipway.specs import parse
 from shipway.tasks import task_of
+from shipway.tasks.base import BringsFormats, TakesJson
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,6 +59,11 @@ class Schema:
         """The input's columns in the rows."""
         return tuple(self.sources)
 
+    @cached_property
+    def formats(self) -> dict[str, Format]:
+        """Files that the input or the labels read beyond those of every dataset, by the name that the spec gives."""
+        return {**self.kind.formats, **(self.labels.formats if isinstance(self.labels, BringsFormats) else {})}
+
     @property
     def files(self) -> FileColumn | None:
         """How rows name files that they stand for, where the input reads such and this dataset has them."""
@@ -75,8 +81,13 @@ class Schema:
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """Endings of the files' names that only this input reads: `more` of `shipway.storage.sources`."""
-        return tuple(suffix for format in self.kind.formats.values() for suffix in format.suffixes)
+        """Endings of the names of such files: `more` of `shipway.storage.sources`."""
+        return tuple(suffix for format in self.formats.values() for suffix in format.suffixes)
+
+    @property
+    def takes_json(self) -> bool:
+        """Whether a list or an object may stand in the label column of JSON lines."""
+        return isinstance(self.labels, TakesJson) and self.labels.takes_json
 
     @cached_property
     def has_classes(self) -> bool:
@@ -136,9 +147,10 @@ def _schema(recipe: str, sections: str, format: str, _code: str) -> Schema:
             f"recipe {recipe}: input {kind.name!r} has {f'a column {taken[0]!r}' if taken else 'no column'}; expected "
             f"names other than {', '.join((*OURS, *SCORED))}, without _ or source_ in front"
         )
-    formats = (*FORMATS, *kind.formats)
+    schema = Schema(kind, params, task.name, task.labels, reading, sources)
+    formats = (*FORMATS, *schema.formats)
     if format not in formats:
         raise InvalidSpec(
             f"dataset.format: unknown format {format!r}; expected one of {', '.join(formats)}{nearest(format, formats)}"
         )
-    return Schema(kind, params, task.name, task.labels, reading, sources)
+    return schema

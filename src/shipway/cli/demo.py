@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -31,6 +33,6 @@ def demo(
         say(f"The demo: {chosen.about}")
         say(
             f"The same by hand: shipway run {chosen.pipeline} --local --param "
-            + " ".join(f"{k}={v}" for k, v in params.items())
+            + " ".join(f"{k}={v if isinstance(v, str) else quote(json.dumps(v))}" for k, v in params.items())
         )
     play(chosen.pipeline, params, fresh=fresh, dry_run=dry_run, as_json=as_json)

@@ -1,6 +1,7 @@
 """Demos: real data for each shipped recipe, as a stranger could bring it, and the run that takes them to an endpoint.
 
-One module a recipe, of its name, with an object `demo`; nothing else lists them.
+One module a recipe, of its name, with an object `demo`; nothing else lists them. What several share begins with an
+underscore.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Demo(Protocol):
 
 def names() -> list[str]:
     """Recipes that have a demo."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
 def load(name: str) -> Demo:

@@ -160,7 +160,7 @@ class SolvesWeights(Protocol):
         ...
 
 
-BUILT_IN = ("image_tags", "images", "intents")
+BUILT_IN = ("intents", "entities", "images", "image_tags")
 ALLOWED = "SHIPWAY_RECIPES"  # recipes besides those, comma-separated, that a stored document may name
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from shipway.artifacts import EvaluationRecord, RuleResult
-    from shipway.inputs.base import Input
+    from shipway.inputs.base import Format, Input
     from shipway.recipes.base import Encoder
     from shipway.report import Report
     from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
@@ -127,6 +127,28 @@ class ChecksInputs(Protocol):
             values: The same rows' inputs, as the encoder gets them.
         """
         ...
+
+
+@runtime_checkable
+class BringsFormats(Protocol):
+    """What labels may offer beside `Labels`: files of rows with their labels, as tools of this task write them.
+
+    Attributes:
+        formats: By the name that `dataset.format` may hold, beside the input's.
+    """
+
+    formats: Mapping[str, Format]
+
+
+@runtime_checkable
+class TakesJson(Protocol):
+    """What labels may offer beside `Labels`: lists and objects in the label column of JSON lines.
+
+    Attributes:
+        takes_json: `read` then gets them as their JSON text; without it they make a bad row.
+    """
+
+    takes_json: bool
 
 
 class TrainingHead(Protocol):

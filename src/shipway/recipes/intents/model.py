@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.linear import Solution, refusal
 from shipway.recipes.intents.params import Params
-from shipway.recipes.layers import CompactEmbedding, SparseAdam, StepDropout
+from shipway.recipes.layers import CompactEmbedding, StepDropout, adam, recurrent
 from shipway.tasks.classification.layers import SmoothedCrossentropy, accuracy
 
 
@@ -190,22 +190,13 @@ def _reader(params: Params, encoder: IntentsEncoder, words: Any) -> Any:
             for width in (1, 2, 3)
         ]
         return tf_keras.layers.Concatenate(name="read")(pooled)
-    states = tf_keras.layers.Bidirectional(_recurrent(params), name="read")(embedded, mask=tf.squeeze(mask, -1) > 0)
+    states = tf_keras.layers.Bidirectional(recurrent(params.architecture, params.units), name="read")(
+        embedded, mask=tf.squeeze(mask, -1) > 0
+    )
     # Maximum over the real words: states are above -1, so padding at -1 never wins.
     return tf_keras.layers.Lambda(lambda pair: tf.reduce_max(pair[0] * pair[1] - (1.0 - pair[1]), axis=1), name="peak")(
         [states, mask]
     )
-
-
-def _recurrent(params: Params) -> Any:
-    """Keras' fused layer where there is a GPU, else its cell: the same weights and numbers.
-
-    The fused layer is traced for cuDNN too, which takes three quarters of a short training.
-    """
-    is_lstm, layers = params.architecture == "lstm", tf_keras.layers
-    if tf.config.list_physical_devices("GPU"):
-        return (layers.LSTM if is_lstm else layers.GRU)(params.units, return_sequences=True)
-    return layers.RNN((layers.LSTMCell if is_lstm else layers.GRUCell)(params.units), return_sequences=True)
 
 
 def load_embeddings(uri: str, encoder: IntentsEncoder) -> NDArray[np.float32]:
@@ -243,16 +234,8 @@ def load_embeddings(uri: str, encoder: IntentsEncoder) -> NDArray[np.float32]:
 
 def compile_model(model: Any, params: Params, optimizer_wrapper: Any, total_steps: int | None) -> None:
     """Compiles with smoothed cross-entropy and `SparseAdam`."""
-    rate: Any = params.learning_rate
-    if params.decay == "cosine" and total_steps:
-        rate = tf_keras.optimizers.schedules.CosineDecay(params.learning_rate, total_steps)
-    elif params.decay == "linear" and total_steps:
-        rate = tf_keras.optimizers.schedules.PolynomialDecay(params.learning_rate, total_steps, 0.0)
-    optimizer: Any = SparseAdam(rate)
-    if optimizer_wrapper is not None:
-        optimizer = optimizer_wrapper(optimizer)
     model.compile(
-        optimizer=optimizer,
+        optimizer=adam(params.learning_rate, params.decay, total_steps, optimizer_wrapper),
         loss=SmoothedCrossentropy(params.label_smoothing),
         metrics=[accuracy],
     )

@@ -1,20 +1,19 @@
-"""What a tagger has to beat: looking words up in a dictionary of the training rows' spans."""
+"""What a tagger has to beat: looking words up in a dictionary of the training rows' spans, and a linear tagger."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
 
 from shipway.inputs.base import Input
+from shipway.tasks.spans.perceptron import Perceptron, fits
 from shipway.tasks.spans.spans import Span, parse, write_spans
+from shipway.tasks.spans.tokens import tokens
 
-TITLES = {"dictionary": "dictionary of the training spans"}
-
-_WORD = re.compile(r"\w+|[^\w\s]")
+TITLES = {"dictionary": "dictionary of the training spans", "perceptron": "averaged perceptron"}
 
 
 class Dictionary:
@@ -30,22 +29,25 @@ class Dictionary:
 
     def __init__(self, kind: Input, texts: Sequence[str], labels: Iterable[str]) -> None:
         seen: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-        for text, label in zip(texts, labels, strict=True):
-            for span in parse(label):
-                seen[tuple(_WORD.findall(text[span.start : span.end].lower()))][span.type] += 1
+        named = [
+            (text[s.start : s.end], s.type) for text, label in zip(texts, labels, strict=True) for s in parse(label)
+        ]
+        for (words, _), (_, name) in zip(_words([words for words, _ in named]), named, strict=True):
+            seen[tuple(words)][name] += 1
         seen.pop((), None)
         self._kind = kind
         self._types = {words: min(types, key=lambda name: (-types[name], name)) for words, types in seen.items()}
         self._longest = max(map(len, self._types), default=0)
 
     def predict(self, frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
-        found = [write_spans(self.spans(text)) for frame in frames for text in self._kind.values(frame)]
+        found = [write_spans(spans) for frame in frames for spans in self.spans(self._kind.values(frame))]
         return pl.DataFrame({"predicted": pl.Series(found, dtype=pl.String)})
 
-    def spans(self, text: str) -> list[Span]:
-        """What the dictionary knows of a text."""
-        places = [match.span() for match in _WORD.finditer(text)]
-        words = [text[start:end].lower() for start, end in places]
+    def spans(self, texts: Sequence[str]) -> Iterator[list[Span]]:
+        """What the dictionary knows of each text."""
+        return (self._known(words, places) for words, places in _words(texts))
+
+    def _known(self, words: list[str], places: list[tuple[int, int]]) -> list[Span]:
         found: list[Span] = []
         at = 0
         while at < len(words):
@@ -58,8 +60,21 @@ class Dictionary:
         return found
 
 
-def fit(kind: Input, rows: pl.DataFrame) -> Dictionary | None:
-    """None where no training row has a span, or where inputs are no texts."""
+def fit(name: str, kind: Input, rows: pl.DataFrame, seed: int) -> Dictionary | Perceptron | None:
+    """The named baseline; None where no training row has a span, where inputs are no texts, or for a perceptron where
+    types are too many for its tables."""
     values: Sequence[Any] = kind.values(rows)
-    is_text = all(isinstance(value, str) for value in values[:1])
-    return Dictionary(kind, values, rows["label"]) if is_text and (rows["label"] != "[]").any() else None
+    if not all(isinstance(value, str) for value in values[:1]) or not (rows["label"] != "[]").any():
+        return None
+    labels = rows["label"].to_list()
+    if name == "dictionary":
+        return Dictionary(kind, values, labels)
+    return Perceptron(kind, values, labels, seed) if fits(labels) else None
+
+
+def _words(texts: Sequence[str]) -> Iterator[tuple[list[str], list[tuple[int, int]]]]:
+    """Of each text its words in small letters, and where they stand."""
+    starts, ends = tokens(texts)
+    for number, text in enumerate(texts):
+        places = list(zip(starts.row(number).tolist(), ends.row(number).tolist(), strict=True))
+        yield [text[start:end].lower() for start, end in places], places

@@ -87,7 +87,7 @@ class SpansEvaluation:
         return Evaluated({}, details.model_dump(mode="json"), [TYPES])
 
     def fit_baseline(self, name: str, kind: Input, rows: pl.DataFrame, seed: int) -> Baseline | None:
-        return baselines.fit(kind, rows)
+        return baselines.fit(name, kind, rows, seed)
 
     def judge(self, rules: BaseModel, record: EvaluationRecord, read: Read) -> Iterator[RuleResult]:
         return judge(cast(Rules, rules), details_of(record))

@@ -1,34 +1,34 @@
-"""Files in which others keep spans, as (text, spans): a tag a token, marks within the text, JSON lines.
+"""Files in which others keep texts with spans: a tag a token (CoNLL), and marks within the text.
 
-Each reader takes the lines of a file and its name, and names the line of what it refuses.
+Each reader takes the lines of a file and its name, goes through them once, and names the line of what it refuses.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from shipway.errors import InvalidData
-from shipway.tasks.spans.spans import BEHIND, BadSpans, Span, checked, read_spans
+from shipway.tasks.spans.spans import Span
 
-Scheme = Literal["IOB1", "IOB2", "BIOES"]
-
-SPANS = ("spans", "entities", "labels", "label")  # names of a line's spans in JSON lines
-TYPES = ("type", "label", "entity")  # names of a span's type there
 _TAG = re.compile(r"O|([BIESLU])-(\S+)")
 _SAME = str.maketrans("LU", "ES")  # BILOU writes last and unit
 _MARK = re.compile(r"\[(?P<words>[^\[\]]*)\](?:\((?P<type>[^()]*)\)|(?P<json>\{[^{}]*\}))")
-_HALF = re.compile("[\ud800-\udfff]")
 _TAGS = "O, B-<type> or I-<type>, with E- and S- where ends are marked"
 
 
 class Tagged(NamedTuple):
-    """A text and its spans, sorted."""
+    """A text and its spans, sorted.
+
+    Attributes:
+        part: Of the file in which it stands: the number of the document, or the intent; empty where files have none.
+    """
 
     text: str
     spans: list[Span]
+    part: str = ""
 
 
 class Token(NamedTuple):
@@ -45,122 +45,125 @@ def read_conll(lines: Iterable[str], name: str) -> Iterator[Tagged]:
 
     Args:
         lines: A token each, its columns divided by tabs or blanks: the token first, its tag last; an empty line ends a
-            sentence. Lines of `-DOCSTART-`, and those that begin with # and end in no tag, are skipped.
+            sentence. Lines of `-DOCSTART-` and `# newdoc` begin a document; other lines that begin with # and end in no
+            tag are skipped.
         name: Of the file.
 
     Raises:
         InvalidData: a line that is none of these, or a tag that continues nothing where the file's scheme (IOB1, IOB2
             or BIOES, BILOU) has another for that.
     """
-    sentences = _sentences(lines, name)
-    scheme = scheme_of(sentences, name)
-    for sentence in sentences:
-        yield _tagged(sentence, scheme, name)
-
-
-def scheme_of(sentences: Iterable[list[Token]], name: str) -> Scheme:
-    """How spans are marked: BIOES where an end is marked anywhere, IOB1 where an I begins a span, else IOB2.
-
-    Raises:
-        InvalidData: some spans can only be IOB1 and others only IOB2.
-    """
-    begun: dict[Scheme, Token] = {}
-    for sentence in sentences:
-        before = None
-        for token in sentence:
-            if token.part in "ES":
-                return "BIOES"
-            goes_on = before is not None and before.type == token.type
-            if token.part == "I" and not goes_on:
-                begun.setdefault("IOB1", token)
-            if token.part == "B" and not goes_on:
-                begun.setdefault("IOB2", token)
-            before = token
-    if len(begun) > 1:
-        first, second = sorted(begun.values())
-        raise InvalidData(
-            f"{name} line {second.line}: {_written(second)} begins a span, but in line {first.line} "
-            f"{_written(first)} does; expected B- at the begin of every span (IOB2), or between two of one type alone "
-            "(IOB1)"
-        )
-    return "IOB1" if "IOB1" in begun else "IOB2"
-
-
-def read_markup(lines: Iterable[str], name: str) -> Iterator[Tagged]:
-    """Texts whose spans are marked as tools for chatbots do: `[two](number)` or `[two]{"entity": "number"}`.
-
-    Args:
-        lines: A text each; empty ones are skipped, as is `- ` before each where all have it. Of `(number:2)` the part
-            behind the colon, and of an object all but `entity`, is left out. Other brackets stand for themselves.
-        name: Of the file.
-
-    Raises:
-        InvalidData: a mark without words or type.
-    """
-    kept = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    is_list = all(line.startswith("- ") for _, line in kept)
-    for number, line in kept:
-        yield _unmarked(line.removeprefix("- ").strip() if is_list else line, f"{name} line {number}")
-
-
-def read_json_lines(lines: Iterable[str], name: str) -> Iterator[Tagged]:
-    """Objects with `text` and one of `SPANS`: a list of spans as labels hold them, or with a type named as in `TYPES`.
-
-    Places are code points of the text, the end exclusive. Empty lines are skipped.
-
-    Raises:
-        InvalidData: a line that is none, or spans that the text cannot have.
-    """
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _from_json(line, f"{name} line {number}")
-
-
-def _sentences(lines: Iterable[str], name: str) -> list[list[Token]]:
-    found: list[list[Token]] = [[]]
+    sentence: list[Token] = []
+    scheme, documents = _Scheme(name), 0
     for number, line in enumerate(lines, 1):
         columns = line.strip("\r\n ").split("\t") if "\t" in line.strip() else line.split()
         columns = [column.strip() for column in columns]
-        if not columns or columns == [""]:
-            found.append([])
+        is_document = line.startswith(("-DOCSTART-", "# newdoc"))
+        if is_document or not any(columns):
+            if sentence:
+                yield _tagged(sentence, scheme, str(documents))
+            sentence, documents = [], documents + is_document
             continue
         match = _TAG.fullmatch(columns[-1])
-        if columns[0] == "-DOCSTART-" or (columns[0].startswith("#") and not match):
+        if columns[0].startswith("#") and not match:
             continue
         if len(columns) < 2 or not columns[0]:
             raise InvalidData(f"{name} line {number}: {line.strip()[:40]!r}; expected a token and, behind it, its tag")
         if not match:
             raise InvalidData(f"{name} line {number}: {columns[-1][:40]!r} is no tag; expected {_TAGS}")
-        part = (match[1] or "O").translate(_SAME)
-        found[-1].append(Token(number, columns[0], part, match[2] or ""))
-    return [sentence for sentence in found if sentence]
+        sentence.append(Token(number, columns[0], (match[1] or "O").translate(_SAME), match[2] or ""))
+    if sentence:
+        yield _tagged(sentence, scheme, str(documents))
 
 
-def _tagged(sentence: list[Token], scheme: Scheme, name: str) -> Tagged:
+class _Scheme:
+    """How a file marks spans, as far as it was read: BIOES where ends are marked, IOB1 where an I begins a span, else
+    IOB2. Its spans are the same under each; what a scheme forbids is a mistake of the file."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._begun: dict[str, Token] = {}  # B or I -> the first of them that begins a span behind another type
+        self._has_ends = False
+
+    def check(self, token: Token, before: Token | None, goes_on: bool) -> None:
+        """Refuses a token whose tag does not go with those before it.
+
+        Args:
+            token: Of a span.
+            before: The token in front of it in its sentence.
+            goes_on: It goes on with a span that is open.
+        """
+        self._has_ends |= token.part in "ES"
+        if token.part in "BI" and not goes_on and not (before and before.type == token.type):
+            self._begun.setdefault(token.part, token)
+        stray = token if token.part in "IE" and not goes_on else self._begun.get("I")
+        if self._has_ends and stray:
+            raise InvalidData(
+                f"{self._name} line {stray.line}: {_written(stray)} continues no span of {stray.type}; expected "
+                f"B-{stray.type} at its begin, or S-{stray.type} for one token"
+            )
+        if len(self._begun) > 1 and not self._has_ends:
+            first, second = sorted(self._begun.values())
+            raise InvalidData(
+                f"{self._name} line {second.line}: {_written(second)} begins a span, but in line {first.line} "
+                f"{_written(first)} does; expected B- at the begin of every span (IOB2), or between two of one type "
+                "alone (IOB1)"
+            )
+
+
+def _tagged(sentence: list[Token], scheme: _Scheme, document: str) -> Tagged:
     spans: list[Span] = []
-    place, is_open = 0, False
+    place, is_open, before = 0, False, None
     for token in sentence:
         start, end = place, place + len(token.text)
         place = end + 1
         if token.part == "O":
             is_open = False
+        else:
+            goes_on = token.part in "IE" and is_open and spans[-1].type == token.type
+            scheme.check(token, before, goes_on)
+            spans[len(spans) - goes_on :] = [Span(spans[-1].start if goes_on else start, end, token.type)]
+            is_open = token.part in "BI"
+        before = token
+    return Tagged(" ".join(token.text for token in sentence), spans, document)
+
+
+def read_marked(lines: Iterable[str], name: str) -> Iterator[Tagged]:
+    """Texts whose spans are marked as tools for chatbots do: `[two](number)` or `[two]{"entity": "number"}`.
+
+    Args:
+        lines: A text each; empty ones are skipped. Where the first text has `- ` before it, all have. Lines in front of
+            the first text or among such a list that begin with # or <!-- are headings; of texts below a heading only
+            those below `## intent:NAME` count. Of `(number:2)` the part behind the colon, and of an object all but
+            `entity`, is left out. Other brackets stand for themselves.
+        name: Of the file.
+
+    Raises:
+        InvalidData: a mark without words or type, or a text of a list without `- `.
+    """
+    is_list: bool | None = None
+    intent: str | None = ""
+    for number, line in enumerate(map(str.strip, lines), 1):
+        where = f"{name} line {number}"
+        if not line:
             continue
-        goes_on = token.part in "IE" and is_open and spans[-1].type == token.type
-        if scheme == "BIOES" and token.part in "IE" and not goes_on:
-            raise InvalidData(
-                f"{name} line {token.line}: {_written(token)} continues no span of {token.type}; expected "
-                f"B-{token.type} at its begin, or S-{token.type} for one token"
-            )
-        spans[len(spans) - goes_on :] = [Span(spans[-1].start if goes_on else start, end, token.type)]
-        is_open = token.part in "BI"
-    return Tagged(" ".join(token.text for token in sentence), spans)
+        if is_list is not False and line.startswith(("#", "<!--")):
+            _, found, named = line.partition("intent:")
+            intent = (named.strip() if found else None) if line.startswith("#") else intent
+            continue
+        is_list = line.startswith("- ") if is_list is None else is_list
+        if is_list and not line.startswith("- "):
+            raise InvalidData(f"{where}: {line[:40]!r}; expected '- ' before it, as other texts of the file have it")
+        if intent is not None:
+            yield unmarked(line.removeprefix("- ").strip() if is_list else line, where, intent)
 
 
 def _written(token: Token) -> str:
     return f"{token.part}-{token.type}"
 
 
-def _unmarked(line: str, where: str) -> Tagged:
+def unmarked(line: str, where: str, part: str = "") -> Tagged:
+    """One text without its marks; `where` it stands, for messages."""
     parts: list[str] = []
     spans: list[Span] = []
     at = length = 0
@@ -175,7 +178,7 @@ def _unmarked(line: str, where: str) -> Tagged:
         length = start + len(words)
         spans.append(Span(start, length, name))
         at = match.end()
-    return Tagged("".join([*parts, line[at:]]), spans)
+    return Tagged("".join([*parts, line[at:]]), spans, part)
 
 
 def _entity(document: str, where: str) -> str:
@@ -186,31 +189,3 @@ def _entity(document: str, where: str) -> str:
     if not isinstance(found, str):
         raise InvalidData(f'{where}: {document[:60]!r} names no type; expected {{"entity": "type"}}')
     return found.strip()
-
-
-def _from_json(line: str, where: str) -> Tagged:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InvalidData(f"{where}: not JSON ({error}); expected an object with text and spans") from None
-    if not isinstance(row, Mapping) or not isinstance(row.get("text"), str):
-        raise InvalidData(f"{where}: no object with a text; expected an object with text and spans")
-    if _HALF.search(row["text"]):
-        raise InvalidData(f"{where}: its text holds half of a surrogate pair; write it as UTF-8")
-    given = [name for name in SPANS if isinstance(row.get(name), list)]
-    if len(given) != 1:
-        told = " and ".join(given) or "none"
-        raise InvalidData(f"{where}: lists of spans: {told}; expected exactly one of {', '.join(SPANS)}")
-    try:
-        spans = read_spans(json.dumps([_as_list(item) for item in row[given[0]]]))
-        if any(span.end > len(row["text"]) for span in checked(spans)):
-            raise BadSpans(f"{BEHIND} of {len(row['text'])} characters")
-    except BadSpans as error:
-        raise InvalidData(f"{where}: {error}") from None
-    return Tagged(row["text"], spans)
-
-
-def _as_list(item: Any) -> Any:
-    if not isinstance(item, Mapping):
-        return item
-    return [item.get("start"), item.get("end"), next((item[name] for name in TYPES if name in item), None)]

@@ -12,6 +12,7 @@ from shipway.artifacts import FeatureSpec
 from shipway.characters import plain_form
 from shipway.recipes.arrays import Encoded
 from shipway.specs import Spec
+from shipway.tasks.spans.files import FORMATS
 from shipway.tasks.spans.spans import BEHIND, BadSpans, parse, read_spans, write_spans
 from shipway.tasks.spans.tags import SpanEncoder, targets
 
@@ -28,10 +29,12 @@ class Params(Spec):
 
 
 class SpanLabels:
-    """Implements `shipway.tasks.base.Labels` and `ChecksInputs`."""
+    """Implements `shipway.tasks.base.Labels`, `ChecksInputs`, `BringsFormats` and `TakesJson`."""
 
     Params: type[BaseModel] = Params
     least_classes = 1
+    formats = FORMATS
+    takes_json = True
 
     def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
         """A sorted JSON list of [start, end, type], and why a cell is none."""

@@ -20,6 +20,7 @@ NO_TYPE = "a span's type is empty"
 BAD_TYPE = "a span's type holds a control character, or U+FFFD: decoded wrongly before it came here"
 OVERLAP = "two spans overlap; each character belongs to one span at most"
 
+TYPES = ("type", "label", "entity")  # names of a span's type, as annotation tools write them
 _LARGEST = 2**31 - 1  # no text is that long
 _NOT_IN_A_NAME = re.compile(f"{CONTROL}|[\n\r\t\ufffd\ud800-\udfff]")
 
@@ -40,7 +41,8 @@ def read_spans(cell: str) -> list[Span]:
     """The spans of a cell, sorted.
 
     Args:
-        cell: JSON: a list of `[start, end, type]` or of objects with these names; others in an object are ignored.
+        cell: JSON: a list of `[start, end, type]` or of objects with these names; a type may be called as in `TYPES`,
+            and others in an object are ignored.
 
     Raises:
         BadSpans: it holds none, or spans that no text could have.
@@ -92,7 +94,7 @@ def types_in(labels: Iterable[str]) -> list[str]:
 
 def _span(item: Any) -> Span:
     if isinstance(item, dict):
-        item = [item.get(name) for name in Span._fields]
+        item = [item.get("start"), item.get("end"), next((item[name] for name in TYPES if name in item), None)]
     if not isinstance(item, list) or len(item) != 3 or [type(part) for part in item] != [int, int, str]:
         raise BadSpans(NOT_A_SPAN)
     start, end, name = item

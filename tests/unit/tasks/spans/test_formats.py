@@ -1,18 +1,18 @@
-"""Files of others with spans: CoNLL's tags, marks of chatbots' tools, JSON lines."""
+"""Files of others with spans: CoNLL's tags, and marks of chatbots' tools."""
 
 from __future__ import annotations
 
 import json
-import random
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipway.errors import InvalidData
-from shipway.tasks.spans.formats import Tagged, _sentences, read_conll, read_json_lines, read_markup, scheme_of
+from shipway.errors import InvalidData, UserError
+from shipway.tasks.spans import files
+from shipway.tasks.spans.formats import Tagged, read_conll, read_marked
 from shipway.tasks.spans.spans import Span
 
 WORDS = ["two", "Zürich", "e\u0301t\u00e9", "👩‍👧", "in", "the", "#", "(a)"]
@@ -21,10 +21,6 @@ TYPES = ["PER", "LOC", "B-7"]
 
 def conll(text: str) -> list[Tagged]:
     return list(read_conll(text.splitlines(), "a.conll"))
-
-
-def scheme(text: str) -> str:
-    return scheme_of(_sentences(text.splitlines(), "a.conll"), "a.conll")
 
 
 @st.composite
@@ -51,7 +47,7 @@ def expected(sentence: list[tuple[str, int, str]]) -> Tagged:
             spans.append(Span(start, start + len(word), kind))
         if part == 1:
             spans[-1] = Span(spans[-1].start, start + len(word), kind)
-    return Tagged(" ".join(word for word, _, _ in sentence), spans)
+    return Tagged(" ".join(word for word, _, _ in sentence), spans, "1")
 
 
 def tags(sentence: list[tuple[str, int, str]], scheme: str) -> list[str]:
@@ -78,11 +74,10 @@ def test_a_file_of_any_scheme_gives_the_spans_that_were_written(scheme: str, fou
     assert list(read_conll((f"{line}\r\n" for line in lines), "a")) == [expected(sentence) for sentence in found]
 
 
-def test_the_scheme_is_what_the_files_tags_say() -> None:
-    assert scheme("a I-X\nb I-X\nc B-X\n") == "IOB1"
-    assert scheme("a B-X\nb I-X\n\nc O\n") == "IOB2"
-    assert scheme("a B-X\nb L-X\n") == "BIOES"
-    assert scheme("a O\n") == "IOB2"
+def test_documents_are_numbered_and_empty_lines_make_no_sentence() -> None:
+    found = conll("\n\n# newdoc id = a\n# text = x\nx O\n\n\n-DOCSTART- O\n\ny B-X\n\nz O\n")
+    assert [(row.text, row.part) for row in found] == [("x", "1"), ("y", "2"), ("z", "2")]
+    assert [row.part for row in conll("x O\n")] == ["0"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +91,7 @@ def test_the_scheme_is_what_the_files_tags_say() -> None:
         ("a S-X\nb O\nc I-X\n", r"line 3: I-X continues no span of X; expected B-X at its begin, or S-X for one"),
         ("a B-X\nb E-Y\n", "line 2: E-Y continues no span of Y"),
         ("a S-X\nb E-X\n", "line 2: E-X continues no span of X"),
+        ("a O\nb I-X\n\nc S-X\n", "line 2: I-X continues no span of X"),
     ],
 )
 def test_a_wrong_line_is_named_with_what_is_allowed(text: str, says: str) -> None:
@@ -117,17 +113,17 @@ def test_marks_within_a_text_come_back_as_spans(parts: list[tuple[str, str, str,
         written += f"{before}[{words}]{mark}"
         spans.append(Span(len(text) + len(before), len(text) + len(before) + len(words), kind))
         text += before + words
-    [found] = read_markup([written + rest + "y"], "nlu.md")
+    [found] = read_marked([written + rest + "y"], "nlu.md")
     assert found == Tagged(text + rest + "y", spans)
 
 
 def test_brackets_that_mark_nothing_stand_for_themselves() -> None:
     lines = ["- see [1] and (a), [two](number) 👍[b", "", "-  [x] (y)"]
-    assert list(read_markup(lines, "nlu.md")) == [
+    assert list(read_marked(lines, "nlu.md")) == [
         Tagged("see [1] and (a), two 👍[b", [Span(17, 20, "number")]),
         Tagged("[x] (y)", []),
     ]
-    assert list(read_markup(["- a", "b"], "nlu.md")) == [Tagged("- a", []), Tagged("b", [])]
+    assert list(read_marked(["a", "# b", "- c"], "nlu.md")) == [Tagged(text, []) for text in ("a", "# b", "- c")]
 
 
 @pytest.mark.parametrize(
@@ -144,46 +140,79 @@ def test_brackets_that_mark_nothing_stand_for_themselves() -> None:
 )
 def test_a_wrong_mark_is_named_with_its_line(line: str, says: str) -> None:
     with pytest.raises(InvalidData, match=says):
-        list(read_markup(["fine", line], "nlu.md"))
+        list(read_marked(["fine", line], "nlu.md"))
 
 
-def test_json_lines_of_several_tools_are_read() -> None:
-    rows = [
-        {"text": "in 👩‍👧 two", "spans": [[7, 10, "number"]]},
-        {"text": "in two", "entities": [{"start": 3, "end": 6, "value": "2", "entity": "number"}], "intent": "wait"},
-        {"text": "in two", "label": [[3, 6, "number"]], "id": 4},
-        {"text": "in two", "spans": [{"start": 3, "end": 6, "label": "number"}], "label": "an intent"},
-        {"text": "in two", "labels": []},
+def test_headings_of_a_list_say_which_intent_and_what_is_no_text() -> None:
+    lines = [
+        "## intent:wait",
+        "<!-- of 2019 -->",
+        "- [two](number)",
+        "",
+        "## lookup:room",
+        "- hall",
+        "# intent: go",
+        "- a",
     ]
-    found = list(read_json_lines([*map(json.dumps, rows), "", "\n"], "a.jsonl"))
-    words = [[text[span.start : span.end] for span in spans] for text, spans in found]
-    assert words == [["two"], ["two"], ["two"], ["two"], []]
+    assert list(read_marked(lines, "nlu.md")) == [Tagged("two", [Span(0, 3, "number")], "wait"), Tagged("a", [], "go")]
+    with pytest.raises(InvalidData, match=r"nlu\.md line 2: 'b'; expected '- ' before it, as other texts"):
+        list(read_marked(["- a", "b"], "nlu.md"))
 
 
-@given(st.text(min_size=1), st.integers(0, 2**32))
-@settings(deadline=None)
-def test_json_lines_come_back_as_written(text: str, seed: int) -> None:
-    dice = random.Random(seed)
-    cuts = sorted({dice.randint(0, len(text)) for _ in range(6)})
-    spans = [Span(a, b, dice.choice(TYPES)) for a, b in pairwise(cuts) if dice.random() < 0.6]
-    line = json.dumps({"text": text, "spans": dice.sample(spans, len(spans))})
-    assert list(read_json_lines([line], "a")) == [Tagged(text, spans)]
+def rows(path: Path, read: Any) -> list[tuple[str, ...]]:
+    return [row for frame in read(path) for row in frame.iter_rows()]
 
 
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("{", r"a\.jsonl line 2: not JSON \(.*\); expected an object with text and spans"),
-        ("[]", "line 2: no object with a text"),
-        ('{"spans": []}', "no object with a text"),
-        ('{"text": "a"}', "lists of spans: none; expected exactly one of spans, entities, labels, label"),
-        ('{"text": "a", "spans": [], "entities": []}', "lists of spans: spans and entities; expected exactly one"),
-        ('{"text": "a", "spans": [[0, 2, "x"]]}', "line 2: a span ends behind the text of 1 characters"),
-        ('{"text": "ab", "spans": [[0, 2, "x"], [1, 2, "y"]]}', "two spans overlap"),
-        ('{"text": "ab", "spans": [{"start": 0, "end": 1}]}', "a span is not"),
-        ('{"text": "\\ud800", "spans": []}', "half of a surrogate pair"),
-    ],
-)
-def test_a_wrong_json_line_is_named_with_what_is_allowed(line: str, says: str) -> None:
-    with pytest.raises(InvalidData, match=says):
-        list(read_json_lines(['{"text": "", "spans": []}', line], "a.jsonl"))
+@pytest.mark.parametrize("ending", ["", ".gz", ".bz2", ".xz", ".zst"])
+def test_conll_files_are_rows_with_document_and_file(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import import_module
+
+    monkeypatch.setattr(files, "ROWS", 2)
+    path = tmp_path / f"dev.conll{ending}"
+    module = import_module(files._OPENERS.get(ending, "builtins"))
+    with module.open(path, "wb") as file:
+        file.write("\ufeff-DOCSTART- O\n\nin O\nUlm B-LOC\n\na O\n\nb O\n".encode())
+    assert path.name.endswith(files.FORMATS["conll"].suffixes)
+    expected = [("in Ulm", '[[3,6,"LOC"]]', "dev 1", "dev"), ("a", "[]", "dev 1", "dev"), ("b", "[]", "dev 1", "dev")]
+    assert rows(path, files.conll) == expected
+    assert [len(frame) for frame in files.conll(path)] == [2, 1]
+
+
+def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_bytes("in O\nKöln B-LOC\n".encode("latin-1"))
+    with pytest.raises(InvalidData, match=r"data: 'a\.conll' line 2 is not UTF-8 \(byte 0xf6\); convert the file"):
+        rows(path, files.conll)
+
+
+def test_the_yaml_of_a_chatbot_gives_its_examples_with_their_intents(tmp_path: Path) -> None:
+    path = tmp_path / "nlu.yml"
+    path.write_text("""version: "3.1"
+nlu:
+- intent: wait
+  examples: |
+    - wait [two]{"entity": "number", "role": "n"} minutes
+    - wait
+- synonym: lamp
+  examples: |
+    - light
+- intent: go
+  examples: |
+    - to the [hall](room)
+""")
+    assert rows(path, files.marked) == [
+        ("wait two minutes", '[[5,8,"number"]]', "wait", "nlu"),
+        ("wait", "[]", "wait", "nlu"),
+        ("to the hall", '[[7,11,"room"]]', "go", "nlu"),
+    ]
+    for text, says in [
+        ("a: [", r"data: 'nlu\.yml'"),
+        ("intents: []", "no list 'nlu' in it; expected nlu: "),
+        ("nlu: [{intent: a}]", "intent 'a' has no text of examples"),
+        ('nlu: [{intent: a, examples: "- [x]()"}]', r"intent 'a': '\[x\]\(\)' has no type"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(UserError, match=says):
+            rows(path, files.marked)

@@ -37,6 +37,7 @@ def read(*cells: str | None) -> list[tuple[str | None, str | None]]:
         '[[12, 17, "room"], [0, 3, "number"]]',
         '[{"start": 0, "end": 3, "type": "number", "text": "two"}, {"type": " room ", "end": 17, "start": 12}]',
         ' [[0,3,"number"],{"start":12,"end":17,"type":"room"}]',
+        '[{"start": 0, "end": 3, "label": "number"}, {"start": 12, "end": 17, "entity": "room", "value": "a"}]',
     ],
 )
 def test_every_way_of_writing_spans_has_one_form_that_stays_as_it_is(cell: str) -> None:
