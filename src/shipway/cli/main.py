@@ -11,7 +11,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from shipway import redaction
-from shipway.artifacts.records import StepError
 from shipway.cli import (
     catalog,
     control,
@@ -131,6 +130,10 @@ def _run(given: list[str], as_json: bool) -> int:
         return code
 
 
+class Usage(UserError):
+    """A mistake on the command line."""
+
+
 def _explain(error: ShipwayError, as_json: bool) -> int:
     """One line; what is not the user's to mend also says what it came from."""
     if os.environ.get(DEBUG):
@@ -141,18 +144,21 @@ def _explain(error: ShipwayError, as_json: bool) -> int:
     if cause is not None and error.exit_code != UserError.exit_code:
         told = redaction.text(one_line(cause))[:CAUSE_CHARS]
         print(f"caused by: {type(cause).__name__}: {told} ({DEBUG}=1 shows the traceback)", file=sys.stderr)
-    return _ended(StepError.of(error), error.exit_code, as_json)
+    return _ended(error, as_json)
 
 
-def _ended(error: StepError, code: int, as_json: bool) -> int:
+def _ended(error: ShipwayError, as_json: bool) -> int:
     """The error as a script reads it: the one object that `--json` promises, whatever happened."""
     if as_json:
+        from shipway.artifacts import StepError
+
+        told = StepError.of(error).model_dump(exclude_defaults=True)
         try:
-            print_json({"error": {"step": None, **error.model_dump(exclude_defaults=True)}, "exit_code": code})
+            print_json({"error": {"step": None, **told}, "exit_code": error.exit_code})
         except OSError as problem:  # there is nothing to say it on; the line on standard error was told
             if problem.errno not in FULL:
                 raise
-    return code
+    return error.exit_code
 
 
 def _of_a_path(error: OSError, as_json: bool) -> int | None:
@@ -181,7 +187,7 @@ def _usage(error: Exception, as_json: bool) -> int | None:
     message = redaction.text(one_line(error.format_message()))  # type: ignore[attr-defined]
     message = f"{message[:1].lower()}{message[1:].rstrip('.')}; see {command} --help"
     print(f"error: {message}", file=sys.stderr)
-    return _ended(StepError(kind="Usage", message=message), 2, as_json)
+    return _ended(Usage(message), as_json)
 
 
 if __name__ == "__main__":
