@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
+import polars as pl
 import pytest
 
 from shipway.errors import InvalidSpec
@@ -131,3 +134,17 @@ def test_the_command_says_that_nothing_was_started(typed: Typed, server: KfpServ
     (row,) = typed.document("runs", "list", "--kfp", server.url)
     assert (row["started_by"], row["idempotency_key"]) == ("cron on box-3", "e-1")
     assert "cron on box-3" in typed("runs", "list", "--kfp", server.url)
+
+
+def test_a_table_goes_to_the_clusters_store_and_is_refused_where_none_is_named(
+    kubeflow: Connection, server: KfpServer, published: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pl.DataFrame({"text": ["hi", "bye"]})
+    with pytest.raises(InvalidSpec, match="label: a table has to be written to the cluster's store, and none is named"):
+        kubeflow.submit(published, label=rows)
+    assert not server.state.runs
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
+    address = kubeflow.submit(published, label=rows).params["label"]
+    assert re.fullmatch(rf"file://{tmp_path}/store/data/tables/[0-9a-f]{{32}}\.parquet", address)
+    assert pl.read_parquet(address.removeprefix("file://")).equals(rows)
+    assert kubeflow.submit(published, label=rows.clone()).params["label"] == address
