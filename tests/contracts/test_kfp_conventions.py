@@ -12,8 +12,8 @@ import yaml
 
 from shipway.compiling import compile_pipeline
 from shipway.dag import tasks_of
-from shipway.planning import find_all
 from shipway.parameters import inputs_of
+from shipway.planning import find_all
 
 SECRET = re.compile(r"token|passw|secret|credential|api_?key|access_?key|private", re.IGNORECASE)
 IR_BYTES = 256 * 1024  # kfp's compiler and the API server refuse larger ones in places

@@ -19,6 +19,7 @@ from shipway.cli.machine import stop_everything
 from shipway.errors import JobFailed
 from shipway.local import hosting
 from shipway.local.folder import RunFolder
+from shipway.runs.here import Here
 
 ROOT = Path(__file__).parents[2]
 PIPELINES = Path(__file__).with_name("pipelines.py")
@@ -114,12 +115,17 @@ def test_a_host_that_does_not_import_says_so(home: Path, tmp_path: Path, monkeyp
     assert "Traceback" in log.read_text()
 
 
+def host_of(run: runs.Run) -> subprocess.Popen[bytes]:
+    assert isinstance(run.backend, Here)
+    assert run.backend._host is not None
+    return run.backend._host.process
+
+
 def test_a_host_that_is_killed_is_told_by_its_signal(home: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     run = runs.run(f"{PIPELINES}:hanging", {"marker": str(marker)})
     until(lambda: marker.exists() and bool(marker.read_text()), "the step runs")
-    assert run._host is not None
-    run._host.process.kill()
+    host_of(run).kill()
     with pytest.raises(JobFailed, match=r"killed by signal 9 \(SIGKILL\): by somebody's kill -9, or by the kernel"):
         run.wait()
 
@@ -162,9 +168,8 @@ def test_temporary_files_of_a_killed_run_go(home: Path, tmp_path: Path, mended_b
     marker = tmp_path / "marker"
     run = runs.run(f"{PIPELINES}:hanging", {"marker": str(marker)})
     until(lambda: marker.exists() and bool(marker.read_text()), "the step runs")
-    assert run._host is not None
-    run._host.process.kill()
-    run._host.process.wait()
+    host_of(run).kill()
+    host_of(run).wait()
     assert len(list((home / "tmp").iterdir())) == 1
     until(lambda: not RunFolder(home, run.key).host_lives(), "the lock is free")
     if mended_by == "down":

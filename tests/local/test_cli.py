@@ -159,8 +159,9 @@ def test_a_run_here_is_watched_retried_and_cloned_by_the_words_that_a_cluster_kn
     first = json.loads(shipway(environment, *command).stdout)
     watched = shipway(environment, "watch", first["run"], "--json")
     assert json.loads(watched.stdout)["run"] == first["run"]
-    retried = json.loads(shipway(environment, "retry", first["run"], "--json").stdout)
-    assert retried["run"] == first["run"]
+    retried = shipway(environment, "retry", first["run"])
+    assert (retried.returncode, retried.stdout) == (2, "")
+    assert "is Succeeded; only a failed or cancelled run can be retried" in retried.stderr
     clone = json.loads(shipway(environment, "clone", first["run"], "-p", "start=4", "--json").stdout)
     assert clone["run"] != first["run"]
     assert clone["parameters"] == {"start": 4, "label": "y"}

@@ -27,7 +27,8 @@ def test_the_quickstart_runs_from_its_first_cell_to_its_last(tmp_path: Path, mon
         _down()
     shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     pages = "".join(output.get("data", {}).get("text/html", "") for output in shown)
-    assert "<b>Run train-and-deploy-" in pages
+    assert "<b>train_and_deploy quickstart</b>: Succeeded in" in pages
+    assert "run.endpoint.predict([...])" in pages
     assert "Succeeded" in pages
     assert "<iframe sandbox" in pages
     text = "".join(output.get("text", "") for output in shown)

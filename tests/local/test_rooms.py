@@ -9,7 +9,6 @@ import pytest
 from shipway import runs
 from shipway.artifacts import StepRecord
 from shipway.storage import Store
-from shipway.summary import summarise
 from tests.unit.test_dag import ROOMS, TITLES
 
 VALUES = {
@@ -33,9 +32,9 @@ def test_every_step_keeps_its_record_its_log_and_its_artifacts_and_finds_them_in
     assert {each.name: each.outputs.get("value") for each in found if each.role == "train"} == VALUES
     measured = {each.name: each.outputs["metrics"]["accuracy"] for each in found if each.role == "evaluate"}  # type: ignore[index]
     assert measured == MEASURED
-    assert {path.stem for path in run.folder.path.glob("*.log")} == {*VALUES, *MEASURED, "_host"}
+    assert {path.stem for path in (tmp_path / "home" / "runs" / run.key).glob("*.log")} == {*VALUES, *MEASURED, "_host"}
     assert (tmp_path / "marker").read_text() == "once", "the second training was tried twice, and is told once"
-    summary = summarise(run)
+    summary = run.summary()
     assert {step["step"]: step["role"] for step in summary["steps"]} == {
         **dict.fromkeys(VALUES, "train"), **dict.fromkeys(MEASURED, "evaluate"),
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -262,3 +263,45 @@ def test_an_unknown_pipeline_names_the_nearest(home: Path) -> None:
 def test_a_file_without_that_pipeline_names_those_it_has(home: Path) -> None:
     with pytest.raises(InvalidSpec, match=r"it has .*chain"):
         runs.run(f"{PIPELINES}:chian")
+
+
+def test_a_key_leads_to_its_run_and_a_run_whose_host_was_killed_goes_on(home: Path, tmp_path: Path) -> None:
+    first = runs.run(f"{PIPELINES}:chain", {"start": 1}, key="e/1", started_by="the upload hook", wait=True)
+    assert (first.state, first.started_by, first.is_new) == ("Succeeded", "the upload hook", True)
+    other = runs.run(f"{PIPELINES}:chain", {"start": 2}, key="e/1")
+    assert (other.key, other.is_new, other.params, other.state) == (first.key, False, {"start": 1}, "Succeeded")
+    assert runs.load_run("e/1").record.idempotency_key == "e/1"
+    shutil.rmtree(folder_of(first).path)  # as on another machine that has the same store
+    assert runs.run(f"{PIPELINES}:chain", key="e/1").is_new is False
+    with pytest.raises(InvalidSpec, match="fresh: not with an idempotency key"):
+        runs.run(f"{PIPELINES}:chain", key="e/1", fresh=True)
+
+    marker = str(tmp_path / "marker")
+    failed = runs.run(f"{PIPELINES}:failing_once", {"marker": marker}, key="e/2", wait=True)
+    assert runs.run(f"{PIPELINES}:failing_once", {"marker": marker}, key="e/2").state == failed.state == "Failed"
+    (folder_of(failed).path / "events.jsonl").write_text("")  # as a host leaves it that was killed
+    (tmp_path / "store" / "runs" / failed.key / "run.json").unlink()
+    again = runs.run(f"{PIPELINES}:failing_once", {"marker": marker}, key="e/2", wait=True)
+    assert (again.key, again.is_new, again.state) == (failed.key, True, "Succeeded")
+
+
+def test_two_with_one_key_at_the_same_moment_are_one_run(home: Path) -> None:
+    pipeline = f"{PIPELINES}:chain"
+    code = f"from shipway import run; r = run({pipeline!r}, key='e-1', wait=True); print(r.key, r.is_new, r.state)"
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(each.communicate(timeout=DEADLINE_S)[0].split() for each in both)
+    key = said[0][0]
+    assert said == [[key, "False", "Succeeded"], [key, "True", "Succeeded"]]
+
+
+def test_retry_goes_on_with_the_same_run_and_a_clone_is_another_one(home: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    run = play("failing_once", marker=str(marker))
+    assert run.retry().wait().state == "Succeeded"
+    assert runs.load_run(run.key).steps["add"].state == "Cached"
+    with pytest.raises(InvalidSpec, match="only a failed or cancelled run can be retried"):
+        run.retry()
+    clone = run.clone(marker=str(tmp_path / "other")).wait()
+    assert (clone.key != run.key, clone.state) == (True, "Failed")
+    assert "only the second time" in clone.logs()
+    assert "run.logs(), run.retry()" in str(clone)

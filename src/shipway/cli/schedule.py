@@ -17,7 +17,7 @@ from shipway.cli.options import DryRun, Kfp, Params, ParamsFile
 if TYPE_CHECKING:
     from shipway.remote import Connection
     from shipway.remote.generations import Schedule
-    from shipway.remote.recurring import Plan
+    from shipway.remote.recurring import PlannedSchedule
 
 app = typer.Typer(help="Recurring runs on Kubeflow.", no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The schedule's name.")]
@@ -214,7 +214,7 @@ def read_moment(kubeflow: Connection, field: str, text: str | None, zone: str | 
     return moment if moment.tzinfo else moment.replace(tzinfo=find_zone(zone or kubeflow.settings.cron_zone))
 
 
-def _shown(made: Plan, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
+def _shown(made: PlannedSchedule, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
     """Shows what would be made; whether to go on."""
     moments = [f"{at:%a %Y-%m-%d %H:%M:%S %Z}" for at in made.next_times()]
     if as_json:
@@ -232,13 +232,13 @@ def _shown(made: Plan, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
         held += f", on the cluster {made.parts[0].cron} in {made.cluster_zone}"
     facts(
         [
-            ("pipeline", f"{made.pipeline}, {made.version or 'the newest version at every run'}"),
-            ("parameters", shown_params(made.params)),
+            ("pipeline", f"{made.spec.pipeline}, {made.version or 'the newest version at every run'}"),
+            ("parameters", shown_params(made.spec.params)),
             ("held as", held),
             *_beginning(made),
             (
                 "at the same time",
-                f"{made.at_the_same_time}; missed slots are {'' if made.catchup else 'not '}made up for",
+                f"{made.at_the_same_time}; missed slots are {'' if made.spec.catchup else 'not '}made up for",
             ),
             *(("next" if number == 0 else "", moment) for number, moment in enumerate(moments)),
         ]
@@ -249,17 +249,17 @@ def _shown(made: Plan, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
     return yes or not sys.stdin.isatty() or typer.confirm("Go on?", default=True)
 
 
-def _beginning(made: Plan) -> list[tuple[str, str]]:
+def _beginning(made: PlannedSchedule) -> list[tuple[str, str]]:
     """What a start that has passed means; nothing where none has."""
     from shipway.remote.recurring import COUNTED
 
-    if made.start is None or made.start > datetime.now(UTC):
+    if made.spec.start is None or made.spec.start > datetime.now(UTC):
         return []
     count = made.starts_at_once
     if not count:
-        return [("begins", f"now, since its start has passed ({made.start:%Y-%m-%d %H:%M %Z})")]
+        return [("begins", f"now, since its start has passed ({made.spec.start:%Y-%m-%d %H:%M %Z})")]
     runs = f"{count} run{'s' if count > 1 else ''}" if count < COUNTED else f"{COUNTED} runs or more"
-    return [("starts at once", f"{runs}, one for each slot since {made.start:%Y-%m-%d %H:%M %Z} (--catchup)")]
+    return [("starts at once", f"{runs}, one for each slot since {made.spec.start:%Y-%m-%d %H:%M %Z} (--catchup)")]
 
 
 def document(kubeflow: Connection, schedule: Schedule) -> dict[str, Any]:

@@ -159,6 +159,9 @@ def _places(summary: Summary) -> None:
         pairs.append(("endpoint", summary["endpoint"]["url"]))
     if summary["reports"]:
         pairs.append(("reports", f"{', '.join(summary['reports'])} (shipway reports open {summary['run']})"))
+    if summary["started_by"]:
+        key = f", key {summary['idempotency_key']}" if summary["idempotency_key"] else ""
+        pairs.append(("started by", f"{summary['started_by']}{key}"))
     if summary["store"]:
         pairs.append(("data", f"{summary['store']} (shipway store ls)"))
     if is_there(summary):

@@ -19,7 +19,7 @@ from shipway.runs.facade import Run
 if TYPE_CHECKING:
     from shipway.remote.generations import Schedule
     from shipway.remote.publish import Published
-    from shipway.remote.recurring import Plan
+    from shipway.remote.recurring import PlannedSchedule
     from shipway.remote.retiring import Running
     from shipway.remote.slots import Slot
     from shipway.remote.submit import Submission
@@ -144,11 +144,12 @@ class Connection:
         started, is_new = start(self._api, submission, service_account=service_account)
         return Run(KubeflowRun(self._api, started, is_new=is_new))
 
-    def plan_schedule(self, pipeline: str, when: str, **options: Any) -> Plan:
-        """Checks a schedule and makes nothing; see `shipway.remote.schedules.plan`."""
+    def plan_schedule(self, pipeline: str, when: str, **options: Any) -> PlannedSchedule:
+        """Checks a schedule and makes nothing; `options` as `shipway.remote.recurring.ScheduleSpec` has them."""
+        from shipway.remote.recurring import ScheduleSpec
         from shipway.remote.schedules import plan
 
-        return plan(self._api, pipeline, when, **options)
+        return plan(self._api, ScheduleSpec(pipeline, when, **options))
 
     def schedule(self, pipeline: str, when: str, **options: Any) -> Schedule:
         """Makes a schedule, `schedule("train-and-deploy", "every monday at 01:00", zone="Europe/Berlin")`."""

@@ -12,7 +12,7 @@ from shipway.errors import InvalidSpec
 from shipway.person import who_types
 
 if TYPE_CHECKING:
-    from shipway.remote.recurring import Plan
+    from shipway.remote.recurring import PlannedSchedule
 
 SAID = "Schedule of Shipway "
 ROOM = 255
@@ -24,7 +24,7 @@ KEYS = {
 ID = 8  # of an id's digits, to name what is replaced
 
 
-def write_mark(made: Plan, generation: int, part: int, mark: str, replaces: str = "") -> str:
+def write_mark(made: PlannedSchedule, generation: int, part: int, mark: str, replaces: str = "") -> str:
     """The description of a recurring run: readable, and all that a later change needs.
 
     Args:
@@ -38,11 +38,11 @@ def write_mark(made: Plan, generation: int, part: int, mark: str, replaces: str 
         InvalidSpec: it does not fit.
     """
     is_plain = all(stretch.cron == made.when.said for stretch in made.parts)  # then it stands in the trigger
-    count = len(made.parts)
+    count, spec = len(made.parts), made.spec
     every: dict[str, Any] = {
         "n": made.name, "w": None if is_plain else made.when.said, "z": made.zone, "g": generation,
-        "p": part if count > 1 else None, "o": count if count > 1 else None, "x": made.experiment, "m": mark,
-        "s": made.start.isoformat() if made.start else None, "e": made.end.isoformat() if made.end else None,
+        "p": part if count > 1 else None, "o": count if count > 1 else None, "x": spec.experiment, "m": mark,
+        "s": spec.start.isoformat() if spec.start else None, "e": spec.end.isoformat() if spec.end else None,
         "r": replaces[:ID] or None,
     }  # fmt: skip
     said = {key: value for key, value in every.items() if value is not None}

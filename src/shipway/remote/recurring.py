@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import Any
@@ -21,36 +21,63 @@ COUNTED = 1000  # runs that start at once are counted so far
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScheduleSpec:
+    """A schedule as it is asked for.
+
+    Attributes:
+        pipeline: A published pipeline; `name@version` pins the version.
+        when: Cron (six fields, five, `@daily`) or words (`every monday at 01:00`).
+        params: Of every run.
+        name: The schedule's; None for the pipeline's, with the model's behind it.
+        zone: Time zone of `when`; None for the cluster's.
+        version: Pins the version; None: every run takes the newest.
+        start: Not before.
+        end: Not after.
+        concurrency: Runs at the same time at most, 1 to 10.
+        catchup: Whether slots that were missed are made up for.
+        experiment: Where its runs are listed; None for the connection's.
+        service_account: Of its runs' pods; None for Kubeflow's default.
+    """
+
+    pipeline: str
+    when: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    zone: str | None = None
+    version: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    concurrency: int = 1
+    catchup: bool = False
+    experiment: str | None = None
+    service_account: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSchedule:
     """A schedule as it shall be: checked, nothing created.
 
     Attributes:
-        version_id: A version that stays; empty for the newest at every run.
-        zone: In which `when` is meant.
-        start: As it was said; when Kubeflow is told to begin stands in `parts`.
+        spec: As it was asked for, with the name, the time zone and the experiment filled in, parameters typed.
+        name, zone: Of the spec.
+        version, version_id: A version that stays; empty for the newest at every run.
+        when: Its trigger; when Kubeflow is told to begin stands in `parts`.
     """
 
+    spec: ScheduleSpec
     name: str
-    pipeline: str
+    zone: str
     pipeline_id: str
     version_id: str
     version: str
-    params: dict[str, Any]
     when: When
-    zone: str
-    start: datetime | None
-    end: datetime | None
-    concurrency: int
-    catchup: bool
-    experiment: str
-    service_account: str | None
     parts: list[Stretch]
     cluster_zone: str
 
     def next_times(self, count: int = SHOWN, after: datetime | None = None) -> list[datetime]:
         """When it will fire, in its zone; what starts at once is not among them."""
         begin = (after or datetime.now(UTC)).replace(microsecond=0)
-        begin = max(begin, self.start) if self.start else begin
+        begin = max(begin, self.spec.start) if self.spec.start else begin
         return [at.astimezone(find_zone(self.zone)) for at in self._moments(begin, count)]
 
     @property
@@ -68,17 +95,17 @@ class Plan:
     def at_the_same_time(self) -> int:
         """Runs at the same time at most; while slots are made up for, each recurring run has its own limit."""
         now = datetime.now(UTC)
-        return self.concurrency * max(1, sum(1 for part in self.parts if part.start and part.start <= now))
+        return self.spec.concurrency * max(1, sum(1 for part in self.parts if part.start and part.start <= now))
 
     def _moments(self, after: datetime, count: int) -> list[datetime]:
         if self.when.interval_s:
-            return list(_ticks(self.when.interval_s, self.parts[0].start or after, after, self.end, count))
+            return list(_ticks(self.when.interval_s, self.parts[0].start or after, after, self.spec.end, count))
         return fires(self.parts, find_zone(self.cluster_zone), after, count)
 
 
-def create_parts(api: Api, made: Plan, *, generation: int, enabled: bool, replaces: str = "") -> list[Any]:
+def create_parts(api: Api, made: PlannedSchedule, *, generation: int, enabled: bool, replaces: str = "") -> list[Any]:
     """Creates a generation, part by part."""
-    experiment = api.experiment_id(made.experiment)
+    experiment = api.experiment_id(made.spec.experiment or api.settings.experiment)
     return [
         _create_part(api, made, number, stretch, generation, experiment, enabled=enabled, replaces=replaces)
         for number, stretch in enumerate(made.parts, 1)
@@ -87,7 +114,7 @@ def create_parts(api: Api, made: Plan, *, generation: int, enabled: bool, replac
 
 def _create_part(
     api: Api,
-    made: Plan,
+    made: PlannedSchedule,
     number: int,
     stretch: Stretch,
     generation: int,
@@ -105,9 +132,9 @@ def _create_part(
             # By the pipeline alone every run takes its newest version; kfp's own client refuses to say so.
             pipeline_id=made.pipeline_id, pipeline_version_id=made.version_id or None
         ),
-        runtime_config=kfp.V2beta1RuntimeConfig(parameters=dict(made.params)),
-        max_concurrency=str(made.concurrency),
-        no_catchup=not made.catchup,
+        runtime_config=kfp.V2beta1RuntimeConfig(parameters=dict(made.spec.params)),
+        max_concurrency=str(made.spec.concurrency),
+        no_catchup=not made.spec.catchup,
         mode="ENABLE" if enabled else "DISABLE",
         trigger=kfp.V2beta1Trigger(
             periodic_schedule=kfp.V2beta1PeriodicSchedule(interval_second=str(made.when.interval_s), **window)
@@ -116,7 +143,7 @@ def _create_part(
         else kfp.V2beta1Trigger(cron_schedule=kfp.V2beta1CronSchedule(cron=stretch.cron, **window)),
         experiment_id=experiment,
         namespace=api.settings.namespace or None,
-        service_account=made.service_account,
+        service_account=made.spec.service_account,
     )  # fmt: skip
     return create_once(
         f"schedule {made.name!r}",

@@ -8,110 +8,75 @@ disabled, then deleted without its runs (retiring.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from shipway.errors import InvalidSpec, NotFound, nearest
 from shipway.remote.api import Api
-from shipway.remote.english import When, parse_when
+from shipway.remote.english import parse_when
 from shipway.remote.generations import Schedule, list_schedules, pick
 from shipway.remote.marks import write_mark
-from shipway.remote.recurring import Plan, create_parts
+from shipway.remote.recurring import PlannedSchedule, ScheduleSpec, create_parts
 from shipway.remote.retiring import Running, cancel_running, kept_for, retire, running_of, set_enabled
-from shipway.remote.submit import Target, checked_params, find_target
+from shipway.remote.submit import checked_params, find_target
 from shipway.remote.zones import Stretch, find_zone, stretches
 
 
-def plan(
-    api: Api,
-    pipeline: str,
-    when: str,
-    params: Mapping[str, Any] | None = None,
-    *,
-    name: str | None = None,
-    zone: str | None = None,
-    version: str | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    concurrency: int = 1,
-    catchup: bool = False,
-    experiment: str | None = None,
-    service_account: str | None = None,
-    is_new: bool = True,
-) -> Plan:
+def plan(api: Api, spec: ScheduleSpec, *, is_new: bool = True) -> PlannedSchedule:
     """Everything about a schedule checked, nothing created.
 
     Kubeflow starts runs at once for a start that has passed: one for the last slot, or with catch-up one for each
-    slot since. The second is what catch-up is for (`Plan.starts_at_once` counts them); the first nobody asked for, so
-    without catch-up a start that has passed means from now on.
+    slot since. The second is what catch-up is for (`PlannedSchedule.starts_at_once` counts them); the first nobody
+    asked for, so without catch-up a start that has passed means from now on.
 
     Args:
         api: Kubeflow.
-        pipeline: A published pipeline; `name@version` pins the version.
-        when: Cron (six fields, five, `@daily`) or words (`every monday at 01:00`).
-        params: Of every run.
-        name: The schedule's; the pipeline's, with the model's behind it, where none is given.
-        zone: Time zone of `when`; the cluster's where none is given.
-        version: Pins the version; without it every run takes the newest.
-        start: Not before.
-        end: Not after.
-        concurrency: Runs at the same time at most, 1 to 10.
-        catchup: Whether slots that were missed are made up for.
+        spec: The schedule.
         is_new: False for what takes the place of another: it begins now, since the other has run what was before.
 
     Raises:
         InvalidSpec, NotFound: what is wrong, and what may stand there.
     """
-    if not 1 <= concurrency <= 10:
+    if not 1 <= spec.concurrency <= 10:
         raise InvalidSpec(
-            f"concurrency: got {concurrency}, Kubeflow allows 1 to 10 runs of a schedule at the same time"
+            f"concurrency: got {spec.concurrency}, Kubeflow allows 1 to 10 runs of a schedule at the same time"
         )
-    target = find_target(api, pipeline, version)
-    checked = checked_params(target, params or {})
-    is_pinned = bool(version or "@" in pipeline)
-    return _plan(
-        api, target, parse_when(when), checked, is_pinned=is_pinned,
-        name=name or "-".join(filter(None, [target.pipeline, str(checked.get("name", ""))])),
-        zone=zone or api.settings.cron_zone, start=start, end=end, concurrency=concurrency, catchup=catchup,
-        makes_up=catchup and is_new, experiment=experiment or api.settings.experiment,
-        service_account=service_account,
+    if spec.start and spec.end and spec.end <= spec.start:
+        raise InvalidSpec(f"end: {spec.end.isoformat()} is not behind the start, {spec.start.isoformat()}")
+    target = find_target(api, spec.pipeline, spec.version)
+    checked = checked_params(target, spec.params)
+    is_pinned = bool(spec.version or "@" in spec.pipeline)
+    name = spec.name or "-".join(filter(None, [target.pipeline, str(checked.get("name", ""))]))
+    zone, cluster = spec.zone or api.settings.cron_zone, api.settings.cron_zone
+    whole = replace(
+        spec, pipeline=target.pipeline, params=checked, name=name, zone=zone,
+        experiment=spec.experiment or api.settings.experiment,
     )  # fmt: skip
-
-
-def _plan(
-    api: Api,
-    target: Target,
-    when: When,
-    params: dict[str, Any],
-    *,
-    is_pinned: bool,
-    makes_up: bool,
-    **fields: Any,
-) -> Plan:
-    start, end, cluster = fields["start"], fields["end"], api.settings.cron_zone
-    if start and end and end <= start:
-        raise InvalidSpec(f"end: {end.isoformat()} is not behind the start, {start.isoformat()}")
-    zone = find_zone(fields["zone"])
-    first = start if start and (makes_up or start > datetime.now(UTC)) else None
-    parts = (
-        stretches(when.cron, zone, find_zone(cluster), first, end) if when.cron else [Stretch(when.text, first, end)]
-    )
-    made = Plan(
-        pipeline=target.pipeline,
+    when, begins = parse_when(spec.when), _beginning(spec, is_new=is_new)
+    made = PlannedSchedule(
+        spec=whole,
+        name=name,
+        zone=zone,
         pipeline_id=target.pipeline_id,
         version_id=target.version_id if is_pinned else "",
         version=target.version if is_pinned else "",
-        params=params,
         when=when,
-        parts=parts,
+        parts=stretches(when.cron, find_zone(zone), find_zone(cluster), begins, spec.end)
+        if when.cron
+        else [Stretch(when.text, begins, spec.end)],
         cluster_zone=cluster,
-        **fields,
     )
     if not made.next_times(1) and not made.starts_at_once:
         raise InvalidSpec(f"schedule: {when.said!r} never fires between its start and its end")
-    write_mark(made, generation=999, part=len(parts), mark="0" * 8, replaces="0" * 8)  # whether it will fit
+    write_mark(made, generation=999, part=len(made.parts), mark="0" * 8, replaces="0" * 8)  # whether it will fit
     return made
+
+
+def _beginning(spec: ScheduleSpec, *, is_new: bool) -> datetime | None:
+    """When Kubeflow is told to begin; None for now."""
+    makes_up = spec.catchup and is_new
+    return spec.start if spec.start and (makes_up or spec.start > datetime.now(UTC)) else None
 
 
 def find_schedule(api: Api, name: str) -> Schedule:
@@ -155,7 +120,7 @@ def settle(api: Api, name: str) -> Schedule | None:
     return Schedule(found.name, found.parts, found.said, older=retire(api, (*found.twins, *found.older)))
 
 
-def create(api: Api, made: Plan) -> Schedule:
+def create(api: Api, made: PlannedSchedule) -> Schedule:
     """Makes a schedule.
 
     Raises:
@@ -186,7 +151,7 @@ def change(api: Api, name: str, **changes: Any) -> Schedule:
     return _make_anew(api, old, plan_change(api, old, **changes), enabled=old.is_enabled)
 
 
-def _make_anew(api: Api, old: Schedule, made: Plan, *, enabled: bool) -> Schedule:
+def _make_anew(api: Api, old: Schedule, made: PlannedSchedule, *, enabled: bool) -> Schedule:
     generation = int(old.said.get("generation", 0)) + 1
     replaces = "" if old.said else str(old.parts[0].recurring_run_id)
     parts = create_parts(api, made, generation=generation, enabled=False, replaces=replaces)
@@ -209,31 +174,37 @@ def _settled(api: Api, name: str, made: list[Any]) -> Schedule:
     return found
 
 
-def plan_change(api: Api, old: Schedule, **changes: Any) -> Plan:
-    """What a schedule will be after a change."""
+def plan_change(api: Api, old: Schedule, **changes: Any) -> PlannedSchedule:
+    """What a schedule will be after a change; see `change`."""
     given = {key: value for key, value in changes.items() if value is not None}
+    spec = _spec_of(api, old, pipeline=given.get("pipeline"))
+    if "version" in given:
+        given["version"] = None if given["version"] == "newest" else given["version"]
+    if "params" in given:
+        given["params"] = {**spec.params, **given["params"]}
+    return plan(api, replace(spec, **given), is_new=False)
+
+
+def _spec_of(api: Api, old: Schedule, *, pipeline: str | None) -> ScheduleSpec:
+    """As the schedule that there is was asked for, or with another pipeline: its own may be gone."""
     job, said = old.parts[0], old.said
     reference = job.pipeline_version_reference
-    wanted = given.get("version") or (reference.pipeline_version_id or "")
-    wanted = "" if wanted == "newest" else wanted
-    pipeline = given.get("pipeline") or _pipeline_name(api, reference.pipeline_id)
     versions = {v.pipeline_version_id: str(v.name or v.display_name) for v in api.versions(reference.pipeline_id)}
+    pinned = reference.pipeline_version_id or ""
     start, end = (datetime.fromisoformat(said[key]) if said.get(key) else None for key in ("start", "end"))
-    return plan(
-        api,
-        pipeline,
-        given.get("when") or old.trigger,
-        {**old.params, **given.get("params", {})},
+    return ScheduleSpec(
+        pipeline=pipeline or _pipeline_name(api, reference.pipeline_id),
+        when=old.trigger,
+        params=old.params,
         name=old.name,
-        zone=given.get("zone") or old.zone or None,
-        version=versions.get(wanted, wanted) or None,
-        start=given.get("start", start),
-        end=given.get("end", end),
-        concurrency=int(given.get("concurrency", job.max_concurrency or 1)),
-        catchup=bool(given.get("catchup", not job.no_catchup)),
-        experiment=given.get("experiment") or said.get("experiment"),
+        zone=old.zone or None,
+        version=versions.get(pinned, pinned) or None,
+        start=start,
+        end=end,
+        concurrency=int(job.max_concurrency or 1),
+        catchup=not job.no_catchup,
+        experiment=said.get("experiment"),
         service_account=job.service_account or None,
-        is_new=False,
     )
 
 

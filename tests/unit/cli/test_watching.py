@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from shipway.artifacts import StepRecord
-from shipway.cli.progress import Progress, highlights
 from shipway.cli.watching import step_detail, sweep_detail, training_detail
+from shipway.runs.progress import Progress, highlights
 
 
 def progress(at: float, step: int, **more: Any) -> dict[str, Any]:
