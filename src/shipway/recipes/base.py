@@ -48,6 +48,27 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class Packs(Protocol):
+    """What an encoder may offer beside `Encoder`: records smaller than the features, which are made where they are read.
+
+    `unpack(pack(values))` equals `encode(values)`; a text takes a tenth of the room of its n-grams' ids.
+    """
+
+    @property
+    def packed(self) -> dict[str, FeatureSpec]:
+        """What a record holds in place of `features`."""
+        ...
+
+    def pack(self, values: Sequence[Any]) -> Encoded:
+        """A chunk of the input's values as records hold them; bytes as an array of objects."""
+        ...
+
+    def unpack(self, records: Encoded) -> Encoded:
+        """The features of records; called from several threads at once."""
+        ...
+
+
+@runtime_checkable
 class Recipe(Protocol):
     """Model code behind a small surface.
 

@@ -9,7 +9,7 @@ the number of workers, since its share does. Imports TensorFlow.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
 from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
 from shipway.recipes import Encoder, load_recipe
+from shipway.recipes.base import Packs
 from shipway.storage import open_folder
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import Share, local_batches, permutation
+from shipway.training.unpacking import DTYPES, Unpacking, is_ragged
 
 PARSE_BATCH = 1024
-DTYPES = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
 PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "bytes": b""}  # of features
 
 Batch = tuple[dict[str, Any], dict[str, Any]]  # features and targets by name, dense
@@ -79,20 +80,27 @@ def fetch_shards(manifest: DatasetManifest, shards: Sequence[Shard], folder: Pat
 
 
 class Parser:
-    """Serialised `tf.train.Example` records to tensors, a batch at a time; equal parsers give the same.
+    """Serialised `tf.train.Example` records to tensors, a batch at a time; equal parsers give the same of one dataset.
 
     Args:
         features: The encoded features to read; what a model does not use is not even parsed.
         targets: What is learned from them, as the task's `Labels.targets` states it.
+        unpacking: Makes the features, where the records hold something smaller.
     """
 
-    def __init__(self, features: Mapping[str, FeatureSpec], targets: Mapping[str, FeatureSpec]) -> None:
-        self.features, self.targets = dict(features), dict(targets)
+    def __init__(
+        self,
+        features: Mapping[str, FeatureSpec],
+        targets: Mapping[str, FeatureSpec],
+        unpacking: Unpacking | None = None,
+    ) -> None:
+        self.features, self.targets, self.unpacking = dict(features), dict(targets), unpacking
         self._padding = {name: PADDING[spec.dtype] for name, spec in features.items()}
         self._padding |= {name: TARGET_PADDING[spec.dtype] for name, spec in targets.items()}
         self._schema: dict[str, Any] = {}
         self._padding_schema: dict[str, Any] = {}  # where it differs
-        for name, spec in self.tensors.items():
+        held = self.features if unpacking is None else unpacking.packed
+        for name, spec in (held | self.targets).items():
             if not is_ragged(spec):
                 self._schema[name] = tf.io.FixedLenFeature(spec.shape, DTYPES[spec.dtype])
                 continue
@@ -101,8 +109,27 @@ class Parser:
                 DTYPES[spec.dtype], partitions=partitions, row_splits_dtype=tf.int64
             )
             self._padding_schema[name] = tf.io.FixedLenSequenceFeature(
-                spec.shape[1:], DTYPES[spec.dtype], allow_missing=True, default_value=self._padding[name]
+                spec.shape[1:], DTYPES[spec.dtype], allow_missing=True, default_value=self._padding.get(name)
             )
+
+    @classmethod
+    def of(
+        cls, manifest: DatasetManifest, encoder: Encoder, features: Iterable[str], targets: Mapping[str, FeatureSpec]
+    ) -> Parser:
+        """For a dataset's records: those of its features that a model takes.
+
+        Raises:
+            InvalidData: the records are packed, and the installed recipe's encoder does not unpack.
+        """
+        some = {name: manifest.features[name] for name in features}
+        if not manifest.packed:
+            return cls(some, targets)
+        if not isinstance(encoder, Packs) or encoder.packed != manifest.packed:
+            raise InvalidData(
+                f"dataset {manifest.name}: its records hold {', '.join(manifest.packed)}, which the installed recipe "
+                f"{manifest.recipe!r} does not unpack; prepare the dataset again"
+            )
+        return cls(some, targets, Unpacking(encoder, manifest.packed, some))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Parser) and (self.features, self.targets) == (other.features, other.targets)
@@ -118,7 +145,9 @@ class Parser:
     def __call__(self, serialised: Any) -> dict[str, Any]:
         """Ragged or dense tensors by name, targets among them."""
         parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema)
-        return parsed
+        if self.unpacking is None:
+            return parsed
+        return self.unpacking(parsed) | {name: parsed[name] for name in self.targets}
 
     def dense(self, parsed: Mapping[str, Any]) -> Batch:
         """Features and targets, padded to the batch's longest: what `fit` takes."""
@@ -126,6 +155,8 @@ class Parser:
 
     def padded(self, serialised: Any) -> Batch:
         """The same as `dense` of what was parsed, in one go: for records that are used once."""
+        if self.unpacking is not None:
+            return self.dense(self(serialised))
         parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema | self._padding_schema)
         for name in self._padding_schema:
             value = parsed[name]
@@ -138,7 +169,7 @@ class Parser:
         return {name: tensors[name] for name in self.features}, {name: tensors[name] for name in self.targets}
 
     def _padded(self, name: str, value: Any) -> Any:
-        if name not in self._padding_schema:
+        if not is_ragged(self.tensors[name]):
             return value
         # A batch of empty texts still needs one column, as `Ragged.to_padded` gives it.
         longest = tf.maximum(tf.reduce_max(value.row_lengths()), 1)
@@ -167,11 +198,6 @@ class Parser:
         if found != rows:
             raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")
         return merged
-
-
-def is_ragged(spec: FeatureSpec) -> bool:
-    """Whether each row has a length of its own."""
-    return bool(spec.shape) and spec.shape[0] is None
 
 
 def rows_in(tensors: Mapping[str, Any]) -> int:
@@ -226,8 +252,23 @@ def stream_batches(
         orders, output_signature=(tf.TensorSpec((None,), tf.string), tf.TensorSpec((), tf.int64))
     )
     records = files.flat_map(lambda names, left: tf.data.TFRecordDataset(names).skip(left))
-    batches = records.batch(batch, drop_remainder=True)
-    return _ready(batches.map(parser.padded, num_parallel_calls=2, deterministic=True))
+    if parser.unpacking is None:
+        batches = records.batch(batch, drop_remainder=True)
+        return _ready(batches.map(parser.padded, num_parallel_calls=2, deterministic=True))
+    several = max(PARSE_BATCH // batch, 1)  # batches at once: an encoder is slow with a few rows
+
+    def block(serialised: Any) -> dict[str, Any]:
+        return {name: _cut(value, several, batch) for name, value in parser(serialised).items()}
+
+    blocks = records.batch(several * batch, drop_remainder=True).map(block, num_parallel_calls=2, deterministic=True)
+    return _ready(blocks.unbatch().map(parser.dense, num_parallel_calls=2, deterministic=True))
+
+
+def _cut(value: Any, several: int, batch: int) -> Any:
+    """Rows to batches of them, one more dimension in front."""
+    if isinstance(value, tf.RaggedTensor):
+        return tf.RaggedTensor.from_uniform_row_length(value, batch, nrows=several)
+    return tf.reshape(value, tf.concat([[several, batch], tf.shape(value)[1:]], 0))
 
 
 def _ready(dataset: Any) -> Any:

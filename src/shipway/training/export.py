@@ -123,7 +123,7 @@ def _eval_outputs(
     fitted: Fitted, task: Task, model: Any, features: dict[str, FeatureSpec], work: Path
 ) -> tuple[Any, Arrays]:
     """What the model gives for the eval split's first rows, and their targets."""
-    parser = td.Parser(features, task.labels.targets(fitted.encoder))
+    parser = td.Parser.of(fitted.dataset, fitted.encoder, features, task.labels.targets(fitted.encoder))
     shards = td.split_shards(fitted.dataset, "eval")
     outputs: list[Any] = []
     targets: list[dict[str, Any]] = []
@@ -200,7 +200,7 @@ def _run_onnx(path: Path, rows: Arrays, outputs: list[str]) -> Arrays:
 
 def _real_rows(fitted: Fitted, features: dict[str, FeatureSpec], work: Path) -> Arrays:
     """Encoded rows of the eval split, as a predictor would send them."""
-    parser = td.Parser(features, {})
+    parser = td.Parser.of(fitted.dataset, fitted.encoder, features, {})
     shards = td.split_shards(fitted.dataset, "eval")[:1]
     paths = td.fetch_shards(fitted.dataset, shards, work / fitted.dataset.fingerprint)
     batch = next(iter(parser.read(paths)))

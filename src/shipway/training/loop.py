@@ -170,7 +170,7 @@ def _fit(
 
     model = build_model(spec, encoder, dist, total)
     targets = task.labels.targets(encoder)
-    parser = td.Parser({name: manifest.features[name] for name in input_names(model)}, targets)
+    parser = td.Parser.of(manifest, encoder, input_names(model), targets)
     checkpoints = Checkpoints(output_uri, work, spec.keep_checkpoints) if output_uri else None
 
     def fresh() -> None:
