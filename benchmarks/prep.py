@@ -83,7 +83,7 @@ def write_rows(path: Path, rows: int) -> None:
             file.write(f"{' '.join(picked[start:end])} {number},intent_{labels[number]}\n")
 
 
-def timed(code: str, data: Path, out: Path) -> tuple[float, float, float]:
+def timed(code: str, data: Path | str, out: Path) -> tuple[float, float, float]:
     """Seconds, CPU seconds of all its processes, and the peak of their anonymous memory together in MB."""
     started = time.monotonic()
     process = subprocess.Popen([sys.executable, "-c", code, str(data), str(out)])

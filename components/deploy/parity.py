@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from shipway.tasks.model_answers import ModelAnswers
 from shipway.tasks.stored import task_of_model
 
 BATCH = 32
+BATCH_CHARS = 4 << 20  # of a request's JSON, which an endpoint bounds
 LATENCY_ROWS = 200
 _PLACE = "shipway place"
 
@@ -94,7 +96,7 @@ def check_endpoint(url: str, kept: Kept, tolerance: float, version: int | None =
         client.predict(kept.instances[:1])  # opens the connection, which is no part of a request's time
         single = min(total, LATENCY_ROWS)
         batches = [slice(i, i + 1) for i in range(single)]
-        batches += [slice(i, i + BATCH) for i in range(single, total, BATCH)]
+        batches += _batches(kept.instances, single)
         for rows in batches:
             began = time.perf_counter()
             answers, answered = client.ask(kept.instances[rows], **asked)
@@ -107,3 +109,16 @@ def check_endpoint(url: str, kept: Kept, tolerance: float, version: int | None =
                 )
             served += answers
     return compare(kept, served, tolerance, latencies)
+
+
+def _batches(instances: Sequence[Any], start: int) -> Iterator[slice]:
+    """The instances from `start` on, few and small enough for one request each."""
+    held = 0
+    for end in range(start, len(instances)):
+        size = len(json.dumps(instances[end]))
+        if end > start and (end - start == BATCH or held + size > BATCH_CHARS):
+            yield slice(start, end)
+            start, held = end, 0
+        held += size
+    if start < len(instances):
+        yield slice(start, len(instances))

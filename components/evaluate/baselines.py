@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from shipway import measuring
 from shipway.artifacts import BaselineMetrics, DatasetManifest, Interval
 from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.scoring import ModelSession
-from shipway.scoring.rows import CHUNK_ROWS, input_columns, read_rows
+from shipway.scoring.rows import input_columns, read_frames, read_rows
 from shipway.tasks import classes_in, primary
 from shipway.tasks.evaluated import Baseline
+
+TRAINING_BYTES = 512 << 20  # of rows that baselines are fitted on: all are in memory at once
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ def measure_baselines(beside: Beside, names: Sequence[str]) -> list[BaselineMetr
         return []
     columns = [*input_columns(beside.dataset, kind), "label"]
     frames = read_rows(beside.dataset, "train", kind)
-    rows, sampled = sample_rows(frames, columns, train.rows, spec.baseline_rows, spec.seed)
+    bearable = TRAINING_BYTES * train.rows // max(sum(file.size_bytes for file in train.row_files), 1)
+    limit = max(min(spec.baseline_rows, bearable), 1)
+    rows, sampled = sample_rows(frames, columns, train.rows, limit, spec.seed)
     fitted = (beside.session.task.evaluation.fit_baseline(name, kind, rows, spec.seed) for name in names)
     known = {*classes_in(beside.session.task, rows["label"]), *beside.dataset.labels, *train.class_counts}
     return [_measured(beside, one, columns, known, len(rows), sampled) for one in fitted if one is not None]
@@ -80,7 +84,7 @@ def _measured(
     task, spec = beside.session.task, beside.spec
     labels = beside.rows["label"]
     classes = sorted({*known, *beside.session.labels, *classes_in(task, labels)})
-    answers = baseline.predict(_frames(beside.kept, columns, len(labels))).with_columns(labels)
+    answers = baseline.predict(read_frames(beside.kept, columns)).with_columns(labels)
     ours, theirs = (task.evaluation.statistics(rows, classes) for rows in (beside.rows, answers))
     metrics = measuring.figures(theirs, task.evaluation.metrics)
     name = primary(task)
@@ -102,8 +106,3 @@ def _measured(
         difference=difference,
         difference_interval=between,
     )
-
-
-def _frames(kept: Path, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
-    for offset in range(0, rows, CHUNK_ROWS):
-        yield pl.scan_parquet(kept, glob=False).select(columns).slice(offset, CHUNK_ROWS).collect()

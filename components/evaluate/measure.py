@@ -25,9 +25,10 @@ from shipway.canonical import fingerprint
 from shipway.components.evaluate.baselines import Beside, measure_baselines
 from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
 from shipway.errors import ShipwayError
+from shipway.inputs.base import StandsFor
 from shipway.scoring import ModelSession
 from shipway.scoring.predictions import Predicted, describe_rows, predict_rows
-from shipway.scoring.rows import CHUNK_ROWS, input_columns, read_rows
+from shipway.scoring.rows import input_columns, read_frames, read_rows
 from shipway.storage import Store
 from shipway.tasks import Task, classes_in
 from shipway.tasks.evaluated import Found
@@ -93,6 +94,7 @@ def measure(
         files=files,
         columns=predicted.columns,
         example=_example(session, dataset, rows, folder / PREDICTIONS),
+        example_line=session.kind.example_line if isinstance(session.kind, StandsFor) else "",
         left_out=found.left_out,
         with_left_out=evaluated.with_left_out if found.left_out else "",
         model_uri=model.uri,
@@ -179,10 +181,10 @@ def _slices(task: Task, path: Path, column: str, statistics: csr_array, spec: Ev
 
 def _example(session: ModelSession, dataset: DatasetManifest, rows: pl.DataFrame, path: Path) -> object:
     """The instance of the short row that the model answers best, of the first rows; None where it answers none of these
-    as well as half of all."""
-    first = pl.read_parquet(
-        path, columns=["preview", *input_columns(dataset, session.kind)], n_rows=CHUNK_ROWS, glob=False
-    )
+    as well as half of all. What the input says where instances are too long to be shown."""
+    if isinstance(session.kind, StandsFor):
+        return session.kind.example
+    first = next(read_frames(path, ["preview", *input_columns(dataset, session.kind)]))
     credit = session.task.evaluation.credit(rows)
     is_short = first["preview"].str.len_chars().is_between(*_EXAMPLE_CHARACTERS).to_numpy()
     short = np.flatnonzero(is_short & (credit[: len(first)] >= np.median(credit)))

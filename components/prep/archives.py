@@ -70,11 +70,11 @@ def unpack(path: Path, shown: str, folder: Path, wanted: Callable[[str], bool], 
                 )
             path_in = str(PurePosixPath(member.name))  # without "./" in front
             name = folders.readable(path_in)
-            if folders.is_hidden(name) and ".." not in name.split("/"):
+            why = _why_left_out(path_in) or member.why
+            if why is None and folders.is_hidden(name):
                 continue
-            why = member.why or _why_left_out(path_in) or (None if wanted(name) else "its name says no use here")
             if why is None:
-                why = _write(member, folder / path_in, max_bytes)
+                why = _write(member, folder / path_in, max_bytes) if wanted(name) else "its name says no use here"
             if why is not None:
                 left_out[name] = why
     except BROKEN as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import csv
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,7 +222,7 @@ def _fetched(place: _Place, entries: Iterable[trees.Entry], folder: Path) -> lis
 
 def _add(found: Found, place: _Place, spec: DatasetSpec, schema: Schema, folder: Path) -> None:
     """Takes in a folder: its tables, or where it has none each of its files as a row."""
-    from shipway.components.prep.sources import find_sources
+    from shipway.components.prep.heads import open_catalogue
 
     column = schema.files
     assert column is not None
@@ -250,20 +250,22 @@ def _add(found: Found, place: _Place, spec: DatasetSpec, schema: Schema, folder:
             f"{spec.label_column}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"catalogue-{len(found.sources)}.jsonl"
-    with path.open("w", encoding="utf-8") as file:
-        for entry in place.files:
-            file.write(json.dumps(_described(entry.name, column.path_column), ensure_ascii=False) + "\n")
-    [source] = find_sources([path], spec)
+    path = folder / f"catalogue-{len(found.sources)}.csv"
+    columns = (column.path_column, "label", "folder")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(columns)
+        start = file.tell()
+        rows.writerows(_described(entry.name) for entry in place.files)
+    source = open_catalogue(path, place.shown, columns, start, spec)
     size = sum(entry.size_bytes for entry in place.files)
-    found.sources.append(replace(source, shown=place.shown, files=column, place=place.uri, files_bytes=size))
+    found.sources.append(replace(source, files=column, place=place.uri, files_bytes=size))
 
 
-def _described(name: str, path_column: str) -> Mapping[str, str | None]:
+def _described(name: str) -> tuple[str, str, str]:
     """A file's row: its path, the folder that it lies in as its label, and the top folder, which may be a split."""
     parts = name.split("/")
-    label, top = (parts[-2], parts[0]) if len(parts) > 1 else (None, None)
-    return {"label": label, "folder": top, path_column: name}
+    return (name, parts[-2], parts[0]) if len(parts) > 1 else (name, "", "")
 
 
 def _add_tables(found: Found, paths: list[Path], shown: str, root: str, spec: DatasetSpec, schema: Schema) -> None:

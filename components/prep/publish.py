@@ -72,12 +72,12 @@ def _sections(spec: DatasetSpec) -> dict[str, Any]:
 
 
 def code_hash(spec: DatasetSpec) -> str:
-    """Over the source of this room, of the recipe's package, and of its input and labels."""
+    """Over the source of this room, and of the packages of the recipe, its input and its labels."""
     schema = schema_of(spec)
-    origin = Path(inspect.getfile(type(load_recipe(spec.recipe))))
-    is_package = (origin.parent / "__init__.py").exists()
-    files = {Path(characters.__file__), *(Path(inspect.getfile(type(part))) for part in (schema.kind, schema.labels))}
-    files |= {*Path(__file__).parent.glob("*.py"), *(origin.parent.rglob("*.py") if is_package else [origin])}
+    parts = (load_recipe(spec.recipe), schema.kind, schema.labels)
+    files = {Path(characters.__file__), *Path(__file__).parent.glob("*.py")}
+    for origin in (Path(inspect.getfile(type(part))) for part in parts):
+        files |= {*origin.parent.rglob("*.py")} if (origin.parent / "__init__.py").exists() else {origin}
     return fingerprint(sorted([path.name, sha256_hex(path.read_bytes())] for path in files))
 
 

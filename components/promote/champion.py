@@ -19,7 +19,7 @@ from shipway.errors import NotFound
 from shipway.registry import ModelVersion, Registry
 from shipway.scoring import ModelSession
 from shipway.scoring.predictions import describe_rows, read_columns
-from shipway.scoring.rows import CHUNK_ROWS, input_columns
+from shipway.scoring.rows import input_columns, read_frames
 from shipway.storage import open_folder
 from shipway.tasks import Task, classes_in
 
@@ -107,7 +107,7 @@ def _compare(
     path: Path,
     columns: Sequence[str],
 ) -> Champion:
-    frames = _frames(path, ["label", "group_hash", *columns], evaluation.rows)
+    frames = read_frames(path, ["label", "group_hash", *columns])
     theirs = pl.concat([describe_rows(session, frame) for frame in frames])
     ours = pl.read_parquet(path, columns=theirs.columns, glob=False)
     labels = ours["label"]
@@ -166,11 +166,6 @@ def _predictions(evaluation: EvaluationRecord) -> Iterator[Path]:
         kept = evaluation.predictions
         open_folder(evaluation.uri).download(kept.path, path, sha256=kept.sha256)
         yield path
-
-
-def _frames(path: Path, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
-    for offset in range(0, rows, CHUNK_ROWS):
-        yield pl.scan_parquet(path, glob=False).select(columns).slice(offset, CHUNK_ROWS).collect()
 
 
 def _leak(version: ModelVersion, dataset: DatasetManifest, split: str) -> tuple[int, str]:

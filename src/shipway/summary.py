@@ -195,6 +195,7 @@ def _evaluation(record: EvaluationRecord | None) -> dict[str, Any] | None:
         "headline": record.headline,
         "facts": record.facts,
         "example": record.example,
+        "example_line": record.example_line,
         "uri": record.uri,
     }
 

@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,203 @@ def bomb(width: int, height: int) -> bytes:
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in [*parts, (b"IEND", b"")]
     )
+
+
+def test_a_folder_of_splits_keeps_them(store: Store, tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        pictures.write_folder(tmp_path / "photos" / split, 12)
+    rows = rows_of(store, prepared(store, tmp_path / "photos", split_column="folder"))
+    assert {(row["path"].split("/")[0], row["label"], row["split"]) for row in rows.iter_rows(named=True)} == {
+        (folder, label, split)
+        for folder, split in (("train", "train"), ("val", "eval"), ("test", "test"))
+        for label in ("disc", "bar")
+    }
+
+
+def test_equal_files_are_one_group_and_near_ones_are_not_looked_for(store: Store, tmp_path: Path) -> None:
+    files = pictures.write_folder(tmp_path / "photos", ROWS)
+    for number, content in enumerate(files.values()):
+        (tmp_path / "photos" / "bar" / f"copy{number}.jpg").write_bytes(content)
+    rows = rows_of(store, prepared(store, tmp_path / "photos", max_bad_fraction=0.5))
+    assert len(rows) == 2 * ROWS
+    assert rows.group_by("image").agg(pl.col("split").n_unique())["split"].unique().to_list() == [1]
+
+
+def test_pixels_are_looked_at_where_that_is_asked(store: Store, tmp_path: Path) -> None:
+    pictures.write_folder(tmp_path / "photos", ROWS)
+    good = pictures.saved(pictures.drawn("disc", 999), "WEBP")
+    damaged = good[:30] + b"\xff" * 20 + good[50:]
+    (tmp_path / "photos" / "disc" / "damaged.webp").write_bytes(damaged)
+    seen = prepared(store, tmp_path / "photos", input={"check": "pixels"})
+    assert sum(reasons(store, seen).values()) == 1
+    assert prepared(store, tmp_path / "photos").quarantined_rows == 0
+
+
+def test_what_changes_a_source_changes_its_fingerprint_and_nothing_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    files = pictures.write_folder(photos, 8)
+    table = as_table(tmp_path, files)
+    by_table = {"source": table, "input": {"root": str(photos)}}
+    seen = {name: data.data_fingerprint(spec_of(**given)) for name, given in
+            {"folder": {"source": photos}, "table": by_table}.items()}  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (photos / "notes.txt").write_text("beside")
+    (photos / "_hidden.jpg").write_bytes(b"")
+    assert data.data_fingerprint(spec_of("photos")) == seen["folder"]
+    assert data.data_fingerprint(spec_of(**by_table)) == seen["table"]
+    changed = photos / next(iter(files))
+    changed.write_bytes(changed.read_bytes() + b"\0")
+    assert data.data_fingerprint(spec_of(photos)) != seen["folder"]
+    again = data.data_fingerprint(spec_of(**by_table))
+    assert again != seen["table"]
+    table.write_text(table.read_text().replace("disc", "ring"))
+    assert data.data_fingerprint(spec_of(**by_table)) != again
+
+
+def _empty(top: Path) -> dict[str, Any]:
+    (top / "notes.txt").write_text("nothing")
+    return {"source": top}
+
+
+def _flat_without_labels(top: Path) -> dict[str, Any]:
+    (top / "a.jpg").write_bytes(b"x")
+    return {"source": top}
+
+
+def _no_path_column(top: Path) -> dict[str, Any]:
+    (top / "rows.csv").write_text("image,label\na.jpg,x\n")
+    return {"source": top / "rows.csv"}
+
+
+def _no_bytes_column(top: Path) -> dict[str, Any]:
+    pl.DataFrame({"photo": [b"x"], "label": ["x"]}).write_parquet(top / "rows.parquet")
+    return {"source": top / "rows.parquet", "input": {"bytes_column": "image"}}
+
+
+def _no_label_folder(top: Path) -> dict[str, Any]:
+    pictures.write_folder(top / "photos", 4)
+    return {"source": top / "photos", "label_column": "tags"}
+
+
+def _no_root(top: Path) -> dict[str, Any]:
+    (top / "rows.csv").write_text("path,label\na.jpg,x\n")
+    return {"source": top / "rows.csv", "input": {"root": str(top / "gone")}}
+
+
+def _cut_zip(top: Path) -> dict[str, Any]:
+    _zip(top, top, pictures.write_folder(top / "photos", 8))
+    (top / "photos.zip").write_bytes((top / "photos.zip").read_bytes()[:-40])
+    return {"source": top / "photos.zip"}
+
+
+def _cut_tar(top: Path) -> dict[str, Any]:
+    _tar(top, top / "photos", pictures.write_folder(top / "photos", 8))
+    (top / "photos.tar.gz").write_bytes((top / "photos.tar.gz").read_bytes()[:-40])
+    return {"source": top / "photos.tar.gz"}
+
+
+def _no_archive(top: Path) -> dict[str, Any]:
+    (top / "photos.zip").write_bytes(b"not an archive")
+    return {"source": top / "photos.zip"}
+
+
+def _archive_bomb(top: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(top / "photos.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("disc/a.png", bytes(3 << 20))
+    return {"source": top / "photos.zip"}
+
+
+WRONG = (
+    (_empty, "no file of input 'image' in it"),
+    (_flat_without_labels, "lie beside each other and no table says their labels"),
+    (_no_path_column, "dataset.input.path_column: no column 'path' in 'rows.csv'; it has image, label"),
+    (_no_bytes_column, "dataset.input.bytes_column: no column 'image' in 'rows.parquet'; it has "),
+    (_no_label_folder, "label_column: no column 'tags' in 'photos/'; it has path, label, folder"),
+    (_no_root, "no folder"),
+    (_cut_zip, "cannot be read as an archive to its end"),
+    (_cut_tar, "cannot be read as an archive to its end"),
+    (_no_archive, "cannot be read as an archive to its end: File is not a zip file"),
+    (_archive_bomb, "would unpack to more than"),
+)
+
+
+@pytest.mark.parametrize(("write", "message"), WRONG, ids=lambda part: getattr(part, "__name__", "").strip("_"))
+def test_a_source_that_cannot_be_used_is_refused_in_one_line(
+    write: Callable[[Path], dict[str, Any]], message: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "LEAST_BYTES", 1 << 20)
+    (tmp_path / "given").mkdir()
+    with pytest.raises((InvalidData, InvalidSpec, NotFound)) as refused:
+        prepared(store, **write(tmp_path / "given"))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not list(store.list("datasets"))
+
+
+def test_nothing_of_an_archive_leads_out_of_it(tmp_path: Path) -> None:
+    good = pictures.saved(pictures.drawn("disc", 1), "JPEG")
+    path = tmp_path / "hostile.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("disc/a.jpg", "../out.jpg", "/abs.jpg", "disc/../../up.jpg", "disc/a.jpg", "a.exe", "_hid/b.jpg"):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(good)
+            archive.addfile(entry, io.BytesIO(good))
+        for name, kind in (
+            ("link.jpg", tarfile.SYMTYPE),
+            ("hard.jpg", tarfile.LNKTYPE),
+            ("pipe.jpg", tarfile.FIFOTYPE),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, "/etc/passwd"
+            archive.addfile(entry)
+    with zipfile.ZipFile(tmp_path / "hostile.zip", "w") as packed:
+        link = zipfile.ZipInfo("link.jpg")
+        link.external_attr = 0o120777 << 16
+        packed.writestr(link, "/etc/passwd")
+        packed.writestr("..\\out.jpg", good)
+        packed.writestr("../out.jpg", good)
+        packed.writestr("disc/a.jpg", good)
+        packed.writestr("disc/big.jpg", bytes(5000))
+    for name, expected in (("hostile.tar", 8), ("hostile.zip", 3)):
+        left_out = archives.unpack(tmp_path / name, name, tmp_path / f"{name}-out", lambda n: n.endswith(".jpg"), 4000)
+        written = {
+            str(found.relative_to(tmp_path / f"{name}-out")) for found in (tmp_path / f"{name}-out").rglob("*.jpg")
+        }
+        assert written == ({"disc/a.jpg"} if name == "hostile.tar" else {"disc/a.jpg", "disc/big.jpg"})
+        assert len(left_out) == expected, left_out
+    assert {found.name for found in tmp_path.iterdir()} == {
+        "hostile.tar", "hostile.zip", "hostile.tar-out", "hostile.zip-out",
+    }  # fmt: skip
+    assert (tmp_path / "hostile.zip-out" / "disc" / "big.jpg").stat().st_size == 4001
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from([".zip", ".tar", ".tar.gz"]),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=5),
+)
+def test_a_damaged_archive_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, ending: str, changes: Any
+) -> None:
+    top = tmp_path_factory.mktemp("damaged")
+    path = top / f"photos{ending}"
+    content = {f"disc/{n}.jpg": os.urandom(200) for n in range(4)}
+    if ending == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, content_ in content.items():
+                packed.writestr(name, content_)
+    else:
+        with tarfile.open(path, "w:gz" if ending == ".tar.gz" else "w") as archive:
+            for name, content_ in content.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content_)
+                archive.addfile(entry, io.BytesIO(content_))
+    damaged = bytearray(path.read_bytes())
+    for at, value in changes:
+        damaged[at % len(damaged)] = value
+    path.write_bytes(damaged)
+    with suppress(InvalidData):
+        archives.unpack(path, path.name, top / "out", lambda name: name.endswith(".jpg"), 1000)
+    assert {found.name for found in top.iterdir()} <= {path.name, "out"}

@@ -76,6 +76,7 @@ class EvaluationRecord(Artifact):
     details: dict[str, object] = Field(default_factory=dict)  # the task's own, for its rules and its page
     settings: dict[str, object] = Field(default_factory=dict)  # what the endpoint is set to because of this
     example: object = None  # an instance (JSON) of a row that the model answers well, to ask its endpoint with
+    example_line: str = ""  # what a person types for it, where that is something else
     files: dict[str, FileRef] = Field(default_factory=dict)  # the task's own, by name
     # Parquet: row_id, group_hash (uint64), label, preview, the input's columns, those of `columns` (an array or list a
     # row), what the task says of each prediction beside its truth, and the slices' columns

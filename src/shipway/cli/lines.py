@@ -64,7 +64,7 @@ def answer_lines(
         if text is not None:
             try:
                 batch.append((text, instance(text)))
-                chars += len(text)
+                chars += max(len(text), _chars(batch[-1][1]))
             except UserError as error:
                 text, problem = None, UserError(f"standard input, line {number + len(batch) + 1}: {error}")
         if batch and (text is None or len(batch) >= batch_lines or chars >= BATCH_CHARS):
@@ -74,6 +74,11 @@ def answer_lines(
         if text is None and problem is None:
             return
     raise problem
+
+
+def _chars(instance: Any) -> int:
+    """About as many as it takes in a request: a line may name a whole file."""
+    return len(instance) if isinstance(instance, str) else len(str(instance))
 
 
 def _answers(batch: list[tuple[str, Any]], ask: Ask, before: int) -> Iterator[tuple[str, Any]]:

@@ -201,7 +201,8 @@ def _next(summary: Summary) -> None:
     endpoint = summary["endpoint"]
     if endpoint:
         example = (summary["evaluation"] or {}).get("example") or "a row of yours"
-        line = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
+        line = (summary["evaluation"] or {}).get("example_line")
+        line = line or (example if isinstance(example, str) else json.dumps(example, ensure_ascii=False))
         say(f"shipway predict {endpoint['name']} {shlex.quote(line)}")
         say(curl_line(reachable(endpoint), example))
     elif summary["decision"] and summary["decision"]["decision"] != "blessed":

@@ -145,6 +145,19 @@ class GivesFeatures(Protocol):
 
 
 @runtime_checkable
+class StandsFor(Protocol):
+    """What an input may offer beside `Input` where an instance is too long to be shown: what is shown in its place.
+
+    Attributes:
+        example: In commands and pages that show a request, `<photo.jpg as base64>`.
+        example_line: The line that a person types for one, `photo.jpg`.
+    """
+
+    example: Any
+    example_line: str
+
+
+@runtime_checkable
 class TakesLong(Protocol):
     """What an input may offer beside `Input` where one instance takes milliseconds to read or to encode: an image.
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from shipway.errors import InvalidData, InvalidSpec
 from shipway.inputs import BadRequest
 from shipway.recipes.arrays import Columns, Ragged
+from shipway.scoring.rows import CHUNK_ROWS, bearable_rows
 from shipway.scoring.session import ModelSession
 
 
@@ -56,7 +57,10 @@ def predict_rows(
             _check_names(frame, [series.name for series in added])
             frame.hstack(added).write_parquet(Path(folder) / f"{number:06d}.parquet")
             narrow.append(frame.select("label", "group_hash").hstack(described))
-        pl.scan_parquet(sorted(Path(folder).glob("*.parquet")), glob=False).sink_parquet(path)
+        parts = sorted(Path(folder).glob("*.parquet"))
+        at_once = bearable_rows(sum(map(len, narrow)), sum(part.stat().st_size for part in parts))
+        # Readers take whole groups of rows into memory.
+        pl.scan_parquet(parts, glob=False).sink_parquet(path, row_group_size=at_once if at_once < CHUNK_ROWS else None)
     return Predicted(pl.concat(narrow), columns)
 
 

@@ -15,6 +15,7 @@ from shipway.specs import parse
 from shipway.storage import open_folder
 
 CHUNK_ROWS = 16_384
+FRAME_BYTES = 64 << 20  # of a frame, where rows are large
 
 
 def input_columns(made: DatasetManifest | ModelManifest, kind: Input) -> list[str]:
@@ -57,6 +58,19 @@ def read_rows(
                 frame = pl.scan_parquet(path, glob=False).slice(offset, chunk_rows).collect()
                 yield _select(frame, ours, columns, kind)
             path.unlink()
+
+
+def read_frames(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Columns of a Parquet file in frames of bounded size, in order; one without rows where the file has none."""
+    rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    at_once = bearable_rows(rows, path.stat().st_size)
+    for offset in range(0, max(rows, 1), at_once):
+        yield pl.scan_parquet(path, glob=False).select(columns).slice(offset, at_once).collect()
+
+
+def bearable_rows(rows: int, size_bytes: int) -> int:
+    """How many of so many rows, which take so many bytes, may be in memory at once."""
+    return max(min(CHUNK_ROWS, FRAME_BYTES * rows // max(size_bytes, 1)), 1)
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:

@@ -118,20 +118,32 @@ class Contents:
             name = name.replace("\\", "/")  # as Windows writes it
         if "://" in name or name.startswith("/") or "\0" in name or ".." in name.split("/") or is_reserved(name):
             return None
-        plain = str(PurePosixPath(name))
-        return "" if plain == "." else plain
+        return name if _is_plain(name) else str(PurePosixPath(name)).removesuffix(".")
 
     def _from_disk(self, name: str | None) -> bytes | str:
         if not name:
             return NO_PATH if name is not None else OUTSIDE
         try:
-            with open(f"{self._place}/{name}", "rb") as file:
-                data = file.read(self._most + 1)
+            file = os.open(f"{self._place}/{name}", os.O_RDONLY | os.O_NONBLOCK)  # of a pipe nobody need write to
+            try:
+                data = self._whole(file)
+            finally:
+                os.close(file)
         except (FileNotFoundError, NotADirectoryError, UnicodeError):
             return NOT_THERE
         except OSError as error:
             return f"the file cannot be read: {(error.strerror or str(error)).lower()}"
-        return data if len(data) <= self._most else too_large(self._most)
+        return too_large(self._most) if data is None else data
+
+    def _whole(self, file: int) -> bytes | None:
+        """A file's bytes; None where they are too many. Python's own readers would reserve `_most` for each."""
+        size = os.fstat(file).st_size
+        if size > self._most:
+            return None
+        data = os.read(file, size + 1)
+        while size and len(data) < size and (more := os.read(file, size + 1 - len(data))):
+            data += more
+        return data if len(data) <= self._most else None
 
     def _from_store(self, store: Store, prefix: str, names: Sequence[str | None]) -> list[bytes | str]:
         there = [name for name in names if name]
@@ -146,6 +158,10 @@ class Contents:
             else:
                 found.append(data if isinstance(data, bytes) else too_large(self._most))
         return found
+
+
+def _is_plain(name: str) -> bool:
+    return not name.startswith("./") and "//" not in name and "/./" not in name and not name.endswith(("/", "/."))
 
 
 def too_large(most: int) -> str:

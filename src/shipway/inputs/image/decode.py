@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")  # Pillow tries no other reader: fewer parsers that meet a stranger's bytes
 ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4
+# Of damaged EXIF, which is read as far as it goes; nothing that a reader of a predictor's log could mend.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def decode(

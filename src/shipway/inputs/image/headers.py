@@ -236,4 +236,4 @@ def _not_an_image(data: bytes) -> str:
 
 
 def _name(kind: bytes) -> str:
-    return kind.decode("latin-1") if kind.isalnum() else kind.hex()
+    return kind.decode("ascii") if kind.isalpha() else "without a name"

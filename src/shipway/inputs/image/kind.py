@@ -47,7 +47,7 @@ class Params(Spec):
     path_column: Name = "path"
     bytes_column: OptionalName = None
     root: OptionalName = None
-    max_bytes: Annotated[int, Field(ge=1, le=1 << 30)] = 32 << 20
+    max_bytes: Annotated[int, Field(ge=1, le=1 << 30)] = 10 << 20
     max_pixels: Pixels = MAX_PIXELS
     check: Literal["structure", "pixels"] = "structure"
 
@@ -61,13 +61,13 @@ class Limits(Spec):
         allow_addresses: `s3://` prefixes that a request may name an image below; none by default.
     """
 
-    max_bytes: Annotated[int, Field(ge=1, le=1 << 30)] = 16 << 20
+    max_bytes: Annotated[int, Field(ge=1, le=1 << 30)] = 10 << 20
     max_pixels: Pixels = MAX_PIXELS
     allow_addresses: list[requests.Prefix] = Field(default_factory=list)
 
 
 class Image:
-    """Implements `shipway.inputs.Input`, `shipway.inputs.base.ReadsFiles` and `TakesLong`."""
+    """Implements `shipway.inputs.Input`, and of `shipway.inputs.base` `ReadsFiles`, `StandsFor` and `TakesLong`."""
 
     name = "image"
     Params: type[BaseModel] = Params
@@ -76,6 +76,8 @@ class Image:
     unit = "bytes"
     formats: Mapping[str, Format] = {}
     threads = 4
+    example = "<photo.jpg as base64>"
+    example_line = "photo.jpg"
     endings = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif")
 
     def columns(self, params: BaseModel) -> dict[str, str]:
@@ -132,7 +134,7 @@ class Image:
             raise BadRequest(f"{where}: {error}") from None
         return data
 
-    def instance(self, row: dict[str, Any]) -> dict[str, str]:
+    def instance(self, row: dict[str, Any]) -> str:
         return requests.as_instance(row["image"])
 
     def from_line(self, line: str) -> Any:

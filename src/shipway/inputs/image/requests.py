@@ -105,9 +105,9 @@ def _fetched(address: str, where: str, limits: Any) -> bytes:
         raise BadRequest(f"{where}: {given} cannot be read: {error}") from None
 
 
-def as_instance(data: bytes) -> dict[str, str]:
+def as_instance(data: bytes) -> str:
     """The JSON instance of a file's bytes."""
-    return {"b64": base64.b64encode(data).decode()}
+    return base64.b64encode(data).decode()
 
 
 def from_line(line: str) -> Any:
@@ -118,7 +118,7 @@ def from_line(line: str) -> Any:
     """
     line = line.strip()
     if line.startswith(SCHEME):
-        return {"address": line}
+        return line
     path = Path(line).expanduser()
     try:
         if not path.is_file():
