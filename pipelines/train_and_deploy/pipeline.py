@@ -1,30 +1,9 @@
 """From rows to a served, verified model: one pipeline function, here and on a cluster."""
 
-from kfp import dsl, kubernetes
+from kfp import dsl
 
-from shipway.components.evaluate import component as evaluate
-from shipway.components.notify.component import notify
-from shipway.components.prep.component import dataset
-from shipway.components.release.component import release
-from shipway.components.sweep.component import katib
-from shipway.components.train.component import job
+from shipway.pipelines.train_and_deploy import steps
 from shipway.pipelines.train_and_deploy.component import plan
-from shipway.store_secret import use_store
-
-MINUTE, HOUR = 60, 3600
-
-
-def _step(
-    task: dsl.PipelineTask, title: str, *, timeout_s: int, retries: int = 2, cached: bool = True
-) -> dsl.PipelineTask:
-    """Names a task, leads it to storage, and bounds it: a pod whose image cannot be pulled would run for ever.
-
-    Every launch adopts what its earlier attempt started, so that a retry costs nothing that was done.
-    """
-    task.set_display_name(title).set_caching_options(cached)
-    if retries:
-        task.set_retry(num_retries=retries, backoff_duration="10s")
-    return use_store(kubernetes.set_timeout(task, timeout_s))
 
 
 @dsl.pipeline(
@@ -63,8 +42,7 @@ def train_and_deploy(
         webhook: HTTP address told of the run's end; empty for the Secret's SHIPWAY_WEBHOOK, else none.
         overrides: Anything else, by section: `{"training": {"batch_size": 64}}`.
     """
-    told = _step(notify(name=name, webhook=webhook), "Tell how it went", timeout_s=10 * MINUTE, retries=0, cached=False)
-    with dsl.ExitHandler(told, name="From rows to a served model"):
+    with dsl.ExitHandler(steps.tell(name, webhook), name="From rows to a served model"):
         planned = plan(
             name=name,
             data=data,
@@ -80,25 +58,4 @@ def train_and_deploy(
             webhook=webhook,
             overrides=overrides,
         )
-        _step(planned, "Check the configuration", timeout_s=10 * MINUTE, retries=0, cached=False)
-        specs, code = planned.outputs, planned.outputs["code_fingerprint"]
-
-        prepared = dataset(spec=specs["dataset"], data_fingerprint=specs["data_fingerprint"], code_fingerprint=code)
-        _step(prepared, "Prepare the dataset", timeout_s=24 * HOUR)
-        rows = prepared.outputs["dataset"]
-
-        swept = katib(dataset=rows, spec=specs["sweep"], code_fingerprint=code)
-        _step(swept, "Search hyperparameters", timeout_s=7 * 24 * HOUR)
-
-        trained = job(dataset=rows, spec=specs["training"], best=swept.outputs["best"], code_fingerprint=code)
-        _step(trained, "Train", timeout_s=7 * 24 * HOUR)
-        model = trained.outputs["model"]
-
-        scored = evaluate.model(model=model, dataset=rows, spec=specs["evaluation"], code_fingerprint=code)
-        _step(scored, "Evaluate", timeout_s=24 * HOUR)
-        evaluation = scored.outputs["evaluation"]
-
-        released = release(
-            model=model, dataset=rows, evaluation=evaluation, promotion=specs["promotion"], endpoint=specs["endpoint"]
-        )
-        _step(released, "Judge, register and deploy", timeout_s=6 * HOUR, cached=False)
+        steps.follow(planned)

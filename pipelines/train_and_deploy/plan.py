@@ -27,6 +27,7 @@ from shipway.planning.base import Specs
 from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
+from shipway.recipes.base import ChecksParams
 from shipway.specs import parse
 from shipway.tasks import task_of
 from shipway.training.spec import watched_metric
@@ -36,9 +37,14 @@ if TYPE_CHECKING:
 
 
 class TrainAndDeploy(Plan):
-    """From rows to a served, verified model."""
+    """From rows to a served, verified model.
+
+    Attributes:
+        example: Of the parameters that a run needs, for messages.
+    """
 
     version = VERSION
+    example = "name=my-bot data=intents.csv"
     sections: Mapping[str, type[BaseModel]] = {
         "dataset": DatasetSpec,
         "sweep": SweepSpec,
@@ -80,7 +86,7 @@ class TrainAndDeploy(Plan):
         for required in ("name", "data"):
             if not params.get(required):
                 raise InvalidSpec(
-                    f"{required}: missing; give {required}=..., for example name=my-bot data=intents.csv "
+                    f"{required}: missing; give {required}=..., for example {self.example} "
                     "(registry, champion and endpoint are kept per name)"
                 )
         identity.check_model_name(params["name"])
@@ -119,6 +125,11 @@ class TrainAndDeploy(Plan):
         ):
             checked = parse(model, getattr(specs[section], field), f"{section}.{field}")
             specs[section] = specs[section].model_copy(update={field: checked.model_dump(mode="json")})
+        if isinstance(recipe, ChecksParams):
+            recipe.check_params(
+                parse(recipe.Params, specs["training"].params, "training.params"),
+                parse(recipe.EncoderParams, specs["dataset"].encoder, "dataset.encoder"),
+            )
         check_dataset(specs["dataset"])
         check_endpoint(specs["endpoint"], task, kind)
         check_evaluation(specs["evaluation"], task)

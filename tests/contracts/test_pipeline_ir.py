@@ -15,15 +15,15 @@ from shipway.errors import InvalidSpec
 from shipway.step_pod import step_pod
 from shipway.store_secret import DEFAULT_SECRET, OPTIONAL, REQUIRED, STORE_SECRET
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "train_and_deploy.yaml"
+GOLDEN = Path(__file__).parents[1] / "golden"
 DIGEST = "sha256:" + "a" * 64
 NEVER_CACHED = {"plan", "release", "notify"}
 
 
-@pytest.fixture(scope="module")
-def documents(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    out = tmp_path_factory.mktemp("ir") / "train_and_deploy.yaml"
-    return list(yaml.safe_load_all(compile_pipeline("train_and_deploy", out).read_text()))
+@pytest.fixture(scope="module", params=["train_and_deploy", "image_tagging"])
+def documents(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    out = tmp_path_factory.mktemp("ir") / f"{request.param}.yaml"
+    return list(yaml.safe_load_all(compile_pipeline(request.param, out).read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +224,9 @@ def test_a_wrong_registry_or_digest_is_refused(tmp_path: Path, options: dict[str
 
 def test_the_compiled_pipeline_changes_only_on_purpose(documents: list[dict[str, Any]]) -> None:
     """`SHIPWAY_UPDATE_GOLDEN=1 pytest tests/contracts/test_pipeline_ir.py` writes the file anew."""
+    golden = GOLDEN / f"{documents[0]['pipelineInfo']['name'].replace('-', '_')}.yaml"
     text = yaml.safe_dump_all(documents, sort_keys=True, width=120, allow_unicode=True)
     if os.environ.get("SHIPWAY_UPDATE_GOLDEN"):
-        GOLDEN.parent.mkdir(exist_ok=True)
-        GOLDEN.write_text(text, encoding="utf-8")
-    assert text == GOLDEN.read_text(encoding="utf-8"), "the IR changed; if that is what you want, see this test's words"
+        GOLDEN.mkdir(exist_ok=True)
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8"), "the IR changed; if that is what you want, see this test's words"

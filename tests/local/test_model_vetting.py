@@ -10,6 +10,7 @@ import pytest
 
 from shipway.errors import CorruptArtifact
 from shipway.recipes import load_recipe
+from shipway.recipes.base import DecodesFeatures
 from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.runtimes import open_saved_model
 from shipway.scoring.saved_models import _check_tensor, _Seen, check_saved_model
@@ -148,7 +149,8 @@ def exported(folder: Path, recipe: Any, params: Any, encoder: Any) -> Path:
     from shipway.training.measure import input_names
 
     model = recipe.build_model(params, encoder)
-    features = {name: encoder.features[name] for name in input_names(model)}
+    given = encoder.inputs if isinstance(encoder, DecodesFeatures) else encoder.features
+    features = {name: given[name] for name in input_names(model)}
     serving = export.serving_of(model, task_of(recipe), features, {"temperature": 1.3})
     export.save(serving, folder / "saved_model")
     serve, path = serving.module.serve, str(folder / "model.onnx")
@@ -190,5 +192,17 @@ def test_what_a_users_own_recipe_exports_is_allowed(tmp_path: Path) -> None:
     recipe = own_recipe.recipe
     encoder = recipe.fit_encoder([toy.rows(60)], own_recipe.EncoderParams())
     folder = exported(tmp_path, recipe, own_recipe.Params(), encoder)
+    check_saved_model(folder / "saved_model")
+    check_onnx(folder / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [("images", {"network": "small", "width": 8}), ("image_tags", {"network": "inception_v1", "normalise": False})],
+)
+def test_what_the_image_recipes_export_is_allowed(name: str, params: dict[str, Any], tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    encoder = recipe.load_encoder({"format": 1, "params": {"size": 32}, "labels": ["Balcony", "Pool"]})
+    folder = exported(tmp_path, recipe, recipe.Params(**params), encoder)
     check_saved_model(folder / "saved_model")
     check_onnx(folder / "model.onnx")

@@ -121,6 +121,19 @@ class Recipe(Protocol):
         ...
 
 
+@runtime_checkable
+class ChecksParams(Protocol):
+    """What a recipe may offer beside `Recipe`: a look at both its sections together, before anything is launched."""
+
+    def check_params(self, params: BaseModel, encoder_params: BaseModel) -> None:
+        """Refuses what each section allows and the two together do not.
+
+        Raises:
+            InvalidSpec: names the field, what was given and what to set.
+        """
+        ...
+
+
 Rows = tuple[Encoded, Encoded]  # encoded features of a split, and its targets
 
 
@@ -143,7 +156,7 @@ class SolvesWeights(Protocol):
         ...
 
 
-BUILT_IN = ("intents",)
+BUILT_IN = ("image_tags", "images", "intents")
 ALLOWED = "SHIPWAY_RECIPES"  # recipes besides those, comma-separated, that a stored document may name
 
 

@@ -12,10 +12,33 @@ import tensorflow as tf
 import tf_keras
 
 
-class StepDropout(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Dropout whose mask is a function of (seed, step, replica, layer).
+class StepRandom(tf_keras.layers.Layer):  # type: ignore[misc]
+    """A layer whose random numbers are a function of (seed, step, replica, layer).
 
-    `bind` tells it the step; without it every call of a training draws the mask of step 0.
+    `bind` tells it the step; without it every call of a training draws as in step 0.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._seed = (0, 0)
+        self._step: Any = lambda: tf.constant(0)
+
+    def bind(self, step: Any, seed: int, index: int, replica: int) -> None:
+        """Names the step variable and what makes this layer's draws its own."""
+        # Behind a function: a variable as attribute would become one of this layer's own weights.
+        self._step, self._seed = lambda: step, (seed * 1009 + index, replica)
+
+    def uniform(self, shape: Any) -> Any:
+        """Numbers in [0, 1), float32; the same at each call within one step."""
+        context = tf.distribute.get_replica_context()
+        replica = self._seed[1] + (tf.cast(context.replica_id_in_sync_group, tf.int32) if context else 0)
+        step = tf.cast(self._step(), tf.int32)
+        seed = tf.stack([tf.constant(self._seed[0], tf.int32), step * 65536 + replica])
+        return tf.random.stateless_uniform(shape, seed, dtype=tf.float32, alg="philox")
+
+
+class StepDropout(StepRandom):
+    """Dropout whose mask is a function of (seed, step, replica, layer).
 
     Args:
         rate: Share of values set to 0; the others are scaled by 1 / (1 - rate).
@@ -26,13 +49,6 @@ class StepDropout(tf_keras.layers.Layer):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.rate = rate
         self.broadcast_last = broadcast_last
-        self._seed = (0, 0)
-        self._step: Any = lambda: tf.constant(0)
-
-    def bind(self, step: Any, seed: int, index: int, replica: int) -> None:
-        """Names the step variable and what makes this layer's draws its own."""
-        # Behind a function: a variable as attribute would become one of this layer's own weights.
-        self._step, self._seed = lambda: step, (seed * 1009 + index, replica)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         if not training or self.rate == 0.0:
@@ -40,11 +56,7 @@ class StepDropout(tf_keras.layers.Layer):  # type: ignore[misc]
         shape = tf.shape(inputs)
         if self.broadcast_last:
             shape = tf.concat([shape[:-1], [1]], 0)
-        context = tf.distribute.get_replica_context()
-        replica = self._seed[1] + (tf.cast(context.replica_id_in_sync_group, tf.int32) if context else 0)
-        step = tf.cast(self._step(), tf.int32)
-        seed = tf.stack([tf.constant(self._seed[0], tf.int32), step * 65536 + replica])
-        kept = tf.random.stateless_uniform(shape, seed, dtype=tf.float32, alg="philox") >= self.rate
+        kept = self.uniform(shape) >= self.rate
         return inputs * tf.cast(kept, inputs.dtype) / (1.0 - self.rate)
 
     def get_config(self) -> dict[str, Any]:
@@ -52,9 +64,9 @@ class StepDropout(tf_keras.layers.Layer):  # type: ignore[misc]
 
 
 def bind_steps(model: Any, seed: int, replica: int) -> None:
-    """Binds every `StepDropout` of a compiled model to its optimizer's step counter."""
-    found = [layer for layer in model.submodules if isinstance(layer, StepDropout)]
-    for index, layer in enumerate(sorted(found, key=lambda layer: layer.name)):
+    """Binds every `StepRandom` of a compiled model to its optimizer's step counter."""
+    layers = [layer for layer in model.submodules if isinstance(layer, StepRandom)]
+    for index, layer in enumerate(sorted(layers, key=lambda layer: layer.name)):
         layer.bind(model.optimizer.iterations, seed, index, replica)
 
 

@@ -108,7 +108,9 @@ def _computed(operation: str, known: Sequence[Size], axis: int) -> int:
         return second.elements * (first.elements // max(first.shape[axis], 1))
     if operation == "MatMul" and second.shape and len(second.shape) == 2:
         return max(first.elements // max(second.shape[0], 1), 1) * second.shape[1]
-    if operation in ("Conv", "Gemm") and second.shape:
+    if operation == "Conv" and second.shape and len(second.shape) > 2:  # filters, channels of each, their size
+        return max(first.elements // max(second.shape[1], 1), 1) * second.shape[0]
+    if operation == "Gemm" and second.shape:
         return max(first.elements, *second.shape)
     if operation in ("GRU", "LSTM", "RNN") and len(known) > 2 and known[2].shape:  # directions and hidden units
         return known[2].shape[0] * known[2].shape[-1]
