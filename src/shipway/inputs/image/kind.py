@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from shipway.storage.trees import too_large
 
 if TYPE_CHECKING:
     import polars as pl
+    from scipy.sparse import csr_array
 
 CONTENT = "image content"  # the source column that stands for a file's bytes where rows name files
 WARM_UP_SIDES = (32, 256, 1024)  # pixels
@@ -144,6 +145,13 @@ class Image:
 
     def warm_up(self, labels: Sequence[str]) -> list[bytes]:
         return [png(side, side) for side in WARM_UP_SIDES]
+
+    def fit_features(self, rows: pl.DataFrame) -> tuple[csr_array, Callable[[pl.DataFrame], csr_array]]:
+        """Thumbnails of 16 x 16 pixels."""
+        from shipway.inputs.image.thumbnails import fit
+
+        fitted, transform = fit(rows.get_column("image"))
+        return fitted, lambda others: transform(others.get_column("image"))
 
 
 def _reason(data: bytes | None, params: Params) -> str | None:
