@@ -20,6 +20,7 @@ from shipway.artifacts import DatasetManifest, FileRef, Shard, SplitManifest
 from shipway.canonical import sha256_hex
 from shipway.components.prep.tfrecord import serialise, write_records
 from shipway.recipes import load_recipe
+from shipway.recipes.base import Packs
 from shipway.storage import embedded, open_folder
 
 CLASSES = 50
@@ -51,13 +52,14 @@ def _make(folder: Path, rows: int, shards: int, eval_rows: int) -> DatasetManife
     recipe = load_recipe("intents")
     frame = pl.DataFrame({"text": texts, "label": [f"c{label:02d}" for label in labels]})
     encoder = recipe.fit_encoder([frame], recipe.EncoderParams())
+    assert isinstance(encoder, Packs)
     uri = "s3://shipway/bench/dataset"
     store = open_folder(uri)
 
     def shard(path: str, some: list[str], ids: list[int]) -> Shard:
         target = folder / "shard"
         with target.open("wb") as file:
-            write_records(file, serialise({**encoder.encode(some), "label": np.array(ids, dtype=np.int64)}))
+            write_records(file, serialise({**encoder.pack(some), "label": np.array(ids, dtype=np.int64)}))
         return Shard(**store.upload(target, path).model_dump(), rows=len(some))
 
     each = rows // shards
@@ -75,7 +77,8 @@ def _make(folder: Path, rows: int, shards: int, eval_rows: int) -> DatasetManife
     }
     manifest = DatasetManifest(
         name="bench", uri=uri, fingerprint="0" * 16, recipe="intents", labels=encoder.labels,
-        features=encoder.features, splits=splits, encoder=reference, encoder_sha256=reference.sha256,
+        features=encoder.features, packed=encoder.packed, splits=splits, encoder=reference,
+        encoder_sha256=reference.sha256,
     )  # fmt: skip
     store.put("manifest.json", manifest.to_json().encode())
     return manifest

@@ -80,7 +80,7 @@ def _bare(manifest: Any, folder: Path) -> float:
     encoder, _ = td.fetch_encoder(manifest, recipe.name, folder)
     model = recipe.build_model(recipe.Params(), encoder)
     recipe.compile_model(model, recipe.Params())
-    parser = td.Parser({"grams": manifest.features["grams"]}, task_of(recipe).labels.targets(encoder))
+    parser = td.Parser.of(manifest, encoder, ["grams"], task_of(recipe).labels.targets(encoder))
     split = parser.load(td.fetch_shards(manifest, td.split_shards(manifest, "train"), folder / "bare"), ROWS)
     rows = tf.data.Dataset.from_tensor_slices(split).shuffle(ROWS).repeat().batch(BATCH, drop_remainder=True)
     began: list[float] = []

@@ -36,7 +36,7 @@ from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import iter_frames
 from shipway.components.prep.statistics import Statistics
 from shipway.errors import InvalidData, InvalidSpec
-from shipway.recipes.base import Encoder, load_recipe
+from shipway.recipes.base import Encoder, Packs, load_recipe
 from shipway.specs import parse
 
 BUCKET_BYTES = 16 << 20  # of rows as they lie on scratch disk
@@ -194,7 +194,8 @@ def fit_encoder(taken: Taken, spec: DatasetSpec) -> Encoder:
     params = parse(recipe.EncoderParams, spec.encoder, "dataset.encoder")
     encoder, schema = recipe.fit_encoder(training_frames(taken, spec), params), schema_of(spec)
     targets = schema.labels.targets(encoder)
-    wrong = [name for name in targets if not name.startswith("label") or name in encoder.features]
+    others = {**encoder.features, **(encoder.packed if isinstance(encoder, Packs) else {})}
+    wrong = [name for name in targets if not name.startswith("label") or name in others]
     if wrong:
         raise InvalidSpec(
             f"recipe {spec.recipe!r}: its task has a target {wrong[0]!r}; expected one that begins with label and is "

@@ -20,7 +20,7 @@ from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.errors import CorruptArtifact
 from shipway.images import VERSION
-from shipway.recipes.base import Encoder, load_recipe
+from shipway.recipes.base import Encoder, Packs, load_recipe
 
 if TYPE_CHECKING:
     from shipway.storage import Store
@@ -125,6 +125,7 @@ def describe(prepared: Prepared, spec: DatasetSpec, uri: str) -> DatasetManifest
         group_column=spec.group_column,
         labels=prepared.encoder.labels,
         features=prepared.encoder.features,
+        packed=prepared.encoder.packed if isinstance(prepared.encoder, Packs) else {},
         targets=schema.labels.targets(prepared.encoder),
         splits={split: _split(split, prepared) for split in SPLITS},
         encoder=encoder,

@@ -22,7 +22,7 @@ from shipway.components.prep.schema import Schema, schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import append_frame, iter_frames, remove
 from shipway.components.prep.tfrecord import serialise, write_records
-from shipway.recipes.base import Encoder, load_recipe
+from shipway.recipes.base import Encoder, Packs, load_recipe
 
 CHUNK_ROWS = 4_096
 CHUNK_SIZE = 1 << 18  # sum of the input's sizes
@@ -178,9 +178,9 @@ def as_shard(ref: FileRef, path: str, rows: int) -> Shard:
 
 
 def encode_rows(rows: pl.DataFrame, encoder: Encoder, schema: Schema) -> Iterator[list[bytes]]:
-    """Serialised examples, a chunk at a time: the encoder's features and the task's targets."""
+    """Serialised examples, a chunk at a time: the encoder's features, packed where it can, and the task's targets."""
     for chunk, values in chunks(rows, schema):
-        encoded = encoder.encode(values)
+        encoded = encoder.pack(values) if isinstance(encoder, Packs) else encoder.encode(values)
         targets = schema.labels.encode(encoder, chunk.get_column("label").to_list(), values, encoded)
         yield serialise({**encoded, **targets})
 

@@ -1,4 +1,4 @@
-"""Images from object storage: prepared, trained on, evaluated, served, asked and checked, the same pixels everywhere."""
+"""Images from object storage: prepared, trained on, evaluated, served, asked and checked, by the same pixels."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def server(house: House) -> Iterator[Server]:
 
 
 def test_a_model_learns_from_records_that_hold_files(house: House) -> None:
-    assert house.dataset.features == {"file": pictures.PictureEncoder([]).features["file"]}
-    assert house.model.inputs == pictures.PictureEncoder([]).inputs
+    assert house.dataset.packed == pictures.PictureEncoder([]).packed
+    assert house.model.inputs == house.dataset.features == pictures.PictureEncoder([]).features
     assert house.model.serving_format == "onnx", house.model.onnx_parity
     assert house.record.metrics["accuracy"] > 0.9
     assert house.dataset.quarantined_rows == 1
@@ -208,7 +208,7 @@ def test_no_address_is_read_unless_the_endpoint_allows_it(house: House) -> None:
     with pytest.raises(ValueError, match=r"allowed are addresses below none: .* endpoint.input.allow_addresses"):
         kind.read_instance(f"s3://{BUCKET}/photos/disc/0000.jpg", "instances[0]", kind.Limits())
     for wrong in ("s3://bucket", "s3://bucket/photos", "https://x/", "s3:///"):
-        with pytest.raises(ValueError, match="expected s3://bucket/folder/|end it with /"):
+        with pytest.raises(ValueError, match=r"expected s3://bucket/folder/|end it with /"):
             kind.Limits(allow_addresses=[wrong])
 
 
@@ -228,8 +228,39 @@ def test_a_line_of_a_person_is_a_file_or_an_address(tmp_path: Path) -> None:
     assert kind.read_instance(kind.from_line(f"{tmp_path}/photo.jpg"), "x", limits) == DISC
     assert kind.from_line(" s3://b/photos/a.jpg\n") == "s3://b/photos/a.jpg"
     for wrong in (str(tmp_path / "gone.jpg"), str(tmp_path), "", "a" * 5000, "a\0b"):
-        with pytest.raises(ValueError, match="no such file|cannot be read"):
+        with pytest.raises(ValueError, match=r"no such file|cannot be read"):
             kind.from_line(wrong)
+
+
+@pytest.mark.parametrize("way", ["memory", "stream"])
+def test_pixels_are_made_when_records_are_parsed_or_batch_by_batch_alike(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    from shipway.tasks import load_task
+    from shipway.training import data as td
+    from shipway.training.order import Share
+
+    encoder, _ = td.fetch_encoder(house.dataset, pictures.REFERENCE, tmp_path)
+    shards = td.split_shards(house.dataset, "train")
+    paths = td.fetch_shards(house.dataset, shards, tmp_path)
+    rows = house.dataset.splits["train"].encoded_rows
+    found = []
+    for bearable in (td.HELD_BYTES, 0):
+        monkeypatch.setattr(td, "HELD_BYTES", bearable)
+        targets = load_task("classification").labels.targets(encoder)
+        parser = td.Parser.of(house.dataset, encoder, ["pixels"], targets)
+        assert parser.is_late == (bearable == 0)
+        if way == "memory":
+            split = parser.load(paths, rows)
+            assert set(split) == ({"file", "label"} if parser.is_late else {"pixels", "label"})
+            batches = td.memory_batches(parser, split, rows, 16, 3, 5, Share(0, 1))
+        else:
+            batches = td.stream_batches(parser, shards, paths, 16, 3, 5)
+        found.append([(features["pixels"].numpy(), target["label"].numpy()) for features, target in batches.take(3)])
+    for early, late in zip(*found, strict=True):
+        assert early[0].shape == (16, pictures.SIDE, pictures.SIDE, 3)
+        assert (early[0] == late[0]).all()
+        assert (early[1] == late[1]).all()
 
 
 def test_training_over_a_damaged_image_ends_in_one_line(house: House, tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ def test_streamed_input_reads_its_own_shards_and_resumes_where_it_was(store_uri:
 
     dataset = make_dataset(tmp_path)
     shards = _cut(dataset, 4)
-    parser = td.Parser(dataset.features, {"label": FeatureSpec(dtype="int64", shape=[])})
+    encoder, _ = td.fetch_encoder(dataset, "intents", tmp_path)
+    parser = td.Parser.of(dataset, encoder, dataset.features, {"label": FeatureSpec(dtype="int64", shape=[])})
     whole = parser.load(td.fetch_shards(dataset, shards, tmp_path / "all"), sum(shard.rows for shard in shards))
     expected = Counter(_rows(parser.dense(whole)))
     found: Counter[bytes] = Counter()

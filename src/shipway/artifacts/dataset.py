@@ -61,6 +61,7 @@ class DatasetManifest(Artifact):
     group_column: str | None = None
     labels: list[str]  # class names, the position is the class id; empty where the task has none
     features: dict[str, FeatureSpec]  # encoded inputs
+    packed: dict[str, FeatureSpec] = Field(default_factory=dict)  # what a record holds in their place, if not them
     targets: dict[str, FeatureSpec] = Field(default_factory=dict)  # what a record holds to learn from beside them
     splits: dict[str, SplitManifest]  # train, eval, test
     encoder: FileRef  # encoder.json

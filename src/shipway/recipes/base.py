@@ -7,17 +7,16 @@ attributes of `Recipe`. Its `model` functions import TensorFlow inside, everythi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from shipway import modules
 from shipway.artifacts import FeatureSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.recipes.absent import allow_mention_of_polars
-from shipway.recipes.arrays import Encoded, Ragged
+from shipway.recipes.arrays import Encoded
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,7 +39,11 @@ class Encoder(Protocol):
         ...
 
     def encode(self, values: Sequence[Any]) -> Encoded:
-        """Encodes a chunk of the input's values (texts); a feature of variable length comes as `Ragged`."""
+        """Encodes a chunk of the input's values (texts); a feature of variable length comes as `Ragged`.
+
+        Raises:
+            BadRequest: a value that looked in order and is not; its message is the reason.
+        """
         ...
 
     def to_document(self) -> dict[str, Any]:
@@ -49,26 +52,27 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
-class DecodesFeatures(Protocol):
-    """What an encoder may offer beside `Encoder`: records that are small, and what a model takes made where it is run.
+class Packs(Protocol):
+    """What an encoder may offer beside `Encoder`: records smaller than the features, made where they are read.
 
-    `encode` and `features` say what a record holds, such as an image's file as bytes; `inputs` and `decode` what the
-    model gets: in training's batches, in evaluation and in the predictor, by this one function.
+    `unpack(pack(values))` equals `encode(values)`; a text takes a tenth of the room of its n-grams' ids, an image's
+    file that of its pixels.
     """
 
     @property
-    def inputs(self) -> dict[str, FeatureSpec]:
-        """The tensors that the model takes: int, float32 or uint8, of a fixed shape."""
+    def packed(self) -> dict[str, FeatureSpec]:
+        """What a record holds in place of `features`."""
         ...
 
-    def decode(self, encoded: Mapping[str, NDArray[Any] | Ragged]) -> dict[str, NDArray[Any]]:
-        """One batch's inputs from its records.
+    def pack(self, values: Sequence[Any]) -> Encoded:
+        """A chunk of the input's values as records hold them; bytes as an array of objects."""
+        ...
 
-        Args:
-            encoded: As `encode` gives it; bytes in arrays of objects.
+    def unpack(self, records: Encoded) -> Encoded:
+        """The features of records; called from several threads at once.
 
         Raises:
-            ValueError: a record that cannot be decoded; its message is the reason.
+            BadRequest: a record that looked in order and is not, such as a damaged image; its message is the reason.
         """
         ...
 

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec, ModelManifest
 from shipway.errors import CorruptArtifact, ShipwayError
-from shipway.inputs import BadRequest, Input, bind_input, input_of
+from shipway.inputs import Input, bind_input, input_of
 from shipway.recipes import Columns, Encoder, Recipe, check_recipe_allowed, dense, load_stored_recipe
 from shipway.recipes.arrays import concatenate, take
-from shipway.recipes.base import DecodesFeatures
 from shipway.scoring.folder import ONNX, SAVED_MODEL, fetch_model, needed_files, verify_files
 from shipway.scoring.runtimes import open_onnx, open_saved_model
 from shipway.tasks import Task, task_of
@@ -94,19 +93,8 @@ class ModelSession:
         return self.kind.warm_up(self.labels)
 
     def encode(self, values: Sequence[Any]) -> dict[str, NDArray[Any]]:
-        """The model's inputs for one batch: every feature padded, in the dtype that the signature states.
-
-        Raises:
-            BadRequest: a value that the encoder cannot decode, though it looked in order.
-        """
-        made = self.encoder.encode(values)
-        if isinstance(self.encoder, DecodesFeatures):
-            try:
-                encoded = self.encoder.decode(made)
-            except ValueError as error:
-                raise BadRequest(str(error)) from error
-        else:
-            encoded = dense(made)
+        """The model's inputs for one batch: every feature padded, in the dtype that the signature states."""
+        encoded = dense(self.encoder.encode(values))
         return {name: np.asarray(encoded[name], dtype=_dtype(spec)) for name, spec in self.manifest.inputs.items()}
 
     def infer(self, values: Sequence[Any]) -> Columns:
@@ -114,7 +102,6 @@ class ModelSession:
 
         Raises:
             ShipwayError: the model gives NaN or infinity.
-            BadRequest: as `encode`.
         """
         inputs = self.encode(values)
         outputs = self._run(inputs)

@@ -110,7 +110,7 @@ class Labels(Protocol):
             encoder: The recipe's.
             labels: As `read` gives them.
             values: The rows' inputs, as the encoder got them.
-            encoded: What it made of them.
+            encoded: What it made of them, as the records hold it: packed, where the encoder packs.
         """
         ...
 

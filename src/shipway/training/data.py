@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,19 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
 from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
-from shipway.recipes import Encoder, Ragged, load_recipe
-from shipway.recipes.base import DecodesFeatures
+from shipway.recipes import Encoder, load_recipe
+from shipway.recipes.base import Packs
 from shipway.storage import open_folder
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import Share, local_batches, permutation
+from shipway.training.unpacking import DTYPES as DTYPES
+from shipway.training.unpacking import Unpacking, is_ragged, row_bytes
 
 PARSE_BATCH = 1024
-DTYPES = {"int64": tf.int64, "float32": tf.float32, "uint8": tf.uint8, "bytes": tf.string}
-PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "bytes": b""}  # of features
+HELD_BYTES = 512 << 20  # of a split's features; where they take more, each batch is unpacked by itself
+PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "uint8": 0, "bytes": b""}  # of features
 
-UNREADABLE = "a record cannot be decoded"
-
-Batch = tuple[dict[str, Any], dict[str, Any]]  # inputs of a model and targets by name, dense
+Batch = tuple[dict[str, Any], dict[str, Any]]  # features and targets by name, dense
 
 
 def fetch_encoder(manifest: DatasetManifest, recipe: str, folder: Path) -> tuple[Encoder, Path]:
@@ -84,30 +83,31 @@ def fetch_shards(manifest: DatasetManifest, shards: Sequence[Shard], folder: Pat
 
 
 class Parser:
-    """Serialised `tf.train.Example` records to tensors, a batch at a time; equal parsers parse the same.
+    """Serialised `tf.train.Example` records to tensors, a batch at a time; equal parsers give the same of one dataset.
 
     Args:
         features: The encoded features to read; what a model does not use is not even parsed.
         targets: What is learned from them, as the task's `Labels.targets` states it.
-        decoder: Makes a model's inputs of the features, where they are not the same.
-
-    Attributes:
-        inputs: What a batch holds for the model.
+        unpacking: Makes the features, where the records hold something smaller.
+        is_late: It does so batch by batch, and not when records are parsed: what is held is as small as the records.
     """
 
     def __init__(
         self,
         features: Mapping[str, FeatureSpec],
         targets: Mapping[str, FeatureSpec],
-        decoder: DecodesFeatures | None = None,
+        unpacking: Unpacking | None = None,
+        *,
+        is_late: bool = False,
     ) -> None:
-        self.features, self.targets, self._decoder = dict(features), dict(targets), decoder
-        self.inputs = dict(decoder.inputs) if decoder else self.features
+        self.features, self.targets, self.unpacking = dict(features), dict(targets), unpacking
+        self.is_late = is_late
         self._padding = {name: PADDING[spec.dtype] for name, spec in features.items()}
         self._padding |= {name: TARGET_PADDING[spec.dtype] for name, spec in targets.items()}
         self._schema: dict[str, Any] = {}
         self._padding_schema: dict[str, Any] = {}  # where it differs
-        for name, spec in self.tensors.items():
+        held = self.features if unpacking is None else unpacking.packed
+        for name, spec in (held | self.targets).items():
             if not is_ragged(spec):
                 self._schema[name] = tf.io.FixedLenFeature(spec.shape, DTYPES[spec.dtype])
                 continue
@@ -116,31 +116,70 @@ class Parser:
                 DTYPES[spec.dtype], partitions=partitions, row_splits_dtype=tf.int64
             )
             self._padding_schema[name] = tf.io.FixedLenSequenceFeature(
-                spec.shape[1:], DTYPES[spec.dtype], allow_missing=True, default_value=self._padding[name]
+                spec.shape[1:], DTYPES[spec.dtype], allow_missing=True, default_value=self._padding.get(name)
             )
 
+    @classmethod
+    def of(
+        cls, manifest: DatasetManifest, encoder: Encoder, features: Iterable[str], targets: Mapping[str, FeatureSpec]
+    ) -> Parser:
+        """For a dataset's records: those of its features that a model takes.
+
+        Raises:
+            InvalidData: the records are packed, and the installed recipe's encoder does not unpack.
+            InvalidSpec: a feature that the encoder does not give.
+        """
+        some = {name: manifest.features[name] for name in features if name in manifest.features}
+        if missing := set(features) - set(some):
+            raise InvalidSpec(
+                f"recipe {manifest.recipe!r}: its model takes {min(missing)!r}, which its encoder does not give; it "
+                f"gives {', '.join(manifest.features)}"
+            )
+        if not manifest.packed:
+            return cls(some, targets)
+        if not isinstance(encoder, Packs) or encoder.packed != manifest.packed:
+            raise InvalidData(
+                f"dataset {manifest.name}: its records hold {', '.join(manifest.packed)}, which the installed recipe "
+                f"{manifest.recipe!r} does not unpack; prepare the dataset again"
+            )
+        rows = max(part.encoded_rows for part in manifest.splits.values())
+        is_late = rows * row_bytes(some) > HELD_BYTES
+        return cls(some, targets, Unpacking(encoder, manifest.packed, some), is_late=is_late)
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Parser) and (self.features, self.targets) == (other.features, other.targets)
+        return isinstance(other, Parser) and self._same == other._same
 
     def __hash__(self) -> int:
         return hash((tuple(self.features), tuple(self.targets)))
+
+    @property
+    def _same(self) -> tuple[Any, ...]:
+        return self.features, self.targets, self.is_late
 
     @property
     def tensors(self) -> dict[str, FeatureSpec]:
         """Features and targets."""
         return self.features | self.targets
 
-    def __call__(self, serialised: Any) -> dict[str, Any]:
+    def __call__(self, serialised: Any) -> Mapping[str, Any]:
         """Ragged or dense tensors by name, targets among them."""
         parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema)
-        return parsed
+        return parsed if self.is_late else self._unpacked(parsed)
+
+    def _unpacked(self, parsed: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.unpacking is None:
+            return parsed
+        return self.unpacking(parsed) | {name: parsed[name] for name in self.targets}
 
     def dense(self, parsed: Mapping[str, Any]) -> Batch:
         """Features and targets, padded to the batch's longest: what `fit` takes."""
-        return self._sides({name: self._padded(name, parsed[name]) for name in self.tensors})
+        made = self._unpacked(parsed) if self.is_late else parsed
+        return self._sides({name: self._padded(name, made[name]) for name in self.tensors})
 
     def padded(self, serialised: Any) -> Batch:
         """The same as `dense` of what was parsed, in one go: for records that are used once."""
+        if self.unpacking is not None:
+            return self.dense(self(serialised))
         parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema | self._padding_schema)
         for name in self._padding_schema:
             value = parsed[name]
@@ -151,16 +190,14 @@ class Parser:
 
     @property
     def parallel(self) -> int:
-        """Batches to make at once: decoding takes longer than a model's step may."""
-        return max(len(os.sched_getaffinity(0)), 2) if self._decoder else 2
+        """Batches to make at once: unpacking one may take longer than a model's step."""
+        return max(len(os.sched_getaffinity(0)), 2) if self.is_late else 2
 
     def _sides(self, tensors: Mapping[str, Any]) -> Batch:
-        features = {name: tensors[name] for name in self.features}
-        targets = {name: tensors[name] for name in self.targets}
-        return _decoded(self._decoder, features) if self._decoder else features, targets
+        return {name: tensors[name] for name in self.features}, {name: tensors[name] for name in self.targets}
 
     def _padded(self, name: str, value: Any) -> Any:
-        if name not in self._padding_schema:
+        if not is_ragged(self.tensors[name]):
             return value
         # A batch of empty texts still needs one column, as `Ragged.to_padded` gives it.
         longest = tf.maximum(tf.reduce_max(value.row_lengths()), 1)
@@ -184,80 +221,11 @@ class Parser:
             parts = list(self.read(paths))
         except tf.errors.DataLossError as error:
             raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
-        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in self.tensors}
+        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
         found = rows_in(merged)
         if found != rows:
             raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")
         return merged
-
-
-def parser_of(
-    manifest: DatasetManifest, encoder: Encoder, inputs: Sequence[str], targets: Mapping[str, FeatureSpec]
-) -> Parser:
-    """The parser that gives a model its inputs.
-
-    Args:
-        manifest: Of the records.
-        encoder: The dataset's.
-        inputs: Names of what the model takes.
-        targets: As for `Parser`.
-
-    Raises:
-        InvalidSpec: an input that neither the records nor the encoder have.
-    """
-    known = encoder.inputs if isinstance(encoder, DecodesFeatures) else manifest.features
-    missing = [name for name in inputs if name not in known]
-    if missing:
-        raise InvalidSpec(
-            f"recipe {manifest.recipe!r}: its model takes {missing[0]!r}, which its encoder does not give; it gives "
-            f"{', '.join(known)}"
-        )
-    if isinstance(encoder, DecodesFeatures):
-        return Parser(manifest.features, targets, _Chosen(encoder, inputs))
-    return Parser({name: manifest.features[name] for name in inputs}, targets)
-
-
-class _Chosen:
-    """A decoder's inputs, those alone that a model takes."""
-
-    def __init__(self, encoder: DecodesFeatures, names: Sequence[str]) -> None:
-        self._encoder = encoder
-        self.inputs = {name: encoder.inputs[name] for name in names}
-
-    def decode(self, encoded: Mapping[str, NDArray[Any] | Ragged]) -> dict[str, NDArray[Any]]:
-        made = self._encoder.decode(encoded)
-        return {name: made[name] for name in self.inputs}
-
-
-def _decoded(decoder: DecodesFeatures, features: dict[str, Any]) -> dict[str, Any]:
-    """A batch's inputs; the decoder runs in Python, and gives up the interpreter where its libraries do."""
-    inputs = decoder.inputs
-    names = list(features)
-
-    def run(*values: NDArray[Any]) -> list[NDArray[Any]]:
-        try:
-            made = decoder.decode(dict(zip(names, values, strict=True)))
-        except ValueError as error:
-            raise ValueError(f"{UNREADABLE}: {error}") from error
-        return [np.ascontiguousarray(made[name], DTYPES[spec.dtype].as_numpy_dtype) for name, spec in inputs.items()]
-
-    dtypes = [DTYPES[spec.dtype] for spec in inputs.values()]
-    # Eagerly a list of one comes back as the tensor itself.
-    tensors = tf.nest.flatten(tf.numpy_function(run, [features[name] for name in names], dtypes))
-    for tensor, spec in zip(tensors, inputs.values(), strict=True):
-        tensor.set_shape([None, *spec.shape])
-    return dict(zip(inputs, tensors, strict=True))
-
-
-def unreadable(error: Exception) -> str | None:
-    """Why a record could not be decoded, where an error of TensorFlow's says so."""
-    found = re.search(rf"{UNREADABLE}: [^\n]*", str(error))
-    return found[0] if found else None
-
-
-def is_ragged(spec: FeatureSpec) -> bool:
-    """Whether each row has a length of its own."""
-    return bool(spec.shape) and spec.shape[0] is None
 
 
 def rows_in(tensors: Mapping[str, Any]) -> int:
@@ -312,8 +280,23 @@ def stream_batches(
         orders, output_signature=(tf.TensorSpec((None,), tf.string), tf.TensorSpec((), tf.int64))
     )
     records = files.flat_map(lambda names, left: tf.data.TFRecordDataset(names).skip(left))
-    batches = records.batch(batch, drop_remainder=True)
-    return _ready(batches.map(parser.padded, num_parallel_calls=parser.parallel, deterministic=True))
+    if parser.unpacking is None or parser.is_late:
+        batches = records.batch(batch, drop_remainder=True)
+        return _ready(batches.map(parser.padded, num_parallel_calls=parser.parallel, deterministic=True))
+    several = max(PARSE_BATCH // batch, 1)  # batches at once: an encoder is slow with a few rows
+
+    def block(serialised: Any) -> dict[str, Any]:
+        return {name: _cut(value, several, batch) for name, value in parser(serialised).items()}
+
+    blocks = records.batch(several * batch, drop_remainder=True).map(block, num_parallel_calls=2, deterministic=True)
+    return _ready(blocks.unbatch().map(parser.dense, num_parallel_calls=2, deterministic=True))
+
+
+def _cut(value: Any, several: int, batch: int) -> Any:
+    """Rows to batches of them, one more dimension in front."""
+    if isinstance(value, tf.RaggedTensor):
+        return tf.RaggedTensor.from_uniform_row_length(value, batch, nrows=several)
+    return tf.reshape(value, tf.concat([[several, batch], tf.shape(value)[1:]], 0))
 
 
 def _ready(dataset: Any) -> Any:

@@ -82,9 +82,8 @@ def _serving(fitted: Fitted, task: Task, work: Path) -> Serving:
     recipe = load_recipe(fitted.spec.recipe)
     model = recipe.build_model(fitted.spec.recipe_params(), fitted.encoder)
     model.set_weights(fitted.weights)
-    parser = td.parser_of(fitted.dataset, fitted.encoder, input_names(model), task.labels.targets(fitted.encoder))
-    constants = task.head.calibrate(*_eval_outputs(fitted, model, parser, work))
-    return serving_of(model, task, parser.inputs, constants)
+    features = {name: fitted.dataset.features[name] for name in input_names(model)}
+    return serving_of(model, task, features, task.head.calibrate(*_eval_outputs(fitted, task, model, features, work)))
 
 
 def serving_of(model: Any, task: Task, features: dict[str, FeatureSpec], constants: dict[str, float]) -> Serving:
@@ -120,8 +119,11 @@ def _described(tensor: Any) -> FeatureSpec:
     return FeatureSpec(dtype=dtype, shape=tensor.shape.as_list()[1:])
 
 
-def _eval_outputs(fitted: Fitted, model: Any, parser: td.Parser, work: Path) -> tuple[Any, Arrays]:
+def _eval_outputs(
+    fitted: Fitted, task: Task, model: Any, features: dict[str, FeatureSpec], work: Path
+) -> tuple[Any, Arrays]:
     """What the model gives for the eval split's first rows, and their targets."""
+    parser = td.Parser.of(fitted.dataset, fitted.encoder, features, task.labels.targets(fitted.encoder))
     shards = td.split_shards(fitted.dataset, "eval")
     outputs: list[Any] = []
     targets: list[dict[str, Any]] = []
@@ -142,7 +144,7 @@ def _eval_outputs(fitted: Fitted, model: Any, parser: td.Parser, work: Path) -> 
 
 def _onnx(fitted: Fitted, task: Task, serving: Serving, folder: Path, work: Path) -> Parity:
     """Converts, and compares ONNX Runtime with the SavedModel on real rows; a conversion that fails is said so."""
-    rows = _real_rows(fitted, list(serving.inputs), work)
+    rows = _real_rows(fitted, serving.inputs, work)
     loaded = open_saved_model(folder / "saved_model")
     expected = loaded.signatures["serving_default"](**{name: tf.constant(value) for name, value in rows.items()})
     reference = {name: np.asarray(expected[name]) for name in serving.outputs}
@@ -196,9 +198,9 @@ def _run_onnx(path: Path, rows: Arrays, outputs: list[str]) -> Arrays:
     return dict(zip(outputs, given, strict=True))
 
 
-def _real_rows(fitted: Fitted, inputs: list[str], work: Path) -> Arrays:
-    """Rows of the eval split, as a predictor would give them to the model."""
-    parser = td.parser_of(fitted.dataset, fitted.encoder, inputs, {})
+def _real_rows(fitted: Fitted, features: dict[str, FeatureSpec], work: Path) -> Arrays:
+    """Encoded rows of the eval split, as a predictor would send them."""
+    parser = td.Parser.of(fitted.dataset, fitted.encoder, features, {})
     shards = td.split_shards(fitted.dataset, "eval")[:1]
     paths = td.fetch_shards(fitted.dataset, shards, work / fitted.dataset.fingerprint)
     batch = next(iter(parser.read(paths)))

@@ -31,6 +31,7 @@ from shipway.training.measure import Evaluation, input_names, make_step
 from shipway.training.progress import Report
 from shipway.training.solving import solve_weights
 from shipway.training.spec import FitSpec, TrainingDocument, end_metrics, is_lower_better, watched_metric
+from shipway.training.unpacking import unreadable
 
 
 class LostPeer(RetryableError):
@@ -134,7 +135,7 @@ def fit(
     ) as error:
         raise LostPeer(f"another worker went away: {_first_line(error)}") from error
     except tf.errors.OpError as error:
-        if reason := td.unreadable(error):
+        if reason := unreadable(error):
             raise InvalidData(
                 f"dataset {manifest.name} ({manifest.uri}): {reason}; prepare it again without that row"
             ) from error
@@ -174,7 +175,7 @@ def _fit(
 
     model = build_model(spec, encoder, dist, total)
     targets = task.labels.targets(encoder)
-    parser = td.parser_of(manifest, encoder, input_names(model), targets)
+    parser = td.Parser.of(manifest, encoder, input_names(model), targets)
     checkpoints = Checkpoints(output_uri, work, spec.keep_checkpoints) if output_uri else None
 
     def fresh() -> None:

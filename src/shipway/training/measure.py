@@ -69,7 +69,7 @@ class Evaluation:
         self._parser, self._split, self._dist = parser, split, dist
         signature = [
             {name: tf.TensorSpec([None, *spec.shape], td.DTYPES[spec.dtype]) for name, spec in side.items()}
-            for side in (parser.inputs, parser.targets)
+            for side in (parser.features, parser.targets)
         ]
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]

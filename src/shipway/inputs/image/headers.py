@@ -10,13 +10,15 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from shipway.inputs.base import BadRequest
+
 MAX_PIXELS = 50_000_000  # 150 MB as RGB
 MOST_PIXELS = 89_478_485  # above it Pillow warns of a decompression bomb
 EXPECTED = "expected JPEG, PNG, WebP or GIF"
 CUT = "the image is cut: its data end too early"
 
 
-class BadImage(ValueError):
+class BadImage(BadRequest):
     """Bytes that are no image which can be read whole; the message is the reason, in a few words."""
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec
 from shipway.errors import CorruptArtifact, InvalidData
-from shipway.recipes.arrays import Encoded, Ragged
+from shipway.recipes.arrays import Encoded
 from shipway.recipes.images.params import EncoderParams
 from shipway.tasks import Task, classes_in
 
@@ -21,7 +20,7 @@ FORMAT = 1  # of encoder.json
 
 
 class ImageEncoder:
-    """Implements `shipway.recipes.base.Encoder` and `DecodesFeatures`.
+    """Implements `shipway.recipes.base.Encoder` and `Packs`.
 
     Args:
         params: What was fitted.
@@ -39,33 +38,38 @@ class ImageEncoder:
 
     @property
     def features(self) -> dict[str, FeatureSpec]:
-        """Of a record: `image`, the file's bytes."""
-        return {"image": FeatureSpec(dtype="bytes", shape=[])}
-
-    @property
-    def inputs(self) -> dict[str, FeatureSpec]:
-        """Of the model: `image`, uint8 (size, size, channels)."""
+        """`image`, uint8 (size, size, channels)."""
         size = self.params.size
         return {"image": FeatureSpec(dtype="uint8", shape=[size, size, self.params.channels])}
 
-    def encode(self, values: Sequence[bytes]) -> Encoded:
+    @property
+    def packed(self) -> dict[str, FeatureSpec]:
+        """`image`, the file's bytes."""
+        return {"image": FeatureSpec(dtype="bytes", shape=[])}
+
+    def pack(self, values: Sequence[bytes]) -> Encoded:
         """The files' bytes, an array of objects."""
         files = np.empty(len(values), dtype=object)
         files[:] = values
         return {"image": files}
 
-    def decode(self, encoded: Mapping[str, NDArray[Any] | Ragged]) -> dict[str, NDArray[Any]]:
-        """The pixels of a batch's files, uint8 (n, size, size, channels).
+    def unpack(self, records: Encoded) -> Encoded:
+        """The pixels of files, as `encode` gives them."""
+        files = records["image"]
+        assert isinstance(files, np.ndarray)
+        return self.encode(files)  # type: ignore[arg-type]
+
+    def encode(self, values: Sequence[bytes]) -> Encoded:
+        """The pixels of files, uint8 (n, size, size, channels).
 
         Raises:
-            ValueError: a file is no whole image; its message is the reason.
+            BadImage: a file is no whole image; its message is the reason.
         """
         from shipway.inputs.image.decode import decode
 
-        files, size = encoded["image"], self.params.size
-        assert isinstance(files, np.ndarray)
-        pixels = np.empty((len(files), size, size, self.params.channels), dtype=np.uint8)
-        for row, file in enumerate(files):
+        size = self.params.size
+        pixels = np.empty((len(values), size, size, self.params.channels), dtype=np.uint8)
+        for row, file in enumerate(values):
             pixels[row] = decode(file, size, self.params.channels)
         return {"image": pixels}
 

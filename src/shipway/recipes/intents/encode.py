@@ -72,6 +72,23 @@ class IntentsEncoder:
         return {name: FeatureSpec(dtype="int64", shape=[None]) for name in ("grams", "words")}
 
     @property
+    def packed(self) -> dict[str, FeatureSpec]:
+        """The text itself, UTF-8."""
+        return {"text": FeatureSpec(dtype="bytes", shape=[])}
+
+    def pack(self, texts: Sequence[str]) -> Encoded:
+        """The texts' bytes, shape (n,)."""
+        packed = np.empty(len(texts), dtype=object)
+        packed[:] = [text.encode("utf-8", "surrogatepass") for text in texts]
+        return {"text": packed}
+
+    def unpack(self, records: Encoded) -> Encoded:
+        """As `encode` gives them."""
+        texts = records["text"]
+        assert not isinstance(texts, Ragged)
+        return self.encode([text.decode("utf-8", "surrogatepass") for text in texts.tolist()])
+
+    @property
     def word_ids(self) -> int:
         """Size of the word id space: padding, unknown buckets, vocabulary."""
         return 1 + self.params.unknown_buckets + len(self.vocabulary)

@@ -1,0 +1,108 @@
+"""Records that an encoder packed, to features inside tf.data: the encoder's own code, called with a batch of records.
+
+Imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from shipway.artifacts import FeatureSpec
+from shipway.inputs.base import BadRequest
+from shipway.recipes.arrays import Encoded, Ragged
+from shipway.recipes.base import Packs
+
+DTYPES = {"int64": tf.int64, "float32": tf.float32, "uint8": tf.uint8, "bytes": tf.string}
+UNREADABLE = "a record cannot be decoded"
+
+
+def is_ragged(spec: FeatureSpec) -> bool:
+    """Whether each row has a length of its own."""
+    return bool(spec.shape) and spec.shape[0] is None
+
+
+class Unpacking:
+    """Parsed tensors of packed records -> parsed tensors of features.
+
+    Args:
+        encoder: The dataset's.
+        packed: What the records hold.
+        features: Those to give.
+    """
+
+    def __init__(self, encoder: Packs, packed: Mapping[str, FeatureSpec], features: Mapping[str, FeatureSpec]) -> None:
+        self.packed, self._encoder, self._features = dict(packed), encoder, dict(features)
+
+    def __call__(self, parsed: Mapping[str, Any]) -> dict[str, Any]:
+        given = [part for name in self.packed for part in _parts(parsed[name])]
+        types = [
+            dtype
+            for spec in self._features.values()
+            for dtype in (DTYPES[spec.dtype], *([tf.int64] if is_ragged(spec) else []))
+        ]
+        # Called for its result alone: equal records give equal features.
+        made = iter(tf.nest.flatten(tf.numpy_function(self._unpack, given, types, stateful=False)))
+        return {name: _tensor(spec, made) for name, spec in self._features.items()}
+
+    def _unpack(self, *given: Any) -> list[Any]:
+        parts = iter(given)
+        records: Encoded = {}
+        for name, spec in self.packed.items():
+            value = next(parts)
+            records[name] = Ragged(value.reshape(-1), next(parts) * _width(spec)) if is_ragged(spec) else value
+        try:
+            encoded = self._encoder.unpack(records)
+        except BadRequest as error:
+            raise ValueError(f"{UNREADABLE}: {error}") from error
+        return [array for name, spec in self._features.items() for array in _arrays(encoded[name], spec)]
+
+
+def unreadable(error: Exception) -> str | None:
+    """Why a record could not be unpacked, where an error of TensorFlow's says so."""
+    found = re.search(rf"{UNREADABLE}: [^\n]*", str(error))
+    return found[0] if found else None
+
+
+def row_bytes(features: Mapping[str, FeatureSpec]) -> int:
+    """Bytes of a row's features; 0 for those of no fixed length."""
+    return sum(
+        DTYPES[spec.dtype].size * int(np.prod([size or 0 for size in spec.shape], dtype=np.int64))
+        for spec in features.values()
+        if spec.dtype != "bytes"
+    )
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, tf.RaggedTensor):
+        return value.flat_values, value.row_splits
+    return (value,)
+
+
+def _arrays(value: Any, spec: FeatureSpec) -> tuple[Any, ...]:
+    dtype = DTYPES[spec.dtype].as_numpy_dtype
+    if isinstance(value, Ragged):
+        return value.values.astype(dtype, copy=False), value.offsets
+    return (np.asarray(value).astype(dtype, copy=False),)
+
+
+def _tensor(spec: FeatureSpec, made: Any) -> Any:
+    values, inner = next(made), [int(size or 0) for size in spec.shape[1:]]
+    if not is_ragged(spec):
+        values.set_shape([None, *spec.shape])
+        return values
+    splits = next(made)
+    splits.set_shape([None])
+    values.set_shape([None])
+    if inner:
+        values, splits = tf.reshape(values, [-1, *inner]), splits // _width(spec)
+    return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+
+
+def _width(spec: FeatureSpec) -> int:
+    """Values of one item of a row."""
+    return int(np.prod([size or 0 for size in spec.shape[1:]], dtype=np.int64))
