@@ -238,6 +238,7 @@ def test_pixels_are_made_when_records_are_parsed_or_batch_by_batch_alike(
 ) -> None:
     from shipway.tasks import load_task
     from shipway.training import data as td
+    from shipway.training import shards as sh
     from shipway.training.order import Share
 
     encoder, _ = sh.fetch_encoder(house.dataset, pictures.REFERENCE, tmp_path)
