@@ -77,7 +77,8 @@ def _make(folder: Path, rows: int, shards: int, eval_rows: int) -> DatasetManife
     }
     manifest = DatasetManifest(
         name="bench", uri=uri, fingerprint="0" * 16, recipe="intents", labels=encoder.labels,
-        features=encoder.features, packed=encoder.packed, splits=splits, encoder=reference, encoder_sha256=reference.sha256,
+        features=encoder.features, packed=encoder.packed, splits=splits, encoder=reference,
+        encoder_sha256=reference.sha256,
     )  # fmt: skip
     store.put("manifest.json", manifest.to_json().encode())
     return manifest

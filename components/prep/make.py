@@ -91,7 +91,7 @@ def _encode(
         notes = check_sides(statistics, shown)
         leakage = measure(scratch, taken.layout.hash_buckets)
         taken = core.refined(taken, pool)
-        encoder = core.fit_encoder(taken, spec)
+        encoder = core.fit_encoder(taken, spec, pool)
         core.write_encoder(encoder, out / "encoder.json")
         for split in SPLITS:
             write_group_hashes(scratch, split, out / "groups" / f"{split}.parquet")

@@ -52,7 +52,7 @@ class Unpacking:
         for name, spec in self.packed.items():
             value = next(parts)
             records[name] = Ragged(value.reshape(-1), next(parts) * _width(spec)) if is_ragged(spec) else value
-        encoded = self._encoder.unpack(records)
+        encoded = self._encoder.unpack(records, tuple(self._features))
         return [array for name, spec in self._features.items() for array in _arrays(encoded[name], spec)]
 
 
