@@ -91,7 +91,7 @@ def _feature_entries(name: str, column: Column) -> list[bytes]:
         buffer, widths = pack_varints(values.astype(np.int64))
         payload = buffer.tobytes()
         ends = np.concatenate([[0], np.cumsum(widths)])[offsets]
-    elif values.dtype == np.object_ and all(isinstance(value, bytes) for value in values):
+    elif values.dtype == np.object_ and set(map(type, values)) <= {bytes}:
         sizes = {size: varint(1 << 3 | 2) + varint(size) for size in set(map(len, values))}
         kind, fields = _BYTES_LIST, [sizes[len(value)] + value for value in values.tolist()]
         payload = b"".join(fields)
@@ -102,10 +102,10 @@ def _feature_entries(name: str, column: Column) -> list[bytes]:
             "as objects"
         )
     key = _field(1, name.encode())
-    lengths = np.diff(ends)
-    heads = {size: _entry_head(key, kind, size) for size in np.unique(lengths).tolist()}
+    lengths = np.diff(ends).tolist()
+    heads = {size: _entry_head(key, kind, size) for size in set(lengths)}
     bounds = pairwise(ends.tolist())
-    return [heads[size] + payload[start:end] for size, (start, end) in zip(lengths.tolist(), bounds, strict=True)]
+    return [heads[size] + payload[start:end] for size, (start, end) in zip(lengths, bounds, strict=True)]
 
 
 def _entry_head(key: bytes, kind: int, size: int) -> bytes:

@@ -137,14 +137,16 @@ def _collapse(codes: NDArray[np.uint32]) -> Characters:
 @cache
 def _class_table() -> NDArray[np.uint8]:
     """Class of every code point of the Basic Multilingual Plane."""
-    return np.fromiter((_class(code) for code in range(0x10000)), dtype=np.uint8, count=0x10000)
+    characters = list(map(chr, range(0x10000)))
+    categories = list(map(unicodedata.category, characters))
+    by_category = {category: _class_of(category) for category in set(categories)}
+    table = np.fromiter(map(by_category.__getitem__, categories), dtype=np.uint8, count=len(characters))
+    table[np.fromiter(map(str.isspace, characters), dtype=bool, count=len(characters))] = _SPACE_CLASS
+    return table
 
 
-def _class(code: int) -> int:
-    character = chr(code)
-    if character.isspace() or unicodedata.category(character) in ("Cc", "Zs"):
-        return _SPACE_CLASS
-    return _WORD_CLASS if unicodedata.category(character)[0] in "LMN" else _OTHER_CLASS
+def _class_of(category: str) -> int:
+    return _SPACE_CLASS if category in ("Cc", "Zs") else _WORD_CLASS if category[0] in "LMN" else _OTHER_CLASS
 
 
 def _classes(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
@@ -154,7 +156,9 @@ def _classes(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
     classes = table[np.minimum(codes, 0xFFFF)]
     beyond = np.flatnonzero(codes >= 0x10000)
     distinct, inverse = np.unique(codes[beyond], return_inverse=True)
-    classes[beyond] = np.array([_class(int(code)) for code in distinct], dtype=np.uint8)[inverse]
+    classes[beyond] = np.array([_class_of(unicodedata.category(chr(code))) for code in distinct], dtype=np.uint8)[
+        inverse
+    ]
     return classes
 
 
