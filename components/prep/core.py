@@ -69,7 +69,7 @@ class Origins:
     @classmethod
     def of(cls, sources: list[Source], pieces: Iterable[tuple[int, int]]) -> Origins:
         """From (source, records) of each piece, in order."""
-        before = [source.first_row for source in sources]
+        before = [0] * len(sources)
         files, first_rows = [], []
         for source, records in pieces:
             files.append(sources[source].shown)
@@ -197,7 +197,7 @@ def bucket_frames(taken: Taken, spec: DatasetSpec, bucket: int) -> Iterator[pl.D
     yield from (chunk for chunk, _ in chunks(rows, schema))
 
 
-def count_bucket(position: int, taken: Taken, spec: DatasetSpec, owner: str) -> tuple[int, Any]:  # noqa: ARG001
+def count_bucket(position: int, taken: Taken, spec: DatasetSpec, owner: str) -> tuple[int, Any]:
     """What one of the training split's buckets adds to an encoder that is fitted in parts."""
     recipe = load_recipe(spec.recipe)
     assert isinstance(recipe, FitsInParts)

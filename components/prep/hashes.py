@@ -42,7 +42,10 @@ def hash_strings(values: pl.Series) -> U64:
 def distinct(hashes: U64) -> U64:
     """Each once, sorted; several times as fast as `np.unique`, which goes through a table."""
     in_order = np.sort(hashes)
-    return in_order[np.concatenate((np.ones(min(len(hashes), 1), bool), in_order[1:] != in_order[:-1]))]
+    is_first = np.ones(len(hashes), dtype=bool)
+    np.not_equal(in_order[1:], in_order[:-1], out=is_first[1:])
+    found: U64 = in_order[is_first]
+    return found
 
 
 def mix(values: U64) -> U64:

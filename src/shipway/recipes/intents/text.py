@@ -1,7 +1,7 @@
 """Text to hashed n-grams, a block of texts at a time in numpy.
 
-A block is as small as a core's cache, and its arrays are used again for the next one: with fresh arrays most of the time
-went to the system, which clears each page that it hands out.
+A block is as small as a core's cache, and its arrays are used again for the next one: with fresh arrays most of the
+time went to the system, which clears each page that it hands out.
 
 The hash is pinned: a polynomial over Unicode code points modulo 2^64, finished by splitmix64 (Steele, Lea and Flood,
 "Fast splittable pseudorandom number generators", 2014). A change of it would unlearn every published model, so
@@ -296,16 +296,16 @@ def _code_windows(
         _mixed(some, 16 + n, mixed, left)
         np.right_shift(mixed, np.uint64(32), out=mixed)
         # As `bucket` does, with each window's own zone.
-        np.multiply(mixed, _either(inner, *sizes, left), out=mixed)
+        np.multiply(mixed, _either(inner, sizes, left), out=mixed)
         np.right_shift(mixed, np.uint64(32), out=mixed)
         place = (n - shortest) * count
-        np.add(mixed, _either(inner, *firsts, left), out=ids[place : place + size], casting="unsafe")
+        np.add(mixed, _either(inner, firsts, left), out=ids[place : place + size], casting="unsafe")
 
 
-def _either(mask: UIntArray, none: np.uint64, ones: np.uint64, out: UIntArray) -> UIntArray:
-    """One number where the mask has no bits, the other where it has all."""
-    np.bitwise_and(mask, none ^ ones, out=out)
-    return np.bitwise_xor(out, none, out=out)
+def _either(mask: UIntArray, numbers: Sequence[np.uint64], out: UIntArray) -> UIntArray:
+    """The first number where the mask has no bits, the second where it has all."""
+    np.bitwise_and(mask, numbers[0] ^ numbers[1], out=out)
+    return np.bitwise_xor(out, numbers[0], out=out)
 
 
 def _by_text(
