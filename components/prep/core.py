@@ -37,6 +37,7 @@ from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import iter_frames
 from shipway.components.prep.statistics import Statistics
 from shipway.errors import InvalidData, InvalidSpec
+from shipway.recipes.arrays import Ragged
 from shipway.recipes.base import Encoder, FitsInParts, Packs, load_recipe
 from shipway.specs import parse
 
@@ -253,11 +254,15 @@ def plan_shards(taken: Taken, spec: DatasetSpec, bytes_per_row: float) -> list[S
     return tasks
 
 
-def sample_bytes(taken: Taken, spec: DatasetSpec, encoder: Encoder) -> float:
-    """Bytes that a row of the training split takes as a TFRecord."""
-    rows = next(training_frames(taken, spec)).head(SAMPLE_ROWS)
-    size = sum(len(record) + 16 for records in encode_rows(rows, encoder, schema_of(spec)) for record in records)
-    return size / len(rows)
+def sample_bytes(taken: Taken, spec: DatasetSpec, encoder: Encoder) -> tuple[float, int]:
+    """Bytes that a row of the training split takes as a TFRecord, and in memory where that is more than its record."""
+    rows, schema = next(training_frames(taken, spec)).head(SAMPLE_ROWS), schema_of(spec)
+    size = sum(len(record) + 16 for records in encode_rows(rows, encoder, schema) for record in records)
+    if not isinstance(encoder, Packs):
+        return size / len(rows), 0
+    features = encoder.encode(schema.kind.values(rows)).values()
+    unpacked = sum((value.values if isinstance(value, Ragged) else value).nbytes for value in features)
+    return size / len(rows), unpacked // len(rows)
 
 
 def write_encoder(encoder: Encoder, path: Path) -> None:

@@ -73,7 +73,8 @@ def _encode(
         core.write_encoder(encoder, out / "encoder.json")
         for split in SPLITS:
             write_group_hashes(scratch, split, out / "groups" / f"{split}.parquet")
-        tasks = core.plan_shards(taken, spec, core.sample_bytes(taken, spec, encoder))
+        bytes_per_row, unpacked_bytes = core.sample_bytes(taken, spec, encoder)
+        tasks = core.plan_shards(taken, spec, bytes_per_row)
         target = Target(
             scratch, taken.layout.row_buckets, spec, out / "encoder.json", store.uri, prefix,
             counts_unseen=spec.unseen_labels == "count",
@@ -89,7 +90,8 @@ def _encode(
     document["comparison"] = _compared(document, store, spec.name)
     files = ["encoder.json", *(f"groups/{split}.parquet" for split in SPLITS)]
     prepared = publish.Prepared(
-        statistics, leakage, encoder, written, _upload(store, out, files, prefix), quarantine, document, left_out
+        statistics, leakage, encoder, written, _upload(store, out, files, prefix), quarantine, document, left_out,
+        unpacked_bytes,
     )
     manifest = publish.describe(prepared, spec, uri)
     store.put(f"{prefix}/report.html", dataset_report(manifest).render().encode())

@@ -39,6 +39,7 @@ class Prepared:
     quarantine: list[Shard]
     document: dict[str, Any]  # statistics, notes and comparison for the manifest
     left_out: dict[str, dict[str, int]]  # split -> class without training rows -> rows that were set aside
+    unpacked_bytes: int
 
 
 def folder_fingerprint(spec: DatasetSpec, source: str) -> str:
@@ -118,6 +119,7 @@ def describe(prepared: Prepared, spec: DatasetSpec, uri: str) -> DatasetManifest
         labels=prepared.encoder.labels,
         features=prepared.encoder.features,
         packed=prepared.encoder.packed if isinstance(prepared.encoder, Packs) else {},
+        unpacked_bytes=prepared.unpacked_bytes,
         targets=schema.labels.targets(prepared.encoder),
         splits={split: _split(split, prepared) for split in SPLITS},
         encoder=encoder,
