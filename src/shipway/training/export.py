@@ -25,6 +25,7 @@ from shipway.training import shards as sh
 from shipway.training.loop import Fitted
 from shipway.training.measure import input_names
 from shipway.training.publishing import PARITY_ROWS, TOLERANCE, Signature, manifest_of, parity_of, run_onnx
+from shipway.training.unpacking import DTYPES
 
 OPSET = 17
 CALIBRATION_ROWS = 20_000
@@ -80,7 +81,7 @@ def serving_of(model: Any, task: Task, features: dict[str, FeatureSpec], constan
     layers.
     """
     names = list(features)
-    specs = [tf.TensorSpec([None, *spec.shape], td.DTYPES[spec.dtype], name=name) for name, spec in features.items()]
+    specs = [tf.TensorSpec([None, *spec.shape], DTYPES[spec.dtype], name=name) for name, spec in features.items()]
 
     def serve(*tensors: Any) -> dict[str, Any]:
         served = task.head.serve(model(dict(zip(names, tensors, strict=True)), training=False), constants)
