@@ -27,6 +27,7 @@ from shipway.planning.base import Specs
 from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
+from shipway.recipes.base import SuggestsSearch
 from shipway.specs import parse
 from shipway.tasks import task_of
 from shipway.training.spec import watched_metric
@@ -125,6 +126,8 @@ class TrainAndDeploy(Plan):
         check_policy(specs["promotion"], task)
         watched_metric(specs["training"], task)
         sweep = merge(document.get("sweep", {}), {"training": specs["training"].model_dump(mode="json")})
+        if isinstance(recipe, SuggestsSearch):
+            sweep = {"parameters": recipe.search, **sweep}
         searched = parse(SweepSpec, sweep, "sweep")
         check_objective(searched)
         if not searched.function:

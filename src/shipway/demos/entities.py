@@ -81,7 +81,11 @@ class Entities:
         "label_column": "spans",
         "group_column": "group",
         "preset": "demo",
-        "overrides": {"evaluation": {"slices": ["language"]}},
+        "overrides": {
+            "sweep": {"maxTrialCount": 1},
+            "training": {"batch_size": 16},  # of each worker: few rows need many steps
+            "evaluation": {"slices": ["language"]},
+        },
     }
 
     def write(self, path: Path) -> None:
