@@ -83,7 +83,7 @@ class Entities:
         "preset": "demo",
         "overrides": {
             "sweep": {"maxTrialCount": 1},
-            "training": {"batch_size": 16},  # of each worker: few rows need many steps
+            "training": {"strategy": "single", "workers": 1, "batch_size": 32},  # few rows need many small steps
             "evaluation": {"slices": ["language"]},
         },
     }
