@@ -29,7 +29,7 @@ LENGTHS = (3, 1, 2)
 @pytest.fixture(scope="module")
 def scored() -> tuple[Any, Any, Any]:
     """A CRF of random weights, scores of three texts, and which places are tokens."""
-    from shipway.recipes.entities.crf import Crf
+    from shipway.recipes.entities.layers import Crf
 
     random = np.random.default_rng(0)
     scores = random.normal(0, 2, (3, 3, TAGS)).astype(np.float32)
@@ -73,7 +73,7 @@ def test_the_best_path_and_the_share_of_each_tag_are_those_of_all_paths(scored: 
 def test_the_loss_is_minus_the_logarithm_of_the_true_paths_share(scored: Any) -> None:
     import tensorflow as tf
 
-    from shipway.recipes.entities.crf import CrfLoss
+    from shipway.recipes.entities.layers import CrfLoss
 
     layer, scores, _ = scored
     truth = np.array([[1, 2, 0], [3, -1, -1], [0, 1, -1]])
