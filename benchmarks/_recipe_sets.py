@@ -40,7 +40,7 @@ def write_set(path: Path, name: str) -> dict[str, str]:
         ValueError: the environment has too few docstrings.
     """
     if name in LANGUAGES:
-        from shipway.demo_data import write_intents_csv
+        from shipway.demos.intents import write_intents_csv
 
         write_intents_csv(path, name, rows_per_intent=LANGUAGE_ROWS)
         return {"group_column": "group"}

@@ -9,9 +9,7 @@ evaluation step wrote down, on test rows that neither side has seen.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._recipe_sets import NAMES, write_set
+from benchmarks._runs import shipway, train_and_deploy
 
 PRESET = "default"
 GOAL = 1.0
@@ -32,12 +31,8 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     data = folder / "data" / f"{name}.csv"
     params = {"name": name, "data": str(data), "preset": PRESET, "overrides": json.dumps(OVERRIDES)}
     params |= write_set(data, name)
-    pairs = [f"{key}={value}" for key, value in params.items()]
-    done = _shipway(folder, "run", "train_and_deploy", "--local", "--json", "--param", *pairs)
-    run = json.loads(done.stdout or "{}")
-    evaluation = run.get("evaluation")
-    if not evaluation:
-        raise RuntimeError(f"{name}: the run gave no evaluation: {done.stderr.strip()[-500:]}")
+    run = train_and_deploy(folder, params)
+    evaluation = run["evaluation"]
     ours, svm = evaluation["metrics"]["accuracy"], evaluation["baselines"]["linear_svm"]["metrics"]["accuracy"]
     low, high = evaluation["intervals"]["accuracy"]
     return {
@@ -61,7 +56,7 @@ def main(names: Sequence[str] = NAMES) -> dict[str, Any]:
                 sets[name] = measure(name, Path(folder))
                 print(json.dumps({name: sets[name]}), file=sys.stderr, flush=True)
         finally:
-            _shipway(Path(folder), "down")
+            shipway(Path(folder), "down")
     ratio = statistics.mean(line["ratio"] for line in sets.values())
     return {
         "name": "recipe",
@@ -71,14 +66,6 @@ def main(names: Sequence[str] = NAMES) -> dict[str, Any]:
         "baseline": "accuracy of a linear SVM over TF-IDF of words 1-2 and characters 2-5, trained on the same rows",
         "details": {"preset": PRESET, "sets": sets},
     }
-
-
-def _shipway(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPWAY_", "AWS_"))}
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("shipway")), *arguments],
-        env={**environment, "SHIPWAY_HOME": f"{folder}/home"}, cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

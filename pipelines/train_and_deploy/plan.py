@@ -29,7 +29,7 @@ from shipway.planning.base import Specs
 from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
-from shipway.recipes.base import ChecksParams
+from shipway.recipes.base import ChecksParams, SuggestsSearch
 from shipway.recipes.own_fit import own_image, packages_of, strategies_of
 from shipway.specs import parse
 from shipway.tasks import task_of
@@ -147,6 +147,8 @@ class TrainAndDeploy(Plan):
         check_policy(specs["promotion"], task)
         check_training(specs["training"])
         sweep = merge(document.get("sweep", {}), {"training": specs["training"].model_dump(mode="json")})
+        if isinstance(recipe, SuggestsSearch):
+            sweep = {"parameters": recipe.search, **sweep}
         searched = parse(SweepSpec, sweep, "sweep")
         check_objective(searched)
         if not searched.function:

@@ -81,7 +81,11 @@ class Entities:
         "label_column": "spans",
         "group_column": "group",
         "preset": "demo",
-        "overrides": {"evaluation": {"slices": ["language"]}},
+        "overrides": {
+            "sweep": {"maxTrialCount": 1},
+            "training": {"strategy": "single", "workers": 1, "batch_size": 32},  # few rows need many small steps
+            "evaluation": {"slices": ["language"]},
+        },
     }
 
     def write(self, path: Path) -> None:

@@ -7,7 +7,7 @@ attributes of `Recipe`. Its `model` functions import TensorFlow inside, everythi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -178,6 +178,17 @@ class SolvesWeights(Protocol):
             What was done, or why nothing was, for the log.
         """
         ...
+
+
+@runtime_checkable
+class SuggestsSearch(Protocol):
+    """What a recipe may offer beside `Recipe`: what a sweep varies where nobody says it.
+
+    Attributes:
+        search: `sweep.parameters`, names of `Params` -> `loguniform(0.001, 0.01)` or a list.
+    """
+
+    search: Mapping[str, Any]
 
 
 BUILT_IN = ("intents", "entities", "images", "image_tags")

@@ -7,53 +7,13 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from shipway.recipes.entities.crf import Crf, CrfLoss, turned
 from shipway.recipes.entities.encode import EntitiesEncoder
+from shipway.recipes.entities.layers import BothWays, Crf, CrfLoss, Spelling
 from shipway.recipes.entities.params import Params
-from shipway.recipes.layers import CompactEmbedding, StepDropout, adam, recurrent
+from shipway.recipes.layers import CompactEmbedding, StepDropout, adam
 from shipway.tasks.spans.tags import tag_count
 
 LAYERS = 3  # of the CNN: it sees so many words on each side
-
-
-class Spelling(tf_keras.layers.Layer):  # type: ignore[misc]
-    """What a word's characters say of it: the maximum of filters over each three of them.
-
-    Args:
-        ids: How many characters there are.
-        dim: Width of a character's embedding.
-        filters: Of the result, float32 (n, words, filters).
-        word_chars: Characters a word.
-    """
-
-    def __init__(self, ids: int, dim: int, filters: int, word_chars: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._dim, self._word_chars, self._filters = dim, word_chars, filters
-        self.embedding = CompactEmbedding(ids, dim, name="characters")
-        self.convolution = tf_keras.layers.Conv1D(filters, 3, padding="same", activation="relu", name="runs")
-
-    def call(self, characters: Any, words: Any, training: Any = None) -> Any:
-        shape = tf.shape(words)
-        # A batch of empty texts has one column of padding of each, which is no whole word.
-        whole = tf.pad(characters, [[0, 0], [0, self._word_chars]])[:, : shape[1] * self._word_chars]
-        rows = tf.reshape(whole, [-1, self._word_chars])
-        known = tf.cast(rows > 0, self.compute_dtype)[..., None]
-        embedded = tf.cast(self.embedding(rows, training=training), self.compute_dtype) * known
-        # Filters are at least 0, so that what stands behind a word adds nothing.
-        found = tf.reduce_max(self.convolution(embedded) * known, 1)
-        return tf.reshape(found, [shape[0], shape[1], self._filters])
-
-
-class BothWays(tf_keras.layers.Layer):  # type: ignore[misc]
-    """A BiLSTM: its states from the front and from behind, float32 (n, words, 2 * units)."""
-
-    def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.from_front, self.from_behind = recurrent("lstm", units), recurrent("lstm", units)
-
-    def call(self, words: Any, is_token: Any) -> Any:
-        behind = turned(self.from_behind(turned(words), mask=turned(is_token)))
-        return tf.concat([self.from_front(words, mask=is_token), behind], -1)
 
 
 def build(params: Params, encoder: EntitiesEncoder) -> Any:

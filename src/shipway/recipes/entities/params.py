@@ -38,11 +38,11 @@ class Params(Spec):
     char_dim: Annotated[int, Field(ge=4, le=256, description="width of a character's embedding")] = 24
     char_filters: Annotated[int, Field(ge=4, le=1024, description="filters over a word's characters")] = 48
     units: Annotated[int, Field(ge=4, le=1024, description="recurrent units each way, or filters of each layer")] = 64
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     word_dropout: Annotated[
         float, Field(ge=0, lt=1, description="share of words of which training shows the characters alone")
     ] = 0.2
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-2
     decay: Annotated[
         Literal["constant", "cosine", "linear"], Field(description="how the learning rate ends: as it began, or at 0")
     ] = "linear"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -24,6 +24,11 @@ class EntitiesRecipe:
     input = "text"
     EncoderParams: type[BaseModel] = EncoderParams
     Params: type[BaseModel] = Params
+    search: Mapping[str, Any] = {
+        "learning_rate": "loguniform(0.003, 0.02)",
+        "dropout": "uniform(0.2, 0.6)",
+        "word_dropout": "uniform(0.0, 0.4)",
+    }
 
     def fit_encoder(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> EntitiesEncoder:
         """Fits on the training split."""

@@ -20,6 +20,7 @@ from shipway.tasks.spans.tags import places, tag_count, to_tags
 from shipway.tasks.spans.tokens import tokens
 
 BUCKETS = 1 << 16  # of features, by hash
+FEATURES = 13  # of a token
 EPOCHS = 5
 MAX_STEPS = 60_000  # rows that are looked at in all: half a minute of a core
 MAX_WEIGHTS = 1 << 24  # buckets times tags, of which three tables are held
@@ -112,7 +113,7 @@ def _features(texts: Sequence[Any]) -> Iterator[Ints]:
     starts, ends = tokens(texts)
     for number, text in enumerate(texts):
         words = [text[a:b] for a, b in zip(starts.row(number), ends.row(number), strict=True)]
-        yield np.array([_of_word(words, place) for place in range(len(words))], np.int64).reshape(len(words), -1)
+        yield np.array([_of_word(words, place) for place in range(len(words))], np.int64).reshape(-1, FEATURES)
 
 
 def _of_word(words: Sequence[str], place: int) -> list[int]:

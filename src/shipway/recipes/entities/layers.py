@@ -1,9 +1,10 @@
-"""A linear-chain conditional random field over the tags of `shipway.tasks.spans.tags`. Imports TensorFlow.
+"""Layers of the entities model: how words are spelt, what stands around them, and a linear-chain conditional random
+field over the tags of `shipway.tasks.spans.tags`. Imports TensorFlow.
 
-Lafferty, McCallum, Pereira, "Conditional random fields" (2001). What all paths through one place of the chain add up to
-(their logarithm of a sum, or their maximum) is what comes to it from the front and from behind; the same recursion goes
-both ways, and one operation is exchanged for the other. So the tag of the best path at a place is the one with the
-largest maximum, and its probability that of its share of the sum.
+Of the field: Lafferty, McCallum, Pereira, "Conditional random fields" (2001). What all paths through one place of the
+chain add up to (their logarithm of a sum, or their maximum) is what comes to it from the front and from behind; the same
+recursion goes both ways, and one operation is exchanged for the other. So the tag of the best path at a place is the
+one with the largest maximum, and its probability is its share of the sum.
 """
 
 from __future__ import annotations
@@ -15,7 +16,57 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from shipway.recipes.layers import CompactEmbedding, recurrent
+
 NEVER = -1e4  # score of what cannot be; finite, since infinities of two signs would make NaN
+
+
+def turned(rows: Any) -> Any:
+    """(n, length, ...) from the last place to the first.
+
+    Not by tf.reverse: its ONNX has a tensor of a size that nobody can tell, which the predictor would refuse.
+    """
+    return tf.gather(rows, tf.cumsum(tf.ones(tf.shape(rows)[1:2], tf.int64), exclusive=True, reverse=True), axis=1)
+
+
+class Spelling(tf_keras.layers.Layer):  # type: ignore[misc]
+    """What a word's characters say of it: the maximum of filters over each three of them.
+
+    Args:
+        ids: How many characters there are.
+        dim: Width of a character's embedding.
+        filters: Of the result, float32 (n, words, filters).
+        word_chars: Characters a word.
+    """
+
+    def __init__(self, ids: int, dim: int, filters: int, word_chars: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._dim, self._word_chars, self._filters = dim, word_chars, filters
+        self.embedding = CompactEmbedding(ids, dim, name="characters")
+        self.convolution = tf_keras.layers.Conv1D(filters, 3, padding="same", activation="relu", name="runs")
+
+    def call(self, characters: Any, words: Any, training: Any = None) -> Any:
+        shape = tf.shape(words)
+        # A batch of empty texts has one column of padding of each, which is no whole word.
+        whole = tf.pad(characters, [[0, 0], [0, self._word_chars]])[:, : shape[1] * self._word_chars]
+        rows = tf.reshape(whole, [-1, self._word_chars])
+        known = tf.cast(rows > 0, self.compute_dtype)[..., None]
+        embedded = tf.cast(self.embedding(rows, training=training), self.compute_dtype) * known
+        # Filters are at least 0, so that what stands behind a word adds nothing.
+        found = tf.reduce_max(self.convolution(embedded) * known, 1)
+        return tf.reshape(found, [shape[0], shape[1], self._filters])
+
+
+class BothWays(tf_keras.layers.Layer):  # type: ignore[misc]
+    """A BiLSTM: its states from the front and from behind, float32 (n, words, 2 * units)."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.from_front, self.from_behind = recurrent("lstm", units), recurrent("lstm", units)
+
+    def call(self, words: Any, is_token: Any) -> Any:
+        behind = turned(self.from_behind(turned(words), mask=turned(is_token)))
+        return tf.concat([self.from_front(words, mask=is_token), behind], -1)
 
 
 def forbidden(tags: int) -> NDArray[np.float32]:
@@ -105,14 +156,6 @@ def _paths(scores: Any, is_token: Any, step: Any, *, backwards: bool) -> tuple[A
         padded, is_token = turned(padded), turned(is_token)
     last, everywhere, _ = tf_keras.backend.rnn(advance, padded, [at_an_end], mask=is_token)
     return last, turned(everywhere) if backwards else everywhere
-
-
-def turned(rows: Any) -> Any:
-    """(n, length, ...) from the last place to the first.
-
-    Not by tf.reverse: its ONNX has a tensor of a size that nobody can tell, which the predictor would refuse.
-    """
-    return tf.gather(rows, tf.cumsum(tf.ones(tf.shape(rows)[1:2], tf.int64), exclusive=True, reverse=True), axis=1)
 
 
 class CrfLoss(tf_keras.losses.Loss):  # type: ignore[misc]
