@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,10 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures import typed, waiting
+from tests.fixtures import tram_wheel, typed
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "tests/fixtures/packages/trams"
 OVERRIDES = {
     "sweep": {"maxTrialCount": 2, "parameters": {"learning_rate": [0.05, 0.5]}},
     "training": {"strategy": "single", "workers": 1, "epochs": 30, "batch_size": 16},
@@ -37,23 +34,7 @@ class Person:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        source, wheels = folder / "source", folder / "wheels"
-        shutil.copytree(PACKAGE, source)  # a build leaves files behind
-        build = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "-q",
-            "--no-deps",
-            "--no-build-isolation",
-            "-w",
-            str(wheels),
-            ".",
-        ]
-        subprocess.run(build, cwd=source, check=True)
-        assert [path.name for path in wheels.iterdir()] == ["trams-1.0-py3-none-any.whl"]
-        waiting.rows(600, seed=3).drop("row_id").write_csv(folder / "journeys.csv")
+        tram_wheel.build(folder)
         self.environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_")) and k != "PYTHONPATH"
         }
