@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from shipway import modules
-from shipway.code.packing import BUILD
+from shipway.code.packing import BUILD, PACKED
 from shipway.code.reference import CodeRef
 from shipway.code.unpacking import top_modules
 from shipway.errors import InvalidSpec, nearest
@@ -35,10 +35,11 @@ def check_code(code: str, named: Iterable[str] = (), where: str = "code") -> Non
             brings what they have in another version; or nothing of it is named.
     """
     folder = modules.code_in_use()
-    told, held = f"{where}: {CodeRef.parse(code, where).name}", top_modules(Path(folder))
+    name, held = CodeRef.parse(code, where).name, top_modules(Path(folder))
+    told = f"{where}: {'it' if name == PACKED else name}"  # a person's folder has no name any more
     wanted = {name.partition(":")[0].partition(".")[0] for name in named}
     if not wanted:
-        raise InvalidSpec(f"{told}: nothing of it is named; give recipe={held[0] if held else 'module'}:NAME too")
+        raise InvalidSpec(f"{told} holds nothing that is named; give recipe={held[0] if held else 'module'}:NAME too")
     for top in sorted(wanted):
         if top not in held and not _is_installed(top, folder):
             raise InvalidSpec(

@@ -40,7 +40,7 @@ def test_code_that_lacks_the_named_module_says_what_it_holds(tmp_path: Path) -> 
     assert "mine-1.0-py3-none-any.whl holds no module 'tram', which is named; it holds more, trams" in told
     assert "(did you mean 'trams'?)" in told
     check(wheel, "pydantic:BaseModel")  # the image has it
-    with pytest.raises(InvalidSpec, match="nothing of it is named; give recipe=more:NAME too"):
+    with pytest.raises(InvalidSpec, match="holds nothing that is named; give recipe=more:NAME too"):
         code.check_code(code.pin(str(wheel)))
 
 

@@ -95,7 +95,7 @@ def test_code_of_this_machine_is_put_into_the_clusters_store_where_one_is_named(
     monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
     try:
         pinned = kubeflow.prepare("train_and_deploy", given).params["code"]
-        with pytest.raises(InvalidSpec, match=r"code.zip holds no module 'of_min', .*did you mean 'of_mine'"):
+        with pytest.raises(InvalidSpec, match=r"code: it holds no module 'of_min', .*did you mean 'of_mine'"):
             kubeflow.prepare("train_and_deploy", {**given, "recipe": "of_min:recipe"})
     finally:
         modules.use_code("")
