@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shipway import modules
 from shipway.errors import InvalidSpec, JobFailed, KubeflowError, NotFound
 from shipway.remote import Connection, connect, kubeflow_run
 from shipway.remote.http import Patience
@@ -90,6 +93,30 @@ def test_another_shipped_pipeline_is_published_and_submitted_by_its_name_and_che
         kubeflow.submit("image_tagging", {**given, "network": "vgg16"})
     run = kubeflow.submit("image_tagging", {**given, "network": "vgg19", "size": 96})
     assert server.state.runs[run.key].runtime_config.parameters == {**given, "network": "vgg19", "size": 96}
+
+
+def test_code_of_this_machine_is_put_into_the_clusters_store_where_one_is_named(
+    kubeflow: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeflow.publish("train_and_deploy", digests=DIGESTS)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/of_mine.py").write_text("from tests.fixtures.toy import recipe")
+    given = {"name": "bot", "data": "s3://bucket/rows.csv", "code": str(tmp_path / "code"), "recipe": "of_mine:recipe"}
+    monkeypatch.delenv("SHIPWAY_STORE", raising=False)
+    with pytest.raises(InvalidSpec, match=r"code: .* lies on this machine, which the cluster does not see: set SHIP"):
+        kubeflow.prepare("train_and_deploy", given)
+    address = "s3://bucket/mine-1.0-py3-none-any.whl"
+    assert kubeflow.prepare("train_and_deploy", {**given, "code": address}).params["code"] == address
+    assert "no store is named here, so that the run's first step checks the code" in capsys.readouterr().err
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
+    try:
+        pinned = kubeflow.prepare("train_and_deploy", given).params["code"]
+        with pytest.raises(InvalidSpec, match=r"code: it holds no module 'of_min', .*did you mean 'of_mine'"):
+            kubeflow.prepare("train_and_deploy", {**given, "recipe": "of_min:recipe"})
+    finally:
+        modules.use_code("")
+    place, _, digest = pinned.partition("#sha256=")
+    assert hashlib.sha256(Path(place.removeprefix("file://")).read_bytes()).hexdigest() == digest
 
 
 def test_a_pipeline_or_version_that_is_not_there_names_the_nearest(kubeflow: Connection, published: str) -> None:
