@@ -17,7 +17,7 @@ import pytest
 from shipway.artifacts import DatasetManifest
 from shipway.components.sweep.experiment import make_request
 from shipway.components.sweep.spec import SweepSpec
-from shipway.errors import InvalidSpec, LeaseLapsed, UserError
+from shipway.errors import InvalidSpec, LeaseLapsed, ShipwayError, UserError
 from shipway.scoring import ModelSession
 from shipway.scoring.folder import stored_manifest
 from shipway.specs import parse
@@ -192,6 +192,22 @@ def test_predictions_that_the_task_cannot_read_are_refused_in_one_line(
     monkeypatch.setattr(fitted.recipe, "predict", lambda model, features: given, raising=False)
     with pytest.raises(InvalidSpec, match=message):
         fit_itself(spec(data.lines), data.lines, tmp_path)
+
+
+def test_a_fit_that_diverged_or_whose_steps_do_not_grow_is_told_so(data: Data, tmp_path: Path) -> None:
+    def fit(params: Any, encoder: Any, fitting: Any) -> Any:
+        weights = np.zeros((65, 5), np.float32)
+        assert fitting.report(2, weights)
+        return fitting.report(*again, weights) if len(again) == 1 else fitting.report(3, weights, loss=float("nan"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitted.recipe, "fit", fit, raising=False)
+        again: tuple[int, ...] = (2,)
+        with pytest.raises(InvalidSpec, match="reported step 2 after step 2; steps grow"):
+            fit_itself(spec(data.lines), data.lines, tmp_path)
+        again = ()
+        with pytest.raises(ShipwayError, match="loss is nan at step 3"):
+            fit_itself(spec(data.lines), data.lines, tmp_path)
 
 
 @pytest.mark.proves(recipe="a fit of your own", strategy="multi_worker", executor="process")

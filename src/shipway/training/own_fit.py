@@ -88,7 +88,7 @@ class OwnFitting:
             )
         self.state.step = step
         metrics, sums = self.measure(model)
-        metrics = {**{name: float(value) for name, value in figures.items()}, **metrics}
+        metrics = {**self._finite({name: float(value) for name, value in figures.items()}), **metrics}
         self.is_best = judge(self.rule, self.state, metrics, sums)
         going = self._tell(metrics)
         self.state.finished = self.state.finished or not going
@@ -118,10 +118,13 @@ class OwnFitting:
             sums = sums + head.served_sums(predicted(self.recipe, self.task, self.encoder, model, features), targets)
         totals = cast(TrainingHead, head).totals(sums)
         metrics = {f"val_{name}": float(value) for name, value in totals.items()}
+        return self._finite(metrics), sums
+
+    def _finite(self, metrics: dict[str, float]) -> dict[str, float]:
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise ShipwayError(f"recipe {self.spec.recipe}: {name} is {value} at step {self.state.step}")
-        return metrics, sums
+        return metrics
 
     def _own(self, split: str) -> tuple[list[Path], Share]:
         """This worker's files of a split, and which part of their records: whole shards where there are enough."""
