@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from shipway.errors import UserError
+from shipway.errors import InvalidSpec, UserError, nearest
 from shipway.recipes.arrays import Encoded
 
 if TYPE_CHECKING:
@@ -124,9 +124,23 @@ def strategies_of(recipe: Recipe, known: Sequence[str]) -> tuple[str, ...]:
     Args:
         recipe: One that says nothing can do all with a tf_keras model, and `single` with a fit of its own.
         known: All that there are.
+
+    Raises:
+        InvalidSpec: it names one that there is not.
     """
-    default = ("single",) if isinstance(recipe, FitsItself) else tuple(known)
-    return tuple(getattr(recipe, "strategies", default))
+    named = _names(recipe, "strategies") or (("single",) if isinstance(recipe, FitsItself) else tuple(known))
+    if unknown := [name for name in named if name not in known]:
+        raise InvalidSpec(
+            f"recipe {recipe.name}: strategies: {unknown[0]!r}; expected some of {', '.join(known)}"
+            f"{nearest(str(unknown[0]), known)}"
+        )
+    return named
+
+
+def _names(recipe: Recipe, attribute: str) -> tuple[str, ...]:
+    """An optional attribute that holds names; one alone may stand for itself."""
+    given = getattr(recipe, attribute, ())
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def own_image(recipe: Recipe) -> str:
@@ -141,7 +155,7 @@ def packages_of(recipe: Recipe) -> dict[str, str]:
         UserError: one is not installed here.
     """
     found = {}
-    for name in getattr(recipe, "packages", ()):
+    for name in _names(recipe, "packages"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
