@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -192,6 +193,20 @@ def test_predictions_that_the_task_cannot_read_are_refused_in_one_line(
     monkeypatch.setattr(fitted.recipe, "predict", lambda model, features: given, raising=False)
     with pytest.raises(InvalidSpec, match=message):
         fit_itself(spec(data.lines), data.lines, tmp_path)
+
+
+def test_what_a_library_draws_without_a_seed_does_not_depend_on_the_trial_before(data: Data, tmp_path: Path) -> None:
+    drawn = []
+
+    def fit(params: Any, encoder: Any, fitting: Any) -> Any:
+        drawn.append((random.random(), float(np.random.random())))
+        return np.zeros((65, 5), np.float32)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitted.recipe, "fit", fit, raising=False)
+        for seed in (17, 17, 18):
+            fit_itself(spec(data.lines, seed=seed), data.lines, tmp_path)
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_a_fit_that_diverged_or_whose_steps_do_not_grow_is_told_so(data: Data, tmp_path: Path) -> None:

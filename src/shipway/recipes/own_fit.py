@@ -30,7 +30,8 @@ class Fitting(Protocol):
         seed, epochs, batch_size: Of the spec; what they mean is the recipe's to say.
         threads: That this process may use.
         rank, size: This worker's number among those of the job; 0 of 1 but for a recipe that names more `strategies`.
-        folder: Private, empty in a fresh training; in one that goes on it holds what `save` kept.
+        folder: Private, empty in a fresh training; in one that goes on it holds what `save` kept. That came from the
+            store: read it in a way that runs nothing (no pickle).
         is_best: Whether the model that `report` was last told of is the best so far on the eval split.
     """
 

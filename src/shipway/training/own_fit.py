@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import shutil
 import sys
 import threading
@@ -182,6 +183,8 @@ def fit_itself(
             spec, manifest, encoder, work, share=share, monitor=monitor, report=report,
             checkpoints=FolderCheckpoints(output_uri, spec.keep_checkpoints) if output_uri else None,
         )  # fmt: skip
+        random.seed(spec.seed)  # of libraries that are given no seed: no trial may depend on the one before
+        np.random.seed(spec.seed)
         with ended_with_its_lease(monitor):
             model = recipe.fit(spec.recipe_params(), encoder, fitting)
         if not fitting.rank:
