@@ -22,6 +22,8 @@ from tests.fixtures.tiny_model import rows
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "any-framework.md").read_text(encoding="utf-8")
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("any-framework")]
+
 REFERENCE = "my_recipes.lines:recipe"
 (CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (COMMAND,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)

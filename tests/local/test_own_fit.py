@@ -31,6 +31,8 @@ from shipway.training.trial import run_trial
 from tests.fixtures import fitted, houses
 from tests.fixtures.jobs import play
 
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("scikit-learn")]  # whose import takes seconds
+
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ("tensorflow", "tf_keras", "keras", "tf2onnx", "horovod")
 
