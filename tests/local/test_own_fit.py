@@ -137,7 +137,7 @@ def test_trees_over_a_table_are_published_as_the_onnx_that_gives_their_numbers(d
     trained, trees = fit_itself(spec(data.rents), data.rents, tmp_path, monitor=monitor)
     assert told == [0]  # a fit that reports nothing is measured once, at its end
     model = publish(trained, trees, tmp_path, (tmp_path / "jobs").as_uri(), "rents", "")
-    assert {name: (each.dtype, each.shape) for name, each in model.outputs.items()} == {"value": ("float32", [])}
+    assert {name: (each.dtype, each.shape) for name, each in model.outputs.items()} == {"value": ("float32", [1])}
     assert model.metrics["val_rmse"] < 80
     assert model.how_trained == "single, 1 worker"
     assert model.onnx_parity is not None
