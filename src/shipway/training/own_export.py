@@ -18,7 +18,7 @@ from shipway.training.own_fit import fitting_array, packages_needed, parts_of, p
 from shipway.training.publishing import PARITY_ROWS, Signature, Trained, manifest_of, parity_of
 
 ONNX = "model.onnx"
-_DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32"}
+_DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
 def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str, image: str) -> ModelManifest:
