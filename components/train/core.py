@@ -58,8 +58,8 @@ def _foreign_image(spec: TrainingSpec) -> str:
 
 def _annotations(spec: TrainingSpec) -> dict[str, str]:
     """Of the job object."""
-    found = {labels.MISTAKES_ARE_FINAL: "true"}
-    if isinstance(load_recipe(spec.recipe), FitsItself) and _foreign_image(spec):
+    found, recipe = {labels.MISTAKES_ARE_FINAL: "true"}, load_recipe(spec.recipe)
+    if own_image(recipe) or (spec.image and isinstance(recipe, FitsItself)):
         found[labels.RECIPE_IMAGE] = image_of(spec)
     return found
 

@@ -73,7 +73,8 @@ def _run_own_fit(document: TrainingDocument, work: Path) -> None:
     manifest = read_artifact(DatasetManifest, document.dataset_uri)
     trained, model = fit_itself(document.spec, manifest, work, output_uri=output, monitor=monitor, share=share)
     if is_chief and output is not None:
-        publish(trained, model, work, output, os.environ.get("SHIPWAY_JOB", ""), document.image)
+        published = publish(trained, model, work, output, os.environ.get("SHIPWAY_JOB", ""), document.image)
+        print_metrics(trained.state.step, published.metrics)
 
 
 def _run_keras(document: TrainingDocument, work: Path) -> None:

@@ -29,7 +29,7 @@ from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
 from shipway.recipes.base import ChecksParams, SuggestsSearch
-from shipway.recipes.own_fit import own_image, packages_of, strategies_of
+from shipway.recipes.own_fit import packages_of, strategies_of
 from shipway.specs import parse
 from shipway.tasks import task_of
 from shipway.training.spec import Strategy, check_training
@@ -178,15 +178,18 @@ class TrainAndDeploy(Plan):
         return look(dataset) if is_local(dataset.data) and has_polars() else []
 
     def check_here(self, specs: Specs) -> None:
+        from shipway import images
         from shipway.components.train.core import image_of
+        from shipway.context import Context
         from shipway.doctor import require_local
         from shipway.executors.process.environments import environments
 
         require_local()
         training = cast(TrainingSpec, specs["training"])
-        recipe = load_recipe(training.recipe)
-        if not (own_image(recipe) and image_of(training) in environments()):  # else another interpreter stands for it
-            packages_of(recipe)
+        image = image_of(training)
+        has_own_place = image in environments() and image not in images.ALL.values()
+        if Context.current().executor == "process" and not has_own_place:  # jobs run in this very environment
+            packages_of(load_recipe(training.recipe))
 
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
         from shipway.components.deploy.core import inference_service

@@ -17,7 +17,7 @@ SSH_AUTH = f"{PREFIX}/ssh-auth-mount-path"
 # Annotation of a job whose replicas end with 2 for a user's mistake: whatever the restart policy, that is final.
 MISTAKES_ARE_FINAL = f"{PREFIX}/mistakes-are-final"
 
-# Annotation of a job: an image that a recipe of another framework is fitted in. On a machine without containers the
+# Annotation of a job: an image that a recipe brings its own framework in. On a machine without containers the
 # run's own environment stands for it, which either holds that framework or says what is missing.
 RECIPE_IMAGE = f"{PREFIX}/recipe-image"
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from tests.kubeflow.place import Place
@@ -29,6 +30,7 @@ def test_doctor_finds_all_that_a_run_needs(place: Place) -> None:
     assert by_name["storage from a step"]["state"] == "ok", by_name["storage from a step"]
 
 
+@pytest.mark.proves(recipe="intents", strategy="single", executor="kubernetes")
 def test_a_quick_run_ends_well_in_at_most_sixteen_pods(place: Place, first: dict[str, Any]) -> None:
     assert first["state"] == "Succeeded"
     assert states(first) == dict.fromkeys(TITLES, "Succeeded"), "its steps, by their titles, and nothing else"

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import urllib.request
@@ -20,13 +21,12 @@ from tests.fixtures import typed
 from tests.fixtures.tiny_model import rows
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "any-framework.md"
+PAGE = (ROOT / "docs" / "any-framework.md").read_text(encoding="utf-8")
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("any-framework")]
+
 REFERENCE = "my_recipes.lines:recipe"
-OVERRIDES = {
-    "sweep": {"parameters": {"C": [0.1, 1.0, 10.0]}, "maxTrialCount": 3},
-    "evaluation": {"bootstrap": 200},
-    "promotion": {"thresholds": {"accuracy": 0.5}},
-}
+(CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+(COMMAND,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 
 
 class Person:
@@ -34,20 +34,21 @@ class Person:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
         (folder / "my_recipes").mkdir()
-        (folder / "my_recipes" / "lines.py").write_text(code, encoding="utf-8")
+        (folder / "my_recipes" / "lines.py").write_text(CODE, encoding="utf-8")
         with (folder / "lines.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("text", "label", "group"), *rows()])
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPWAY_", "AWS_"))}
-        self.environment = {**kept, "PYTHONPATH": str(folder)}
+        self.environment = {**kept, "PYTHONPATH": "."}
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return typed.run(arguments, cwd=self.folder, env=self.environment)
 
-    def run(self, overrides: dict[str, Any], *params: str) -> subprocess.CompletedProcess[str]:
-        given = ["name=lines", "data=lines.csv", f"recipe={REFERENCE}", *params, f"overrides={json.dumps(overrides)}"]
-        return self.call("run", "train_and_deploy", "--local", "--json", "--param", *given)
+    def run(self, *more: str) -> subprocess.CompletedProcess[str]:
+        """The page's command, with parameters more."""
+        path, shipway, *words = shlex.split(COMMAND.replace("\\\n", ""))
+        assert (path, shipway) == ("PYTHONPATH=.", "shipway")
+        return self.call(*words, *more, "--json")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 
 @pytest.fixture(scope="module")
 def served(person: Person) -> dict[str, Any]:
-    done = person.run(OVERRIDES)
+    done = person.run()
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -106,7 +107,7 @@ def test_every_job_of_the_run_names_the_recipes_image(person: Person, served: di
 
 @pytest.mark.proves(recipe="a fit of your own", strategy="horovod", executor="process", refused=True)
 def test_a_strategy_that_needs_a_keras_model_is_refused_before_anything_starts(person: Person) -> None:
-    done = person.run(OVERRIDES, "strategy=horovod", "workers=2")
+    done = person.run("strategy=horovod", "workers=2")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert "'horovod' needs a tf_keras model" in done.stderr
@@ -121,6 +122,6 @@ def test_the_predictors_side_of_it_imports_neither_scikit_learn_nor_tensorflow(p
         "assert encoder.encode(['a b'])['words'].sum() == 2\n"
         "print(*{'sklearn', 'skl2onnx', 'tensorflow', 'tf_keras'} & set(sys.modules))\n"
     )
-    environment = {**person.environment, "SHIPWAY_MODULES": str(person.folder)}
+    environment = {**person.environment, "PYTHONPATH": str(person.folder)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert (done.stdout.strip(), done.stderr) == ("", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from shipway.artifacts import DatasetManifest
 from shipway.components.sweep.experiment import make_request
 from shipway.components.sweep.spec import SweepSpec
-from shipway.errors import InvalidSpec, LeaseLapsed, UserError
+from shipway.errors import InvalidSpec, LeaseLapsed, ShipwayError, UserError
 from shipway.scoring import ModelSession
 from shipway.scoring.folder import stored_manifest
 from shipway.specs import parse
@@ -29,6 +30,8 @@ from shipway.training.spec import FitSpec
 from shipway.training.trial import run_trial
 from tests.fixtures import fitted, houses
 from tests.fixtures.jobs import play
+
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("scikit-learn")]  # whose import takes seconds
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ("tensorflow", "tf_keras", "keras", "tf2onnx", "horovod")
@@ -134,7 +137,7 @@ def test_trees_over_a_table_are_published_as_the_onnx_that_gives_their_numbers(d
     trained, trees = fit_itself(spec(data.rents), data.rents, tmp_path, monitor=monitor)
     assert told == [0]  # a fit that reports nothing is measured once, at its end
     model = publish(trained, trees, tmp_path, (tmp_path / "jobs").as_uri(), "rents", "")
-    assert {name: (each.dtype, each.shape) for name, each in model.outputs.items()} == {"value": ("float32", [])}
+    assert {name: (each.dtype, each.shape) for name, each in model.outputs.items()} == {"value": ("float32", [1])}
     assert model.metrics["val_rmse"] < 80
     assert model.how_trained == "single, 1 worker"
     assert model.onnx_parity is not None
@@ -192,6 +195,36 @@ def test_predictions_that_the_task_cannot_read_are_refused_in_one_line(
     monkeypatch.setattr(fitted.recipe, "predict", lambda model, features: given, raising=False)
     with pytest.raises(InvalidSpec, match=message):
         fit_itself(spec(data.lines), data.lines, tmp_path)
+
+
+def test_what_a_library_draws_without_a_seed_does_not_depend_on_the_trial_before(data: Data, tmp_path: Path) -> None:
+    drawn = []
+
+    def fit(params: Any, encoder: Any, fitting: Any) -> Any:
+        drawn.append((random.random(), float(np.random.random())))
+        return np.zeros((65, 5), np.float32)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitted.recipe, "fit", fit, raising=False)
+        for seed in (17, 17, 18):
+            fit_itself(spec(data.lines, seed=seed), data.lines, tmp_path)
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_fit_that_diverged_or_whose_steps_do_not_grow_is_told_so(data: Data, tmp_path: Path) -> None:
+    def fit(params: Any, encoder: Any, fitting: Any) -> Any:
+        weights = np.zeros((65, 5), np.float32)
+        assert fitting.report(2, weights)
+        return fitting.report(*again, weights) if len(again) == 1 else fitting.report(3, weights, loss=float("nan"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitted.recipe, "fit", fit, raising=False)
+        again: tuple[int, ...] = (2,)
+        with pytest.raises(InvalidSpec, match="reported step 2 after step 2; steps grow"):
+            fit_itself(spec(data.lines), data.lines, tmp_path)
+        again = ()
+        with pytest.raises(ShipwayError, match="loss is nan at step 3"):
+            fit_itself(spec(data.lines), data.lines, tmp_path)
 
 
 @pytest.mark.proves(recipe="a fit of your own", strategy="multi_worker", executor="process")

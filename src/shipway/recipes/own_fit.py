@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from shipway.errors import UserError
+from shipway.errors import InvalidSpec, UserError, nearest
 from shipway.recipes.arrays import Encoded
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class Fitting(Protocol):
         seed, epochs, batch_size: Of the spec; what they mean is the recipe's to say.
         threads: That this process may use.
         rank, size: This worker's number among those of the job; 0 of 1 but for a recipe that names more `strategies`.
-        folder: Private, empty in a fresh training; in one that goes on it holds what `save` kept.
+        folder: Private, empty in a fresh training; in one that goes on it holds what `save` kept. That came from the
+            store: read it in a way that runs nothing (no pickle).
         is_best: Whether the model that `report` was last told of is the best so far on the eval split.
     """
 
@@ -124,9 +125,23 @@ def strategies_of(recipe: Recipe, known: Sequence[str]) -> tuple[str, ...]:
     Args:
         recipe: One that says nothing can do all with a tf_keras model, and `single` with a fit of its own.
         known: All that there are.
+
+    Raises:
+        InvalidSpec: it names one that there is not.
     """
-    default = ("single",) if isinstance(recipe, FitsItself) else tuple(known)
-    return tuple(getattr(recipe, "strategies", default))
+    named = _names(recipe, "strategies") or (("single",) if isinstance(recipe, FitsItself) else tuple(known))
+    if unknown := [name for name in named if name not in known]:
+        raise InvalidSpec(
+            f"recipe {recipe.name}: strategies: {unknown[0]!r}; expected some of {', '.join(known)}"
+            f"{nearest(str(unknown[0]), known)}"
+        )
+    return named
+
+
+def _names(recipe: Recipe, attribute: str) -> tuple[str, ...]:
+    """An optional attribute that holds names; one alone may stand for itself."""
+    given = getattr(recipe, attribute, ())
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def own_image(recipe: Recipe) -> str:
@@ -141,7 +156,7 @@ def packages_of(recipe: Recipe) -> dict[str, str]:
         UserError: one is not installed here.
     """
     found = {}
-    for name in getattr(recipe, "packages", ()):
+    for name in _names(recipe, "packages"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shipway.artifacts import FeatureSpec
+from shipway.artifacts import DatasetManifest, FeatureSpec
 from shipway.errors import CorruptArtifact
 from shipway.recipes.arrays import Encoded, Ragged, concatenate, dense
 from shipway.recipes.own_fit import Arrays, Rows
@@ -38,6 +38,11 @@ class Examples:
     def __init__(self, features: Mapping[str, FeatureSpec], targets: Mapping[str, FeatureSpec]) -> None:
         self.features, self.targets = dict(features), dict(targets)
         self._tensors = self.features | self.targets
+
+    @classmethod
+    def of(cls, manifest: DatasetManifest, targets: Mapping[str, FeatureSpec]) -> Examples:
+        """For a dataset's records."""
+        return cls(manifest.features, targets)
 
     def batches(self, paths: Iterable[Path], size: int, share: Share = ALONE) -> Iterator[Rows]:
         """The records of files one behind the other, `size` a batch; the last holds what is left.

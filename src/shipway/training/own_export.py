@@ -18,7 +18,7 @@ from shipway.training.own_fit import fitting_array, packages_needed, parts_of, p
 from shipway.training.publishing import PARITY_ROWS, Signature, Trained, manifest_of, parity_of
 
 ONNX = "model.onnx"
-_DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32"}
+_DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
 def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str, image: str) -> ModelManifest:
@@ -41,9 +41,10 @@ def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str,
             raise InvalidSpec(f"recipe {recipe.name}: export gives {kind}, expected the bytes of an ONNX file")
         path.write_bytes(content)
         rows = rows_like(trained, work, PARITY_ROWS)
-        signature, given, rows = _opened(path, recipe, task, trained.encoder, rows)
+        signature, given = _opened(path, recipe, task, trained.encoder, rows)
         reference = predicted(recipe, task, trained.encoder, model, rows)
-    parity = parity_of(task.answers, trained.encoder, rows, reference, given)
+    taken = {name: rows[name] for name in signature.inputs}
+    parity = parity_of(task.answers, trained.encoder, taken, reference, given)
     if not parity.passed:
         raise UserError(
             f"recipe {recipe.name}: on {parity.rows} rows of the eval split its ONNX gives numbers up to "
@@ -57,10 +58,8 @@ def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str,
     return manifest
 
 
-def _opened(
-    path: Path, recipe: OwnRecipe, task: Task, encoder: Encoder, rows: Arrays
-) -> tuple[Signature, Arrays, Arrays]:
-    """Signature of an exported file, what it gives for rows, and those of their features that it takes."""
+def _opened(path: Path, recipe: OwnRecipe, task: Task, encoder: Encoder, rows: Arrays) -> tuple[Signature, Arrays]:
+    """Signature of an exported file, and what it gives for rows."""
     where = f"recipe {recipe.name}: export"
     try:
         session = open_onnx(path)
@@ -91,6 +90,7 @@ def _opened(
     given, outputs = {}, {}
     for (name, shape), value in zip(shapes.items(), values, strict=True):
         given[name] = fitting_array(value, name, [count, *shape], f"{where}: the ONNX", sorted(shapes))
-        stated = [None if each is None else int(size) for each, size in zip(shape, given[name].shape[1:], strict=True)]
+        varies = [each is None for each in shape] + [False] * value.ndim
+        stated = [None if is_open else int(size) for is_open, size in zip(varies, value.shape[1:], strict=False)]
         outputs[name] = FeatureSpec(dtype=value.dtype.name, shape=stated)
-    return Signature(inputs, outputs, {}), given, taken
+    return Signature(inputs, outputs, {}), given

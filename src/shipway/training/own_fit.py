@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import shutil
 import sys
 import threading
@@ -64,7 +65,7 @@ class OwnFitting:
         self.is_best = False
         self.state = LoopState(seed=spec.seed, workers=share.size)
         self._share, self._checkpoints, self._monitor, self._report = share, checkpoints, monitor, report
-        self._examples = Examples(manifest.features, self.task.labels.targets(encoder))
+        self._examples = Examples.of(manifest, self.task.labels.targets(encoder))
         if checkpoints is not None:
             self.state = checkpoints.restore(self.folder) or self.state
 
@@ -88,7 +89,7 @@ class OwnFitting:
             )
         self.state.step = step
         metrics, sums = self.measure(model)
-        metrics = {**{name: float(value) for name, value in figures.items()}, **metrics}
+        metrics = {**self._finite({name: float(value) for name, value in figures.items()}), **metrics}
         self.is_best = judge(self.rule, self.state, metrics, sums)
         going = self._tell(metrics)
         self.state.finished = self.state.finished or not going
@@ -118,10 +119,13 @@ class OwnFitting:
             sums = sums + head.served_sums(predicted(self.recipe, self.task, self.encoder, model, features), targets)
         totals = cast(TrainingHead, head).totals(sums)
         metrics = {f"val_{name}": float(value) for name, value in totals.items()}
+        return self._finite(metrics), sums
+
+    def _finite(self, metrics: dict[str, float]) -> dict[str, float]:
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise ShipwayError(f"recipe {self.spec.recipe}: {name} is {value} at step {self.state.step}")
-        return metrics, sums
+        return metrics
 
     def _own(self, split: str) -> tuple[list[Path], Share]:
         """This worker's files of a split, and which part of their records: whole shards where there are enough."""
@@ -179,6 +183,8 @@ def fit_itself(
             spec, manifest, encoder, work, share=share, monitor=monitor, report=report,
             checkpoints=FolderCheckpoints(output_uri, spec.keep_checkpoints) if output_uri else None,
         )  # fmt: skip
+        random.seed(spec.seed)  # of libraries that are given no seed: no trial may depend on the one before
+        np.random.seed(spec.seed)
         with ended_with_its_lease(monitor):
             model = recipe.fit(spec.recipe_params(), encoder, fitting)
         if not fitting.rank:
@@ -247,7 +253,7 @@ def fitting_array(
 
 def rows_like(trained: Trained, work: Path, count: int) -> Arrays:
     """Encoded rows of the eval split, as a predictor would send them."""
-    examples = Examples(trained.dataset.features, {})
+    examples = Examples.of(trained.dataset, {})
     paths = _fetched(trained.dataset, sh.split_shards(trained.dataset, "eval")[:1], work)
     return examples.padded(next(examples.batches(paths, count)))[0]
 

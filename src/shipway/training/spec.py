@@ -173,7 +173,7 @@ def check_training(spec: FitSpec) -> None:
         if getattr(spec, field) != FitSpec.model_fields[field].default:
             raise InvalidSpec(
                 f"training.{field}: recipe {spec.recipe!r} fits by itself, and only trainings of a tf_keras model "
-                f"honour it; leave it out, or make it one of the recipe's Params"
+                "honour it; leave it out, or make it one of the recipe's Params"
             )
     if not isinstance(task.head, MeasuresServed):
         raise InvalidSpec(

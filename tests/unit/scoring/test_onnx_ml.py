@@ -14,6 +14,8 @@ from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.operations import ML
 from shipway.scoring.runtimes import open_onnx
 
+pytestmark = pytest.mark.xdist_group("scikit-learn")
+
 WIDTH = 4
 X = np.random.default_rng(0).random((90, WIDTH)).astype(np.float32)
 CLASSES = (X[:, 0] * 3).astype(int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,19 @@ def test_batches_go_on_over_files_and_workers_share_the_records(tmp_path: Path) 
     assert ids == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10]]
     own = [EXAMPLES.everything(paths, Share(rank, 2))[0]["ids"].values.tolist() for rank in (0, 1)]  # type: ignore[union-attr]
     assert own == [[0, 2, 4, 6, 8, 10], [1, 3, 5, 7, 9]]
+
+
+def test_a_file_is_read_in_the_memory_of_a_batch(tmp_path: Path) -> None:
+    wide = FeatureSpec(dtype="float32", shape=[1000])
+    path = write(tmp_path / "a", {"wide": np.ones((4000, 1000), np.float32)})
+    assert path.stat().st_size > 16_000_000
+    tracemalloc.start()
+    try:
+        assert sum(len(features["wide"]) for features, _ in Examples({"wide": wide}, {}).batches([path], 32)) == 4000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000, "a batch has 128 kB"
 
 
 def test_what_follows_a_rows_length_is_padded_as_in_training(tmp_path: Path) -> None:

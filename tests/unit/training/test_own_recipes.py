@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -84,6 +85,9 @@ def test_a_recipe_may_name_the_strategies_that_it_can_do(monkeypatch: pytest.Mon
     check_training(FitSpec(recipe=houses.REFERENCE, strategy="mirrored"))
     with pytest.raises(InvalidSpec, match=r"houses:recipe' cannot do 'horovod'; expected single or mirrored\."):
         check_training(FitSpec(recipe=houses.REFERENCE, strategy="horovod", workers=2))
+    monkeypatch.setattr(houses.HouseRecipe, "strategies", "mirored")
+    with pytest.raises(InvalidSpec, match=r"strategies: 'mirored'; expected some of single.*did you mean 'mirrored'"):
+        check_training(FitSpec(recipe=houses.REFERENCE))
 
 
 def test_a_task_that_cannot_measure_what_is_served_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +120,6 @@ def test_trials_run_in_the_recipes_image_packed_and_as_jobs() -> None:
 def test_here_the_runs_own_environment_stands_for_the_image_unless_another_is_named(tmp_path: Path) -> None:
     manifest = render(training(), "rents-train", "file:///d", store_uri=STORE)
     plan, _ = read_job(manifest, "rents-train", 0, {})
-    import sys
-
     assert plan.python == sys.executable
     other = tmp_path / "python"
     plan, _ = read_job(manifest, "rents-train", 0, {OWN_IMAGE: other})
@@ -142,6 +144,11 @@ def test_a_package_that_is_not_installed_is_named_before_anything_starts(monkeyp
     assert plan is not None
     with pytest.raises(UserError, match=r"it needs vowpal-of-nobody, which is not installed here; install it"):
         plan.check_here({"training": training(recipe=fitted.REFERENCE)})
+    with monkeypatch.context() as mapped:
+        mapped.setenv("SHIPWAY_ENVIRONMENTS", json.dumps({"vowpal:1": sys.executable}))
+        plan.check_here({"training": training(recipe=fitted.REFERENCE, image="vowpal:1")})
+    monkeypatch.setenv("SHIPWAY_EXECUTOR", "kubernetes")
+    plan.check_here({"training": training(recipe=fitted.REFERENCE)})  # its image holds it
 
 
 def test_a_presets_strategy_that_the_recipe_cannot_do_is_left_out_and_one_that_was_asked_for_refused() -> None:
