@@ -1,0 +1,126 @@
+"""What imports stand for: the standard library, an installed distribution, a person's own file, or nothing at all."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+
+from shipway import modules
+from shipway.errors import InvalidSpec
+
+MOST_OWN_BYTES = 2 << 20  # of a person's own modules: source travels, data do not
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+def kind_of(module: str) -> str:
+    """`standard`, `installed`, `own` or `missing`: where a module's top package comes from, seen from here."""
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names or top in sys.builtin_module_names:
+        return "standard"
+    place = place_of(top)
+    if place is None:
+        return "missing"
+    if top == "shipway":
+        return "installed"
+    return "own" if any(place.is_relative_to(folder) for folder in modules.own_folders()) else "installed"
+
+
+def place_of(top: str) -> Path | None:
+    """A top module's file, or its package's folder; None where there is none."""
+    loaded = sys.modules.get(top)
+    try:
+        spec = loaded.__spec__ if loaded is not None and loaded.__spec__ is not None else find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).absolute()
+    return Path(spec.origin).absolute() if spec.origin and spec.origin not in ("built-in", "frozen") else Path("/")
+
+
+def own_files(top: str) -> dict[str, str]:
+    """A person's own module as it travels: relative path -> source.
+
+    Raises:
+        InvalidSpec: more source than a function may bring, or a file that is no text.
+    """
+    place = place_of(top)
+    assert place is not None
+    paths = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    if place.suffix not in ("", ".py"):
+        raise InvalidSpec(f"{place}: a compiled module cannot travel; put it into a wheel and the wheel into `code`")
+    size = sum(path.stat().st_size for path in paths)
+    if size > MOST_OWN_BYTES:
+        raise InvalidSpec(
+            f"{place}: {size:,} bytes of source, at most {MOST_OWN_BYTES:,} travel with a function; install it where "
+            "trials run"
+        )
+    try:
+        return {str(path.relative_to(place.parent)): path.read_text(encoding="utf-8") for path in paths}
+    except UnicodeDecodeError as error:
+        raise InvalidSpec(f"{place}: source that is not UTF-8 cannot travel: {error}") from error
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def distributions_of(module: str) -> dict[str, str]:
+    """The distributions that a module's top package comes from, with their versions."""
+    return {
+        plain_name(name): distribution(name).version for name in _distributions().get(module.partition(".")[0], [])
+    }
+
+
+def plain_name(distribution_name: str) -> str:
+    """A distribution's name as indexes normalise it."""
+    return re.sub(r"[-_.]+", "-", distribution_name).lower()
+
+
+@cache
+def image_distributions() -> frozenset[str]:
+    """What the shipped image for training has: Shipway with its extras `train` and `gpu`, and all that they ask for.
+
+    Empty where this Shipway is not installed as a distribution, so that nothing can be said.
+    """
+    seen: set[str] = set()
+    pending = ["shipway"]
+    try:
+        required = distribution("shipway").requires or []
+    except PackageNotFoundError:
+        return frozenset()
+    pending += [_plain(line) for line in required if _is_in_image(line)]
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name != "shipway":
+            pending += list(_asked_for(name))
+    return frozenset(seen)
+
+
+def _asked_for(name: str) -> Iterator[str]:
+    try:
+        required = distribution(name).requires or []
+    except PackageNotFoundError:
+        return  # of the other kind of image, or not installed here: its name is known all the same
+    yield from (_plain(line) for line in required if "extra ==" not in line)
+
+
+def _is_in_image(requirement: str) -> bool:
+    extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+    return extra is None or extra[1] in ("train", "gpu")
+
+
+def _plain(requirement: str) -> str:
+    found = _NAME.match(requirement)
+    assert found is not None
+    return plain_name(found[0])
