@@ -7,7 +7,7 @@ from typing import Any
 
 from shipway.artifacts import SPLITS, DatasetManifest
 from shipway.components.prep.rows_manifest import RowsManifest
-from shipway.report import Report, bars, columns, percent
+from shipway.pages import Report, bars, columns, percent
 
 
 def dataset_report(manifest: DatasetManifest) -> Report:

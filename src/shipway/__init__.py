@@ -22,7 +22,9 @@ _PUBLIC = {
     "connect": "shipway.remote.connection",
     "list_runs": "shipway.runs",
     "load_run": "shipway.runs",
+    "report": "shipway.functions.reporting",
     "run": "shipway.runs",
+    "sweep": "shipway.functions.sweeping",
     "use_store": "shipway.store_secret",
 }
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from shipway.compiling import compile_pipeline as compile_pipeline
     from shipway.errors import ShipwayError as ShipwayError
     from shipway.errors import UserError as UserError
+    from shipway.functions.reporting import report as report
+    from shipway.functions.sweeping import sweep as sweep
     from shipway.remote.connection import Connection as Connection
     from shipway.remote.connection import connect as connect
     from shipway.remote.runs import RemoteRun as RemoteRun

@@ -220,7 +220,7 @@ def test_a_click_sorts_and_the_pointer_names_a_cell(browser: Any) -> None:
 def test_a_script_in_a_label_does_not_run(browser: Any) -> None:
     from markupsafe import Markup
 
-    from shipway.report import Report
+    from shipway.pages import Report
 
     slipped = Markup("<script>document.title = 'broken in'</script><p id=after>after</p>")
     seen = show(browser, Report("t").html(slipped).render(), "light")

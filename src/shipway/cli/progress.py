@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipway.cli.console import MARKS, console
 from shipway.errors import one_line
-from shipway.report.numbers import duration, figure, inline, number
+from shipway.pages.numbers import duration, figure, inline, number
 
 if TYPE_CHECKING:
     from rich.table import Table

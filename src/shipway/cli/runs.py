@@ -48,7 +48,7 @@ def list_(
     if not records:
         say("No runs yet. Next: shipway demo")
         return
-    from shipway.report.numbers import duration
+    from shipway.pages.numbers import duration
 
     rows = [
         (r.run, r.pipeline, r.name, r.state, r.started_at.replace("T", " ")[:19], duration(r.seconds)) for r in records
@@ -133,7 +133,7 @@ def _rows(summaries: list[dict[str, Any]], facts: Any) -> dict[str, list[Any]]:
 
 
 def _shown(value: Any) -> str:
-    from shipway.report.numbers import number
+    from shipway.pages.numbers import number
 
     return number(value) if not isinstance(value, dict | list) else str(value)
 

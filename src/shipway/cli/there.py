@@ -32,7 +32,7 @@ def list_there(kubeflow: Connection, limit: int, *, as_json: bool) -> None:
     if not rows:
         say(f"No runs at {kubeflow.settings.url} yet. Next: shipway submit PIPELINE --param ...")
         return
-    from shipway.report.numbers import duration
+    from shipway.pages.numbers import duration
 
     shown = [
         (

@@ -11,6 +11,7 @@ from typing import Any
 from shipway.errors import InvalidSpec, nearest
 
 CONTEXT = "context"  # the parameter by which a training is given its folder and its part in the job
+AUTO = "auto"
 SCORE = "score"  # what a bare number is called, where nothing says its name
 _LOWER = re.compile(r"loss|err|mae|mse|rmse|nll|perplexity|seconds|latency|_ms$|_s$")
 _KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
@@ -119,30 +120,27 @@ def is_lower_better(metric: str) -> bool:
     return _LOWER.search(metric) is not None
 
 
-def objective_of(function: Declared | None, given: str) -> tuple[str, str]:
+def objective_of(function: Declared | None, metric: str, direction: str) -> tuple[str, str]:
     """(metric, direction) that a sweep goes by.
 
     Args:
-        function: What its source says.
-        given: As a person wrote it: `maximize accuracy`, `accuracy`, `minimize`, or nothing.
+        function: What its source says; None where that is not known.
+        metric: As a person named it, or `auto`.
+        direction: `maximize`, `minimize` or `auto`.
 
     Raises:
         InvalidSpec: the function has several metrics, and nothing says which counts.
     """
-    direction, _, metric = given.strip().rpartition(" ")
-    if metric in ("maximize", "minimize", "auto"):
-        direction, metric = metric, ""
-    if direction not in ("", "auto", "maximize", "minimize"):
-        raise InvalidSpec(f"objective: got {given!r}, expected `maximize METRIC` or `minimize METRIC`")
     known = function.metrics if function is not None else ()
-    if not metric and len(known) > 1:
-        assert function is not None
+    if metric == AUTO and function is not None and len(known) > 1:
+        example = f"{'minimize' if is_lower_better(known[0]) else 'maximize'} {known[0]}"
         raise InvalidSpec(
             f"objective: {function.name} ({function.where}) gives {', '.join(known)}; say which counts: "
-            f"objective='{'minimize' if is_lower_better(known[0]) else 'maximize'} {known[0]}'"
+            f"objective={example!r}"
         )
-    metric = metric or (known[0] if known else SCORE)
-    if direction in ("", "auto"):
+    if metric == AUTO:
+        metric = known[0] if known else SCORE
+    if direction == AUTO:
         direction = "minimize" if is_lower_better(metric) else "maximize"
     return metric, direction
 

@@ -74,9 +74,7 @@ def _distributions() -> Mapping[str, list[str]]:
 
 def distributions_of(module: str) -> dict[str, str]:
     """The distributions that a module's top package comes from, with their versions."""
-    return {
-        plain_name(name): distribution(name).version for name in _distributions().get(module.partition(".")[0], [])
-    }
+    return {plain_name(name): distribution(name).version for name in _distributions().get(module.partition(".")[0], [])}
 
 
 def plain_name(distribution_name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from shipway.errors import InvalidSpec
+from shipway.errors import InvalidSpec, nearest
 
 Tell = Callable[[int, dict[str, float]], bool]  # (step, metrics) -> go on?
 
@@ -99,7 +99,7 @@ def metrics_of(result: Any, name: str, objective: str, reported: Mapping[str, fl
         reported: Each metric's last reported value.
 
     Raises:
-        InvalidSpec: nothing was returned or reported, or it is something else.
+        InvalidSpec: nothing was returned or reported, the objective is not among it, or it is no number.
     """
     if isinstance(result, Mapping):
         found = {**reported, **numbers(result, f"what {name} returned")}
@@ -117,6 +117,11 @@ def metrics_of(result: Any, name: str, objective: str, reported: Mapping[str, fl
         raise InvalidSpec(
             f"{name} returned nothing and reported nothing; return a number or a dict of metrics, or call "
             f"shipway.report({objective}=...)"
+        )
+    if objective not in found:
+        raise InvalidSpec(
+            f"{name} gave no metric {objective!r}; it gave {', '.join(sorted(found))}{nearest(objective, found)}; "
+            "return or report it, or name another objective"
         )
     return found
 

@@ -5,7 +5,6 @@ plain values by their names. Nothing is pickled: what runs elsewhere can be read
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -282,8 +281,8 @@ class _Collector:
         place = _importable(name, value)
         if place is None:
             self.problems.append(
-                f"{where} uses the global {name!r}, a {type(value).__name__}, which is no import, no plain value and no "
-                f"function of the same notebook or file; make it inside the function, or pass it as a parameter"
+                f"{where} uses the global {name!r}, a {type(value).__name__}, which is no import, no plain value and "
+                f"no function of the same notebook or file; make it inside the function, or pass it as a parameter"
             )
             return
         module, attribute = place

@@ -184,7 +184,7 @@ class RemoteRun:
     @property
     def figures(self) -> str:
         """The same for a person: `test accuracy 93.4 %, test macro f1 91.0 %`."""
-        from shipway.report.numbers import figure
+        from shipway.pages.numbers import figure
 
         told = self._measured().items()
         return ", ".join(f"{name.replace('_', ' ')} {figure(value, share)}" for name, (value, share) in told)
