@@ -118,7 +118,7 @@ class _Dispatch:
 
 
 def _start(owner: str) -> subprocess.Popen[bytes]:
-    environment = modules.for_child({**os.environ, "POLARS_MAX_THREADS": "1"})
+    environment = modules.for_helper({**os.environ, "POLARS_MAX_THREADS": "1"})
     code = f"from shipway.components.prep.pool import work; work({owner!r})"
     return subprocess.Popen(
         [sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

@@ -1,0 +1,145 @@
+"""A folder of a person's code as one file with the same bytes each time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from shipway import private
+from shipway.code.wheels import read_wheel, read_wheels
+from shipway.errors import InvalidSpec
+
+MAX_BYTES = 512 << 20  # of a folder: more is data, which does not belong here
+LEFT_OUT = ("__pycache__", "node_modules")
+BUILD = "pip wheel --no-deps -w dist ."
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Code as one file.
+
+    Attributes:
+        path: Of the file on this machine.
+        name: What the object will be called; a wheel's says what it is for.
+    """
+
+    path: Path
+    sha256: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Where it lies in a store: equal content has one place."""
+        return f"code/{self.sha256}/{self.name}"
+
+
+def pack(path: Path, into: Path) -> Packed:
+    """A wheel as it is; a folder of modules, or of wheels, as a `.zip` whose bytes depend on names and content alone.
+
+    Args:
+        path: A `.whl`, or a folder as PYTHONPATH would name it, or a folder of wheels (yours and what it needs).
+        into: Folder for the `.zip`.
+
+    Raises:
+        InvalidSpec: neither, or a folder that cannot travel: empty, too big, with links that lead out of it.
+    """
+    shown = str(path)
+    if path.is_file():
+        if path.suffix != ".whl":
+            raise InvalidSpec(f"code: {_other_file(path)}")
+        read_wheel(path)
+        return Packed(path, hash_file(path), path.name)
+    if not path.is_dir():
+        raise InvalidSpec(f"code: no file or folder {shown!r}; expected a wheel, a folder of modules or one of wheels")
+    files = _wheels_of(path) or _files_of(path)
+    if not files:
+        raise InvalidSpec(f"code: folder {shown!r} holds no Python module and no wheel")
+    total = sum(file.stat().st_size for _, file in files)
+    if total > MAX_BYTES:
+        name, biggest = max(files, key=lambda each: each[1].stat().st_size)
+        raise InvalidSpec(
+            f"code: folder {shown!r} holds {total >> 20} MiB, allowed are {MAX_BYTES >> 20}; the biggest file is "
+            f"{name} ({biggest.stat().st_size >> 20} MiB): keep data elsewhere"
+        )
+    return _zip(files, into)
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _zip(files: list[tuple[str, Path]], into: Path) -> Packed:
+    private.make_folder(into)
+    temporary = into / f".{os.getpid()}-{os.urandom(4).hex()}.zip"
+    try:
+        # Not compressed: what a compressor makes of equal bytes depends on its version.
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, path in sorted(files):
+                entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, path.read_bytes())
+        digest = hash_file(temporary)
+        target = into / f"{digest}.zip"
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Packed(target, digest, "code.zip")
+
+
+def _wheels_of(folder: Path) -> list[tuple[str, Path]]:
+    """The wheels of a folder of wheels; none for a folder of modules."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix == ".whl")
+    if not paths:
+        return []
+    known = {(wheel.name, str(wheel.version)) for wheel in read_wheels(paths)}
+    for path in sorted(folder.iterdir()):
+        is_built = any(_stem(path).lower() in _spelt(name, version) for name, version in known)
+        if path.suffix == ".py" or (path.is_dir() and (path / "__init__.py").exists()):
+            raise InvalidSpec(
+                f"code: folder {str(folder)!r} holds wheels and the module {path.name!r}; put them into folders of "
+                f"their own, or build a wheel of the module too: {BUILD}"
+            )
+        if path.name.endswith((".tar.gz", ".zip")) and not is_built:
+            raise InvalidSpec(f"code: {_other_file(path)}")
+    return [(path.name, path) for path in paths]
+
+
+def _files_of(folder: Path) -> list[tuple[str, Path]]:
+    """All files but hidden ones and bytecode; at least one module among them."""
+    real, found = folder.resolve(), []
+    for top, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in LEFT_OUT)
+        for name in (*folders, *names):
+            path = Path(top, name)
+            if path.is_symlink() and (not path.exists() or (path.is_dir() or not path.resolve().is_relative_to(real))):
+                raise InvalidSpec(
+                    f"code: {str(path)!r} is a link to {os.readlink(path)!r}, which stays behind; put the files "
+                    "themselves into the folder, or build a wheel"
+                )
+        for name in names:
+            path = Path(top, name)
+            if not name.startswith(".") and not name.endswith((".pyc", ".pyo")) and path.is_file():
+                found.append((path.relative_to(folder).as_posix(), path))
+    return found if any(name.endswith(".py") for name, _ in found) else []
+
+
+def _other_file(path: Path) -> str:
+    if path.name.endswith((".tar.gz", ".zip", ".tar.bz2")):
+        return (
+            f"{path.name!r} is no wheel; of a source distribution one has to be built, and nothing is built at start: "
+            f"{BUILD}"
+        )
+    return f"{path.name!r} is no wheel; expected a .whl, a folder of modules or one of wheels"
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".tar.gz").removesuffix(".zip")
+
+
+def _spelt(name: str, version: str) -> set[str]:
+    return {f"{each}-{version}".lower() for each in (name, name.replace("-", "_"), name.replace("-", "."))}

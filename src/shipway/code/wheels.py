@@ -1,0 +1,109 @@
+"""What a wheel says of itself, and whether it fits here (PEP 427, 425, 508)."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import BytesParser
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag, sys_tags
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from shipway.errors import InvalidSpec
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel's own words.
+
+    Attributes:
+        path: Where it lies on this machine.
+        name: Of the distribution, normalised.
+        tags: Pythons and platforms that it is for.
+        requires: Its dependencies, those of extras too.
+        python: Versions of Python that it is for.
+    """
+
+    path: Path
+    name: str
+    version: Version
+    tags: frozenset[Tag]
+    requires: tuple[Requirement, ...]
+    python: SpecifierSet
+
+
+def read_wheel(path: Path, name: str = "") -> Wheel:
+    """The wheel, if it is one and fits this Python and platform.
+
+    Args:
+        path: The file.
+        name: What it is called; default the file's own name.
+
+    Raises:
+        InvalidSpec: it is damaged or no wheel, or for another Python or platform.
+    """
+    name = name or path.name
+    try:
+        project, version, _, tags = parse_wheel_filename(name)
+    except InvalidWheelFilename as error:
+        raise InvalidSpec(
+            f"code: {name!r} is not named as a wheel is ({error}); keep the name that it was built with"
+        ) from None
+    here = list(sys_tags())
+    if not tags & set(here):
+        given = ", ".join(sorted(map(str, tags)))
+        raise InvalidSpec(f"code: {name} is for {given}, and here is {here[0]}; build or download it for that")
+    metadata = _metadata(path, name)
+    try:
+        requires = tuple(Requirement(line) for line in metadata.get_all("Requires-Dist") or ())
+        python = SpecifierSet(metadata.get("Requires-Python") or "")
+    except (InvalidRequirement, InvalidSpecifier) as error:
+        raise InvalidSpec(f"code: {name}: its METADATA cannot be read: {str(error).splitlines()[0]}") from None
+    running = here[0].interpreter
+    if not python.contains(current_python(), prereleases=True):
+        raise InvalidSpec(f"code: {name} is for Python {python}, and here is {current_python()} ({running})")
+    return Wheel(path, canonicalize_name(project), version, frozenset(tags), requires, python)
+
+
+def read_wheels(paths: Iterable[Path]) -> list[Wheel]:
+    """The wheels, each of another distribution.
+
+    Raises:
+        InvalidSpec: one is none or does not fit, or two are of one distribution.
+    """
+    found: dict[str, Wheel] = {}
+    for wheel in map(read_wheel, paths):
+        other = found.setdefault(wheel.name, wheel)
+        if other is not wheel:
+            raise InvalidSpec(f"code: {other.path.name} and {wheel.path.name} are of one distribution; remove one")
+    return list(found.values())
+
+
+def current_python() -> str:
+    """Version of this interpreter."""
+    import platform
+
+    return platform.python_version()
+
+
+def _metadata(path: Path, name: str) -> Message:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [each for each in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", each)]
+            if len(entries) != 1:
+                raise InvalidSpec(f"code: {name} is no wheel: it holds no *.dist-info/METADATA")
+            if any(each.startswith("__editable__") for each in archive.namelist()):
+                raise InvalidSpec(
+                    f"code: {name} is an editable wheel, which only points at a folder of the machine that built it; "
+                    "build one: pip wheel --no-deps -w dist ."
+                )
+            return BytesParser().parsebytes(archive.read(entries[0]))
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
+        raise InvalidSpec(f"code: {name} is no wheel, or damaged: {error}") from None
