@@ -74,4 +74,4 @@ def search(environment: dict[str, str], document: dict[str, Any], dataset_uri: s
     from shipway.components.sweep.spec import SweepSpec
     from shipway.specs import parse
 
-    launch.search(parse(SweepSpec, document, "sweep"), dataset_uri, "")
+    launch.play(parse(SweepSpec, document, "sweep"), dataset_uri, "")

@@ -47,7 +47,7 @@ def _trials_on_path(monkeypatch: pytest.MonkeyPatch, local_store_uri: str) -> No
 
 
 def run(document: dict[str, Any]) -> SweepRecord:
-    return launch.search(parse(SweepSpec, document, "sweep"), "", "")[0]
+    return launch.play(parse(SweepSpec, document, "sweep"), "", "")[0]
 
 
 def uri_of(document: dict[str, Any]) -> str:
@@ -213,7 +213,7 @@ def test_the_component_writes_record_and_report_and_gives_the_best_as_json(tmp_p
     )  # fmt: skip
     dataset.write(tmp_path / "dataset")
     outputs = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("dataset", "sweep", "report")}
-    best = launch.katib(
+    best = launch.search(
         outputs["dataset"], json.dumps({**BOWL, "maxTrialCount": 6}), outputs["sweep"], outputs["report"]
     )
     record = SweepRecord.read(tmp_path / "sweep")

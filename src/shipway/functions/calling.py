@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shipway import modules
+from shipway.code import use
 from shipway.errors import InvalidSpec
 from shipway.functions.reporting import Reporter, Tell, metrics_of, reporting
 
@@ -16,7 +17,8 @@ def run_trial(document: Mapping[str, Any], report: Tell) -> dict[str, float]:
     """One trial of a sweep over a function.
 
     Args:
-        document: `function` (`module:name`), `params` (its keywords), `objective`, `seed`.
+        document: `function` (`module:name`), `code` (where it lies; empty where it is installed), `params` (its
+            keywords), `objective`, `seed`.
         report: (step, metrics) -> whether to go on.
 
     Returns:
@@ -25,6 +27,7 @@ def run_trial(document: Mapping[str, Any], report: Tell) -> dict[str, float]:
     Raises:
         InvalidSpec: it cannot be found, or gave no metric.
     """
+    use(str(document.get("code", "")))
     function = load(str(document["function"]))
     seed(int(document.get("seed", 0)))
     with reporting(Reporter(report)) as reporter:

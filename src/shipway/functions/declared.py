@@ -48,6 +48,16 @@ class Declared:
     takes_any: bool
     metrics: tuple[str, ...]
 
+    @property
+    def objective(self) -> str:
+        """`maximize accuracy`: what a sweep goes by that names nothing.
+
+        Raises:
+            InvalidSpec: it has several metrics.
+        """
+        metric, direction = objective_of(self, AUTO, AUTO)
+        return f"{direction} {metric}"
+
     def check_names(self, given: Mapping[str, Any], what: str) -> None:
         """Refuses names that the function does not take, and one that it needs and was not given.
 

@@ -109,3 +109,8 @@ def _dotted(node: ast.Attribute) -> str:
         parts.append(value.attr)
         value = value.value
     return ".".join([value.id, *reversed(parts)]) if isinstance(value, ast.Name) else ""
+
+
+def functions_in(text: str) -> list[str]:
+    """Names of the functions that a module defines at its top."""
+    return [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]

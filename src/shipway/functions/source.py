@@ -21,11 +21,11 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from shipway.errors import InvalidSpec, nearest
-from shipway.functions import needs
+from shipway.functions.declared import Declared, declared
 from shipway.functions.names import Names, names_of
+from shipway.functions.needs import Needs, image_distributions
 
 LITERAL_CHARS = 10_000
-MOST_TOLD = 3  # problems in one message
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -39,7 +39,6 @@ class Source:
         files: Relative path -> text.
         requirements: Distribution -> version here, of all that is imported.
         where: File or cell and line, for messages.
-        signature: The function's.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Source:
     files: dict[str, str]
     requirements: dict[str, str]
     where: str
-    signature: inspect.Signature
 
     @property
     def reference(self) -> str:
@@ -59,13 +57,20 @@ class Source:
         """The function's own file."""
         return self.files[f"{self.module}.py"]
 
+    @property
+    def declared(self) -> Declared:
+        """Its parameters and metrics."""
+        found = declared(self.text, self.name, self.where)
+        assert found is not None
+        return found
+
     def check_image(self) -> None:
         """Refuses what the shipped image lacks.
 
         Raises:
             InvalidSpec: names the distribution.
         """
-        known = needs.image_distributions()
+        known = image_distributions()
         lacking = [name for name in self.requirements if known and name not in known]
         if lacking:
             raise InvalidSpec(
@@ -84,15 +89,14 @@ def extract(function: Callable[..., Any]) -> Source:
     plain = _plain_function(function)
     collector = _Collector(plain)
     collector.define(plain.__name__, plain)
-    collector.tell()
+    collector.needs.tell()
     module = f"own_{plain.__name__}"
     return Source(
         name=plain.__name__,
         module=module,
-        files={**collector.own, f"{module}.py": collector.text()},
-        requirements=dict(sorted(collector.requirements.items())),
+        files={**collector.needs.own, f"{module}.py": collector.text()},
+        requirements=dict(sorted(collector.needs.requirements.items())),
         where=where_of(plain),
-        signature=inspect.signature(function),
     )
 
 
@@ -109,8 +113,7 @@ def where_of(function: FunctionType, line: int = 1) -> str:
 
 def shown_file(filename: str) -> str:
     """A file as a person knows it; a notebook's cell by its number."""
-    shell = _shell()
-    cells = getattr(getattr(shell, "compile", None), "_filename_map", {}) if shell is not None else {}
+    cells = getattr(getattr(shell(), "compile", None), "_filename_map", {})
     if filename in cells:
         return f"In [{cells[filename]}]"
     try:
@@ -119,7 +122,7 @@ def shown_file(filename: str) -> str:
         return filename
 
 
-def _shell() -> Any:
+def shell() -> Any:
     """The IPython that this process is, None where it is none."""
     ipython = sys.modules.get("IPython")
     return ipython.get_ipython() if ipython is not None else None
@@ -165,10 +168,12 @@ class _Collector:
     imports: dict[str, str] = field(default_factory=dict)  # name -> statement
     values: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, str] = field(default_factory=dict)  # in the order in which they must run
-    own: dict[str, str] = field(default_factory=dict)  # files of a person's own modules
-    requirements: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    needs: Needs = field(default_factory=Needs)
     _seen: set[str] = field(default_factory=set)
+
+    @property
+    def problems(self) -> list[str]:
+        return self.needs.problems
 
     @property
     def namespace(self) -> dict[str, Any]:
@@ -180,13 +185,6 @@ class _Collector:
         blocks = [future, "\n".join(sorted(self.imports.values())), "\n".join(self.values.values())]
         text = "\n\n".join(block for block in blocks if block) + "\n"
         return text + "".join(f"\n\n{definition}\n" for definition in self.definitions.values())
-
-    def tell(self) -> None:
-        """Raises InvalidSpec with the first problems."""
-        if self.problems:
-            more = len(self.problems) - MOST_TOLD
-            told = "; ".join(self.problems[:MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
-            raise InvalidSpec(told)
 
     def _has_future(self) -> bool:
         return bool(self.root.__code__.co_flags & __future__.annotations.compiler_flag)
@@ -219,7 +217,7 @@ class _Collector:
         for line in found.relative:
             self.problems.append(f"{piece.at(line)}: {name} imports relatively; name the package in full")
         for module, line in found.imported:
-            self._need(module, f"{piece.at(line)}: {name}")
+            self.needs.add(module, f"{piece.at(line)}: {name}")
         for each, line in found.read.items():
             if each not in closed and each not in found.written:
                 self._resolve(each, found, f"{piece.at(line)}: {name}")
@@ -262,7 +260,7 @@ class _Collector:
             self.problems.append(f"{where} uses the module __main__, which is another one elsewhere")
             return
         self.imports[name] = f"import {full}" if name == full else f"import {full} as {name}"
-        self._need(full, where)
+        self.needs.add(full, where)
         self._submodules(name, found, where)
 
     def _submodules(self, name: str, found: Names, where: str) -> None:
@@ -287,34 +285,7 @@ class _Collector:
             return
         module, attribute = place
         self.imports[name] = f"from {module} import {attribute}" + ("" if attribute == name else f" as {name}")
-        self._need(module, where)
-
-    def _need(self, module: str, where: str) -> None:
-        """Notes what an import needs where the function runs."""
-        top = module.partition(".")[0]
-        kind = needs.kind_of(module)
-        if kind == "missing":
-            self.problems.append(
-                f"{where} imports {module!r}, which is not installed here; pip install {top}, or take the import out"
-            )
-        elif kind == "installed":
-            self.requirements |= needs.distributions_of(module)
-        elif kind == "own" and f"own:{top}" not in self._seen:
-            self._seen.add(f"own:{top}")
-            files = needs.own_files(top)
-            self.own |= files
-            for path, text in files.items():
-                self._need_of_file(path, text)
-
-    def _need_of_file(self, path: str, text: str) -> None:
-        try:
-            found = names_of(text)
-        except SyntaxError as error:
-            self.problems.append(f"{path}:{error.lineno}: {error.msg}")
-            return
-        for module, line in found.imported:
-            self._need(module, f"{path}:{line}: the module")
-
+        self.needs.add(module, where)
 
 def _piece_of(thing: Any) -> _Piece | None:
     """A function's or class's own lines; None where nobody has them."""

@@ -63,7 +63,10 @@ def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
         InvalidSpec: a parameter is wrong, or the configuration that the parameters make.
     """
     found = find(pipeline)
-    checked, hidden = references.hide(_absolute_data(check_params(found, params)))
+    given = check_params(found, params)
+    if found.plan is not None:
+        given = dict(found.plan.take_along(given))
+    checked, hidden = references.hide(_absolute_data(given))
     return Prepared(found, checked, hidden, resolve(found, checked) if found.plan is not None else None)
 
 

@@ -38,6 +38,16 @@ class Plan:
     decided: Collection[str] = ()
     whole: Collection[str] = ()
 
+    def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Parameters as they travel: what lies on the machine of the person who types is packed, and named by its hash.
+
+        Asked once, on that machine, before anything else.
+
+        Raises:
+            UserError: what cannot travel.
+        """
+        return params
+
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> Mapping[str, Any]:
