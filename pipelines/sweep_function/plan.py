@@ -11,6 +11,7 @@ from shipway.components.sweep.core import check_function, with_objective
 from shipway.components.sweep.spec import SweepSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
+from shipway.functions.declared import restored
 from shipway.functions.travelling import declared_by, take_along
 from shipway.images import VERSION
 from shipway.planning import Plan, code_fingerprint
@@ -55,13 +56,15 @@ class SweepFunction(Plan):
         sweep: SweepSpec = specs["sweep"]
         assert sweep.training is not None  # it has the name
         function = declared_by(sweep.function, sweep.training.code)
+        fixed = restored(sweep.training.params, function)
         if function is not None:
             check_function(sweep, function)
             searched = [each.name for each in sweep.parameters]
             known = {name: each.default for name, each in function.parameters.items() if name in searched}
-            usual = {name: value for name, value in known.items() if value is not None}  # the first trial has them
-            training = sweep.training.model_copy(update={"params": {**usual, **sweep.training.params}})
-            sweep = sweep.model_copy(update={"training": training})
+            # The first trial has the function's own defaults.
+            fixed = {name: value for name, value in known.items() if value is not None} | fixed
+        training = sweep.training.model_copy(update={"params": fixed})
+        sweep = sweep.model_copy(update={"training": training})
         return {"sweep": with_objective(sweep, function)}
 
     def check_here(self) -> None:

@@ -25,6 +25,7 @@ _PUBLIC = {
     "report": "shipway.functions.reporting",
     "run": "shipway.runs",
     "sweep": "shipway.functions.sweeping",
+    "train": "shipway.functions.training",
     "use_store": "shipway.store_secret",
 }
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from shipway.errors import UserError as UserError
     from shipway.functions.reporting import report as report
     from shipway.functions.sweeping import sweep as sweep
+    from shipway.functions.training import train as train
     from shipway.remote.connection import Connection as Connection
     from shipway.remote.connection import connect as connect
     from shipway.remote.runs import RemoteRun as RemoteRun

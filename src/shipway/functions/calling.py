@@ -33,7 +33,7 @@ def run_trial(document: Mapping[str, Any], report: Tell) -> dict[str, float]:
     with reporting(Reporter(report)) as reporter:
         result = function(**document["params"])
     name = str(document["function"]).rpartition(":")[2]
-    return metrics_of(result, name, str(document["objective"]), reporter.last)
+    return metrics_of(result, name, reporter.last, str(document["objective"]))
 
 
 def load(reference: str) -> Callable[..., Any]:

@@ -98,6 +98,24 @@ class Declared:
             )
 
 
+def restored(params: Mapping[str, Any], function: Declared | None = None) -> dict[str, Any]:
+    """Whole numbers as Python has them: Kubeflow turns every number of a dict into a float.
+
+    A parameter that the function says is a `float`, or whose default is one, keeps it.
+    """
+    known = function.parameters if function is not None else {}
+    floats = {name for name, each in known.items() if each.kind == "float" or isinstance(each.default, float)}
+    return {name: value if name in floats else _whole(value) for name, value in params.items()}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def declared(text: str, name: str, where: str) -> Declared | None:
     """The function of that name in a module's source; None where it is defined elsewhere.
 

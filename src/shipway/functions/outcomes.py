@@ -1,42 +1,58 @@
-"""What came of a sweep over a function, as an object to look at."""
+"""What came of a function that was swept or trained, as an object to look at."""
 
 from __future__ import annotations
 
+import atexit
 import html
-from typing import TYPE_CHECKING, Any
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from shipway.errors import NotFound
 
 if TYPE_CHECKING:
     import polars
 
-    from shipway.artifacts import SweepRecord, TrialRecord
+    from shipway.artifacts import SweepRecord, TrainingRecord, TrialRecord
     from shipway.functions.source import Source
     from shipway.runs import Run
 
 
-class Sweep:
-    """A sweep over a function, while it runs and when it has ended.
+class _Outcome:
+    """A run over a function, while it goes on and when it has ended.
 
     Attributes:
-        run: The run of the pipeline `sweep_function`: its state, logs and reports.
-        source: What travelled: `print(sweep.source.text)`.
+        run: The run of the pipeline: its state, logs and reports.
+        source: What travelled: `print(outcome.source.text)`.
     """
 
     def __init__(self, run: Run, source: Source) -> None:
         self.run = run
         self.source = source
-        self._record: SweepRecord | None = None
 
-    def wait(self) -> Sweep:
+    def wait(self) -> Self:
         """Waits for the end.
 
         Raises:
-            JobFailed: the sweep failed; the first error is in the message.
+            JobFailed: it failed; the first error is in the message.
         """
         self.run.wait()
         self.run.raise_for_state()
         return self
+
+    def _not_ended(self) -> NotFound:
+        return NotFound(f"run {self.run.key} is {self.run.state}; what came of it is told when it has succeeded")
+
+    @property
+    def _is_done(self) -> bool:
+        return self.run.state == "Succeeded"
+
+
+class Sweep(_Outcome):
+    """A sweep over a function."""
+
+    _record: SweepRecord | None = None
 
     @property
     def record(self) -> SweepRecord:
@@ -48,7 +64,7 @@ class Sweep:
         if self._record is None:
             self._record = self.run.sweep
         if self._record is None:
-            raise NotFound(f"sweep: run {self.run.key} is {self.run.state}; its trials are told when it has succeeded")
+            raise self._not_ended()
         return self._record
 
     @property
@@ -70,12 +86,13 @@ class Sweep:
 
     def _rows(self) -> list[dict[str, Any]]:
         record = self.record
+        names = sorted(record.best_params, key=list(self.source.declared.parameters).index)
         metrics = dict.fromkeys([record.objective, *(name for trial in record.trials for name in trial.metrics)])
         return [
             {
                 "trial": trial.number,
                 "state": trial.state,
-                **trial.params,
+                **{name: trial.params.get(name) for name in names},
                 **{name: _value(trial, name, record.objective) for name in metrics},
                 "seconds": trial.seconds,
                 "error": trial.error,
@@ -84,7 +101,7 @@ class Sweep:
         ]
 
     def __repr__(self) -> str:
-        if self.run.state != "Succeeded":
+        if not self._is_done:
             return f"Sweep of {self.source.name}: {self.run.state}, run {self.run.key}"
         record = self.record
         chosen = ", ".join(f"{name}={value}" for name, value in record.best_params.items())
@@ -95,7 +112,7 @@ class Sweep:
 
     def _repr_html_(self) -> str:
         head = f"<b>{html.escape(repr(self))}</b>"
-        if self.run.state != "Succeeded":
+        if not self._is_done:
             return head
         rows = self._rows()
         best = self.record.best_trial
@@ -107,6 +124,69 @@ class Sweep:
             for row in rows
         )
         return f"{head}<table><tr>{names}</tr>{body}</table>"
+
+
+class Training(_Outcome):
+    """A training whose code is a function."""
+
+    _record: TrainingRecord | None = None
+    _folder: Path | None = None
+
+    @property
+    def record(self) -> TrainingRecord:
+        """What came of it.
+
+        Raises:
+            NotFound: it has not ended, or failed.
+        """
+        uri = self.run.output("train", "uri")
+        if self._record is None and uri and self._is_done:
+            from shipway.artifacts import TrainingRecord
+            from shipway.storage import read_artifact
+
+            self._record = read_artifact(TrainingRecord, f"{uri}/record.json")
+        if self._record is None:
+            raise self._not_ended()
+        return self._record
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the function returned, and what it reported last."""
+        return dict(self.record.metrics)
+
+    @property
+    def folder(self) -> Path:
+        """What the chief left in `context.folder`, on this machine; fetched at the first call."""
+        if self._folder is None:
+            from shipway.functions.kept import KeptFolder
+
+            path = Path(tempfile.mkdtemp(prefix="shipway-function-"))
+            atexit.register(shutil.rmtree, path, ignore_errors=True)
+            KeptFolder(path, self.record.uri).restore()
+            self._folder = path
+        return self._folder
+
+    @property
+    def tensorboard(self) -> Path:
+        """The logs on this machine, as far as they are written: `tensorboard --logdir`."""
+        from shipway.storage import open_folder
+
+        uri = self.run.output("train", "uri")
+        if not uri:
+            raise self._not_ended()
+        path = Path(tempfile.mkdtemp(prefix="shipway-tensorboard-"))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        store = open_folder(f"{uri}/tensorboard")
+        store.download_many((info.key, path / info.key, None) for info in store.list())
+        return path
+
+    def __repr__(self) -> str:
+        if not self._is_done:
+            return f"Training of {self.source.name}: {self.run.state}, run {self.run.key}"
+        record = self.record
+        metrics = ", ".join(f"{name}={value:.6g}" for name, value in record.metrics.items())
+        workers = f"{record.workers} worker{'s' if record.workers != 1 else ''}"
+        return f"Training of {self.source.name}: {metrics or 'no metrics'}; {record.strategy}, {workers}; {record.uri}"
 
 
 def _value(trial: TrialRecord, name: str, objective: str) -> float | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from shipway.errors import InvalidSpec, nearest
+from shipway.functions.declared import SCORE
 
 Tell = Callable[[int, dict[str, float]], bool]  # (step, metrics) -> go on?
 
@@ -89,36 +90,37 @@ def numbers(metrics: Mapping[str, Any], where: str) -> dict[str, float]:
     return found
 
 
-def metrics_of(result: Any, name: str, objective: str, reported: Mapping[str, float]) -> dict[str, float]:
+def metrics_of(result: Any, name: str, reported: Mapping[str, float], objective: str = "") -> dict[str, float]:
     """What a function gave: its result over what it reported last.
 
     Args:
         result: What it returned: a number, a mapping of names to numbers, or None.
         name: The function, for messages.
-        objective: What a bare number is called.
         reported: Each metric's last reported value.
+        objective: What must be among them, and what a bare number is called; empty: nothing must.
 
     Raises:
         InvalidSpec: nothing was returned or reported, the objective is not among it, or it is no number.
     """
+    called = objective or SCORE
     if isinstance(result, Mapping):
         found = {**reported, **numbers(result, f"what {name} returned")}
     elif result is None:
         found = dict(reported)
     else:
         try:
-            found = {**reported, objective: float(result)}
+            found = {**reported, called: float(result)}
         except (TypeError, ValueError, OverflowError):
             raise InvalidSpec(
                 f"{name} returned {result!r:.80}, expected a number, a dict of metric names to numbers, or None after "
-                f"shipway.report({objective}=...)"
+                f"shipway.report({called}=...)"
             ) from None
-    if not found:
+    if objective and not found:
         raise InvalidSpec(
             f"{name} returned nothing and reported nothing; return a number or a dict of metrics, or call "
             f"shipway.report({objective}=...)"
         )
-    if objective not in found:
+    if objective and objective not in found:
         raise InvalidSpec(
             f"{name} gave no metric {objective!r}; it gave {', '.join(sorted(found))}{nearest(objective, found)}; "
             "return or report it, or name another objective"

@@ -287,6 +287,7 @@ class _Collector:
         self.imports[name] = f"from {module} import {attribute}" + ("" if attribute == name else f" as {name}")
         self.needs.add(module, where)
 
+
 def _piece_of(thing: Any) -> _Piece | None:
     """A function's or class's own lines; None where nobody has them."""
     try:
@@ -349,7 +350,7 @@ def _importable(name: str, value: Any) -> tuple[str, str] | None:
         if not isinstance(attribute, str) or not attribute.isidentifier():
             continue
         try:
-            module = getattr(value, "__module__", None) or pickle.whichmodule(value, attribute)
+            module = getattr(value, "__module__", None) or pickle.whichmodule(value, attribute)  # type: ignore[attr-defined]
         except Exception:  # noqa: BLE001 - whichmodule asks every module for a name, and lazy ones may fail
             continue
         loaded = sys.modules.get(module)

@@ -32,9 +32,7 @@ def packed(function: Callable[..., Any], name: str, *, is_cluster: bool) -> tupl
     return source, params
 
 
-def start(
-    pipeline: str, params: Mapping[str, Any], *, kfp: Connection | str | None, here: bool, fresh: bool
-) -> Run:
+def start(pipeline: str, params: Mapping[str, Any], *, kfp: Connection | str | None, here: bool, fresh: bool) -> Run:
     """Starts a pipeline here, or on Kubeflow where one is given; the function's code goes to the store first."""
     from shipway import runs
     from shipway.code import upload_packed

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras
 
 from shipway.artifacts import DatasetManifest
-from shipway.errors import RetryableError, ShipwayError
+from shipway.errors import ShipwayError
 from shipway.recipes import Encoder, load_recipe
 from shipway.recipes.layers import bind_steps
 from shipway.specs import parse
@@ -28,13 +28,10 @@ from shipway.training.callbacks import IntervalCallback, Monitor, Rule
 from shipway.training.checkpoint import Arrays, Checkpoints, LoopState, shapes_match
 from shipway.training.distribution import Distribution, open_distribution
 from shipway.training.measure import Evaluation, input_names, make_step
+from shipway.training.peers import lost_peer
 from shipway.training.progress import Report
 from shipway.training.solving import solve_weights
 from shipway.training.spec import FitSpec, TrainingDocument, end_metrics, is_lower_better, watched_metric
-
-
-class LostPeer(RetryableError):
-    """Another worker of this job went away in the middle of a step."""
 
 
 @dataclass
@@ -126,27 +123,10 @@ def fit(
     monitor = monitor or Monitor()
     try:
         return _fit(spec, manifest, work, output_uri, report, monitor, dist)
-    except (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.DeadlineExceededError,
-        tf.errors.CancelledError,
-    ) as error:
-        raise LostPeer(f"another worker went away: {_first_line(error)}") from error
     except tf.errors.OpError as error:
-        if dist.size > 1 and _is_collective(error):
-            raise LostPeer(f"another worker went away: {_first_line(error)}") from error
+        if (lost := lost_peer(error, dist.size)) is not None:
+            raise lost from error
         raise
-
-
-def _is_collective(error: Exception) -> bool:
-    """Horovod and some collectives report a lost peer as an internal or unknown error."""
-    text = str(error).lower()
-    return any(word in text for word in ("horovod", "collective", "socket closed", "connection reset", "heartbeat"))
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
 def _fit(
