@@ -37,7 +37,8 @@ def kind_of(module: str, beside: Path | None = None) -> str:
         return "missing"
     if top == "shipway":
         return "installed"
-    return "own" if any(place.is_relative_to(folder) for folder in modules.own_folders()) else "installed"
+    # The very folder that it was found in: a person's own may hold their environment, too.
+    return "own" if str(place.parent) in modules.own_folders() else "installed"
 
 
 def place_of(top: str) -> Path | None:

@@ -7,16 +7,12 @@ plain values by their names. Nothing is pickled: what runs elsewhere can be read
 from __future__ import annotations
 import __future__
 
-import ast
 import builtins
 import inspect
-import linecache
 import pickle
 import sys
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -24,6 +20,7 @@ from shipway.errors import InvalidSpec, nearest
 from shipway.functions.declared import Declared, declared
 from shipway.functions.names import Names, names_of
 from shipway.functions.needs import Needs, image_distributions
+from shipway.functions.pieces import piece_of, shown_file
 
 LITERAL_CHARS = 10_000
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -111,23 +108,6 @@ def where_of(function: FunctionType, line: int = 1) -> str:
     return f"{shown_file(code.co_filename)}:{code.co_firstlineno + line - 1}"
 
 
-def shown_file(filename: str) -> str:
-    """A file as a person knows it; a notebook's cell by its number."""
-    cells = getattr(getattr(shell(), "compile", None), "_filename_map", {})
-    if filename in cells:
-        return f"In [{cells[filename]}]"
-    try:
-        return str(Path(filename).relative_to(Path.cwd()))
-    except ValueError:
-        return filename
-
-
-def shell() -> Any:
-    """The IPython that this process is, None where it is none."""
-    ipython = sys.modules.get("IPython")
-    return ipython.get_ipython() if ipython is not None else None
-
-
 def _plain_function(function: Any) -> FunctionType:
     if not callable(function):
         raise InvalidSpec(f"function: got {type(function).__name__} {function!r:.80}, expected a function")
@@ -146,18 +126,6 @@ def _plain_function(function: Any) -> FunctionType:
     if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
         raise InvalidSpec(f"{where_of(found)}: {found.__name__} is async or a generator; give one that returns")
     return found
-
-
-@dataclass
-class _Piece:
-    """A function or class as it stands in its file."""
-
-    text: str
-    file: str
-    line: int  # its first, in the file
-
-    def at(self, line: int) -> str:
-        return f"{shown_file(self.file)}:{self.line + line - 1}"
 
 
 @dataclass
@@ -195,7 +163,7 @@ class _Collector:
             return
         self._seen.add(name)
         plain = inspect.unwrap(thing)
-        piece = _piece_of(plain)
+        piece = piece_of(plain)
         if piece is None:
             kind = "class" if isinstance(plain, type) else "function"
             self.problems.append(
@@ -276,7 +244,7 @@ class _Collector:
                 self.imports[full] = f"import {full}" if name == full.partition(".")[0] else f"import {full} as _"
 
     def _import_object(self, name: str, value: Any, where: str) -> None:
-        place = _importable(name, value)
+        place = _importable(name, value, self.namespace.get("__name__"))
         if place is None:
             self.problems.append(
                 f"{where} uses the global {name!r}, a {type(value).__name__}, which is no import, no plain value and "
@@ -286,40 +254,6 @@ class _Collector:
         module, attribute = place
         self.imports[name] = f"from {module} import {attribute}" + ("" if attribute == name else f" as {name}")
         self.needs.add(module, where)
-
-
-def _piece_of(thing: Any) -> _Piece | None:
-    """A function's or class's own lines; None where nobody has them."""
-    try:
-        if isinstance(thing, type):
-            return _class_piece(thing)
-        lines, first = inspect.getsourcelines(thing)
-    except (OSError, TypeError):
-        return None
-    text = textwrap.dedent("".join(lines))
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return None
-    if not tree.body or not isinstance(tree.body[0], ast.FunctionDef):
-        return None
-    return _Piece(text, thing.__code__.co_filename, max(first, 1))
-
-
-def _class_piece(thing: type) -> _Piece | None:
-    """A class of a notebook has no file: its methods know their cell."""
-    codes = [each.__code__ for each in vars(thing).values() if isinstance(each, FunctionType)]
-    if thing.__module__ != "__main__" or not codes or hasattr(sys.modules["__main__"], "__file__"):
-        lines, first = inspect.getsourcelines(thing)
-        return _Piece(textwrap.dedent("".join(lines)), inspect.getfile(thing), max(first, 1))
-    for code in codes:
-        whole = linecache.getlines(code.co_filename)
-        for node in ast.walk(ast.parse("".join(whole) or "pass")):
-            if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
-                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-                text = textwrap.dedent("".join(whole[first - 1 : node.end_lineno]))
-                return _Piece(text, code.co_filename, first)
-    return None
 
 
 def literal(value: Any) -> str | None:
@@ -344,8 +278,8 @@ def _is_pythons(name: str) -> bool:
     return getattr(value, "__module__", "builtins") in ("builtins", "io", "_sitebuiltins", None)
 
 
-def _importable(name: str, value: Any) -> tuple[str, str] | None:
-    """(module, name) by which another process finds the very object; None where it cannot."""
+def _importable(name: str, value: Any, here: str | None) -> tuple[str, str] | None:
+    """(module, name) by which another process finds the very object; None where only the module `here` has it."""
     for attribute in dict.fromkeys([getattr(value, "__qualname__", None), getattr(value, "__name__", None), name]):
         if not isinstance(attribute, str) or not attribute.isidentifier():
             continue
@@ -354,6 +288,6 @@ def _importable(name: str, value: Any) -> tuple[str, str] | None:
         except Exception:  # noqa: BLE001 - whichmodule asks every module for a name, and lazy ones may fail
             continue
         loaded = sys.modules.get(module)
-        if module != "__main__" and loaded is not None and getattr(loaded, attribute, None) is value:
+        if module not in ("__main__", here) and loaded is not None and getattr(loaded, attribute, None) is value:
             return module, attribute
     return None

@@ -19,7 +19,8 @@ from shipway.errors import InvalidSpec, NotFound, nearest
 from shipway.functions.declared import Declared, declared
 from shipway.functions.names import functions_in
 from shipway.functions.needs import Needs
-from shipway.functions.source import Source, shell
+from shipway.functions.pieces import shell
+from shipway.functions.source import Source
 from shipway.images import VERSION
 
 FILE = re.compile(r"(?P<path>.+\.py):(?P<name>\w+)")
