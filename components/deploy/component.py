@@ -43,6 +43,7 @@ def check(
     report: Output[HTML],
     rows: int = 500,
     recipe: str = "",
+    code: str = "",
 ) -> NamedTuple("outputs", [("max_abs_diff", float), ("latency_p50_ms", float)]):  # type: ignore[valid-type]
     """Compare what an endpoint answers with the predictions that evaluation kept.
 
@@ -52,6 +53,7 @@ def check(
         evaluation: The model's `EvaluationRecord`.
         rows: How many held-out rows are sent.
         recipe: The model's, where it is your own: what may be imported beside the shipped ones.
+        code: That recipe's, `ADDRESS#sha256=HASH`, where it is not in the image.
 
         report: Parity and latency (HTML).
         max_abs_diff: Largest difference of a number.
@@ -59,4 +61,4 @@ def check(
     """
     from shipway.components.deploy import launch
 
-    return launch.check(url, model, evaluation, report, rows, recipe)
+    return launch.check(url, model, evaluation, report, rows, recipe, code)

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from shipway import images, labels, podsecurity
 from shipway.canonical import canonical_json, fingerprint
+from shipway.code.given import GIVEN
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.inputs.base import Input
 from shipway.recipes.arrays import Columns, part
@@ -36,6 +37,7 @@ def inference_service(
     model_uri: str,
     model_digest: str,
     recipe: str,
+    code: str = "",
     answers: Mapping[str, Any],
     store_uri: str,
     run: str,
@@ -50,6 +52,7 @@ def inference_service(
         model_uri: Folder of the model's files and `manifest.json`.
         model_digest: That the model there must have.
         recipe: Of the registered version; the predictor loads it besides the shipped ones, and no other.
+        code: That the recipe is in, `ADDRESS#sha256=HASH`, as a person named it; empty: it is in the image.
         answers: Settings of the answers, the task's `Settings`: the spec's over what evaluation found.
         store_uri: Root of the store, without endpoint or credential.
         run: That deploys it; a label, no part of the hash that decides adoption.
@@ -77,6 +80,7 @@ def inference_service(
             {"name": "SHIPWAY_STORE", "value": store_uri},
             {"name": "SHIPWAY_BIND", "value": "0.0.0.0"},
             {"name": "SHIPWAY_RECIPES", "value": recipe},
+            *([{"name": GIVEN, "value": code}] if code else []),
         ],
         "ports": [{"name": "http1", "containerPort": PORT, "protocol": "TCP"}],
         "resources": {"requests": quantities, "limits": dict(quantities)},

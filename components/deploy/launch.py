@@ -24,6 +24,7 @@ class Checked(NamedTuple):
 def kserve(model: Any, evaluation: Any, version: int, spec: str, report: Any) -> Served:
     """Serves a registered version; see `component.kserve` for the arguments (KFP artifacts have `.path`)."""
     from shipway.artifacts import EvaluationRecord, ModelManifest
+    from shipway.code import use
     from shipway.components.deploy.reports import deployment_report
     from shipway.components.deploy.spec import EndpointSpec
     from shipway.errors import InvalidSpec
@@ -33,6 +34,7 @@ def kserve(model: Any, evaluation: Any, version: int, spec: str, report: Any) ->
 
     with step("deploy") as current:
         endpoint = parse(EndpointSpec, spec, "endpoint")
+        use(endpoint.code, "endpoint.code")
         manifest = ModelManifest.read(model.path)
         registry = Registry()
         registered = registry.get(endpoint.name, int(version))
@@ -82,15 +84,17 @@ def deploy_version(name: str, version: int | str = "champion", spec: Any = None)
     return _deploy(parse(EndpointSpec, spec or {"name": name}, "endpoint"), registry.get(name, version), registry)
 
 
-def check(url: str, model: Any, evaluation: Any, report: Any, rows: int, recipe: str = "") -> Checked:
+def check(url: str, model: Any, evaluation: Any, report: Any, rows: int, recipe: str = "", code: str = "") -> Checked:
     """Compares an endpoint's answers with evaluation's; see `component.check`."""
     from shipway.artifacts import EvaluationRecord, ModelManifest
+    from shipway.code import use
     from shipway.components.deploy.parity import check_endpoint, kept_rows
     from shipway.components.deploy.reports import check_report
     from shipway.components.deploy.rollout import CheckFailed
     from shipway.steps import step
 
     with step("check") as current:
+        use(code)
         manifest = ModelManifest.read(model.path)
         kept = kept_rows(
             EvaluationRecord.read(evaluation.path), manifest, int(rows), recipes=[recipe] if recipe else []

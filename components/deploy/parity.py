@@ -51,7 +51,7 @@ def kept_rows(
 
     recipes = list(recipes)
     task = task_of_model(model, recipes)
-    kind = input_of(load_stored_recipe(model.recipe, f"model {model.name} ({model.uri})", recipes))
+    kind = input_of(load_stored_recipe(model.recipe, f"model {model.name} ({model.uri})", recipes, model.code))
     file = evaluation.predictions
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "predictions.parquet"

@@ -16,6 +16,7 @@ from typing import Any
 from shipway import labels
 from shipway.artifacts import EvaluationRecord
 from shipway.artifacts.base import SEAL, check_seal, seal_of
+from shipway.code.given import given
 from shipway.components.deploy.core import CheckResult, Kept, example_body, inference_service, predict_url
 from shipway.components.deploy.parity import check_endpoint, kept_rows
 from shipway.components.deploy.spec import EndpointSpec, check_spec
@@ -30,7 +31,7 @@ from shipway.specs import parse
 from shipway.tasks import task_of
 
 # Of what was served before, these are taken from the settings of now: what runs is a person's word, not the store's.
-_WHAT_RUNS = ("name", "image", "recipes", "service_account", "store_secret", "pod_security", "node_selector")
+_WHAT_RUNS = ("name", "image", "recipes", "code", "service_account", "store_secret", "pod_security", "node_selector")
 
 
 class CheckFailed(ShipwayError):
@@ -278,6 +279,7 @@ class Rollout:
             model_uri=version.model.uri,
             model_digest=version.digest,
             recipe=version.model.recipe,
+            code=spec.code or given(),
             answers=answers,
             store_uri=context.store_uri,
             run=context.run,
@@ -341,7 +343,8 @@ def _settings(spec: EndpointSpec, version: ModelVersion, evaluation: EvaluationR
     Raises:
         InvalidSpec: the version's recipe is not allowed here, or the spec says what its task or input does not know.
     """
-    recipe = load_stored_recipe(version.model.recipe, f"version {version.version} of {version.name}", spec.recipes)
+    where = f"version {version.version} of {version.name}"
+    recipe = load_stored_recipe(version.model.recipe, where, spec.recipes, version.model.code)
     task = task_of(recipe)
     settings = {**evaluation.settings, **check_spec(spec, task, input_of(recipe))}
     return parse(task.answers.Settings, settings, "answers").model_dump(mode="json")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from shipway.code.reference import Code
 from shipway.executors import identity
 from shipway.podsecurity import DESCRIPTION, PodSecurity
 from shipway.specs import Spec, parse
@@ -68,6 +69,7 @@ class EndpointSpec(Spec):
         list[str],
         Field(description="besides the shipped ones, that the version's manifest may name; `plan` puts the run's here"),
     ] = Field(default_factory=list)
+    code: Code = ""
     node_selector: dict[str, str] = Field(default_factory=dict)
     pod_security: Annotated[PodSecurity, Field(description=DESCRIPTION)] = "restricted"
 

@@ -27,6 +27,7 @@ def evaluate(
         spec: `EvaluationSpec` as JSON or YAML.
     """
     with step("evaluate") as current:
+        from shipway.code import use
         from shipway.components.evaluate.html import evaluation_report
         from shipway.components.evaluate.measure import measure
         from shipway.components.evaluate.spec import EvaluationSpec
@@ -35,6 +36,7 @@ def evaluate(
         from shipway.tasks.stored import reader, task_of_model
 
         wanted = parse(EvaluationSpec, spec, "evaluation")
+        use(wanted.code, "evaluation.code")
         manifest, data = ModelManifest.read(model.path), DatasetManifest.read(dataset.path)
         confirm(manifest)
         task = task_of_model(manifest, wanted.recipes)

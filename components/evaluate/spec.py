@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from shipway.code.reference import Code
 from shipway.errors import InvalidSpec, nearest
 from shipway.specs import Spec, parse
 
@@ -36,6 +37,8 @@ class EvaluationSpec(Spec):
     """The task's own settings; docs/evaluation.md has those of classification."""
     recipes: list[str] = Field(default_factory=list)
     """Recipes besides the shipped ones that the model's manifest may name; `plan` puts the run's own here."""
+    code: Code = ""
+    """Your own code, `ADDRESS#sha256=HASH`, that the recipe is in."""
 
 
 def check_evaluation(spec: EvaluationSpec, task: Task) -> tuple[list[str], BaseModel]:

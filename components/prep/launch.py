@@ -21,12 +21,15 @@ def dataset(spec: str, dataset: Any, report: Any) -> None:
         report: KFP output with `.path`.
     """
     with step("dataset") as current:
+        from shipway.code import use
         from shipway.components.prep.make import make_dataset
         from shipway.components.prep.spec import DatasetSpec
         from shipway.specs import parse
         from shipway.storage import Store
 
-        manifest, found = make_dataset(parse(DatasetSpec, spec, "dataset"), Store.open())
+        wanted = parse(DatasetSpec, spec, "dataset")
+        use(wanted.code, "dataset.code")
+        manifest, found = make_dataset(wanted, Store.open())
         _tell_dataset(current, manifest, found)
         manifest.write(dataset.path)
         _copy_report(current, "Dataset", manifest.uri, report)
@@ -35,12 +38,15 @@ def dataset(spec: str, dataset: Any, report: Any) -> None:
 def ingest(spec: str, rows: Any) -> None:
     """A source's rows as Parquet in the store."""
     with step("ingest") as current:
+        from shipway.code import use
         from shipway.components.prep.make import make_rows
         from shipway.components.prep.spec import DatasetSpec
         from shipway.specs import parse
         from shipway.storage import Store
 
-        made = make_rows("ingested", Store.open(), spec=parse(DatasetSpec, spec, "dataset"))
+        wanted = parse(DatasetSpec, spec, "dataset")
+        use(wanted.code, "dataset.code")
+        made = make_rows("ingested", Store.open(), spec=wanted)
         _tell_rows(current, made, rows)
 
 

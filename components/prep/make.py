@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import SPLITS, DatasetManifest, FileRef, Shard
+from shipway.code.given import use_stored
 from shipway.components.prep import compare, core, noted, publish, stages
 from shipway.components.prep.columns import check_slices
 from shipway.components.prep.heads import Source
@@ -210,7 +211,9 @@ def _check_slices(read: Any, spec: DatasetSpec) -> None:
 
 
 def _expect(rows: RowsManifest, stage: Stage, step: str) -> None:
-    check_recipe_allowed(str(rows.spec.get("recipe", "intents")), f"{step}: the rows at {rows.uri}")
+    where, code = f"{step}: the rows at {rows.uri}", str(rows.spec.get("code", ""))
+    check_recipe_allowed(str(rows.spec.get("recipe", "intents")), where, code=code)
+    use_stored(code, where)
     if rows.stage != stage:
         raise InvalidSpec(f"{step}: these rows are {rows.stage}; expected {stage} ones, from the step before")
 

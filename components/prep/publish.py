@@ -66,6 +66,7 @@ def _sections(spec: DatasetSpec) -> dict[str, Any]:
     schema = schema_of(spec)
     return {
         "data": redaction.address(spec.data),
+        "code": spec.code.rpartition("#")[2],  # wherever it lies
         "input": schema.input.model_dump(mode="json"),
         "labels": schema.reading.model_dump(mode="json"),
     }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from shipway import modules
 from shipway.components.prep.columns import OURS, SCORED
 from shipway.components.prep.spec import FORMATS, DatasetSpec
 from shipway.errors import InvalidSpec, nearest
@@ -90,7 +91,7 @@ def schema_of(spec: DatasetSpec) -> Schema:
         InvalidSpec: a section that the input or the task refuses, or an unknown format.
     """
     sections = json.dumps([spec.input, spec.labels], sort_keys=True, default=str)
-    return _schema(spec.recipe, sections, spec.format)
+    return _schema(spec.recipe, sections, spec.format, modules.code_in_use())
 
 
 def check(spec: DatasetSpec) -> None:
@@ -106,7 +107,7 @@ def check(spec: DatasetSpec) -> None:
 
 
 @lru_cache(maxsize=16)
-def _schema(recipe: str, sections: str, format: str) -> Schema:
+def _schema(recipe: str, sections: str, format: str, _code: str) -> Schema:
     loaded = load_recipe(recipe)
     kind, task = input_of(loaded), task_of(loaded)
     for_input, for_labels = json.loads(sections)

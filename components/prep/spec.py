@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from shipway.code.reference import Code
 from shipway.specs import Spec
 
 FORMATS = ("auto", "csv", "tsv", "jsonl", "parquet")  # of every input; an input may bring more
@@ -40,6 +41,7 @@ class DatasetSpec(Spec):
         group_column: Rows with one value stand on one side of the split; default: the input's content (the normalised
             text).
         split_column: Holds train, eval (or val, valid, validation, dev) or test; then nothing is hashed.
+        code: Your own code, `ADDRESS#sha256=HASH` of a wheel or a `.zip`: installed before the recipe is loaded.
         encoder: The recipe's EncoderParams.
         eval_fraction, test_fraction: Expected share of the groups.
         seed: Another seed is another split.
@@ -65,6 +67,7 @@ class DatasetSpec(Spec):
     group_column: OptionalName = None
     split_column: OptionalName = None
     recipe: Annotated[str, Field(min_length=1)] = "intents"
+    code: Code = ""
     encoder: dict[str, Any] = Field(default_factory=dict)
     eval_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.15

@@ -23,18 +23,21 @@ def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, sp
         "blessed" or "rejected".
     """
     with step("gate") as current:
+        from shipway.code import use
         from shipway.components.promote.decide import decide
         from shipway.components.promote.html import decision_report
         from shipway.components.promote.spec import PromotionPolicy
         from shipway.registry import Registry
         from shipway.storage import Store
 
+        policy = parse(PromotionPolicy, spec, "promotion")
+        use(policy.code, "promotion.code")
         scored = EvaluationRecord.read(evaluation.path)
         found, champion = decide(
             ModelManifest.read(model.path),
             DatasetManifest.read(dataset.path),
             scored,
-            parse(PromotionPolicy, spec, "promotion"),
+            policy,
             Registry(Store.open(current.context.store_uri)),
         )
         current.output(

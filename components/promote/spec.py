@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from shipway.code.reference import Code
 from shipway.components.evaluate.spec import check_baseline
 from shipway.errors import InvalidSpec, nearest
 from shipway.specs import Spec, parse
@@ -91,6 +92,8 @@ class PromotionPolicy(Spec):
     """The task's own rules; docs/evaluation.md has those of classification."""
     recipes: list[str] = Field(default_factory=list)
     """Recipes besides the shipped ones that the manifests may name; `plan` puts the run's own here."""
+    code: Code = ""
+    """Your own code, `ADDRESS#sha256=HASH`, that the recipes are in."""
 
 
 def check_policy(policy: PromotionPolicy, task: Task) -> tuple[PromotionPolicy, BaseModel]:

@@ -78,7 +78,6 @@ def make_request(
     if spec.function:
         document: dict[str, Any] = {
             "function": spec.function,
-            "code": training.code,
             "params": {**training.params, **values},
             "objective": spec.objective.objectiveMetricName,
             "seed": training.seed,

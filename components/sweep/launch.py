@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import DatasetManifest, SweepRecord, TrialRecord
+from shipway.code import use
 from shipway.components.sweep import core
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.sweep.summary import describe_trial, make_record
@@ -41,6 +42,7 @@ def search(dataset: Any, spec: str, sweep: Any, report: Any, task_config: Any = 
     """
     with step("sweep") as current:
         document = parse(SweepSpec, spec, "sweep")
+        use(document.training.code if document.training else "", "sweep.training.code")
         manifest = DatasetManifest.read(dataset.path)
         record, uri = play(document, manifest.uri, manifest.fingerprint, current, task_config)
         return _hand_on(record, uri, sweep, report, current)

@@ -26,6 +26,7 @@ from shipway.termination import heed_sigterm
 
 heed_sigterm(within_s=1.0)
 
+from shipway.code.given import use_given
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import CorruptArtifact, RetryableError, ShipwayError, UserError, one_line
 from shipway.functions.calling import load
@@ -229,6 +230,7 @@ def _one_line(error: BaseException) -> str:
 def main(argv: list[str]) -> int:
     """Exit code of a run."""
     try:
+        use_given()
         if argv[:1] == ["trial"]:
             return run_single(os.environ[REQUEST])
         run_packed(argv[1], argv[2], Request(**json.loads(os.environ[REQUEST])))

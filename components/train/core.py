@@ -7,6 +7,7 @@ from typing import Any
 
 from shipway import images, labels, podsecurity
 from shipway.canonical import canonical_json
+from shipway.code.given import GIVEN
 from shipway.components.train.spec import FunctionSpec, TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.functions.spec import FunctionDocument
@@ -81,7 +82,7 @@ def render_function(spec: FunctionSpec, job_name: str, *, store_uri: str) -> Man
         job_name, store_uri: As for `render`.
     """
     asked = FunctionDocument(
-        function=spec.function, code=spec.code, params=spec.params, data=spec.data, strategy=spec.strategy,
+        function=spec.function, params=spec.params, data=spec.data, strategy=spec.strategy,
         workers=spec.workers, seed=spec.seed, output_uri=f"{store_uri}/jobs/{job_name}", lease_s=spec.lease_s,
     )  # fmt: skip
     return _job(spec, job_name, CALLER, {"SHIPWAY_FUNCTION": canonical_json(asked)}, store_uri)
@@ -94,6 +95,8 @@ def _job(spec: Spec, job_name: str, command: list[str], given: dict[str, str], s
         "TF_USE_LEGACY_KERAS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
+    if spec.code:
+        environment[GIVEN] = spec.code
     build = _mpijob if spec.strategy == "horovod" else _tfjob
     return _plain(build(spec, job_name, command, environment))
 

@@ -56,10 +56,13 @@ def _launch(
 ) -> None:
     with step("train") as current:
         from shipway.artifacts import DatasetManifest
+        from shipway.code import use
         from shipway.components.train.spec import TrainingSpec
         from shipway.specs import parse
 
-        training = with_best(parse(TrainingSpec, spec, "training"), best)
+        training = parse(TrainingSpec, spec, "training")
+        use(training.code, "training.code")
+        training = with_best(training, best)
         if allowed and training.strategy not in allowed:
             raise InvalidSpec(
                 f"training.strategy: {training.strategy!r} is not for this component; expected one of "

@@ -18,6 +18,7 @@ heed_sigterm(within_s=1.0)
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from shipway.code.given import use_given
 from shipway.errors import InvalidSpec, RetryableError, ShipwayError
 from shipway.specs import parse
 from shipway.training.rank import adopt_container_environment
@@ -31,6 +32,7 @@ def main() -> int:
     """Trains, and as chief publishes; returns the exit code."""
     adopt_container_environment()
     try:
+        use_given()
         document = _document()
         with tempfile.TemporaryDirectory(prefix="shipway-train-", dir=os.environ.get(WORK)) as folder:
             _run(document, Path(folder))

@@ -12,10 +12,11 @@ from shipway.components.sweep.spec import SweepSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.functions.declared import restored
-from shipway.functions.travelling import declared_by, take_along
+from shipway.functions.travelling import declared_by, take_along, with_code
 from shipway.images import VERSION
 from shipway.planning import Plan, code_fingerprint
 from shipway.planning.base import Specs
+from shipway.planning.resolving import merge
 
 if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
@@ -52,10 +53,11 @@ class SweepFunction(Plan):
             )
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        specs = super().specs(document)
-        sweep: SweepSpec = specs["sweep"]
+        given = document.get("sweep", {})
+        code = with_code(str(given.get("training", {}).get("code", "")), str(given.get("function", "")))
+        sweep: SweepSpec = super().specs(merge(document, {"sweep": {"training": {"code": code}}}))["sweep"]
         assert sweep.training is not None  # it has the name
-        function = declared_by(sweep.function, sweep.training.code)
+        function = declared_by(sweep.function)
         fixed = restored(sweep.training.params, function)
         if function is not None:
             check_function(sweep, function)

@@ -17,6 +17,7 @@ def plan(
     split_column: str = "",
     preset: str = "default",
     recipe: str = "",
+    code: str = "",
     strategy: str = "",
     workers: int = 0,
     epochs: int = 0,
@@ -46,6 +47,7 @@ def plan(
         split_column: Column that says train, eval or test; empty to split by a hash of the group.
         preset: File of `params/` beside this one to start from.
         recipe: Model code, `intents` or `package.module:name`; empty for the preset's.
+        code: `s3://` address of a wheel, or of a folder of modules or of wheels, that the recipe is in; empty for none.
         strategy: `single`, `multi_worker` or `horovod`; empty for the preset's.
         workers: Training replicas; 0 for the preset's.
         epochs: Passes over the training split; 0 for the preset's.

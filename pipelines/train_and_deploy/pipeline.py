@@ -39,6 +39,7 @@ def train_and_deploy(
     split_column: str = "",
     preset: str = "default",
     recipe: str = "",
+    code: str = "",
     strategy: str = "",
     workers: int = 0,
     epochs: int = 0,
@@ -57,6 +58,8 @@ def train_and_deploy(
         split_column: Column that says train, eval or test; empty to split by a hash of the group.
         preset: `default`, `quick` or `thorough`: where the configuration starts from.
         recipe: Model code: `intents`, or your own `package.module:name`.
+        code: The recipe's package, where no image has it: a wheel, or a folder of modules or of wheels; on Kubeflow its
+            `s3://` address. Every step that needs it installs it.
         strategy: `single`, `multi_worker` or `horovod`.
         workers: Training replicas; 0 for the preset's.
         epochs: Passes over the training split; 0 for the preset's.
@@ -74,6 +77,7 @@ def train_and_deploy(
             split_column=split_column,
             preset=preset,
             recipe=recipe,
+            code=code,
             strategy=strategy,
             workers=workers,
             epochs=epochs,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
+from shipway.canonical import fingerprint
+from shipway.code import check_code, pin, use
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.deploy.spec import check_spec as check_endpoint
 from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
@@ -34,6 +36,8 @@ from shipway.training.spec import watched_metric
 if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
 
+CODED = ("dataset", "training", "evaluation", "promotion", "endpoint")  # sections whose steps load the recipe
+
 
 class TrainAndDeploy(Plan):
     """From rows to a served, verified model."""
@@ -55,12 +59,13 @@ class TrainAndDeploy(Plan):
         "group_column": [("dataset", "group_column")],
         "split_column": [("dataset", "split_column")],
         "recipe": [("dataset", "recipe"), ("training", "recipe")],
+        "code": [(section, "code") for section in CODED],
         "strategy": [("training", "strategy")],
         "workers": [("training", "workers")],
         "epochs": [("training", "epochs")],
         "webhook": [],
     }
-    decided = ("name", "data")
+    decided = ("name", "data", "code")
     whole = ("parameters",)
 
     def start_from(
@@ -98,6 +103,7 @@ class TrainAndDeploy(Plan):
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
         name = str(document.get("training", {}).get("recipe", "intents"))
+        document = _with_code(document, [name, str(document.get("sweep", {}).get("function") or "")])
         recipe = load_recipe(name)
         if name not in BUILT_IN:  # later steps load it because stored manifests name it: the run's own word allows it
             for section in ("evaluation", "promotion", "endpoint"):
@@ -192,9 +198,10 @@ class TrainAndDeploy(Plan):
         dataset = cast(DatasetSpec, specs["dataset"])
         module = dataset.recipe.partition(":")[0] if ":" in dataset.recipe else ""
         own = [source_of(module)] if module and not module.startswith("shipway.") else []
+        code = dataset.code.rpartition("#")[2]  # its dependencies count too
         return {
             "data_fingerprint": fingerprint_source(dataset.data, dataset.format, more=schema_of(dataset).suffixes),
-            "code_fingerprint": code_fingerprint(*own),
+            "code_fingerprint": code_fingerprint(*own) if not code else fingerprint([code_fingerprint(*own), code]),
         }
 
     def work(self, task: str, specs: Specs) -> str:
@@ -212,6 +219,17 @@ class TrainAndDeploy(Plan):
 
     def trials(self, specs: Specs) -> int | None:
         return int(specs["sweep"].maxTrialCount)
+
+
+def _with_code(document: Mapping[str, Any], names: list[str]) -> Mapping[str, Any]:
+    """The document with its code looked up and pinned; it is in use from here on, and holds what is named."""
+    given = str(document.get("training", {}).get("code") or "")
+    if not given:
+        return document
+    pinned = pin(given)
+    use(pinned)
+    check_code(pinned, [name for name in names if ":" in name])
+    return merge(document, {section: {"code": pinned} for section in CODED})
 
 
 def _check_fractions(dataset: DatasetSpec, evaluated: str) -> None:

@@ -11,10 +11,11 @@ from shipway.components.train.spec import FunctionSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.functions.declared import restored
-from shipway.functions.travelling import declared_by, take_along
+from shipway.functions.travelling import declared_by, take_along, with_code
 from shipway.images import VERSION
 from shipway.planning import Plan, code_fingerprint
 from shipway.planning.base import Specs
+from shipway.planning.resolving import merge
 
 if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
@@ -38,9 +39,10 @@ class TrainFunction(Plan):
             raise InvalidSpec("function: missing; give function=train.py:train, or `module:name` of code=...")
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        specs = super().specs(document)
-        training: FunctionSpec = specs["training"]
-        function = declared_by(training.function, training.code)
+        given = document.get("training", {})
+        code = with_code(str(given.get("code", "")), str(given.get("function", "")))
+        training: FunctionSpec = super().specs(merge(document, {"training": {"code": code}}))["training"]
+        function = declared_by(training.function)
         training = training.model_copy(update={"params": restored(training.params, function)})
         if function is not None:
             function.check_names(training.params, "params")

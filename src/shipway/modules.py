@@ -77,6 +77,11 @@ def for_container(environment: "os._Environ[str] | dict[str, str]") -> dict[str,
     return kept | {OWN: os.pathsep.join(own_folders())} | ({"PYTHONPATH": given} if given else {})
 
 
+def code_in_use() -> str:
+    """Folder of the code that a run brought to this process; empty: none."""
+    return _code
+
+
 def load(name: str) -> object:
     """The module that a person named: from the run's code, then their own folders, then what is installed.
 

@@ -23,6 +23,11 @@ def test_the_requirements_are_what_the_lock_gives_now(exports: dict[str, str], n
     assert text == exports[name], "run `python -m tools.images lock`"
 
 
+def test_what_code_may_count_on_is_what_the_images_have() -> None:
+    texts = {name: (ROOT / "images" / name).read_text(encoding="utf-8") for name in [*locks.EXPORTS, locks.CUDA]}
+    assert locks.CONTENTS.read_text(encoding="utf-8") == locks.contents(texts), "run `python -m tools.images lock`"
+
+
 @pytest.mark.parametrize("name", [*sorted(locks.EXPORTS), locks.CUDA])
 def test_every_requirement_is_pinned_with_hashes_and_names_no_index(name: str) -> None:
     text = (ROOT / "images" / name).read_text(encoding="utf-8")

@@ -1,4 +1,7 @@
-"""A recipe in a wheel of its own, with a task and an input of its own, goes from rows to an answering endpoint."""
+"""A recipe in a wheel of its own, with a task and an input of its own, goes from rows to an answering endpoint.
+
+The wheel is installed nowhere: every step, replica, trial and the predictor take it from the store (`code=`).
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,10 @@ OVERRIDES = {
 
 
 class Person:
-    """Somebody who installed the wheel and has rows of their own."""
+    """Somebody who built the wheel and has rows of their own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, installed = folder, folder / "installed"
+        self.folder = folder
         source, wheels = folder / "source", folder / "wheels"
         shutil.copytree(PACKAGE, source)  # a build leaves files behind
         build = [
@@ -50,17 +53,17 @@ class Person:
         ]
         subprocess.run(build, cwd=source, check=True)
         (wheel,) = wheels.glob("trams-*.whl")
-        install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(installed)]
-        subprocess.run([*install, str(wheel)], check=True)
         waiting.rows(600, seed=3).drop("row_id").write_csv(folder / "journeys.csv")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_"))}
-        self.environment = {**environment, "PYTHONPATH": str(installed)}
+        self.environment = {
+            k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_")) and k != "PYTHONPATH"
+        }
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return typed.run(arguments, cwd=self.folder, env=self.environment)
 
     def run(self, overrides: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         params = ["name=tram", "data=journeys.csv", "recipe=trams:recipe", "group_column=group", "preset=quick"]
+        params.append("code=wheels")
         params.append(f"overrides={json.dumps(overrides)}")
         return self.call("run", "train_and_deploy", "--local", "--json", "--param", *params)
 
@@ -122,7 +125,8 @@ def test_screens_pages_and_the_card_speak_its_words(person: Person, served: dict
     assert "no row off by more than 20" in pages["Decision"]
     for title in ("Evaluation", "Decision", "Model card"):
         assert not re.search(r"accuracy|confus|out.of.scope|\blabels\b", pages[title], re.IGNORECASE), title
-    allowed = {**person.environment, "SHIPWAY_RECIPES": "trams:recipe"}
+    shown = json.loads(person.call("models", "show", "tram", "--json").stdout)
+    allowed = {**person.environment, "SHIPWAY_RECIPES": "trams:recipe", "SHIPWAY_CODE": shown["model"]["code"]}
     asked = typed.run(("predict", "tram", "4 20"), cwd=person.folder, env=allowed).stdout
     assert re.search(r"journey +minutes", asked), asked
     unknown = person.call("predict", "tram", "[4, 20]").stdout  # a recipe that nobody here allowed is not imported

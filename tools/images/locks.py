@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.images.settings import ROOT
@@ -45,6 +47,7 @@ EXPORTS = {
     ],
     "horovod/build-requirements.txt": ["--only-group", "horovod-build"],
 }
+CONTENTS = ROOT / "src/shipway/code/contents.json"
 CUDA = "tensorflow/requirements-cuda.txt"
 
 
@@ -70,10 +73,19 @@ def cuda() -> str:
     return HEAD.replace("uv.lock", "the extra `gpu`, constrained by uv.lock") + text
 
 
+def contents(texts: Mapping[str, str]) -> str:
+    """Distribution -> version in any of the images: what a person's code may count on, and may not bring otherwise."""
+    blocks = [block for name, text in texts.items() if "build" not in name for block in _blocks(text)]
+    pins = dict(re.findall(r"^([a-z0-9.\-]+)==([^\s;]+)", "".join(sorted(set(blocks))), flags=re.MULTILINE))
+    return json.dumps(pins, indent=1, sort_keys=True) + "\n"
+
+
 def write() -> int:
     """Writes every file."""
-    for name, text in {**exports(), CUDA: cuda()}.items():
+    texts = {**exports(), CUDA: cuda()}
+    for name, text in texts.items():
         (ROOT / "images" / name).write_text(text, encoding="utf-8")
+    CONTENTS.write_text(contents(texts), encoding="utf-8")
     return 0
 
 

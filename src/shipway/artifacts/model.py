@@ -35,6 +35,7 @@ class ModelManifest(Artifact):
     uri: Uri
     recipe: str
     task: str = "classification"  # the recipe's: what its outputs mean
+    code: str = ""  # ADDRESS#sha256=HASH that the recipe was in; a record: nobody installs it for standing here
     params: dict[str, object]  # the recipe's validated Params
     input_params: dict[str, object] = Field(default_factory=dict)  # the dataset's: what its input's columns are
     labels: list[str]  # classes; empty where the task has none
@@ -69,5 +70,7 @@ class ModelManifest(Artifact):
         same training done twice is the same model, wherever and whenever it was done.
         """
         stated = self.model_dump(mode="json", exclude_defaults=True, exclude=set(NOT_IDENTITY))
+        if self.code:
+            stated["code"] = self.code.rpartition("#")[2]  # wherever it lies
         stated["files"] = sorted(stated["files"], key=lambda file: file["path"])
         return sha256_hex(canonical_json(stated))

@@ -80,6 +80,7 @@ def show(
         ("serving format", model.serving_format),
         ("task", f"{model.task}, {len(model.labels)} labels" if model.labels else model.task),
         ("trained", f"{model.strategy}, {model.workers} workers, {number(model.steps)} steps, {model.epochs:g} epochs"),
+        *([("code", model.code)] if model.code else []),
         ("parameters", ", ".join(f"{key}={value}" for key, value in sorted(model.params.items()))),
         ("dataset", f"{found.dataset_uri} ({found.dataset_source})" if found.dataset_source else found.dataset_uri),
         ("card", registry.card_uri(name, found.version)),

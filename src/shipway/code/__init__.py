@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from shipway.code.reference import CodeRef
 
 if TYPE_CHECKING:
+    from shipway.code.checking import check_code
     from shipway.code.installing import install, use
     from shipway.code.packing import Packed, pack
     from shipway.code.storing import pin, publish, upload_packed
 
-__all__ = ["CodeRef", "Packed", "install", "pack", "pin", "publish", "upload_packed", "use"]
+__all__ = ["CodeRef", "Packed", "check_code", "install", "pack", "pin", "publish", "upload_packed", "use"]
 _PLACES = {
-    "Packed": "packing", "install": "installing", "pack": "packing", "pin": "storing", "publish": "storing",
-    "upload_packed": "storing", "use": "installing",
+    "Packed": "packing", "check_code": "checking", "install": "installing", "pack": "packing", "pin": "storing",
+    "publish": "storing", "upload_packed": "storing", "use": "installing",
 }  # fmt: skip
 
 

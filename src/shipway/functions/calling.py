@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shipway import modules
-from shipway.code import use
 from shipway.errors import InvalidSpec
 from shipway.functions.reporting import Reporter, Tell, metrics_of, reporting
 
@@ -17,8 +16,7 @@ def run_trial(document: Mapping[str, Any], report: Tell) -> dict[str, float]:
     """One trial of a sweep over a function.
 
     Args:
-        document: `function` (`module:name`), `code` (where it lies; empty where it is installed), `params` (its
-            keywords), `objective`, `seed`.
+        document: `function` (`module:name`), `params` (its keywords), `objective`, `seed`.
         report: (step, metrics) -> whether to go on.
 
     Returns:
@@ -27,7 +25,6 @@ def run_trial(document: Mapping[str, Any], report: Tell) -> dict[str, float]:
     Raises:
         InvalidSpec: it cannot be found, or gave no metric.
     """
-    use(str(document.get("code", "")))
     function = load(str(document["function"]))
     seed(int(document.get("seed", 0)))
     with reporting(Reporter(report)) as reporter:
@@ -46,7 +43,9 @@ def load(reference: str) -> Callable[..., Any]:
     try:
         found = getattr(modules.load(module), name)
     except (ImportError, AttributeError) as error:
-        raise InvalidSpec(f"function: {reference!r} cannot be loaded: {error}; is it on PYTHONPATH?") from error
+        raise InvalidSpec(
+            f"function: {reference!r} cannot be loaded: {error}; is it on PYTHONPATH, or given as code=?"
+        ) from error
     if not callable(found):
         raise InvalidSpec(f"function: {reference!r} is a {type(found).__name__}, expected a function")
     made: Callable[..., Any] = found

@@ -42,8 +42,7 @@ class TrainingContext:
 
     @cached_property
     def logs(self) -> Path:
-        """Where TensorBoard looks: `tf.keras.callbacks.TensorBoard(str(context.logs))`. The chief's are uploaded as they
-        grow."""
+        """For `tf.keras.callbacks.TensorBoard(str(context.logs))`; the chief's are uploaded as they grow."""
         path = self.folder / "logs"
         path.mkdir(parents=True, exist_ok=True)
         return path

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from importlib.metadata import distribution, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from shipway.functions.names import names_of
 
 MOST_OWN_BYTES = 2 << 20  # of a person's own modules: source travels, data do not
 MOST_TOLD = 3  # problems in one message
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 def kind_of(module: str, beside: Path | None = None) -> str:
@@ -97,48 +96,6 @@ def distributions_of(module: str) -> dict[str, str]:
 def plain_name(distribution_name: str) -> str:
     """A distribution's name as indexes normalise it."""
     return re.sub(r"[-_.]+", "-", distribution_name).lower()
-
-
-@cache
-def image_distributions() -> frozenset[str]:
-    """What the shipped image for training has: Shipway with its extras `train` and `gpu`, and all that they ask for.
-
-    Empty where this Shipway is not installed as a distribution, so that nothing can be said.
-    """
-    seen: set[str] = set()
-    pending = ["shipway"]
-    try:
-        required = distribution("shipway").requires or []
-    except PackageNotFoundError:
-        return frozenset()
-    pending += [_plain(line) for line in required if _is_in_image(line)]
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name != "shipway":
-            pending += list(_asked_for(name))
-    return frozenset(seen)
-
-
-def _asked_for(name: str) -> Iterator[str]:
-    try:
-        required = distribution(name).requires or []
-    except PackageNotFoundError:
-        return  # of the other kind of image, or not installed here: its name is known all the same
-    yield from (_plain(line) for line in required if "extra ==" not in line)
-
-
-def _is_in_image(requirement: str) -> bool:
-    extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
-    return extra is None or extra[1] in ("train", "gpu")
-
-
-def _plain(requirement: str) -> str:
-    found = _NAME.match(requirement)
-    assert found is not None
-    return plain_name(found[0])
 
 
 @dataclass

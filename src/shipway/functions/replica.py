@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from shipway.code.given import use_given
 from shipway.errors import LeaseLapsed, ShipwayError, UserError, one_line
 from shipway.functions.context import TrainingContext
 from shipway.functions.declared import CONTEXT
@@ -42,6 +43,7 @@ def main() -> int:
     heed_sigterm(within_s=1.0)
     adopt_container_environment()
     try:
+        use_given()
         document = parse(FunctionDocument, os.environ.get(DOCUMENT, ""), DOCUMENT)
         with tempfile.TemporaryDirectory(prefix="shipway-function-", dir=os.environ.get("SHIPWAY_WORK")) as folder:
             _run(document, Path(folder))
@@ -52,11 +54,9 @@ def main() -> int:
 
 
 def _run(document: FunctionDocument, work: Path) -> None:
-    from shipway.code import use
     from shipway.functions.calling import load, seed
 
     _settle_devices(document)
-    use(document.code)
     context = TrainingContext(
         folder=work / "folder",
         rank=_rank(),

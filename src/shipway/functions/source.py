@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
 from typing import Any
 
+from shipway.code.checking import contents
 from shipway.errors import InvalidSpec, nearest
 from shipway.functions.declared import Declared, declared
 from shipway.functions.names import Names, names_of
-from shipway.functions.needs import Needs, image_distributions
+from shipway.functions.needs import Needs
 from shipway.functions.pieces import piece_of, shown_file
 
 LITERAL_CHARS = 10_000
+SAME = ("shipway", "tensorflow", "tensorflow-cpu")  # in the images under one of these names
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -62,16 +64,16 @@ class Source:
         return found
 
     def check_image(self) -> None:
-        """Refuses what the shipped image lacks.
+        """Refuses what the shipped images lack.
 
         Raises:
-            InvalidSpec: names the distribution.
+            InvalidSpec: names the distributions.
         """
-        known = image_distributions()
-        lacking = [name for name in self.requirements if known and name not in known]
+        known = contents()
+        lacking = [name for name in self.requirements if name not in known and name not in SAME]
         if lacking:
             raise InvalidSpec(
-                f"{self.where}: {self.name} imports {', '.join(lacking)}, which the image of trials and replicas does "
+                f"{self.where}: {self.name} imports {', '.join(lacking)}, which the images of trials and replicas do "
                 "not have; do without, run it here, or name an image that has it: "
                 'overrides={"training": {"image": ...}}'
             )

@@ -15,7 +15,6 @@ class FunctionDocument(Spec):
     """SHIPWAY_FUNCTION, as JSON."""
 
     function: Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+$")]
-    code: str = ""
     params: dict[str, Any] = Field(default_factory=dict)
     data: dict[str, str] = Field(default_factory=dict)
     strategy: Strategy = "single"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipway.functions.source import Source, extract
-from shipway.functions.travelling import origin, pack
+from shipway.functions.travelling import origin, write
 
 if TYPE_CHECKING:
     from shipway.remote.connection import Connection
@@ -26,23 +26,18 @@ def packed(function: Callable[..., Any], name: str, *, is_cluster: bool) -> tupl
     params = {
         "name": name or re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-"),
         "function": source.reference,
-        "code": pack(source),
+        "code": str(write(source)),
         "origin": origin(source, getattr(function, "__globals__", {})),
     }
     return source, params
 
 
 def start(pipeline: str, params: Mapping[str, Any], *, kfp: Connection | str | None, here: bool, fresh: bool) -> Run:
-    """Starts a pipeline here, or on Kubeflow where one is given; the function's code goes to the store first."""
+    """Starts a pipeline here, or on Kubeflow where one is given."""
     from shipway import runs
-    from shipway.code import upload_packed
-    from shipway.context import Context
     from shipway.remote import connect
 
     if kfp is None or here:
-        runs.use_store(Context.current())
-        upload_packed(params["code"])
         return runs.run(pipeline, params, fresh=fresh)
     connection = connect(kfp) if isinstance(kfp, str) else kfp
-    upload_packed(params["code"])
     return connection.submit(pipeline, params)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""A function on its way: packed by its hash, with the versions it was written against and where it comes from."""
+"""A function on its way: its files, the versions that they were written against, and where they come from."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import platform
 import re
 import subprocess
 import sys
-import tempfile
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from shipway.canonical import sha256_hex
-from shipway.code import CodeRef, install, pin
-from shipway.code.installing import code_folder
+from shipway import modules, private
+from shipway.canonical import fingerprint, sha256_hex
+from shipway.code import check_code, pin, use
+from shipway.context import Context
 from shipway.errors import InvalidSpec, NotFound, nearest
 from shipway.functions.declared import Declared, declared
 from shipway.functions.names import functions_in
@@ -51,24 +51,24 @@ def of_file(path: Path, name: str) -> Source:
     return Source(name, path.stem, {**needs.own, path.name: text}, needs.requirements, path.name)
 
 
-def pack(source: Source) -> str:
-    """The function's files as `code`, `ADDRESS#sha256=HASH`; written to the store when a run starts.
+def write(source: Source) -> Path:
+    """The function's files in a folder of the local state, to be given as `code`.
 
     Beside them stands a `requirements.txt`: the versions here of what they import, so that another version is another
     experiment.
     """
-    with tempfile.TemporaryDirectory(prefix="shipway-function-") as name:
-        folder = Path(name)
-        pinned = "".join(f"{each}=={version}\n" for each, version in source.requirements.items())
-        for path, text in {**source.files, "requirements.txt": pinned}.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-        return pin(name)
+    pinned = "".join(f"{each}=={version}\n" for each, version in source.requirements.items())
+    files = {**source.files, "requirements.txt": pinned}
+    folder = Context.current().make_home() / "functions" / fingerprint(files)
+    for path, text in files.items():
+        target = folder / path
+        private.make_folder(target.parent)
+        private.write_text(target, text)
+    return folder
 
 
 def take_along(params: dict[str, Any]) -> dict[str, Any]:
-    """A pipeline's parameters `function` and `code` as they travel: `file.py:name` is packed."""
+    """A pipeline's parameters `function` and `code` as they travel: the file of `file.py:name` becomes the code."""
     found = FILE.fullmatch(str(params.get("function", "")))
     if found is None:
         return params
@@ -78,26 +78,38 @@ def take_along(params: dict[str, Any]) -> dict[str, Any]:
             "or leave code out"
         )
     source = of_file(Path(found["path"]).expanduser(), found["name"])
-    return {**params, "function": source.reference, "code": pack(source), "origin": origin(source)}
+    return {**params, "function": source.reference, "code": str(write(source)), "origin": origin(source)}
 
 
-def declared_by(reference: str, code: str) -> Declared | None:
-    """What a function says of itself, without importing it; None where its source is not to be found.
+def with_code(code: str, function: str) -> str:
+    """Code with its hash, in use in this process from here on, and holding the function's module.
+
+    Raises:
+        UserError: it is no code, or does not hold what is named.
+    """
+    pinned = pin(code)
+    if pinned:
+        use(pinned)
+        check_code(pinned, [function])
+    return pinned
+
+
+def declared_by(reference: str) -> Declared | None:
+    """What a function of the code in use, or of what is installed, says of itself; None where no source is found.
 
     Args:
-        reference: `module:name`.
-        code: Where it lies; empty where it is installed.
+        reference: `module:name`; nothing of it is imported.
     """
     module, _, name = reference.partition(":")
-    path = None
-    if code:
-        path = install(CodeRef.parse(code), code_folder()) / Path(*module.split(".")).with_suffix(".py")
-        if not path.is_file():
-            path = path.with_suffix("") / "__init__.py"
-    elif "." not in module:
-        spec = find_spec(module) if module else None
-        path = Path(spec.origin) if spec is not None and spec.origin else None
-    if path is None or not path.is_file():
+    where = [folder for folder in (modules.code_in_use(), *sys.path) if folder]
+    spec = None
+    for part in module.split("."):
+        spec = PathFinder.find_spec(part, where)
+        if spec is None:
+            return None
+        where = list(spec.submodule_search_locations or [])
+    path = Path(spec.origin) if spec is not None and spec.origin else None
+    if path is None or path.suffix != ".py" or not path.is_file():
         return None
     return declared(path.read_text(encoding="utf-8"), name, path.name)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from shipway import private, redaction, references
 from shipway.canonical import canonical_json
+from shipway.code import pin
 from shipway.context import Context
 from shipway.errors import InvalidSpec, nearest
 from shipway.executors import identity
@@ -33,6 +34,12 @@ class Prepared:
     params: dict[str, Any]
     secrets: dict[str, str] = field(repr=False)
     configuration: Configuration | None = None
+
+    @property
+    def code(self) -> str:
+        """The run's own code, `ADDRESS#sha256=HASH`; empty for none."""
+        plan = self.pipeline.plan
+        return str(self.params.get("code", "")) if plan is not None and plan.takes_code else ""
 
     def key(self, *, fresh: bool = False) -> str:
         """The run's key: equal for the same pipeline, parameters, data and code, so that a killed run goes on."""
@@ -66,7 +73,7 @@ def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
     given = check_params(found, params)
     if found.plan is not None:
         given = dict(found.plan.take_along(given))
-    checked, hidden = references.hide(_absolute_data(given))
+    checked, hidden = references.hide(_absolute_data(_pinned_code(found, given)))
     return Prepared(found, checked, hidden, resolve(found, checked) if found.plan is not None else None)
 
 
@@ -90,6 +97,12 @@ def check_params(pipeline: Pipeline, params: Mapping[str, Any]) -> dict[str, Any
     if missing:
         raise InvalidSpec(f"{missing[0]}: missing; {pipeline.name} needs {', '.join(f'{key}=...' for key in missing)}")
     return checked
+
+
+def _pinned_code(pipeline: Pipeline, params: dict[str, Any]) -> dict[str, Any]:
+    if params.get("code") and pipeline.plan is not None and pipeline.plan.takes_code:
+        params["code"] = pin(params["code"])
+    return params
 
 
 def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:

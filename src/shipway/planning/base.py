@@ -38,10 +38,15 @@ class Plan:
     decided: Collection[str] = ()
     whole: Collection[str] = ()
 
-    def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Parameters as they travel: what lies on the machine of the person who types is packed, and named by its hash.
+    @property
+    def takes_code(self) -> bool:
+        """Whether the flat parameter `code` is a person's own code (`shipway.code`): pinned before anything starts."""
+        return any(field.rpartition(".")[2] == "code" for _, field in self.flat.get("code", ()))
 
-        Asked once, on that machine, before anything else.
+    def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Parameters as they travel, where they name more than `code` on the machine of the person who types.
+
+        Asked once, on that machine, before anything else; a local path in `code` is packed behind it.
 
         Raises:
             UserError: what cannot travel.

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from shipway import modules
 from shipway.artifacts import FeatureSpec
+from shipway.code.given import GIVEN, how_to_allow, use_given
 from shipway.errors import InvalidSpec, nearest
 from shipway.recipes.absent import allow_mention_of_polars
 from shipway.recipes.arrays import Encoded
@@ -117,29 +118,39 @@ BUILT_IN = ("intents",)
 ALLOWED = "SHIPWAY_RECIPES"  # recipes besides those, comma-separated, that a stored document may name
 
 
-def load_stored_recipe(reference: str, where: str, allowed: Iterable[str] = ()) -> Recipe:
+def load_stored_recipe(reference: str, where: str, allowed: Iterable[str] = (), code: str = "") -> Recipe:
     """The recipe that a stored document names, where a person or the deployment allows it: to import it is to run it.
 
     Args:
         reference: As `load_recipe` takes it.
         where: The document, for messages.
         allowed: Those that the run's own parameters name, beside the shipped ones and SHIPWAY_RECIPES.
+        code: That the document says it was made with. It is never installed for that: the run's own code is in use, or
+            that of SHIPWAY_CODE.
 
     Raises:
         InvalidSpec: it is not allowed here; nothing was imported.
     """
-    check_recipe_allowed(reference, where, allowed)
-    return load_recipe(reference)
+    check_recipe_allowed(reference, where, allowed, code)
+    if reference in BUILT_IN:
+        return load_recipe(reference)
+    use_given()
+    try:
+        return load_recipe(reference)
+    except InvalidSpec as error:
+        if not code or modules.code_in_use():
+            raise
+        raise InvalidSpec(f"{where}: {error}; it was made with code of a run: {how_to_allow(code)}") from error
 
 
-def check_recipe_allowed(reference: str, where: str, allowed: Iterable[str] = ()) -> None:
+def check_recipe_allowed(reference: str, where: str, allowed: Iterable[str] = (), code: str = "") -> None:
     """Refuses a recipe that neither we ship nor anybody here named; see `load_stored_recipe`."""
     known = [*BUILT_IN, *allowed, *os.environ.get(ALLOWED, "").replace(",", " ").split()]
     if reference not in known:
         raise InvalidSpec(
             f"{where}: it names the recipe {reference!r}, which is not allowed here and was not imported; allowed are "
             f"{', '.join(dict.fromkeys(known))}. If that recipe is yours: give recipe={reference} to the run, or set "
-            f"{ALLOWED}={reference}"
+            f"{ALLOWED}={reference}" + (f" {GIVEN}='{code}'" if code and not modules.code_in_use() else "")
         )
 
 
@@ -161,7 +172,9 @@ def load_recipe(reference: str) -> Recipe:
     try:
         found = getattr(modules.load(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise InvalidSpec(f"recipe: {reference!r} cannot be loaded: {error}; is its package on PYTHONPATH?") from error
+        raise InvalidSpec(
+            f"recipe: {reference!r} cannot be loaded: {error}; is its package on PYTHONPATH, or given as code=?"
+        ) from error
     if not isinstance(found, Recipe):
         raise InvalidSpec(f"recipe: {reference!r} is a {type(found).__name__}, not a recipe; see docs/recipes.md")
     return found

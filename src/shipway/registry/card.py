@@ -147,6 +147,7 @@ def _provenance(version: ModelVersion) -> Iterator[Section]:
             ["digest", version.digest],
             ["training job", f"{model.job} ({model.strategy}, {model.workers} workers, {model.steps:,} steps)"],
             ["recipe", model.recipe],
+            ["code", model.code or "none of its own"],
             ["seed", model.seed],
             ["weights", f"{model.parameter_count:,}"],
             ["files", f"{len(model.files)}, {bytes_text(sum(file.size_bytes for file in model.files))}"],

@@ -79,6 +79,7 @@ def _facts(version: ModelVersion) -> dict[str, object]:
         "dataset": version.dataset_fingerprint,
         "task": model.task,
         "recipe": model.recipe,
+        "code": model.code,
         "strategy": model.strategy,
         "workers": model.workers,
         "steps": model.steps,

@@ -9,20 +9,25 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kfp_server_api as kfp
 
 from shipway import redaction, references, step_pod
+from shipway.code import pin
+from shipway.code import publish as publish_code
 from shipway.dag import titles_of
 from shipway.errors import InvalidSpec, NotFound, ShipwayError, nearest
 from shipway.remote.api import Api
 from shipway.remote.content import current_of, inputs_of, platform_of, spec_of, version_name
 from shipway.remote.once import create_once, new_mark
+from shipway.remote.records import HOW, cluster_store
 from shipway.remote.secrets import check_secrets
 from shipway.yaml_text import load_json
 
 if TYPE_CHECKING:
+    from shipway.planning import Plan
     from shipway.remote.runs import RemoteRun
 
 _KINDS = {
@@ -138,6 +143,11 @@ def check_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
             f"{missing[0]}: missing; {target.pipeline} needs {', '.join(f'{key}=...' for key in missing)}"
         )
     _refuse_local_data(target, checked)
+    plan = _plan_of(target)
+    if plan is not None:
+        checked = dict(plan.take_along(checked))
+    if plan is not None and plan.takes_code and checked.get("code"):
+        checked["code"] = _pinned_code(checked["code"])
     _check_as_its_plan_would(target, checked)
     _warn_of_secrets(checked)
     return checked
@@ -206,15 +216,43 @@ def _warn_of_secrets(params: Mapping[str, Any]) -> None:
         )
 
 
-def _check_as_its_plan_would(target: Target, params: Mapping[str, Any]) -> None:
-    """The whole configuration, where the pipeline is here too and its plan is the published version's."""
-    from shipway.planning import find_all, resolve
+def _pinned_code(given: str) -> str:
+    """Code as the cluster finds it, with its hash: what lies on this machine is put into the cluster's store.
+
+    Raises:
+        InvalidSpec: it lies here, and no store is named.
+    """
+    store = cluster_store()
+    if "://" in given:
+        return given if store is None else pin(given)  # else the run's first step looks the hash up
+    if store is None:
+        raise InvalidSpec(
+            f"code: {given!r} lies on this machine, which the cluster does not see: {HOW}, to have it put there, "
+            "or put it there yourself and give the s3:// address"
+        )
+    return str(publish_code(Path(given).expanduser(), store))
+
+
+def _plan_of(target: Target) -> Plan | None:
+    """The published version's own plan, where it is here too."""
+    from shipway.planning import find_all
 
     here = next((each for each in find_all() if each.name == target.pipeline.replace("-", "_")), None)
-    if here is not None and here.plan is not None:
-        version = here.plan.version
-        if version and target.version == version_name(target.pipeline, version):
-            resolve(here, params)
+    plan = here.plan if here is not None else None
+    is_its = plan is not None and plan.version and target.version == version_name(target.pipeline, plan.version)
+    return plan if is_its else None
+
+
+def _check_as_its_plan_would(target: Target, params: Mapping[str, Any]) -> None:
+    """The whole configuration, where the pipeline is here too and its plan is the published version's."""
+    from shipway.planning import find, resolve
+
+    if _plan_of(target) is None:
+        return
+    if params.get("code") and cluster_store() is None:
+        print("note: no store is named here, so that the run's first step checks the code", file=sys.stderr)
+        return
+    resolve(find(target.pipeline.replace("-", "_")), params)
 
 
 def prepare(

@@ -75,12 +75,12 @@ class ModelSession:
             InvalidSpec: the recipe is not allowed here, or cannot be loaded.
         """
         where = f"model {manifest.name} ({manifest.uri})"
-        check_recipe_allowed(manifest.recipe, where, recipes)
+        check_recipe_allowed(manifest.recipe, where, recipes, manifest.code)
         if folder is None:
             folder = fetch_model(manifest, cache)
         else:
             verify_files(folder, needed_files(manifest))
-        recipe = load_stored_recipe(manifest.recipe, where, recipes)
+        recipe = load_stored_recipe(manifest.recipe, where, recipes, manifest.code)
         task = task_of(recipe).name
         if task != manifest.task:
             raise CorruptArtifact(f"{where}: its task is {manifest.task!r}, its recipe's {task!r}; train with --fresh")

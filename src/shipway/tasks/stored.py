@@ -28,7 +28,7 @@ def task_of_model(model: ModelManifest, recipes: Iterable[str] = ()) -> Task:
     from shipway.recipes import load_stored_recipe
 
     where = f"model {model.name} ({model.uri})"
-    task = task_of(load_stored_recipe(model.recipe, where, recipes))
+    task = task_of(load_stored_recipe(model.recipe, where, recipes, model.code))
     if task.name != model.task:
         raise CorruptArtifact(f"{where}: its task is {model.task!r}, its recipe's {task.name!r}; train with --fresh")
     return task

@@ -223,6 +223,7 @@ def _manifest(
         name=spec.name or fitted.dataset.name,
         uri=uri,
         recipe=spec.recipe,
+        code=spec.code,
         task=task.name,
         params=spec.recipe_params().model_dump(mode="json"),
         input_params=fitted.dataset.input_params,

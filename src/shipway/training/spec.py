@@ -70,8 +70,8 @@ class FitSpec(Spec):
 
     name: Annotated[str, Field(description="the model's name: registry, champion and endpoint are per name")] = ""
     recipe: Annotated[str, Field(description="`intents` or a user's `package.module:name`")] = "intents"
-    params: Annotated[dict[str, Any], Field(description="the recipe's Params")] = Field(default_factory=dict)
     code: Code = ""
+    params: Annotated[dict[str, Any], Field(description="the recipe's Params")] = Field(default_factory=dict)
     strategy: Annotated[Strategy, Field(description="how replicas work together")] = "single"
     workers: Annotated[int, Field(ge=1, le=512, description="training replicas, the chief among them")] = 1
     epochs: Annotated[float, Field(gt=0, description="passes over the training split")] = 10

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from shipway.code.checking import contents
 from shipway.errors import InvalidSpec
-from shipway.functions import needs
 from shipway.functions.source import Source, extract
 from tests.fixtures import own_functions as own
 
@@ -113,10 +113,9 @@ def test_a_module_of_ones_own_travels_with_those_that_it_imports(
 
 
 def test_what_the_image_lacks_is_refused_for_the_cluster_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {"numpy", "scikit-learn", "tensorflow-cpu", "tensorflow"} <= needs.image_distributions()
     source = extract(own.train)
     source.check_image()
-    known = needs.image_distributions() - {"numpy"}
-    monkeypatch.setattr("shipway.functions.source.image_distributions", lambda: known)
-    with pytest.raises(InvalidSpec, match="train imports numpy, which the image of trials and replicas does not have"):
+    known = {name: version for name, version in contents().items() if name != "numpy"}
+    monkeypatch.setattr("shipway.functions.source.contents", lambda: known)
+    with pytest.raises(InvalidSpec, match="train imports numpy, which the images of trials and replicas do not have"):
         source.check_image()

@@ -1,0 +1,116 @@
+"""What is known of code before anything is launched: the modules that it holds, and what its wheels need."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Iterable
+from importlib.machinery import PathFinder
+from importlib.metadata import Distribution, distributions
+from importlib.resources import files
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from shipway import modules
+from shipway.code.packing import BUILD
+from shipway.code.reference import CodeRef
+from shipway.code.unpacking import top_modules
+from shipway.errors import InvalidSpec, nearest
+
+CONTENTS = "contents.json"  # what the images have: distribution -> version (`python -m tools.images lock` writes it)
+
+
+def check_code(code: str, named: Iterable[str] = (), where: str = "code") -> None:
+    """Refuses code in use that would fail later, in a step or on another machine.
+
+    Args:
+        code: `ADDRESS#sha256=HASH`.
+        named: What is loaded of it, each `package.module:name`.
+        where: The field, for messages.
+
+    Raises:
+        InvalidSpec: it lacks a module that is named; a wheel needs what is neither beside it nor in the images, or
+            brings what they have in another version.
+    """
+    folder = modules.code_in_use()
+    told, held = f"{where}: {CodeRef.parse(code, where).name}", top_modules(Path(folder))
+    wanted = {name.partition(":")[0].partition(".")[0] for name in named}
+    for top in sorted(wanted):
+        if top not in held and not _is_installed(top, folder):
+            raise InvalidSpec(
+                f"{told} holds no module {top!r}, which is named; it holds {', '.join(held) or 'none'}"
+                f"{nearest(top, held)}{_hint(Path(folder))}"
+            )
+    in_images = contents()
+    brought = {str(canonicalize_name(each.name)): each for each in distributions(path=[folder])}
+    for name, distribution in brought.items():
+        if not _tops(distribution) & wanted:  # what is named comes from the code, whatever is installed
+            _check_conflict(told, name, distribution.version, folder, in_images)
+        for line in distribution.requires or ():
+            _check_need(distribution, Requirement(line), brought, folder, in_images)
+
+
+def _check_conflict(told: str, name: str, version: str, folder: str, in_images: dict[str, str]) -> None:
+    """What is installed comes first: another version of it in the code would be there and never be used."""
+    has = in_images.get(name)
+    here = _version_here(name, folder)
+    if has not in (None, version):
+        raise InvalidSpec(
+            f"{told} brings {name} {version}, and the images have {has}, which comes first; leave it out, or use "
+            f"{name}=={has}"
+        )
+    if has is None and here not in (None, version):
+        raise InvalidSpec(
+            f"{told} brings {name} {version}, and {here} is installed here, which comes first; uninstall it here, or "
+            f"bring {name}=={here}"
+        )
+
+
+def _check_need(
+    of: Distribution, need: Requirement, brought: dict[str, Distribution], folder: str, in_images: dict[str, str]
+) -> None:
+    if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+        return
+    name = str(canonicalize_name(need.name))
+    beside = brought[name].version if name in brought else None
+    found = beside or in_images.get(name) or _version_here(name, folder)
+    if found is None:
+        raise InvalidSpec(
+            f"code: {of.name} {of.version} needs {need}, which is neither beside it nor in the images; put its wheel "
+            f"into one folder with yours and give that: pip wheel -w dist '{need}'"
+        )
+    if not need.specifier.contains(found, prereleases=True):
+        place = "beside it is" if beside else "the images have" if name in in_images else "here is"
+        raise InvalidSpec(f"code: {of.name} {of.version} needs {need}, and {place} {name} {found}; change one of them")
+
+
+def contents() -> dict[str, str]:
+    """Distributions of all our images; one lock makes their versions equal."""
+    found: dict[str, str] = json.loads((files("shipway.code") / CONTENTS).read_text(encoding="utf-8"))
+    return found
+
+
+def _version_here(name: str, folder: str) -> str | None:
+    places = [path for path in sys.path if path != folder]
+    return next((each.version for each in Distribution.discover(name=name, path=places)), None)
+
+
+def _is_installed(top: str, folder: str) -> bool:
+    own: Collection[str] = {folder, *modules.own_folders()}
+    return PathFinder.find_spec(top, [path for path in sys.path if path not in own]) is not None
+
+
+def _tops(distribution: Distribution) -> set[str]:
+    """Modules of a distribution; by its name where it has no RECORD."""
+    names = {str(file).partition("/")[0].removesuffix(".py") for file in distribution.files or ()}
+    return names or {distribution.name.replace("-", "_")}
+
+
+def _hint(folder: Path) -> str:
+    """A folder of a project that keeps its package below."""
+    if (folder / "pyproject.toml").exists() or (folder / "setup.py").exists():
+        return f". It is a project: build its wheel and give that, {BUILD}"
+    below = [path.name for path in folder.iterdir() if path.is_dir() and not (path / "__init__.py").exists()]
+    return f". Modules lie one folder below? Give that folder ({', '.join(sorted(below)[:3])})" if below else ""

@@ -1,0 +1,47 @@
+"""Code that the environment names: what a replica or predictor is started with, and what a person allows by hand."""
+
+from __future__ import annotations
+
+import os
+
+from shipway import modules
+from shipway.errors import InvalidSpec
+
+GIVEN = "SHIPWAY_CODE"  # ADDRESS#sha256=HASH
+
+
+def given() -> str:
+    """The code that this process was given, as it stands there."""
+    return os.environ.get(GIVEN, "").strip()
+
+
+def use_given() -> None:
+    """Installs the code that this process was given, unless a run's own is in use.
+
+    Raises:
+        InvalidSpec: it is no code, or other bytes than its hash says.
+    """
+    if given() and not modules.code_in_use():
+        from shipway.code.installing import use
+
+        use(given(), GIVEN)
+
+
+def use_stored(code: str, where: str) -> None:
+    """Installs code that a stored document names, where a person named the same.
+
+    Raises:
+        InvalidSpec: nobody did; nothing was run.
+    """
+    if not code:
+        return
+    if given() != code:
+        raise InvalidSpec(f"{where}: it comes with code that is not allowed here and was not run; {how_to_allow(code)}")
+    from shipway.code.installing import use
+
+    use(code, where)
+
+
+def how_to_allow(code: str) -> str:
+    """What a person types who knows whose code it is."""
+    return f"if it is yours: set {GIVEN}='{code}'"
