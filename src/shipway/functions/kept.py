@@ -40,6 +40,7 @@ class KeptFolder:
         self._kept_as: Seen = {}
         self._logged: Seen = {}
         self._seen: Seen | None = None
+        self._meeting: Meeting | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -53,7 +54,8 @@ class KeptFolder:
         """
         listed = self._listed() if rank == 0 else {}
         if workers > 1:
-            listed = Meeting(self.store, rank, workers).agree(listed)
+            self._meeting = Meeting(self.store, rank, workers)
+            listed = self._meeting.agree(listed)
         try:
             files = [(f"folder/{each['sha256']}", self._path(name), each["sha256"]) for name, each in listed.items()]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -92,6 +94,15 @@ class KeptFolder:
         stored = [info.key for info in self.store.list("folder/")]
         if gone := [key for key in stored if key.removeprefix("folder/") not in listed]:
             self.store.delete(*gone)
+
+    def end(self) -> None:
+        """Waits for the chief, which calls it last: behind it the training is done.
+
+        Raises:
+            RetryableError: the chief has begun anew, and this worker must too.
+        """
+        if self._meeting is not None:
+            self._meeting.end()
 
     def keep(self, seen: Seen | None = None) -> None:
         """Puts the folder as it is now into the store; files that did not change are not sent again."""

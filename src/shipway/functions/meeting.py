@@ -23,7 +23,9 @@ class Meeting:
 
     def __init__(self, store: Store, rank: int, workers: int, wait_s: float = WAIT_S) -> None:
         self.store, self.rank, self.workers = store, rank, workers
-        self._end = time.monotonic() + wait_s
+        self._until_s = time.monotonic() + wait_s
+        self._files: Any = {}
+        self._token = ""  # of the start that was agreed on
 
     def agree(self, listed: Any) -> Any:
         """The chief's list, on every worker.
@@ -33,8 +35,24 @@ class Meeting:
         """
         return self._lead(listed) if self.rank == 0 else self._follow()
 
+    def end(self) -> None:
+        """Says that this worker is done; all but the chief wait here for it to be.
+
+        A worker that left would be missing where a chief that was killed begins anew.
+
+        Raises:
+            RetryableError: the chief has begun anew, and this worker must too.
+        """
+        if self.rank == 0:
+            self._write("ended", {"token": self._token})
+            return
+        while self._read("ended").get("token") != self._token:
+            if self._read("chief").get("token", self._token) != self._token:
+                raise RetryableError("the chief has begun anew; ending to be started again")
+            time.sleep(POLL_S)
+
     def _lead(self, listed: Any) -> Any:
-        token = uuid.uuid4().hex
+        token = self._token = uuid.uuid4().hex
         self._write("chief", {"token": token})
         for rank in range(1, self.workers):
             self._until(lambda rank=rank: self._read(f"{rank}").get("token") == token, f"worker {rank}")  # type: ignore[misc]
@@ -50,14 +68,18 @@ class Meeting:
             if token and token != answered:
                 self._write(f"{self.rank}", {"token": token})
                 answered = token
-            return bool(token) and self._read("agreed").get("token") == token
+            agreed = self._read("agreed")
+            if not token or agreed.get("token") != token:
+                return False
+            self._token, self._files = token, agreed["files"]
+            return True
 
         self._until(is_agreed, "the chief")
-        return self._read("agreed")["files"]
+        return self._files
 
     def _until(self, condition: Callable[[], bool], who: str) -> None:
         while not condition():
-            if time.monotonic() > self._end:
+            if time.monotonic() > self._until_s:
                 raise RetryableError(f"{who} did not come; ending to be started again")
             time.sleep(POLL_S)
 

@@ -83,6 +83,7 @@ def _run(document: FunctionDocument, work: Path) -> None:
         kept.close()
         result = {"metrics": finite(metrics), "seconds": round(time.monotonic() - began, 3)}
         kept.store.put(RESULT, json.dumps(result).encode())
+    kept.end()
 
 
 def _call(function: Any, document: FunctionDocument, context: TrainingContext) -> dict[str, float]:

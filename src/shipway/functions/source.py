@@ -9,7 +9,6 @@ import __future__
 
 import builtins
 import inspect
-import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -285,11 +284,10 @@ def _importable(name: str, value: Any, here: str | None) -> tuple[str, str] | No
     for attribute in dict.fromkeys([getattr(value, "__qualname__", None), getattr(value, "__name__", None), name]):
         if not isinstance(attribute, str) or not attribute.isidentifier():
             continue
-        try:
-            module = getattr(value, "__module__", None) or pickle.whichmodule(value, attribute)  # type: ignore[attr-defined]
-        except Exception:  # noqa: BLE001 - whichmodule asks every module for a name, and lazy ones may fail
-            continue
-        loaded = sys.modules.get(module)
-        if module not in ("__main__", here) and loaded is not None and getattr(loaded, attribute, None) is value:
-            return module, attribute
+        own = getattr(value, "__module__", None)
+        for module in [own] if isinstance(own, str) else list(sys.modules):
+            # Read from its dict: a lazy module would import what it is asked for.
+            has = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+            if has is value and module not in ("__main__", here):
+                return module, attribute
     return None

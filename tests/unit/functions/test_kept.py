@@ -85,3 +85,34 @@ def test_a_worker_whose_peers_never_come_ends_to_be_started_again(tmp_path: Path
         Meeting(store, 0, 2, wait_s=0.01).agree({})
     with pytest.raises(RetryableError, match="the chief did not come"):
         Meeting(open_folder(f"file://{tmp_path}/other"), 1, 2, wait_s=0.01).agree({})
+
+
+def test_workers_leave_when_their_chief_is_done_and_begin_anew_when_it_does(tmp_path: Path) -> None:
+    def meet(rank: int) -> Meeting:
+        return Meeting(open_folder(f"file://{tmp_path}/job"), rank, 2)
+
+    def agree(*meetings: Meeting) -> None:
+        threads = [threading.Thread(target=meeting.agree, args=({},)) for meeting in meetings]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+    killed, worker = meet(0), meet(1)
+    agree(killed, worker)
+    chief, again = meet(0), meet(1)
+    ended: list[BaseException] = []
+
+    def leave() -> None:
+        try:
+            worker.end()
+        except RetryableError as error:
+            ended.append(error)
+
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    agree(chief, again)
+    leaving.join(30)
+    assert "the chief has begun anew" in str(ended[0])
+    chief.end()
+    again.end()
