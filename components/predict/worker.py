@@ -27,6 +27,7 @@ import orjson
 from pydantic import BaseModel
 
 from shipway.artifacts import ModelManifest
+from shipway.code.given import use_given
 from shipway.components.predict import v2
 from shipway.components.predict.connection import SMALL_BODY, Refused
 from shipway.components.predict.core import MAX_INSTANCES, Query, Reader, read_v1
@@ -204,6 +205,7 @@ def open_predictor(given: argparse.Namespace) -> Predictor:
     Raises:
         ShipwayError: the model or a setting is not in order.
     """
+    use_given()
     session = ModelSession.open(read_manifest(given.model_uri, given.model_digest), threads=given.threads)
     answers, kind = session.task.answers, session.kind
     settings = _section(answers.Settings, given.answers, "--answers")

@@ -251,7 +251,6 @@ def start(prepared: Prepared, *, fresh: bool = False) -> Run:
     Raises:
         UserError: the data cannot be read, or does not fit the configuration; nothing has been started.
     """
-    from shipway.code import upload_packed
     from shipway.planning.finder import PIPELINES, pipeline_folders
 
     context = Context.current()
@@ -274,8 +273,6 @@ def start(prepared: Prepared, *, fresh: bool = False) -> Run:
         # Jobs that failed before the command was typed again don't use up its attempts (docs/design.md, Executors).
         environment={**environment, RUN: key, "SHIPWAY_INVOCATION": uuid.uuid4().hex},
     )
-    if prepared.code:
-        upload_packed(prepared.code)
     folder.create(request)
     return Run(key, context.home, _host=start_host(folder))
 

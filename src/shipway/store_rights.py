@@ -14,8 +14,8 @@ from shipway.errors import InvalidSpec
 Role = Literal["replica", "predictor"]
 # Folders of the store (docs/design.md) -> whether they are written too.
 FOLDERS: dict[Role, dict[str, bool]] = {
-    "replica": {"datasets": False, "jobs": True, "sweeps": True},
-    "predictor": {"jobs": False, "models": False},
+    "replica": {"code": False, "datasets": False, "jobs": True, "sweeps": True},
+    "predictor": {"code": False, "jobs": False, "models": False},
 }
 WRITES = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
 

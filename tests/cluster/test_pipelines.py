@@ -18,6 +18,7 @@ from tests.cluster import overlays
 from tests.cluster.bed import Bed
 from tests.cluster.bed.kubectl import Kubectl
 from tests.cluster.bed.operators import Mpi
+from tests.fixtures import tram_wheel
 from tests.fixtures.load import Load
 from tests.fixtures.manifests import wait_for
 from tests.fixtures.strangers_rows import write_rows
@@ -194,6 +195,39 @@ print(executor.follow(executor.ensure(manifest), deadline_s=120).url)
         assert found["label"] == answer["label"]
         for label, probability in answer["probabilities"].items():
             assert abs(found["probabilities"][label] - probability) < 1e-5
+
+
+def test_a_wheel_reaches_trials_replicas_and_predictor_whose_images_have_never_seen_it(team: Team) -> None:
+    """Given here as a folder: the store has it from then on, and each pod takes it from there."""
+    tram_wheel.build(team.folder)
+    overrides = {
+        "sweep": {"maxTrialCount": 2, "parallelTrialCount": 1, "parameters": {"learning_rate": [0.05, 0.5]}},
+        "training": {"strategy": "multi_worker", "workers": 2, "epochs": 30, "batch_size": 16, "resources": SMALL},
+        "promotion": {"thresholds": {"mean_error": 6.0}},
+        "endpoint": {"resources": SMALL},
+    }
+    params = ["name=tram", "data=journeys.csv", "group_column=group", "preset=quick", "recipe=trams:recipe"]
+    command = [SHIPWAY, "run", "train_and_deploy", "--local", "--json", "--param", *params, "code=wheels"]
+    command.append(f"overrides={json.dumps(overrides)}")
+    done = subprocess.run(
+        command, cwd=team.folder, env=team.environment, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    pinned = [
+        {variable["name"]: variable.get("value") for variable in container["env"]}["SHIPWAY_CODE"]
+        for job in team.jobs()
+        if job["metadata"]["labels"].get("shipway.dev/name") == "tram"
+        for replica in job["spec"]["tfReplicaSpecs"].values()
+        for container in replica["template"]["spec"]["containers"]
+    ]
+    assert len(pinned) >= 2
+    assert len(set(pinned)) == 1, "one hash, whichever pod"
+    assert pinned[0].startswith(f"s3://shipway/{team.namespace}/code/")
+    body = json.dumps({"instances": [{"stops": 2, "passengers": 10}]}).encode()
+    request = urllib.request.Request(found["endpoint"]["predict_url"], body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert json.loads(response.read())["predictions"][0]["minutes"] == pytest.approx(7.5, abs=4)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

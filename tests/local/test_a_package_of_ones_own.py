@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,10 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures import typed, waiting
+from tests.fixtures import tram_wheel, typed
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "tests/fixtures/packages/trams"
 OVERRIDES = {
     "sweep": {"maxTrialCount": 2, "parameters": {"learning_rate": [0.05, 0.5]}},
     "training": {"strategy": "single", "workers": 1, "epochs": 30, "batch_size": 16},
@@ -37,23 +34,7 @@ class Person:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        source, wheels = folder / "source", folder / "wheels"
-        shutil.copytree(PACKAGE, source)  # a build leaves files behind
-        build = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "-q",
-            "--no-deps",
-            "--no-build-isolation",
-            "-w",
-            str(wheels),
-            ".",
-        ]
-        subprocess.run(build, cwd=source, check=True)
-        (wheel,) = wheels.glob("trams-*.whl")
-        waiting.rows(600, seed=3).drop("row_id").write_csv(folder / "journeys.csv")
+        tram_wheel.build(folder)
         self.environment = {
             k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_")) and k != "PYTHONPATH"
         }
@@ -131,6 +112,23 @@ def test_screens_pages_and_the_card_speak_its_words(person: Person, served: dict
     assert re.search(r"journey +minutes", asked), asked
     unknown = person.call("predict", "tram", "[4, 20]").stdout  # a recipe that nobody here allowed is not imported
     assert re.search(r"instance +minutes +raw", unknown), unknown
+
+
+def test_by_hand_the_version_is_served_where_a_person_names_its_recipe_and_its_code(person: Person) -> None:
+    refused = person.call("endpoints", "deploy", "tram", "champion")
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    found = re.search(r"set (SHIPWAY_RECIPES)=(\S+), and for its code (SHIPWAY_CODE)='(s3://shipway/code/\S+)'", line)
+    assert found, line
+    recipe = {found[1]: found[2]}
+    lacking = typed.run(("endpoints", "deploy", "tram"), cwd=person.folder, env={**person.environment, **recipe})
+    assert lacking.returncode == 2
+    assert re.search("No module named 'trams'.*; if that is yours: set SHIPWAY_CODE='s3://", lacking.stderr)
+    typed_so = {**person.environment, **recipe, found[3]: found[4]}
+    done = typed.run(("endpoints", "deploy", "tram", "--json"), cwd=person.folder, env=typed_so)
+    assert done.returncode == 0, done.stderr
+    asked = typed.run(("predict", "tram", "4 20"), cwd=person.folder, env=typed_so).stdout
+    assert re.search(r"journey +minutes", asked), asked
 
 
 def test_the_same_run_again_comes_from_the_cache(person: Person, served: dict[str, Any]) -> None:

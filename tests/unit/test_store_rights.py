@@ -24,16 +24,17 @@ def test_a_replicas_keys_train_and_move_no_alias(tmp_path: Path, monkeypatch: py
     admin = {"AWS_ACCESS_KEY_ID": "admin", "AWS_SECRET_ACCESS_KEY": "admin-secret"}
     with store_of_keys_that_may(tmp_path, seaweed_actions(URI, "replica")) as variables:
         steps = opened(variables, monkeypatch, **admin)
-        for key in ("datasets/d/manifest.json", "models/bot/aliases/champion.json", "runs/r/run.json"):
+        for key in ("datasets/d/manifest.json", "models/bot/aliases/champion.json", "runs/r/run.json", "code/1/c"):
             steps.put(key, b"{}")
         replica = opened(variables, monkeypatch)
         assert replica.get("datasets/d/manifest.json") == b"{}"
+        assert replica.get("code/1/c") == b"{}"
         assert replica.head("jobs/bot/lease.json") is None, "what is not there is not denied"
         for folder in ("jobs/bot/checkpoints", "sweeps/s/trials"):
             replica.put(f"{folder}/1", b"x")
             assert [info.key for info in replica.list(folder)] == [f"{folder}/1"]
             replica.delete(f"{folder}/1")
-        for key in ("models/bot/aliases/champion.json", "datasets/d/manifest.json", "runs/r/run.json"):
+        for key in ("models/bot/aliases/champion.json", "datasets/d/manifest.json", "runs/r/run.json", "code/1/c"):
             with pytest.raises(AccessDenied):
                 replica.put(key, b"mine")
         with pytest.raises(AccessDenied):
@@ -60,7 +61,9 @@ def test_a_predictors_keys_read_models_and_write_nothing(tmp_path: Path, monkeyp
 def test_the_policy_says_the_same_to_aws() -> None:
     listed, read, written = policy(URI, "replica")["Statement"]
     assert listed["Resource"] == ["arn:aws:s3:::bucket"]
-    assert read["Resource"] == [f"arn:aws:s3:::bucket/shipway/{name}/*" for name in ("datasets", "jobs", "sweeps")]
+    assert read["Resource"] == [
+        f"arn:aws:s3:::bucket/shipway/{name}/*" for name in ("code", "datasets", "jobs", "sweeps")
+    ]
     assert written["Resource"] == [f"arn:aws:s3:::bucket/shipway/{name}/*" for name in ("jobs", "sweeps")]
     assert len(policy(URI, "predictor")["Statement"]) == 2, "it writes nothing"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from shipway import modules
 from shipway.errors import InvalidSpec
@@ -36,12 +37,14 @@ def use_stored(code: str, where: str) -> None:
     if not code:
         return
     if given() != code:
-        raise InvalidSpec(f"{where}: it comes with code that is not allowed here and was not run; {how_to_allow(code)}")
+        raise InvalidSpec(
+            f"{where}: it comes with code that is not allowed here; nothing was run. Is it yours? Set {allowing(code)}"
+        )
     from shipway.code.installing import use
 
     use(code, where)
 
 
-def how_to_allow(code: str) -> str:
-    """What a person types who knows whose code it is."""
-    return f"if it is yours: set {GIVEN}='{code}'"
+def allowing(code: str) -> str:
+    """What a person types who knows whose code it is; whatever a document says there, a shell takes it as one word."""
+    return f"{GIVEN}={shlex.quote(code)}"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shipway import modules, private
-from shipway.code.packing import hash_file
+from shipway.code.packing import Packed, hash_file
 from shipway.code.reference import CodeRef
 from shipway.code.unpacking import is_whole, unpack
 from shipway.context import Context
@@ -73,6 +73,31 @@ def use(code: str | CodeRef, where: str = "code") -> Path | None:
     return folder
 
 
+def kept(ref: CodeRef) -> Path:
+    """Where this machine keeps the file of code that was packed or looked up here."""
+    return code_folder() / f"{ref.sha256}{Path(ref.name).suffix}"
+
+
+def keep(packed: Packed) -> None:
+    """Keeps a file where `install` and `upload_packed` find it."""
+    target = kept(CodeRef(packed.key, packed.sha256))
+    private.make_folder(target.parent)
+    temporary = target.with_name(f".{uuid.uuid4().hex}")
+    try:
+        shutil.copyfile(packed.path, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def other_bytes(ref: CodeRef, found: str) -> str:
+    """What is said of an address where something else lies than its hash says."""
+    return (
+        f"code: {ref.uri} has sha256 {found}, and {ref.sha256} was asked for: something else lies there by now; "
+        "nothing of it was run. Put the old bytes back, or start a run with the new hash"
+    )
+
+
 def _verified(ref: CodeRef, folder: Path, work: Path) -> Path:
     """The file, from this machine where it was packed here, else from the store."""
     packed = folder / f"{ref.sha256}{Path(ref.name).suffix}"
@@ -91,10 +116,7 @@ def _verified(ref: CodeRef, folder: Path, work: Path) -> Path:
         raise
     found = hash_file(path)
     if found != ref.sha256:
-        raise InvalidSpec(
-            f"code: {ref.uri} has sha256 {found}, and {ref.sha256} was asked for: something else lies there by now; "
-            "nothing of it was run. Put the old bytes back, or start a run with the new hash"
-        )
+        raise InvalidSpec(other_bytes(ref, found))
     return path
 
 

@@ -13,6 +13,7 @@ from shipway.code.wheels import read_wheel, read_wheels
 from shipway.errors import InvalidSpec
 
 MAX_BYTES = 512 << 20  # of a folder: more is data, which does not belong here
+PACKED = "code.zip"  # what a packed folder is called in the store
 LEFT_OUT = ("__pycache__", "node_modules")
 BUILD = "pip wheel --no-deps -w dist ."
 
@@ -88,7 +89,7 @@ def _zip(files: list[tuple[str, Path]], into: Path) -> Packed:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-    return Packed(target, digest, "code.zip")
+    return Packed(target, digest, PACKED)
 
 
 def _wheels_of(folder: Path) -> list[tuple[str, Path]]:

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipway.code.installing import code_folder
-from shipway.code.packing import Packed, hash_file, pack
+from shipway.code.installing import keep, kept, other_bytes
+from shipway.code.packing import PACKED, Packed, hash_file, pack
 from shipway.code.reference import ENDINGS, MARK, CodeRef, check_address
 from shipway.context import Context
 from shipway.errors import InvalidSpec, NotFound
@@ -30,36 +30,39 @@ def publish(path: Path, store: Store) -> CodeRef:
 
 
 def pin(text: str, where: str = "code") -> str:
-    """Code as a person named it, as `ADDRESS#sha256=HASH`; an empty text stays empty.
+    """Code as a person named it, as `ADDRESS#sha256=HASH` of the store's own copy; an empty text stays empty.
 
-    A local path is packed, and kept for `upload_packed`: nothing is written to the store before a run starts. Of an
-    address without a hash the hash is looked up.
+    Every step can read the store, and nobody replaces what lies under its hash. The copy is kept on this machine until
+    `upload_packed`, so that nothing is written before a run starts.
+
+    Args:
+        text: A local path; an address of a wheel, of a `.zip` or of a folder; one with its hash.
+        where: The field, for messages.
 
     Raises:
         NotFound: nothing is there.
-        InvalidSpec: it is no code, or no address of any.
+        InvalidSpec: it is no code, or something else than the hash says.
     """
-    if not text or MARK in text:
-        return str(CodeRef.parse(text, where)) if text else ""
-    if "://" not in text:
-        return str(_kept(pack(Path(text).expanduser(), code_folder())))
-    check_address(text, where)
-    if text.endswith(ENDINGS):
-        with tempfile.TemporaryDirectory(prefix="shipway-code-") as folder:
-            path = Path(folder, text.rpartition("/")[2])
-            _download(text, path)
-            return str(CodeRef(text, hash_file(path)))
+    if not text:
+        return ""
+    address, mark, digest = text.partition(MARK)
+    root = f"{Context.current().store_uri}/code/"
+    if mark:
+        CodeRef.parse(text, where)
+        if address.startswith(root):
+            return text
     with tempfile.TemporaryDirectory(prefix="shipway-code-") as folder:
-        _download_folder(text, Path(folder))
-        from shipway.storage import Store
-
-        return str(publish(Path(folder), Store.open()))
+        packed = _fetch(address, Path(folder), where) if "://" in text else pack(Path(text).expanduser(), Path(folder))
+        if mark and packed.sha256 != digest:
+            raise InvalidSpec(other_bytes(CodeRef(address, digest), packed.sha256))
+        keep(packed)
+        return str(CodeRef(f"{Context.current().store_uri}/{packed.key}", packed.sha256))
 
 
 def upload_packed(code: str) -> None:
-    """Puts what `pin` packed on this machine into the store; of other code nothing happens."""
+    """Puts what `pin` kept on this machine into the store; of other code nothing happens."""
     ref = CodeRef.parse(code)
-    packed = code_folder() / f"{ref.sha256}{Path(ref.name).suffix}"
+    packed = kept(ref)
     if not packed.is_file():
         return
     from shipway.storage import open_uri
@@ -69,17 +72,15 @@ def upload_packed(code: str) -> None:
         store.upload(packed, key)
 
 
-def _kept(packed: Packed) -> CodeRef:
-    """Keeps the file where `install` and `upload_packed` find it."""
-    import os
-    import shutil
-
-    target = code_folder() / f"{packed.sha256}{packed.path.suffix}"
-    if packed.path != target:
-        temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}{packed.path.suffix}")
-        shutil.copyfile(packed.path, temporary)
-        os.replace(temporary, target)
-    return CodeRef(Context.current().uri(packed.key), packed.sha256)
+def _fetch(address: str, folder: Path, where: str) -> Packed:
+    check_address(address, where)
+    if not address.endswith(ENDINGS):
+        _download_folder(address, folder / "given")
+        return pack(folder / "given", folder)
+    path = folder / address.rpartition("/")[2]
+    _download(address, path)
+    name = path.name if path.suffix == ".whl" else PACKED
+    return Packed(path, hash_file(path), name)
 
 
 def _download(uri: str, path: Path) -> None:

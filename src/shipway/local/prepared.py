@@ -35,12 +35,6 @@ class Prepared:
     secrets: dict[str, str] = field(repr=False)
     configuration: Configuration | None = None
 
-    @property
-    def code(self) -> str:
-        """The run's own code, `ADDRESS#sha256=HASH`; empty for none."""
-        plan = self.pipeline.plan
-        return str(self.params.get("code", "")) if plan is not None and plan.takes_code else ""
-
     def key(self, *, fresh: bool = False) -> str:
         """The run's key: equal for the same pipeline, parameters, data and code, so that a killed run goes on."""
         name, code = self.pipeline.function_name, {"pipeline": self.pipeline.code_fingerprint}

@@ -20,11 +20,14 @@ def plan_step(pipeline: str, params: Mapping[str, Any]) -> tuple[str, ...]:
     Returns:
         A named tuple of strings, as kfp takes a component's outputs.
     """
+    from shipway.code import upload_packed
     from shipway.planning import find, resolve
 
     with step("plan") as current:
         configuration = resolve(find(pipeline), references.conceal_all(params))
         outputs = configuration.outputs
+        for code in {str(getattr(spec, "code", "")) for spec in configuration.specs.values()} - {""}:
+            upload_packed(code)
         configuration.check_cluster(current.context)
         current.output(**configuration.fingerprints)
         return namedtuple("Plan", outputs)(**outputs)

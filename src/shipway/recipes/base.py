@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from shipway import modules
 from shipway.artifacts import FeatureSpec
-from shipway.code.given import GIVEN, how_to_allow, use_given
+from shipway.code.given import allowing, use_given
 from shipway.errors import InvalidSpec, nearest
 from shipway.recipes.absent import allow_mention_of_polars
 from shipway.recipes.arrays import Encoded
@@ -140,7 +140,9 @@ def load_stored_recipe(reference: str, where: str, allowed: Iterable[str] = (), 
     except InvalidSpec as error:
         if not code or modules.code_in_use():
             raise
-        raise InvalidSpec(f"{where}: {error}; it was made with code of a run: {how_to_allow(code)}") from error
+        raise InvalidSpec(
+            f"{where}: {error}; it was made with code of a run; if that is yours: set {allowing(code)}"
+        ) from error
 
 
 def check_recipe_allowed(reference: str, where: str, allowed: Iterable[str] = (), code: str = "") -> None:
@@ -150,8 +152,12 @@ def check_recipe_allowed(reference: str, where: str, allowed: Iterable[str] = ()
         raise InvalidSpec(
             f"{where}: it names the recipe {reference!r}, which is not allowed here and was not imported; allowed are "
             f"{', '.join(dict.fromkeys(known))}. If that recipe is yours: give recipe={reference} to the run, or set "
-            f"{ALLOWED}={reference}" + (f" {GIVEN}='{code}'" if code and not modules.code_in_use() else "")
+            f"{ALLOWED}={reference}{_and_its(code)}"
         )
+
+
+def _and_its(code: str) -> str:
+    return f", and for its code {allowing(code)}" if code and not modules.code_in_use() else ""
 
 
 def load_recipe(reference: str) -> Recipe:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shipway import modules
 from shipway.errors import InvalidSpec, JobFailed, KubeflowError, NotFound
 from shipway.remote import Connection, connect
 from shipway.remote.http import Patience
@@ -74,6 +77,33 @@ def test_a_shipped_pipeline_is_checked_as_its_first_step_would(kubeflow: Connect
         kubeflow.prepare("train_and_deploy", {**given, "overrides": {"training": {"batch_sise": 3}}})
     with pytest.raises(InvalidSpec, match="a path on this machine"):
         kubeflow.prepare("train_and_deploy", {**given, "data": "rows.csv"})
+
+
+def test_code_of_this_machine_is_put_into_the_clusters_store_where_one_is_named(
+    kubeflow: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubeflow.publish("train_and_deploy", digests=DIGESTS)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/of_mine.py").write_text("recipe = None")
+    given = {"name": "bot", "data": "s3://bucket/rows.csv", "code": str(tmp_path / "code")}
+    monkeypatch.delenv("SHIPWAY_STORE", raising=False)
+    with pytest.raises(
+        InvalidSpec, match=r"code: .* lies on this machine, which the cluster does not see: set SHIPWAY_S"
+    ):
+        kubeflow.prepare("train_and_deploy", given)
+    address = "s3://bucket/mine-1.0-py3-none-any.whl"
+    there = kubeflow.prepare("train_and_deploy", {**given, "code": address, "recipe": "of_mine:recipe"})
+    assert there.params["code"] == address
+    assert "no store is named here, so that the run's first step checks the code" in capsys.readouterr().err
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
+    try:
+        pinned = kubeflow.prepare("train_and_deploy", given).params["code"]
+        with pytest.raises(InvalidSpec, match=r"'of_mine:recipe' is a NoneType, not a recipe"):
+            kubeflow.prepare("train_and_deploy", {**given, "recipe": "of_mine:recipe"})
+    finally:
+        modules.use_code("")
+    place, _, digest = pinned.partition("#sha256=")
+    assert hashlib.sha256(Path(place.removeprefix("file://")).read_bytes()).hexdigest() == digest
 
 
 def test_a_pipeline_or_version_that_is_not_there_names_the_nearest(kubeflow: Connection, published: str) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from shipway import modules
 from shipway.canonical import sha256_hex
+from shipway.code import pin
 from shipway.errors import InvalidSpec
+from shipway.local.prepared import prepare
 from shipway.planning import find, resolve
 from shipway.planning.presets import presets
+from shipway.planning.step import plan_step
+from shipway.storage import Store
 
 PIPELINE = find("train_and_deploy")
 RECIPE = """
@@ -177,6 +182,55 @@ def test_an_edited_recipe_changes_the_codes_fingerprint_alone(
     assert {**after, "code_fingerprint": before["code_fingerprint"]} == before
     assert after["code_fingerprint"] != before["code_fingerprint"]
     sys.modules.pop("my_recipe")
+
+
+@pytest.fixture
+def no_code_stays() -> Iterator[None]:
+    yield
+    modules.use_code("")
+
+
+@pytest.mark.usefixtures("no_code_stays")
+def test_code_reaches_every_section_whose_step_loads_the_recipe_and_its_bytes_are_what_counts(
+    csv: Path, tmp_path: Path, local_store_uri: str
+) -> None:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "coded_recipe.py").write_text(RECIPE)
+    given = params(csv, recipe="coded_recipe:recipe", code=str(folder))
+    found = resolve(PIPELINE, given)
+    before = found.outputs
+    pinned = pin(str(folder))
+    for name, spec in found.specs.items():
+        assert (spec.training if name == "sweep" else spec).code == pinned, name
+    assert resolve(PIPELINE, {**given, "code": pinned}).outputs == before
+    (folder / "beside.py").write_text("# what it may import")
+    after = resolve(PIPELINE, given).outputs
+    assert after["code_fingerprint"] != before["code_fingerprint"]
+    assert after["data_fingerprint"] == before["data_fingerprint"]
+    with pytest.raises(InvalidSpec, match=r"code: code.zip holds no module 'coded_recip'.*did you mean 'coded_recipe'"):
+        resolve(PIPELINE, {**given, "recipe": "coded_recip:recipe"})
+    with pytest.raises(InvalidSpec, match=r"code: code.zip holds no module 'trial', which is named"):
+        resolve(PIPELINE, {**given, "overrides": {"sweep": {"function": "trial:run"}}})
+    with pytest.raises(InvalidSpec, match=r"overrides.training.code: got .*it is always the parameter code"):
+        resolve(PIPELINE, {**given, "overrides": {"training": {"code": "file:///x.whl"}}})
+
+
+@pytest.mark.usefixtures("no_code_stays")
+def test_a_run_is_prepared_with_pinned_code_and_its_plan_step_puts_it_into_the_store(
+    csv: Path, tmp_path: Path, local_store_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/coded_recipe.py").write_text(RECIPE)
+    monkeypatch.chdir(tmp_path)
+    prepared = prepare("train_and_deploy", params(csv, recipe="coded_recipe:recipe", code="code"))
+    pinned = prepared.params["code"]
+    assert pinned == pin(str(tmp_path / "code"))
+    assert prepared.key() == prepare("train_and_deploy", prepared.params).key()
+    key = pinned.removeprefix(f"{local_store_uri}/").partition("#")[0]
+    assert Store.open().head(key) is None, "a dry run writes nothing"
+    plan_step("train_and_deploy", prepared.params)
+    assert Store.open().head(key) is not None
 
 
 def test_an_endpoints_setting_changes_the_endpoints_spec_alone(csv: Path) -> None:
