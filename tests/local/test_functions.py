@@ -14,12 +14,16 @@ import yaml
 
 import shipway
 from shipway.artifacts import TrainingRecord
+from shipway.code import pin, upload_packed
+from shipway.components.sweep.launch import play
+from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train import launch
 from shipway.context import Context
-from shipway.errors import InvalidSpec, JobFailed, UserError
+from shipway.errors import InvalidSpec, UserError
 from shipway.functions.outcomes import Sweep
 from shipway.functions.source import extract
 from shipway.functions.travelling import write
+from shipway.specs import parse
 from shipway.storage import open_folder
 from tests.fixtures import own_functions as own
 from tests.fixtures import typed
@@ -88,7 +92,11 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (own.bowl, {"dropout": [0.5]}, "needs 'learning_rate', which has no default"),
     (own.bowl, {"learning_rate": ["a"]}, r"space\['learning_rate'\]: 'a' is no float, which bowl"),
     (own.bowl, {"learning_rate": 0.5}, r"space\['learning_rate'\]: got 0.5, expected a list of values, or text such"),
-    (own.bowl, {"learning_rate": "unifrm(0, 1)"}, r"unknown.*unifrm.*did you mean 'uniform"),
+    (
+        own.bowl,
+        {"learning_rate": "unifrm(0, 1)"},
+        r"learning_rate: 'unifrm\(0, 1\)' is no search space.*did you mean 'uniform",
+    ),
     (own.bowl, {}, "space: got {}, expected the values of each parameter"),
     (own.two_metrics, {"learning_rate": [0.1]}, r"gives loss, f1; say which counts: objective='minimize loss'"),
     (lambda x: x, {"x": [1]}, "a lambda cannot travel"),
@@ -129,22 +137,17 @@ def test_the_same_from_a_file_with_its_neighbours(place: Path, tmp_path: Path) -
     assert refused.stderr.splitlines() == [
         "error: function: train.py has no function 'trian'; it has train (did you mean 'train'?)"
     ]
-    planned = typed.run("run train_function --local --dry-run --param name=p function=train.py:train params.rate=1",
-                        cwd=tmp_path, env=environment)  # fmt: skip
-    assert planned.returncode == 0, planned.stderr
-    assert "train:train: single, 1 worker" in planned.stdout
+    more = "name=p function=train.py:train params.rate=1 workers=2"
+    refused = typed.run(f"run train_function --local --param {more}", cwd=tmp_path, env=environment)
+    assert "error: training: workers 2 with strategy 'single': it runs in one replica" in refused.stderr
 
 
 def trained(place: Path, function: Any, monkeypatch: pytest.MonkeyPatch, **spec: Any) -> TrainingRecord:
     """What the step of a training does, here."""
-    from shipway.code import pin, upload_packed
-
-    source = extract(function)
-    code = pin(str(write(source)))
-    upload_packed(code)
-    monkeypatch.setenv("SHIPWAY_RUN", f"test-{source.name}")
-    document = {"name": "t", "function": source.reference, "code": code, "lease_s": 60, **spec}
-    folder = place / source.name
+    given = coded(function)
+    monkeypatch.setenv("SHIPWAY_RUN", f"test-{function.__name__}")
+    document = {"function": given["function"], **given["training"], "lease_s": 60, **spec}
+    folder = place / function.__name__
     outputs = [SimpleNamespace(path=str(folder / name), log_metric=lambda *_: None) for name in ("t", "m", "ui")]
     launch.function(json.dumps(document), *outputs)
     assert json.loads((folder / "ui").read_text())["outputs"][0]["type"] == "tensorboard"
@@ -176,11 +179,19 @@ def test_a_function_that_raises_fails_at_once_with_its_own_line(
     assert not [name for name in jobs if name.endswith("-r1")]
 
 
-def test_a_sweep_whose_function_gives_nothing_says_so_after_one_trial(place: Path) -> None:
-    with pytest.raises(JobFailed, match=r"silent returned nothing and reported nothing; return a number or a dict"):
-        shipway.sweep(silent, {"x": [1, 2, 3]}, parallel=1)
+def test_a_sweep_whose_function_gives_nothing_ends_with_its_first_trial(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHIPWAY_RUN", "test-silent")
+    document = {"objective": "maximize score", "parameters": {"x": [1, 2, 3]}, "parallelTrialCount": 1,
+                **coded(own.silent)}  # fmt: skip
+    with pytest.raises(InvalidSpec, match="silent returned nothing and reported nothing; return a number or a dict"):
+        play(parse(SweepSpec, document, "sweep"), "", "")
 
 
-def silent(x: int) -> None:
-    """Computes, and keeps it to itself."""
-    x + 1
+def coded(function: Any) -> dict[str, Any]:
+    """A function and its code as a spec has them, the code in the store."""
+    source = extract(function)
+    code = pin(str(write(source)))
+    upload_packed(code)
+    return {"function": source.reference, "training": {"name": "t", "code": code}}
