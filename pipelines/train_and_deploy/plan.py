@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
-from shipway.canonical import fingerprint
-from shipway.code import check_code, pin, use
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.deploy.spec import check_spec as check_endpoint
 from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
@@ -26,6 +24,7 @@ from shipway.images import VERSION
 from shipway.inputs import input_of
 from shipway.planning import Plan, code_fingerprint
 from shipway.planning.base import Specs
+from shipway.planning.own_code import with_code
 from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
@@ -103,7 +102,7 @@ class TrainAndDeploy(Plan):
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
         name = str(document.get("training", {}).get("recipe", "intents"))
-        document = _with_code(document, [name, str(document.get("sweep", {}).get("function") or "")])
+        document = with_code(document, CODED, [name, str(document.get("sweep", {}).get("function") or "")])
         recipe = load_recipe(name)
         if name not in BUILT_IN:  # later steps load it because stored manifests name it: the run's own word allows it
             for section in ("evaluation", "promotion", "endpoint"):
@@ -187,7 +186,8 @@ class TrainAndDeploy(Plan):
         executor.check(
             inference_service(
                 endpoint, endpoint=identity.CHECK, version=1, model_uri=nowhere, model_digest="0" * 64, recipe="",
-                answers={}, store_uri=context.store_uri, run=context.run, namespace=context.namespace,
+                code=endpoint.code, answers={}, store_uri=context.store_uri, run=context.run,
+                namespace=context.namespace,
             )
         )  # fmt: skip
         services.check_names(executor.api, context.namespace, (endpoint.name, identity.candidate_name(endpoint.name)))
@@ -198,10 +198,9 @@ class TrainAndDeploy(Plan):
         dataset = cast(DatasetSpec, specs["dataset"])
         module = dataset.recipe.partition(":")[0] if ":" in dataset.recipe else ""
         own = [source_of(module)] if module and not module.startswith("shipway.") else []
-        code = dataset.code.rpartition("#")[2]  # its dependencies count too
         return {
             "data_fingerprint": fingerprint_source(dataset.data, dataset.format, more=schema_of(dataset).suffixes),
-            "code_fingerprint": code_fingerprint(*own) if not code else fingerprint([code_fingerprint(*own), code]),
+            "code_fingerprint": code_fingerprint(*own, code=dataset.code),
         }
 
     def work(self, task: str, specs: Specs) -> str:
@@ -219,17 +218,6 @@ class TrainAndDeploy(Plan):
 
     def trials(self, specs: Specs) -> int | None:
         return int(specs["sweep"].maxTrialCount)
-
-
-def _with_code(document: Mapping[str, Any], names: list[str]) -> Mapping[str, Any]:
-    """The document with its code looked up and pinned; it is in use from here on, and holds what is named."""
-    given = str(document.get("training", {}).get("code") or "")
-    if not given:
-        return document
-    pinned = pin(given)
-    use(pinned)
-    check_code(pinned, [name for name in names if ":" in name])
-    return merge(document, {section: {"code": pinned} for section in CODED})
 
 
 def _check_fractions(dataset: DatasetSpec, evaluated: str) -> None:

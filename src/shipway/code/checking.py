@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from shipway import modules
-from shipway.code.packing import BUILD
+from shipway.code.packing import BUILD, PACKED
 from shipway.code.reference import CodeRef
 from shipway.code.unpacking import top_modules
 from shipway.errors import InvalidSpec, nearest
@@ -32,11 +32,14 @@ def check_code(code: str, named: Iterable[str] = (), where: str = "code") -> Non
 
     Raises:
         InvalidSpec: it lacks a module that is named; a wheel needs what is neither beside it nor in the images, or
-            brings what they have in another version.
+            brings what they have in another version; or nothing of it is named.
     """
     folder = modules.code_in_use()
-    told, held = f"{where}: {CodeRef.parse(code, where).name}", top_modules(Path(folder))
+    name, held = CodeRef.parse(code, where).name, top_modules(Path(folder))
+    told = f"{where}: {'it' if name == PACKED else name}"  # a person's folder has no name any more
     wanted = {name.partition(":")[0].partition(".")[0] for name in named}
+    if not wanted:
+        raise InvalidSpec(f"{told} holds nothing that is named; give recipe={held[0] if held else 'module'}:NAME too")
     for top in sorted(wanted):
         if top not in held and not _is_installed(top, folder):
             raise InvalidSpec(
@@ -112,5 +115,5 @@ def _hint(folder: Path) -> str:
     """A folder of a project that keeps its package below."""
     if (folder / "pyproject.toml").exists() or (folder / "setup.py").exists():
         return f". It is a project: build its wheel and give that, {BUILD}"
-    below = [path.name for path in folder.iterdir() if path.is_dir() and not (path / "__init__.py").exists()]
+    below = {path.parts[len(folder.parts)] for path in folder.glob("*/*/__init__.py")}
     return f". Modules lie one folder below? Give that folder ({', '.join(sorted(below)[:3])})" if below else ""

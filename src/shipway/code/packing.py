@@ -41,7 +41,8 @@ def pack(path: Path, into: Path) -> Packed:
     """A wheel as it is; a folder of modules, or of wheels, as a `.zip` whose bytes depend on names and content alone.
 
     Args:
-        path: A `.whl`, or a folder as PYTHONPATH would name it, or a folder of wheels (yours and what it needs).
+        path: A `.whl`; a folder as PYTHONPATH would name it; a folder of wheels (yours and what it needs); a `.zip` of
+            either, taken as it is.
         into: Folder for the `.zip`.
 
     Raises:
@@ -49,6 +50,8 @@ def pack(path: Path, into: Path) -> Packed:
     """
     shown = str(path)
     if path.is_file():
+        if path.suffix == ".zip":
+            return Packed(path, hash_file(path), PACKED)
         if path.suffix != ".whl":
             raise InvalidSpec(f"code: {_other_file(path)}")
         read_wheel(path)
@@ -105,7 +108,7 @@ def _wheels_of(folder: Path) -> list[tuple[str, Path]]:
                 f"code: folder {str(folder)!r} holds wheels and the module {path.name!r}; put them into folders of "
                 f"their own, or build a wheel of the module too: {BUILD}"
             )
-        if path.name.endswith((".tar.gz", ".zip")) and not is_built:
+        if path.name.endswith((".tar.gz", ".tar.bz2")) and not is_built:
             raise InvalidSpec(f"code: {_other_file(path)}")
     return [(path.name, path) for path in paths]
 
@@ -130,7 +133,7 @@ def _files_of(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _other_file(path: Path) -> str:
-    if path.name.endswith((".tar.gz", ".zip", ".tar.bz2")):
+    if path.name.endswith((".tar.gz", ".tar.bz2")):
         return (
             f"{path.name!r} is no wheel; of a source distribution one has to be built, and nothing is built at start: "
             f"{BUILD}"
@@ -139,7 +142,7 @@ def _other_file(path: Path) -> str:
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(".tar.gz").removesuffix(".zip")
+    return path.name.removesuffix(".tar.gz").removesuffix(".tar.bz2")
 
 
 def _spelt(name: str, version: str) -> set[str]:

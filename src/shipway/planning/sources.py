@@ -10,10 +10,16 @@ from shipway.canonical import fingerprint, sha256_hex
 from shipway.errors import InvalidSpec
 
 
-def code_fingerprint(*sources: Path) -> str:
-    """Hash over the installed package's Python files, and those of more files or folders."""
+def code_fingerprint(*sources: Path, code: str = "") -> str:
+    """Hash over the installed package's Python files, those of more files or folders, and a run's own code.
+
+    Args:
+        sources: Files or folders.
+        code: `ADDRESS#sha256=HASH`, wherever it lies: what a recipe imports beside itself counts too.
+    """
     roots = (Path(str(files("shipway"))), *sources)
-    return fingerprint([[str(index), *_hashes(root, "*.py")] for index, root in enumerate(roots)])
+    own = [["code", code.rpartition("#")[2]]] if code else []
+    return fingerprint([*([str(index), *_hashes(root, "*.py")] for index, root in enumerate(roots)), *own])
 
 
 def folder_fingerprint(folder: Path) -> str:

@@ -16,6 +16,7 @@ IN_IMAGES = json.loads((files("shipway.code") / "contents.json").read_text())
 
 
 def check(path: Path, *named: str) -> None:
+    named = named or ("mine:recipe",)
     pinned = code.pin(str(path))
     code.use(pinned)
     code.check_code(pinned, named)
@@ -39,6 +40,8 @@ def test_code_that_lacks_the_named_module_says_what_it_holds(tmp_path: Path) -> 
     assert "mine-1.0-py3-none-any.whl holds no module 'tram', which is named; it holds more, trams" in told
     assert "(did you mean 'trams'?)" in told
     check(wheel, "pydantic:BaseModel")  # the image has it
+    with pytest.raises(InvalidSpec, match="holds nothing that is named; give recipe=more:NAME too"):
+        code.check_code(code.pin(str(wheel)))
 
 
 def test_a_projects_folder_is_told_from_its_package(tmp_path: Path) -> None:
@@ -77,4 +80,6 @@ def test_the_images_stay_the_frameworks(tmp_path: Path, name: str) -> None:
 
 def test_another_version_that_is_installed_here_alone_would_be_used_in_its_place(tmp_path: Path) -> None:
     check(wheels.build(tmp_path, "pytest", "0.1"), "pytest:recipe")  # what is named comes from the code
-    assert "brings pytest 0.1, and 9" in refused(wheels.build(tmp_path, "pytest", "0.1"))
+    wheels.build(tmp_path / "dist")
+    wheels.build(tmp_path / "dist", "pytest", "0.1")
+    assert "brings pytest 0.1, and 9" in refused(tmp_path / "dist", "mine:recipe")

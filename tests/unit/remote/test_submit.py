@@ -84,22 +84,19 @@ def test_code_of_this_machine_is_put_into_the_clusters_store_where_one_is_named(
 ) -> None:
     kubeflow.publish("train_and_deploy", digests=DIGESTS)
     (tmp_path / "code").mkdir()
-    (tmp_path / "code/of_mine.py").write_text("recipe = None")
-    given = {"name": "bot", "data": "s3://bucket/rows.csv", "code": str(tmp_path / "code")}
+    (tmp_path / "code/of_mine.py").write_text("from tests.fixtures.toy import recipe")
+    given = {"name": "bot", "data": "s3://bucket/rows.csv", "code": str(tmp_path / "code"), "recipe": "of_mine:recipe"}
     monkeypatch.delenv("SHIPWAY_STORE", raising=False)
-    with pytest.raises(
-        InvalidSpec, match=r"code: .* lies on this machine, which the cluster does not see: set SHIPWAY_S"
-    ):
+    with pytest.raises(InvalidSpec, match=r"code: .* lies on this machine, which the cluster does not see: set SHIP"):
         kubeflow.prepare("train_and_deploy", given)
     address = "s3://bucket/mine-1.0-py3-none-any.whl"
-    there = kubeflow.prepare("train_and_deploy", {**given, "code": address, "recipe": "of_mine:recipe"})
-    assert there.params["code"] == address
+    assert kubeflow.prepare("train_and_deploy", {**given, "code": address}).params["code"] == address
     assert "no store is named here, so that the run's first step checks the code" in capsys.readouterr().err
     monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
     try:
         pinned = kubeflow.prepare("train_and_deploy", given).params["code"]
-        with pytest.raises(InvalidSpec, match=r"'of_mine:recipe' is a NoneType, not a recipe"):
-            kubeflow.prepare("train_and_deploy", {**given, "recipe": "of_mine:recipe"})
+        with pytest.raises(InvalidSpec, match=r"code: it holds no module 'of_min', .*did you mean 'of_mine'"):
+            kubeflow.prepare("train_and_deploy", {**given, "recipe": "of_min:recipe"})
     finally:
         modules.use_code("")
     place, _, digest = pinned.partition("#sha256=")

@@ -208,9 +208,9 @@ def test_code_reaches_every_section_whose_step_loads_the_recipe_and_its_bytes_ar
     after = resolve(PIPELINE, given).outputs
     assert after["code_fingerprint"] != before["code_fingerprint"]
     assert after["data_fingerprint"] == before["data_fingerprint"]
-    with pytest.raises(InvalidSpec, match=r"code: code.zip holds no module 'coded_recip'.*did you mean 'coded_recipe'"):
+    with pytest.raises(InvalidSpec, match=r"code: it holds no module 'coded_recip'.*did you mean 'coded_recipe'"):
         resolve(PIPELINE, {**given, "recipe": "coded_recip:recipe"})
-    with pytest.raises(InvalidSpec, match=r"code: code.zip holds no module 'trial', which is named"):
+    with pytest.raises(InvalidSpec, match=r"code: it holds no module 'trial', which is named"):
         resolve(PIPELINE, {**given, "overrides": {"sweep": {"function": "trial:run"}}})
     with pytest.raises(InvalidSpec, match=r"overrides.training.code: got .*it is always the parameter code"):
         resolve(PIPELINE, {**given, "overrides": {"training": {"code": "file:///x.whl"}}})
