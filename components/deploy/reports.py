@@ -8,7 +8,7 @@ import shlex
 
 from shipway.components.deploy.core import CheckResult
 from shipway.components.deploy.rollout import Deployment
-from shipway.report import Report, columns, duration, number
+from shipway.pages import Report, columns, duration, number
 
 _BINS_MS = (0.5, 1, 2, 3, 5, 10, 20, 50, 100)
 

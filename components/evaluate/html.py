@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shipway.artifacts import BaselineMetrics, EvaluationRecord, MetricInfo
-from shipway.report import Report, bars, change, figure, inline
+from shipway.pages import Report, bars, change, figure, inline
 from shipway.tasks.base import Task
 from shipway.tasks.evaluated import Read
 

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.ending import STATES, Sources, Stop, handled_state, lost, reasons, settle, state_of
 from shipway.errors import CorruptArtifact, InvalidSpec
-from shipway.report.numbers import duration, figure, number
+from shipway.pages.numbers import duration, figure, number
 from shipway.summary import all_told, of_role
 
 if TYPE_CHECKING:
-    from shipway.report import Report
-    from shipway.report.page import Tone
+    from shipway.pages import Report
+    from shipway.pages.page import Tone
 
 TIMEOUT_S = 10.0
 RETRIES = 2
@@ -114,7 +114,7 @@ def _time(text: str, otherwise: datetime) -> datetime:
 
 def summary_report(summary: Mapping[str, Any]) -> Report:
     """The run on one page."""
-    from shipway.report import Report, bars
+    from shipway.pages import Report, bars
 
     title = summary["name"] or summary["pipeline"] or summary["run"]
     page = Report(f"Run of {title}: {summary['state']}", f"{summary['run']} · {duration(summary['seconds'])}")
@@ -164,7 +164,7 @@ def _tiles(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add_scores(page: Report, summary: Mapping[str, Any]) -> None:
-    from shipway.report import bars
+    from shipway.pages import bars
 
     evaluation = summary["evaluation"]
     if evaluation:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipway.artifacts import SPLITS, DatasetManifest
-from shipway.report import Report, bars, columns, percent
+from shipway.pages import Report, bars, columns, percent
 
 
 def dataset_report(manifest: DatasetManifest) -> Report:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shipway.artifacts import DecisionRecord, EvaluationRecord, MetricInfo
 from shipway.components.promote.comparison import Champion, Figures
-from shipway.report import Report, change, figure
-from shipway.report.page import Tone
+from shipway.pages import Report, change, figure
+from shipway.pages.page import Tone
 
 
 def decision_report(record: DecisionRecord, champion: Champion, evaluation: EvaluationRecord) -> Report:

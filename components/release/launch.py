@@ -96,7 +96,7 @@ def _take_note(outputs: Pages, current: Step) -> None:
 def _explain(outputs: Pages) -> None:
     """Kubeflow shows a page for each output: of a rejected model it says why there is nothing to see."""
     from shipway.artifacts import DecisionRecord
-    from shipway.report import Report
+    from shipway.pages import Report
 
     reason = DecisionRecord.read(outputs.record.path).reason
     for output, title in ((outputs.card, "Not registered"), (outputs.deployment, "Not deployed")):

@@ -1,4 +1,4 @@
-"""`sweep.katib`: search for the parameters with which a recipe does best."""
+"""`sweep.search` finds the parameters with which a recipe does best, `sweep.function` those of a function of yours."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ PASSED_ON = [
 
 
 @dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
-def katib(
+def search(
     dataset: Input[Dataset],
     spec: str,
     sweep: Output[Artifact],
@@ -41,4 +41,30 @@ def katib(
 
     from shipway.components.sweep import launch
 
-    return namedtuple("Outputs", ["best"])(launch.katib(dataset, spec, sweep, report, task_config))
+    return namedtuple("Outputs", ["best"])(launch.search(dataset, spec, sweep, report, task_config))
+
+
+@dsl.component(base_image=images.TENSORFLOW, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
+def function(
+    spec: str,
+    sweep: Output[Artifact],
+    report: Output[HTML],
+    task_config: dsl.TaskConfig,
+    code_fingerprint: str = "",
+) -> NamedTuple("Outputs", [("best", str)]):  # type: ignore[valid-type]
+    """Search for the parameters with which a function of your own does best.
+
+    Args:
+        spec: A `SweepSpec` as JSON or YAML, its `function` being `module:name` of `training.code`.
+        task_config: Given by Kubeflow: resources, accelerators, nodes set on the task, for the trials' replicas.
+        code_fingerprint: Of the package, so that changed code is searched anew.
+
+        sweep: A `SweepRecord`: every trial with its parameters, metrics, seconds and state.
+        report: Optimisation history, parallel coordinates, importance of each parameter.
+        best: The best trial's parameters, JSON.
+    """
+    from collections import namedtuple
+
+    from shipway.components.sweep import launch
+
+    return namedtuple("Outputs", ["best"])(launch.function(spec, sweep, report, task_config))

@@ -13,6 +13,7 @@ from shipway.components.sweep.space import Space, Values
 from shipway.components.sweep.spec import Objective, Parameter, SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
+from shipway.functions.declared import Declared, objective_of
 from shipway.recipes import Recipe, load_recipe
 from shipway.tasks import Task, task_of
 from shipway.training.spec import AUTO, end_metrics, is_lower_better, reported_metrics
@@ -54,18 +55,43 @@ def task_of_trials(spec: SweepSpec) -> Task:
     return task_of(recipe_of_trials(spec))
 
 
-def with_objective(spec: SweepSpec) -> SweepSpec:
-    """The sweep with its objective written out: where the spec leaves it open, the first metric of the recipe's task;
-    and the direction in which that task calls a metric better."""
-    objective, task = spec.objective, task_of_trials(spec)
+def with_objective(spec: SweepSpec, function: Declared | None = None) -> SweepSpec:
+    """The sweep with its objective written out, where the spec leaves it open.
+
+    Args:
+        spec: The sweep. Of a recipe, it is the first metric of its task, in the direction that the task calls better.
+        function: What the sweep's own function declares, where its source is known.
+
+    Raises:
+        InvalidSpec: the function has several metrics, and nothing says which counts.
+    """
+    objective = spec.objective
     if AUTO not in (objective.type, objective.objectiveMetricName):
         return spec
     given = objective.model_dump()
-    if objective.objectiveMetricName == AUTO:
-        given["objectiveMetricName"] = reported_metrics(recipe_of_trials(spec))[0]
-    if objective.type == AUTO:
-        given["type"] = "minimize" if is_lower_better(task, given["objectiveMetricName"]) else "maximize"
+    metric, direction = given["objectiveMetricName"], given["type"]
+    if spec.function:
+        metric, direction = objective_of(function, metric, direction)
+    else:
+        metric = reported_metrics(recipe_of_trials(spec))[0] if metric == AUTO else metric
+        if direction == AUTO:
+            direction = "minimize" if is_lower_better(task_of_trials(spec), metric) else "maximize"
+    given |= {"objectiveMetricName": metric, "type": direction}
     return spec.model_copy(update={"objective": Objective.model_validate(given)})
+
+
+def check_function(spec: SweepSpec, function: Declared) -> None:
+    """Refuses what the sweep's own function could not be called with.
+
+    Raises:
+        InvalidSpec: a parameter that it does not take or lacks, or a value that its annotation excludes.
+    """
+    fixed = spec.training.params if spec.training else {}
+    function.check_names({**fixed, **{each.name: None for each in spec.parameters}}, "sweep.parameters")
+    for index, parameter in enumerate(spec.parameters):
+        for field, value in _extremes(parameter):
+            where = f"sweep.parameters[{index}].feasibleSpace.{field}"
+            function.check_kind(parameter.name, value, where)
 
 
 def check_objective(spec: SweepSpec) -> None:

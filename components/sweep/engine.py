@@ -76,7 +76,7 @@ class Engine:
         """Every trial, in order of numbers.
 
         Raises:
-            InvalidSpec: the defaults cannot be trained by the user's own mistake.
+            InvalidSpec: the first trial, which has the defaults, failed by the user's own mistake.
             JobFailed: more trials failed than `maxFailedTrialCount` allows, or none succeeded; the last one's error is
                 in the message.
         """
@@ -170,7 +170,8 @@ class Engine:
     def _finish(self, request: Request, status: Status) -> None:
         if request.number == 0 and status.is_users and self.search.first is not None:
             # Not written down: mended and typed again, the trial is made again.
-            raise InvalidSpec(f"sweep: the training's own parameters cannot be trained: {status.error}")
+            what = "" if self.spec.function else "the training's own parameters cannot be trained: "
+            raise InvalidSpec(f"sweep: {what}{status.error}")
         record = self._record(request, status)
         self.search.tell(record)
         self.ledger.finish(record, self.search.memory(record.number))

@@ -24,7 +24,8 @@ DONE = 'status.conditions.#(type=="{}")#|#(status=="True")#'
 WORKER = ["python", "-m", "shipway.components.sweep.worker"]
 TRIAL = "SHIPWAY_TRIAL"
 TRAINING = "SHIPWAY_TRAINING"
-FUNCTION = "shipway.training.trial:run_trial"
+TRAIN = "shipway.training.trial:run_trial"
+CALL = "shipway.functions.calling:run_trial"
 # Kind -> container and pod label of the pod whose output the collector reads.
 _PRIMARY = {
     "TFJob": ("tensorflow", {"training.kubeflow.org/job-role": "master"}),
@@ -75,8 +76,12 @@ def make_request(
     """What a trial with these parameters is to do: train the recipe, or call the sweep's own function."""
     training = core.trial_training(spec, {} if spec.function else values)
     if spec.function:
-        document: dict[str, Any] = {"params": {**training.params, **values}, "dataset_uri": dataset_uri}
-        document |= {"seed": training.seed, "trial": number}
+        document: dict[str, Any] = {
+            "function": spec.function,
+            "params": {**training.params, **values},
+            "objective": spec.objective.objectiveMetricName,
+            "seed": training.seed,
+        }
     else:
         plain = train_core.document(core.trial_training(spec, {}), dataset_uri or "file:///none", None)
         document = plain.model_dump(mode="json") | {"lease_s": 0}
@@ -86,7 +91,7 @@ def make_request(
         attempt=1,
         params=dict(values),
         seed=training.seed,
-        function=spec.function or FUNCTION,
+        function=CALL if spec.function else TRAIN,
         document=document,
         is_judged=is_judged,
     )

@@ -17,6 +17,7 @@ from shipway.components.sweep import core
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.sweep.summary import describe_trial, make_record
 from shipway.context import Context
+from shipway.errors import InvalidSpec
 from shipway.specs import parse
 from shipway.steps import Step, step
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from shipway.executors import Handle, Manifest
 
 
-def katib(dataset: Any, spec: str, sweep: Any, report: Any, task_config: Any = None) -> str:
+def search(dataset: Any, spec: str, sweep: Any, report: Any, task_config: Any = None) -> str:
     """Searches, and writes the `SweepRecord` and its report.
 
     Args:
@@ -43,23 +44,38 @@ def katib(dataset: Any, spec: str, sweep: Any, report: Any, task_config: Any = N
         document = parse(SweepSpec, spec, "sweep")
         use(document.training.code if document.training else "", "sweep.training.code")
         manifest = DatasetManifest.read(dataset.path)
-        record, uri = search(document, manifest.uri, manifest.fingerprint, current, task_config)
-        from shipway.components.sweep.page import sweep_report
-
-        record.write(sweep.path)
-        page = sweep_report(record)
-        page.write(report.path)
-        publish(record, Path(report.path), uri)
-        current.report("Sweep", f"{uri}/report.html")
-        current.output(
-            uri=uri, best=record.best_params, best_value=record.best_value, trials=len(record.trials),
-            objective=record.objective,
-        )  # fmt: skip
-        return json.dumps(record.best_params, sort_keys=True)
+        record, uri = play(document, manifest.uri, manifest.fingerprint, current, task_config)
+        return _hand_on(record, uri, sweep, report, current)
     raise AssertionError("unreachable")
 
 
-def search(
+def function(spec: str, sweep: Any, report: Any, task_config: Any = None) -> str:
+    """`search` over a function of a person's own, which needs no dataset."""
+    with step("sweep") as current:
+        document = parse(SweepSpec, spec, "sweep")
+        if not document.function:
+            raise InvalidSpec("sweep.function: missing; expected `module:name` of a function in training.code")
+        record, uri = play(document, "", "", current, task_config)
+        return _hand_on(record, uri, sweep, report, current)
+    raise AssertionError("unreachable")
+
+
+def _hand_on(record: SweepRecord, uri: str, sweep: Any, report: Any, current: Step) -> str:
+    """Writes what was found for whoever reads it; the best parameters as JSON."""
+    from shipway.components.sweep.page import sweep_report
+
+    record.write(sweep.path)
+    sweep_report(record).write(report.path)
+    publish(record, Path(report.path), uri)
+    current.report("Sweep", f"{uri}/report.html")
+    current.output(
+        uri=uri, best=record.best_params, best_value=record.best_value, trials=len(record.trials),
+        objective=record.objective,
+    )  # fmt: skip
+    return json.dumps(record.best_params, sort_keys=True)
+
+
+def play(
     spec: SweepSpec,
     dataset_uri: str,
     dataset_fingerprint: str,
@@ -100,7 +116,7 @@ def search(
     if spec.engine == "katib":
         trials = _by_katib(spec, name, dataset_uri, current, task_config)
         return make_record(spec, trials, dataset_fingerprint, first), uri
-    trials, importance = _play(spec, name, uri, dataset_uri, document, first, current, task_config)
+    trials, importance = _by_optuna(spec, name, uri, dataset_uri, document, first, current, task_config)
     return make_record(spec, trials, dataset_fingerprint, first, importance), uri
 
 
@@ -120,7 +136,7 @@ def identify(spec: SweepSpec, dataset_fingerprint: str) -> tuple[str, str, dict[
     return name, context.uri("sweeps", name), document
 
 
-def _play(
+def _by_optuna(
     spec: SweepSpec,
     name: str,
     uri: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shipway.artifacts import SweepRecord, TrialRecord
-from shipway.report import Report, bars, duration, lines, number, parallel_coordinates, percent
+from shipway.pages import Report, bars, duration, lines, number, parallel_coordinates, percent
 
 MOST_TRIALS = 400  # drawn and listed; a report stays below 1 MB
 

@@ -78,10 +78,12 @@ class Objective(Spec):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        """`val_loss` or `minimize val_loss`."""
+        """`val_loss`, `minimize val_loss` or `minimize` alone."""
         if not isinstance(value, str):
             return value
         direction, _, metric = value.strip().rpartition(" ")
+        if metric in ("", "maximize", "minimize"):
+            direction, metric = metric, AUTO
         return {"type": direction or AUTO, "objectiveMetricName": metric}
 
     @model_validator(mode="after")
@@ -247,7 +249,7 @@ class SweepSpec(Spec):
     engine: Literal["optuna", "katib"] = "optuna"  # who searches: our step, or the cluster's Katib
     seed: int = 1  # of the search; trials train with the training's own seed
     trial_deadline_s: Annotated[float, Field(gt=0)] | None = None  # one trial; None: the training's
-    function: str = ""  # `package.module:name`, called as function(document, report); empty: train the recipe
+    function: str = ""  # `package.module:name` of training.code, called with a trial's parameters; empty: the recipe
     training: TrainingSpec | None = None  # what every trial trains; `plan` fills it in
 
     @field_validator("parameters", mode="before")

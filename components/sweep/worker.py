@@ -26,10 +26,11 @@ from shipway.termination import heed_sigterm
 
 heed_sigterm(within_s=1.0)
 
-from shipway import modules
 from shipway.code.given import use_given
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
-from shipway.errors import CorruptArtifact, InvalidSpec, RetryableError, ShipwayError, UserError, one_line
+from shipway.errors import CorruptArtifact, RetryableError, ShipwayError, UserError, one_line
+from shipway.functions.calling import load
+from shipway.functions.reporting import Stopped
 from shipway.storage import open_folder
 from shipway.training.progress import LAPSED, LOOKS
 
@@ -37,31 +38,10 @@ REQUEST = "SHIPWAY_TRIAL"
 LEASE_S = "SHIPWAY_SWEEP_LEASE_S"  # an engine that shows no sign of life for so long is gone
 
 Report = Callable[[int, dict[str, float]], bool]
-Trial = Callable[[dict[str, Any], Report], Mapping[str, float]]
 
 
 class EngineGone(RetryableError):
     """Nobody is left to report to."""
-
-
-class Stopped(Exception):
-    """Raised in a trial whose function goes on although it was told to end."""
-
-
-def load_trial(reference: str) -> Trial:
-    """The function `package.module:name`.
-
-    Raises:
-        InvalidSpec: it cannot be imported.
-    """
-    module, _, name = reference.partition(":")
-    try:
-        found: Trial = getattr(modules.load(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InvalidSpec(
-            f"sweep.function: {reference!r} cannot be loaded: {error}; is it on PYTHONPATH, or given as code=?"
-        ) from error
-    return found
 
 
 class Lease:
@@ -126,8 +106,6 @@ def filled(template: Request, stored: Request, uri: str) -> Request:
             f"searches {', '.join(sorted(template.params))}: it was edited; run again with --fresh"
         )
     document = substitute(template.document, params)
-    if "trial" in document:  # of a function of a person's own
-        document["trial"] = stored.number
     return replace(stored, function=template.function, document=document, seed=template.seed)
 
 
@@ -162,9 +140,9 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     tell("Running")
     print(f"trial {request.number} begins {json.dumps(request.params)}", flush=True)
     try:
-        function = load_trial(request.function)
+        function = load(request.function)
         began = time.monotonic()  # TensorFlow's import is the runner's, not the first trial's
-        metrics = _returned(function(request.document, report), request.function)
+        metrics = _plain(function(request.document, report))
     except Stopped:
         metrics = {}
     except EngineGone:
@@ -199,8 +177,8 @@ def run_single(text: str) -> int:
         _print_metrics(_plain(metrics))
         return True  # Katib ends a trial that falls behind by itself
 
-    metrics = load_trial(request.function)(request.document, report)
-    _print_metrics(_returned(metrics, request.function))
+    metrics = load(request.function)(request.document, report)
+    _print_metrics(_plain(metrics))
     return 0
 
 
@@ -238,20 +216,6 @@ def _print_metrics(metrics: Mapping[str, float | None]) -> None:
 def _plain(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     """JSON has no NaN: None stands for what is not finite."""
     return {str(k): float(v) if math.isfinite(float(v)) else None for k, v in metrics.items()}
-
-
-def _returned(metrics: Any, function: str) -> dict[str, float | None]:
-    """What a trial's function gave back.
-
-    Raises:
-        InvalidSpec: no mapping of names to numbers.
-    """
-    try:
-        return _plain(metrics or {})
-    except (AttributeError, TypeError, ValueError, OverflowError):
-        raise InvalidSpec(
-            f"sweep.function: {function} returned {metrics!r:.80}, expected a mapping of metric names to numbers"
-        ) from None
 
 
 def _text(metrics: Mapping[str, float | None]) -> str:

@@ -1,4 +1,4 @@
-"""`train.job`: one task for every strategy; `train.tfjob` and `train.mpijob` insist on theirs."""
+"""`train.job`: one task for every strategy; `train.tfjob` and `train.mpijob` insist on theirs; `train.function`."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
@@ -99,3 +99,28 @@ def mpijob(
     from shipway.components.train import launch
 
     launch.mpijob(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, task_config)
+
+
+@dsl.component(base_image=images.LAUNCHER, install_kfp_package=False, task_config_passthroughs=PASSED_ON)
+def function(
+    spec: str,
+    training: Output[Artifact],
+    metrics: Output[Metrics],
+    mlpipeline_ui_metadata: Output[Artifact],
+    task_config: dsl.TaskConfig,
+    code_fingerprint: str = "",
+):
+    """Have a function of your own called with one or many workers: as a TFJob, or as an MPIJob under horovod.
+
+    Args:
+        spec: A `FunctionSpec` as JSON or YAML.
+        task_config: Given by Kubeflow: resources, accelerators, nodes set on the task, for the job's replicas.
+        code_fingerprint: Of the package, so that changed code is trained anew.
+
+        training: A `TrainingRecord`: metrics, and where the function's folder and logs lie.
+        metrics: What the function returned or reported last.
+        mlpipeline_ui_metadata: Shows the TensorBoard viewer.
+    """
+    from shipway.components.train import launch
+
+    launch.function(spec, training, metrics, mlpipeline_ui_metadata, task_config)

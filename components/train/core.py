@@ -8,15 +8,18 @@ from typing import Any
 from shipway import images, labels, podsecurity
 from shipway.canonical import canonical_json
 from shipway.code.given import GIVEN
-from shipway.components.train.spec import TrainingSpec
+from shipway.components.train.spec import FunctionSpec, TrainingSpec
 from shipway.errors import InvalidSpec
+from shipway.functions.spec import FunctionDocument
 from shipway.recipes import FitsItself, load_recipe
 from shipway.recipes.own_fit import own_image
 from shipway.training.spec import FitSpec, TrainingDocument, check_training
 
 Manifest = dict[str, Any]
+Spec = TrainingSpec | FunctionSpec
 
 WORKER = ["python", "-m", "shipway.components.train.worker"]
+CALLER = ["python", "-m", "shipway.functions.replica"]
 API_VERSION = "kubeflow.org/v1"
 FINISHED_AFTER_S = 3600  # of a job object that nobody told how long to stay
 
@@ -46,21 +49,23 @@ def document(spec: TrainingSpec, dataset_uri: str, output_uri: str | None) -> Tr
     )
 
 
-def image_of(spec: TrainingSpec) -> str:
+def image_of(spec: Spec) -> str:
     """The image that the strategy needs, unless the spec names one, or else the recipe."""
     return _foreign_image(spec) or (images.HOROVOD if spec.strategy == "horovod" else images.TENSORFLOW)
 
 
-def _foreign_image(spec: TrainingSpec) -> str:
+def _foreign_image(spec: Spec) -> str:
     """Of a person's own; empty where the package's is used."""
-    return spec.image or own_image(load_recipe(spec.recipe))
+    return spec.image or (own_image(load_recipe(spec.recipe)) if isinstance(spec, TrainingSpec) else "")
 
 
-def _annotations(spec: TrainingSpec) -> dict[str, str]:
+def _annotations(spec: Spec) -> dict[str, str]:
     """Of the job object."""
-    found, recipe = {labels.MISTAKES_ARE_FINAL: "true"}, load_recipe(spec.recipe)
-    if own_image(recipe) or (spec.image and isinstance(recipe, FitsItself)):
-        found[labels.RECIPE_IMAGE] = image_of(spec)
+    found = {labels.MISTAKES_ARE_FINAL: "true"}
+    if isinstance(spec, TrainingSpec):
+        recipe = load_recipe(spec.recipe)
+        if own_image(recipe) or (spec.image and isinstance(recipe, FitsItself)):
+            found[labels.RECIPE_IMAGE] = image_of(spec)
     return found
 
 
@@ -80,8 +85,27 @@ def render(
         A TFJob with a chief and `workers - 1` workers, or an MPIJob with a launcher and `workers` workers.
     """
     target = output_uri or f"{store_uri}/jobs/{job_name}"
+    given = {"SHIPWAY_TRAINING": canonical_json(document(spec, dataset_uri, target))}
+    return _job(spec, job_name, WORKER, given, store_uri)
+
+
+def render_function(spec: FunctionSpec, job_name: str, *, store_uri: str) -> Manifest:
+    """The manifest of a job that calls a function of a person's own in each replica.
+
+    Args:
+        spec: The function, and how its job runs.
+        job_name, store_uri: As for `render`.
+    """
+    asked = FunctionDocument(
+        function=spec.function, params=spec.params, data=spec.data, strategy=spec.strategy,
+        workers=spec.workers, seed=spec.seed, output_uri=f"{store_uri}/jobs/{job_name}", lease_s=spec.lease_s,
+    )  # fmt: skip
+    return _job(spec, job_name, CALLER, {"SHIPWAY_FUNCTION": canonical_json(asked)}, store_uri)
+
+
+def _job(spec: Spec, job_name: str, command: list[str], given: dict[str, str], store_uri: str) -> Manifest:
     environment = {
-        "SHIPWAY_TRAINING": canonical_json(document(spec, dataset_uri, target)),
+        **given,
         "SHIPWAY_STORE": store_uri,
         "TF_USE_LEGACY_KERAS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -89,10 +113,10 @@ def render(
     if spec.code:
         environment[GIVEN] = spec.code
     build = _mpijob if spec.strategy == "horovod" else _tfjob
-    return _plain(build(spec, job_name, environment))
+    return _plain(build(spec, job_name, command, environment))
 
 
-def _tfjob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> Any:
+def _tfjob(spec: Spec, job_name: str, command: list[str], environment: dict[str, str]) -> Any:
     kf = _kf()
 
     def replicas(count: int) -> Any:
@@ -100,7 +124,7 @@ def _tfjob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> An
             replicas=count,
             # 128-255 are tried again (a lost peer, a killed pod), everything else is final.
             restart_policy="ExitCode",
-            template=_pod(spec, "tensorflow", WORKER, environment, spec.resources.model_dump()),
+            template=_pod(spec, "tensorflow", command, environment, spec.resources.model_dump()),
         )
 
     roles = {"Chief": replicas(1)}
@@ -114,14 +138,14 @@ def _tfjob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> An
     )
 
 
-def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> Any:
+def _mpijob(spec: Spec, job_name: str, command: list[str], environment: dict[str, str]) -> Any:
     kf = _kf()
     # mpirun hands on only what it is told to; the store's credentials come from the worker's own environment.
     environment = environment | {"OMPI_MCA_mpi_yield_when_idle": "1"}  # ranks that wait leave the core to who computes
     forwarded = [word for key in environment for word in ("-x", key)]
-    command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", str(spec.workers), "-bind-to", "none"]
+    mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", str(spec.workers), "-bind-to", "none"]
     launcher_resources = {"cpu": "500m", "memory": "512Mi", "gpu": 0}
-    launcher = _pod(spec, "mpi", [*command, *forwarded, *WORKER], environment, launcher_resources)
+    launcher = _pod(spec, "mpi", [*mpirun, *forwarded, *command], environment, launcher_resources)
     podsecurity.leave_to_containers(launcher["spec"])
     # The training operator makes the launcher's account: another could not start the ranks.
     launcher["spec"].pop("serviceAccountName", None)
@@ -152,7 +176,7 @@ def _mpijob(spec: TrainingSpec, job_name: str, environment: dict[str, str]) -> A
     )
 
 
-def _run_policy(spec: TrainingSpec) -> Any:
+def _run_policy(spec: Spec) -> Any:
     kf = _kf()
     scheduling = None
     if spec.queue or spec.priority:
@@ -171,7 +195,7 @@ def _run_policy(spec: TrainingSpec) -> Any:
 
 
 def _pod(
-    spec: TrainingSpec, container: str, command: list[str] | None, environment: dict[str, str], asked: dict[str, Any]
+    spec: Spec, container: str, command: list[str] | None, environment: dict[str, str], asked: dict[str, Any]
 ) -> dict[str, Any]:
     quantities = {"cpu": asked["cpu"], "memory": asked["memory"]}
     if asked["gpu"]:

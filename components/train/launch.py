@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from shipway.canonical import fingerprint
 from shipway.errors import InvalidSpec
 from shipway.steps import leave_file, step, write_metrics
 
 if TYPE_CHECKING:
     from shipway.artifacts import DatasetManifest, ModelManifest
-    from shipway.components.train.spec import TrainingSpec
-    from shipway.executors import Event, Handle
+    from shipway.components.train.spec import FunctionSpec, TrainingSpec
+    from shipway.executors import Event, Handle, Manifest, Outcome
     from shipway.storage import Store
 
 OUR_OWN_GRACE_S = 30  # the operator's deadline fires only at the object's next update; ours comes a little later
@@ -71,10 +72,47 @@ def _launch(
         manifest = train(training, DatasetManifest.read(dataset.path), current, task_config)
         manifest.write(model.path)
         write_metrics(metrics, manifest.metrics)
-        job_uri = manifest.uri.rsplit("/", 1)[0]
         has_files = not isinstance(load_recipe(training.recipe), FitsItself)
-        outputs = [{"type": "tensorboard", "source": f"{job_uri}/tensorboard"}] if has_files else []
-        leave_file(ui.path, json.dumps({"outputs": outputs}))
+        leave_file(ui.path, _viewer(manifest.uri.rsplit("/", 1)[0] if has_files else ""))
+
+
+def function(spec: str, training: Any, metrics: Any, mlpipeline_ui_metadata: Any, task_config: Any = None) -> None:
+    """Has a function of a person's own called in each replica, and writes its `TrainingRecord`."""
+    with step("train") as current:
+        from shipway.artifacts import TrainingRecord
+        from shipway.components.train.core import render_function
+        from shipway.components.train.spec import FunctionSpec
+        from shipway.executors import identity
+        from shipway.specs import parse
+        from shipway.storage import open_folder
+
+        asked = parse(FunctionSpec, spec, "training")
+        context = current.context
+        # What is called is part of the name: a folder that another function left is never taken for this one's.
+        name = identity.job_name(asked.name, context.run, "train", f"{fingerprint(asked)} {current.name}")
+        manifest = render_function(asked, name, store_uri=context.store_uri)
+        handle, outcome = _played(asked, name, manifest, current, task_config)
+        folder = open_folder(f"{context.store_uri}/jobs/{name}")
+        result = json.loads(folder.get("result.json"))
+        record = TrainingRecord(
+            name=asked.name, function=asked.function, code=asked.code, params=asked.params, strategy=asked.strategy,
+            workers=asked.workers, metrics=result["metrics"], seconds=result["seconds"], uri=folder.uri,
+            restarts=outcome.restarts,
+        )  # fmt: skip
+        record.write(training.path)
+        folder.put("record.json", record.to_json().encode())
+        write_metrics(metrics, record.metrics)
+        leave_file(mlpipeline_ui_metadata.path, _viewer(folder.uri))
+        current.output(
+            uri=folder.uri, job=handle.name, strategy=asked.strategy, workers=asked.workers, restarts=outcome.restarts,
+            metrics={key: round(value, 5) for key, value in record.metrics.items()},
+        )  # fmt: skip
+
+
+def _viewer(job_uri: str) -> str:
+    """What makes Kubeflow's UI offer TensorBoard; nothing for a job that leaves no files for it."""
+    outputs = [{"type": "tensorboard", "source": f"{job_uri}/tensorboard"}] if job_uri else []
+    return json.dumps({"outputs": outputs})
 
 
 def with_best(spec: TrainingSpec, best: str) -> TrainingSpec:
@@ -101,13 +139,9 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
     Raises:
         JobFailed: names the replica that failed first, with its last lines.
     """
-    from shipway import executors, labels
     from shipway.components.train.core import render
     from shipway.executors import identity
-    from shipway.executors.outcomes import raise_for
-    from shipway.executors.passthrough import with_task_config
     from shipway.scoring.folder import stored_manifest
-    from shipway.storage import Store
 
     if spec.recipe != dataset.recipe:
         raise InvalidSpec(
@@ -116,10 +150,42 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
     spec = spec if spec.name else spec.model_copy(update={"name": dataset.name})
     context = current.context
     name = identity.job_name(spec.name, context.run, "train", f"{dataset.fingerprint} {current.name}")
-    manifest = with_task_config(render(spec, name, dataset.uri, store_uri=context.store_uri), task_config)
-    manifest = identity.stamp(
-        manifest, name=spec.name, run=context.run, task=current.name, job=name, namespace=context.namespace
+    manifest = render(spec, name, dataset.uri, store_uri=context.store_uri)
+    handle, outcome = _played(spec, name, manifest, current, task_config)
+    published = stored_manifest(f"{context.store_uri}/jobs/{name}/model")
+    current.output(
+        model=published.uri,
+        job=handle.name,
+        strategy=spec.strategy,
+        workers=spec.workers,
+        restarts=outcome.restarts,
+        steps=published.steps,
+        serving_format=published.serving_format,
+        **{key: round(value, 5) for key, value in published.metrics.items()},
     )
+    return published
+
+
+def _played(
+    spec: TrainingSpec | FunctionSpec, name: str, manifest: Manifest, current: Any, task_config: Any
+) -> tuple[Handle, Outcome]:
+    """The job under its lease, to its end.
+
+    Raises:
+        JobFailed: names the replica that failed first, with its last lines.
+        UserError: a replica told a user's mistake.
+    """
+    from shipway import executors, labels
+    from shipway.executors import identity
+    from shipway.executors.outcomes import raise_for
+    from shipway.executors.passthrough import with_task_config
+    from shipway.storage import Store
+
+    context = current.context
+    manifest = identity.stamp(
+        with_task_config(manifest, task_config), name=spec.name, run=context.run, task=current.name, job=name,
+        namespace=context.namespace,
+    )  # fmt: skip
     manifest["metadata"]["labels"][labels.LEASE] = f"{spec.lease_s:g}"
     executor = executors.current()
     store = Store.open(context.store_uri)
@@ -134,18 +200,7 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
             deadline_s=spec.deadline_s + OUR_OWN_GRACE_S,
         )  # fmt: skip
     raise_for(outcome, handle)
-    published = stored_manifest(f"{context.store_uri}/jobs/{name}/model")
-    current.output(
-        model=published.uri,
-        job=handle.name,
-        strategy=spec.strategy,
-        workers=spec.workers,
-        restarts=outcome.restarts,
-        steps=published.steps,
-        serving_format=published.serving_format,
-        **{key: round(value, 5) for key, value in published.metrics.items()},
-    )
-    return published
+    return handle, outcome
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from shipway.code.reference import Code
 from shipway.podsecurity import DESCRIPTION, PodSecurity
 from shipway.specs import Spec
-from shipway.training.spec import FitSpec
+from shipway.training.spec import FitSpec, Strategy, check_workers
 
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([kMGTP]i?|m)?$")]
 
@@ -21,8 +22,8 @@ class Resources(Spec):
     gpu: Annotated[int, Field(ge=0, le=16, description="nvidia.com/gpu")] = 0
 
 
-class TrainingSpec(FitSpec):
-    """What `train.job` is given: `FitSpec`, and how the job runs."""
+class JobSpec(Spec):
+    """How a training's job runs."""
 
     image: Annotated[str, Field(description="empty: the package's own for the strategy")] = ""
     resources: Resources = Field(default_factory=Resources)
@@ -41,8 +42,37 @@ class TrainingSpec(FitSpec):
         str, Field(description="Secret whose keys (AWS_...) reach each replica; empty: none is asked for")
     ] = ""
 
+
+class TrainingSpec(FitSpec, JobSpec):
+    """What `train.job` is given: `FitSpec`, and how the job runs."""
+
     @model_validator(mode="after")
     def _one_replica_has_all_gpus(self) -> Self:
-        if self.strategy == "mirrored" and self.resources.gpu == 1:
-            raise ValueError("strategy 'mirrored' with one GPU is 'single'; raise resources.gpu or change the strategy")
+        _check_mirrored(self.strategy, self.resources.gpu)
         return self
+
+
+class FunctionSpec(JobSpec):
+    """What `train.function` is given: a function of a person's own, what it is called with, and how its job runs."""
+
+    name: Annotated[str, Field(description="what the training is called")] = ""
+    function: Annotated[str, Field(description="`module:name` of `code`")] = ""
+    code: Code = ""
+    params: Annotated[dict[str, Any], Field(description="its keyword arguments")] = Field(default_factory=dict)
+    data: Annotated[dict[str, str], Field(description="name -> s3:// address or path: `context.data[name]`")] = Field(
+        default_factory=dict
+    )
+    strategy: Annotated[Strategy, Field(description="how replicas work together")] = "single"
+    workers: Annotated[int, Field(ge=1, le=512, description="replicas, the chief among them")] = 1
+    seed: Annotated[int, Field(ge=0, lt=1 << 20)] = 17
+
+    @model_validator(mode="after")
+    def _honoured(self) -> Self:
+        check_workers(self.strategy, self.workers)
+        _check_mirrored(self.strategy, self.resources.gpu)
+        return self
+
+
+def _check_mirrored(strategy: str, gpus: int) -> None:
+    if strategy == "mirrored" and gpus == 1:
+        raise ValueError("strategy 'mirrored' with one GPU is 'single'; raise resources.gpu or change the strategy")

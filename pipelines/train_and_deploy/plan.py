@@ -221,7 +221,7 @@ class TrainAndDeploy(Plan):
         training, sweep = specs["training"], specs["sweep"]
         if task == "dataset":
             return str(specs["dataset"].data)
-        if task == "katib":
+        if task == "search":
             if sweep.maxTrialCount in (0, 1):  # the step then runs none: there is nothing to choose from
                 return "no search"
             return f"{sweep.algorithm.algorithmName} {sweep.maxTrialCount} trials, {sweep.parallelTrialCount} at a time"

@@ -8,7 +8,7 @@ from shipway.components.evaluate import component as evaluate
 from shipway.components.notify.component import notify
 from shipway.components.prep.component import dataset
 from shipway.components.release.component import release
-from shipway.components.sweep.component import katib
+from shipway.components.sweep.component import search
 from shipway.components.train.component import job
 from shipway.store_secret import use_store
 
@@ -33,7 +33,7 @@ def follow(planned: dsl.PipelineTask) -> None:
     _step(prepared, "Prepare the dataset", timeout_s=24 * HOUR)
     rows = prepared.outputs["dataset"]
 
-    swept = katib(dataset=rows, spec=specs["sweep"], code_fingerprint=code)
+    swept = search(dataset=rows, spec=specs["sweep"], code_fingerprint=code)
     _step(swept, "Search hyperparameters", timeout_s=7 * 24 * HOUR)
 
     trained = job(dataset=rows, spec=specs["training"], best=swept.outputs["best"], code_fingerprint=code)

@@ -21,7 +21,10 @@ _PUBLIC = {
     "connect": "shipway.remote.connection",
     "list_runs": "shipway.runs",
     "load_run": "shipway.runs",
+    "report": "shipway.functions.reporting",
     "run": "shipway.runs",
+    "sweep": "shipway.functions.sweeping",
+    "train": "shipway.functions.training",
     "use_store": "shipway.store_secret",
 }
 
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from shipway.compiling import compile_pipeline as compile_pipeline
     from shipway.errors import ShipwayError as ShipwayError
     from shipway.errors import UserError as UserError
+    from shipway.functions.reporting import report as report
+    from shipway.functions.sweeping import sweep as sweep
+    from shipway.functions.training import train as train
     from shipway.remote.connection import Connection as Connection
     from shipway.remote.connection import connect as connect
     from shipway.runs import Run as Run

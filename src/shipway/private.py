@@ -9,7 +9,18 @@ from contextlib import suppress
 from pathlib import Path
 
 UMASK = 0o077  # of every process that we start: what it and its libraries write is the user's alone
-OURS = ("store", "jobs", "endpoints", "runs", "kfp", "cache", "demo", "reports", "code")  # what we make under a home
+OURS = (
+    "store",
+    "jobs",
+    "endpoints",
+    "runs",
+    "kfp",
+    "cache",
+    "demo",
+    "reports",
+    "code",
+    "functions",
+)  # what we make under a home
 
 
 def make_folder(path: Path) -> Path:

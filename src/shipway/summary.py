@@ -54,7 +54,7 @@ def measured(steps: Iterable[StepRecord]) -> dict[str, tuple[float, bool]]:
 
 def figures_of(steps: Iterable[StepRecord]) -> str:
     """The same for a person: `test accuracy 93.4 %, test macro f1 91.0 %`."""
-    from shipway.report.numbers import figure
+    from shipway.pages.numbers import figure
 
     told = measured(steps).items()
     return ", ".join(f"{name.replace('_', ' ')} {figure(value, share)}" for name, (value, share) in told)
@@ -267,7 +267,7 @@ def _endpoint(record: RunRecord, step: StepRecord) -> dict[str, Any] | None:
 
 def all_told(summary: Mapping[str, Any]) -> list[tuple[str, list[str], list[tuple[Any, ...]]]]:
     """What several steps told, as tables: title, columns, rows; empty where each kind was told once."""
-    from shipway.report.numbers import number, percent
+    from shipway.pages.numbers import number, percent
 
     cells: dict[str, tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
         "sweep": ("searches", lambda s: {"best": s.get("best_value"), "parameters": _listed(s["best_parameters"])}),
@@ -290,6 +290,6 @@ def all_told(summary: Mapping[str, Any]) -> list[tuple[str, list[str], list[tupl
 
 
 def _listed(parameters: Mapping[str, Any]) -> str:
-    from shipway.report.numbers import number
+    from shipway.pages.numbers import number
 
     return ", ".join(f"{name} = {number(value)}" for name, value in parameters.items())

@@ -119,7 +119,7 @@ def test_an_experiment_whose_trials_fail_or_say_nothing_fails(
 def test_the_sweep_component_trains_its_trials_and_gives_the_best_parameters(
     cluster: Bed, installed: Installed, shipped: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`sweep.katib` as its step calls it: TFJobs of our image, read by the pod label that the operator gives."""
+    """`sweep.search` as its step calls it: TFJobs of our image, read by the pod label that the operator gives."""
     shipped("tensorflow")
     # The step runs here, so it is told what its image and its pod would tell it.
     told = {
@@ -137,7 +137,7 @@ def test_the_sweep_component_trains_its_trials_and_gives_the_best_parameters(
             "training": {**SPEC, "epochs": 2, "resources": small}}  # fmt: skip
     files = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("dataset", "sweep", "report")}
     with Controller(installed.namespace) as controller:
-        best = launch.katib(files["dataset"], yaml.safe_dump(spec), files["sweep"], files["report"])
+        best = launch.search(files["dataset"], yaml.safe_dump(spec), files["sweep"], files["report"])
     assert 0.002 <= yaml.safe_load(best)["learning_rate"] <= 0.02
     assert [trial["kind"] for trial in controller.trials] == ["TFJob", "TFJob"]
     assert b"val_accuracy" in (tmp_path / "report").read_bytes()

@@ -17,7 +17,7 @@ from shipway.planning import find_all
 
 SECRET = re.compile(r"token|passw|secret|credential|api_?key|access_?key|private", re.IGNORECASE)
 IR_BYTES = 256 * 1024  # kfp's compiler and the API server refuse larger ones in places
-HTML = {"dataset", "katib", "model", "release", "notify"}
+HTML = {"dataset", "search", "model", "release", "notify"}
 METRICS = {"job", "model"}
 
 
@@ -58,7 +58,7 @@ def test_only_steps_that_find_again_what_they_started_are_retried(compiled: tupl
         name for name, task in task_specs(compiled[0]).items() if task.get("retryPolicy", {}).get("maxRetryCount")
     }
     assert not retried & {"notify", "plan"}
-    assert {"job", "katib", "dataset"} & set(components(compiled[0])) <= retried
+    assert {"job", "search", "dataset"} & set(components(compiled[0])) <= retried
 
 
 def test_every_step_ends_by_itself_where_its_image_is_missing(compiled: tuple[dict[str, Any], str]) -> None:
@@ -106,7 +106,7 @@ def test_no_secret_travels_as_a_parameter(compiled: tuple[dict[str, Any], str]) 
 
 def test_the_task_that_launches_jobs_hands_its_resources_on(compiled: tuple[dict[str, Any], str]) -> None:
     wanted = {"RESOURCES", "KUBERNETES_NODE_SELECTOR", "KUBERNETES_TOLERATIONS", "KUBERNETES_AFFINITY"}
-    for name in {"job", "katib"} & set(components(compiled[0])):
+    for name in {"job", "search"} & set(components(compiled[0])):
         one = components(compiled[0])[name]
         passed = one["taskConfigPassthroughs"]
         assert {entry["field"] for entry in passed} == wanted

@@ -18,7 +18,7 @@ from shipway.executors import identity
 from shipway.executors.process.service_state import endpoint_folder
 from shipway.registry import aliases, catalog, reading
 
-TASKS = ("train", "sweep", "katib")
+TASKS = ("train", "sweep", "search")
 REPLICAS = [f"{kind}-{i}" for kind in ("chief", "master", "worker", "ps", "evaluator", "launcher") for i in (0, 12)]
 PIECES = [
     "a",

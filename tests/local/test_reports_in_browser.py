@@ -113,7 +113,7 @@ def run_summary() -> str:
 
     steps = [
         StepRecord(run="run-1", task="dataset", state="Succeeded", seconds=5.1, outputs={"rows": 4318}),
-        StepRecord(run="run-1", role="sweep", task="katib", state="Succeeded", seconds=79.0, outputs={"uri": "s3://shipway/sweeps/s"}),
+        StepRecord(run="run-1", role="sweep", task="search", state="Succeeded", seconds=79.0, outputs={"uri": "s3://shipway/sweeps/s"}),
         StepRecord(run="run-1", role="evaluate", task="model", state="Succeeded", seconds=6.0, outputs={"uri": "s3://shipway/e/1"}),
         StepRecord.model_validate(
             {"run": "run-1", "task": "job", "state": "Failed", "seconds": 54.0,
@@ -220,7 +220,7 @@ def test_a_click_sorts_and_the_pointer_names_a_cell(browser: Any) -> None:
 def test_a_script_in_a_label_does_not_run(browser: Any) -> None:
     from markupsafe import Markup
 
-    from shipway.report import Report
+    from shipway.pages import Report
 
     slipped = Markup("<script>document.title = 'broken in'</script><p id=after>after</p>")
     seen = show(browser, Report("t").html(slipped).render(), "light")

@@ -47,7 +47,7 @@ def _trials_on_path(monkeypatch: pytest.MonkeyPatch, local_store_uri: str) -> No
 
 
 def run(document: dict[str, Any]) -> SweepRecord:
-    return launch.search(parse(SweepSpec, document, "sweep"), "", "")[0]
+    return launch.play(parse(SweepSpec, document, "sweep"), "", "")[0]
 
 
 def uri_of(document: dict[str, Any]) -> str:
@@ -77,11 +77,20 @@ def test_trials_share_few_processes_and_the_best_is_no_worse_than_the_defaults()
     assert executors.current().running() == []  # type: ignore[attr-defined]
 
 
-def test_a_sweep_without_one_trial_that_reports_the_objective_fails_however_many_failures_are_allowed() -> None:
-    wrong = {**BOWL, "objective": "maximize scroe", "maxTrialCount": 3, "maxFailedTrialCount": 3}
-    with pytest.raises(JobFailed, match=r"none of 3 trials ended with a value of 'scroe'.*did you mean 'score'"):
-        run(wrong)
+def test_a_sweep_without_one_finite_value_fails_however_many_failures_are_allowed() -> None:
+    document = {
+        "objective": "maximize score", "parameters": {"x": [0.52, 0.55, 0.58]}, "function": "cheap_trials:fragile",
+        "maxFailedTrialCount": 3,
+    }  # fmt: skip
+    with pytest.raises(JobFailed, match=r"none of 3 trials ended with a value of 'score'.*score is not a finite"):
+        run(document)
     with pytest.raises(JobFailed, match="none of 3 trials"):  # typed again it is no success either
+        run(document)
+
+
+def test_an_objective_that_a_function_does_not_give_ends_the_sweep_with_the_first_trial() -> None:
+    wrong = {**BOWL, "objective": "maximize scroe", "parallelTrialCount": 1}
+    with pytest.raises(InvalidSpec, match=r"bowl gave no metric 'scroe'; it gave loss, score \(did you mean 'score'"):
         run(wrong)
 
 
@@ -125,19 +134,21 @@ def test_a_crash_fails_its_own_trial_and_the_rest_go_on_in_a_new_runner() -> Non
     }  # fmt: skip
     assert by_x[0.1].error == "ValueError: x is too small for this trial"
     assert "exit code 3" in by_x[0.3].error
-    assert "no metric 'score'; it reported other" in by_x[0.45].error
+    assert "no metric 'score'; it gave other" in by_x[0.45].error
     assert "score is not a finite number" in by_x[0.55].error
     assert record.best_params == {"x": 0.95}
 
 
 def test_a_trial_that_gives_back_no_metrics_fails_alone_and_is_told_what_it_gave() -> None:
-    kinds = ["number", "pairs", "word", "good", "huge", "vanish"]  # the sweep begins with the middle one
+    kinds = ["nothing", "pairs", "word", "good", "huge", "vanish"]  # the sweep begins with the middle one
     document = {"objective": "maximize score", "parameters": {"kind": kinds}, "function": "cheap_trials:odd"}
     record = run({**document, "maxFailedTrialCount": 5, "parallelTrialCount": 1})
     told = {trial.params["kind"]: trial.error for trial in record.trials}
     assert told.pop("good") == ""
     assert told.pop("vanish").endswith("its process ended with 0 before the trial was done")
-    assert all("cheap_trials:odd returned" in error and "expected a mapping" in error for error in told.values()), told
+    assert "odd returned nothing and reported nothing" in told["nothing"]
+    assert "odd returned [('score', 1)], expected a number, a dict" in told["pairs"]
+    assert all("score is" in told[kind] and "expected a number" in told[kind] for kind in ("word", "huge")), told
     assert len({trial.job for trial in record.trials}) == 1  # none took the runner with it but the last
 
 
@@ -202,7 +213,7 @@ def test_the_component_writes_record_and_report_and_gives_the_best_as_json(tmp_p
     )  # fmt: skip
     dataset.write(tmp_path / "dataset")
     outputs = {name: SimpleNamespace(path=str(tmp_path / name)) for name in ("dataset", "sweep", "report")}
-    best = launch.katib(
+    best = launch.search(
         outputs["dataset"], json.dumps({**BOWL, "maxTrialCount": 6}), outputs["sweep"], outputs["report"]
     )
     record = SweepRecord.read(tmp_path / "sweep")
@@ -240,7 +251,7 @@ def test_a_killed_sweep_goes_on_and_never_runs_a_finished_trial_again(
     context = multiprocessing.get_context("forkserver")  # engines are forked from a process that has imported all
     context.set_forkserver_preload(PRELOADED)
     uri, chance = uri_of(document), random.Random(7)
-    finished: dict[int, int] = {}  # trials with a record, and how often each had run by then
+    finished: dict[float, int] = {}  # x of trials with a record, and how often each had run by then
     for kill in range(LOOPS):
         engine = context.Process(target=cheap_trials.search, args=(environment, document, ""))
         engine.start()
@@ -249,12 +260,12 @@ def test_a_killed_sweep_goes_on_and_never_runs_a_finished_trial_again(
         time.sleep(chance.random() * 0.1)
         engine.kill()
         engine.join()
-        ran = Counter(int(line) for line in log.read_text().split())
-        assert {number: ran[number] for number in finished} == finished
-        finished = {record.number: ran[record.number] for record in records(uri)}
+        ran = Counter(float(line) for line in log.read_text().split())
+        assert {x: ran[x] for x in finished} == finished
+        finished = {record.params["x"]: ran[record.params["x"]] for record in records(uri)}  # type: ignore[index]
     done = run(document).trials
-    ran = Counter(int(line) for line in log.read_text().split())
-    assert {number: ran[number] for number in finished} == finished
+    ran = Counter(float(line) for line in log.read_text().split())
+    assert {x: ran[x] for x in finished} == finished
     assert {record.state for record in done} == {"Succeeded"}
     undisturbed = run({**document, "maxFailedTrialCount": 9})
     assert [record.params for record in done] == [record.params for record in undisturbed.trials]

@@ -37,8 +37,8 @@ def test_trials_train_the_recipe_on_the_eval_split_and_never_on_test(tmp_path: P
         "training": {"name": "bot", "epochs": 2, "params": {"dim": 8, "hidden": 0}},
     }
     with pytest.raises(InvalidSpec, match=r"has no parameter 'droput'.*did you mean 'dropout'"):
-        launch.search(parse(SweepSpec, {**document, "parameters": {"droput": [0.1]}}), dataset.uri, dataset.fingerprint)
-    record, _ = launch.search(parse(SweepSpec, document), dataset.uri, dataset.fingerprint)
+        launch.play(parse(SweepSpec, {**document, "parameters": {"droput": [0.1]}}), dataset.uri, dataset.fingerprint)
+    record, _ = launch.play(parse(SweepSpec, document), dataset.uri, dataset.fingerprint)
     assert [trial.state for trial in record.trials] == ["Succeeded"] * 3, [trial.error for trial in record.trials]
     assert len({trial.job for trial in record.trials}) == 1
     assert record.trials[0].params == {"learning_rate": 0.002, "dropout": 0.5}

@@ -18,7 +18,7 @@ from tests.fixtures.strangers_rows import write_rows
 
 PARAMS = ["name=my-bot", "data=bots.csv", "input_column=utterance", "label_column=intent", "preset=quick"]
 TINY = {"training": {"params": {"dim": 16, "hidden": 16}, "epochs": 6, "batch_size": 32}}
-CACHED = ("dataset", "katib", "job", "model")
+CACHED = ("dataset", "search", "job", "model")
 
 
 class Home:
@@ -116,7 +116,7 @@ pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900), pytest.mark.xdist_gro
 def test_a_strangers_csv_ends_as_a_served_judged_model_though_its_run_was_killed(first: dict[str, Any]) -> None:
     assert first["state"] == "Succeeded"
     found = states(first)
-    assert [found.pop(task) for task in ("dataset", "katib")] == ["Cached"] * 2, "it went on where it was killed"
+    assert [found.pop(task) for task in ("dataset", "search")] == ["Cached"] * 2, "it went on where it was killed"
     assert set(found.values()) == {"Succeeded"}
     assert first["decision"]["decision"] == "blessed"
     assert first["model"] == {"name": "my-bot", "version": 1}

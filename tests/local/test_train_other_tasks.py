@@ -71,7 +71,7 @@ def test_a_metric_that_the_task_does_not_have_is_refused_before_anything_is_read
 
 def search(dataset: DatasetManifest, document: dict[str, Any]) -> Any:
     usual = {"parameters": {"learning_rate": [0.0001, 0.05]}, "parallelTrialCount": 1, "training": SPEC}
-    return launch.search(parse(SweepSpec, {**usual, **document}), dataset.uri, dataset.fingerprint)[0]
+    return launch.play(parse(SweepSpec, {**usual, **document}), dataset.uri, dataset.fingerprint)[0]
 
 
 def test_a_sweep_looks_for_the_lowest_error_unless_it_is_told_another_goal(numbers: DatasetManifest) -> None:

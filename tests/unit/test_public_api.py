@@ -8,7 +8,7 @@ import shipway
 
 PUBLIC = [
     "Connection", "Run", "ShipwayError", "UserError", "__version__", "compile_pipeline", "connect",
-    "list_runs", "load_run", "run", "use_store",
+    "list_runs", "load_run", "report", "run", "sweep", "train", "use_store",
 ]  # fmt: skip
 
 

@@ -134,7 +134,7 @@ def test_a_step_keeps_where_artifacts_were_made_and_so_the_cached_steps_are_foun
     release = own.model_copy(update={"task": "release"})
     (found,) = cached_steps(store, [release], RUN)
     assert (found.task, found.state, found.outputs, found.cached_from) == ("job", "Cached", {"steps": 9}, FIRST)
-    assert cached_steps(store, [release], RUN, among=["katib"]) == []
+    assert cached_steps(store, [release], RUN, among=["search"]) == []
     store.delete(f"runs/{FIRST}/steps/job.json")
     assert cached_steps(store, [release], RUN) == [], "its records were cleaned away"
 
@@ -153,11 +153,11 @@ def test_of_the_steps_of_one_task_the_cached_ones_are_those_that_wrote_what_was_
 def test_a_sweep_that_was_cached_with_its_training_is_found_through_it(store: Store) -> None:
     """Training takes the sweep's best as a parameter, so no artifact of a later step leads to the sweep."""
     keep(store, step_of_first("job", "train", "out"))
-    keep(store, step_of_first("katib", "sweep", "sweep", outputs={"uri": "s3://b/sweep"}))
+    keep(store, step_of_first("search", "sweep", "sweep", outputs={"uri": "s3://b/sweep"}))
     release = StepRecord(run=RUN, task="release", state="Succeeded", inputs={"model": made(FIRST, "job")})
-    found = {step.task: step for step in cached_steps(store, [release], RUN, among=["katib", "job"])}
-    assert (found["katib"].state, found["katib"].outputs) == ("Cached", {"uri": "s3://b/sweep"})
-    assert {step.task for step in cached_steps(store, [release], RUN)} == {"job", "katib"}
+    found = {step.task: step for step in cached_steps(store, [release], RUN, among=["search", "job"])}
+    assert (found["search"].state, found["search"].outputs) == ("Cached", {"uri": "s3://b/sweep"})
+    assert {step.task for step in cached_steps(store, [release], RUN)} == {"job", "search"}
 
 
 def test_cached_steps_stand_in_the_order_they_were_made_in_behind_what_began_the_run(store: Store) -> None:

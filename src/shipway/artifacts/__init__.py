@@ -16,6 +16,7 @@ from shipway.artifacts.evaluation import (
 from shipway.artifacts.model import ModelManifest, Parity
 from shipway.artifacts.records import RunRecord, StepError, StepRecord
 from shipway.artifacts.sweep import SweepRecord, TrialRecord
+from shipway.artifacts.training import TrainingRecord
 
 __all__ = [
     "SPLITS",
@@ -41,6 +42,7 @@ __all__ = [
     "StepError",
     "StepRecord",
     "SweepRecord",
+    "TrainingRecord",
     "TrialRecord",
     "Uri",
 ]

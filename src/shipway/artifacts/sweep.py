@@ -22,7 +22,7 @@ class TrialRecord(Record):
 
 
 class SweepRecord(Artifact):
-    """What `sweep.katib` found."""
+    """What `sweep.search` found."""
 
     KIND: ClassVar[str] = "SweepRecord"
     SEALED: ClassVar[bool] = True

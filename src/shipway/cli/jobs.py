@@ -29,7 +29,7 @@ def run(
     from shipway.errors import InvalidSpec
     from shipway.executors import current, play, read_manifest
     from shipway.local.store import prepare_store
-    from shipway.report.numbers import duration
+    from shipway.pages.numbers import duration
 
     if deadline is not None and not 0 < deadline < math.inf:
         raise InvalidSpec(f"--deadline: got {deadline:g}, expected seconds above 0, or leave it out")

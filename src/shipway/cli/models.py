@@ -36,7 +36,7 @@ def list_(
     if not versions:
         say("No models yet. Next: shipway demo")
         return
-    from shipway.report.numbers import bytes_text, figure, inline
+    from shipway.pages.numbers import bytes_text, figure, inline
 
     shown = {info.name: info for v in versions for info in v.shown[:_COLUMNS]}
     rows = [
@@ -60,7 +60,7 @@ def show(
     name: Name, version: Annotated[str, typer.Argument(help=_VERSION)] = "latest", as_json: AsJson = False
 ) -> None:
     """One version: how good, trained on what, with which parameters."""
-    from shipway.report.numbers import figure, inline
+    from shipway.pages.numbers import figure, inline
 
     registry = _registry()
     found = registry.get(name, version)
@@ -105,7 +105,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """What differs between two versions."""
-    from shipway.report.numbers import number
+    from shipway.pages.numbers import number
 
     found = _registry().diff(name, before, after)
     if as_json:

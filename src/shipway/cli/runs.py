@@ -24,8 +24,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Runs, the newest first: state, who started them, what they measured and decided."""
+    from shipway.pages.numbers import duration
     from shipway.remote.where import connected
-    from shipway.report.numbers import duration
     from shipway.runs import list_runs
     from shipway.runs.progress import MARKS
 
@@ -161,6 +161,6 @@ def _rows(summaries: list[dict[str, Any]], facts: Any) -> dict[str, list[Any]]:
 
 
 def _shown(value: Any) -> str:
-    from shipway.report.numbers import number
+    from shipway.pages.numbers import number
 
     return number(value) if not isinstance(value, dict | list) else str(value)

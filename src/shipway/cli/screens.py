@@ -10,7 +10,7 @@ from typing import Any
 
 from shipway.cli.console import console, facts, heading, say, table
 from shipway.errors import one_line
-from shipway.report.numbers import duration, figure, inline, number
+from shipway.pages.numbers import duration, figure, inline, number
 from shipway.runs.progress import MARKS
 from shipway.summary import all_told
 

@@ -60,7 +60,7 @@ def ls(
 ) -> None:
     """What lies in the store."""
     from shipway.local.store import open_store
-    from shipway.report.numbers import bytes_text
+    from shipway.pages.numbers import bytes_text
     from shipway.storage import open_uri
 
     store = open_store()
@@ -105,7 +105,7 @@ def cp(
     """Copy between this machine and the store."""
     from shipway.errors import InvalidSpec
     from shipway.local.store import open_store
-    from shipway.report.numbers import bytes_text
+    from shipway.pages.numbers import bytes_text
     from shipway.storage import open_uri
 
     base = open_store()
@@ -174,8 +174,8 @@ def gc(
 ) -> None:
     """Remove what no alias, endpoint or kept version uses."""
     from shipway.local.store import open_store
+    from shipway.pages.numbers import bytes_text
     from shipway.registry import Registry
-    from shipway.report.numbers import bytes_text
 
     done = Registry(open_store()).gc(name, keep=keep, dry_run=not yes, grace_s=older_than * 3600)
     if as_json:

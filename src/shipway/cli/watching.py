@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shipway.dag import Place
-from shipway.report.numbers import duration, figure, number
+from shipway.pages.numbers import duration, figure, number
 
 TAIL_BYTES = 16 << 10
 _NOISE = ("[KFP ", "{", "}", '"')  # kfp's own lines in every step's log

@@ -46,7 +46,7 @@ def check_code(code: str, named: Iterable[str] = (), where: str = "code") -> Non
                 f"{told} holds no module {top!r}, which is named; it holds {', '.join(held) or 'none'}"
                 f"{nearest(top, held)}{_hint(Path(folder))}"
             )
-    in_images = _contents()
+    in_images = contents()
     brought = {str(canonicalize_name(each.name)): each for each in distributions(path=[folder])}
     for name, distribution in brought.items():
         if not _tops(distribution) & wanted:  # what is named comes from the code, whatever is installed
@@ -89,7 +89,7 @@ def _check_need(
         raise InvalidSpec(f"code: {of.name} {of.version} needs {need}, and {place} {name} {found}; change one of them")
 
 
-def _contents() -> dict[str, str]:
+def contents() -> dict[str, str]:
     """Distributions of all our images; one lock makes their versions equal."""
     found: dict[str, str] = json.loads((files("shipway.code") / CONTENTS).read_text(encoding="utf-8"))
     return found

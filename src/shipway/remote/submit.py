@@ -124,6 +124,8 @@ def checked_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
     checked = check_params(target.inputs, params, pipeline=target.version, keep=_keep)
     _refuse_local_data(target, checked)
     plan = _plan_of(target)
+    if plan is not None:
+        checked = dict(plan.take_along(checked))
     if plan is not None and plan.takes_code and checked.get("code"):
         checked["code"] = _pinned_code(checked["code"])
     _check_as_its_plan_would(target, checked)

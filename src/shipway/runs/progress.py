@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from shipway.errors import one_line
-from shipway.report.numbers import duration, figure, inline, number
+from shipway.pages.numbers import duration, figure, inline, number
 
 if TYPE_CHECKING:
     from rich.console import Console

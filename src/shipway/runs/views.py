@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipway.dag import distinct
 from shipway.errors import harmless
-from shipway.report.numbers import duration
+from shipway.pages.numbers import duration
 from shipway.runs.progress import SIGNS, highlights
 from shipway.summary import endpoint_of, fact, figures_of, model_of
 

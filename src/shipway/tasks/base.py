@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from shipway.artifacts import EvaluationRecord, RuleResult
     from shipway.inputs.base import Format, Input
+    from shipway.pages import Report
     from shipway.recipes.base import Encoder
-    from shipway.report import Report
     from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
 
 Documents = list[dict[str, Any]]

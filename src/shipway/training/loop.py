@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras
 
 from shipway.artifacts import DatasetManifest
-from shipway.errors import InvalidData, RetryableError, ShipwayError
+from shipway.errors import InvalidData, ShipwayError
 from shipway.recipes import Encoder, KerasRecipe, load_recipe
 from shipway.recipes.layers import bind_steps
 from shipway.storage import read_artifact
@@ -29,15 +29,12 @@ from shipway.training.checkpoint import Arrays, Checkpoints, LoopState, shapes_m
 from shipway.training.distribution import Distribution, open_distribution
 from shipway.training.judging import Rule
 from shipway.training.measure import Evaluation, input_names, make_step
+from shipway.training.peers import lost_peer
 from shipway.training.progress import Monitor, Report
 from shipway.training.publishing import Trained
 from shipway.training.solving import solve_weights
 from shipway.training.spec import FitSpec
 from shipway.training.unpacking import unreadable
-
-
-class LostPeer(RetryableError):
-    """Another worker of this job went away in the middle of a step."""
 
 
 @dataclass
@@ -87,31 +84,14 @@ def fit(
     monitor = monitor or Monitor()
     try:
         return _fit(spec, manifest, work, output_uri, report, monitor, dist)
-    except (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.DeadlineExceededError,
-        tf.errors.CancelledError,
-    ) as error:
-        raise LostPeer(f"another worker went away: {_first_line(error)}") from error
     except tf.errors.OpError as error:
         if reason := unreadable(error):
             raise InvalidData(
                 f"dataset {manifest.name} ({manifest.uri}): {reason}; prepare it again without that row"
             ) from error
-        if dist.size > 1 and _is_collective(error):
-            raise LostPeer(f"another worker went away: {_first_line(error)}") from error
+        if (lost := lost_peer(error, dist.size)) is not None:
+            raise lost from error
         raise
-
-
-def _is_collective(error: Exception) -> bool:
-    """Horovod and some collectives report a lost peer as an internal or unknown error."""
-    text = str(error).lower()
-    return any(word in text for word in ("horovod", "collective", "socket closed", "connection reset", "heartbeat"))
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
 def _fit(

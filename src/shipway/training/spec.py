@@ -52,6 +52,24 @@ def is_lower_better(task: Task, name: str) -> bool:
     return "loss" in name if metric is None else metric.lower_is_better
 
 
+def check_workers(strategy: str, workers: int) -> None:
+    """Refuses a number of workers that a strategy cannot have.
+
+    Raises:
+        ValueError: says which it can.
+    """
+    if strategy not in DISTRIBUTED and workers != 1:
+        raise ValueError(
+            f"workers {workers} with strategy {strategy!r}: it runs in one replica; set workers to 1, or "
+            "strategy to multi_worker or horovod"
+        )
+    if strategy in DISTRIBUTED and workers < 2:
+        raise ValueError(
+            f"workers {workers} with strategy {strategy!r}: it needs at least 2; raise workers, or set "
+            "strategy to single"
+        )
+
+
 class FitSpec(Spec):
     """How a model is trained, wherever that happens."""
 
@@ -83,16 +101,7 @@ class FitSpec(Spec):
 
     @model_validator(mode="after")
     def _honoured(self) -> Self:
-        if self.strategy not in DISTRIBUTED and self.workers != 1:
-            raise ValueError(
-                f"workers {self.workers} with strategy {self.strategy!r}: it runs in one replica; set workers to 1, or "
-                "strategy to multi_worker or horovod"
-            )
-        if self.strategy in DISTRIBUTED and self.workers < 2:
-            raise ValueError(
-                f"workers {self.workers} with strategy {self.strategy!r}: it needs at least 2; raise workers, or set "
-                "strategy to single"
-            )
+        check_workers(self.strategy, self.workers)
         if self.gradient_compression != "none" and self.strategy != "horovod":
             raise ValueError(
                 f"gradient_compression {self.gradient_compression!r} with strategy {self.strategy!r}: only horovod "

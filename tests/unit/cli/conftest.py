@@ -68,7 +68,7 @@ def finished(**changes: Any) -> RunRecord:
         params={"name": "bot", "data": "rows.csv", "webhook": "https://user:pw@hooks.example.com/T0/B0/secret?t=1"},
         steps=[
             step("plan", "train-and-deploy"), step("dataset", state="Cached", outputs={"rows": 5000, "labels": 2}),
-            step("sweep", "katib", outputs={"uri": "s3://shipway/sweeps/s"}), step("train", "job"),
+            step("sweep", "search", outputs={"uri": "s3://shipway/sweeps/s"}), step("train", "job"),
             step("evaluate", "model", outputs={"uri": "s3://shipway/evaluations/e1"},
                  reports={"Evaluation": "s3://shipway/evaluations/e1/report.html"}),
             step("gate", "release.gate", outputs={"uri": "s3://shipway/decisions/d", "decision": "blessed"}),

@@ -46,7 +46,7 @@ def searched_twice() -> RunRecord:
 
     steps = [
         step("evaluate", "classifier", uri="s3://b/trunk"),
-        *(step("sweep", "katib", at, best={"dropout": float(at)}) for at in ("0", "1")),
+        *(step("sweep", "search", at, best={"dropout": float(at)}) for at in ("0", "1")),
         *(step("evaluate", "classifier-2", at, uri=f"s3://b/{at}") for at in ("0", "1")),
         step("register", "release.register", name="a", version=1), step("register", "release-2.register", version=2),
         step("", "mine"),

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from shipway.artifacts import EvaluationRecord, RuleResult
 from shipway.inputs.base import Input
+from shipway.pages import Report, percent
 from shipway.recipes.arrays import Columns
-from shipway.report import Report, percent
 from shipway.tasks.classification import baselines, figures
 from shipway.tasks.classification import threshold as out_of_scope
 from shipway.tasks.classification.details import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shipway.report import Report, confusion_matrix, lines, percent
+from shipway.pages import Report, confusion_matrix, lines, percent
 from shipway.tasks.classification.details import Details
 from shipway.tasks.classification.figures import Ints
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from shipway.artifacts import EvaluationRecord, RuleResult
 from shipway.inputs.base import Input
+from shipway.pages import Report, number, percent
 from shipway.recipes.arrays import Columns
-from shipway.report import Report, number, percent
 from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
 from shipway.tasks.regression import baselines, figures
 from shipway.tasks.regression.answers import values

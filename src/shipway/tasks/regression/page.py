@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shipway.report import Report, columns, lines, number, percent
+from shipway.pages import Report, columns, lines, number, percent
 from shipway.tasks.regression.details import Details
 
 PREVIEW_CHARACTERS = 160

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from shipway.artifacts import EvaluationRecord, RuleResult
 from shipway.inputs.base import Input
+from shipway.pages import Report, percent
 from shipway.recipes.arrays import Columns, Ragged
-from shipway.report import Report, percent
 from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
 from shipway.tasks.spans import baselines, figures
 from shipway.tasks.spans.details import Details, Mistake, Params, Rules, TypeMetrics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shipway.report import Report, confusion_matrix, percent
+from shipway.pages import Report, confusion_matrix, percent
 from shipway.tasks.spans.details import Details
 from shipway.tasks.spans.figures import BOTH, BOUNDS, INVENTED, KINDS, MISSED, TYPE
 

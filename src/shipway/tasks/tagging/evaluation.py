@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from shipway.artifacts import EvaluationRecord, RuleResult
 from shipway.inputs.base import Input
+from shipway.pages import Report, percent
 from shipway.recipes.arrays import Columns
-from shipway.report import Report, percent
 from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
 from shipway.tasks.tagging import baselines, figures
 from shipway.tasks.tagging.answers import HALF

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shipway.report import Report, lines, percent
+from shipway.pages import Report, lines, percent
 from shipway.tasks.tagging.details import Details
 
 PREVIEW_CHARACTERS = 160

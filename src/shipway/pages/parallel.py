@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from shipway.report.numbers import number
-from shipway.report.svg import Scale, figure, shorten, text
+from shipway.pages.numbers import number
+from shipway.pages.svg import Scale, figure, shorten, text
 
 LEVELS = 5
 HEIGHT = 300

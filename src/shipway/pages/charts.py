@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
-from shipway.report.numbers import number
-from shipway.report.svg import CHARACTER, Scale, domain, figure, legend, shorten, text
+from shipway.pages.numbers import number
+from shipway.pages.svg import CHARACTER, Scale, domain, figure, legend, shorten, text
 
 WIDTH = 912  # of the page's column
 SERIES = 6  # distinct colours in report.css
@@ -31,7 +31,7 @@ def bars(
     Args:
         values: Label to value; labels are escaped.
         title: Above the chart.
-        format: A value's text; `shipway.report.percent` for shares.
+        format: A value's text; `shipway.pages.percent` for shares.
         highlight: Labels drawn in the second colour; the others keep the first.
         intervals: Label to (low, high), drawn as a whisker.
         high: Upper end of the axis, 1.0 for shares; the largest value otherwise.

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 from markupsafe import Markup
 
 from shipway.images import VERSION
-from shipway.report.numbers import number
+from shipway.pages.numbers import number
 
 LIMIT_BYTES = 1_000_000  # KFP shows an HTML artifact in a frame, and refuses much more
 Tone = Literal["good", "warn", "bad", "info"]
@@ -31,7 +31,7 @@ class _Block:
 class Report:
     """Blocks of a report in order; every method but `render` and `write` returns the report itself.
 
-    Everything given is escaped, except `Markup`, which the charts of `shipway.report` return.
+    Everything given is escaped, except `Markup`, which the charts of `shipway.pages` return.
     """
 
     def __init__(self, title: str, subtitle: str = "") -> None:
@@ -97,9 +97,9 @@ class Report:
         return self._block("facts.html", f"facts {caption}".strip(), facts=pairs, caption=caption)
 
     def chart(self, chart: Markup, note: str = "") -> Self:
-        """A chart made by `shipway.report`."""
+        """A chart made by `shipway.pages`."""
         if not isinstance(chart, Markup):
-            raise TypeError(f"chart: expected what a chart function of shipway.report returns, got {type(chart)}")
+            raise TypeError(f"chart: expected what a chart function of shipway.pages returns, got {type(chart)}")
         return self._add(
             "chart", Markup("{}{}").format(chart, Markup('<p class="note">{}</p>').format(note) if note else "")
         )
@@ -189,7 +189,7 @@ def _cell(cell: object) -> dict[str, object]:
 
 @cache
 def _asset(name: str) -> str:
-    return files("shipway.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return files("shipway.pages").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 @cache
@@ -197,7 +197,7 @@ def _template(name: str) -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("shipway.report"),
+        loader=PackageLoader("shipway.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -160,7 +160,7 @@ def test_charts_and_html_refuse_plain_strings() -> None:
 
 
 def _themes() -> dict[str, dict[str, str]]:
-    css = files("shipway.report").joinpath("templates/report.css").read_text()
+    css = files("shipway.pages").joinpath("templates/report.css").read_text()
     blocks = re.findall(r":root \{(.*?)\}", css, re.S)
     return {
         name: dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shipway.report.charts import bars, columns, lines, scatter
-from shipway.report.matrix import confusion_matrix, heatmap
-from shipway.report.numbers import bytes_text, change, duration, figure, inline, number, percent
-from shipway.report.page import LIMIT_BYTES, Report
-from shipway.report.parallel import parallel_coordinates
+from shipway.pages.charts import bars, columns, lines, scatter
+from shipway.pages.matrix import confusion_matrix, heatmap
+from shipway.pages.numbers import bytes_text, change, duration, figure, inline, number, percent
+from shipway.pages.page import LIMIT_BYTES, Report
+from shipway.pages.parallel import parallel_coordinates
 
 __all__ = [
     "LIMIT_BYTES",

@@ -9,8 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from shipway.report.numbers import number
-from shipway.report.svg import CHARACTER, figure, shorten, text
+from shipway.pages.numbers import number
+from shipway.pages.svg import CHARACTER, figure, shorten, text
 
 SHADES = 8
 MAX_CLASSES = 150

@@ -1,0 +1,80 @@
+"""What `train_function` has to configure, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from shipway.components.train.spec import FunctionSpec
+from shipway.errors import InvalidSpec
+from shipway.executors import identity
+from shipway.functions.declared import restored
+from shipway.functions.travelling import declared_by, take_along, with_code
+from shipway.images import VERSION
+from shipway.planning import Plan, code_fingerprint
+from shipway.planning.base import Specs
+from shipway.planning.resolving import merge
+
+if TYPE_CHECKING:
+    from shipway.executors.kubernetes import KubernetesExecutor
+
+
+class TrainFunction(Plan):
+    """A function of a person's own, what it is called with, and how its job runs."""
+
+    version = VERSION
+    sections: Mapping[str, type[BaseModel]] = {"training": FunctionSpec}
+    flat: Mapping[str, Sequence[tuple[str, str]]] = {
+        name: [("training", name)] for name in ("name", "function", "code", "params", "data", "strategy", "workers")
+    } | {"origin": []}
+
+    def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return take_along(dict(params))
+
+    def check_given(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+        identity.check_model_name(params.get("name"))
+        if not params.get("function"):
+            raise InvalidSpec("function: missing; give function=train.py:train, or `module:name` of code=...")
+
+    def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        given = document.get("training", {})
+        code = with_code(str(given.get("code", "")), str(given.get("function", "")))
+        training: FunctionSpec = super().specs(merge(document, {"training": {"code": code}}))["training"]
+        function = declared_by(training.function)
+        training = training.model_copy(update={"params": restored(training.params, function)})
+        if function is not None:
+            function.check_names(training.params, "params")
+            for name, value in training.params.items():
+                function.check_kind(name, value, f"params.{name}")
+        return {"training": training}
+
+    def check_here(self, specs: Specs) -> None:
+        from shipway.doctor import require_local
+
+        require_local()
+
+    def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
+        from shipway.components.train.core import render_function
+
+        for name, place in specs["training"].data.items():
+            if "://" not in place:
+                raise InvalidSpec(
+                    f"data.{name}: {place!r} is a path on one machine, which the replicas do not see; copy it to the "
+                    f"store (shipway store cp {place} data/) and give the s3:// address"
+                )
+        executor.check(render_function(specs["training"], identity.CHECK, store_uri=executor.context.store_uri))
+
+    def fingerprints(self, specs: Specs) -> dict[str, str]:
+        return {"code_fingerprint": code_fingerprint()}
+
+    def work(self, task: str, specs: Specs) -> str:
+        training = specs["training"]
+        if task != "function":
+            return ""
+        workers = f"{training.workers} worker{'s' if training.workers != 1 else ''}"
+        return f"{training.function}: {training.strategy}, {workers}"
+
+
+plan = TrainFunction()

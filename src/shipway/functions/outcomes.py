@@ -1,0 +1,199 @@
+"""What came of a function that was swept or trained, as an object to look at."""
+
+from __future__ import annotations
+
+import atexit
+import html
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from shipway.errors import NotFound
+
+if TYPE_CHECKING:
+    import polars
+
+    from shipway.artifacts import SweepRecord, TrainingRecord, TrialRecord
+    from shipway.functions.source import Source
+    from shipway.runs import Run
+
+
+class _Outcome:
+    """A run over a function, while it goes on and when it has ended.
+
+    Attributes:
+        run: The run of the pipeline: its state, logs and reports.
+        source: What travelled: `print(outcome.source.text)`.
+    """
+
+    def __init__(self, run: Run, source: Source) -> None:
+        self.run = run
+        self.source = source
+
+    def wait(self) -> Self:
+        """Waits for the end.
+
+        Raises:
+            JobFailed: it failed; the first error is in the message.
+        """
+        self.run.wait()
+        self.run.raise_for_state()
+        return self
+
+    def _not_ended(self) -> NotFound:
+        return NotFound(f"run {self.run.key} is {self.run.state}; what came of it is told when it has succeeded")
+
+    @property
+    def _is_done(self) -> bool:
+        return self.run.state == "Succeeded"
+
+
+class Sweep(_Outcome):
+    """A sweep over a function."""
+
+    _record: SweepRecord | None = None
+
+    @property
+    def record(self) -> SweepRecord:
+        """Every trial.
+
+        Raises:
+            NotFound: the sweep has not ended, or failed.
+        """
+        if self._record is None:
+            self._record = self.run.sweep
+        if self._record is None:
+            raise self._not_ended()
+        return self._record
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The best trial's parameters: `train(**sweep.best)`."""
+        return dict(self.record.best_params)
+
+    @property
+    def best_value(self) -> float | None:
+        """The best trial's objective."""
+        return self.record.best_value
+
+    @property
+    def trials(self) -> polars.DataFrame:
+        """A row a trial: its number, state, parameters, metrics, seconds and error."""
+        import polars
+
+        return polars.DataFrame(self._rows(), strict=False, infer_schema_length=None)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        record = self.record
+        names = sorted(record.best_params, key=list(self.source.declared.parameters).index)
+        metrics = dict.fromkeys([record.objective, *(name for trial in record.trials for name in trial.metrics)])
+        return [
+            {
+                "trial": trial.number,
+                "state": trial.state,
+                **{name: trial.params.get(name) for name in names},
+                **{name: _value(trial, name, record.objective) for name in metrics},
+                "seconds": trial.seconds,
+                "error": trial.error,
+            }
+            for trial in record.trials
+        ]
+
+    def __repr__(self) -> str:
+        if not self._is_done:
+            return f"Sweep of {self.source.name}: {self.run.state}, run {self.run.key}"
+        record = self.record
+        chosen = ", ".join(f"{name}={value}" for name, value in record.best_params.items())
+        return (
+            f"Sweep of {self.source.name}: best {record.objective}={record.best_value:.6g} with {chosen} "
+            f"(trial {record.best_trial} of {len(record.trials)})"
+        )
+
+    def _repr_html_(self) -> str:
+        head = f"<b>{html.escape(repr(self))}</b>"
+        if not self._is_done:
+            return head
+        rows = self._rows()
+        best = self.record.best_trial
+        names = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0]) if rows else ""
+        body = "".join(
+            f"<tr{' style=font-weight:bold' if row['trial'] == best else ''}>"
+            + "".join(f"<td>{html.escape(_text(value))}</td>" for value in row.values())
+            + "</tr>"
+            for row in rows
+        )
+        return f"{head}<table><tr>{names}</tr>{body}</table>"
+
+
+class Training(_Outcome):
+    """A training whose code is a function."""
+
+    _record: TrainingRecord | None = None
+    _folder: Path | None = None
+
+    @property
+    def record(self) -> TrainingRecord:
+        """What came of it.
+
+        Raises:
+            NotFound: it has not ended, or failed.
+        """
+        uri = self.run.output("train", "uri")
+        if self._record is None and uri and self._is_done:
+            from shipway.artifacts import TrainingRecord
+            from shipway.storage import read_artifact
+
+            self._record = read_artifact(TrainingRecord, f"{uri}/record.json")
+        if self._record is None:
+            raise self._not_ended()
+        return self._record
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What the function returned, and what it reported last."""
+        return dict(self.record.metrics)
+
+    @property
+    def folder(self) -> Path:
+        """What the chief left in `context.folder`, on this machine; fetched at the first call."""
+        if self._folder is None:
+            from shipway.functions.kept import KeptFolder
+
+            path = Path(tempfile.mkdtemp(prefix="shipway-function-"))
+            atexit.register(shutil.rmtree, path, ignore_errors=True)
+            KeptFolder(path, self.record.uri).restore()
+            self._folder = path
+        return self._folder
+
+    @property
+    def tensorboard(self) -> Path:
+        """The logs on this machine, as far as they are written: `tensorboard --logdir`."""
+        from shipway.storage import open_folder
+
+        uri = self.run.output("train", "uri")
+        if not uri:
+            raise self._not_ended()
+        path = Path(tempfile.mkdtemp(prefix="shipway-tensorboard-"))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        store = open_folder(f"{uri}/tensorboard")
+        store.download_many((info.key, path / info.key, None) for info in store.list())
+        return path
+
+    def __repr__(self) -> str:
+        if not self._is_done:
+            return f"Training of {self.source.name}: {self.run.state}, run {self.run.key}"
+        record = self.record
+        metrics = ", ".join(f"{name}={value:.6g}" for name, value in record.metrics.items())
+        workers = f"{record.workers} worker{'s' if record.workers != 1 else ''}"
+        return f"Training of {self.source.name}: {metrics or 'no metrics'}; {record.strategy}, {workers}; {record.uri}"
+
+
+def _value(trial: TrialRecord, name: str, objective: str) -> float | None:
+    """A metric of a trial; of one that was given up its last report."""
+    value = trial.metrics.get(name)
+    return trial.history[-1][1] if value is None and name == objective and trial.history else value
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,89 @@
+"""Where functions and classes stand: their own lines, in a file or in a notebook's cell."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+
+@dataclass
+class Piece:
+    """A function or class as it stands in its file."""
+
+    text: str
+    file: str
+    line: int  # its first, in the file
+
+    def at(self, line: int) -> str:
+        return f"{shown_file(self.file)}:{self.line + line - 1}"
+
+
+def piece_of(thing: Any) -> Piece | None:
+    """A function's or class's own lines; None where nobody has them."""
+    try:
+        if isinstance(thing, type):
+            return _class_piece(thing)
+        lines, first = inspect.getsourcelines(thing)
+    except (OSError, TypeError, SyntaxError):
+        return None
+    text = textwrap.dedent("".join(lines))
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return None
+    if not tree.body or not isinstance(tree.body[0], ast.FunctionDef):
+        return None
+    return Piece(text, thing.__code__.co_filename, max(first, 1))
+
+
+def _class_piece(thing: type) -> Piece | None:
+    """A class of a notebook has no file: its methods know their cell, else the newest cell that defines it."""
+    codes = [each.__code__ for each in vars(thing).values() if isinstance(each, FunctionType)]
+    for code in codes:
+        if found := _class_in(code.co_filename, thing.__name__, code.co_firstlineno):
+            return found
+    for cell in reversed(_cells()):
+        if thing.__module__ == "__main__" and (found := _class_in(cell, thing.__name__)):
+            return found
+    lines, first = inspect.getsourcelines(thing)
+    return Piece(textwrap.dedent("".join(lines)), inspect.getfile(thing), max(first, 1))
+
+
+def _class_in(filename: str, name: str, line: int = 0) -> Piece | None:
+    """The class of that name in a file or cell, around a line where one is given."""
+    whole = linecache.getlines(filename)
+    for node in ast.walk(ast.parse("".join(whole))):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            if not line or first <= line <= (node.end_lineno or first):
+                return Piece(textwrap.dedent("".join(whole[first - 1 : node.end_lineno])), filename, first)
+    return None
+
+
+def shown_file(filename: str) -> str:
+    """A file as a person knows it; a notebook's cell by its number."""
+    cells = _cells()
+    if filename in cells:
+        return f"In [{cells[filename]}]"
+    try:
+        return str(Path(filename).relative_to(Path.cwd()))
+    except ValueError:
+        return filename
+
+
+def _cells() -> dict[str, int]:
+    """A notebook's cells as Python calls them, with their numbers, in the order in which they ran."""
+    return dict(getattr(getattr(shell(), "compile", None), "_filename_map", {}))
+
+
+def shell() -> Any:
+    """The IPython that this process is, None where it is none."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None

@@ -1,0 +1,133 @@
+"""`shipway.pages(accuracy=0.93, step=3)`: how a function tells what it has reached while it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from shipway.errors import InvalidSpec, nearest
+from shipway.functions.declared import SCORE
+
+Tell = Callable[[int, dict[str, float]], bool]  # (step, metrics) -> go on?
+
+
+class Stopped(Exception):
+    """Raised in a trial that is told to end: others are ahead of it."""
+
+
+class Reporter:
+    """Hands on what a function reports.
+
+    Attributes:
+        last: Every metric's last value.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._step = 0
+        self.last: dict[str, float] = {}
+
+    def report(self, step: int | None, metrics: Mapping[str, Any]) -> None:
+        """A step's metrics.
+
+        Raises:
+            Stopped: the trial is given up.
+        """
+        self._step = self._step + 1 if step is None else int(step)
+        told = numbers(metrics, "shipway.pages")
+        self.last |= told
+        if not self._tell(self._step, told):
+            raise Stopped
+
+
+_current: list[Reporter] = []
+
+
+def report(*, step: int | None = None, **metrics: float) -> None:
+    """Tells how far a function is: `shipway.pages(accuracy=0.93, step=3)`.
+
+    A sweep shows it, and may end a trial here that falls behind (`early_stopping`). Called by hand, outside of a sweep
+    or a training, it prints.
+
+    Args:
+        step: Epoch or step, rising; left out, reports are counted.
+        metrics: Numbers by name.
+
+    Raises:
+        InvalidSpec: a metric is no number.
+    """
+    if _current:
+        _current[-1].report(step, metrics)
+        return
+    told = numbers(metrics, "shipway.pages")
+    print(" ".join(([] if step is None else [f"step {step}"]) + [f"{k}={v:.6g}" for k, v in told.items()]), flush=True)
+
+
+@contextmanager
+def reporting(reporter: Reporter) -> Iterator[Reporter]:
+    """Reports go to this reporter while the body runs."""
+    _current.append(reporter)
+    try:
+        yield reporter
+    finally:
+        _current.remove(reporter)
+
+
+def numbers(metrics: Mapping[str, Any], where: str) -> dict[str, float]:
+    """Metrics as floats; what is not finite stays so.
+
+    Raises:
+        InvalidSpec: one is no number; names it.
+    """
+    found: dict[str, float] = {}
+    for name, value in metrics.items():
+        try:
+            found[str(name)] = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidSpec(f"{where}: {name} is {value!r:.80}, expected a number") from None
+    return found
+
+
+def metrics_of(result: Any, name: str, reported: Mapping[str, float], objective: str = "") -> dict[str, float]:
+    """What a function gave: its result over what it reported last.
+
+    Args:
+        result: What it returned: a number, a mapping of names to numbers, or None.
+        name: The function, for messages.
+        reported: Each metric's last reported value.
+        objective: What must be among them, and what a bare number is called; empty: nothing must.
+
+    Raises:
+        InvalidSpec: nothing was returned or reported, the objective is not among it, or it is no number.
+    """
+    called = objective or SCORE
+    if isinstance(result, Mapping):
+        found = {**reported, **numbers(result, f"what {name} returned")}
+    elif result is None:
+        found = dict(reported)
+    else:
+        try:
+            found = {**reported, called: float(result)}
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidSpec(
+                f"{name} returned {result!r:.80}, expected a number, a dict of metric names to numbers, or None after "
+                f"shipway.pages({called}=...)"
+            ) from None
+    if objective and not found:
+        raise InvalidSpec(
+            f"{name} returned nothing and reported nothing; return a number or a dict of metrics, or call "
+            f"shipway.pages({objective}=...)"
+        )
+    if objective and objective not in found:
+        raise InvalidSpec(
+            f"{name} gave no metric {objective!r}; it gave {', '.join(sorted(found))}{nearest(objective, found)}; "
+            "return or report it, or name another objective"
+        )
+    return found
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that are numbers: JSON knows no others."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,0 +1,293 @@
+"""A function's source with all that it needs, as a module that runs elsewhere; what cannot travel is named.
+
+The function, the functions and classes of the same notebook or file that it uses, the imports behind the names, and
+plain values by their names. Nothing is pickled: what runs elsewhere can be read.
+"""
+
+from __future__ import annotations
+import __future__
+
+import builtins
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
+from typing import Any
+
+from shipway.code.checking import contents
+from shipway.errors import InvalidSpec, nearest
+from shipway.functions.declared import Declared, declared
+from shipway.functions.names import Names, names_of
+from shipway.functions.needs import Needs
+from shipway.functions.pieces import piece_of, shown_file
+
+LITERAL_CHARS = 10_000
+SAME = ("shipway", "tensorflow", "tensorflow-cpu")  # in the images under one of these names
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+@dataclass(frozen=True)
+class Source:
+    """What travels.
+
+    Attributes:
+        name: The function's.
+        module: Of the file that holds it.
+        files: Relative path -> text.
+        requirements: Distribution -> version here, of all that is imported.
+        where: File or cell and line, for messages.
+    """
+
+    name: str
+    module: str
+    files: dict[str, str]
+    requirements: dict[str, str]
+    where: str
+
+    @property
+    def reference(self) -> str:
+        """`module:function`, as it is found where the files lie on Python's path."""
+        return f"{self.module}:{self.name}"
+
+    @property
+    def text(self) -> str:
+        """The function's own file."""
+        return self.files[f"{self.module}.py"]
+
+    @property
+    def declared(self) -> Declared:
+        """Its parameters and metrics."""
+        found = declared(self.text, self.name, self.where)
+        assert found is not None
+        return found
+
+    def check_image(self) -> None:
+        """Refuses what the shipped images lack.
+
+        Raises:
+            InvalidSpec: names the distributions.
+        """
+        known = contents()
+        lacking = [name for name in self.requirements if name not in known and name not in SAME]
+        if lacking:
+            raise InvalidSpec(
+                f"{self.where}: {self.name} imports {', '.join(lacking)}, which the images of trials and replicas do "
+                "not have; do without, run it here, or name an image that has it: "
+                'overrides={"training": {"image": ...}}'
+            )
+
+
+def extract(function: Callable[..., Any]) -> Source:
+    """A function as source that stands alone.
+
+    Raises:
+        InvalidSpec: names file, line and name of what cannot travel, and what to do instead.
+    """
+    plain = _plain_function(function)
+    collector = _Collector(plain)
+    collector.define(plain.__name__, plain)
+    collector.needs.tell()
+    module = f"own_{plain.__name__}"
+    return Source(
+        name=plain.__name__,
+        module=module,
+        files={**collector.needs.own, f"{module}.py": collector.text()},
+        requirements=dict(sorted(collector.needs.requirements.items())),
+        where=where_of(plain),
+    )
+
+
+def where_of(function: FunctionType, line: int = 1) -> str:
+    """`train.py:12`, or `In [3]:2` of a notebook.
+
+    Args:
+        function: The function.
+        line: Counted from the source's first.
+    """
+    code = function.__code__
+    return f"{shown_file(code.co_filename)}:{code.co_firstlineno + line - 1}"
+
+
+def _plain_function(function: Any) -> FunctionType:
+    if not callable(function):
+        raise InvalidSpec(f"function: got {type(function).__name__} {function!r:.80}, expected a function")
+    found = inspect.unwrap(function)
+    if inspect.ismethod(found):
+        raise InvalidSpec(
+            f"function: {found.__qualname__} is a method of an object, which cannot travel; give a function that makes "
+            "the object"
+        )
+    if not isinstance(found, FunctionType):
+        raise InvalidSpec(
+            f"function: a {type(function).__name__} has no source that could travel; give a function made by `def`"
+        )
+    if found.__name__ == "<lambda>":
+        raise InvalidSpec(f"{where_of(found)}: a lambda cannot travel; give it a name: def train(...): ...")
+    if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
+        raise InvalidSpec(f"{where_of(found)}: {found.__name__} is async or a generator; give one that returns")
+    return found
+
+
+@dataclass
+class _Collector:
+    """Follows names from one function to all that it needs."""
+
+    root: FunctionType
+    imports: dict[str, str] = field(default_factory=dict)  # name -> statement
+    values: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, str] = field(default_factory=dict)  # in the order in which they must run
+    needs: Needs = field(default_factory=Needs)
+    _seen: set[str] = field(default_factory=set)
+
+    @property
+    def problems(self) -> list[str]:
+        return self.needs.problems
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        return self.root.__globals__
+
+    def text(self) -> str:
+        """The module."""
+        future = "from __future__ import annotations" if self._has_future() else ""
+        blocks = [future, "\n".join(sorted(self.imports.values())), "\n".join(self.values.values())]
+        text = "\n\n".join(block for block in blocks if block) + "\n"
+        return text + "".join(f"\n\n{definition}\n" for definition in self.definitions.values())
+
+    def _has_future(self) -> bool:
+        return bool(self.root.__code__.co_flags & __future__.annotations.compiler_flag)
+
+    def define(self, name: str, thing: Any) -> None:
+        """Takes over a function or class of the same notebook or file, after all that it uses."""
+        if name in self._seen:
+            return
+        self._seen.add(name)
+        plain = inspect.unwrap(thing)
+        piece = piece_of(plain)
+        if piece is None:
+            kind = "class" if isinstance(plain, type) else "function"
+            self.problems.append(
+                f"{name}: the {kind} has no source that could be read; define it in a cell or a file, not by exec or "
+                "in a console"
+            )
+            return
+        found = names_of(piece.text, plain.__name__)
+        closed = [each for each in getattr(getattr(plain, "__code__", None), "co_freevars", ()) if each != "__class__"]
+        for each in closed:
+            self.problems.append(
+                f"{piece.at(1)}: {name} closes over {each!r} of the function around it, which cannot travel; define "
+                f"{name} at the top level and pass {each} as a parameter"
+            )
+        for each, line in found.written.items():
+            self.problems.append(
+                f"{piece.at(line)}: {name} assigns the global {each!r}, which no other process would see; return it"
+            )
+        for line in found.relative:
+            self.problems.append(f"{piece.at(line)}: {name} imports relatively; name the package in full")
+        for module, line in found.imported:
+            self.needs.add(module, f"{piece.at(line)}: {name}")
+        for each, line in found.read.items():
+            if each not in closed and each not in found.written:
+                self._resolve(each, found, f"{piece.at(line)}: {name}")
+        alias = "" if name == plain.__name__ else f"\n\n\n{name} = {plain.__name__}"
+        self.definitions[name] = piece.text.rstrip() + alias
+
+    def _resolve(self, name: str, found: Names, where: str) -> None:
+        if name in self._seen or name in self.imports or name in self.values:
+            if name in self.imports:
+                self._submodules(name, found, where)
+            return
+        if name not in self.namespace:
+            if not hasattr(builtins, name):
+                self.problems.append(
+                    f"{where} uses {name!r}, which is not defined{nearest(name, self.namespace)}; define or import it"
+                )
+            elif not _is_pythons(name):
+                self._import_object(name, getattr(builtins, name), where)
+            return
+        value = self.namespace[name]
+        if isinstance(value, ModuleType):
+            self._import_module(name, value, found, where)
+        elif (text := literal(value)) is not None:
+            self.values[name] = f"{name} = {text}"
+        elif self._is_of_the_same_kind(value):
+            self.define(name, value)
+        else:
+            self._import_object(name, value, where)
+
+    def _is_of_the_same_kind(self, value: Any) -> bool:
+        """Whether it is a function or class of the notebook or file that the function stands in."""
+        plain = inspect.unwrap(value) if callable(value) else value
+        if isinstance(plain, FunctionType):
+            return plain.__globals__ is self.namespace
+        return isinstance(plain, type) and plain.__module__ == self.namespace.get("__name__")
+
+    def _import_module(self, name: str, module: ModuleType, found: Names, where: str) -> None:
+        full = module.__name__
+        if full == "__main__":
+            self.problems.append(f"{where} uses the module __main__, which is another one elsewhere")
+            return
+        self.imports[name] = f"import {full}" if name == full else f"import {full} as {name}"
+        self.needs.add(full, where)
+        self._submodules(name, found, where)
+
+    def _submodules(self, name: str, found: Names, where: str) -> None:
+        """`sklearn.datasets` must be imported by its own name where only `import sklearn` stands before it."""
+        module = self.namespace.get(name)
+        for chain in sorted(found.chains):
+            below, full = module, getattr(module, "__name__", "")
+            for part in chain.split(".")[1:] if chain.split(".")[0] == name else []:
+                below, full = getattr(below, part, None), f"{full}.{part}"
+                spec = getattr(below, "__spec__", None)
+                if not isinstance(below, ModuleType) or spec is None or spec.name != full:
+                    break
+                self.imports[full] = f"import {full}" if name == full.partition(".")[0] else f"import {full} as _"
+
+    def _import_object(self, name: str, value: Any, where: str) -> None:
+        place = _importable(name, value, self.namespace.get("__name__"))
+        if place is None:
+            self.problems.append(
+                f"{where} uses the global {name!r}, a {type(value).__name__}, which is no import, no plain value and "
+                f"no function of the same notebook or file; make it inside the function, or pass it as a parameter"
+            )
+            return
+        module, attribute = place
+        self.imports[name] = f"from {module} import {attribute}" + ("" if attribute == name else f" as {name}")
+        self.needs.add(module, where)
+
+
+def literal(value: Any) -> str | None:
+    """A plain value as source that gives an equal one; None where there is none."""
+    text = repr(value) if _is_plain(value) else ""
+    return text if 0 < len(text) <= LITERAL_CHARS else None
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) is float:
+        return value == value and abs(value) != float("inf")
+    if type(value) in (list, tuple, set) and (value or type(value) is not set):
+        return all(map(_is_plain, value))
+    if type(value) is dict:
+        return all(_is_plain(key) and _is_plain(each) for key, each in value.items())
+    return type(value) in _PLAIN
+
+
+def _is_pythons(name: str) -> bool:
+    """Whether Python brings the builtin, and not a notebook."""
+    value = getattr(builtins, name)
+    return getattr(value, "__module__", "builtins") in ("builtins", "io", "_sitebuiltins", None)
+
+
+def _importable(name: str, value: Any, here: str | None) -> tuple[str, str] | None:
+    """(module, name) by which another process finds the very object; None where only the module `here` has it."""
+    for attribute in dict.fromkeys([getattr(value, "__qualname__", None), getattr(value, "__name__", None), name]):
+        if not isinstance(attribute, str) or not attribute.isidentifier():
+            continue
+        own = getattr(value, "__module__", None)
+        for module in [own] if isinstance(own, str) else list(sys.modules):
+            # Read from its dict: a lazy module would import what it is asked for.
+            has = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+            if has is value and module not in ("__main__", here):
+                return module, attribute
+    return None

@@ -1,0 +1,88 @@
+"""`shipway.sweep(train, {"learning_rate": [0.001, 0.01]})`: trials of a function, from a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from shipway.errors import InvalidSpec
+from shipway.functions.outcomes import Sweep
+from shipway.functions.starting import packed, start
+
+if TYPE_CHECKING:
+    from shipway.remote.connection import Connection
+
+
+def sweep(
+    function: Callable[..., Any],
+    space: Mapping[str, Any],
+    *,
+    name: str = "",
+    objective: str = "",
+    trials: int = 0,
+    parallel: int = 0,
+    early_stopping: str | Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    here: bool = False,
+    kfp: Connection | str | None = None,
+    fresh: bool = False,
+    wait: bool = True,
+) -> Sweep:
+    """Runs a function with one choice of parameters after another, and finds the best.
+
+    The function is called with a trial's parameters as keywords. It returns a number or a dict of metrics, or calls
+    `shipway.pages(accuracy=0.93, step=3)`. Its source travels with all that it uses; what cannot is refused before
+    anything starts. Called again with the same function and space, a sweep goes on where it was.
+
+    Args:
+        function: Made by `def`, in a notebook or a file.
+        space: Values of each parameter: a list, or text such as `uniform(0, 0.5)` and `loguniform(1e-4, 1e-2)`. Lists
+            alone are a grid, all of which is tried.
+        name: What the sweep is called; default the function's name.
+        objective: `maximize accuracy`, `minimize loss`; may be left out where the function gives a single metric.
+        trials: How many at most; 0 for the whole grid, or 12.
+        parallel: How many at once; 0 for 2.
+        early_stopping: `medianstop` gives up trials that fall behind by what they report.
+        overrides: Anything else: `{"sweep": {"training": {"resources": {"cpu": "4"}}}}`.
+        here: Run on this machine, though `kfp` is given.
+        kfp: Where to run: a `shipway.connect()` or an address; None for this machine.
+        fresh: Start anew.
+        wait: Wait for the end, and raise where the sweep failed.
+
+    Raises:
+        InvalidSpec: the function cannot travel or does not fit the space: where, what, and what to do.
+        JobFailed: the sweep failed, and `wait` is set.
+    """
+    source, params = packed(function, name, is_cluster=kfp is not None and not here)
+    values = _plain(space)
+    declared = source.declared
+    fixed = ((overrides or {}).get("sweep", {}).get("training", {})).get("params", {})
+    declared.check_names({**fixed, **values}, "space")
+    for parameter, choices in values.items():
+        for choice in choices if isinstance(choices, list) else []:
+            declared.check_kind(parameter, choice, f"space[{parameter!r}]")
+    whole: dict[str, Any] = {key: dict(value) for key, value in (overrides or {}).items()}
+    if early_stopping is not None:
+        whole.setdefault("sweep", {})["earlyStopping"] = early_stopping
+    params |= {"space": values, "objective": objective or declared.objective, "trials": trials, "parallel": parallel}
+    started = Sweep(start("sweep_function", params | {"overrides": whole}, kfp=kfp, here=here, fresh=fresh), source)
+    return started.wait() if wait else started
+
+
+def _plain(space: Mapping[str, Any]) -> dict[str, Any]:
+    """The space as JSON has it: arrays, ranges and tuples as lists, NumPy's numbers as Python's."""
+    if not isinstance(space, Mapping) or not space:
+        raise InvalidSpec(f"space: got {space!r:.80}, expected the values of each parameter: {{'dropout': [0.2, 0.5]}}")
+    return {str(name): _plain_values(name, values) for name, values in space.items()}
+
+
+def _plain_values(name: str, values: Any) -> Any:
+    if isinstance(values, str | Mapping):
+        return values
+    try:
+        return [each.item() if hasattr(each, "item") else each for each in values]
+    except TypeError:
+        raise InvalidSpec(
+            f"space[{name!r}]: got {values!r:.80}, expected a list of values, or text such as 'uniform(0, 0.5)'; a "
+            f"single value is a list of one: [{values!r:.40}]"
+        ) from None

@@ -1,0 +1,81 @@
+"""`shipway.train(train, workers=4, strategy="multi_worker")`: a function as a training job, from a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shipway.errors import InvalidSpec
+from shipway.functions.outcomes import Training
+from shipway.functions.starting import packed, start
+
+if TYPE_CHECKING:
+    from shipway.remote.connection import Connection
+
+
+def train(
+    function: Callable[..., Any],
+    params: Mapping[str, Any] | None = None,
+    *,
+    workers: int = 1,
+    strategy: str = "",
+    data: Mapping[str, str | Path] | None = None,
+    name: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    here: bool = False,
+    kfp: Connection | str | None = None,
+    fresh: bool = False,
+    wait: bool = True,
+) -> Training:
+    """Calls a function in each worker of a training job.
+
+    The function's parameter `context`, where it has one, is a `TrainingContext`: folders for checkpoints and logs, its
+    rank, its data, its `tf.distribute` strategy. TF_CONFIG, the ring and the devices are set before it is
+    called; under horovod mpirun starts it. Its source travels with all that it uses. Called again with the same
+    function and arguments, a training that was killed goes on with the folder that it had left.
+
+    Args:
+        function: Made by `def`, in a notebook or a file.
+        params: Its keyword arguments; plain values.
+        workers: Replicas, the chief among them.
+        strategy: `single`, `mirrored`, `multi_worker` or `horovod`; default `multi_worker` for several workers.
+        data: Name -> `s3://` address or local path; each worker has it as `context.data[name]`.
+        name: What the training is called; default the function's name.
+        overrides: Anything else: `{"training": {"resources": {"cpu": "4", "gpu": 1}}}`.
+        here: Run on this machine, though `kfp` is given.
+        kfp: Where to run: a `shipway.connect()` or an address; None for this machine.
+        fresh: Start anew.
+        wait: Wait for the end, and raise where the training failed.
+
+    Raises:
+        InvalidSpec: the function cannot travel, or not be called so: where, what, and what to do.
+        JobFailed: the training failed, and `wait` is set.
+    """
+    is_cluster = kfp is not None and not here
+    source, about = packed(function, name, is_cluster=is_cluster)
+    arguments = dict(params or {})
+    source.declared.check_names(arguments, "params")
+    for parameter, value in arguments.items():
+        source.declared.check_kind(parameter, value, f"params[{parameter!r}]")
+    whole = about | {
+        "params": arguments,
+        "data": {each: _place(each, place, is_cluster) for each, place in (data or {}).items()},
+        "strategy": strategy or ("multi_worker" if workers > 1 else "single"),
+        "workers": workers,
+        "overrides": dict(overrides or {}),
+    }
+    started = Training(start("train_function", whole, kfp=kfp, here=here, fresh=fresh), source)
+    return started.wait() if wait else started
+
+
+def _place(name: str, place: str | Path, is_cluster: bool) -> str:
+    text = str(place)
+    if "://" in text:
+        return text
+    if is_cluster:
+        raise InvalidSpec(
+            f"data[{name!r}]: {text!r} is a path on this machine, which the cluster does not see; copy it to the "
+            f"cluster's store (shipway store cp {text} data/) and give the s3:// address"
+        )
+    return str(Path(text).expanduser().absolute())
