@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-SCENES = 2400
+SCENES = 1600
 GOAL = 1.0
 DIGITS_GOAL = 0.985
 TAGS = {
     "dataset": {"recipe": "image_tags", "encoder": {"size": 64}, "labels": {"allow_none": True}},
-    "training": {"epochs": 20, "params": {"width": 24, "flip": "horizontal", "shift": 0.05}},
+    "training": {"epochs": 16, "params": {"width": 24, "flip": "horizontal", "shift": 0.05}},
 }
 DIGITS = {
     "dataset": {"recipe": "images", "encoder": {"size": 16, "channels": 1}, "test_fraction": 0.2},
-    "training": {"epochs": 40, "params": {"shift": 0.1, "rotate": 10.0, "dropout": 0.4}},
+    "training": {"epochs": 50, "params": {"shift": 0.1, "rotate": 10.0, "dropout": 0.3}},
 }
 
 
