@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import time
 from collections.abc import Callable
@@ -173,10 +172,3 @@ class PackedTrials:
         if self._beat == 0 or now - self._beaten > LEASE_BEAT_S:
             self._beat, self._beaten = self._beat + 1, now
             self.ledger.renew_lease(self._beat, self.engine)
-
-
-def named(manifest: Manifest, name: str) -> Manifest:
-    """A copy of the manifest under another name."""
-    copied = copy.deepcopy(manifest)
-    copied.setdefault("metadata", {})["name"] = name
-    return copied

@@ -19,7 +19,7 @@ def plan(
     preset: str = "default",
     overrides: dict = {},  # noqa: B006
     origin: dict = {},  # noqa: B006
-) -> NamedTuple("Plan", [("sweep", str), ("code_fingerprint", str)]):  # type: ignore[valid-type]
+) -> NamedTuple("Plan", [("sweep", str), ("training", str), ("code_fingerprint", str)]):  # type: ignore[valid-type]
     """Check the function, its parameters and the whole configuration.
 
     Args:
@@ -35,7 +35,8 @@ def plan(
         origin: Where the function comes from; no step's work depends on it.
 
         sweep: SweepSpec, canonical JSON.
-        code_fingerprint: Changes when the installed package does.
+        training: TrainingSpec, canonical JSON: how trials run; it stands in the sweep too.
+        code_fingerprint: Changes when the installed package or the code does.
     """
     given = dict(locals())
     from shipway.planning.step import plan_step

@@ -9,14 +9,16 @@ from pydantic import BaseModel
 
 from shipway.components.sweep.core import check_function, with_objective
 from shipway.components.sweep.spec import SweepSpec
+from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
-from shipway.functions.declared import restored
-from shipway.functions.travelling import declared_by, take_along, with_code
+from shipway.functions.declared import Declared, restored
+from shipway.functions.travelling import declared_by, take_along
 from shipway.images import VERSION
 from shipway.planning import Plan, code_fingerprint
 from shipway.planning.base import Specs
-from shipway.planning.resolving import merge
+from shipway.planning.own_code import with_code
+from shipway.specs import parse
 
 if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
@@ -26,17 +28,18 @@ class SweepFunction(Plan):
     """A function of a person's own, and the values that its parameters may take."""
 
     version = VERSION
-    sections: Mapping[str, type[BaseModel]] = {"sweep": SweepSpec}
+    sections: Mapping[str, type[BaseModel]] = {"sweep": SweepSpec, "training": TrainingSpec}
     flat: Mapping[str, Sequence[tuple[str, str]]] = {
-        "name": [("sweep", "training.name")],
+        "name": [("training", "name")],
         "function": [("sweep", "function")],
-        "code": [("sweep", "training.code")],
+        "code": [("training", "code")],
         "space": [("sweep", "parameters")],
         "objective": [("sweep", "objective")],
         "trials": [("sweep", "maxTrialCount")],
         "parallel": [("sweep", "parallelTrialCount")],
         "origin": [],
     }
+    decided = ("name", "function", "code")
     whole = ("parameters",)
 
     def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -46,6 +49,8 @@ class SweepFunction(Plan):
         identity.check_model_name(params.get("name"))
         if not params.get("function"):
             raise InvalidSpec("function: missing; give function=train.py:train, or `module:name` of code=...")
+        if "training" in overrides.get("sweep", {}):
+            raise InvalidSpec("overrides.sweep.training: how trials run is overrides.training; put it there")
         if not params.get("space") and not overrides.get("sweep", {}).get("parameters"):
             raise InvalidSpec(
                 "space: missing; give the values of each parameter: space={'learning_rate': [0.001, 0.01], "
@@ -54,20 +59,16 @@ class SweepFunction(Plan):
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
         given = document.get("sweep", {})
-        code = with_code(str(given.get("training", {}).get("code", "")), str(given.get("function", "")))
-        sweep: SweepSpec = super().specs(merge(document, {"sweep": {"training": {"code": code}}}))["sweep"]
-        assert sweep.training is not None  # it has the name
+        document = with_code(document, ["training"], [str(given.get("function", ""))])
+        training = parse(TrainingSpec, document.get("training", {}), "training")
+        sweep = parse(SweepSpec, given, "sweep")
         function = declared_by(sweep.function)
-        fixed = restored(sweep.training.params, function)
+        training = training.model_copy(update={"params": restored(training.params, function)})
+        sweep = sweep.model_copy(update={"training": training})
         if function is not None:
             check_function(sweep, function)
-            searched = [each.name for each in sweep.parameters]
-            known = {name: each.default for name, each in function.parameters.items() if name in searched}
-            # The first trial has the function's own defaults.
-            fixed = {name: value for name, value in known.items() if value is not None} | fixed
-        training = sweep.training.model_copy(update={"params": fixed})
-        sweep = sweep.model_copy(update={"training": training})
-        return {"sweep": with_objective(sweep, function)}
+            sweep = sweep.model_copy(update={"training": _with_defaults(sweep, training, function)})
+        return {"sweep": with_objective(sweep, function), "training": training}
 
     def check_here(self, specs: Specs) -> None:
         from shipway.doctor import require_local
@@ -82,7 +83,7 @@ class SweepFunction(Plan):
         executor.check(runner_manifest(specs["sweep"], identity.CHECK, nowhere, "", context.store_uri, 0))
 
     def fingerprints(self, specs: Specs) -> dict[str, str]:
-        return {"code_fingerprint": code_fingerprint()}
+        return {"code_fingerprint": code_fingerprint(code=specs["training"].code)}
 
     def work(self, task: str, specs: Specs) -> str:
         sweep = specs["sweep"]
@@ -94,6 +95,14 @@ class SweepFunction(Plan):
 
     def trials(self, specs: Specs) -> int | None:
         return int(specs["sweep"].maxTrialCount)
+
+
+def _with_defaults(sweep: SweepSpec, training: TrainingSpec, function: Declared) -> TrainingSpec:
+    """The first trial has the function's own defaults."""
+    known = {each.name: function.parameters[each.name].default for each in sweep.parameters
+             if each.name in function.parameters}  # fmt: skip
+    usual = {name: value for name, value in known.items() if value is not None}
+    return training.model_copy(update={"params": {**usual, **training.params}})
 
 
 plan = SweepFunction()

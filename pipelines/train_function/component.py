@@ -35,7 +35,7 @@ def plan(
         origin: Where the function comes from; no step's work depends on it.
 
         training: FunctionSpec, canonical JSON.
-        code_fingerprint: Changes when the installed package does.
+        code_fingerprint: Changes when the installed package or the code does.
     """
     given = dict(locals())
     from shipway.planning.step import plan_step

@@ -11,11 +11,11 @@ from shipway.components.train.spec import FunctionSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.functions.declared import restored
-from shipway.functions.travelling import declared_by, take_along, with_code
+from shipway.functions.travelling import declared_by, take_along
 from shipway.images import VERSION
 from shipway.planning import Plan, code_fingerprint
 from shipway.planning.base import Specs
-from shipway.planning.resolving import merge
+from shipway.planning.own_code import with_code
 
 if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
@@ -30,6 +30,8 @@ class TrainFunction(Plan):
         name: [("training", name)] for name in ("name", "function", "code", "params", "data", "strategy", "workers")
     } | {"origin": []}
 
+    decided = ("name", "function", "code")
+
     def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
         return take_along(dict(params))
 
@@ -39,9 +41,8 @@ class TrainFunction(Plan):
             raise InvalidSpec("function: missing; give function=train.py:train, or `module:name` of code=...")
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        given = document.get("training", {})
-        code = with_code(str(given.get("code", "")), str(given.get("function", "")))
-        training: FunctionSpec = super().specs(merge(document, {"training": {"code": code}}))["training"]
+        named = str(document.get("training", {}).get("function", ""))
+        training: FunctionSpec = super().specs(with_code(document, ["training"], [named]))["training"]
         function = declared_by(training.function)
         training = training.model_copy(update={"params": restored(training.params, function)})
         if function is not None:
@@ -67,7 +68,7 @@ class TrainFunction(Plan):
         executor.check(render_function(specs["training"], identity.CHECK, store_uri=executor.context.store_uri))
 
     def fingerprints(self, specs: Specs) -> dict[str, str]:
-        return {"code_fingerprint": code_fingerprint()}
+        return {"code_fingerprint": code_fingerprint(code=specs["training"].code)}
 
     def work(self, task: str, specs: Specs) -> str:
         training = specs["training"]

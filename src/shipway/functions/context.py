@@ -42,7 +42,10 @@ class TrainingContext:
 
     @cached_property
     def logs(self) -> Path:
-        """For `tf.keras.callbacks.TensorBoard(str(context.logs))`; the chief's are uploaded as they grow."""
+        """Files for TensorBoard; the chief's are uploaded as they grow.
+
+        What it reports (`shipway.report`) stands there by itself, where the function has imported TensorFlow.
+        """
         path = self.folder / "logs"
         path.mkdir(parents=True, exist_ok=True)
         return path

@@ -25,11 +25,13 @@ class _Outcome:
     Attributes:
         run: The run of the pipeline: its state, logs and reports.
         source: What travelled: `print(outcome.source.text)`.
+        origin: Versions, notebook and commit that it comes from; a parameter of the run.
     """
 
-    def __init__(self, run: Run, source: Source) -> None:
+    def __init__(self, run: Run, source: Source, origin: dict[str, Any]) -> None:
         self.run = run
         self.source = source
+        self.origin = origin
 
     def wait(self) -> Self:
         """Waits for the end.
@@ -43,6 +45,12 @@ class _Outcome:
 
     def _not_ended(self) -> NotFound:
         return NotFound(f"run {self.run.key} is {self.run.state}; what came of it is told when it has succeeded")
+
+    def _uri(self, role: str) -> str:
+        """Where the step of that role left what it made; empty before it has."""
+        from shipway.summary import fact
+
+        return str(fact(list(self.run.steps.values()), role, "uri") or "")
 
     @property
     def _is_done(self) -> bool:
@@ -61,8 +69,11 @@ class Sweep(_Outcome):
         Raises:
             NotFound: the sweep has not ended, or failed.
         """
-        if self._record is None:
-            self._record = self.run.sweep
+        if self._record is None and self._is_done:
+            from shipway.artifacts import SweepRecord
+            from shipway.storage import read_artifact
+
+            self._record = read_artifact(SweepRecord, f"{self._uri('sweep')}/record.json")
         if self._record is None:
             raise self._not_ended()
         return self._record
@@ -139,12 +150,11 @@ class Training(_Outcome):
         Raises:
             NotFound: it has not ended, or failed.
         """
-        uri = self.run.output("train", "uri")
-        if self._record is None and uri and self._is_done:
+        if self._record is None and self._is_done:
             from shipway.artifacts import TrainingRecord
             from shipway.storage import read_artifact
 
-            self._record = read_artifact(TrainingRecord, f"{uri}/record.json")
+            self._record = read_artifact(TrainingRecord, f"{self._uri('train')}/record.json")
         if self._record is None:
             raise self._not_ended()
         return self._record
@@ -168,12 +178,10 @@ class Training(_Outcome):
 
     @property
     def tensorboard(self) -> Path:
-        """The logs on this machine, as far as they are written: `tensorboard --logdir`."""
+        """The logs, fetched to this machine: `tensorboard --logdir`."""
         from shipway.storage import open_folder
 
-        uri = self.run.output("train", "uri")
-        if not uri:
-            raise self._not_ended()
+        uri = self.record.uri
         path = Path(tempfile.mkdtemp(prefix="shipway-tensorboard-"))
         atexit.register(shutil.rmtree, path, ignore_errors=True)
         store = open_folder(f"{uri}/tensorboard")

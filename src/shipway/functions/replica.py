@@ -93,14 +93,18 @@ def _call(function: Any, document: FunctionDocument, context: TrainingContext) -
         LostPeer: another worker went away.
         FunctionFailed: it raised.
     """
-    from shipway.training.progress import ProgressFile, print_metrics
+    from shipway.training.progress import EventFile, ProgressFile, print_metrics
 
     progress = ProgressFile()
+    events: list[EventFile] = []
 
     def tell(step: int, metrics: dict[str, float]) -> bool:
         progress.write(step=step, interval=True, **finite(metrics))
         if context.is_chief:
             print_metrics(step, metrics)
+            if "tensorflow" in sys.modules:  # nothing else here can write TensorBoard's files
+                events[:] = events or [EventFile(context.logs)]
+                events[0].write(step, metrics)
         return True
 
     more = {CONTEXT: context} if CONTEXT in inspect.signature(function).parameters else {}

@@ -245,7 +245,7 @@ class _Collector:
                 self.imports[full] = f"import {full}" if name == full.partition(".")[0] else f"import {full} as _"
 
     def _import_object(self, name: str, value: Any, where: str) -> None:
-        place = _importable(name, value, self.namespace.get("__name__"))
+        place = _importable(name, value, self.namespace)
         if place is None:
             self.problems.append(
                 f"{where} uses the global {name!r}, a {type(value).__name__}, which is no import, no plain value and "
@@ -279,15 +279,16 @@ def _is_pythons(name: str) -> bool:
     return getattr(value, "__module__", "builtins") in ("builtins", "io", "_sitebuiltins", None)
 
 
-def _importable(name: str, value: Any, here: str | None) -> tuple[str, str] | None:
-    """(module, name) by which another process finds the very object; None where only the module `here` has it."""
+def _importable(name: str, value: Any, here: dict[str, Any]) -> tuple[str, str] | None:
+    """(module, name) by which another process finds the very object; None where only the module of names `here` has
+    it, under whatever name that is loaded."""
     for attribute in dict.fromkeys([getattr(value, "__qualname__", None), getattr(value, "__name__", None), name]):
         if not isinstance(attribute, str) or not attribute.isidentifier():
             continue
         own = getattr(value, "__module__", None)
         for module in [own] if isinstance(own, str) else list(sys.modules):
             # Read from its dict: a lazy module would import what it is asked for.
-            has = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
-            if has is value and module not in ("__main__", here):
+            names = vars(sys.modules[module]) if module in sys.modules else here
+            if names is not here and names.get(attribute) is value and module != "__main__":
                 return module, attribute
     return None

@@ -43,7 +43,7 @@ def sweep(
         trials: How many at most; 0 for the whole grid, or 12.
         parallel: How many at once; 0 for 2.
         early_stopping: `medianstop` gives up trials that fall behind by what they report.
-        overrides: Anything else: `{"sweep": {"training": {"resources": {"cpu": "4"}}}}`.
+        overrides: Anything else: `{"training": {"resources": {"cpu": "4"}, "params": {"epochs": 3}}}`.
         here: Run on this machine, though `kfp` is given.
         kfp: Where to run: a `shipway.connect()` or an address; None for this machine.
         fresh: Start anew.
@@ -56,7 +56,7 @@ def sweep(
     source, params = packed(function, name, is_cluster=kfp is not None and not here)
     values = _plain(space)
     declared = source.declared
-    fixed = ((overrides or {}).get("sweep", {}).get("training", {})).get("params", {})
+    fixed = (overrides or {}).get("training", {}).get("params", {})
     declared.check_names({**fixed, **values}, "space")
     for parameter, choices in values.items():
         for choice in choices if isinstance(choices, list) else []:
@@ -65,7 +65,8 @@ def sweep(
     if early_stopping is not None:
         whole.setdefault("sweep", {})["earlyStopping"] = early_stopping
     params |= {"space": values, "objective": objective or declared.objective, "trials": trials, "parallel": parallel}
-    started = Sweep(start("sweep_function", params | {"overrides": whole}, kfp=kfp, here=here, fresh=fresh), source)
+    run = start("sweep_function", params | {"overrides": whole}, kfp=kfp, here=here, fresh=fresh)
+    started = Sweep(run, source, params["origin"])
     return started.wait() if wait else started
 
 

@@ -65,7 +65,8 @@ def train(
         "workers": workers,
         "overrides": dict(overrides or {}),
     }
-    started = Training(start("train_function", whole, kfp=kfp, here=here, fresh=fresh), source)
+    run = start("train_function", whole, kfp=kfp, here=here, fresh=fresh)
+    started = Training(run, source, about["origin"])
     return started.wait() if wait else started
 
 

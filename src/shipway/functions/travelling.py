@@ -13,7 +13,6 @@ from typing import Any
 
 from shipway import modules, private
 from shipway.canonical import fingerprint, sha256_hex
-from shipway.code import check_code, pin, use
 from shipway.context import Context
 from shipway.errors import InvalidSpec, NotFound, nearest
 from shipway.functions.declared import Declared, declared
@@ -79,19 +78,6 @@ def take_along(params: dict[str, Any]) -> dict[str, Any]:
         )
     source = of_file(Path(found["path"]).expanduser(), found["name"])
     return {**params, "function": source.reference, "code": str(write(source)), "origin": origin(source)}
-
-
-def with_code(code: str, function: str) -> str:
-    """Code with its hash, in use in this process from here on, and holding the function's module.
-
-    Raises:
-        UserError: it is no code, or does not hold what is named.
-    """
-    pinned = pin(code)
-    if pinned:
-        use(pinned)
-        check_code(pinned, [function])
-    return pinned
 
 
 def declared_by(reference: str) -> Declared | None:

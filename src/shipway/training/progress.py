@@ -103,26 +103,37 @@ def print_metrics(step: int, metrics: dict[str, float]) -> None:
             print(f"{now} {name}={value:.6g}", flush=True)
 
 
-class TensorBoardLog:
-    """Event files below the work folder, uploaded to `tensorboard/` at every checkpoint."""
+class EventFile:
+    """Scalars for TensorBoard in a folder."""
 
-    def __init__(self, work: Path, output_uri: str) -> None:
+    def __init__(self, folder: Path) -> None:
         import tensorflow as tf
 
         self._tf = tf
-        self._folder = work / "tensorboard"
-        self._output_uri = output_uri
-        self._writer = tf.summary.create_file_writer(str(self._folder))
+        self._writer = tf.summary.create_file_writer(str(folder))
         # What tensorboard's own scalar() writes; that package is not needed where a model is trained.
         self._metadata = tf.compat.v1.SummaryMetadata(data_class=1)
         self._metadata.plugin_data.plugin_name = "scalars"
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Adds scalars and uploads; a store that fails here must not end a training."""
+        """Adds scalars."""
         with self._writer.as_default(step=step):
             for name, value in metrics.items():
                 self._tf.summary.write(name, self._tf.constant(value, self._tf.float32), metadata=self._metadata)
         self._writer.flush()
+
+
+class TensorBoardLog(EventFile):
+    """Event files below the work folder, uploaded to `tensorboard/` at every checkpoint."""
+
+    def __init__(self, work: Path, output_uri: str) -> None:
+        self._folder = work / "tensorboard"
+        self._output_uri = output_uri
+        super().__init__(self._folder)
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Adds scalars and uploads; a store that fails here must not end a training."""
+        super().write(step, metrics)
         try:
             store = open_folder(self._output_uri)
             for path in self._folder.iterdir():
