@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from shipway.demos._home import MIN_GROUPS, Sentence, sample
+from shipway.tasks.spans.tokens import tokens
 
 LANGUAGES = ("en", "de", "fr")
 ROWS_PER_INTENT = 60
@@ -19,7 +22,8 @@ def write_entities_jsonl(
 ) -> dict[str, int]:
     """Writes a sentence a line: `text`, `spans`, `group`, `intent`, `language`; the same arguments give the same bytes.
 
-    Left out: sentences with a slot that fewer than 5 groups have, since it might stand on one side of the split only,
+    A slot that ends within a word takes the whole word, as people mark it: `Wohnzimmers` and not its `Wohnzimmer`. Left
+    out: sentences with a slot that fewer than 5 groups have, since it might stand on one side of the split only,
     and those that stand in several intents with other slots, which without the household's context nobody could tell.
 
     Args:
@@ -45,9 +49,9 @@ def write_entities_jsonl(
         for intent, language, sentence in rows:
             if any(len(groups[slot.name]) < MIN_GROUPS for slot in sentence.slots):
                 continue
-            for slot in sentence.slots:
-                counts[slot.name] += 1
-            spans = [{"start": slot.start, "end": slot.end, "type": slot.name} for slot in sentence.slots]
+            spans = _spans(sentence)
+            for span in spans:
+                counts[span["type"]] += 1
             row = {"text": sentence.text, "spans": spans, "group": f"{language} {sentence.group}"}
             file.write(json.dumps({**row, "intent": intent, "language": language}, ensure_ascii=False) + "\n")
     return dict(counts)
@@ -67,6 +71,17 @@ def _rows(language: str, rows_per_intent: int, seed: int) -> Iterator[tuple[str,
             if len(meanings[key]) == 1 and key not in said:
                 said.add(key)
                 yield intent, language, sentence
+
+
+def _spans(sentence: Sentence) -> list[dict[str, Any]]:
+    starts, ends = (ragged.values for ragged in tokens([sentence.text]))
+    found, free = [], 0
+    for slot in sentence.slots:
+        first = max(int(np.searchsorted(ends, slot.start, side="right")), free)
+        free = int(np.searchsorted(starts, slot.end))
+        if first < free:  # else its word is an earlier slot's
+            found.append({"start": int(starts[first]), "end": int(ends[free - 1]), "type": slot.name})
+    return found
 
 
 class Entities:

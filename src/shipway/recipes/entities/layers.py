@@ -3,8 +3,8 @@ field over the tags of `shipway.tasks.spans.tags`. Imports TensorFlow.
 
 Of the field: Lafferty, McCallum, Pereira, "Conditional random fields" (2001). What all paths through one place of the
 chain add up to (their logarithm of a sum, or their maximum) is what comes to it from the front and from behind; the
-same recursion goes both ways, and one operation is exchanged for the other. So the tag of the best path at a place is the
-one with the largest maximum, and its probability is its share of the sum.
+same recursion goes both ways, and one operation is exchanged for the other. So the tag of the best path at a place is
+the one with the largest maximum, and its probability is its share of the sum.
 """
 
 from __future__ import annotations
