@@ -10,7 +10,6 @@ import pytest
 
 from shipway.errors import CorruptArtifact
 from shipway.recipes import load_recipe
-from shipway.recipes.base import DecodesFeatures
 from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.runtimes import open_saved_model
 from shipway.scoring.saved_models import _check_tensor, _Seen, check_saved_model
@@ -149,8 +148,7 @@ def exported(folder: Path, recipe: Any, params: Any, encoder: Any) -> Path:
     from shipway.training.measure import input_names
 
     model = recipe.build_model(params, encoder)
-    given = encoder.inputs if isinstance(encoder, DecodesFeatures) else encoder.features
-    features = {name: given[name] for name in input_names(model)}
+    features = {name: encoder.features[name] for name in input_names(model)}
     serving = export.serving_of(model, task_of(recipe), features, {"temperature": 1.3})
     export.save(serving, folder / "saved_model")
     serve, path = serving.module.serve, str(folder / "model.onnx")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from PIL import ImageDraw
 
-SCENES = 900
+SCENES = 1000
 WIDTH, HEIGHT = 160, 120
 FINER = 2  # drawn so many times larger, so that edges are smooth
 LABELS = "labels.csv"

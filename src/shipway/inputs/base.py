@@ -136,6 +136,18 @@ class Bindable(Protocol):
 
 
 @runtime_checkable
+class ShowsColumns(Protocol):
+    """What an input may offer beside `Input`: other columns of a dataset's rows that its `preview` tells, where the rows
+    have them.
+
+    Attributes:
+        shown: Their names in the rows, `path`.
+    """
+
+    shown: Sequence[str]
+
+
+@runtime_checkable
 class GivesFeatures(Protocol):
     """What an input may offer beside `Input`: plain features of its rows, for the linear baselines of any task."""
 

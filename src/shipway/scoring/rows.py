@@ -11,6 +11,7 @@ import polars as pl
 from shipway.artifacts import DatasetManifest, ModelManifest
 from shipway.errors import InvalidData, InvalidSpec, nearest
 from shipway.inputs import Input
+from shipway.inputs.base import ShowsColumns
 from shipway.specs import parse
 from shipway.storage import open_folder
 
@@ -36,7 +37,7 @@ def read_rows(
         chunk_rows: Most rows of a frame.
 
     Yields:
-        Frames with row_id, label, group_hash (uint64), the input's columns and `columns`.
+        Frames with row_id, label, group_hash (uint64), the input's columns, `columns` and those that previews tell.
 
     Raises:
         InvalidData: the split does not exist or has no rows.
@@ -54,8 +55,9 @@ def read_rows(
             path = Path(folder) / f"{number}.parquet"
             store.download(file.path, path, sha256=file.sha256)
             _check_columns(path, columns)
-            for offset in range(0, file.rows, chunk_rows):
-                frame = pl.scan_parquet(path, glob=False).slice(offset, chunk_rows).collect()
+            at_once = min(chunk_rows, bearable_rows(file.rows, file.size_bytes))
+            for offset in range(0, file.rows, at_once):
+                frame = pl.scan_parquet(path, glob=False).slice(offset, at_once).collect()
                 yield _select(frame, ours, columns, kind)
             path.unlink()
 
@@ -84,7 +86,8 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
 
 
 def _select(frame: pl.DataFrame, ours: Sequence[str], columns: Sequence[str], kind: Input) -> pl.DataFrame:
-    others = [column for column in dict.fromkeys(columns) if column not in (*ours, "group_hash")]
+    shown = [name for name in kind.shown if name in frame.columns] if isinstance(kind, ShowsColumns) else []
+    others = [column for column in dict.fromkeys([*columns, *shown]) if column not in (*ours, "group_hash")]
     return frame.select(
         *ours,
         _group_hash(frame, kind),

@@ -76,6 +76,17 @@ def test_a_shipped_pipeline_is_checked_as_its_first_step_would(kubeflow: Connect
         kubeflow.prepare("train_and_deploy", {**given, "data": "rows.csv"})
 
 
+def test_another_shipped_pipeline_is_published_and_submitted_by_its_name_and_checked_by_its_plan(
+    kubeflow: Connection, server: KfpServer
+) -> None:
+    kubeflow.publish("image_tagging", digests=DIGESTS)
+    given = {"name": "homes", "data": "s3://shipway/photos"}
+    with pytest.raises(InvalidSpec, match=r"training\.params\.network: .*'vgg16'"):
+        kubeflow.submit("image_tagging", {**given, "network": "vgg16"})
+    run = kubeflow.submit("image_tagging", {**given, "network": "vgg19", "size": 96})
+    assert server.state.runs[run.key].runtime_config.parameters == {**given, "network": "vgg19", "size": 96}
+
+
 def test_a_pipeline_or_version_that_is_not_there_names_the_nearest(kubeflow: Connection, published: str) -> None:
     with pytest.raises(NotFound, match=r"'smal' is not published.*did you mean 'small'.*shipway publish smal"):
         kubeflow.prepare("smal")

@@ -74,6 +74,7 @@ class Image:
     Limits: type[BaseModel] = Limits
     tensor = ("image", "BYTES", [-1])
     unit = "bytes"
+    shown = ("path",)
     formats: Mapping[str, Format] = {}
     threads = 4
     example = "<photo.jpg as base64>"

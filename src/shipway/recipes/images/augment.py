@@ -35,6 +35,7 @@ class Augment(StepRandom):
             return images
         draws = tf.unstack(self.uniform([tf.shape(images)[0], DRAWS]), axis=1)
         if params.flip != "none" or params.shift or params.crop or params.rotate:
+            shape = images.shape
             images = tf.raw_ops.ImageProjectiveTransformV3(
                 images=images,
                 transforms=self._transforms(draws[:6], float(images.shape[1]), float(images.shape[2])),
@@ -43,6 +44,7 @@ class Augment(StepRandom):
                 interpolation="BILINEAR",
                 fill_mode="REFLECT",
             )
+            images.set_shape(shape)  # which the operation does not know
         if params.brightness:
             factor = 1.0 + params.brightness * _either_way(draws[6])
             images = tf.minimum(images * factor[:, None, None, None], BRIGHTEST)

@@ -13,6 +13,9 @@ from shipway.recipes.arrays import Columns
 from shipway.recipes.base import Encoder
 from shipway.specs import Spec
 
+Scale = Literal["probability", "log_odds"]
+SUREST = 2.0**-24  # half a step of float32 below 1: log odds of a score of 0 or 1 are those of this far from it
+
 HALF = 0.5  # what figures are measured at, and the threshold where evaluation found none
 
 
@@ -21,22 +24,28 @@ class Params(Spec):
 
     Attributes:
         top_k: Name this many tags, or "all", whether or not they reach the threshold. None: those that do.
+        scale: What scores are told as; None: as the endpoint is set.
     """
 
     top_k: Annotated[
         Annotated[StrictInt, Field(ge=1)] | Literal["all"] | None,
         Field(description='a whole number from 1, "all" or null'),
     ] = None
+    scale: Annotated[Scale | None, Field(description='"probability", "log_odds" or null')] = None
 
 
 class Settings(Spec):
     """What an endpoint is set to.
 
     Attributes:
-        threshold: A tag is named from this score on. "calibrated": what evaluation found; 0.5 where it found none.
+        threshold: A tag is named from this probability on. "calibrated": what evaluation found; 0.5 where it found
+            none.
+        scale: What scores are told as: a probability p, or log(p / (1 - p)), which still tells apart tags that are all
+            but sure: 6.38 and 4.82 are 0.998 and 0.992.
     """
 
     threshold: Annotated[float, Field(ge=0, le=1)] | Literal["calibrated"] = "calibrated"
+    scale: Scale = "probability"
 
     @property
     def least(self) -> float:
@@ -62,6 +71,7 @@ class TaggingAnswers:
         """`tags`: tag and score, highest first; scores are float32."""
         scores = _scores(columns)
         order, named = _chosen(scores, params.top_k, settings.least)
+        scores = _told(scores, params.scale or settings.scale)
         return [
             {"tags": [{"tag": labels[i], "score": row[i]} for i in ids[:count]]}
             for row, ids, count in zip(scores, order, named, strict=True)
@@ -73,7 +83,7 @@ class TaggingAnswers:
         order, named = _chosen(scores, params.top_k, settings.least)
         width = max(int(named.max(initial=0)), 1)
         is_named = np.arange(width) < named[:, None]
-        ids = order[:, :width]
+        ids, scores = order[:, :width], _told(scores, params.scale or settings.scale)
         return {
             "tags": np.where(is_named, np.array(labels, dtype=object)[ids], ""),
             "scores": np.where(is_named, np.take_along_axis(scores, ids, axis=1), np.float32(0)),
@@ -83,7 +93,7 @@ class TaggingAnswers:
         return [", ".join(f"{tag['tag']} {tag['score']:.2f}" for tag in answer["tags"]) or "(none)"]
 
     def everything(self) -> BaseModel:
-        return Params(top_k="all")
+        return Params(top_k="all", scale="probability")
 
     def differences(
         self, labels: Sequence[str], expected: Columns, served: list[dict[str, Any]], tolerance: float
@@ -111,6 +121,14 @@ def _chosen(
     if top_k is None:
         return order, (scores >= least).sum(axis=1)
     return order, np.full(rows, tags if isinstance(top_k, str) else min(top_k, tags))
+
+
+def _told(scores: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
+    """Probabilities on the scale that is asked for; finite."""
+    if scale == "probability":
+        return scores
+    inside = np.clip(scores.astype(np.float64), SUREST, 1 - SUREST)
+    return np.asarray(np.log(inside / (1 - inside)), dtype=np.float32)
 
 
 def _by_tag(answer: Mapping[str, Any]) -> dict[str, float] | None:

@@ -91,3 +91,25 @@ def test_served_answers_are_compared_tag_by_tag() -> None:
 )
 def test_an_answer_that_cannot_be_compared_is_infinitely_far(served: Any) -> None:
     assert differences([served], 1.0)[0] == [float("inf")]
+
+
+def test_scores_may_be_told_as_log_odds_which_tell_sure_tags_apart() -> None:
+    sure = {"scores": (1 / (1 + np.exp(-np.array([[4.82, -1.5, 6.38], [40, -40, 0]])))).astype(np.float32)}
+    endpoint = ANSWERS.Settings(scale="log_odds")
+    told = ANSWERS.documents(LABELS, sure, ANSWERS.Params(), endpoint)
+    assert ANSWERS.line(told[0]) == ["Sea view 6.38, Balcony 4.82"]
+    everything = ANSWERS.documents(LABELS, sure, ANSWERS.Params(top_k="all"), endpoint)
+    assert [tag["tag"] for tag in everything[0]["tags"]] == ["Sea view", "Balcony", "Garden"]
+    assert all(np.isfinite(tag["score"]) for tag in everything[1]["tags"])
+    assert everything[0]["tags"][2]["score"] == pytest.approx(-1.5, abs=1e-5)
+    asked = ANSWERS.Params(scale="log_odds")
+    assert ANSWERS.documents(LABELS, sure, asked, ANSWERS.Settings()) == told
+    tensors = ANSWERS.outputs(LABELS, sure, asked, ANSWERS.Settings())
+    assert tensors["scores"][0].tolist() == pytest.approx([6.38, 4.82], abs=1e-3)
+
+
+def test_answers_are_compared_as_probabilities_however_an_endpoint_is_set() -> None:
+    served = ANSWERS.documents(LABELS, {"scores": SCORES}, ANSWERS.everything(), ANSWERS.Settings(scale="log_odds"))
+    gap, is_same = ANSWERS.differences(LABELS, {"scores": SCORES}, served, 0.0)
+    assert gap.tolist() == [0, 0]
+    assert is_same.all()
