@@ -62,6 +62,7 @@ class DatasetManifest(Artifact):
     labels: list[str]  # class names, the position is the class id; empty where the task has none
     features: dict[str, FeatureSpec]  # encoded inputs
     packed: dict[str, FeatureSpec] = Field(default_factory=dict)  # what a record holds in their place, if not them
+    unpacked_bytes: int = 0  # of a row's features in memory, where records are packed; measured on some rows of train
     targets: dict[str, FeatureSpec] = Field(default_factory=dict)  # what a record holds to learn from beside them
     splits: dict[str, SplitManifest]  # train, eval, test
     encoder: FileRef  # encoder.json

@@ -56,7 +56,7 @@ class Unpacking:
             value = next(parts)
             records[name] = Ragged(value.reshape(-1), next(parts) * _width(spec)) if is_ragged(spec) else value
         try:
-            encoded = self._encoder.unpack(records)
+            encoded = self._encoder.unpack(records, tuple(self._features))
         except BadRequest as error:
             raise ValueError(f"{UNREADABLE}: {error}") from error
         return [array for name, spec in self._features.items() for array in _arrays(encoded[name], spec)]

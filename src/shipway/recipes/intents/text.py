@@ -1,4 +1,7 @@
-"""Text to hashed n-grams, a chunk of texts at a time in numpy.
+"""Text to hashed n-grams, a block of texts at a time in numpy.
+
+A block is as small as a core's cache, and its arrays are used again for the next one: with fresh arrays most of the
+time went to the system, which clears each page that it hands out.
 
 The hash is pinned: a polynomial over Unicode code points modulo 2^64, finished by splitmix64 (Steele, Lea and Flood,
 "Fast splittable pseudorandom number generators", 2014). A change of it would unlearn every published model, so
@@ -7,10 +10,12 @@ tests/unit/recipes holds golden values.
 
 from __future__ import annotations
 
+import threading
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +23,12 @@ from numpy.typing import NDArray
 UIntArray = NDArray[np.uint64]
 IntArray = NDArray[np.int64]
 
+BLOCK = 1 << 14  # characters that are hashed together
+
 _SEPARATOR = "\x00"
-_SPACE = np.uint32(32)
+_JOINT = " \x00"  # the space behind one text; the separator becomes the one before the next
+_SPACE = np.uint64(32)
+_WORKING = ("rolling", "hashes", "spare", "inside", "is_space")
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
 _BASE_INVERSE = pow(_BASE, -1, 1 << 64)
 _SPACE_CLASS, _WORD_CLASS, _OTHER_CLASS = 0, 1, 2
@@ -32,10 +41,12 @@ class Characters:
     Attributes:
         codes: Code points, uint64, shape (total,).
         starts: Where each text begins, int64, shape (n + 1,).
+        is_word: Letters, marks and digits, bool, shape (total,).
     """
 
     codes: UIntArray
     starts: IntArray
+    is_word: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -57,11 +68,41 @@ class Words:
     offsets: IntArray
 
 
+class _Scratch(threading.local):
+    """This thread's arrays for what lives no longer than a block."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def __call__(self, name: str, size: int, dtype: Any = np.uint64) -> NDArray[Any]:
+        """An array of that name, with whatever was in it before."""
+        array = self._arrays.get(name)
+        if array is None or len(array) < size:
+            array = self._arrays[name] = np.empty(size + size // 4, dtype=dtype)
+        return array[:size]
+
+
+_scratch = _Scratch()
+
+
+def blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Consecutive texts of `BLOCK` characters or few more together; at least one block, one text at least in each."""
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
+    ends = np.cumsum(lengths)
+    start = 0
+    while True:
+        full = int(np.searchsorted(ends, (ends[start - 1] if start else 0) + BLOCK, side="left")) + 1
+        yield texts[start:full]
+        start = full
+        if start >= len(texts):
+            return
+
+
 def normalise(texts: Sequence[str], fold_accents: bool = False) -> Characters:
     """NFKC, lower case, whitespace runs to one space; optionally letters without their accents."""
-    joined = _SEPARATOR.join(texts)
+    joined = _JOINT.join(texts)
     if joined.count(_SEPARATOR) != max(len(texts) - 1, 0):
-        joined = _SEPARATOR.join(text.replace(_SEPARATOR, " ") for text in texts)
+        joined = _JOINT.join(text.replace(_SEPARATOR, " ") for text in texts)
     if not joined.isascii():
         joined = unicodedata.normalize("NFKC", joined).lower()
         # lower() may leave a decomposed letter behind (U+0130); a second pass composes what can be.
@@ -72,40 +113,40 @@ def normalise(texts: Sequence[str], fold_accents: bool = False) -> Characters:
     else:
         joined = joined.lower()
     if not texts:
-        return Characters(np.zeros(0, np.uint64), np.zeros(1, np.int64))
-    return _collapse(np.frombuffer(f" {joined} ".encode("utf-32-le", "surrogatepass"), dtype=np.uint32), len(texts))
+        return Characters(np.zeros(0, np.uint64), np.zeros(1, np.int64), np.zeros(0, np.bool_))
+    return _collapse(np.frombuffer(f" {joined} ".encode("utf-32-le", "surrogatepass"), dtype=np.uint32))
 
 
-def _collapse(codes: NDArray[np.uint32], count: int) -> Characters:
-    """One space between words, one at both ends of each text, the separators gone."""
-    is_end = codes == 0
-    spaced = np.where(is_end | (_classes(codes) == _SPACE_CLASS), _SPACE, codes)
-    text = np.cumsum(is_end)
-    text[is_end] -= 1  # a separator becomes the space behind its text
-    keep = np.ones(len(codes), dtype=bool)
-    keep[1:] = ~((spaced[1:] == _SPACE) & (spaced[:-1] == _SPACE) & (text[1:] == text[:-1]))
-    spaced, text = spaced[keep], text[keep]
-    # Every text but the first begins right behind a separator: it lacks its leading space, unless it brought one.
-    lengths = np.bincount(text, minlength=count)
-    firsts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    missing = firsts[spaced[firsts] != _SPACE]
-    spaced = np.insert(spaced, missing, _SPACE)
-    text = np.insert(text, missing, text[missing])
-    starts = np.concatenate(([0], np.cumsum(np.bincount(text, minlength=count))))
-    return Characters(spaced.astype(np.uint64), starts.astype(np.int64))
+def _collapse(codes: NDArray[np.uint32]) -> Characters:
+    """One space between words, one at both ends of each text, in place of each separator its text's first."""
+    classes = _classes(codes)
+    is_space = classes == _SPACE_CLASS
+    firsts = np.flatnonzero(codes == 0)
+    spaced = codes.astype(np.uint64)
+    spaced[is_space] = _SPACE
+    is_second = is_space[1:] & is_space[:-1]
+    is_second[firsts - 1] = False
+    seconds = np.flatnonzero(is_second) + 1
+    is_word = classes == _WORD_CLASS
+    if len(seconds):
+        spaced, is_word = np.delete(spaced, seconds), np.delete(is_word, seconds)
+        firsts -= np.searchsorted(seconds, firsts)
+    return Characters(spaced, np.concatenate(([0], firsts, [len(spaced)])), is_word)
 
 
 @cache
 def _class_table() -> NDArray[np.uint8]:
     """Class of every code point of the Basic Multilingual Plane."""
-    return np.fromiter((_class(code) for code in range(0x10000)), dtype=np.uint8, count=0x10000)
+    characters = list(map(chr, range(0x10000)))
+    categories = list(map(unicodedata.category, characters))
+    by_category = {category: _class_of(category) for category in set(categories)}
+    table = np.fromiter(map(by_category.__getitem__, categories), dtype=np.uint8, count=len(characters))
+    table[np.fromiter(map(str.isspace, characters), dtype=bool, count=len(characters))] = _SPACE_CLASS
+    return table
 
 
-def _class(code: int) -> int:
-    character = chr(code)
-    if character.isspace() or unicodedata.category(character) in ("Cc", "Zs"):
-        return _SPACE_CLASS
-    return _WORD_CLASS if unicodedata.category(character)[0] in "LMN" else _OTHER_CLASS
+def _class_of(category: str) -> int:
+    return _SPACE_CLASS if category in ("Cc", "Zs") else _WORD_CLASS if category[0] in "LMN" else _OTHER_CLASS
 
 
 def _classes(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
@@ -115,16 +156,25 @@ def _classes(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
     classes = table[np.minimum(codes, 0xFFFF)]
     beyond = np.flatnonzero(codes >= 0x10000)
     distinct, inverse = np.unique(codes[beyond], return_inverse=True)
-    classes[beyond] = np.array([_class(int(code)) for code in distinct], dtype=np.uint8)[inverse]
+    classes[beyond] = np.array([_class_of(unicodedata.category(chr(code))) for code in distinct], dtype=np.uint8)[
+        inverse
+    ]
     return classes
 
 
 def mix(values: UIntArray, salt: int) -> UIntArray:
     """splitmix64's finaliser over `values + salt * golden ratio`: 64 well-mixed bits."""
-    mixed = values + np.uint64(salt * _BASE & 0xFFFFFFFFFFFFFFFF)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    return _mixed(values, salt, np.empty_like(values), np.empty_like(values))
+
+
+def _mixed(values: UIntArray, salt: int, out: UIntArray, spare: UIntArray) -> UIntArray:
+    np.add(values, np.uint64(salt * _BASE & 0xFFFFFFFFFFFFFFFF), out=out)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        np.right_shift(out, np.uint64(shift), out=spare)
+        np.bitwise_xor(out, spare, out=out)
+        np.multiply(out, np.uint64(factor), out=out)
+    np.right_shift(out, np.uint64(31), out=spare)
+    return np.bitwise_xor(out, spare, out=out)
 
 
 def bucket(hashes: UIntArray, first: int, end: int) -> IntArray:
@@ -146,22 +196,28 @@ def inner_buckets(buckets: int) -> int:
 
 def words(characters: Characters) -> Words:
     """The words of each text and their hashes."""
-    codes = characters.codes
-    is_word = _classes(codes.astype(np.uint32)) == _WORD_CLASS
-    edges = np.diff(np.concatenate(([False], is_word, [False])).astype(np.int8))
-    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    powers = _powers(_BASE, len(codes))
-    prefix = np.concatenate((np.zeros(1, np.uint64), np.cumsum(codes * powers, dtype=np.uint64)))
+    codes, is_word = characters.codes, characters.is_word
+    edges = np.flatnonzero(is_word[1:] != is_word[:-1]) + 1  # a text begins and ends with a space
+    begins, ends = edges[::2], edges[1::2]
+    prefix = _scratch("prefix", len(codes) + 1)
+    prefix[0] = 0
+    np.multiply(codes, _powers(_BASE, len(codes)), out=prefix[1:])
+    np.cumsum(prefix, out=prefix)
     # sum(c[i] * B^i) over the word, moved to where its first letter has power 0
     hashes = (prefix[ends] - prefix[begins]) * _powers(_BASE_INVERSE, len(codes))[begins]
-    offsets = np.searchsorted(begins, characters.starts).astype(np.int64)
-    return Words(hashes, begins.astype(np.int64), ends.astype(np.int64), offsets)
+    return Words(hashes, begins, ends, np.searchsorted(begins, characters.starts))
 
 
 def _powers(base: int, count: int) -> UIntArray:
-    powers = np.full(max(count, 1), base, dtype=np.uint64)
+    """0th to `count`-th power, modulo 2^64."""
+    return _power_table(base, 1 << (count - 1).bit_length() if count > BLOCK * 2 else BLOCK * 2)[:count]
+
+
+@lru_cache(maxsize=4)
+def _power_table(base: int, count: int) -> UIntArray:
+    powers = np.full(count, base, dtype=np.uint64)
     powers[0] = 1
-    return np.cumprod(powers, dtype=np.uint64)[:count]
+    return np.cumprod(powers, dtype=np.uint64)
 
 
 def word_hash(word: str) -> int:
@@ -190,48 +246,97 @@ def grams(
     Returns:
         values, shape (total,), and offsets, shape (n + 1,), as `Ragged` holds them: of each text first the words,
         then word pairs and so on (ids from 1 on; 0 stays free for padding), then character n-grams from short to long
-        (ids from `word_buckets` on, those with a space inside from `inner_buckets` on).
+        (ids from `word_buckets` on, those with a space inside from `inner_buckets` on). The values are this thread's
+        until it asks for the next block's.
     """
-    cut, across = word_buckets(buckets), inner_buckets(buckets) if apart else buckets
-    parts: list[tuple[IntArray, IntArray]] = []
-    hashes = found.hashes
-    for n in range(1, word_ngrams + 1):
+    words_of, codes_of = word_ngrams, max(chars_max - chars_min + 1, 0)
+    counts = [len(found.hashes)] * words_of + [len(characters.codes)] * codes_of
+    bounds = np.cumsum([0, *counts])
+    ids = _scratch("ids", int(bounds[-1]), np.int64)
+    _word_windows(found, word_ngrams, word_buckets(buckets), ids)
+    cut, inner = word_buckets(buckets), inner_buckets(buckets)
+    zones = ((cut, inner), (inner, buckets)) if apart else ((cut, buckets), (cut, buckets))
+    _code_windows(characters.codes, chars_min, chars_max, zones, ids[bounds[words_of] :])
+    parts = [(found.offsets, n) for n in range(1, word_ngrams + 1)]
+    parts += [(characters.starts, n) for n in range(chars_min, chars_max + 1)]
+    return _by_text(ids, bounds, parts, len(characters))
+
+
+def _word_windows(found: Words, longest: int, end: int, ids: IntArray) -> None:
+    """Bucket ids of runs of 1, 2, ... words, from each word on; those that reach into the next text too."""
+    hashes, count = found.hashes, len(found.hashes)
+    for n in range(1, longest + 1):
         if n > 1:  # order matters in a pair, hence the factor
             hashes = mix(hashes[:-1], n) * np.uint64(_BASE) + found.hashes[n - 1 :]
-        parts.append(_windows(bucket(mix(hashes, n), 1, cut), found.offsets, n))
-    rolling = characters.codes
-    spaces = np.concatenate(([0], np.cumsum(rolling == _SPACE)))
-    for n in range(1, chars_max + 1):
+        ids[(n - 1) * count : (n - 1) * count + len(hashes)] = bucket(mix(hashes, n), 1, end)
+
+
+def _code_windows(
+    codes: UIntArray, shortest: int, longest: int, zones: tuple[tuple[int, int], tuple[int, int]], ids: IntArray
+) -> None:
+    """The same of runs of characters, in the first zone where no space is inside, in the second where one is."""
+    count = len(codes)
+    rolling, hashes, spare, inside, is_space = (_scratch(name, count) for name in _WORKING)
+    rolling[:] = codes
+    inside[:] = 0
+    is_space[:] = codes == _SPACE
+    np.negative(is_space, out=is_space)  # all bits
+    firsts = [np.uint64(first) for first, _ in zones]
+    sizes = [np.uint64(end - first) for first, end in zones]
+    for n in range(1, longest + 1):
+        size = max(count - n + 1, 0)
+        some, mixed, left, inner = (array[:size] for array in (rolling, hashes, spare, inside))
         if n > 1:
-            rolling = rolling[:-1] * np.uint64(_BASE) + characters.codes[n - 1 :]
-        if n >= chars_min:
-            mixed = mix(rolling, 16 + n)
-            ids = bucket(mixed, cut, across)
-            if apart and n > 2:
-                has_space = spaces[n - 1 : -1] != spaces[1 : 1 - n]
-                ids[has_space] = bucket(mixed[has_space], across, buckets)
-            parts.append(_windows(ids, characters.starts, n))
-    return _interleave(parts, len(characters))
+            np.multiply(some, np.uint64(_BASE), out=some)
+            np.add(some, codes[n - 1 :], out=some)
+        if n > 2:
+            np.bitwise_or(inner, is_space[n - 2 : n - 2 + size], out=inner)
+        if n < shortest:
+            continue
+        _mixed(some, 16 + n, mixed, left)
+        np.right_shift(mixed, np.uint64(32), out=mixed)
+        # As `bucket` does, with each window's own zone.
+        np.multiply(mixed, _either(inner, sizes, left), out=mixed)
+        np.right_shift(mixed, np.uint64(32), out=mixed)
+        place = (n - shortest) * count
+        np.add(mixed, _either(inner, firsts, left), out=ids[place : place + size], casting="unsafe")
 
 
-def _windows(ids: IntArray, offsets: IntArray, n: int) -> tuple[IntArray, IntArray]:
-    """Ids of the windows of length n that stay within one text, and how many each text has."""
-    lengths = np.diff(offsets)
-    counts = np.maximum(lengths - n + 1, 0)
-    crossing = np.zeros(len(ids) + n, dtype=bool)
-    for back in range(1, n):  # the last n-1 positions of a text start windows that reach into the next
-        crossing[np.maximum(offsets[1:] - back, offsets[:-1])[lengths > 0]] = True
-    return ids[~crossing[: len(ids)]], counts
+def _either(mask: UIntArray, numbers: Sequence[np.uint64], out: UIntArray) -> UIntArray:
+    """The first number where the mask has no bits, the second where it has all."""
+    np.bitwise_and(mask, numbers[0] ^ numbers[1], out=out)
+    return np.bitwise_xor(out, numbers[0], out=out)
 
 
-def _interleave(parts: list[tuple[IntArray, IntArray]], count: int) -> tuple[IntArray, IntArray]:
-    """Merges features that are each grouped by text into one that is grouped by text."""
-    lengths = np.stack([counts for _, counts in parts]) if parts else np.zeros((0, count), np.int64)
-    offsets = np.concatenate(([0], np.cumsum(lengths.sum(axis=0)))).astype(np.int64)
-    values = np.empty(int(offsets[-1]), dtype=np.int64)
-    begin = offsets[:-1].copy()
-    for ids, counts in parts:
-        first = np.cumsum(counts) - counts
-        values[np.repeat(begin - first, counts) + np.arange(len(ids))] = ids
-        begin += counts
-    return values, offsets
+def _by_text(
+    ids: IntArray, bounds: IntArray, parts: Sequence[tuple[IntArray, int]], texts: int
+) -> tuple[IntArray, IntArray]:
+    """Parts that are each in the order of the texts, to texts that each have all parts.
+
+    Args:
+        ids: Part behind part; part p begins at `bounds[p]`, with an id for each place where a window may begin.
+        parts: Where each text's places begin, shape (n + 1,), and how long a window is.
+    """
+    counts = np.empty((texts, len(parts)), dtype=np.int64)
+    firsts = np.empty((texts, len(parts)), dtype=np.int64)
+    for part, (offsets, n) in enumerate(parts):
+        np.maximum(np.diff(offsets) - n + 1, 0, out=counts[:, part])  # windows that stay within the text
+        np.add(offsets[:-1], bounds[part], out=firsts[:, part])
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    offsets = np.concatenate(([0], ends[len(parts) - 1 :: len(parts)])) if parts else np.zeros(texts + 1, np.int64)
+    places = runs(firsts.reshape(-1), counts.reshape(-1), _scratch("places", total, np.int64))
+    return np.take(ids, places, out=_scratch("values", total, np.int64), mode="clip"), offsets
+
+
+def runs(begins: IntArray, lengths: IntArray, out: IntArray | None = None) -> IntArray:
+    """begins[0], begins[0] + 1, ... of `lengths[0]` numbers, then those of the next run; int64."""
+    places = np.empty(int(lengths.sum()), dtype=np.int64) if out is None else out
+    filled = np.flatnonzero(lengths)
+    begins, lengths = begins[filled], lengths[filled]
+    # Steps of one, and from run to run a leap, added up.
+    places[:] = 1
+    leaps = begins.copy()
+    leaps[1:] -= begins[:-1] + lengths[:-1] - 1
+    places[np.cumsum(lengths) - lengths] = leaps
+    return np.cumsum(places, out=places)
