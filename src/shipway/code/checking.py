@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, distributions
 from importlib.resources import files
@@ -51,8 +51,10 @@ def check_code(code: str, named: Iterable[str] = (), where: str = "code") -> Non
     for name, distribution in brought.items():
         if not _tops(distribution) & wanted:  # what is named comes from the code, whatever is installed
             _check_conflict(told, name, distribution.version, folder, in_images)
-        for line in distribution.requires or ():
-            _check_need(distribution, Requirement(line), brought, folder, in_images)
+    extras = _extras(brought)
+    for name, distribution in brought.items():
+        for need in _needs(distribution, extras.get(name, {""})):
+            _check_need(distribution, need, brought, folder, in_images)
 
 
 def _check_conflict(told: str, name: str, version: str, folder: str, in_images: dict[str, str]) -> None:
@@ -74,8 +76,6 @@ def _check_conflict(told: str, name: str, version: str, folder: str, in_images: 
 def _check_need(
     of: Distribution, need: Requirement, brought: dict[str, Distribution], folder: str, in_images: dict[str, str]
 ) -> None:
-    if need.marker is not None and not need.marker.evaluate({"extra": ""}):
-        return
     name = str(canonicalize_name(need.name))
     beside = brought[name].version if name in brought else None
     found = beside or in_images.get(name) or _version_here(name, folder)
@@ -87,6 +87,21 @@ def _check_need(
     if not need.specifier.contains(found, prereleases=True):
         place = "beside it is" if beside else "the images have" if name in in_images else "here is"
         raise InvalidSpec(f"code: {of.name} {of.version} needs {need}, and {place} {name} {found}; change one of them")
+
+
+def _needs(distribution: Distribution, extras: Iterable[str]) -> list[Requirement]:
+    """What a distribution needs here, with extras of it that others ask for."""
+    needs = map(Requirement, distribution.requires or ())
+    return [need for need in needs if need.marker is None or any(need.marker.evaluate({"extra": e}) for e in extras)]
+
+
+def _extras(brought: Mapping[str, Distribution]) -> dict[str, set[str]]:
+    """Extras that distributions ask of each other; "" is the distribution itself."""
+    found: dict[str, set[str]] = {}
+    for distribution in brought.values():
+        for need in _needs(distribution, [""]):
+            found.setdefault(str(canonicalize_name(need.name)), {""}).update(need.extras)
+    return found
 
 
 def _contents() -> dict[str, str]:

@@ -121,6 +121,15 @@ def test_wheels_and_modules_do_not_mix_and_an_sdist_alone_is_no_wheel(tmp_path: 
     assert "'needed-2.0.tar.gz' is no wheel" in refused(tmp_path / "two", tmp_path)
 
 
+def test_names_that_no_archive_holds_alike_are_refused(tmp_path: Path) -> None:
+    top = folder_of(tmp_path / "mine", {"a.py": ""})
+    for name in (b"caf\xe9.txt", b"back\\slash.txt", b"two\nlines.txt"):
+        path = os.path.join(os.fsencode(top), name)
+        open(path, "w").close()
+        assert "is called so; rename it" in refused(top, tmp_path)
+        os.remove(path)
+
+
 def test_links_out_of_the_folder_stay_behind_and_are_refused(tmp_path: Path) -> None:
     top = folder_of(tmp_path / "mine", {"a.py": ""})
     (top / "b.py").symlink_to(top / "a.py")
