@@ -124,7 +124,7 @@ def _files_of(folder: Path) -> list[tuple[str, Path]]:
     """All files but hidden ones and bytecode; at least one module among them."""
     real, found = folder.resolve(), []
     for top, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in LEFT_OUT)
+        folders[:] = sorted(name for name in folders if not _stays_behind(Path(top, name)))
         for name in (*folders, *names):
             path = Path(top, name)
             if path.is_symlink() and (not path.exists() or (path.is_dir() or not path.resolve().is_relative_to(real))):
@@ -139,6 +139,11 @@ def _files_of(folder: Path) -> list[tuple[str, Path]]:
             if not name.startswith(".") and not name.endswith((".pyc", ".pyo")) and path.is_file():
                 found.append((path.relative_to(folder).as_posix(), path))
     return found if any(name.endswith(".py") for name, _ in found) else []
+
+
+def _stays_behind(folder: Path) -> bool:
+    """Hidden folders, bytecode, virtual environments: nobody's code."""
+    return folder.name.startswith(".") or folder.name in LEFT_OUT or (folder / "pyvenv.cfg").exists()
 
 
 def _other_file(path: Path) -> str:

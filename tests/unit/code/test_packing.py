@@ -29,6 +29,7 @@ def test_equal_folders_are_equal_bytes_whatever_their_times_names_and_leftovers(
     one = folder_of(tmp_path / "one", MODULES)
     other = folder_of(tmp_path / "other", dict(reversed(MODULES.items())))
     folder_of(other, {"mine/__pycache__/__init__.cpython-311.pyc": "", ".git/config": "", "mine/.env": "secret"})
+    folder_of(other, {"venv/pyvenv.cfg": "", "venv/lib/a.py": ""})
     os.utime(other / "alone.py", (1, 1))
     (other / "alone.py").chmod(0o600)
     packed, again = code.pack(one, tmp_path / "a"), code.pack(other, tmp_path / "b")
