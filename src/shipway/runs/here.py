@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from shipway import redaction, references
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.context import RUN, Context
+from shipway.dag import tasks_of
 from shipway.ending import ENDED
 from shipway.errors import JobFailed, NotFound, ShipwayError
 from shipway.local.folder import Request, RunFolder
@@ -190,6 +191,13 @@ class Here:
                     found[name] = redaction.text("".join(own_words(file)))
         return found, []
 
+    def detail(self, step: str) -> str:
+        from shipway.runs.detail import step_detail
+
+        with suppress(OSError, ValueError, TypeError):  # the run's folder is gone, or another Shipway's
+            return redaction.text(step_detail(self.folder, step, self._began))
+        return ""
+
     def log_files(self) -> dict[str, Path]:
         """Log files by step, in the order in which they were last written to."""
         return {path.stem: path for path in sorted(self.folder.path.glob("*.log"), key=lambda p: p.stat().st_mtime)}
@@ -245,8 +253,11 @@ def _request(prepared: Prepared, run_key: str, environment: dict[str, str], *, f
     current_executor()  # an unknown one is refused now, not when training begins
     if folders := pipeline_folders():
         environment[PIPELINES] = os.pathsep.join(map(str, folders))
+    tasks, configuration = tasks_of(prepared.pipeline.function.pipeline_spec), prepared.configuration
     return Request(
         run=run_key,
+        rooms={name: task.room for name, task in tasks.items() if task.room},
+        trials=configuration.plan.trials(configuration.specs) if configuration else None,
         pipeline=prepared.pipeline.reference,
         params=prepared.params,
         secrets=prepared.secrets,

@@ -49,7 +49,7 @@ def shown(run: Run) -> Iterator[OnEvent]:
         with _redrawn(run) as tell:
             yield tell
     elif sys.stderr.isatty():
-        with Progress(dict(run.titles)) as progress:
+        with Progress(dict(run.titles), run.backend.detail) as progress:
             yield progress
     else:
         yield lambda event: None

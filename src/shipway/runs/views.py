@@ -1,4 +1,4 @@
-"""What a run looks like in a console and in a notebook: drawn from its record alone, so that looking asks nobody."""
+"""What a run looks like in a console and in a notebook: drawn from what is known, so that looking asks nobody."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def _steps(run: Run) -> list[tuple[str, str, str, str]]:
     for name, piece in known.items():
         took = "" if piece.state in ("Pending", "Skipped") or not piece.seconds else duration(piece.seconds)
         took = {"Cached": "from cache", "Running": "running", "Skipped": "skipped"}.get(piece.state, took)
-        rows.append((SIGNS[piece.state], titles[name], took, highlights(piece)))
+        told = run.backend.detail(name) if piece.state == "Running" else highlights(piece)
+        rows.append((SIGNS[piece.state], titles[name], took, told))
     waiting = [title or task for task, title in run.titles.items() if task not in reached and not run.has_ended]
     return [*rows, *((SIGNS["Pending"], title, "", "") for title in waiting)]
 
