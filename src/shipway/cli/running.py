@@ -78,7 +78,7 @@ def play(
     if not dry_run:
         prepare_host(context.home)
     prepared = prepare(pipeline, params)
-    plan = make_run_plan(prepared, with_key=dry_run)
+    plan = make_run_plan(prepared, with_key=dry_run, idempotency_key=key)
     if dry_run:
         _show_dry_run(plan, as_json)
         return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from shipway.ending import ENDED
-from shipway.errors import InvalidSpec, JobFailed, NotFound, nearest
+from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
 from shipway.runs.backend import Backend, Event, OnEvent
 from shipway.summary import build_summary, endpoint_of, fact, figures_of, measured, model_of, reports_of
 
@@ -22,7 +22,7 @@ CANCEL_S = 120.0
 
 
 class Run:
-    """A run, here or on Kubeflow, as it was when it was last looked at: `refresh`, `events` and `wait` look again.
+    """A run, here or on Kubeflow, as it was when it was last looked at: `refresh`, `wait` and printing it look again.
 
     Attributes:
         backend: Its place.
@@ -265,7 +265,7 @@ class Run:
         Raises:
             JobFailed: see `events`.
         """
-        from shipway.runs.progress import shown
+        from shipway.runs.views import shown
 
         with shown(self) if on_event is None else nullcontext(on_event) as tell:
             for event in self.events(timeout_s):
@@ -314,9 +314,16 @@ class Run:
     def __str__(self) -> str:
         from shipway.runs.views import as_text
 
-        return as_text(self)
+        return as_text(self._looked_at())
 
     def _repr_html_(self) -> str:
         from shipway.runs.views import as_html
 
-        return as_html(self)
+        return as_html(self._looked_at())
+
+    def _looked_at(self) -> Run:
+        """As it is now, where that can be told: who prints a run that goes on wants to see how it is."""
+        if not self.has_ended:
+            with suppress(ShipwayError):
+                self.refresh()
+        return self
