@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shipway.ending import ENDED
@@ -87,6 +88,11 @@ class Run:
     def params(self) -> dict[str, Any]:
         """The parameters that it was given; of a secret only that it was given."""
         return dict(self.record.params)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it was started, with its time zone; None where that is not known."""
+        return datetime.fromisoformat(self.record.started_at) if self.record.started_at else None
 
     @property
     def seconds(self) -> float:
