@@ -16,7 +16,7 @@ from shipway.context import Context
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.executors.process.service_state import endpoint_folder
-from shipway.registry import aliases, catalog, reading
+from shipway.registry import aliases, reading, registry
 
 TASKS = ("train", "sweep", "search")
 REPLICAS = [f"{kind}-{i}" for kind in ("chief", "master", "worker", "ps", "evaluator", "launcher") for i in (0, 12)]
@@ -69,8 +69,8 @@ def keys(name: str) -> set[str]:
         f"endpoints/{name}.json",
         f"decisions/{name}-{digest}/record.json",
         reading.version_key(name, 1),
-        catalog._card_key(name, 1, "md"),
-        catalog._decision_key(name, 1),
+        registry._card_key(name, 1, "md"),
+        registry._decision_key(name, 1),
         aliases.pointer_key(name, "champion"),
         aliases.pointer_key(name, "candidate"),
         aliases.tombstone_key(name, 1),
@@ -140,4 +140,4 @@ def test_an_endpoints_spec_and_the_registry_refuse_it_too() -> None:
     with pytest.raises(ValueError, match="'x-candidate' ends with '-candidate'"):
         EndpointSpec(name="x-candidate")
     with pytest.raises(InvalidSpec, match="ends with '-candidate'"):
-        catalog._check_name("x-candidate")
+        registry._check_name("x-candidate")

@@ -17,7 +17,7 @@ def bowl(x: float, rate: float, kind: str) -> dict[str, float]:
     if kind == "bad":
         score -= 0.5
     for step in range(1, 5):
-        shipway.pages(step=step, score=score - 1 / step, loss=-score)
+        shipway.report(step=step, score=score - 1 / step, loss=-score)
     return {"score": score, "loss": -score}
 
 
@@ -29,7 +29,7 @@ def fragile(x: float) -> dict[str, float]:
         os._exit(3)  # as a segmentation fault would: the whole runner goes
     if x < 0.5:
         return {"other": x}
-    shipway.pages(score=x)
+    shipway.report(score=x)
     if x < 0.6:
         return {"score": float("nan")}
     return {"score": x}
@@ -47,7 +47,7 @@ def counted(x: float, log: str, seconds: float = 0.03) -> float:
     """Leaves a line per finished trial in the file `log`."""
     for step in range(1, 4):
         time.sleep(seconds / 3)
-        shipway.pages(step=step, score=x * step / 3)
+        shipway.report(step=step, score=x * step / 3)
     with open(log, "a", encoding="utf-8") as file:
         file.write(f"{x!r}\n")
     return x

@@ -17,16 +17,13 @@ if TYPE_CHECKING:
     from shipway.runs import Run
 
 
-def follow(
-    run: Run, *, as_json: bool, titles: dict[str, str] | None = None, detail: Callable[[str], str] | None = None
-) -> NoReturn:
+def follow(run: Run, *, as_json: bool, titles: dict[str, str] | None = None) -> NoReturn:
     """Ends the command with the run's exit code; Ctrl-C stops a run that ends with this process, and leaves any other.
 
     Args:
         run: It may have ended.
         as_json: Print its document, and nothing on the way.
         titles: Its tasks, as far as they are known already.
-        detail: A running step's name -> what it is at.
     """
     from shipway.runs.progress import Progress
     from shipway.summary import exit_code
@@ -35,7 +32,7 @@ def follow(
         if as_json:
             _until_stopped(run, lambda event: None)
         else:
-            with Progress(titles or {}, detail) as progress:
+            with Progress(titles or {}, run.backend.detail) as progress:
                 _until_stopped(run, progress)
     summary = run.summary()
     show_summary(summary, as_json=as_json)

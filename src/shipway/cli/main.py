@@ -12,9 +12,9 @@ import typer
 
 from shipway import redaction
 from shipway.cli import (
-    catalog,
     control,
     demo,
+    describing,
     endpoints,
     jobs,
     kubeflow,
@@ -75,9 +75,9 @@ app.command("demo")(demo.demo)
 app.command("run")(running.run)
 app.command("submit")(kubeflow.submit)
 app.command("publish")(kubeflow.publish)
-app.command("compile")(catalog.compile_)
-app.command("list")(catalog.list_)
-app.command("describe")(catalog.describe)
+app.command("compile")(describing.compile_)
+app.command("list")(describing.list_)
+app.command("describe")(describing.describe)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedule.app, name="schedule")
 app.command("watch")(control.watch)

@@ -42,12 +42,14 @@ class RunPlan:
     notes: list[str] = field(default_factory=list)  # files skipped, quotes, columns left out
 
 
-def make_run_plan(prepared: Prepared, *, with_key: bool = False) -> RunPlan:
+def make_run_plan(prepared: Prepared, *, with_key: bool = False, idempotency_key: str = "") -> RunPlan:
     """What was prepared, laid out step by step; where jobs go to a cluster, once that has judged them.
 
     Args:
         prepared: A run before it starts.
         with_key: Also work out the run's key and what there is to say of the data, which reads it.
+
+        idempotency_key: That was given, of which the run's key is made then.
 
     Raises:
         UserError: what the cluster would refuse; with the key, data that does not fit.
@@ -72,7 +74,7 @@ def make_run_plan(prepared: Prepared, *, with_key: bool = False) -> RunPlan:
         specs={name: each.model_dump(mode="json") for name, each in configuration.specs.items()}
         if configuration
         else {},
-        run=prepared.key() if with_key else "",
+        run=prepared.key(given=idempotency_key) if with_key else "",
         notes=configuration.notes if with_key and configuration else [],
     )
 

@@ -66,7 +66,6 @@ def play(
     """Plans, runs, and ends the command with the run's exit code."""
     from shipway.cli.following import follow, tell_of_before
     from shipway.cli.planning import make_run_plan, show_plan
-    from shipway.cli.watching import step_detail
     from shipway.context import Context
     from shipway.executors import current
     from shipway.local.hosting import prepare_host
@@ -79,7 +78,7 @@ def play(
     if not dry_run:
         prepare_host(context.home)
     prepared = prepare(pipeline, params)
-    plan = make_run_plan(prepared, with_key=dry_run)
+    plan = make_run_plan(prepared, with_key=dry_run, idempotency_key=key)
     if dry_run:
         _show_dry_run(plan, as_json)
         return
@@ -91,12 +90,8 @@ def play(
     started = Run(start(prepared, fresh=fresh, idempotency_key=key, by=started_by))
     if not as_json:
         say(f"Run {started.key}; log {context.home / 'runs' / started.key}", style="dim")
-    configuration = prepared.configuration
-    trials = configuration.plan.trials(configuration.specs) if configuration else None
-    rooms = {step.task: step.room for step in plan.steps}
-    detail = step_detail(context.home, started.key, rooms, trials)
     tell_of_before(started, as_json=as_json)
-    follow(started, titles={step.task: step.title for step in plan.steps}, detail=detail, as_json=as_json)
+    follow(started, titles={step.task: step.title for step in plan.steps}, as_json=as_json)
 
 
 def _show_dry_run(plan: RunPlan, as_json: bool) -> None:

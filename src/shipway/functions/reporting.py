@@ -1,4 +1,4 @@
-"""`shipway.pages(accuracy=0.93, step=3)`: how a function tells what it has reached while it runs."""
+"""`shipway.report(accuracy=0.93, step=3)`: how a function tells what it has reached while it runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Reporter:
             Stopped: the trial is given up.
         """
         self._step = self._step + 1 if step is None else int(step)
-        told = numbers(metrics, "shipway.pages")
+        told = numbers(metrics, "shipway.report")
         self.last |= told
         if not self._tell(self._step, told):
             raise Stopped
@@ -46,7 +46,7 @@ _current: list[Reporter] = []
 
 
 def report(*, step: int | None = None, **metrics: float) -> None:
-    """Tells how far a function is: `shipway.pages(accuracy=0.93, step=3)`.
+    """Tells how far a function is: `shipway.report(accuracy=0.93, step=3)`.
 
     A sweep shows it, and may end a trial here that falls behind (`early_stopping`). Called by hand, outside of a sweep
     or a training, it prints.
@@ -61,7 +61,7 @@ def report(*, step: int | None = None, **metrics: float) -> None:
     if _current:
         _current[-1].report(step, metrics)
         return
-    told = numbers(metrics, "shipway.pages")
+    told = numbers(metrics, "shipway.report")
     print(" ".join(([] if step is None else [f"step {step}"]) + [f"{k}={v:.6g}" for k, v in told.items()]), flush=True)
 
 
@@ -113,12 +113,12 @@ def metrics_of(result: Any, name: str, reported: Mapping[str, float], objective:
         except (TypeError, ValueError, OverflowError):
             raise InvalidSpec(
                 f"{name} returned {result!r:.80}, expected a number, a dict of metric names to numbers, or None after "
-                f"shipway.pages({called}=...)"
+                f"shipway.report({called}=...)"
             ) from None
     if objective and not found:
         raise InvalidSpec(
             f"{name} returned nothing and reported nothing; return a number or a dict of metrics, or call "
-            f"shipway.pages({objective}=...)"
+            f"shipway.report({objective}=...)"
         )
     if objective and objective not in found:
         raise InvalidSpec(

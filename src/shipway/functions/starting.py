@@ -1,17 +1,13 @@
-"""Starts a pipeline over a function: the one place here that knows how runs are started."""
+"""What a pipeline over a function is started with."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from shipway.functions.source import Source, extract
 from shipway.functions.travelling import origin, write
-
-if TYPE_CHECKING:
-    from shipway.remote.connection import Connection
-    from shipway.runs import Run
 
 
 def packed(function: Callable[..., Any], name: str, *, is_cluster: bool) -> tuple[Source, dict[str, Any]]:
@@ -30,14 +26,3 @@ def packed(function: Callable[..., Any], name: str, *, is_cluster: bool) -> tupl
         "origin": origin(source, getattr(function, "__globals__", {})),
     }
     return source, params
-
-
-def start(pipeline: str, params: Mapping[str, Any], *, kfp: Connection | str | None, here: bool, fresh: bool) -> Run:
-    """Starts a pipeline here, or on Kubeflow where one is given."""
-    from shipway import runs
-    from shipway.remote import connect
-
-    if kfp is None or here:
-        return runs.run(pipeline, params, fresh=fresh)
-    connection = connect(kfp) if isinstance(kfp, str) else kfp
-    return connection.submit(pipeline, params)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from shipway import runs
 from shipway.errors import InvalidSpec
 from shipway.functions.outcomes import Sweep
-from shipway.functions.starting import packed, start
+from shipway.functions.starting import packed
+from shipway.remote.where import connected
 
 if TYPE_CHECKING:
     from shipway.remote.connection import Connection
@@ -31,7 +33,7 @@ def sweep(
     """Runs a function with one choice of parameters after another, and finds the best.
 
     The function is called with a trial's parameters as keywords. It returns a number or a dict of metrics, or calls
-    `shipway.pages(accuracy=0.93, step=3)`. Its source travels with all that it uses; what cannot is refused before
+    `shipway.report(accuracy=0.93, step=3)`. Its source travels with all that it uses; what cannot is refused before
     anything starts. Called again with the same function and space, a sweep goes on where it was.
 
     Args:
@@ -44,8 +46,8 @@ def sweep(
         parallel: How many at once; 0 for 2.
         early_stopping: `medianstop` gives up trials that fall behind by what they report.
         overrides: Anything else: `{"training": {"resources": {"cpu": "4"}, "params": {"epochs": 3}}}`.
-        here: Run on this machine, though `kfp` is given.
-        kfp: Where to run: a `shipway.connect()` or an address; None for this machine.
+        here: This machine, though a Kubeflow is configured.
+        kfp: A `shipway.connect()` or an address; None for what is configured, else this machine.
         fresh: Start anew.
         wait: Wait for the end, and raise where the sweep failed.
 
@@ -53,7 +55,8 @@ def sweep(
         InvalidSpec: the function cannot travel or does not fit the space: where, what, and what to do.
         JobFailed: the sweep failed, and `wait` is set.
     """
-    source, params = packed(function, name, is_cluster=kfp is not None and not here)
+    connection = connected(kfp, here=here)
+    source, params = packed(function, name, is_cluster=connection is not None)
     values = _plain(space)
     declared = source.declared
     fixed = (overrides or {}).get("training", {}).get("params", {})
@@ -65,7 +68,9 @@ def sweep(
     if early_stopping is not None:
         whole.setdefault("sweep", {})["earlyStopping"] = early_stopping
     params |= {"space": values, "objective": objective or declared.objective, "trials": trials, "parallel": parallel}
-    run = start("sweep_function", params | {"overrides": whole}, kfp=kfp, here=here, fresh=fresh)
+    run = runs.run(
+        "sweep_function", params | {"overrides": whole}, kfp=connection, here=connection is None, fresh=fresh
+    )
     started = Sweep(run, source, params["origin"])
     return started.wait() if wait else started
 

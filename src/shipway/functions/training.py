@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shipway import runs
 from shipway.errors import InvalidSpec
 from shipway.functions.outcomes import Training
-from shipway.functions.starting import packed, start
+from shipway.functions.starting import packed
+from shipway.remote.where import connected
 
 if TYPE_CHECKING:
     from shipway.remote.connection import Connection
@@ -43,8 +45,8 @@ def train(
         data: Name -> `s3://` address or local path; each worker has it as `context.data[name]`.
         name: What the training is called; default the function's name.
         overrides: Anything else: `{"training": {"resources": {"cpu": "4", "gpu": 1}}}`.
-        here: Run on this machine, though `kfp` is given.
-        kfp: Where to run: a `shipway.connect()` or an address; None for this machine.
+        here: This machine, though a Kubeflow is configured.
+        kfp: A `shipway.connect()` or an address; None for what is configured, else this machine.
         fresh: Start anew.
         wait: Wait for the end, and raise where the training failed.
 
@@ -52,7 +54,8 @@ def train(
         InvalidSpec: the function cannot travel, or not be called so: where, what, and what to do.
         JobFailed: the training failed, and `wait` is set.
     """
-    is_cluster = kfp is not None and not here
+    connection = connected(kfp, here=here)
+    is_cluster = connection is not None
     source, about = packed(function, name, is_cluster=is_cluster)
     arguments = dict(params or {})
     source.declared.check_names(arguments, "params")
@@ -65,7 +68,7 @@ def train(
         "workers": workers,
         "overrides": dict(overrides or {}),
     }
-    run = start("train_function", whole, kfp=kfp, here=here, fresh=fresh)
+    run = runs.run("train_function", whole, kfp=connection, here=connection is None, fresh=fresh)
     started = Training(run, source, about["origin"])
     return started.wait() if wait else started
 

@@ -37,6 +37,8 @@ class Request:
     name: str = ""
     pipeline_name: str = ""  # as the user typed it
     fresh: bool = False
+    rooms: dict[str, str] = field(default_factory=dict)  # task -> the component's folder whose launch it runs
+    trials: int | None = None  # how many the sweep is to make
     started_by: str = ""
     idempotency_key: str = ""
     environment: dict[str, str] = field(default_factory=dict)

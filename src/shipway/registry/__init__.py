@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from shipway.registry.aliases import Standing
-from shipway.registry.catalog import Registry
 from shipway.registry.changes import VersionDiff, diff_versions
 from shipway.registry.collect import Garbage, GarbageReport
 from shipway.registry.record import ALIASES, Alias, ModelVersion, Move, Rollback, VersionSummary
+from shipway.registry.registry import Registry
 
 __all__ = [
     "ALIASES",

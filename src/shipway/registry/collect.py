@@ -28,7 +28,7 @@ from shipway.registry.record import ModelVersion
 from shipway.storage import ObjectInfo, Store
 
 if TYPE_CHECKING:
-    from shipway.registry.catalog import Registry
+    from shipway.registry.registry import Registry
 
 _DOCUMENTS = ("manifest.json", "record.json")
 _MENTION = re.compile(r"\b(datasets|evaluations|jobs)/([\w.-]+)")

@@ -295,6 +295,10 @@ class KubeflowRun:
         self._seen = None
         return self
 
+    def detail(self, step: str) -> str:
+        """Not known: Kubeflow's API tells nothing of a step in progress."""
+        return ""
+
     def logs(self, steps: set[str]) -> tuple[dict[str, str], list[str]]:
         """What pods printed, without Kubeflow's own lines; a cached step's are another run's."""
         from shipway.remote.noise import own_words

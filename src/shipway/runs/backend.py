@@ -79,6 +79,9 @@ class Backend(Protocol):
     def again(self, changes: Mapping[str, Any], *, is_retry: bool) -> Backend:
         """Goes on with what failed, or starts another run with the same parameters but those given."""
 
+    def detail(self, step: str) -> str:
+        """What a running step is at, in a few words; empty where that is not known."""
+
     def logs(self, steps: set[str]) -> tuple[dict[str, str], list[str]]:
         """Text by step, and a line for each log that cannot be read from here."""
 

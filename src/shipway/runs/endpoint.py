@@ -7,12 +7,13 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 from shipway.errors import ShipwayError, UserError
-from shipway.remote.endpoints import by_hand, find, place_of
+from shipway.remote.endpoints import There, by_hand, find, place_of
 
 TIMEOUT_S = 30.0
 BUSY_TRIES = 5
@@ -52,9 +53,13 @@ class Endpoint:
         if isinstance(instances, str | bytes) or not isinstance(instances, Sequence):
             raise UserError(f"predict: expected a list of instances, got {type(instances).__name__}; give [...]")
         body = {"instances": list(instances), **({"parameters": parameters} if parameters else {})}
+        return self._there.post(body) if self._there else _post(self.predict_url, body)
+
+    @cached_property
+    def _there(self) -> There | None:
+        """The way to one on a cluster, looked for once; None for one that is asked directly."""
         place = place_of(self.predict_url)
-        answers: list[Any] = find(*place).post(body) if place else _post(self.predict_url, body)
-        return answers
+        return find(*place) if place else None
 
     @property
     def status(self) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shipway.ending import ENDED
-from shipway.errors import InvalidSpec, JobFailed, NotFound, nearest
+from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
 from shipway.runs.backend import Backend, Event, OnEvent
 from shipway.summary import build_summary, endpoint_of, fact, figures_of, measured, model_of, reports_of
 
@@ -22,7 +23,7 @@ CANCEL_S = 120.0
 
 
 class Run:
-    """A run, here or on Kubeflow, as it was when it was last looked at: `refresh`, `events` and `wait` look again.
+    """A run, here or on Kubeflow, as it was when it was last looked at: `refresh`, `wait` and printing it look again.
 
     Attributes:
         backend: Its place.
@@ -87,6 +88,11 @@ class Run:
     def params(self) -> dict[str, Any]:
         """The parameters that it was given; of a secret only that it was given."""
         return dict(self.record.params)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it was started, with its time zone; None where that is not known."""
+        return datetime.fromisoformat(self.record.started_at) if self.record.started_at else None
 
     @property
     def seconds(self) -> float:
@@ -265,7 +271,7 @@ class Run:
         Raises:
             JobFailed: see `events`.
         """
-        from shipway.runs.progress import shown
+        from shipway.runs.views import shown
 
         with shown(self) if on_event is None else nullcontext(on_event) as tell:
             for event in self.events(timeout_s):
@@ -314,9 +320,16 @@ class Run:
     def __str__(self) -> str:
         from shipway.runs.views import as_text
 
-        return as_text(self)
+        return as_text(self._looked_at())
 
     def _repr_html_(self) -> str:
         from shipway.runs.views import as_html
 
-        return as_html(self)
+        return as_html(self._looked_at())
+
+    def _looked_at(self) -> Run:
+        """As it is now, where that can be told: who prints a run that goes on wants to see how it is."""
+        if not self.has_ended:
+            with suppress(ShipwayError):
+                self.refresh()
+        return self

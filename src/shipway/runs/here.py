@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from shipway import redaction, references
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.context import RUN, Context
+from shipway.dag import tasks_of
 from shipway.ending import ENDED
-from shipway.errors import JobFailed, NotFound, ShipwayError
+from shipway.errors import JobFailed, NotFound
 from shipway.local.folder import Request, RunFolder
 from shipway.local.hosting import HostProcess, host_is_gone, start_host
 from shipway.local.store import has_store, use_store
@@ -190,6 +190,13 @@ class Here:
                     found[name] = redaction.text("".join(own_words(file)))
         return found, []
 
+    def detail(self, step: str) -> str:
+        from shipway.runs.detail import step_detail
+
+        with suppress(OSError, ValueError, TypeError):  # the run's folder is gone, or another Shipway's
+            return redaction.text(step_detail(self.folder, step, self._began))
+        return ""
+
     def log_files(self) -> dict[str, Path]:
         """Log files by step, in the order in which they were last written to."""
         return {path.stem: path for path in sorted(self.folder.path.glob("*.log"), key=lambda p: p.stat().st_mtime)}
@@ -245,8 +252,11 @@ def _request(prepared: Prepared, run_key: str, environment: dict[str, str], *, f
     current_executor()  # an unknown one is refused now, not when training begins
     if folders := pipeline_folders():
         environment[PIPELINES] = os.pathsep.join(map(str, folders))
+    tasks, configuration = tasks_of(prepared.pipeline.function.pipeline_spec), prepared.configuration
     return Request(
         run=run_key,
+        rooms={name: task.room for name, task in tasks.items() if task.room},
+        trials=configuration.plan.trials(configuration.specs) if configuration else None,
         pipeline=prepared.pipeline.reference,
         params=prepared.params,
         secrets=prepared.secrets,
@@ -286,67 +296,3 @@ def _ended(folder: RunFolder, context: Context) -> Here | None:
     with suppress(NotFound):
         return Here(folder.run, context, record=RunRecord.from_json(Store.open(context.store_uri).get(key), key))
     return None
-
-
-def list_here(context: Context | None = None) -> list[Here]:
-    """Runs that storage knows, and those of this machine that have not told their end; the newest first.
-
-    Who looks starts no store.
-    """
-    context = context or Context.current()
-    unfinished = {run.key: run for run in unfinished_here(context)}
-    known = _stored(context) if has_store(context) else []
-    ended = [Here(record.run, context, record=record) for record in known if record.run not in unfinished]
-    return sorted([*unfinished.values(), *ended], key=lambda run: run.record.started_at, reverse=True)
-
-
-def _stored(context: Context) -> Iterator[RunRecord]:
-    from shipway.storage import Store
-
-    use_store(context)
-    store = Store.open(context.store_uri)
-    for entry in store.list("runs/"):
-        if entry.key.count("/") == 2 and entry.key.endswith("/run.json"):
-            try:
-                yield RunRecord.from_json(store.get(entry.key), entry.key)
-            except ShipwayError as error:  # one record that cannot be read must not hide the others
-                print(f"shipway: {error}", file=sys.stderr)
-
-
-def unfinished_here(context: Context) -> Iterator[Here]:
-    """Runs of this machine that have not told their end: they go on, or their host was killed."""
-    for path in sorted((context.home / "runs").glob("*/request.json")):
-        with suppress(OSError, ValueError, TypeError):  # it was removed meanwhile, or another Shipway wrote it
-            run = Here(path.parent.name, context)
-            if not run.folder.state():
-                run.refresh()
-                yield run
-
-
-def find_here(key: str) -> Here:
-    """A run by its key or the beginning of it, its idempotency key, or `last`.
-
-    Raises:
-        NotFound: none, or more than one, fits.
-    """
-    context = Context.current()
-    names = [path.name for path in (context.home / "runs").glob("*") if path.is_dir()]
-    # An empty key is a variable that was not set, and fits every run: it is none.
-    for name in [name for name in names if name == key] or [name for name in names if key and name.startswith(key)]:
-        if sum(other.startswith(key) for other in names) > 1 and name != key:
-            break
-        with suppress(OSError, ValueError, TypeError):  # its folder tells nothing of it: the store may
-            run = Here(name, context)
-            run.refresh()
-            return run
-    runs = list_here(context)
-    if key == "last" and runs:
-        return runs[0]
-    found = [run for run in runs if key and key in (run.key, run.record.idempotency_key)]
-    found = found or [run for run in runs if key and run.key.startswith(key)]
-    if not runs and key == "last":
-        raise NotFound("run: no runs yet on this machine; `shipway demo` makes one")
-    if len(found) != 1:
-        ask = "`shipway runs list` names them" if runs else "`shipway demo` makes one"
-        raise NotFound(f"run: {len(found)} runs begin with {key!r} on this machine; {ask}")
-    return found[0]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipway.errors import one_line
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from shipway.artifacts import StepRecord
-    from shipway.runs.backend import Event, OnEvent
-    from shipway.runs.facade import Run
 
 MARKS = {
     "Succeeded": "green",
@@ -39,47 +36,6 @@ SIGNS = {
     "Skipped": "–",
 }
 Titles = dict[str, str]
-REDRAWN_S = 0.5  # a notebook's output, at most so often
-
-
-@contextmanager
-def shown(run: Run) -> Iterator[OnEvent]:
-    """What to tell a run's events to, so that they are seen: in a notebook, on a terminal, else nowhere."""
-    if _in_notebook():
-        with _redrawn(run) as tell:
-            yield tell
-    elif sys.stderr.isatty():
-        with Progress(dict(run.titles)) as progress:
-            yield progress
-    else:
-        yield lambda event: None
-
-
-def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return type(shell).__name__ == "ZMQInteractiveShell"
-
-
-@contextmanager
-def _redrawn(run: Run) -> Iterator[OnEvent]:
-    """One output of the notebook's cell, drawn again as the run goes on."""
-    from importlib import import_module
-
-    notebook: Any = import_module("IPython.display")
-    handle = notebook.display(notebook.HTML(run._repr_html_()), display_id=True)
-    drawn = time.monotonic()
-
-    def tell(event: Event) -> None:
-        nonlocal drawn
-        if time.monotonic() - drawn >= REDRAWN_S:
-            drawn = time.monotonic()
-            handle.update(notebook.HTML(run._repr_html_()))
-
-    try:
-        yield tell
-    finally:
-        handle.update(notebook.HTML(f"<p>Run {run.key}: {run.state}</p>"))  # the cell's own value shows the rest
 
 
 class Progress:

@@ -82,7 +82,7 @@ def list_runs(limit: int | None = None, *, here: bool = False, kfp: Connection |
     connection = connected(kfp, here=here)
     if connection is not None:
         return connection.runs(100 if limit is None else limit)
-    from shipway.runs.here import list_here
+    from shipway.runs.finding import list_here
 
     return [Run(each) for each in list_here()[:limit]]
 
@@ -101,6 +101,6 @@ def load_run(key: str = "last", *, here: bool = False, kfp: Connection | str | N
     connection = connected(kfp, here=here)
     if connection is not None:
         return connection.run(key)
-    from shipway.runs.here import find_here
+    from shipway.runs.finding import find_here
 
     return Run(find_here(key))

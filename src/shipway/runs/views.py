@@ -1,18 +1,25 @@
-"""What a run looks like in a console and in a notebook: drawn from its record alone, so that looking asks nobody."""
+"""What a run looks like in a console and in a notebook: drawn from what is known of it."""
 
 from __future__ import annotations
 
 import html
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from shipway.dag import distinct
 from shipway.errors import harmless
 from shipway.pages.numbers import duration
-from shipway.runs.progress import SIGNS, highlights
+from shipway.runs.progress import SIGNS, Progress, highlights
 from shipway.summary import endpoint_of, fact, figures_of, model_of
 
 if TYPE_CHECKING:
+    from shipway.runs.backend import Event, OnEvent
     from shipway.runs.facade import Run
+
+REDRAWN_S = 0.5  # a notebook's output, at most so often
 
 
 def as_text(run: Run) -> str:
@@ -51,7 +58,8 @@ def _steps(run: Run) -> list[tuple[str, str, str, str]]:
     for name, piece in known.items():
         took = "" if piece.state in ("Pending", "Skipped") or not piece.seconds else duration(piece.seconds)
         took = {"Cached": "from cache", "Running": "running", "Skipped": "skipped"}.get(piece.state, took)
-        rows.append((SIGNS[piece.state], titles[name], took, highlights(piece)))
+        told = run.backend.detail(name) if piece.state == "Running" else highlights(piece)
+        rows.append((SIGNS[piece.state], titles[name], took, told))
     waiting = [title or task for task, title in run.titles.items() if task not in reached and not run.has_ended]
     return [*rows, *((SIGNS["Pending"], title, "", "") for title in waiting)]
 
@@ -88,3 +96,43 @@ def _next(run: Run, answers: bool) -> str:
     return ", ".join(
         [*(["run.endpoint.predict([...])"] if answers else []), *found, *([] if answers or found else ["run.logs()"])]
     )
+
+
+@contextmanager
+def shown(run: Run) -> Iterator[OnEvent]:
+    """What to tell a run's events to, so that they are seen: in a notebook, on a terminal, else nowhere."""
+    if _in_notebook():
+        with _redrawn(run) as tell:
+            yield tell
+    elif sys.stderr.isatty():
+        with Progress(dict(run.titles), run.backend.detail) as progress:
+            yield progress
+    else:
+        yield lambda event: None
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+@contextmanager
+def _redrawn(run: Run) -> Iterator[OnEvent]:
+    """One output of the notebook's cell, drawn again as the run goes on."""
+    from importlib import import_module
+
+    notebook: Any = import_module("IPython.display")
+    handle = notebook.display(notebook.HTML(as_html(run)), display_id=True)
+    drawn = time.monotonic()
+
+    def tell(event: Event) -> None:
+        nonlocal drawn
+        if time.monotonic() - drawn >= REDRAWN_S:
+            drawn = time.monotonic()
+            handle.update(notebook.HTML(as_html(run)))
+
+    try:
+        yield tell
+    finally:
+        handle.update(notebook.HTML(f"<p>Run {run.key}: {run.state}</p>"))  # the cell's own value shows the rest

@@ -62,8 +62,8 @@ def test_a_value_must_be_of_the_annotations_kind(name: str, value: Any, fits: bo
         ("return accuracy", ("accuracy",)),
         ("return float(val_loss)", ("val_loss",)),
         ("return 0.93", ()),
-        ("shipway.pages(step=1, f1=0.5, loss=1)", ("f1", "loss")),
-        ("shipway.pages(loss=1)\n    return accuracy", ("accuracy",)),
+        ("shipway.report(step=1, f1=0.5, loss=1)", ("f1", "loss")),
+        ("shipway.report(loss=1)\n    return accuracy", ("accuracy",)),
         ("def inner():\n        return other\n    return recall", ("recall",)),
     ],
 )

@@ -17,7 +17,8 @@ from shipway.remote.endpoints import address
 from shipway.runs import Run
 from shipway.runs.endpoint import Endpoint
 from shipway.runs.here import Here
-from shipway.runs.progress import Progress, shown
+from shipway.runs.progress import Progress
+from shipway.runs.views import shown
 from tests.unit.cli.conftest import finished
 
 
@@ -110,7 +111,7 @@ def test_a_notebook_is_drawn_again_while_the_run_goes_on(record: RunRecord, monk
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     display = types.SimpleNamespace(HTML=str, display=lambda html, display_id: cell.update(html) or cell)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
-    monkeypatch.setattr("shipway.runs.progress.REDRAWN_S", 0.0)
+    monkeypatch.setattr("shipway.runs.views.REDRAWN_S", 0.0)
     with shown(run_of(record)) as tell:
         tell({"kind": "state", "state": "Running"})
     assert [html.partition("<table>")[0] for html in cell.drawn] == [

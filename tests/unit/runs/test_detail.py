@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from shipway.artifacts import StepRecord
-from shipway.cli.watching import step_detail, sweep_detail, training_detail
+from shipway.local.folder import Request, RunFolder
+from shipway.runs.detail import step_detail, sweep_detail, training_detail
 from shipway.runs.progress import Progress, highlights
 
 
@@ -39,15 +40,14 @@ def test_a_job_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> No
     job.mkdir(parents=True)
     (job / "events.jsonl").write_text(json.dumps(progress(1, 5)) + "\n")
     os.utime(job / "events.jsonl", (1, 1))
-    detail = step_detail(tmp_path, "run-1", {"job": "train"})
-    assert detail("job") == ""
+    folder, began = RunFolder(tmp_path, "run-1"), time.time()
+    folder.create(Request("run-1", "p", {}, rooms={"job": "train"}))
+    assert step_detail(folder, "job", began) == ""
     os.utime(job / "events.jsonl", (time.time() + 9, time.time() + 9))
-    assert detail("job") == "step 5 of 200"
-    log = tmp_path / "runs" / "run-1" / "dataset.log"
-    log.parent.mkdir(parents=True)
-    log.write_text('[KFP Executor] x\n{\n "a": 1\n}\nreading rows\n[KFP Executor] y\n')
-    assert detail("dataset") == "reading rows"
-    assert detail("gone") == ""
+    assert step_detail(folder, "job", began) == "step 5 of 200"
+    folder.task_log("dataset").write_text('[KFP Executor] x\n{\n "a": 1\n}\nreading rows\n[KFP Executor] y\n')
+    assert step_detail(folder, "dataset", began) == "reading rows"
+    assert step_detail(folder, "gone", began) == ""
 
 
 def test_the_parts_of_a_step_are_followed_in_its_place() -> None:

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from shipway.dag import Place
+from shipway.local.folder import RunFolder
 from shipway.pages.numbers import duration, figure, number
 
 TAIL_BYTES = 16 << 10
 _NOISE = ("[KFP ", "{", "}", '"')  # kfp's own lines in every step's log
 
 
-def step_detail(home: Path, run: str, rooms: Mapping[str, str], trials: int | None = None) -> Callable[[str], str]:
-    """A function from a running step's name to a few words: step, rate, time left, where they are known.
+def step_detail(folder: RunFolder, step: str, began: float) -> str:
+    """A few words of a running step: step, rate, time left, where they are known.
 
     Args:
-        home: Local state folder.
-        run: The run's key.
-        rooms: Task -> the component's folder whose launch it runs.
-        trials: How many the sweep is to make.
+        folder: Of the run.
+        step: Its name.
+        began: When the run was started, seconds since 1970.
     """
-    began = time.time()
-
-    def detail(step: str) -> str:
-        room = rooms.get(Place.parse(step).task)
-        if room == "train":
-            told = training_detail(_newest_events(home, began))
-            if told:
-                return told
-        lines = _tail(home / "runs" / run / f"{step}.log")
-        if room == "sweep":
-            return sweep_detail(lines, trials)
-        return next((line for line in reversed(lines) if line and not line.startswith(_NOISE)), "")
-
-    return detail
+    request = folder.request()
+    room = request.rooms.get(Place.parse(step).task)
+    if room == "train":
+        told = training_detail(_newest_events(folder.home, began))
+        if told:
+            return told
+    lines = _tail(folder.task_log(step))
+    if room == "sweep":
+        return sweep_detail(lines, request.trials)
+    return next((line for line in reversed(lines) if line and not line.startswith(_NOISE)), "")
 
 
 def training_detail(events: Iterable[dict[str, Any]]) -> str:
