@@ -90,7 +90,14 @@ def _encode(
     document["comparison"] = _compared(document, store, spec.name)
     files = ["encoder.json", *(f"groups/{split}.parquet" for split in SPLITS)]
     prepared = publish.Prepared(
-        statistics, leakage, encoder, written, _upload(store, out, files, prefix), quarantine, document, left_out,
+        statistics,
+        leakage,
+        encoder,
+        written,
+        _upload(store, out, files, prefix),
+        quarantine,
+        document,
+        left_out,
         unpacked_bytes,
     )
     manifest = publish.describe(prepared, spec, uri)

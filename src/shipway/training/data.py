@@ -27,6 +27,7 @@ from shipway.training.order import Share, local_batches, permutation
 from shipway.training.unpacking import DTYPES, Unpacking, is_ragged
 
 PARSE_BATCH = 1024
+UNPACK_BATCH = 256  # an encoder is slow with a few rows; arrays of many rows are fresh pages each time
 PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "bytes": b""}  # of features
 
 Batch = tuple[dict[str, Any], dict[str, Any]]  # features and targets by name, dense
@@ -180,7 +181,10 @@ class Parser:
     def read(self, paths: Sequence[Path]) -> Any:
         """Parsed batches of each file in turn: no interleaving, which measured several times slower."""
         names = [str(path) for path in paths]
-        batches = tf.data.TFRecordDataset(names).batch(PARSE_BATCH)
+        records = tf.data.TFRecordDataset(names)
+        if self.unpacking is not None:  # one block at a time: two would hand the interpreter's lock to and fro
+            return records.batch(UNPACK_BATCH).map(self).prefetch(2)
+        batches = records.batch(PARSE_BATCH)
         return batches.map(self, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
     def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
@@ -255,12 +259,12 @@ def stream_batches(
     if parser.unpacking is None:
         batches = records.batch(batch, drop_remainder=True)
         return _ready(batches.map(parser.padded, num_parallel_calls=2, deterministic=True))
-    several = max(PARSE_BATCH // batch, 1)  # batches at once: an encoder is slow with a few rows
+    several = max(UNPACK_BATCH // batch, 1)  # batches at once
 
     def block(serialised: Any) -> dict[str, Any]:
         return {name: _cut(value, several, batch) for name, value in parser(serialised).items()}
 
-    blocks = records.batch(several * batch, drop_remainder=True).map(block, num_parallel_calls=2, deterministic=True)
+    blocks = records.batch(several * batch, drop_remainder=True).map(block).prefetch(2)
     return _ready(blocks.unbatch().map(parser.dense, num_parallel_calls=2, deterministic=True))
 
 

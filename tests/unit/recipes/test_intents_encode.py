@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
 from shipway.recipes import Encoder, Ragged, Recipe, load_recipe
+from shipway.recipes.intents import grams as gr
 from shipway.recipes.intents import text as tx
 from shipway.recipes.intents.params import EncoderParams
 from shipway.specs import parse
@@ -53,15 +54,15 @@ def slow_grams(text: str, buckets: int, apart: bool) -> list[int]:
     while "  " in text:
         text = text.replace("  ", " ")
     words = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split(" ")
-    hashes = [tx.word_hash(word) for word in words if word]
+    hashes = [gr.word_hash(word) for word in words if word]
     cut, across = buckets // 4, buckets // 8 * 5
     ids = [bucket(mix(h, 1), 1, cut) for h in hashes]
-    ids += [bucket(mix((mix(a, 2) * tx._BASE + b) & MASK, 2), 1, cut) for a, b in itertools.pairwise(hashes)]
+    ids += [bucket(mix((mix(a, 2) * gr._BASE + b) & MASK, 2), 1, cut) for a, b in itertools.pairwise(hashes)]
     for n in range(2, 6):
         for i in range(len(text) - n + 1):
             value = 0
             for c in text[i : i + n]:
-                value = (value * tx._BASE + ord(c)) & MASK
+                value = (value * gr._BASE + ord(c)) & MASK
             zone = (
                 (cut, buckets) if not apart else (across, buckets) if " " in text[i + 1 : i + n - 1] else (cut, across)
             )
@@ -73,7 +74,7 @@ def slow_grams(text: str, buckets: int, apart: bool) -> list[int]:
 @given(st.lists(st.text(st.characters(codec="utf-8") | st.sampled_from(" a"), max_size=30), max_size=6), st.booleans())
 def test_a_chunk_is_encoded_as_each_text_alone_and_as_the_definition_says(texts: list[str], apart: bool) -> None:
     characters = tx.normalise(texts)
-    values, offsets = tx.grams(characters, tx.words(characters), 2, 2, 5, 1024, apart)
+    values, offsets = gr.grams(characters, gr.words(characters), 2, 2, 5, 1024, apart)
     assert len(offsets) == len(texts) + 1
     for i, text in enumerate(texts):
         assert values[offsets[i] : offsets[i + 1]].tolist() == slow_grams(text, 1024, apart), repr(text)
@@ -81,7 +82,7 @@ def test_a_chunk_is_encoded_as_each_text_alone_and_as_the_definition_says(texts:
 
 def test_the_hash_is_pinned() -> None:
     characters = tx.normalise(["Hi Zoë"])
-    values, _ = tx.grams(characters, tx.words(characters), 2, 2, 3, 65536, apart=False)
+    values, _ = gr.grams(characters, gr.words(characters), 2, 2, 3, 65536, apart=False)
     assert values.tolist() == [
         1839,
         4594,
@@ -104,11 +105,11 @@ def test_the_hash_is_pinned() -> None:
 
 def test_runs_of_characters_across_a_space_have_buckets_of_their_own() -> None:
     characters = tx.normalise(["Hi Zoë"])
-    first, _ = tx.grams(characters, tx.words(characters), 2, 2, 3, 65536, apart=False)
-    values, _ = tx.grams(characters, tx.words(characters), 2, 2, 3, 65536)
+    first, _ = gr.grams(characters, gr.words(characters), 2, 2, 3, 65536, apart=False)
+    values, _ = gr.grams(characters, gr.words(characters), 2, 2, 3, 65536)
     assert values.tolist() == PINNED
     assert values[:3].tolist() == first[:3].tolist(), "words are where they were"
-    assert [i for i, value in enumerate(values) if value >= tx.inner_buckets(65536)] == [12], "'i z'"
+    assert [i for i, value in enumerate(values) if value >= gr.inner_buckets(65536)] == [12], "'i z'"
 
 
 def test_a_document_of_the_first_format_is_read_as_it_was_meant() -> None:
