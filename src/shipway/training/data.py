@@ -28,6 +28,7 @@ from shipway.training.unpacking import Unpacking, is_ragged, row_bytes
 
 PARSE_BATCH = 1024
 HELD_BYTES = 512 << 20  # of a split's features; where they take more, each batch is unpacked by itself
+UNPACK_BATCH = 256  # an encoder is slow with a few rows; arrays of many rows are fresh pages each time
 PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "uint8": 0, "bytes": b""}  # of features
 
 Batch = tuple[dict[str, Any], dict[str, Any]]  # features and targets by name, dense
@@ -159,7 +160,10 @@ class Parser:
     def read(self, paths: Sequence[Path]) -> Any:
         """Parsed batches of each file in turn: no interleaving, which measured several times slower."""
         names = [str(path) for path in paths]
-        batches = tf.data.TFRecordDataset(names).batch(PARSE_BATCH)
+        records = tf.data.TFRecordDataset(names)
+        if self.unpacking is not None:  # one block at a time: two would hand the interpreter's lock to and fro
+            return records.batch(UNPACK_BATCH).map(self).prefetch(2)
+        batches = records.batch(PARSE_BATCH)
         return batches.map(self, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
     def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
@@ -234,12 +238,12 @@ def stream_batches(
     if parser.unpacking is None or parser.is_late:
         batches = records.batch(batch, drop_remainder=True)
         return _ready(batches.map(parser.padded, num_parallel_calls=parser.parallel, deterministic=True))
-    several = max(PARSE_BATCH // batch, 1)  # batches at once: an encoder is slow with a few rows
+    several = max(UNPACK_BATCH // batch, 1)  # batches at once
 
     def block(serialised: Any) -> dict[str, Any]:
         return {name: _cut(value, several, batch) for name, value in parser(serialised).items()}
 
-    blocks = records.batch(several * batch, drop_remainder=True).map(block, num_parallel_calls=2, deterministic=True)
+    blocks = records.batch(several * batch, drop_remainder=True).map(block).prefetch(2)
     return _ready(blocks.unbatch().map(parser.dense, num_parallel_calls=2, deterministic=True))
 
 
