@@ -50,10 +50,25 @@ def parse(model: type[S], document: S | Mapping[str, Any] | str, where: str = ""
         document = load_yaml(document, where or model.__name__) or {}
     if not isinstance(document, Mapping):
         raise InvalidSpec(field=where or model.__name__, given=document, allowed="a mapping")
+    if model.model_config.get("extra") in (
+        None,
+        "ignore",
+    ):  # of a person's own class, who may not know what pydantic does
+        _refuse_unknown(model, document, where)
     try:
         return model.model_validate(dict(document))
     except ValidationError as error:
         raise InvalidSpec.all_of([_explain(model, problem, where) for problem in error.errors()[:3]]) from error
+
+
+def _refuse_unknown(model: type[BaseModel], document: Mapping[str, Any], where: str) -> None:
+    """Refuses what pydantic would leave out without a word."""
+    names = {name for key, field in model.model_fields.items() for name in (key, field.alias) if name}
+    for key in document:
+        if key not in names:
+            raise InvalidSpec(
+                "unknown field", field=f"{where}.{key}" if where else str(key), given=str(key), allowed=sorted(names)
+            )
 
 
 def _explain(model: type[BaseModel], problem: Any, where: str) -> InvalidSpec:
