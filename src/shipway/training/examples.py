@@ -67,8 +67,8 @@ class Examples:
 
     def everything(self, paths: Sequence[Path], share: Share = ALONE) -> Rows:
         """All records of files, or a worker's share of them."""
-        parts = self.batches(paths, BLOCK, share)
-        return self._sides(concatenate({**features, **targets} for features, targets in parts))
+        features, targets = zip(*self.batches(paths, BLOCK, share), strict=True)
+        return concatenate(features), concatenate(targets)
 
     def padded(self, rows: Rows) -> tuple[Arrays, Arrays]:
         """Features as a model takes them, and targets padded as the task's head expects."""
