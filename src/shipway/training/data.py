@@ -18,11 +18,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
-from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
+from shipway.errors import CorruptArtifact, InvalidSpec
 from shipway.recipes import Encoder
-from shipway.recipes.base import Packs
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import Share, local_batches, permutation
+from shipway.training.shards import packer_of
 from shipway.training.unpacking import DTYPES as DTYPES
 from shipway.training.unpacking import Unpacking, is_ragged, row_bytes
 
@@ -87,16 +87,12 @@ class Parser:
                 f"recipe {manifest.recipe!r}: its model takes {min(missing)!r}, which its encoder does not give; it "
                 f"gives {', '.join(manifest.features)}"
             )
-        if not manifest.packed:
+        packer = packer_of(manifest, encoder)
+        if packer is None:
             return cls(some, targets)
-        if not isinstance(encoder, Packs) or encoder.packed != manifest.packed:
-            raise InvalidData(
-                f"dataset {manifest.name}: its records hold {', '.join(manifest.packed)}, which the installed recipe "
-                f"{manifest.recipe!r} does not unpack; prepare the dataset again"
-            )
         rows = max(part.encoded_rows for part in manifest.splits.values())
         is_late = rows * row_bytes(some) > HELD_BYTES
-        return cls(some, targets, Unpacking(encoder, manifest.packed, some), is_late=is_late)
+        return cls(some, targets, Unpacking(packer, manifest.packed, some), is_late=is_late)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Parser) and self._same == other._same

@@ -7,7 +7,7 @@ verified by their sha256 when they are fetched, so the records' own checksums ar
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest, FeatureSpec
 from shipway.errors import CorruptArtifact
+from shipway.recipes import Encoder
 from shipway.recipes.arrays import Encoded, Ragged, concatenate, dense
 from shipway.recipes.own_fit import Arrays, Rows
 from shipway.scoring.wire import Malformed, Value, fields, mapped, messages, text
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import ALONE, Share
+from shipway.training.shards import packer_of
 
 BLOCK = 1024  # records that are parsed together
 _HEAD = struct.Struct("<QI")  # length of a record, and the checksum of that
@@ -31,18 +33,31 @@ class Examples:
     """Reads records of one form.
 
     Args:
-        features: The encoded features to read.
+        features: The encoded features to read, or what records hold in their place.
         targets: What is learned from them.
+        unpack: Makes the features of that.
     """
 
-    def __init__(self, features: Mapping[str, FeatureSpec], targets: Mapping[str, FeatureSpec]) -> None:
-        self.features, self.targets = dict(features), dict(targets)
+    def __init__(
+        self,
+        features: Mapping[str, FeatureSpec],
+        targets: Mapping[str, FeatureSpec],
+        unpack: Callable[[Encoded], Encoded] = dict,
+    ) -> None:
+        self.features, self.targets, self._unpack = dict(features), dict(targets), unpack
         self._tensors = self.features | self.targets
 
     @classmethod
-    def of(cls, manifest: DatasetManifest, targets: Mapping[str, FeatureSpec]) -> Examples:
-        """For a dataset's records."""
-        return cls(manifest.features, targets)
+    def of(cls, manifest: DatasetManifest, encoder: Encoder, targets: Mapping[str, FeatureSpec]) -> Examples:
+        """For a dataset's records.
+
+        Raises:
+            InvalidData: they are packed, and the installed recipe's encoder does not unpack.
+        """
+        packer = packer_of(manifest, encoder)
+        if packer is None:
+            return cls(manifest.features, targets)
+        return cls(manifest.packed, targets, lambda records: packer.unpack(records, list(manifest.features)))
 
     def batches(self, paths: Iterable[Path], size: int, share: Share = ALONE) -> Iterator[Rows]:
         """The records of files one behind the other, `size` a batch; the last holds what is left.
@@ -80,7 +95,7 @@ class Examples:
         return dense(features), padded
 
     def _sides(self, tensors: Encoded) -> Rows:
-        return {name: tensors[name] for name in self.features}, {name: tensors[name] for name in self.targets}
+        return self._unpack({name: tensors[name] for name in self.features}), {n: tensors[n] for n in self.targets}
 
     def _rows(self, serialised: Sequence[memoryview], path: Path) -> Rows:
         try:

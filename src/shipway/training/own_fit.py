@@ -65,7 +65,7 @@ class OwnFitting:
         self.is_best = False
         self.state = LoopState(seed=spec.seed, workers=share.size)
         self._share, self._checkpoints, self._monitor, self._report = share, checkpoints, monitor, report
-        self._examples = Examples.of(manifest, self.task.labels.targets(encoder))
+        self._examples = Examples.of(manifest, encoder, self.task.labels.targets(encoder))
         if checkpoints is not None:
             self.state = checkpoints.restore(self.folder) or self.state
 
@@ -253,7 +253,7 @@ def fitting_array(
 
 def rows_like(trained: Trained, work: Path, count: int) -> Arrays:
     """Encoded rows of the eval split, as a predictor would send them."""
-    examples = Examples.of(trained.dataset, {})
+    examples = Examples.of(trained.dataset, trained.encoder, {})
     paths = _fetched(trained.dataset, sh.split_shards(trained.dataset, "eval")[:1], work)
     return examples.padded(next(examples.batches(paths, count)))[0]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from shipway.artifacts import DatasetManifest, Shard
 from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
 from shipway.recipes import Encoder, load_recipe
+from shipway.recipes.base import Packs
 from shipway.storage import open_folder
 from shipway.training.order import Share
 
@@ -33,6 +34,22 @@ def fetch_encoder(manifest: DatasetManifest, recipe: str, folder: Path) -> tuple
             f"{manifest.uri}/{manifest.encoder.path}: not JSON ({error}); prepare it again"
         ) from error
     return load_recipe(recipe).load_encoder(document), path
+
+
+def packer_of(manifest: DatasetManifest, encoder: Encoder) -> Packs | None:
+    """What makes features of a dataset's records; None where the records hold them.
+
+    Raises:
+        InvalidData: the records are packed, and the installed recipe's encoder does not unpack them.
+    """
+    if not manifest.packed:
+        return None
+    if not isinstance(encoder, Packs) or encoder.packed != manifest.packed:
+        raise InvalidData(
+            f"dataset {manifest.name}: its records hold {', '.join(manifest.packed)}, which the installed recipe "
+            f"{manifest.recipe!r} does not unpack; prepare the dataset again"
+        )
+    return encoder
 
 
 def split_shards(manifest: DatasetManifest, split: str) -> list[Shard]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipway.artifacts import FeatureSpec
@@ -50,6 +50,7 @@ def write(path: Path, given_columns: dict[str, np.ndarray | Ragged]) -> Path:  #
     return path
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.lists(INT64, max_size=5), min_size=1, max_size=7))
 def test_any_numbers_come_back(rows: list[list[int]], tmp_path_factory: pytest.TempPathFactory) -> None:
     written = columns(rows)
