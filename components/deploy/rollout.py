@@ -99,6 +99,12 @@ class Rollout:
             raise InvalidSpec(
                 f"evaluation: it is of model {found.model_digest}, version {version.version} is {version.digest}"
             )
+        served = version.model.served
+        if found.variant_digest != served.digest:
+            raise InvalidSpec(
+                f"evaluation: it is of variant {found.variant} ({found.variant_digest}), version {version.version} "
+                f"serves {served.name} ({served.digest})"
+            )
         self.spec, self.version, self.evaluation = spec, version, found
         self.answers = _settings(spec, version, found)
         self.executor, self.registry, self.on_job = executor, registry, on_job
@@ -247,7 +253,7 @@ class Rollout:
 
     def _checked(self, url: str, kept: Kept) -> CheckResult:
         found = check_endpoint(
-            predict_url(url, self.spec.name, "v1"), kept, self.version.model.tolerance, self.version.version
+            predict_url(url, self.spec.name, "v1"), kept, self.version.model.served.tolerance, self.version.version
         )
         if not found.passed:
             raise CheckFailed(f"deploy.check: version {self.version.version} at {url}: {found.reason}")
@@ -261,7 +267,8 @@ class Rollout:
             InvalidSpec: its recipe is not allowed here.
         """
         version = self.registry.get(self.spec.name, int(recorded["version"]))
-        if version.digest != recorded.get("digest") or version.evaluation is None:
+        pins = {"digest": version.digest, "variant_digest": version.model.served.digest}
+        if any(recorded.get(name) != pin for name, pin in pins.items()) or version.evaluation is None:
             raise CorruptArtifact(f"{self.key}: it is not about version {version.version}; remove it and deploy again")
         ours = {name: getattr(self.spec, name) for name in _WHAT_RUNS}
         spec = parse(EndpointSpec, {**recorded["spec"], **ours}, self.key)
@@ -278,6 +285,7 @@ class Rollout:
             version=version.version,
             model_uri=version.model.uri,
             model_digest=version.digest,
+            variant_digest=version.model.served.digest,
             recipe=version.model.recipe,
             code=spec.code or given(),
             answers=answers,
@@ -303,13 +311,12 @@ class Rollout:
             raise CorruptArtifact(f"{self.key}: not an endpoint's record; remove it and deploy again")
         is_whole = SEAL in record and isinstance(record.get("version"), int)
         is_whole = is_whole and all(isinstance(record.get(name), dict) for name in ("spec", "answers"))
+        is_whole = is_whole and "variant_digest" in record
         if SEAL in record:
             check_seal(record, "record of an endpoint", f"{self.key} (remove it to deploy as for the first time)")
         if not is_whole:
-            print(
-                f"{self.key}: no seal or no settings, an earlier Shipway wrote it: deployed as for the first time",
-                flush=True,
-            )
+            lacking = "no seal, settings or variant: an earlier Shipway wrote it"
+            print(f"{self.key}: {lacking}: deployed as for the first time", flush=True)
             return {}, found[1]
         return record, found[1]
 
@@ -319,6 +326,8 @@ class Rollout:
             "model": self.spec.name,
             "version": self.version.version,
             "digest": self.version.digest,
+            "variant": self.version.model.serving,
+            "variant_digest": self.version.model.served.digest,
             "url": result.url,
             "predict_url": result.predict_url,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),

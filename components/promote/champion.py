@@ -68,7 +68,7 @@ def _meet(
     recipes: Sequence[str],
 ) -> Champion:
     number = version.version
-    if version.digest == model.digest:
+    if (version.digest, version.model.serving) == (model.digest, model.serving):
         return Champion("same", f"it is version {number}, the champion, itself", number, version.digest)
     if version.model.task != model.task:
         return _other(version, f"task {version.model.task!r}, this model's is {model.task!r}")

@@ -51,7 +51,7 @@ class House:
 
     @property
     def manifest(self) -> Path:
-        return self.store / f"models/toy/content/{self.version.digest}/manifest.json"
+        return Path(self.version.model.uri.removeprefix("file://")) / "manifest.json"
 
     def run(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
         """In that folder, which is also on the path, as a notebook's or a user's is."""
@@ -60,10 +60,11 @@ class House:
             env={**os.environ, "PYTHONPATH": f"{self.work}:{ROOT}", **env},
         )  # fmt: skip
 
-    def predictor(self, digest: str, uri: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    def predictor(self, digest: str, variant: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         return self.run(
-            "shipway.components.predict.worker", "--model_name=toy", f"--model_uri={uri or self.version.model.uri}",
-            f"--model_digest={digest}", "--http_port=0", **env,
+            "shipway.components.predict.worker", "--model_name=toy", f"--model_uri={self.version.model.uri}",
+            f"--model_digest={digest}", f"--variant_digest={variant or self.version.model.served.digest}",
+            "--http_port=0", **env,
         )  # fmt: skip
 
 
@@ -102,7 +103,8 @@ def test_a_port_that_somebody_has_is_said_in_one_line(house: House) -> None:
         port = taken.getsockname()[1]
         done = house.run(
             "shipway.components.predict.worker", "--model_name=toy", f"--model_uri={house.version.model.uri}",
-            f"--model_digest={house.version.digest}", f"--http_port={port}",
+            f"--model_digest={house.version.digest}", f"--variant_digest={house.version.model.served.digest}",
+            f"--http_port={port}",
         )  # fmt: skip
     assert (done.returncode, told(done)) == (2, f"error: --http_port {port}: Address already in use; give another")
 
@@ -148,11 +150,12 @@ def test_the_command_line_says_which_version_cannot_be_used_and_lists_the_others
 def test_a_deployment_names_the_recipe_and_the_digest_that_were_registered(house: House) -> None:
     manifest = inference_service(
         EndpointSpec(name="toy"), endpoint="toy", version=1, model_uri="s3://a/b", model_digest="d" * 64,
-        recipe=house.version.model.recipe, answers={}, store_uri="s3://a", run="r", namespace="n",
+        variant_digest="e" * 64, recipe=house.version.model.recipe, answers={}, store_uri="s3://a",
+        run="r", namespace="n",
     )  # fmt: skip
     container = manifest["spec"]["predictor"]["containers"][0]
     assert {"name": "SHIPWAY_RECIPES", "value": toy.REFERENCE} in container["env"]
-    assert f"--model_digest={'d' * 64}" in container["args"]
+    assert {f"--model_digest={'d' * 64}", f"--variant_digest={'e' * 64}"} <= set(container["args"])
     assert manifest["metadata"]["annotations"]["shipway.dev/model-digest"] == "d" * 64
 
 
@@ -177,7 +180,10 @@ def test_what_is_brought_back_runs_nothing_that_stands_in_the_store(house: House
         "recipes": ["evil:recipe"],
         "port": 18080,
     }
-    record: dict[str, Any] = {"version": 1, "digest": digest, "manifest": evil, "spec": said, "answers": {}}
+    record: dict[str, Any] = {
+        "version": 1, "digest": digest, "variant_digest": house.version.model.served.digest, "manifest": evil,
+        "spec": said, "answers": {},
+    }  # fmt: skip
     house.registry.store.put("endpoints/toy.json", json.dumps({**record, SEAL: seal_of(record)}).encode())
     manifest = rollout._before(rollout._recorded()[0])
     ours = rollout._manifest("toy", rollout.spec, rollout.version, {})
@@ -190,6 +196,8 @@ def test_what_is_brought_back_runs_nothing_that_stands_in_the_store(house: House
     assert manifest["metadata"]["annotations"]["shipway.dev/local-port"] == "18080"
     with pytest.raises(CorruptArtifact, match="it is not about version 1"):
         rollout._before({**record, "digest": "0" * 64})
+    with pytest.raises(CorruptArtifact, match="it is not about version 1"):
+        rollout._before({**record, "variant_digest": "0" * 64})
 
 
 def test_a_version_of_a_recipe_that_nobody_named_is_not_deployed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,7 +270,7 @@ def test_every_architecture_trains_and_serves_by_onnx(
     spec = FitSpec(name="tiny", params={"dim": 8, "hidden": 8, "word_dim": 8, **params}, steps=3, batch_size=16)
     fitted = fit(spec, tiny.dataset, tmp_path)
     model = publish(fitted, tmp_path, f"{store_uri}/jobs/architecture", "architecture", "")
-    assert model.serving_format == "onnx", model.onnx_parity
+    assert model.serving == "onnx", model.served.parity
     assert set(model.inputs) == {"grams", "words"}
     probabilities = ModelSession.open(model).predict(["turn on the light", "", "x"])["probabilities"]
     assert isinstance(probabilities, np.ndarray)

@@ -18,7 +18,7 @@ from shipway.errors import CorruptArtifact, InvalidSpec
 from shipway.registry import Registry
 from shipway.scoring import ModelSession
 from shipway.specs import parse
-from shipway.storage import Store
+from shipway.storage import Store, open_folder
 from tests.fixtures import toy
 
 # Toy rows share their words, so that the linear SVM is no rival worth having here.
@@ -215,6 +215,6 @@ def test_a_champion_whose_file_was_changed_is_an_error_not_a_pass(
 ) -> None:
     world.reign(world.bad)
     monkeypatch.setenv("SHIPWAY_HOME", str(world.root / "fresh"))
-    world.registry.store.put(f"models/toy/content/{world.bad.digest}/model.onnx", b"something else")
+    open_folder(world.registry.get("toy", "champion").model.uri).put("model.onnx", b"something else")
     with pytest.raises(CorruptArtifact, match=r"model\.onnx"):
         world.decide(world.good)

@@ -41,7 +41,7 @@ class World:
     @property
     def manifest(self) -> Path:
         """Of the registry's copy."""
-        return self.root / f"models/toy/content/{self.version.digest}/manifest.json"
+        return Path(self.version.model.uri.removeprefix("file://")) / "manifest.json"
 
     @property
     def record(self) -> Path:
@@ -237,7 +237,8 @@ def test_a_champion_of_a_recipe_that_nobody_named_is_not_loaded(
     monkeypatch.delenv("SHIPWAY_RECIPES")
     train = toy.rows(120)
     other = toy.write_model(world.root / "jobs/j2/model", world.dataset, train, flip=0.5)
-    record = world.evaluation.model_copy(update={"model_digest": other.digest})
+    pins = {"model_digest": other.digest, "variant_digest": other.served.digest}
+    record = world.evaluation.model_copy(update=pins)
     with pytest.raises(InvalidSpec, match=r"tests\.fixtures\.toy:recipe.*not allowed"):
         decide(other, world.dataset, record, PromotionPolicy(), world.registry)
     decide(other, world.dataset, record, PromotionPolicy(recipes=[toy.REFERENCE]), world.registry)

@@ -11,6 +11,7 @@ from shipway.artifacts import DatasetManifest, DecisionRecord, ModelManifest
 from shipway.errors import CorruptArtifact, InvalidSpec, NotFound, Superseded
 from shipway.registry import Registry
 from shipway.registry.aliases import previous_version
+from shipway.registry.reading import content_uri
 from shipway.registry.record import Move
 from shipway.scoring import ModelSession
 from shipway.storage import Store
@@ -53,7 +54,7 @@ def test_a_registered_model_survives_the_job_that_trained_it(
 ) -> None:
     version = registry.register(models[0], evaluation=evaluation(models[0]), dataset=dataset, run="r1")
     assert version.version == 1
-    assert version.model.uri == f"{registry.store.uri}/models/toy/content/{models[0].digest}"
+    assert version.model.uri == content_uri(registry.store, models[0])
     assert version.source_uri == models[0].uri
     assert version.dataset_rows == {"train": 60, "eval": 20, "test": 20}
     session = ModelSession.open(registry.get("toy").model, cache=tmp_path / "cache")
@@ -89,9 +90,12 @@ def test_writers_at_the_same_time_never_share_a_version(shared: Registry, models
 
 
 def test_a_damaged_file_is_not_registered(registry: Registry, models: list[ModelManifest]) -> None:
-    wrong = models[0].files[0].model_copy(update={"sha256": "0" * 64})
-    with pytest.raises(CorruptArtifact):
-        registry.register(models[0].model_copy(update={"files": [wrong, *models[0].files[1:]]}))
+    graph = models[0].served.files[0].model_copy(update={"sha256": "0" * 64})
+    broken = models[0].served.model_copy(update={"files": [graph]})
+    encoder = models[0].encoder.model_copy(update={"sha256": "0" * 64})
+    for changed in ({"variants": [broken]}, {"encoder": encoder}):
+        with pytest.raises(CorruptArtifact, match="sha256"):
+            registry.register(models[0].model_copy(update=changed))
     assert registry.versions("toy") == []
 
 
@@ -233,7 +237,10 @@ def test_a_move_that_is_taken_back_is_no_history_and_no_return_to_what_was_seen(
 def test_the_newest_decision_on_a_version_is_kept_beside_the_first(
     shared: Registry, models: list[ModelManifest]
 ) -> None:
-    first = DecisionRecord(name="toy", decision="blessed", reason="a", rules=[], challenger_digest=models[0].digest)
+    first = DecisionRecord(
+        name="toy", decision="blessed", reason="a", rules=[], challenger_digest=models[0].digest,
+        challenger_variant=models[0].served.digest,
+    )  # fmt: skip
     version = shared.register(models[0], decision=first)
     again = first.model_copy(update={"reason": "b", "champion_sequence": 3})
     assert shared.register(models[0], decision=again) == version
@@ -284,7 +291,7 @@ def test_the_card_is_filled_from_the_records_and_escapes_what_users_wrote(
     record = evaluation(model)
     decision = DecisionRecord(
         name="toy", decision="blessed", reason="all rules pass | really", rules=[], challenger_digest=model.digest,
-        evaluation_seal=record.seal,
+        challenger_variant=model.served.digest, evaluation_seal=record.seal,
     )  # fmt: skip
     registry.register(model, evaluation=record, decision=decision, dataset=dataset)
     markdown = registry.store.get("models/toy/cards/1.md").decode()
