@@ -45,12 +45,7 @@ def kserve(model: Any, evaluation: Any, version: int, spec: str, report: Any) ->
             )
         decision = registry.decision(registered)
         judged = decision.champion_sequence if decision else None
-        scored = EvaluationRecord.read(evaluation.path)
-        if scored.model_digest == registered.digest and scored.variant_digest != registered.model.served.digest:
-            # The version is of an earlier, equal training, whose files have other bytes: what it serves was scored
-            # when it was registered.
-            scored = registered.evaluation or scored
-        done = _deploy(endpoint, registered, registry, scored, current, judged)
+        done = _deploy(endpoint, registered, registry, EvaluationRecord.read(evaluation.path), current, judged)
         html = deployment_report(done)
         html.write(report.path)
         current.output(

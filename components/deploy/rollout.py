@@ -75,7 +75,7 @@ class Rollout:
         version: The version, with its evaluation.
         executor: That plays the manifests.
         registry: Whose champion moves, and in whose store the endpoint is recorded.
-        evaluation: Where the kept predictions are; default the version's own.
+        evaluation: Where the kept predictions are; default, and where it scored other bytes, the version's own.
         on_job: Told of each service as it is started, with what ends it when the step is cancelled.
         judged: `sequence` of the champion that the version was judged against; None: the champion there is now.
     """
@@ -92,21 +92,8 @@ class Rollout:
     ) -> None:
         if spec.name != version.name:
             raise InvalidSpec(f"endpoint.name: {spec.name!r}, but version {version.version} is of {version.name!r}")
-        found = evaluation or version.evaluation
-        if found is None:
-            raise NotFound(f"models: version {version.version} of {version.name} has no evaluation to check against")
-        if found.model_digest != version.digest:
-            raise InvalidSpec(
-                f"evaluation: it is of model {found.model_digest}, version {version.version} is {version.digest}"
-            )
-        served = version.model.served
-        if found.variant_digest != served.digest:
-            raise InvalidSpec(
-                f"evaluation: it is of variant {found.variant} ({found.variant_digest}), version {version.version} "
-                f"serves {served.name} ({served.digest})"
-            )
-        self.spec, self.version, self.evaluation = spec, version, found
-        self.answers = _settings(spec, version, found)
+        self.spec, self.version, self.evaluation = spec, version, _scored(version, evaluation)
+        self.answers = _settings(spec, version, self.evaluation)
         self.executor, self.registry, self.on_job = executor, registry, on_job
         self.key = f"endpoints/{spec.name}.json"
         self.judged = registry.champion(spec.name).sequence if judged is None else judged
@@ -344,6 +331,30 @@ class Rollout:
         except Conflict:  # the same command, typed twice at once, says the same
             if self._recorded()[0].get("version") != self.version.version:
                 raise self._superseded() from None
+
+
+def _scored(version: ModelVersion, given: EvaluationRecord | None) -> EvaluationRecord:
+    """The evaluation of what the version serves.
+
+    A second training may be equal to the one that was registered, and its variant have other bytes: the given
+    evaluation is of those, and the version's own of what is served.
+
+    Raises:
+        NotFound: there is none.
+        InvalidSpec: the given one is of another model.
+    """
+    if given is not None and given.model_digest != version.digest:
+        raise InvalidSpec(
+            f"evaluation: it is of model {given.model_digest}, version {version.version} is {version.digest}"
+        )
+    if given is not None and given.variant_digest == version.model.served.digest:
+        return given
+    if version.evaluation is None:
+        raise NotFound(
+            f"models: version {version.version} of {version.name} has no evaluation of its variant "
+            f"{version.model.serving} to check against"
+        )
+    return version.evaluation
 
 
 def _settings(spec: EndpointSpec, version: ModelVersion, evaluation: EvaluationRecord) -> dict[str, Any]:

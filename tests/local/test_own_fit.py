@@ -90,6 +90,11 @@ def test_a_killed_fit_goes_on_from_what_it_saved_and_no_framework_is_imported(da
     assert model.served.parity.passed
     assert model.served.parity.agreement == 1.0
     assert {"scikit-learn", "onnx", "python"} <= set(model.versions)
+    elsewhere = (data.root / "jobs" / "equal").as_uri()
+    assert worker(fitted.document(data.lines, elsewhere), SHIPWAY_JOB="another").returncode == 0
+    equal = stored_manifest(f"{elsewhere}/model")
+    assert (equal.digest, equal.weights) == (model.digest, model.weights)
+    assert equal.job != model.job
     undisturbed, weights = fit_itself(spec(data.lines), data.lines, data.root / "undisturbed")
     assert undisturbed.state.best_metrics["val_accuracy"] == model.metrics["val_accuracy"]
     session = ModelSession.open(model, recipes=[fitted.REFERENCE])

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shipway.artifacts import ModelManifest
@@ -20,13 +21,13 @@ from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.context import Context
-from shipway.errors import CorruptArtifact, InvalidSpec
+from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
 from shipway.executors.process import ProcessExecutor
 from shipway.registry import Registry
 from shipway.scoring import stored_manifest
 from shipway.storage import Store
 from tests.fixtures import toy
-from tests.fixtures.tampering import REFERENCE, edit, leave_module
+from tests.fixtures.tampering import REFERENCE, edit, leave_module, swap_variant
 
 pytestmark = pytest.mark.heavy
 ROOT = Path(__file__).parents[2]
@@ -92,10 +93,39 @@ def test_the_predictor_refuses_an_edited_manifest_and_imports_nothing(house: Hou
     assert not house.mark.exists()
 
 
+def test_the_predictor_refuses_a_variant_whose_file_was_swapped(house: House) -> None:
+    """The model keeps its digest: what was trained is left as it was stated."""
+    graph = toy._onnx(np.zeros((90, 4), dtype=np.float32))
+    swapped = swap_variant(house.manifest.parent, graph)
+    assert swapped.digest == house.version.digest
+    done = house.predictor(house.version.digest)
+    assert (done.returncode, "the digest of its variant onnx is" in told(done)) == (1, True)
+    house.manifest.write_text(house.version.model.to_json(), encoding="utf-8")
+    done = house.predictor(house.version.digest, SHIPWAY_HOME=str(house.work / "home"))  # which keeps no copy of it
+    assert (done.returncode, "its manifest says" in told(done)) == (1, True)
+
+
 def test_the_predictor_starts_with_no_model_that_is_not_pinned(house: House) -> None:
     done = house.run("shipway.components.predict.worker", "--model_name=toy", f"--model_uri={house.version.model.uri}")
     assert done.returncode == 2
-    assert "--model_digest" in done.stderr
+    assert "--model_digest, --variant_digest" in done.stderr
+
+
+def test_a_deployment_holds_against_the_evaluation_of_what_the_version_serves(house: House) -> None:
+    """A given one may be of an equal training's other bytes; of another model it is refused."""
+    own = house.version.evaluation
+    assert own is not None
+    settings = own.model_copy(update={"settings": {"threshold": 0.1}})
+    other = settings.model_copy(update={"variant_digest": "0" * 64})
+    executor, spec = ProcessExecutor(Context.current()), EndpointSpec(name="toy")
+    version = house.registry.get("toy", 1)
+    assert Rollout(spec, version, executor, house.registry, settings).evaluation == settings
+    assert Rollout(spec, version, executor, house.registry, other).evaluation == own
+    with pytest.raises(InvalidSpec, match="it is of model 000"):
+        Rollout(spec, version, executor, house.registry, own.model_copy(update={"model_digest": "0" * 64}))
+    bare = version.model_copy(update={"evaluation": None})
+    with pytest.raises(NotFound, match="no evaluation of its variant onnx"):
+        Rollout(spec, bare, executor, house.registry, other)
 
 
 def test_a_port_that_somebody_has_is_said_in_one_line(house: House) -> None:

@@ -29,6 +29,7 @@ from shipway.artifacts import (
     SweepRecord,
     TrialRecord,
     Uri,
+    Variant,
 )
 from shipway.errors import CorruptArtifact
 from shipway.storage import read_artifact, write_artifact
@@ -75,15 +76,21 @@ dataset = st.builds(
     leakage=st.dictionaries(name, number, max_size=2),
     statistics=facts,
 )
+variant = st.builds(
+    lambda one, **fields: Variant(name="a", path=one.path, files=[one], **fields), file, format=name, tolerance=number
+)
 model = st.builds(
-    ModelManifest,
+    lambda served, **fields: ModelManifest(variants=[served], serving=served.name, **fields),
+    variant,
     name=name,
     uri=uri,
     recipe=name,
     params=facts,
     labels=st.lists(text, max_size=4),
     inputs=st.dictionaries(name, feature, max_size=2),
-    files=st.lists(file, max_size=3),
+    outputs=st.just({}),
+    encoder=file,
+    weights=sha256,
     dataset_uri=uri,
     dataset_fingerprint=sha256,
     job=name,

@@ -173,6 +173,21 @@ def test_content_that_two_versions_share_stays_for_the_one_that_stays(
     assert open_folder(again.model.uri).head("model.onnx") is not None
 
 
+def test_content_of_other_variants_that_no_version_names_any_more_goes(filled: Filled) -> None:
+    """Both lie below the same model's digest."""
+    before = filled.registry.get("toy", 6)
+    second = before.model.served.model_copy(update={"name": "second"})
+    other = before.model.model_copy(update={"variants": [*before.model.variants, second]})
+    newest = filled.registry.register(other, evaluation=evaluation(other, fingerprint="new rows"), run="r9")
+    assert (newest.digest, newest.version) == (before.digest, 7)
+    assert newest.model.uri != before.model.uri
+    filled.age("models")
+    filled.registry.gc(keep=1, dry_run=False)
+    assert filled.registry.versions("toy") == [7]
+    assert open_folder(newest.model.uri).head("model.onnx") is not None
+    assert open_folder(before.model.uri).head("model.onnx") is None
+
+
 def test_a_version_whose_removal_began_cannot_become_champion(filled: Filled) -> None:
     registry = filled.registry
     registry.promote("toy", 5)
