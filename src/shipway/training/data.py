@@ -26,7 +26,7 @@ from shipway.storage import open_folder
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import Share, local_batches, permutation
 from shipway.training.unpacking import DTYPES as DTYPES
-from shipway.training.unpacking import Unpacking, is_ragged, row_bytes
+from shipway.training.unpacking import Unpacking, is_ragged
 
 PARSE_BATCH = 1024
 HELD_BYTES = 512 << 20  # of a split's features; where they take more, each batch is unpacked by itself
@@ -143,7 +143,7 @@ class Parser:
                 f"{manifest.recipe!r} does not unpack; prepare the dataset again"
             )
         rows = max(part.encoded_rows for part in manifest.splits.values())
-        is_late = rows * row_bytes(some) > HELD_BYTES
+        is_late = rows * sum(spec.row_bytes or 0 for spec in some.values()) > HELD_BYTES
         return cls(some, targets, Unpacking(encoder, manifest.packed, some), is_late=is_late)
 
     def __eq__(self, other: object) -> bool:

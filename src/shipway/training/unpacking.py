@@ -68,15 +68,6 @@ def unreadable(error: Exception) -> str | None:
     return found[0] if found else None
 
 
-def row_bytes(features: Mapping[str, FeatureSpec]) -> int:
-    """Bytes of a row's features; 0 for those of no fixed length."""
-    return sum(
-        DTYPES[spec.dtype].size * int(np.prod([size or 0 for size in spec.shape], dtype=np.int64))
-        for spec in features.values()
-        if spec.dtype != "bytes"
-    )
-
-
 def _parts(value: Any) -> tuple[Any, ...]:
     if isinstance(value, tf.RaggedTensor):
         return value.flat_values, value.row_splits
