@@ -146,6 +146,9 @@ class Parser:
     def __call__(self, serialised: Any) -> dict[str, Any]:
         """Ragged or dense tensors by name, targets among them."""
         parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema)
+        return self._unpacked(parsed)
+
+    def _unpacked(self, parsed: dict[str, Any]) -> dict[str, Any]:
         if self.unpacking is None:
             return parsed
         return self.unpacking(parsed) | {name: parsed[name] for name in self.targets}
@@ -180,12 +183,19 @@ class Parser:
 
     def read(self, paths: Sequence[Path]) -> Any:
         """Parsed batches of each file in turn: no interleaving, which measured several times slower."""
-        names = [str(path) for path in paths]
-        records = tf.data.TFRecordDataset(names)
-        if self.unpacking is not None:  # one block at a time: two would hand the interpreter's lock to and fro
-            return records.batch(UNPACK_BATCH).map(self).prefetch(2)
-        batches = records.batch(PARSE_BATCH)
-        return batches.map(self, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+        if self.unpacking is None:
+            return self._held(paths)
+        # One block at a time: two would hand the interpreter's lock to and fro.
+        return self._held(paths).map(self._unpacked).prefetch(2)
+
+    def _held(self, paths: Sequence[Path]) -> Any:
+        """Batches of what the records hold, as it is."""
+
+        def parse(serialised: Any) -> Any:
+            return tf.io.parse_example(serialised, self._schema)
+
+        batches = tf.data.TFRecordDataset([str(path) for path in paths]).batch(PARSE_BATCH)
+        return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
     def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
         """A whole split as one tensor for each feature and target.
@@ -194,10 +204,10 @@ class Parser:
             CorruptArtifact: the files hold another number of records than the manifest says.
         """
         try:
-            parts = list(self.read(paths))
+            parts = list(self._held(paths))
         except tf.errors.DataLossError as error:
             raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
-        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in self.tensors}
+        merged = self._unpacked({name: tf.concat([part[name] for part in parts], axis=0) for name in self._schema})
         found = rows_in(merged)
         if found != rows:
             raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")
