@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shipway.artifacts import FeatureSpec
 from shipway.errors import CorruptArtifact, InvalidData
 from shipway.recipes.arrays import Encoded, Ragged
+from shipway.recipes.intents import grams as gr
 from shipway.recipes.intents import text as tx
 from shipway.recipes.intents.params import EncoderParams
 from shipway.recipes.intents.vocabulary import WordCounts
@@ -56,7 +57,7 @@ class IntentsEncoder:
         kept[0] = False
         self._ids = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
         self._kept = np.flatnonzero(kept)
-        hashes = np.array([tx.word_hash(word) for word in self.vocabulary], dtype=np.uint64)
+        hashes = np.array([gr.word_hash(word) for word in self.vocabulary], dtype=np.uint64)
         self._order = np.argsort(hashes)
         self._sorted_hashes = hashes[self._order]
 
@@ -95,13 +96,13 @@ class IntentsEncoder:
     @property
     def first_char_gram(self) -> int:
         """Gram ids below it are words and runs of words, from it on runs of characters."""
-        return 1 + int(np.searchsorted(self._kept, tx.word_buckets(self.params.buckets)))
+        return 1 + int(np.searchsorted(self._kept, gr.word_buckets(self.params.buckets)))
 
     @property
     def first_across(self) -> int:
         """Gram ids from it on are runs of characters that go across a space."""
         buckets = self.params.buckets
-        return 1 + int(np.searchsorted(self._kept, buckets if self.version == 1 else tx.inner_buckets(buckets)))
+        return 1 + int(np.searchsorted(self._kept, buckets if self.version == 1 else gr.inner_buckets(buckets)))
 
     def idf(self) -> NDArray[np.float32]:
         """Weight of each gram id, `log((1 + rows) / (1 + count)) + 1`, 0 for padding; float32, shape (gram ids,).
@@ -121,14 +122,14 @@ class IntentsEncoder:
         parts: dict[str, list[Ragged]] = {name: [] for name in features}
         for block in tx.blocks(texts):
             characters = tx.normalise(block, self.params.fold_accents)
-            found = tx.words(characters)
+            found = gr.words(characters)
             if "grams" in features:
                 parts["grams"].append(self._gram_ids(characters, found))
             if "words" in features:
                 parts["words"].append(self._word_ids(found))
         return {name: _concatenate(part) for name, part in parts.items()}
 
-    def _gram_ids(self, characters: tx.Characters, found: tx.Words) -> Ragged:
+    def _gram_ids(self, characters: tx.Characters, found: gr.Words) -> Ragged:
         values, offsets = _grams(characters, found, self.params, self.version)
         ids = np.take(self._ids, values)
         if ids.all():
@@ -137,12 +138,12 @@ class IntentsEncoder:
         position = np.concatenate(([0], np.cumsum(kept)))
         return Ragged(ids[kept], position[offsets])
 
-    def _word_ids(self, found: tx.Words) -> Ragged:
+    def _word_ids(self, found: gr.Words) -> Ragged:
         lengths = np.diff(found.offsets)
         kept_lengths = np.minimum(lengths, self.params.max_words)
         within = np.arange(len(found.hashes)) - np.repeat(found.offsets[:-1], lengths)
         hashes = found.hashes[within < self.params.max_words]
-        ids = tx.bucket(tx.mix(hashes, 99), 1, self.params.unknown_buckets + 1)
+        ids = gr.bucket(gr.mix(hashes, 99), 1, self.params.unknown_buckets + 1)
         if len(self.vocabulary):
             place = np.minimum(np.searchsorted(self._sorted_hashes, hashes), len(self._sorted_hashes) - 1)
             known = self._sorted_hashes[place] == hashes
@@ -204,7 +205,7 @@ class Counts:
         self.labels.update(str(label) for label in frame["label"].unique().drop_nulls().to_list())
         for texts in tx.blocks(frame["text"].fill_null("").to_list()):
             characters = tx.normalise(texts, self.params.fold_accents)
-            found = tx.words(characters)
+            found = gr.words(characters)
             values, _ = _grams(characters, found, self.params)
             np.add.at(self.grams, values, 1)
             self.words.add(characters, found)
@@ -231,10 +232,10 @@ class Counts:
 
 
 def _grams(
-    characters: tx.Characters, found: tx.Words, params: EncoderParams, version: int = FORMAT
+    characters: tx.Characters, found: gr.Words, params: EncoderParams, version: int = FORMAT
 ) -> tuple[tx.IntArray, tx.IntArray]:
     shortest, longest = params.char_ngrams_min, params.char_ngrams_max
-    return tx.grams(characters, found, params.word_ngrams, shortest, longest, params.buckets, apart=version > 1)
+    return gr.grams(characters, found, params.word_ngrams, shortest, longest, params.buckets, apart=version > 1)
 
 
 def _concatenate(parts: Sequence[Ragged]) -> Ragged:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shipway.recipes.intents import grams as gr
 from shipway.recipes.intents import text as tx
 
 MOST = 300_000  # distinct words; some tens of MB
@@ -44,7 +45,7 @@ class _Distinct:
         counts = np.add.reduceat(np.concatenate([part.counts for part in parts])[order], firsts)
         kept = np.minimum.reduceat(order, firsts)  # of equal words the first
         lengths = np.concatenate([part.lengths for part in parts])[kept]
-        letters = np.concatenate([part.letters for part in parts])[tx.runs(begins[kept], lengths)]
+        letters = np.concatenate([part.letters for part in parts])[gr.runs(begins[kept], lengths)]
         return cls(in_order[firsts], counts, letters, np.cumsum(lengths) - lengths, lengths)
 
     def at(self, places: NDArray[np.int64]) -> _Distinct:
@@ -68,7 +69,7 @@ class WordCounts:
         self._waiting: list[_Distinct] = []
         self._size = 0
 
-    def add(self, characters: tx.Characters, found: tx.Words) -> None:
+    def add(self, characters: tx.Characters, found: gr.Words) -> None:
         """Counts the words of a block."""
         ones, lengths = np.ones(len(found.hashes), dtype=np.int64), found.ends - found.begins
         letters = characters.codes.astype("<u4")
