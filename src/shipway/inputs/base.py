@@ -137,7 +137,7 @@ class Bindable(Protocol):
 
 @runtime_checkable
 class ShowsColumns(Protocol):
-    """What an input may offer beside `Input`: other columns of rows that its `preview` tells, where they are.
+    """What an input may offer beside `Input`: other columns that its `preview` tells, where a dataset's rows have them.
 
     Attributes:
         shown: Their names in the rows, `path`.
