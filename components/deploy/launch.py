@@ -76,12 +76,14 @@ def deploy_version(name: str, version: int | str = "champion", spec: Any = None)
         NotFound: no such version.
         CheckFailed: it does not answer as it was evaluated; the version before goes on being served.
     """
+    from shipway.code import use
     from shipway.components.deploy.spec import EndpointSpec
     from shipway.registry import Registry
     from shipway.specs import parse
 
-    registry = Registry()
-    return _deploy(parse(EndpointSpec, spec or {"name": name}, "endpoint"), registry.get(name, version), registry)
+    registry, endpoint = Registry(), parse(EndpointSpec, spec or {"name": name}, "endpoint")
+    use(endpoint.code, "endpoint.code")
+    return _deploy(endpoint, registry.get(name, version), registry)
 
 
 def check(url: str, model: Any, evaluation: Any, report: Any, rows: int, recipe: str = "", code: str = "") -> Checked:

@@ -47,6 +47,7 @@ EXPORTS = {
     ],
     "horovod/build-requirements.txt": ["--only-group", "horovod-build"],
 }
+HOROVOD = ROOT / "tools/horovod-wheel.sh"  # built from source: no lock has it
 CONTENTS = ROOT / "src/shipway/code/contents.json"
 CUDA = "tensorflow/requirements-cuda.txt"
 
@@ -77,6 +78,9 @@ def contents(texts: Mapping[str, str]) -> str:
     """Distribution -> version in any of the images: what a person's code may count on, and may not bring otherwise."""
     blocks = [block for name, text in texts.items() if "build" not in name for block in _blocks(text)]
     pins = dict(re.findall(r"^([a-z0-9.\-]+)==([^\s;]+)", "".join(sorted(set(blocks))), flags=re.MULTILINE))
+    built = re.search(r"^version=(\S+)$", HOROVOD.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert built, f"{HOROVOD} names no version"
+    pins["horovod"] = built[1]
     return json.dumps(pins, indent=1, sort_keys=True) + "\n"
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, distributions
 from importlib.resources import files
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from shipway import modules
@@ -47,12 +47,14 @@ def check_code(code: str, named: Iterable[str] = (), where: str = "code") -> Non
                 f"{nearest(top, held)}{_hint(Path(folder))}"
             )
     in_images = contents()
-    brought = {str(canonicalize_name(each.name)): each for each in distributions(path=[folder])}
+    brought = {str(canonicalize_name(each.name)): each for each in distributions(path=[folder]) if each.name}
     for name, distribution in brought.items():
         if not _tops(distribution) & wanted:  # what is named comes from the code, whatever is installed
             _check_conflict(told, name, distribution.version, folder, in_images)
-        for line in distribution.requires or ():
-            _check_need(distribution, Requirement(line), brought, folder, in_images)
+    extras = _extras(brought)
+    for name, distribution in brought.items():
+        for need in _needs(distribution, extras.get(name, {""})):
+            _check_need(distribution, need, brought, folder, in_images)
 
 
 def _check_conflict(told: str, name: str, version: str, folder: str, in_images: dict[str, str]) -> None:
@@ -74,19 +76,40 @@ def _check_conflict(told: str, name: str, version: str, folder: str, in_images: 
 def _check_need(
     of: Distribution, need: Requirement, brought: dict[str, Distribution], folder: str, in_images: dict[str, str]
 ) -> None:
-    if need.marker is not None and not need.marker.evaluate({"extra": ""}):
-        return
     name = str(canonicalize_name(need.name))
     beside = brought[name].version if name in brought else None
-    found = beside or in_images.get(name) or _version_here(name, folder)
-    if found is None:
+    version = beside or in_images.get(name) or _version_here(name, folder)
+    if version is None:
         raise InvalidSpec(
             f"code: {of.name} {of.version} needs {need}, which is neither beside it nor in the images; put its wheel "
             f"into one folder with yours and give that: pip wheel -w dist '{need}'"
         )
-    if not need.specifier.contains(found, prereleases=True):
+    if not need.specifier.contains(version, prereleases=True):
         place = "beside it is" if beside else "the images have" if name in in_images else "here is"
-        raise InvalidSpec(f"code: {of.name} {of.version} needs {need}, and {place} {name} {found}; change one of them")
+        raise InvalidSpec(
+            f"code: {of.name} {of.version} needs {need}, and {place} {name} {version}; change one of them"
+        )
+
+
+def _needs(distribution: Distribution, extras: Iterable[str]) -> list[Requirement]:
+    """What a distribution needs here, with extras of it that others ask for."""
+    try:
+        needs = [Requirement(line) for line in distribution.requires or ()]
+    except InvalidRequirement as error:
+        told = str(error).splitlines()[0]
+        raise InvalidSpec(
+            f"code: {distribution.name} {distribution.version}: its METADATA: {told}; build it again"
+        ) from None
+    return [need for need in needs if need.marker is None or any(need.marker.evaluate({"extra": e}) for e in extras)]
+
+
+def _extras(brought: Mapping[str, Distribution]) -> dict[str, set[str]]:
+    """Extras that distributions ask of each other; "" is the distribution itself."""
+    found: dict[str, set[str]] = {}
+    for distribution in brought.values():
+        for need in _needs(distribution, [""]):
+            found.setdefault(str(canonicalize_name(need.name)), {""}).update(need.extras)
+    return found
 
 
 def contents() -> dict[str, str]:

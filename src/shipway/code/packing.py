@@ -86,13 +86,20 @@ def _zip(files: list[tuple[str, Path]], into: Path) -> Packed:
             for name, path in sorted(files):
                 entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
                 entry.external_attr = 0o644 << 16
-                archive.writestr(entry, path.read_bytes())
+                archive.writestr(entry, _content(path))
         digest = hash_file(temporary)
         target = into / f"{digest}.zip"
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return Packed(target, digest, PACKED)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidSpec(f"code: {str(path)!r} cannot be read: {error.strerror}") from error
 
 
 def _wheels_of(folder: Path) -> list[tuple[str, Path]]:
@@ -117,7 +124,7 @@ def _files_of(folder: Path) -> list[tuple[str, Path]]:
     """All files but hidden ones and bytecode; at least one module among them."""
     real, found = folder.resolve(), []
     for top, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in LEFT_OUT)
+        folders[:] = sorted(name for name in folders if not _stays_behind(Path(top, name)))
         for name in (*folders, *names):
             path = Path(top, name)
             if path.is_symlink() and (not path.exists() or (path.is_dir() or not path.resolve().is_relative_to(real))):
@@ -127,9 +134,16 @@ def _files_of(folder: Path) -> list[tuple[str, Path]]:
                 )
         for name in names:
             path = Path(top, name)
+            if not name.isprintable() or "\\" in name:  # surrogates of bytes that are no UTF-8 among them
+                raise InvalidSpec(f"code: {str(path)!a}: no module or file of a package is called so; rename it")
             if not name.startswith(".") and not name.endswith((".pyc", ".pyo")) and path.is_file():
                 found.append((path.relative_to(folder).as_posix(), path))
     return found if any(name.endswith(".py") for name, _ in found) else []
+
+
+def _stays_behind(folder: Path) -> bool:
+    """Hidden folders, bytecode, virtual environments: nobody's code."""
+    return folder.name.startswith(".") or folder.name in LEFT_OUT or (folder / "pyvenv.cfg").exists()
 
 
 def _other_file(path: Path) -> str:

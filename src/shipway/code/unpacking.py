@@ -17,6 +17,7 @@ LISTING = ".shipway-files.json"  # what was unpacked: name -> sha256
 PARTS = ("purelib", "platlib")  # of a wheel's .data; scripts, headers and data belong to an installation
 OURS = "shipway"
 _CHUNK = 1 << 20
+_IN_THE_WAY = (FileExistsError, NotADirectoryError, IsADirectoryError)  # a file where another entry wants a folder
 
 
 def unpack(archive: Path, name: str, folder: Path) -> list[Wheel]:
@@ -89,7 +90,7 @@ def _extract(archive: Path, name: str, folder: Path, files: dict[str, str], *, i
                 digest = _write(opened, entry, folder / target, is_new=target not in files)
                 if files.setdefault(target, digest) != digest:
                     raise InvalidSpec(f"code: {name}: {target} is there twice, with different content; leave one out")
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, *_IN_THE_WAY) as error:
         raise InvalidSpec(f"code: {name} cannot be unpacked: {error}; build it again") from error
 
 

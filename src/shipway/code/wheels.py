@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import zipfile
 from collections.abc import Iterable
@@ -10,9 +11,8 @@ from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.tags import Tag, sys_tags
+from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
@@ -26,17 +26,11 @@ class Wheel:
     Attributes:
         path: Where it lies on this machine.
         name: Of the distribution, normalised.
-        tags: Pythons and platforms that it is for.
-        requires: Its dependencies, those of extras too.
-        python: Versions of Python that it is for.
     """
 
     path: Path
     name: str
     version: Version
-    tags: frozenset[Tag]
-    requires: tuple[Requirement, ...]
-    python: SpecifierSet
 
 
 def read_wheel(path: Path, name: str = "") -> Wheel:
@@ -62,14 +56,12 @@ def read_wheel(path: Path, name: str = "") -> Wheel:
         raise InvalidSpec(f"code: {name} is for {given}, and here is {here[0]}; build or download it for that")
     metadata = _metadata(path, name)
     try:
-        requires = tuple(Requirement(line) for line in metadata.get_all("Requires-Dist") or ())
         python = SpecifierSet(metadata.get("Requires-Python") or "")
-    except (InvalidRequirement, InvalidSpecifier) as error:
+    except InvalidSpecifier as error:
         raise InvalidSpec(f"code: {name}: its METADATA cannot be read: {str(error).splitlines()[0]}") from None
-    running = here[0].interpreter
-    if not python.contains(current_python(), prereleases=True):
-        raise InvalidSpec(f"code: {name} is for Python {python}, and here is {current_python()} ({running})")
-    return Wheel(path, canonicalize_name(project), version, frozenset(tags), requires, python)
+    if not python.contains(platform.python_version(), prereleases=True):
+        raise InvalidSpec(f"code: {name} is for Python {python}, and here is {platform.python_version()}")
+    return Wheel(path, canonicalize_name(project), version)
 
 
 def read_wheels(paths: Iterable[Path]) -> list[Wheel]:
@@ -84,13 +76,6 @@ def read_wheels(paths: Iterable[Path]) -> list[Wheel]:
         if other is not wheel:
             raise InvalidSpec(f"code: {other.path.name} and {wheel.path.name} are of one distribution; remove one")
     return list(found.values())
-
-
-def current_python() -> str:
-    """Version of this interpreter."""
-    import platform
-
-    return platform.python_version()
 
 
 def _metadata(path: Path, name: str) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from shipway import modules
 from shipway.code import check_code, pin, use
 from shipway.planning.resolving import merge
 
@@ -25,6 +26,7 @@ def with_code(document: Mapping[str, Any], sections: Collection[str], named: Ite
     """
     given = next((str(code) for section in sections if (code := document.get(section, {}).get("code"))), "")
     if not given:
+        modules.use_code("")  # a notebook's run before may have had some
         return document
     pinned = pin(given)
     use(pinned)

@@ -62,6 +62,12 @@ def test_what_wheels_need_is_beside_them_or_in_the_images(tmp_path: Path) -> Non
     old.unlink()
     wheels.build(tmp_path / "dist", "needed", "2.1")
     check(tmp_path / "dist", "mine:recipe")
+    wheels.build(tmp_path / "dist", "needed", "2.1", requires=["deeper; extra=='fast'"])
+    check(tmp_path / "dist", "mine:recipe")
+    wheels.build(tmp_path / "dist", requires=["needed[fast]"])
+    assert "needed 2.1 needs deeper" in refused(tmp_path / "dist")
+    wheels.build(tmp_path / "dist", requires=["no requirement at all!"])
+    assert "mine 1.0: its METADATA: " in refused(tmp_path / "dist")
     wheels.build(tmp_path / "dist", requires=["numpy>=99"])
     assert f"needs numpy>=99, and the images have numpy {IN_IMAGES['numpy']}" in refused(tmp_path / "dist")
 

@@ -170,3 +170,23 @@ def test_the_next_code_replaces_the_one_before_its_modules_too(
     assert modules.load("mine").version == "2.0"  # type: ignore[attr-defined]
     assert str(first) not in sys.path
     assert sys.path[-1] == str(second)
+
+
+def test_processes_that_share_a_steps_work_find_its_code_and_those_that_stand_for_pods_do_not(
+    tmp_path: Path, published: Callable[[Path], code.CodeRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/of_both.py").write_text("who = 'pythonpath'")
+    folder = code.use(published(wheels.build(tmp_path, files={"of_both.py": "who = 'code'"})))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"))
+    program = "from shipway import modules; print(modules.load('of_both').who)"
+
+    def printed(environment: dict[str, str]) -> str:
+        environment |= {modules.OWN: str(tmp_path / "own")}
+        words = [sys.executable, "-P", "-c", program]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert printed(modules.for_helper(os.environ)) == "code"
+    monkeypatch.setenv(modules.CODE, str(folder))  # of a helper that starts others
+    assert printed(modules.for_child(os.environ)) == "pythonpath"
+    assert printed(modules.for_container(os.environ)) == "pythonpath"

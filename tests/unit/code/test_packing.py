@@ -29,6 +29,7 @@ def test_equal_folders_are_equal_bytes_whatever_their_times_names_and_leftovers(
     one = folder_of(tmp_path / "one", MODULES)
     other = folder_of(tmp_path / "other", dict(reversed(MODULES.items())))
     folder_of(other, {"mine/__pycache__/__init__.cpython-311.pyc": "", ".git/config": "", "mine/.env": "secret"})
+    folder_of(other, {"venv/pyvenv.cfg": "", "venv/lib/a.py": ""})
     os.utime(other / "alone.py", (1, 1))
     (other / "alone.py").chmod(0o600)
     packed, again = code.pack(one, tmp_path / "a"), code.pack(other, tmp_path / "b")
@@ -119,6 +120,15 @@ def test_wheels_and_modules_do_not_mix_and_an_sdist_alone_is_no_wheel(tmp_path: 
     wheels.build(tmp_path / "two")
     (tmp_path / "two/needed-2.0.tar.gz").write_bytes(b"")
     assert "'needed-2.0.tar.gz' is no wheel" in refused(tmp_path / "two", tmp_path)
+
+
+def test_names_that_no_archive_holds_alike_are_refused(tmp_path: Path) -> None:
+    top = folder_of(tmp_path / "mine", {"a.py": ""})
+    for name in (b"caf\xe9.txt", b"back\\slash.txt", b"two\nlines.txt"):
+        path = os.path.join(os.fsencode(top), name)
+        open(path, "w").close()
+        assert "is called so; rename it" in refused(top, tmp_path)
+        os.remove(path)
 
 
 def test_links_out_of_the_folder_stay_behind_and_are_refused(tmp_path: Path) -> None:

@@ -212,6 +212,8 @@ def test_code_reaches_every_section_whose_step_loads_the_recipe_and_its_bytes_ar
         resolve(PIPELINE, {**given, "recipe": "coded_recip:recipe"})
     with pytest.raises(InvalidSpec, match=r"code: it holds no module 'trial', which is named"):
         resolve(PIPELINE, {**given, "overrides": {"sweep": {"function": "trial:run"}}})
+    with pytest.raises(InvalidSpec, match=r"No module named 'coded_recipe'"):  # of a run without, in the same process
+        resolve(PIPELINE, params(csv, recipe="coded_recipe:recipe"))
     with pytest.raises(InvalidSpec, match=r"overrides.training.code: got .*it is always the parameter code"):
         resolve(PIPELINE, {**given, "overrides": {"training": {"code": "file:///x.whl"}}})
 
