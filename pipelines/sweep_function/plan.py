@@ -64,7 +64,10 @@ class SweepFunction(Plan):
         sweep = parse(SweepSpec, given, "sweep")
         function = declared_by(sweep.function)
         training = training.model_copy(update={"params": restored(training.params, function)})
-        sweep = sweep.model_copy(update={"training": training})
+        # The space is a mapping, and what carries it keeps no order: the function's own makes one sweep of it.
+        order = list(function.parameters) if function is not None else []
+        ordered = sorted(sweep.parameters, key=lambda each: _place(each.name, order))
+        sweep = sweep.model_copy(update={"training": training, "parameters": ordered})
         if function is not None:
             check_function(sweep, function)
             sweep = sweep.model_copy(update={"training": _with_defaults(sweep, training, function)})
@@ -95,6 +98,11 @@ class SweepFunction(Plan):
 
     def trials(self, specs: Specs) -> int | None:
         return int(specs["sweep"].maxTrialCount)
+
+
+def _place(name: str, order: list[str]) -> tuple[int, str]:
+    """Where a parameter comes among the function's; those that it takes by `**` by their names."""
+    return (order.index(name) if name in order else len(order)), name
 
 
 def _with_defaults(sweep: SweepSpec, training: TrainingSpec, function: Declared) -> TrainingSpec:
