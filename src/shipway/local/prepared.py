@@ -71,7 +71,8 @@ def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
     """
     found = find(pipeline)
     inputs = inputs_of(found.function.pipeline_spec)
-    ordered = {name: inputs[name] for name in found.function.component_spec.inputs or {}}  # as a person wrote them
+    written = found.function.component_spec.inputs or {}
+    ordered = {name: inputs[name] for name in written if name in inputs}  # as the pipeline's author wrote them
     checked = check_params(ordered, params, pipeline=found.name, keep=_keep)
     checked, hidden = references.hide(_absolute_data(checked))
     return Prepared(found, checked, hidden, resolve(found, checked) if found.plan is not None else None)

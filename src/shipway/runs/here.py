@@ -171,7 +171,7 @@ class Here:
         prepared = prepare(request.pipeline_name or request.pipeline, {**self.given(), **changes})
         if is_retry:
             return start(prepared, key=self.key, idempotency_key=request.idempotency_key, by=request.started_by)
-        return start(prepared, by=request.started_by)
+        return start(prepared)
 
     def given(self) -> dict[str, Any]:
         """Its parameters as they were given, secrets as they are."""
