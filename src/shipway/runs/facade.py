@@ -291,7 +291,7 @@ class Run:
 
         Returns:
             How it really ended: Cancelled, or Succeeded or Failed where it was faster; Cancelling where it had not
-            ended after `timeout_s` seconds.
+            ended after `timeout_s` seconds; on this machine it is killed then, after 30 s at most.
         """
         return self.backend.cancel(timeout_s)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shipway.runs.backend import Event
 
 POLL_S = 0.05
+GRACE_S = 30.0  # for steps to end their jobs; then their host is killed, and they with it
 
 
 class Here:
@@ -148,6 +149,7 @@ class Here:
     # What one does with it
 
     def cancel(self, timeout_s: float) -> str:
+        timeout_s = min(timeout_s, GRACE_S)
         if self.state not in ENDED:
             process = self._host.process if self._host is not None else None
             if process is not None and process.poll() is None:
