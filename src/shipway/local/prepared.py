@@ -71,7 +71,10 @@ def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
         InvalidSpec: a parameter is wrong, or the configuration that the parameters make.
     """
     found = find(pipeline)
-    given = check_params(inputs_of(found.function.pipeline_spec), params, pipeline=found.name, keep=_keep)
+    inputs = inputs_of(found.function.pipeline_spec)
+    written = found.function.component_spec.inputs or {}
+    ordered = {name: inputs[name] for name in written if name in inputs}  # as the pipeline's author wrote them
+    given = check_params(ordered, params, pipeline=found.name, keep=_keep)
     if found.plan is not None:
         given = dict(found.plan.take_along(given))
     checked, hidden = references.hide(_absolute_data(_pinned_code(found, given)))
