@@ -1,7 +1,7 @@
 """`prep.dataset` against a hand-written Polars script of the same work, on 1 M generated rows.
 
 The script does what a person would write with Polars and this package's encoder when the data fit into memory: read
-the CSV, drop empty rows, split by Polars' own hash of the text, shuffle, fit the encoder on the training rows, encode
+the CSV, drop empty rows, split by Polars' own hash of the text, shuffle, fit the encoder on the training rows, pack
 in chunks, write eight TFRecord files and a Parquet file a split. It borrows our serialiser (protobuf objects would make
 it several times slower) and runs in one process with all of Polars' threads. It checks no row, writes no quarantine, no
 statistics, no leakage, no sha256, and holds everything in memory.
@@ -61,7 +61,7 @@ for name, side in sides.items():
         with (out / f"{name}-{number}.tfrecord").open("wb") as file:
             for chunk in part.iter_slices(4096):
                 labels = chunk.get_column("label").replace_strict(ids, return_dtype=pl.Int64).to_numpy()
-                write_records(file, serialise({**encoder.encode(chunk.get_column("text").to_list()), "label": labels}))
+                write_records(file, serialise({**encoder.pack(chunk.get_column("text").to_list()), "label": labels}))
 """
 
 

@@ -20,9 +20,6 @@ from shipway.tasks.evaluated import Baseline
 TRAINING_BYTES = 512 << 20  # of rows that baselines are fitted on: all are in memory at once
 
 
-MOST_BYTES = 1 << 30  # of the training rows that a baseline is fitted on: a row may be a photograph
-
-
 @dataclass(frozen=True)
 class Beside:
     """The model that baselines stand beside.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["dataset", "encode", "ingest", "split", "validate"]
+__all__ = ["dataset"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from shipway.components.prep.columns import USER, given
+from shipway.components.prep.columns import USER, outgoing
 from shipway.components.prep.schema import Schema, schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData
@@ -29,16 +29,15 @@ SPLIT_NAMES = {
 def with_roles(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     """The columns by what they mean: the input's, `label`, `group`, `split` (as given, or null), then all others.
 
-    The others have the names that `columns.given` says. The rows of a stage have these columns already.
+    The others have the names that `columns.outgoing` says.
     """
     schema = schema_of(spec)
     roles = {**schema.sources, "label": spec.label_column, "group": spec.group_column, "split": spec.split_column}
-    is_source = any(name.startswith(USER) for name in frame.columns)
-    mine = {role: f"{USER}{source}" if is_source else role for role, source in roles.items() if source}
-    twice = mine["label"] if is_source and spec.group_column == spec.label_column else ""
+    mine = {role: f"{USER}{source}" for role, source in roles.items() if source}
+    twice = mine["label"] if spec.group_column == spec.label_column else ""
     chosen = [(pl.col(mine[role]) if role in mine else pl.lit(None, dtype=pl.String)).alias(role) for role in roles]
     others = [
-        pl.col(name).alias(given(name, schema.names))
+        pl.col(name).alias(outgoing(name.removeprefix(USER), schema.names))
         for name in frame.columns
         if not name.startswith("_") and (name not in mine.values() or name == twice)
     ]

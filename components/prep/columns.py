@@ -37,11 +37,6 @@ def outgoing(name: str, inputs: tuple[str, ...]) -> str:
     return f"source_{name}" if _taken(inputs).fullmatch(name) else name
 
 
-def given(name: str, inputs: tuple[str, ...]) -> str:
-    """The dataset's name of a frame's column: frames of a source have prefixed names, those of a stage final ones."""
-    return outgoing(name.removeprefix(USER), inputs) if name.startswith(USER) else name
-
-
 def check_slices(slices: Iterable[str], names: Sequence[str]) -> None:
     """Refuses slices over a column that the rows will not have.
 

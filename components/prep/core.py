@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from shipway.artifacts import SPLITS
 from shipway.components.prep.checks import as_json
 from shipway.components.prep.heads import Source
-from shipway.components.prep.pool import Pool
+from shipway.components.prep.pool import Pool, in_order
 from shipway.components.prep.rows import Layout, refine, take_piece
 from shipway.components.prep.schema import schema_of
 from shipway.components.prep.shards import (
@@ -36,7 +37,8 @@ from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import iter_frames
 from shipway.components.prep.statistics import Statistics
 from shipway.errors import InvalidData, InvalidSpec
-from shipway.recipes.base import Encoder, Packs, load_recipe
+from shipway.recipes.arrays import Ragged
+from shipway.recipes.base import Encoder, FitsInParts, Packs, load_recipe
 from shipway.specs import parse
 
 BUCKET_BYTES = 16 << 20  # of rows as they lie on scratch disk
@@ -68,7 +70,7 @@ class Origins:
     @classmethod
     def of(cls, sources: list[Source], pieces: Iterable[tuple[int, int]]) -> Origins:
         """From (source, records) of each piece, in order."""
-        before = [source.first_row for source in sources]
+        before = [0] * len(sources)
         files, first_rows = [], []
         for source, records in pieces:
             files.append(sources[source].shown)
@@ -182,17 +184,36 @@ def without_unseen(statistics: Statistics, written: Mapping[str, Written]) -> di
 
 def training_frames(taken: Taken, spec: DatasetSpec) -> Iterator[pl.DataFrame]:
     """The input's columns and `label` of the training split, in chunks that an encoder's arrays bear."""
-    layout, schema = taken.layout, schema_of(spec)
     for bucket in np.flatnonzero(taken.sizes[0]).tolist():
-        rows = ordered_rows(layout.scratch, "train", bucket, layout.row_buckets).select(*schema.names, "label")
-        yield from (chunk for chunk, _ in chunks(rows, schema))
+        yield from bucket_frames(taken, spec, bucket)
 
 
-def fit_encoder(taken: Taken, spec: DatasetSpec) -> Encoder:
-    """The recipe's encoder, fitted on the training split as a stream."""
+def bucket_frames(taken: Taken, spec: DatasetSpec, bucket: int) -> Iterator[pl.DataFrame]:
+    """The same of one of its buckets."""
+    layout, schema = taken.layout, schema_of(spec)
+    rows = ordered_rows(layout.scratch, "train", bucket, layout.row_buckets).select(*schema.names, "label")
+    yield from (chunk for chunk, _ in chunks(rows, schema))
+
+
+def count_bucket(position: int, taken: Taken, spec: DatasetSpec, owner: str) -> tuple[int, Any]:
+    """What one of the training split's buckets adds to an encoder that is fitted in parts."""
     recipe = load_recipe(spec.recipe)
+    assert isinstance(recipe, FitsInParts)
     params = parse(recipe.EncoderParams, spec.encoder, "dataset.encoder")
-    encoder, schema = recipe.fit_encoder(training_frames(taken, spec), params), schema_of(spec)
+    return position, recipe.count_rows(bucket_frames(taken, spec, position), params)
+
+
+def fit_encoder(taken: Taken, spec: DatasetSpec, pool: Pool) -> Encoder:
+    """The recipe's encoder, fitted on the training split as a stream, or bucket by bucket in all processes."""
+    recipe, schema = load_recipe(spec.recipe), schema_of(spec)
+    params = parse(recipe.EncoderParams, spec.encoder, "dataset.encoder")
+    if isinstance(recipe, FitsInParts):
+        buckets = np.flatnonzero(taken.sizes[0]).tolist()
+        without = replace(taken, statistics=Statistics(), origins=Origins([], []))
+        tasks = ((bucket, without, spec) for bucket in buckets)
+        encoder = recipe.merge_counts(in_order(pool.run(count_bucket, tasks), buckets))
+    else:
+        encoder = recipe.fit_encoder(training_frames(taken, spec), params)
     targets = schema.labels.targets(encoder)
     others = {**encoder.features, **(encoder.packed if isinstance(encoder, Packs) else {})}
     wrong = [name for name in targets if not name.startswith("label") or name in others]
@@ -230,11 +251,18 @@ def plan_shards(taken: Taken, spec: DatasetSpec, bytes_per_row: float) -> list[S
     return tasks
 
 
-def sample_bytes(taken: Taken, spec: DatasetSpec, encoder: Encoder) -> float:
-    """Bytes that a row of the training split takes as a TFRecord."""
-    rows = next(training_frames(taken, spec)).head(SAMPLE_ROWS)
-    size = sum(len(record) + 16 for records in encode_rows(rows, encoder, schema_of(spec)) for record in records)
-    return size / len(rows)
+def sample_bytes(taken: Taken, spec: DatasetSpec, encoder: Encoder) -> tuple[float, int]:
+    """Bytes that a row of the training split takes as a TFRecord, and in memory where that is more than its record."""
+    rows, schema = next(training_frames(taken, spec)).head(SAMPLE_ROWS), schema_of(spec)
+    size = sum(len(record) + 16 for records in encode_rows(rows, encoder, schema) for record in records)
+    if not isinstance(encoder, Packs):
+        return size / len(rows), 0
+    known = [spec.row_bytes for spec in encoder.features.values()]
+    if None not in known:  # told by their shapes: an image is decoded by nobody here
+        return size / len(rows), sum(filter(None, known))
+    features = encoder.encode(schema.kind.values(rows)).values()
+    unpacked = sum((value.values if isinstance(value, Ragged) else value).nbytes for value in features)
+    return size / len(rows), unpacked // len(rows)
 
 
 def write_encoder(encoder: Encoder, path: Path) -> None:

@@ -186,11 +186,13 @@ def _folder(spec: DatasetSpec, schema: Schema) -> _Place | None:
 
 def _sorted(uri: str, shown: str, schema: Schema) -> _Place:
     assert isinstance(schema.kind, ReadsFiles)
+    endings = schema.kind.endings
     place = _Place(uri, shown, [], [], [], [])
     for entry in trees.list_tree(uri):
-        if folders.readable(entry.name) != entry.name:
+        name = entry.name.lower()
+        if not name.isascii() and folders.readable(entry.name) != entry.name:
             place.others.append(entry)
-        elif entry.name.lower().endswith(schema.kind.endings):
+        elif name.endswith(endings):
             place.files.append(entry)
         elif stored.has_supported_suffix(entry.name, more=schema.suffixes):
             place.tables.append(entry)

@@ -36,7 +36,16 @@ def text_form(cells: pl.Series) -> pl.Series:
 
 def hash_strings(values: pl.Series) -> U64:
     """XXH3-64 of each string's UTF-8 bytes, shape (n,)."""
-    return np.fromiter(map(xxh3_64_intdigest, values.cast(pl.Binary)), dtype=np.uint64, count=len(values))
+    return np.fromiter(map(xxh3_64_intdigest, values.cast(pl.Binary).to_list()), dtype=np.uint64, count=len(values))
+
+
+def distinct(hashes: U64) -> U64:
+    """Each once, sorted; several times as fast as `np.unique`, which goes through a table."""
+    in_order = np.sort(hashes)
+    is_first = np.ones(len(hashes), dtype=bool)
+    np.not_equal(in_order[1:], in_order[:-1], out=is_first[1:])
+    found: U64 = in_order[is_first]
+    return found
 
 
 def mix(values: U64) -> U64:

@@ -53,10 +53,8 @@ class Source:
         columns: Names as the file has them.
         delimiter, quoting: Of a CSV.
         start: Offset of the first record (uncompressed).
-        first_row: Rows of the original file in front of this one, where it holds a part of it.
         roles: Columns that the spec names.
         left_out: Columns whose type cannot be written as text.
-        is_staged: Written by an earlier stage: columns have their final names, and `_row` numbers the rows.
         read: Reads a file of one of the input's formats.
         binary: Columns that hold bytes, which only an input can make something of.
         contents: Columns whose cells are bytes, where they come as text in base64.
@@ -73,10 +71,8 @@ class Source:
     delimiter: str = ","
     quoting: Quoting = CSV
     start: int = 0
-    first_row: int = 0
     roles: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
-    is_staged: bool = False
     read: Callable[[Path], Iterator[pl.DataFrame]] | None = None
     binary: tuple[str, ...] = ()
     contents: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from shipway.artifacts import SPLITS
-from shipway.components.prep.hashes import SPLIT_CODE
+from shipway.components.prep.hashes import SPLIT_CODE, distinct
 from shipway.components.prep.spill import GROUP_RECORD, HASH_RECORD, Records, read_records
 
 TRAIN = SPLIT_CODE["train"]  # the smallest code: an input stands in train if its smallest code is this
@@ -73,8 +73,8 @@ def measure(scratch: Path, buckets: int) -> Leakage:
     for number in range(buckets):
         found.add_contents(read_records(scratch, "hashes", number, HASH_RECORD))
         records = read_records(scratch, "groups", number, GROUP_RECORD)
-        sides = [np.unique(records["group"][records["split"] == code]) for code in range(len(SPLITS))]
-        found.shared_groups += sum(map(len, sides)) - len(np.unique(np.concatenate(sides)))
+        sides = [distinct(records["group"][records["split"] == code]) for code in range(len(SPLITS))]
+        found.shared_groups += sum(map(len, sides)) - len(distinct(np.concatenate(sides)))
         for name, mine in zip(SPLITS, sides, strict=True):
             if len(mine):
                 found.groups[name] += len(mine)

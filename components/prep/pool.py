@@ -68,6 +68,16 @@ class Pool:
         yield from _Dispatch(self._processes, function).results(tasks)
 
 
+def in_order(results: Iterable[tuple[int, R]], numbers: Iterable[int]) -> Iterator[R]:
+    """Numbered results as `Pool.run` gives them, by number: what is made of them does not depend on who was faster."""
+    early: dict[int, R] = {}
+    found = iter(results)
+    for number in numbers:
+        while number not in early:
+            early.update([next(found)])
+        yield early.pop(number)
+
+
 class _Dispatch:
     """One thread per process hands it a task and waits for its answer."""
 

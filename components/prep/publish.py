@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from shipway import characters, redaction
-from shipway.artifacts import SPLITS, Artifact, DatasetManifest, FileRef, Shard, SplitManifest
+from shipway.artifacts import SPLITS, DatasetManifest, FileRef, Shard, SplitManifest
 from shipway.canonical import fingerprint, sha256_hex
 from shipway.components.prep.leakage import Leakage
-from shipway.components.prep.rows_manifest import RowsManifest
 from shipway.components.prep.schema import schema_of
 from shipway.components.prep.shards import Written
 from shipway.components.prep.spec import DatasetSpec
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from shipway.storage import Store
 
 MANIFEST = "manifest.json"
-M = TypeVar("M", bound=Artifact)
 
 
 @dataclass(frozen=True)
@@ -41,19 +39,18 @@ class Prepared:
     quarantine: list[Shard]
     document: dict[str, Any]  # statistics, notes and comparison for the manifest
     left_out: dict[str, dict[str, int]]  # split -> class without training rows -> rows that were set aside
+    unpacked_bytes: int
 
 
-def folder_fingerprint(what: str, spec: DatasetSpec, source: str) -> str:
+def folder_fingerprint(spec: DatasetSpec, source: str) -> str:
     """Equal input, equal settings and equal code give equal bytes, hence one folder.
 
     Args:
-        what: `dataset`, or a stage.
-        source: Fingerprint of the source's bytes, or of the stage before.
+        source: Fingerprint of the source's bytes.
     """
     return fingerprint(
         # A hash over a short secret would give it away, and a new signature of an address is no other data.
         {
-            "what": what,
             "spec": spec.model_dump(mode="json", exclude={"slices"}) | _sections(spec),
             "source": source,
             "code": code_hash(spec),
@@ -81,24 +78,20 @@ def code_hash(spec: DatasetSpec) -> str:
     return fingerprint(sorted([path.name, sha256_hex(path.read_bytes())] for path in files))
 
 
-def find_published(store: Store, prefix: str, kind: type[M]) -> M | None:
+def find_published(store: Store, prefix: str) -> DatasetManifest | None:
     """The manifest that is already there, if all its files are, with their sizes."""
     if store.head(f"{prefix}/{MANIFEST}") is None:
         return None
     try:
-        manifest = kind.from_json(store.get(f"{prefix}/{MANIFEST}"), f"{store.uri}/{prefix}/{MANIFEST}")
+        manifest = DatasetManifest.from_json(store.get(f"{prefix}/{MANIFEST}"), f"{store.uri}/{prefix}/{MANIFEST}")
     except CorruptArtifact:
         return None
     there = {info.key.removeprefix(f"{prefix}/"): info.size_bytes for info in store.list(prefix)}
     return manifest if all(there.get(ref.path) == ref.size_bytes for ref in file_refs(manifest)) else None
 
 
-def file_refs(manifest: Artifact) -> list[FileRef]:
+def file_refs(manifest: DatasetManifest) -> list[FileRef]:
     """Every file that the manifest names."""
-    if isinstance(manifest, RowsManifest):
-        return [*manifest.files, *manifest.quarantine]
-    if not isinstance(manifest, DatasetManifest):
-        return []
     refs: list[FileRef] = [manifest.encoder, *manifest.quarantine]
     for split in manifest.splits.values():
         refs += [*split.shards, *split.row_files, *([split.group_hashes] if split.group_hashes else [])]
@@ -126,6 +119,7 @@ def describe(prepared: Prepared, spec: DatasetSpec, uri: str) -> DatasetManifest
         labels=prepared.encoder.labels,
         features=prepared.encoder.features,
         packed=prepared.encoder.packed if isinstance(prepared.encoder, Packs) else {},
+        unpacked_bytes=prepared.unpacked_bytes,
         targets=schema.labels.targets(prepared.encoder),
         splits={split: _split(split, prepared) for split in SPLITS},
         encoder=encoder,

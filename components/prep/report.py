@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipway.artifacts import SPLITS, DatasetManifest
-from shipway.components.prep.rows_manifest import RowsManifest
 from shipway.report import Report, bars, columns, percent
 
 
@@ -34,21 +33,6 @@ def dataset_report(manifest: DatasetManifest) -> Report:
     _read(report, statistics)
     _comparison(report, statistics)
     report.section("Encoder").facts({"recipe": manifest.recipe, **manifest.recipe_params})
-    return report
-
-
-def rows_report(manifest: RowsManifest) -> Report:
-    """Rows after one of the single steps."""
-    statistics = manifest.statistics
-    report = Report(f"Rows {manifest.name}", f"{manifest.stage} · {manifest.fingerprint}")
-    report.tiles({"rows": manifest.rows, "labels": len(_counts(statistics)), "quarantined": sum(manifest.bad.values())})
-    _notes(report, statistics)
-    if manifest.leakage:
-        report.section("Leakage").facts(manifest.leakage)
-    _labels(report, statistics, {})
-    _content(report, statistics)
-    _read(report, statistics)
-    _comparison(report, statistics)
     return report
 
 

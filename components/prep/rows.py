@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import SPLITS
 from shipway.components.prep.checks import as_json, given_splits, judged, with_roles
-from shipway.components.prep.hashes import SPLIT_CODE, hash_strings, mix, split_codes, text_form
+from shipway.components.prep.hashes import SPLIT_CODE, distinct, hash_strings, mix, split_codes, text_form
 from shipway.components.prep.parse import RAW_CHARS
 from shipway.components.prep.schema import schema_of
 from shipway.components.prep.sources import Piece, read
@@ -184,7 +184,7 @@ def spill_hashes(frame: pl.DataFrame, layout: Layout, owner: str) -> None:
     records["split"] = split
     append_records(layout.scratch, "hashes", owner, records, "content", layout.hash_buckets)
     for code in range(len(SPLITS)):
-        groups = np.unique(records["group"][split == code])
+        groups = distinct(records["group"][split == code])
         sided = np.empty(len(groups), dtype=GROUP_RECORD)
         sided["group"], sided["split"] = groups, code
         append_records(layout.scratch, "groups", owner, sided, "group", layout.hash_buckets)

@@ -107,7 +107,10 @@ def shuffled_rows(scratch: Path, split: str, bucket: int, buckets: int) -> pl.Da
         return rows
     hashes: U64 = rows.get_column("_row_hash").to_numpy()
     copies = rows.select(pl.int_range(pl.len()).over("_row_hash")).to_series().to_numpy()
-    ids = [f"{row:016x}-{copy}" if copy else f"{row:016x}" for row, copy in zip(hashes.tolist(), copies, strict=True)]
+    digits = hashes.astype(">u8").tobytes().hex()
+    ids = [digits[i : i + 16] for i in range(0, len(digits), 16)]
+    for place in np.flatnonzero(copies).tolist():
+        ids[place] += f"-{copies[place]}"
     with np.errstate(over="ignore"):
         order = np.argsort(mix(mix(hashes) + GOLDEN * copies.astype(np.uint64)), kind="stable")
     return rows.with_columns(pl.Series("row_id", ids))[order]

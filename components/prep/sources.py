@@ -96,8 +96,6 @@ def row_columns(sources: list[Source], spec: DatasetSpec) -> list[str]:
 def other_columns(sources: list[Source], spec: DatasetSpec) -> list[str]:
     """Those without a role, as the row files call them."""
     schema = schema_of(spec)
-    if sources[0].is_staged:
-        return [name for name in all_columns(sources) if name not in (*schema.names, *OURS, "_row")]
     used = {*schema.sources.values(), spec.label_column, spec.group_column, spec.split_column}
     return [outgoing(name, schema.names) for name in all_columns(sources) if name not in used]
 
@@ -210,16 +208,11 @@ def _end_of_records(data: bytes, source: Source) -> int:
 
 def _read_whole(file: Source) -> Iterator[Parsed]:
     at = 1
-    names = [name for name in file.columns if not (file.is_staged and name == "_row")]
     try:
         for frame in _frames(file):
-            rows = (
-                frame.get_column("_row")
-                if file.is_staged
-                else pl.int_range(at, at + len(frame), dtype=pl.UInt32, eager=True)
-            )
+            rows = pl.int_range(at, at + len(frame), dtype=pl.UInt32, eager=True)
             at += len(frame)
-            yield _as_texts(frame, names, rows, file)
+            yield _as_texts(frame, rows, file)
     except PolarsError as error:
         reason = " ".join(str(error).split())[:200]
         raise InvalidData(f"data: {file.shown!r} cannot be read behind row {at - 1:,}: {reason}") from error
@@ -239,18 +232,17 @@ def _frames(file: Source) -> Iterator[pl.DataFrame]:
     return lazy.select(wanted).with_columns(inner).collect_batches(chunk_size=rows, maintain_order=True)
 
 
-def _as_texts(frame: pl.DataFrame, names: list[str], rows: pl.Series, file: Source) -> Parsed:
+def _as_texts(frame: pl.DataFrame, rows: pl.Series, file: Source) -> Parsed:
     """All columns as strings, but for bytes; NaN and Infinity are no input, label, group or split."""
-    prefix = "" if file.is_staged else USER
-    cells = [frame.get_column(name) for name in names]
+    cells = [frame.get_column(name) for name in file.columns]
     cells = [cell if cell.dtype == pl.Binary else cell.cast(pl.String) for cell in cells]
-    texts = pl.DataFrame([*(cell.alias(f"{prefix}{cell.name}") for cell in cells), rows.alias("_row")])
+    texts = pl.DataFrame([*(cell.alias(f"{USER}{cell.name}") for cell in cells), rows.alias("_row")])
     bad = [bad_frame([])]
     for name in file.roles:
-        if name in names and frame.get_column(name).dtype.is_float():
+        if name in file.columns and frame.get_column(name).dtype.is_float():
             wrong = ~frame.get_column(name).is_finite().fill_null(True)
             if wrong.any():
-                kind = pl.col(f"{prefix}{name}").str.replace("inf", "Infinity", literal=True).alias("raw")
+                kind = pl.col(f"{USER}{name}").str.replace("inf", "Infinity", literal=True).alias("raw")
                 reason = pl.format("column {} holds {}, expected text", pl.lit(repr(name)), kind).alias("reason")
                 bad.append(texts.filter(wrong).select("_row", kind, reason))
                 texts, frame = texts.filter(~wrong), frame.filter(~wrong)

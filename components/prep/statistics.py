@@ -94,11 +94,6 @@ class Statistics:
     def bad_rows(self) -> int:
         return self.bad.total()
 
-    def count_rows(self, frame: pl.DataFrame) -> None:
-        """Adds rows of which nothing is known but that they could be read."""
-        self.sides[""] += len(frame)
-        self._count_missing(frame)
-
     def count_good(self, frame: pl.DataFrame, schema: Schema) -> None:
         """Adds rows with the input's columns, `label`, `_label` (as given) and `split`, which may be missing."""
         split = pl.col("split").fill_null("")

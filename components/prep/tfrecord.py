@@ -8,8 +8,8 @@ did.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import BinaryIO
 
 import numpy as np
@@ -21,28 +21,32 @@ from shipway.recipes.arrays import Ragged
 Column = NDArray[np.generic] | Ragged
 Bytes = NDArray[np.uint8]
 
-MASK_DELTA = 0xA282EAD8
+MASK_DELTA = np.uint32(0xA282EAD8)
 _INT64_LIST, _FLOAT_LIST, _BYTES_LIST = 3, 2, 1  # field numbers of Feature.kind
 
 
-def masked_crc(data: bytes) -> int:
-    """CRC-32C, rotated and offset as TFRecord stores it."""
-    crc = int(crc32c(data))
-    return (((crc >> 15) | (crc << 17)) + MASK_DELTA) & 0xFFFFFFFF
+def masked_crcs(records: Iterable[bytes]) -> bytes:
+    """CRC-32C of each, rotated and offset as TFRecord stores it: four bytes a record."""
+    crcs = np.fromiter(map(crc32c, records), dtype=np.uint32)
+    return ((crcs >> np.uint32(15) | crcs << np.uint32(17)) + MASK_DELTA).astype("<u4").tobytes()
 
 
 def write_records(file: BinaryIO, records: Sequence[bytes]) -> int:
     """Appends framed records; gives back the bytes written."""
-    heads: dict[int, bytes] = {}  # lengths repeat, and with them their checksums
-    parts: list[bytes] = []
-    for record in records:
-        length = len(record)
-        head = heads.get(length)
-        if head is None:
-            raw = struct.pack("<Q", length)
-            head = heads[length] = raw + struct.pack("<I", masked_crc(raw))
-        parts += (head, record, struct.pack("<I", masked_crc(record)))
-    return file.write(b"".join(parts))
+    lengths = list(map(len, records))
+    raw = [
+        struct.pack("<Q", length) for length in sorted(set(lengths))
+    ]  # lengths repeat, and with them their checksums
+    heads = {
+        length: head + crc
+        for length, head, crc in zip(sorted(set(lengths)), raw, _fours(masked_crcs(raw)), strict=True)
+    }
+    parts = zip(map(heads.__getitem__, lengths), records, _fours(masked_crcs(records)), strict=True)
+    return file.write(b"".join(chain.from_iterable(parts)))
+
+
+def _fours(data: bytes) -> list[bytes]:
+    return [data[i : i + 4] for i in range(0, len(data), 4)]
 
 
 def serialise(columns: Mapping[str, Column]) -> list[bytes]:
@@ -57,15 +61,9 @@ def serialise(columns: Mapping[str, Column]) -> list[bytes]:
         TypeError: a dtype that tf.train.Feature has no list for.
     """
     encoded = [_feature_entries(name, columns[name]) for name in sorted(columns)]
-    heads: dict[int, bytes] = {}  # lengths repeat
-    records = []
-    for entries in zip(*encoded, strict=True):
-        features = b"".join(entries)
-        size = len(features)
-        if size not in heads:
-            heads[size] = varint(1 << 3 | 2) + varint(size)
-        records.append(heads[size] + features)
-    return records
+    features = list(map(b"".join, zip(*encoded, strict=True)))
+    heads = {size: varint(1 << 3 | 2) + varint(size) for size in set(map(len, features))}  # lengths repeat
+    return [heads[len(entries)] + entries for entries in features]
 
 
 def varint(number: int) -> bytes:
@@ -90,11 +88,12 @@ def _feature_entries(name: str, column: Column) -> list[bytes]:
         kind, payload, ends = _FLOAT_LIST, values.astype("<f4").tobytes(), offsets * 4
     elif np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_:
         kind = _INT64_LIST
-        buffer, sizes = pack_varints(values.astype(np.int64))
+        buffer, widths = pack_varints(values.astype(np.int64))
         payload = buffer.tobytes()
-        ends = np.concatenate([[0], np.cumsum(sizes)])[offsets]
-    elif values.dtype == np.object_ and all(isinstance(value, bytes) for value in values):
-        kind, fields = _BYTES_LIST, [_field(1, value) for value in values.tolist()]
+        ends = np.concatenate([[0], np.cumsum(widths)])[offsets]
+    elif values.dtype == np.object_ and set(map(type, values)) <= {bytes}:
+        sizes = {size: varint(1 << 3 | 2) + varint(size) for size in set(map(len, values))}
+        kind, fields = _BYTES_LIST, [sizes[len(value)] + value for value in values.tolist()]
         payload = b"".join(fields)
         ends = np.cumsum([0, *map(len, fields)], dtype=np.int64)[offsets]
     else:
@@ -103,16 +102,10 @@ def _feature_entries(name: str, column: Column) -> list[bytes]:
             "as objects"
         )
     key = _field(1, name.encode())
-    heads: dict[int, bytes] = {}
-    entries = []
-    bounds = ends.tolist()
-    for start, end in pairwise(bounds):
-        size = end - start
-        head = heads.get(size)
-        if head is None:
-            head = heads[size] = _entry_head(key, kind, size)
-        entries.append(head + payload[start:end])
-    return entries
+    lengths = np.diff(ends).tolist()
+    heads = {size: _entry_head(key, kind, size) for size in set(lengths)}
+    bounds = pairwise(ends.tolist())
+    return [heads[size] + payload[start:end] for size, (start, end) in zip(lengths, bounds, strict=True)]
 
 
 def _entry_head(key: bytes, kind: int, size: int) -> bytes:

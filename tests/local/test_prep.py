@@ -23,10 +23,9 @@ import zstandard
 
 from shipway.artifacts import DatasetManifest, FileRef, ModelManifest
 from shipway.components.prep import core, launch, make, sources
-from shipway.components.prep.rows_manifest import RowsManifest
 from shipway.components.prep.spec import DatasetSpec
 from shipway.demos.intents import write_intents_csv
-from shipway.errors import InvalidData, InvalidSpec
+from shipway.errors import InvalidData
 from shipway.inputs.text import kind as text
 from shipway.registry import Registry
 from shipway.scoring.rows import read_rows
@@ -130,32 +129,6 @@ def test_the_whole_way_on_s3_through_the_launch(store_uri: str, tmp_path: Path) 
     assert Path(outputs[1].path).read_text().count("<html") == 1
     for part in manifest.splits.values():
         Store.open().download_folder(manifest.uri.removeprefix(f"{store_uri}/"), part.shards, tmp_path / "shards")
-
-
-@pytest.mark.parametrize("group_column", [None, "room"])
-def test_four_steps_make_the_same_bytes_as_one_task(store: Store, tmp_path: Path, group_column: str | None) -> None:
-    data = tmp_path / "rows.csv"
-    rows = table(400).with_columns((pl.int_range(pl.len()) % 40).cast(pl.String).alias("room"))
-    pl.concat(
-        [rows, rows.head(20), pl.DataFrame({"text": ["", "x"], "label": ["on", ""], "room": ["a", "b"]})]
-    ).write_csv(data)
-    options = {} if group_column is None else {"group_column": group_column, "on_unseen_label": "quarantine"}
-    spec = DatasetSpec(name="bot", data=str(data), seed=4, **options)  # type: ignore[arg-type]
-    whole = make.make_dataset(spec, store)[0]
-    paths = [SimpleNamespace(path=str(tmp_path / f"{number}.json")) for number in range(5)]
-    report = SimpleNamespace(path=str(tmp_path / "report.html"))
-    launch.ingest(spec.model_dump_json(), paths[0])
-    launch.validate(paths[0], paths[1], report)
-    launch.split(paths[1], paths[2], report)
-    launch.encode(paths[2], paths[3], report)
-    single = DatasetManifest.read(paths[3].path)
-    bulk = {path: sha for path, sha in hashes_of(whole).items() if not path.startswith("quarantine/")}
-    assert bulk == hashes_of(single)
-    assert single.quarantined_rows == whole.quarantined_rows == 2
-    assert single.leakage == whole.leakage
-    assert RowsManifest.read(paths[1].path).quarantine[0].rows == 2
-    with pytest.raises(InvalidSpec, match="encode: these rows are validated; expected split ones"):
-        make.encode_rows(RowsManifest.read(paths[1].path), store)
 
 
 def test_the_number_of_processes_changes_no_byte(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from shipway.components.prep import make
-from shipway.components.prep.make import encode_rows, make_dataset, make_rows
+from shipway.components.prep.make import make_dataset
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData, InvalidSpec
 from shipway.storage import Store
@@ -76,19 +76,6 @@ def test_rows_of_equal_numbers_are_one_group_however_they_are_written(store: Sto
     rows = rows_of(store, make_dataset(spec_of_areas(tmp_path / "rows.csv"), store)[0])
     assert rows.group_by("group").agg(pl.col("split").n_unique())["split"].to_list() == [1] * 81
     assert rows["row_id"].n_unique() == 243
-
-
-def test_the_single_steps_make_the_same_rows_of_numbers(
-    store: Store, areas: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SHIPWAY_RECIPES", f"{KINDS}:numbers")
-    whole, _ = make_dataset(spec_of_areas(areas), store)
-    rows = make_rows("ingested", store, spec=spec_of_areas(areas))
-    rows = make_rows("split", store, rows=make_rows("validated", store, rows=rows))
-    stepwise, _ = encode_rows(rows, store)
-    assert hashes_of(stepwise)["encoder.json"] == hashes_of(whole)["encoder.json"]
-    assert rows_of(store, stepwise).sort("row_id").equals(rows_of(store, whole).sort("row_id"))
-    assert stepwise.quarantined_rows == whole.quarantined_rows
 
 
 def blobs(folder: Path) -> Path:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from shipway.artifacts import DatasetManifest
-from shipway.components.prep.make import make_dataset, make_rows
+from shipway.components.prep.make import make_dataset
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData, InvalidSpec
 from shipway.storage import Store
@@ -159,20 +159,6 @@ def test_labels_that_differ_are_not_called_alike(first: str, other: str) -> None
     assert notes({first: 1, other: 1}) == []
 
 
-def test_the_single_steps_hand_on_what_was_read(local_store_uri: str, tmp_path: Path) -> None:
-    (tmp_path / "rows").mkdir()
-    data = alike_rows(tmp_path / "rows")
-    (tmp_path / "rows/notes.txt").write_text("not rows")
-    spec = DatasetSpec(name="bot", data=str(data.parent), labels={"fold": "case"}, on_unseen_label="quarantine")
-    store = Store.open(local_store_uri)
-    whole = make_dataset(spec, store)[0]
-    rows = make_rows("ingested", store, spec=spec)
-    for stage in ("validated", "split"):
-        rows = make_rows(stage, store, rows=rows)  # type: ignore[arg-type]
-    assert rows.reading == whole.statistics["reading"]
-    assert "notes.txt" in str(rows.reading["skipped"])
-
-
 def test_labels_that_are_no_names_are_set_aside(local_store_uri: str, tmp_path: Path) -> None:
     wrong = ["NaN", "nan", "<NA>", '"[""a""]"', "['a']", '"{""name"": ""b""}"', "[]", "\u200b", "\u00a0"]
     (tmp_path / "rows.csv").write_text(GOOD + "".join(f"text {n},{label}\n" for n, label in enumerate(wrong)))
@@ -235,8 +221,6 @@ def test_columns_and_copies_that_only_the_rows_show_are_noted(local_store_uri: s
     assert "have none of them: 'city' (1 rows)" in notes
     assert "a.jsonl and a.jsonl.gz are both read: if one is a copy of the other, its rows count twice" in notes
     assert "city" in report
-    rows = make_rows("ingested", Store.open(local_store_uri), spec=DatasetSpec(name="bot", data=str(tmp_path / "rows")))
-    assert rows.reading["unread"] == {"city": 1}
 
 
 def test_slices_over_no_column_are_refused_before_anything_is_trained_wherever_the_rows_are(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import ClassVar
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic import Field
 from shipway.artifacts.base import Artifact, FileRef, Record, Sha256, Shard, Uri
 
 SPLITS = ("train", "eval", "test")
+_ITEM_BYTES = {"int64": 8, "float32": 4, "uint8": 1}
 
 
 class FeatureSpec(Record):
@@ -18,8 +20,15 @@ class FeatureSpec(Record):
     batch); of a served one any, where it follows from the batch.
     """
 
-    dtype: str  # "int64" | "float32" | "bytes"; of a served tensor any of NumPy's, too
+    dtype: str  # "int64" | "float32" | "uint8" (not of a record's) | "bytes"; of a served tensor any of NumPy's, too
     shape: list[int | None]
+
+    @property
+    def row_bytes(self) -> int | None:
+        """Bytes of one row in memory; None where rows differ."""
+        size = _ITEM_BYTES.get(self.dtype)
+        sides = [side for side in self.shape if side is not None]
+        return None if size is None or len(sides) < len(self.shape) else size * prod(sides)
 
 
 class SplitManifest(Record):
@@ -62,6 +71,7 @@ class DatasetManifest(Artifact):
     labels: list[str]  # class names, the position is the class id; empty where the task has none
     features: dict[str, FeatureSpec]  # encoded inputs
     packed: dict[str, FeatureSpec] = Field(default_factory=dict)  # what a record holds in their place, if not them
+    unpacked_bytes: int = 0  # of a row's features in memory, where records are packed; measured on some rows of train
     targets: dict[str, FeatureSpec] = Field(default_factory=dict)  # what a record holds to learn from beside them
     splits: dict[str, SplitManifest]  # train, eval, test
     encoder: FileRef  # encoder.json

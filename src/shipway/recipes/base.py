@@ -7,7 +7,7 @@ attributes of `Recipe`. Its `model` functions import TensorFlow inside, everythi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -53,7 +53,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Packs(Protocol):
-    """What an encoder may offer beside `Encoder`: records smaller than the features, made where they are read.
+    """What an encoder may offer beside `Encoder`: records smaller than the features that are made of them.
 
     `unpack(pack(values))` equals `encode(values)`; a text takes a tenth of the room of its n-grams' ids, an image's
     file that of its pixels.
@@ -68,8 +68,8 @@ class Packs(Protocol):
         """A chunk of the input's values as records hold them; bytes as an array of objects."""
         ...
 
-    def unpack(self, records: Encoded) -> Encoded:
-        """The features of records; called from several threads at once.
+    def unpack(self, records: Encoded, features: Collection[str]) -> Encoded:
+        """These features of records, others too; called from several threads at once.
 
         Raises:
             BadRequest: a record that looked in order and is not, such as a damaged image; its message is the reason.
@@ -131,6 +131,22 @@ class ChecksParams(Protocol):
         Raises:
             InvalidSpec: names the field, what was given and what to set.
         """
+        ...
+
+
+@runtime_checkable
+class FitsInParts(Protocol):
+    """What a recipe may offer beside `Recipe`: an encoder whose fitting several processes share.
+
+    `merge_counts` of what `count_rows` gave for parts of the rows equals `fit_encoder` of all.
+    """
+
+    def count_rows(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> Any:
+        """What a part of the training split adds; it is pickled."""
+        ...
+
+    def merge_counts(self, parts: Iterable[Any]) -> Encoder:
+        """The encoder of all parts, at least one, in order."""
         ...
 
 

@@ -21,37 +21,41 @@ def arriving(paths: list[Path]) -> Iterator[list[Path]]:
     thousands, and a folder that is there is whole.
     """
     stand_ins: dict[Path, Path] = {}  # a folder that is missing -> what will become it
-    tops: dict[Path, Path | None] = {}
-    temporaries = [_meanwhile(path, tops, stand_ins) for path in paths]
+    meanwhile: dict[str, Path | None] = {}  # a file's folder -> where it is written, None for beside its place
+    temporaries = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in meanwhile:
+            meanwhile[folder] = _stand_in(Path(folder), stand_ins)
+        stand_in = meanwhile[folder]
+        temporaries.append(Path(folder, f"{RESERVED}{uuid.uuid4().hex}") if stand_in is None else Path(stand_in, name))
+    beside = [pair for pair in zip(temporaries, paths, strict=True) if meanwhile[os.path.dirname(pair[1])] is None]
     try:
-        for folder in {temporary.parent for temporary in temporaries}:
-            folder.mkdir(parents=True, exist_ok=True)
+        for folder, stand_in in meanwhile.items():
+            Path(stand_in or folder).mkdir(parents=True, exist_ok=True)
         yield temporaries
         for top, stand_in in stand_ins.items():
             _become(stand_in, top)
-        for temporary, path in zip(temporaries, paths, strict=True):
-            if tops[path.parent] is None:
-                os.replace(temporary, path)
+        for temporary, path in beside:
+            os.replace(temporary, path)
     except OSError as error:
         raise disk_error(error, paths[0]) from error
     finally:
         for stand_in in stand_ins.values():
             if stand_in.exists():
                 shutil.rmtree(stand_in, ignore_errors=True)
-        for temporary, path in zip(temporaries, paths, strict=True):
-            if tops[path.parent] is None:
-                temporary.unlink(missing_ok=True)
+        for temporary, _ in beside:
+            temporary.unlink(missing_ok=True)
 
 
-def _meanwhile(path: Path, tops: dict[Path, Path | None], stand_ins: dict[Path, Path]) -> Path:
-    if path.parent not in tops:
-        tops[path.parent] = _topmost_missing(path.parent)
-    top = tops[path.parent]
+def _stand_in(folder: Path, stand_ins: dict[Path, Path]) -> Path | None:
+    """Where the folder's files are written meanwhile; None where the folder is there."""
+    top = _topmost_missing(folder)
     if top is None:
-        return path.parent / f"{RESERVED}{uuid.uuid4().hex}"
+        return None
     if top not in stand_ins:
         stand_ins[top] = top.parent / f"{RESERVED}{uuid.uuid4().hex}"
-    return stand_ins[top] / path.relative_to(top)
+    return stand_ins[top] / folder.relative_to(top)
 
 
 def _topmost_missing(folder: Path) -> Path | None:

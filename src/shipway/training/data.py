@@ -26,10 +26,11 @@ from shipway.storage import open_folder
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import Share, local_batches, permutation
 from shipway.training.unpacking import DTYPES as DTYPES
-from shipway.training.unpacking import Unpacking, is_ragged, row_bytes
+from shipway.training.unpacking import Unpacking, is_ragged
 
 PARSE_BATCH = 1024
 HELD_BYTES = 512 << 20  # of a split's features; where they take more, each batch is unpacked by itself
+UNPACK_BATCH = 256  # an encoder is slow with a few rows; arrays of many rows are fresh pages each time
 PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "uint8": 0, "bytes": b""}  # of features
 
 Batch = tuple[dict[str, Any], dict[str, Any]]  # features and targets by name, dense
@@ -143,7 +144,7 @@ class Parser:
                 f"{manifest.recipe!r} does not unpack; prepare the dataset again"
             )
         rows = max(part.encoded_rows for part in manifest.splits.values())
-        is_late = rows * row_bytes(some) > HELD_BYTES
+        is_late = rows * sum(spec.row_bytes or 0 for spec in some.values()) > HELD_BYTES
         return cls(some, targets, Unpacking(encoder, manifest.packed, some), is_late=is_late)
 
     def __eq__(self, other: object) -> bool:
@@ -161,19 +162,19 @@ class Parser:
         """Features and targets."""
         return self.features | self.targets
 
-    def __call__(self, serialised: Any) -> Mapping[str, Any]:
+    def __call__(self, serialised: Any) -> dict[str, Any]:
         """Ragged or dense tensors by name, targets among them."""
         parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema)
         return parsed if self.is_late else self._unpacked(parsed)
 
-    def _unpacked(self, parsed: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _unpacked(self, parsed: dict[str, Any]) -> dict[str, Any]:
         if self.unpacking is None:
             return parsed
         return self.unpacking(parsed) | {name: parsed[name] for name in self.targets}
 
     def dense(self, parsed: Mapping[str, Any]) -> Batch:
         """Features and targets, padded to the batch's longest: what `fit` takes."""
-        made = self._unpacked(parsed) if self.is_late else parsed
+        made = self._unpacked(dict(parsed)) if self.is_late else parsed
         return self._sides({name: self._padded(name, made[name]) for name in self.tensors})
 
     def padded(self, serialised: Any) -> Batch:
@@ -207,9 +208,19 @@ class Parser:
 
     def read(self, paths: Sequence[Path]) -> Any:
         """Parsed batches of each file in turn: no interleaving, which measured several times slower."""
-        names = [str(path) for path in paths]
-        batches = tf.data.TFRecordDataset(names).batch(PARSE_BATCH)
-        return batches.map(self, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+        if self.unpacking is None or self.is_late:
+            return self._held(paths)
+        # One block at a time: two would hand the interpreter's lock to and fro.
+        return self._held(paths).map(self._unpacked).prefetch(2)
+
+    def _held(self, paths: Sequence[Path]) -> Any:
+        """Batches of what the records hold, as it is."""
+
+        def parse(serialised: Any) -> Any:
+            return tf.io.parse_example(serialised, self._schema)
+
+        batches = tf.data.TFRecordDataset([str(path) for path in paths]).batch(PARSE_BATCH)
+        return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
     def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
         """A whole split as one tensor for each feature and target.
@@ -218,10 +229,11 @@ class Parser:
             CorruptArtifact: the files hold another number of records than the manifest says.
         """
         try:
-            parts = list(self.read(paths))
+            parts = list(self._held(paths))
         except tf.errors.DataLossError as error:
             raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
-        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in self._schema}
+        merged = merged if self.is_late else self._unpacked(merged)
         found = rows_in(merged)
         if found != rows:
             raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")
@@ -283,12 +295,12 @@ def stream_batches(
     if parser.unpacking is None or parser.is_late:
         batches = records.batch(batch, drop_remainder=True)
         return _ready(batches.map(parser.padded, num_parallel_calls=parser.parallel, deterministic=True))
-    several = max(PARSE_BATCH // batch, 1)  # batches at once: an encoder is slow with a few rows
+    several = max(UNPACK_BATCH // batch, 1)  # batches at once
 
     def block(serialised: Any) -> dict[str, Any]:
         return {name: _cut(value, several, batch) for name, value in parser(serialised).items()}
 
-    blocks = records.batch(several * batch, drop_remainder=True).map(block, num_parallel_calls=2, deterministic=True)
+    blocks = records.batch(several * batch, drop_remainder=True).map(block).prefetch(2)
     return _ready(blocks.unbatch().map(parser.dense, num_parallel_calls=2, deterministic=True))
 
 

@@ -29,6 +29,7 @@ from shipway.tasks.base import TARGET_PADDING, Answers
 from shipway.training import data as td
 from shipway.training.loop import Fitted
 from shipway.training.measure import input_names
+from shipway.training.unpacking import DTYPES
 
 OPSET = 17
 TOLERANCE = 1e-5
@@ -94,7 +95,7 @@ def serving_of(model: Any, task: Task, features: dict[str, FeatureSpec], constan
     layers.
     """
     names = list(features)
-    specs = [tf.TensorSpec([None, *spec.shape], td.DTYPES[spec.dtype], name=name) for name, spec in features.items()]
+    specs = [tf.TensorSpec([None, *spec.shape], DTYPES[spec.dtype], name=name) for name, spec in features.items()]
 
     def serve(*tensors: Any) -> dict[str, Any]:
         served = task.head.serve(model(dict(zip(names, tensors, strict=True)), training=False), constants)

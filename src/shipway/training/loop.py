@@ -292,7 +292,7 @@ def _input(
     work: Path,
     dist: Distribution,
 ) -> Any:
-    size = sum(shard.size_bytes for shard in shards)
+    size = max(sum(shard.size_bytes for shard in shards), 0 if parser.is_late else rows * manifest.unpacked_bytes)
     large = size > spec.memory_limit_mb << 20
     if spec.input == "stream" or (spec.input == "auto" and large):
         own = td.own_shards(shards, dist.share)

@@ -14,6 +14,7 @@ from shipway.tasks.base import TrainingHead
 from shipway.training import data as td
 from shipway.training.distribution import Distribution
 from shipway.training.order import Share
+from shipway.training.unpacking import DTYPES
 
 EVALUATION_BATCH = 256
 
@@ -68,7 +69,7 @@ class Evaluation:
         self.head = head
         self._parser, self._split, self._dist = parser, split, dist
         signature = [
-            {name: tf.TensorSpec([None, *spec.shape], td.DTYPES[spec.dtype]) for name, spec in side.items()}
+            {name: tf.TensorSpec([None, *spec.shape], DTYPES[spec.dtype]) for name, spec in side.items()}
             for side in (parser.features, parser.targets)
         ]
 

@@ -52,7 +52,7 @@ def test_records_hold_files_and_give_the_same_pixels() -> None:
     assert isinstance(pixels, np.ndarray)
     assert (pixels.dtype, pixels.shape) == (np.uint8, (2, 16, 16, 3))
     assert (pixels.min(axis=(1, 2, 3)).tolist(), pixels.max(axis=(1, 2, 3)).tolist()) == ([7, 250], [7, 250])
-    assert np.array_equal(encoder.unpack(encoder.pack(files))["image"], pixels)
+    assert np.array_equal(encoder.unpack(encoder.pack(files), ["image"])["image"], pixels)
     with pytest.raises(BadRequest):
         encoder.encode([files[0][:60]])
 

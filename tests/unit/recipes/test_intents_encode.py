@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import unicodedata
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -12,7 +15,10 @@ from hypothesis import strategies as st
 
 from shipway.errors import CorruptArtifact, InvalidData, InvalidSpec
 from shipway.recipes import Encoder, Ragged, Recipe, load_recipe
+from shipway.recipes.base import FitsInParts, Packs
+from shipway.recipes.intents import grams as gr
 from shipway.recipes.intents import text as tx
+from shipway.recipes.intents import vocabulary
 from shipway.recipes.intents.params import EncoderParams
 from shipway.specs import parse
 
@@ -53,15 +59,15 @@ def slow_grams(text: str, buckets: int, apart: bool) -> list[int]:
     while "  " in text:
         text = text.replace("  ", " ")
     words = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split(" ")
-    hashes = [tx.word_hash(word) for word in words if word]
+    hashes = [gr.word_hash(word) for word in words if word]
     cut, across = buckets // 4, buckets // 8 * 5
     ids = [bucket(mix(h, 1), 1, cut) for h in hashes]
-    ids += [bucket(mix((mix(a, 2) * tx._BASE + b) & MASK, 2), 1, cut) for a, b in itertools.pairwise(hashes)]
+    ids += [bucket(mix((mix(a, 2) * gr._BASE + b) & MASK, 2), 1, cut) for a, b in itertools.pairwise(hashes)]
     for n in range(2, 6):
         for i in range(len(text) - n + 1):
             value = 0
             for c in text[i : i + n]:
-                value = (value * tx._BASE + ord(c)) & MASK
+                value = (value * gr._BASE + ord(c)) & MASK
             zone = (
                 (cut, buckets) if not apart else (across, buckets) if " " in text[i + 1 : i + n - 1] else (cut, across)
             )
@@ -69,19 +75,109 @@ def slow_grams(text: str, buckets: int, apart: bool) -> list[int]:
     return ids
 
 
+# Combining marks, ligatures, letters whose lower case is two, a final sigma, joined emoji, flags, marks of direction,
+# invisible characters, a separator inside, one beyond the first plane.
+STRANGE = "a\u0301 \u0308x \ufb01 \u0130 \u00df \u03a3\u03a3 \u1e9e \U0001f469\u200d\U0001f680 \U0001f1e9\U0001f1ea"
+STRANGE += " \u202eabc \u05d0\u05d1 \u0645\u200c\u06cc \u00ad\ufeff \x00 \u2003\u3000\t \U00020000 \uff41 \u1100\u1161"
+LETTERS = st.characters(codec="utf-8") | st.sampled_from(sorted({*STRANGE, *" a"}))
+TEXTS = st.lists(st.text(LETTERS, max_size=30), max_size=6)
+
+
 @settings(deadline=None, max_examples=150)
-@given(st.lists(st.text(st.characters(codec="utf-8") | st.sampled_from(" a"), max_size=30), max_size=6), st.booleans())
+@given(TEXTS, st.booleans())
 def test_a_chunk_is_encoded_as_each_text_alone_and_as_the_definition_says(texts: list[str], apart: bool) -> None:
+    texts = [*texts, STRANGE]
     characters = tx.normalise(texts)
-    values, offsets = tx.grams(characters, tx.words(characters), 2, 2, 5, 1024, apart)
+    values, offsets = gr.grams(characters, gr.words(characters), 2, 2, 5, 1024, apart)
     assert len(offsets) == len(texts) + 1
     for i, text in enumerate(texts):
         assert values[offsets[i] : offsets[i + 1]].tolist() == slow_grams(text, 1024, apart), repr(text)
 
 
+@settings(deadline=None, max_examples=40)
+@given(TEXTS)
+def test_where_blocks_end_changes_no_id(texts: list[str]) -> None:
+    encoder = fitted()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tx, "BLOCK", 12)
+        cut = encoder.encode(texts)
+    for name, whole in encoder.encode(texts).items():
+        part = cut[name]
+        assert isinstance(whole, Ragged)
+        assert isinstance(part, Ragged)
+        assert (part.values.tolist(), part.offsets.tolist()) == (whole.values.tolist(), whole.offsets.tolist())
+
+
+def test_a_block_holds_a_text_at_least_and_all_are_in_one() -> None:
+    texts = ["a" * (tx.BLOCK * 2), "", "b", "c" * (tx.BLOCK - 4), "d"]
+    assert list(tx.blocks(texts)) == [texts[:1], texts[1:4], texts[4:]]
+    assert list(tx.blocks([])) == [[]]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.text(max_size=20), max_size=5))
+def test_a_packed_text_gives_the_same_ids(texts: list[str]) -> None:
+    encoder = fitted()
+    assert isinstance(encoder, Packs)
+    texts = [*texts, STRANGE, "\ud800 lone surrogate"]
+    packed = encoder.pack(texts)
+    assert set(packed) == set(encoder.packed)
+    expected = encoder.encode(texts)
+    for names in (["grams"], ["words"], ["grams", "words"]):
+        unpacked = encoder.unpack(packed, names)
+        assert list(unpacked) == names
+        for name in names:
+            one, other = unpacked[name], expected[name]
+            assert isinstance(one, Ragged)
+            assert isinstance(other, Ragged)
+            assert (one.values.tolist(), one.offsets.tolist()) == (other.values.tolist(), other.offsets.tolist())
+            assert one.values.dtype == np.int64
+
+
+def test_threads_do_not_share_the_arrays_that_they_work_in() -> None:
+    encoder = fitted(char_ngrams_max=8)
+    texts = [[f"{ROWS[i % 4][0]} {i} {number}" for i in range(400)] for number in range(4)]
+
+    def ids(some: list[str]) -> list[int]:
+        grams = encoder.encode(some)["grams"]
+        assert isinstance(grams, Ragged)
+        return grams.values.tolist()
+
+    alone = list(map(ids, texts))
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ids, texts * 5)) == alone * 5
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.text(st.sampled_from("ab \u00e9"), max_size=12), min_size=1, max_size=30), st.integers(1, 5))
+def test_an_encoder_fitted_in_parts_is_the_one_fitted_at_once(texts: list[str], parts: int) -> None:
+    recipe = load_recipe("intents")
+    assert isinstance(recipe, FitsInParts)
+    frame = pl.DataFrame({"text": texts, "label": [str(len(text) % 3) for text in texts]})
+    params = parse(EncoderParams, {"vocabulary": 3})
+    whole = recipe.fit_encoder([frame], params)
+    size = -(-len(texts) // parts)
+    counted = [pickle.loads(pickle.dumps(recipe.count_rows([part], params))) for part in frame.iter_slices(size)]
+    assert recipe.merge_counts(counted).to_document() == whole.to_document()
+    words = Counter(word for text in texts for word in text.split())
+    often = sorted((-count, word) for word, count in words.items() if count > 1)
+    assert whole.to_document()["vocabulary"] == [word for _, word in often[:3]]
+
+
+def test_words_that_came_once_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, "MOST", 20)
+    monkeypatch.setattr(vocabulary, "AT_ONCE", 10)
+    counts = vocabulary.WordCounts()
+    for number in range(200):
+        characters = tx.normalise([f"often word{number} {'twice' if number > 197 else ''}"])
+        counts.add(characters, gr.words(characters))
+    assert counts.most_common(5) == ["often", "twice"]
+    assert len(counts._known.hashes) <= 20
+
+
 def test_the_hash_is_pinned() -> None:
     characters = tx.normalise(["Hi Zoë"])
-    values, _ = tx.grams(characters, tx.words(characters), 2, 2, 3, 65536, apart=False)
+    values, _ = gr.grams(characters, gr.words(characters), 2, 2, 3, 65536, apart=False)
     assert values.tolist() == [
         1839,
         4594,
@@ -104,11 +200,11 @@ def test_the_hash_is_pinned() -> None:
 
 def test_runs_of_characters_across_a_space_have_buckets_of_their_own() -> None:
     characters = tx.normalise(["Hi Zoë"])
-    first, _ = tx.grams(characters, tx.words(characters), 2, 2, 3, 65536, apart=False)
-    values, _ = tx.grams(characters, tx.words(characters), 2, 2, 3, 65536)
+    first, _ = gr.grams(characters, gr.words(characters), 2, 2, 3, 65536, apart=False)
+    values, _ = gr.grams(characters, gr.words(characters), 2, 2, 3, 65536)
     assert values.tolist() == PINNED
     assert values[:3].tolist() == first[:3].tolist(), "words are where they were"
-    assert [i for i, value in enumerate(values) if value >= tx.inner_buckets(65536)] == [12], "'i z'"
+    assert [i for i, value in enumerate(values) if value >= gr.inner_buckets(65536)] == [12], "'i z'"
 
 
 def test_a_document_of_the_first_format_is_read_as_it_was_meant() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +53,7 @@ class ImageEncoder:
         files[:] = values
         return {"image": files}
 
-    def unpack(self, records: Encoded) -> Encoded:
+    def unpack(self, records: Encoded, features: Collection[str]) -> Encoded:
         """The pixels of files, as `encode` gives them."""
         files = records["image"]
         assert isinstance(files, np.ndarray)

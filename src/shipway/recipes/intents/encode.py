@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from shipway.artifacts import FeatureSpec
 from shipway.errors import CorruptArtifact, InvalidData
 from shipway.recipes.arrays import Encoded, Ragged
+from shipway.recipes.intents import grams as gr
 from shipway.recipes.intents import text as tx
 from shipway.recipes.intents.params import EncoderParams
+from shipway.recipes.intents.vocabulary import WordCounts
 
 if TYPE_CHECKING:
     import polars as pl
 
 FORMAT = 2  # of encoder.json and of the hash; a change of either is a new number
 READABLE = (1, FORMAT)  # 1: runs of characters across a space had no buckets of their own
-CHUNK = 20_000  # texts per pass: the working arrays stay within a few tens of MB
-MAX_COUNTED_WORDS = 300_000  # about 100 MB of counts and spellings
 
 
 class IntentsEncoder:
@@ -55,9 +55,9 @@ class IntentsEncoder:
         # Buckets that training saw are numbered without gaps: the model's table has no rows that nobody ever uses.
         kept = counts >= params.min_count
         kept[0] = False
-        self._ids = np.where(kept, np.cumsum(kept), 0).astype(np.int64)
+        self._ids = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
         self._kept = np.flatnonzero(kept)
-        hashes = np.array([tx.word_hash(word) for word in self.vocabulary], dtype=np.uint64)
+        hashes = np.array([gr.word_hash(word) for word in self.vocabulary], dtype=np.uint64)
         self._order = np.argsort(hashes)
         self._sorted_hashes = hashes[self._order]
 
@@ -82,11 +82,11 @@ class IntentsEncoder:
         packed[:] = [text.encode("utf-8", "surrogatepass") for text in texts]
         return {"text": packed}
 
-    def unpack(self, records: Encoded) -> Encoded:
+    def unpack(self, records: Encoded, features: Collection[str]) -> Encoded:
         """As `encode` gives them."""
         texts = records["text"]
         assert not isinstance(texts, Ragged)
-        return self.encode([text.decode("utf-8", "surrogatepass") for text in texts.tolist()])
+        return self._encoded([text.decode("utf-8", "surrogatepass") for text in texts.tolist()], features)
 
     @property
     def word_ids(self) -> int:
@@ -96,13 +96,13 @@ class IntentsEncoder:
     @property
     def first_char_gram(self) -> int:
         """Gram ids below it are words and runs of words, from it on runs of characters."""
-        return 1 + int(np.searchsorted(self._kept, tx.word_buckets(self.params.buckets)))
+        return 1 + int(np.searchsorted(self._kept, gr.word_buckets(self.params.buckets)))
 
     @property
     def first_across(self) -> int:
         """Gram ids from it on are runs of characters that go across a space."""
         buckets = self.params.buckets
-        return 1 + int(np.searchsorted(self._kept, buckets if self.version == 1 else tx.inner_buckets(buckets)))
+        return 1 + int(np.searchsorted(self._kept, buckets if self.version == 1 else gr.inner_buckets(buckets)))
 
     def idf(self) -> NDArray[np.float32]:
         """Weight of each gram id, `log((1 + rows) / (1 + count)) + 1`, 0 for padding; float32, shape (gram ids,).
@@ -116,27 +116,34 @@ class IntentsEncoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """`grams` and `words` of each text, as `Ragged`."""
-        parts = [self._encode_chunk(texts[i : i + CHUNK]) for i in range(0, max(len(texts), 1), CHUNK)]
-        return {
-            name: parts[0][name] if len(parts) == 1 else _concatenate([part[name] for part in parts])
-            for name in ("grams", "words")
-        }
+        return self._encoded(texts, ("grams", "words"))
 
-    def _encode_chunk(self, texts: Sequence[str]) -> dict[str, Ragged]:
-        characters = tx.normalise(texts, self.params.fold_accents)
-        found = tx.words(characters)
+    def _encoded(self, texts: Sequence[str], features: Collection[str]) -> Encoded:
+        parts: dict[str, list[Ragged]] = {name: [] for name in features}
+        for block in tx.blocks(texts):
+            characters = tx.normalise(block, self.params.fold_accents)
+            found = gr.words(characters)
+            if "grams" in features:
+                parts["grams"].append(self._gram_ids(characters, found))
+            if "words" in features:
+                parts["words"].append(self._word_ids(found))
+        return {name: _concatenate(part) for name, part in parts.items()}
+
+    def _gram_ids(self, characters: tx.Characters, found: gr.Words) -> Ragged:
         values, offsets = _grams(characters, found, self.params, self.version)
-        ids = self._ids[values]
+        ids = np.take(self._ids, values)
+        if ids.all():
+            return Ragged(ids, offsets)
         kept = ids > 0
         position = np.concatenate(([0], np.cumsum(kept)))
-        return {"grams": Ragged(ids[kept], position[offsets]), "words": self._word_ids(found)}
+        return Ragged(ids[kept], position[offsets])
 
-    def _word_ids(self, found: tx.Words) -> Ragged:
+    def _word_ids(self, found: gr.Words) -> Ragged:
         lengths = np.diff(found.offsets)
         kept_lengths = np.minimum(lengths, self.params.max_words)
         within = np.arange(len(found.hashes)) - np.repeat(found.offsets[:-1], lengths)
         hashes = found.hashes[within < self.params.max_words]
-        ids = tx.bucket(tx.mix(hashes, 99), 1, self.params.unknown_buckets + 1)
+        ids = gr.bucket(gr.mix(hashes, 99), 1, self.params.unknown_buckets + 1)
         if len(self.vocabulary):
             place = np.minimum(np.searchsorted(self._sorted_hashes, hashes), len(self._sorted_hashes) - 1)
             known = self._sorted_hashes[place] == hashes
@@ -152,7 +159,7 @@ class IntentsEncoder:
             "labels": self.labels,
             "rows": self.rows,
             "vocabulary": self.vocabulary,
-            "counts": base64.b64encode(zlib.compress(self.counts.astype("<u4").tobytes(), 9)).decode(),
+            "counts": base64.b64encode(zlib.compress(self.counts.astype("<u4").tobytes(), 5)).decode(),
         }
 
     @classmethod
@@ -179,63 +186,59 @@ class IntentsEncoder:
             raise CorruptArtifact(f"encoder.json: {type(error).__name__}: {error}; run prep again") from error
 
 
-def fit(rows: Iterable[pl.DataFrame], params: EncoderParams) -> IntentsEncoder:
-    """Counts n-grams, words and labels over a stream of frames with `text` and `label` columns.
+class Counts:
+    """How often some texts hold each bucket, word and label: what an encoder is fitted from.
 
-    Raises:
-        InvalidData: there are no rows.
+    Attributes:
+        grams: int64, shape (buckets,).
     """
-    counts = np.zeros(params.buckets, dtype=np.int64)
-    labels: set[str] = set()
-    total = 0
-    vocabulary = _WordCounts()
-    for frame in rows:
-        labels.update(str(label) for label in frame["label"].unique().drop_nulls().to_list())
-        texts = frame["text"].fill_null("").to_list()
-        for i in range(0, len(texts), CHUNK):
-            characters = tx.normalise(texts[i : i + CHUNK], params.fold_accents)
-            found = tx.words(characters)
-            values, _ = _grams(characters, found, params)
-            counts += np.bincount(values, minlength=params.buckets)
-            vocabulary.add(characters, found)
-        total += len(texts)
-    if not total:
-        raise InvalidData("encode: the training split has no rows; an encoder needs some to fit on")
-    bounded = np.minimum(counts, np.iinfo(np.uint32).max).astype(np.uint32)
-    return IntentsEncoder(params, sorted(labels), bounded, total, vocabulary.most_common(params.vocabulary))
+
+    def __init__(self, params: EncoderParams) -> None:
+        self.params = params
+        self.rows = 0
+        self.labels: set[str] = set()
+        self.grams = np.zeros(params.buckets, dtype=np.int64)
+        self.words = WordCounts()
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Counts a frame with `text` and `label` columns."""
+        self.labels.update(str(label) for label in frame["label"].unique().drop_nulls().to_list())
+        for texts in tx.blocks(frame["text"].fill_null("").to_list()):
+            characters = tx.normalise(texts, self.params.fold_accents)
+            found = gr.words(characters)
+            values, _ = _grams(characters, found, self.params)
+            np.add.at(self.grams, values, 1)
+            self.words.add(characters, found)
+        self.rows += len(frame)
+
+    def merge(self, other: Counts) -> None:
+        """Adds what was counted of other rows."""
+        self.rows += other.rows
+        self.labels |= other.labels
+        self.grams += other.grams
+        self.words.merge(other.words)
+
+    def encoder(self) -> IntentsEncoder:
+        """Fitted on what was counted.
+
+        Raises:
+            InvalidData: there are no rows.
+        """
+        if not self.rows:
+            raise InvalidData("encode: the training split has no rows; an encoder needs some to fit on")
+        bounded = np.minimum(self.grams, np.iinfo(np.uint32).max).astype(np.uint32)
+        vocabulary = self.words.most_common(self.params.vocabulary)
+        return IntentsEncoder(self.params, sorted(self.labels), bounded, self.rows, vocabulary)
 
 
 def _grams(
-    characters: tx.Characters, found: tx.Words, params: EncoderParams, version: int = FORMAT
+    characters: tx.Characters, found: gr.Words, params: EncoderParams, version: int = FORMAT
 ) -> tuple[tx.IntArray, tx.IntArray]:
     shortest, longest = params.char_ngrams_min, params.char_ngrams_max
-    return tx.grams(characters, found, params.word_ngrams, shortest, longest, params.buckets, apart=version > 1)
+    return gr.grams(characters, found, params.word_ngrams, shortest, longest, params.buckets, apart=version > 1)
 
 
 def _concatenate(parts: Sequence[Ragged]) -> Ragged:
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Ragged(np.concatenate([part.values for part in parts]), np.concatenate(([0], np.cumsum(lengths))))
-
-
-class _WordCounts:
-    """Counts words by hash, and spells each out once."""
-
-    def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
-        self._spelled: dict[int, str] = {}
-
-    def add(self, characters: tx.Characters, found: tx.Words) -> None:
-        distinct, first, counts = np.unique(found.hashes, return_index=True, return_counts=True)
-        for key, at, count in zip(distinct.tolist(), first.tolist(), counts.tolist(), strict=True):
-            if key not in self._counts:
-                codes = characters.codes[found.begins[at] : found.ends[at]].astype("<u4")
-                self._spelled[key] = codes.tobytes().decode("utf-32-le", "replace")
-            self._counts[key] = self._counts.get(key, 0) + count
-        if len(self._counts) > MAX_COUNTED_WORDS:  # a stream without end must not fill the memory
-            self._counts = {key: count for key, count in self._counts.items() if count > 1}
-            self._spelled = {key: self._spelled[key] for key in self._counts}
-
-    def most_common(self, limit: int) -> list[str]:
-        """Words seen at least twice, most frequent first, equal counts by spelling."""
-        often = [(-count, self._spelled[key]) for key, count in self._counts.items() if count > 1]
-        return [word for _, word in sorted(often)[:limit]]
+    values = np.concatenate([part.values for part in parts], dtype=np.int64)
+    return Ragged(values, np.concatenate(([0], np.cumsum(lengths))))

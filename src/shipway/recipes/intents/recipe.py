@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from shipway.recipes.arrays import Ragged
 from shipway.recipes.base import Encoder, Rows
-from shipway.recipes.intents.encode import IntentsEncoder, fit
+from shipway.recipes.intents.encode import Counts, IntentsEncoder
 from shipway.recipes.intents.params import EncoderParams, Params
 from shipway.specs import parse
 
@@ -29,7 +29,21 @@ class IntentsRecipe:
 
     def fit_encoder(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> IntentsEncoder:
         """Fits on the training split."""
-        return fit(rows, parse(EncoderParams, params.model_dump(), "encoder"))
+        return self.merge_counts([self.count_rows(rows, params)])
+
+    def count_rows(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> Counts:
+        """N-grams, words and labels of some of the training split."""
+        counts = Counts(parse(EncoderParams, params.model_dump(), "encoder"))
+        for frame in rows:
+            counts.add(frame)
+        return counts
+
+    def merge_counts(self, parts: Iterable[Counts]) -> IntentsEncoder:
+        """Fits on what was counted."""
+        first, *others = parts
+        for other in others:
+            first.merge(other)
+        return first.encoder()
 
     def load_encoder(self, document: dict[str, Any]) -> IntentsEncoder:
         """The encoder that `to_document` described."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from shipway.components.prep.tfrecord import masked_crc, pack_varints, serialise, varint, write_records
+from shipway.components.prep.tfrecord import masked_crcs, pack_varints, serialise, varint, write_records
 from shipway.recipes.arrays import Ragged
 from tests.fixtures.records import Example
 
@@ -89,14 +89,15 @@ def test_framing_is_length_checksum_record_checksum() -> None:
     assert written == len(data) == 3 * 16 + 14
     length, head, body, tail = struct.unpack("<QI7sI", data[:23])
     assert (length, body) == (7, b"shipway")
-    assert head == masked_crc(data[:8])
-    assert tail == masked_crc(b"shipway")
+    assert head == int.from_bytes(masked_crcs([data[:8]]), "little")
+    assert tail == int.from_bytes(masked_crcs([b"shipway"]), "little")
 
 
 def test_the_masked_checksum_is_the_published_one() -> None:
     # RFC 3720, B.4: CRC-32C of 32 zero bytes is 0x8a9136aa; masked as in tensorflow/core/lib/hash/crc32c.h
     crc = 0x8A9136AA
-    assert masked_crc(bytes(32)) == (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    expected = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    assert masked_crcs([bytes(32)]) == expected.to_bytes(4, "little")
 
 
 def test_a_dtype_without_a_place_in_a_record_is_named() -> None:

@@ -66,5 +66,5 @@ def test_a_mistake_is_refused_in_one_line(homes: Path, more: dict[str, Any], mes
 
 def test_a_column_that_the_table_lacks_is_refused_before_anything_starts(homes: Path) -> None:
     given = {"name": "homes", "data": str(homes), "tags_column": "tags"}
-    with pytest.raises(InvalidData, match="label_column: no column 'tags' in 'labels.csv'; it has path, label"):
+    with pytest.raises(InvalidData, match=r"label_column: no column 'tags' in 'labels.csv'; it has path, label"):
         _ = resolve(PIPELINE, given).notes
