@@ -56,7 +56,7 @@ def train_and_deploy(
         group_column: Rows of one group never stand on both sides of a split.
         split_column: Column that says train, eval or test; empty to split by a hash of the group.
         preset: `default`, `quick` or `thorough`: where the configuration starts from.
-        recipe: Model code: `intents`, or your own `package.module:name`.
+        recipe: Model code: `intents`, `entities`, or your own `package.module:name`.
         strategy: `single`, `multi_worker` or `horovod`.
         workers: Training replicas; 0 for the preset's.
         epochs: Passes over the training split; 0 for the preset's.
