@@ -52,9 +52,11 @@ class World:
         scratch.mkdir(exist_ok=True)
         return measure(model, self.dataset, spec, store=self.registry.store, folder=scratch)
 
-    def decide(self, model: ModelManifest, policy: dict[str, Any] | None = None) -> Any:
+    def decide(
+        self, model: ModelManifest, policy: dict[str, Any] | None = None, record: EvaluationRecord | None = None
+    ) -> Any:
         wanted = parse(PromotionPolicy, {"recipes": [named.REFERENCE], **(policy or {})}, "promotion")
-        return decide(model, self.dataset, self.evaluate(model), wanted, self.registry)
+        return decide(model, self.dataset, record or self.evaluate(model), wanted, self.registry)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_pages_cards_and_screens_speak_of_spans(world: World) -> None:
     world.registry.register(world.poor, evaluation=world.evaluate(world.poor))
     world.registry.promote("slots", "candidate")
     record = world.evaluate(world.good)
-    decision, met = world.decide(world.good)
+    decision, met = world.decide(world.good, record=record)
     version = world.registry.register(world.good, evaluation=record, decision=decision)
     page = evaluation_report(record, task, reader(record)).render()
     for words in ("Entity F1", "How it errs", "Type by type", "other bounds", "spans exactly", "person (2)", "[ana]"):
