@@ -53,7 +53,8 @@ class Source:
         delimiter, quoting: Of a CSV.
         start: Offset of the first record (uncompressed).
         first_row: Rows of the original file in front of this one, where it holds a part of it.
-        roles: Columns that the spec names; of JSON lines those of them that must hold text.
+        roles: Columns that the spec names.
+        lists: Those that may hold lists.
         left_out: Columns whose type cannot be written as text.
         is_staged: Written by an earlier stage: columns have their final names, and `_row` numbers the rows.
         read: Reads a file of such a format.
@@ -70,6 +71,7 @@ class Source:
     start: int = 0
     first_row: int = 0
     roles: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     is_staged: bool = False
     read: Callable[[Path], Iterator[pl.DataFrame]] | None = None
@@ -102,6 +104,7 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
         )
     schema = schema_of(spec)
     roles = tuple(dict.fromkeys(source for _, source in _roles(spec)))
+    lists = (spec.label_column,) if schema.takes_lists else ()
     if kind in schema.formats:
         reader = schema.formats[kind].read
         first = next(reader(path), pl.DataFrame())
@@ -110,14 +113,14 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
     if kind == "parquet":
         if compression:
             raise InvalidData(f"data: {shown!r}: Parquet is compressed inside; decompress the file")
-        columns, left_out = _parquet_columns(path, shown)
+        columns, left_out = _parquet_columns(path, shown, lists)
         return Source(path, shown, kind, "", columns, roles=roles, left_out=left_out)
     head = _head(path, shown, compression)
     start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
     head = head[start:]
     if kind == "jsonl":
-        texts = tuple(name for name in roles if name != spec.label_column or not schema.takes_json)
-        return Source(path, shown, kind, compression, _jsonl_columns(head, shown), start=start, roles=texts)
+        columns = _jsonl_columns(head, shown)
+        return Source(path, shown, kind, compression, columns, start=start, roles=roles, lists=lists)
     is_tab = spec.format == "tsv" or Path(shown.removesuffix(compression)).suffix.lower() in (".tsv", ".tab")
     delimiter = spec.delimiter or ("\t" if is_tab else _sniff(head, spec))
     columns, length = _csv_header(head, delimiter, shown, has_quoting=spec.quoting != "none")
@@ -210,8 +213,8 @@ def _jsonl_columns(head: bytes, shown: str) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def _parquet_columns(path: Path, shown: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Columns that can be read as text, and those that cannot, with their types."""
+def _parquet_columns(path: Path, shown: str, lists: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns that can be read as text, of `lists` also lists, and those that cannot, with their types."""
     try:
         schema = pl.scan_parquet(path, glob=False).collect_schema()  # brackets in names are no pattern
     except (PolarsError, OSError, PanicException) as error:
@@ -222,7 +225,7 @@ def _parquet_columns(path: Path, shown: str) -> tuple[tuple[str, ...], tuple[str
         raise InvalidData(
             f"data: {shown!r} cannot be read as Parquet: {' '.join(str(error).split())[:200]}{wrong}"
         ) from error
-    left_out = [name for name, dtype in schema.items() if not _is_text(dtype)]
+    left_out = [name for name, dtype in schema.items() if not (_is_text(dtype) or (name in lists and dtype == pl.List))]
     return tuple(name for name in schema if name not in left_out), tuple(f"{n} ({schema[n]})" for n in left_out)
 
 
