@@ -265,7 +265,9 @@ def check_columns(source: Source, spec: DatasetSpec) -> None:
             where = (
                 f"the first {JSON_LINES:,} lines of {source.shown!r}" if source.kind == "jsonl" else f"{source.shown!r}"
             )
-            raise InvalidData(f"{field}: no column {name!r} in {where}; {_has(name, source.columns)}")
+            own = "|".join(schema_of(spec).formats) if spec.format == "auto" and source.read is None else ""
+            other = f"; if the file is of another format, give format={own}" if own else ""
+            raise InvalidData(f"{field}: no column {name!r} in {where}; {_has(name, source.columns)}{other}")
 
 
 def _has(name: str, columns: tuple[str, ...]) -> str:

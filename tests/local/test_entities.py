@@ -135,6 +135,7 @@ def test_texts_with_marks_are_read_where_the_format_is_named(store: Store, tmp_p
         ("a.jsonl", '{"text": "a"}\n', {}, "label_column: no column 'label'"),
         ("a.txt", "[a](x)\n", {"format": "marekd"}, r"format 'marekd'; .*conll, marked \(did you mean 'marked'"),
         ("a.txt", "[a]()\n", {"format": "marked"}, r"data: 'a.txt' line 1: '\[a\]\(\)' has no type"),
+        ("nlu.txt", "set [two](number)\n", {}, r"no column 'text' in 'nlu.txt'; .* give format=conll\|marked$"),
         ("a.conll.gz", "in O\n", {}, "data: 'a.conll.gz' cannot be read"),
     ],
 )  # fmt: skip
