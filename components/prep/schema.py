@@ -23,7 +23,7 @@ from shipway.inputs.base import FileColumn, ReadsFiles
 from shipway.recipes.base import load_recipe
 from shipway.specs import parse
 from shipway.tasks import task_of
-from shipway.tasks.base import BringsFormats, TakesJson
+from shipway.tasks.base import BringsFormats, TakesLists
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,9 +85,9 @@ class Schema:
         return tuple(suffix for format in self.formats.values() for suffix in format.suffixes)
 
     @property
-    def takes_json(self) -> bool:
-        """Whether a list or an object may stand in the label column of JSON lines."""
-        return isinstance(self.labels, TakesJson) and self.labels.takes_json
+    def takes_lists(self) -> bool:
+        """Whether a list may stand in the label column of JSON lines and Parquet."""
+        return isinstance(self.labels, TakesLists) and self.labels.takes_lists
 
     @cached_property
     def has_classes(self) -> bool:

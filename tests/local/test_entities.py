@@ -94,11 +94,24 @@ def test_lists_of_json_lines_are_labels_and_bad_ones_have_their_reason(store: St
     assert statistics["bad"] == {
         "two spans overlap; each character belongs to one span at most": 1,
         "a span ends behind the text": 1,
-        "label is not a list of spans; expected a list of [start, end, type], [] for none": 1,
+        "column 'entities' holds a JSON object, expected text or a list": 1,
         "empty label; a row without spans has []": 1,
         "column 'sentence' holds a JSON list, expected text": 1,
     }
     assert len(rows_of(store, manifest)) == 200
+
+
+def test_lists_of_parquet_are_labels_too(store: Store, tmp_path: Path) -> None:
+    rows = named.rows(200)
+    names = ["start", "end", "type"]
+    spans = [[dict(zip(names, span, strict=True)) for span in parse(label)] for label in rows["label"]]
+    typed_spans = pl.Series(
+        "spans", spans, dtype=pl.List(pl.Struct({"start": pl.Int32, "end": pl.Int32, "type": pl.String}))
+    )
+    rows.select("text").with_columns(typed_spans).write_parquet(tmp_path / "rows.parquet")
+    manifest, _ = make_dataset(spec(tmp_path / "rows.parquet", label_column="spans"), store)
+    found = rows_of(store, manifest).select("text", "label").sort("text", "label")
+    assert found.equals(rows.select("text", "label").sort("text", "label"))
 
 
 def test_texts_with_marks_are_read_where_the_format_is_named(store: Store, tmp_path: Path) -> None:
@@ -122,6 +135,7 @@ def test_texts_with_marks_are_read_where_the_format_is_named(store: Store, tmp_p
         ("a.jsonl", '{"text": "a"}\n', {}, "label_column: no column 'label'"),
         ("a.txt", "[a](x)\n", {"format": "marekd"}, r"format 'marekd'; .*conll, marked \(did you mean 'marked'"),
         ("a.txt", "[a]()\n", {"format": "marked"}, r"data: 'a.txt' line 1: '\[a\]\(\)' has no type"),
+        ("nlu.txt", "set [two](number)\n", {}, r"no column 'text' in 'nlu.txt'; .* give format=conll\|marked$"),
         ("a.conll.gz", "in O\n", {}, "data: 'a.conll.gz' cannot be read"),
     ],
 )  # fmt: skip

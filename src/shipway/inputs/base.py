@@ -25,7 +25,7 @@ class BadRequest(ValueError):
 
 @dataclass(frozen=True)
 class Format:
-    """Files of rows that an input can read beyond CSV, TSV, JSON lines and Parquet.
+    """Files of rows that an input, or the labels of a task, can read beyond CSV, TSV, JSON lines and Parquet.
 
     Attributes:
         suffixes: Endings of their names in small letters, `.conll`; a folder is searched for them.

@@ -141,14 +141,14 @@ class BringsFormats(Protocol):
 
 
 @runtime_checkable
-class TakesJson(Protocol):
-    """What labels may offer beside `Labels`: lists and objects in the label column of JSON lines.
+class TakesLists(Protocol):
+    """What labels may offer beside `Labels`: lists in the label column of JSON lines and Parquet.
 
     Attributes:
-        takes_json: `read` then gets them as their JSON text; without it they make a bad row.
+        takes_lists: `read` then gets them as their JSON text; without it they make a bad row.
     """
 
-    takes_json: bool
+    takes_lists: bool
 
 
 class TrainingHead(Protocol):

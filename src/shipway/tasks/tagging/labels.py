@@ -49,7 +49,7 @@ class TagLabels:
 
     Params: type[BaseModel] = Params
     least_classes = 1
-    takes_json = True
+    takes_lists = True
 
     def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
         """The tags as a JSON list, and why a cell holds none."""
