@@ -13,6 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 from shipway.components.prep.make import make_dataset
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import UserError
@@ -21,7 +24,7 @@ from shipway.tasks.spans.spans import parse
 from tests.fixtures import named, typed
 from tests.local.test_prep import rows_of
 
-pytestmark = [pytest.mark.heavy]
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("tensorflow")]
 
 OVERRIDES = {
     "training": {"params": {"architecture": "cnn"}, "epochs": 10, "batch_size": 16},
@@ -145,6 +148,32 @@ def test_a_wrong_file_is_one_clear_line(
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=says):
         make_dataset(spec(tmp_path / name, **given), store)
+
+
+def test_a_training_that_was_killed_ends_with_the_weights_of_one_that_was_not(store: Store, tmp_path: Path) -> None:
+    import numpy as np
+
+    from shipway.training.loop import fit
+    from shipway.training.spec import FitSpec
+
+    named.rows(120).select("text", "label").write_parquet(tmp_path / "rows.parquet")
+    dataset, _ = make_dataset(spec(tmp_path / "rows.parquet"), store)
+    how = FitSpec(recipe="entities", steps=9, checkpoint_steps=3, params={"architecture": "cnn", "crf": False})
+
+    class Killed(Exception):
+        pass
+
+    def kill(step: int, _metrics: Any) -> bool:
+        if step == 6:
+            raise Killed
+        return True
+
+    jobs = (tmp_path / "jobs").as_uri()
+    with pytest.raises(Killed):
+        fit(how, dataset, tmp_path, output_uri=jobs, report=kill)
+    resumed, calm = fit(how, dataset, tmp_path, output_uri=jobs), fit(how, dataset, tmp_path)
+    assert resumed.state == calm.state
+    assert all(np.array_equal(one, other) for one, other in zip(resumed.weights, calm.weights, strict=True))
 
 
 class Person:
