@@ -74,7 +74,7 @@ def test_a_shipped_pipeline_is_checked_as_its_first_step_would(kubeflow: Connect
     kubeflow.publish("train_and_deploy", digests=DIGESTS)
     given = {"name": "bot", "data": "s3://bucket/rows.csv"}
     assert kubeflow.prepare("train_and_deploy", given).target.pipeline == "train-and-deploy"
-    with pytest.raises(InvalidSpec, match="missing; train-and-deploy needs data="):
+    with pytest.raises(InvalidSpec, match="missing; train-and-deploy-v0-1-0 needs data="):
         kubeflow.prepare("train_and_deploy", {"name": "bot"})
     with pytest.raises(InvalidSpec, match=r"preset: unknown preset 'quik'.*did you mean 'quick'"):
         kubeflow.prepare("train_and_deploy", {**given, "preset": "quik"})
