@@ -37,7 +37,7 @@ class SplitManifest(Record):
     rows: int
     groups: int  # distinct groups; equals rows where there is no group column
     class_counts: dict[str, int] = Field(default_factory=dict)  # class -> rows that name it; none of a number
-    shards: list[Shard] = Field(default_factory=list)  # tf.train.Example records, gzip-free TFRecord
+    shards: list[Shard] = Field(default_factory=list)  # tf.train.Example records, plain TFRecord
     row_files: list[Shard] = Field(
         default_factory=list
     )  # Parquet: row_id, the input's columns, label, group, split, others

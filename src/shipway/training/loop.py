@@ -31,7 +31,7 @@ from shipway.training.measure import Evaluation, input_names, make_step
 from shipway.training.progress import Report
 from shipway.training.solving import solve_weights
 from shipway.training.spec import FitSpec, TrainingDocument, end_metrics, is_lower_better, watched_metric
-from shipway.training.unpacking import unreadable
+from shipway.training.unpacking import UnreadableRecord, unreadable
 
 
 class LostPeer(RetryableError):
@@ -134,7 +134,7 @@ def fit(
         tf.errors.CancelledError,
     ) as error:
         raise LostPeer(f"another worker went away: {_first_line(error)}") from error
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, UnreadableRecord) as error:
         if reason := unreadable(error):
             raise InvalidData(
                 f"dataset {manifest.name} ({manifest.uri}): {reason}; prepare it again without that row"

@@ -26,6 +26,10 @@ def is_ragged(spec: FeatureSpec) -> bool:
     return bool(spec.shape) and spec.shape[0] is None
 
 
+class UnreadableRecord(ValueError):
+    """A record that looked in order and is not; inside a graph TensorFlow makes an error of its own of it."""
+
+
 class Unpacking:
     """Parsed tensors of packed records -> parsed tensors of features.
 
@@ -58,7 +62,7 @@ class Unpacking:
         try:
             encoded = self._encoder.unpack(records, tuple(self._features))
         except BadRequest as error:
-            raise ValueError(f"{UNREADABLE}: {error}") from error
+            raise UnreadableRecord(f"{UNREADABLE}: {error}") from error
         return [array for name, spec in self._features.items() for array in _arrays(encoded[name], spec)]
 
 
