@@ -174,6 +174,11 @@ def test_a_killed_training_goes_on_with_the_folder_that_it_had_left(
     assert store.get("tensorboard/events.out") == b"epoch 4"
 
 
+def test_under_horovod_mpirun_starts_the_ranks(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = trained(place, own.ranks, monkeypatch, strategy="horovod", workers=2)
+    assert record.metrics == {"rank": 0, "size": 2, "workers": 2}
+
+
 def test_a_function_that_raises_fails_at_once_with_its_own_line(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
