@@ -29,6 +29,7 @@ class ImageTagging(TrainAndDeploy):
         "epochs": [("training", "epochs")],
         "webhook": [],
     }
+    decided = ("name", "data")
 
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]

@@ -82,6 +82,8 @@ class TrainAndDeploy(Plan):
         recipe = str(params.get("recipe") or overrides.get("training", {}).get("recipe", ""))
         if recipe in ("", preset.get("training", {}).get("recipe", "intents")):
             return preset
+        function = str(overrides.get("sweep", {}).get("function") or "")
+        with_code({"training": {"code": params.get("code")}}, ["training"], [recipe, function])  # it is loaded below
         own = {"dataset": ["encoder"], "sweep": ["parameters"], "training": ["params"]}
         known = get_args(Strategy)
         if preset.get("training", {}).get("strategy", "single") not in strategies_of(load_recipe(recipe), known):
