@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pydantic import BaseModel
@@ -71,7 +71,7 @@ class TrainAndDeploy(Plan):
         "epochs": [("training", "epochs")],
         "webhook": [],
     }
-    decided = ("name", "data", "code")
+    decided: Collection[str] = ("name", "data", "code")
     whole = ("parameters",)
 
     def start_from(

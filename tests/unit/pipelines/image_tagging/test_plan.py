@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shipway import tables
 from shipway.demos.images import write_scenes
 from shipway.errors import InvalidData, InvalidSpec
 from shipway.planning import find, resolve
@@ -68,3 +69,12 @@ def test_a_column_that_the_table_lacks_is_refused_before_anything_starts(homes: 
     given = {"name": "homes", "data": str(homes), "tags_column": "tags"}
     with pytest.raises(InvalidData, match=r"label_column: no column 'tags' in 'labels\.csv'; it has path, label"):
         _ = resolve(PIPELINE, given).notes
+
+
+def test_a_table_from_python_whose_cells_name_files_has_to_say_where_they_lie() -> None:
+    kept = f"s3://shipway/{tables.FOLDER}/{'0' * 32}.parquet"
+    given = {"name": "homes", "data": kept}
+    with pytest.raises(InvalidSpec, match=r"data: its column path names files, .*dataset\.input\.root.*bytes_column"):
+        resolve(PIPELINE, given)
+    for place in ({"root": "photos"}, {"bytes_column": "image"}):
+        resolve(PIPELINE, {**given, "overrides": {"dataset": {"input": place}}})
