@@ -15,7 +15,7 @@ from shipway.components.prep.data import data_fingerprint, look
 from shipway.components.prep.schema import check as check_dataset
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
-from shipway.components.sweep.core import check_objective, check_parameters
+from shipway.components.sweep.core import check_objective, check_parameters, check_together
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
@@ -137,11 +137,9 @@ class TrainAndDeploy(Plan):
         ):
             checked = parse(model, getattr(specs[section], field), f"{section}.{field}")
             specs[section] = specs[section].model_copy(update={field: checked.model_dump(mode="json")})
+        encoder_params = parse(recipe.EncoderParams, specs["dataset"].encoder, "dataset.encoder")
         if isinstance(recipe, ChecksParams):
-            recipe.check_params(
-                parse(recipe.Params, specs["training"].params, "training.params"),
-                parse(recipe.EncoderParams, specs["dataset"].encoder, "dataset.encoder"),
-            )
+            recipe.check_params(parse(recipe.Params, specs["training"].params, "training.params"), encoder_params)
         check_dataset(specs["dataset"])
         check_endpoint(specs["endpoint"], task, kind)
         check_evaluation(specs["evaluation"], task)
@@ -154,6 +152,7 @@ class TrainAndDeploy(Plan):
         check_objective(searched)
         if not searched.function:
             check_parameters(searched, recipe.Params, recipe.name)
+            check_together(searched, recipe, encoder_params)
         specs["sweep"] = searched
         slices = specs["evaluation"].slices  # prep sees the columns before anything is trained
         specs["dataset"] = specs["dataset"].model_copy(update={"slices": slices})

@@ -45,12 +45,22 @@ def test_flat_parameters_reach_the_fields_that_they_name(homes: Path) -> None:
     assert found["sweep"].training.params["network"] == "vgg19"
 
 
+def test_a_network_that_somebody_names_is_not_searched_for(homes: Path) -> None:
+    searched = specs(homes, preset="thorough")["sweep"]
+    assert "network" in [each.name for each in searched.parameters]
+    for named in ({"network": "vgg19"}, {"overrides": {"training": {"params": {"network": "vgg19"}}}}):
+        found = specs(homes, preset="thorough", **named)["sweep"]
+        assert [each.name for each in found.parameters] == [e.name for e in searched.parameters if e.name != "network"]
+        assert found.training.params["network"] == "vgg19"
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         ({"name": ""}, r"name: missing; .*name=my-photos data=photos/labels\.csv"),
         ({"network": "vgg16"}, r"training\.params\.network: .*'vgg16'"),
         ({"network": "vgg19", "size": 16}, r"vgg19 takes images from 32 x 32 pixels, dataset\.encoder\.size is 16"),
+        ({"preset": "thorough", "size": 24}, r"sweep\.parameters\[\d\]\..*inception_v1.* takes images from 32 x 32"),
         ({"size": 4}, r"dataset\.encoder\.size: "),
         ({"overrides": {"training": {"recipe": "intents"}}}, r"training\.recipe: .* train_and_deploy, recipe=intents"),
         ({"overrides": {"training": {"params": {"flipp": "none"}}}}, r"did you mean 'flip'"),
