@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from shipway import modules
+from shipway import modules, tables
 from shipway.components.prep.columns import OURS, SCORED
 from shipway.components.prep.spec import FORMATS, DatasetSpec
 from shipway.errors import InvalidSpec, nearest
@@ -127,9 +127,17 @@ def check(spec: DatasetSpec) -> None:
     Raises:
         InvalidSpec: as `schema_of`; one column for two roles; a wrong encoder parameter.
     """
-    columns = [*schema_of(spec).needed, spec.label_column, *filter(None, [spec.split_column])]
+    schema = schema_of(spec)
+    columns = [*schema.needed, spec.label_column, *filter(None, [spec.split_column])]
     if len(set(columns)) < len(columns):
         raise InvalidSpec(f"{INPUT_COLUMN}, label_column and split_column must differ, got {', '.join(columns)}")
+    if schema.files is not None and schema.files.root is None and tables.is_kept(spec.data):
+        raise InvalidSpec(
+            f"its column {schema.files.path_column} names files, and a table from Python lies beside none",
+            field="data",
+            fix="give overrides.dataset.input.root, the folder or s3:// prefix of the files, or a column that holds "
+            "them, by overrides.dataset.input.bytes_column",
+        )
     parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")
 
 
