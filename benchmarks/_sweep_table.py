@@ -40,7 +40,7 @@ def main(folder: str) -> None:
     )  # fmt: skip
     from shipway.components.prep.make import make_dataset
     from shipway.components.prep.spec import DatasetSpec
-    from shipway.demo_data import write_intents_csv
+    from shipway.demos.intents import write_intents_csv
     from shipway.specs import parse
     from shipway.storage import Store
     from shipway.training.trial import run_trial

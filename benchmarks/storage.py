@@ -22,7 +22,7 @@ SMALL_BYTES = 16 << 10
 SMALL_COUNT = 2000
 ROUNDS = 3
 AT_ONCE = 32
-GOAL = 0.9
+GOAL = 0.95
 
 
 def main() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shipway import redaction
 from shipway.canonical import fingerprint
 from shipway.components.prep.archives import ARCHIVES, is_archive, unpack
 from shipway.components.prep.schema import Schema, schema_of
@@ -78,7 +79,8 @@ def data_fingerprint(spec: DatasetSpec) -> str:
     roots = [column.root] if column.root else []
     if place is None:
         parts.append(stored.fingerprint_source(spec.data, spec.format, (*schema.suffixes, *ARCHIVES)))
-        if not roots and not is_archive(spec.data) and not spec.data.startswith("http"):
+        kind, where = stored.kind_of(spec.data)
+        if not roots and kind != "http" and not is_archive(where):
             roots.append(trees.parent_of(_local_or_s3(spec.data)))
     else:
         parts += [[entry.name, _version(place.uri, entry)] for entry in (*place.tables, *place.archives)]
@@ -126,11 +128,12 @@ def open_sources(spec: DatasetSpec, folder: Path, *, unpacks: bool = True) -> Fo
                 found.skipped |= _unpack(path, path.name, top, column, schema)
                 _add(found, _sorted(str(top), path.name, schema), spec, schema, folder)
             return found
-        root = column.root or (None if spec.data.startswith("http") else trees.parent_of(_local_or_s3(spec.data)))
+        is_http = stored.kind_of(spec.data)[0] == "http"
+        root = column.root or (None if is_http else trees.parent_of(_local_or_s3(spec.data)))
         if root is None:
             raise InvalidData(
-                f"data {spec.data!r}: rows of a table at an HTTP address name files below a folder that it does not "
-                "say; give dataset.input.root, a folder or s3:// prefix"
+                f"data {redaction.place(spec.data)!r}: rows of a table at an HTTP address name files below "
+                "a folder that it does not say; give dataset.input.root, a folder or s3:// prefix"
             )
         _add_tables(found, [path], "", _local_or_s3(root), spec, schema)
         return found

@@ -54,7 +54,8 @@ class Source:
         delimiter, quoting: Of a CSV.
         start: Offset of the first record (uncompressed).
         first_row: Rows of the original file in front of this one, where it holds a part of it.
-        roles: Columns that the spec names; of JSON lines those of them that must hold text.
+        roles: Columns that the spec names.
+        lists: Those that may hold lists.
         left_out: Columns whose type cannot be written as text.
         read: Reads a file of such a format.
         binary: Columns that hold bytes, which only an input can make something of.
@@ -73,6 +74,7 @@ class Source:
     quoting: Quoting = CSV
     start: int = 0
     roles: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     read: Callable[[Path], Iterator[pl.DataFrame]] | None = None
     binary: tuple[str, ...] = ()
@@ -114,6 +116,7 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
         )
     schema = schema_of(spec)
     roles = tuple(dict.fromkeys(source for _, source in _roles(spec)))
+    lists = (spec.label_column,) if schema.takes_lists else ()
     if kind in schema.formats:
         reader = schema.formats[kind].read
         first = next(reader(path), pl.DataFrame())
@@ -122,7 +125,7 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
     if kind == "parquet":
         if compression:
             raise InvalidData(f"data: {shown!r}: Parquet is compressed inside; decompress the file")
-        columns, left_out, binary = _parquet_columns(path, shown, schema.contents)
+        columns, left_out, binary = _parquet_columns(path, shown, schema.contents, lists)
         return Source(
             path, shown, kind, "", columns, roles=roles, left_out=left_out, binary=binary, contents=schema.contents
         )
@@ -130,9 +133,10 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
     start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
     head = head[start:]
     if kind == "jsonl":
-        texts = tuple(name for name in roles if name != spec.label_column or not schema.takes_json)
         columns = _jsonl_columns(head, shown)
-        return Source(path, shown, kind, compression, columns, start=start, roles=texts, contents=schema.contents)
+        return Source(
+            path, shown, kind, compression, columns, start=start, roles=roles, lists=lists, contents=schema.contents
+        )
     is_tab = spec.format == "tsv" or Path(shown.removesuffix(compression)).suffix.lower() in (".tsv", ".tab")
     delimiter = spec.delimiter or ("\t" if is_tab else _sniff(head, spec))
     columns, length = _csv_header(head, delimiter, shown, has_quoting=spec.quoting != "none")
@@ -241,9 +245,10 @@ def _jsonl_columns(head: bytes, shown: str) -> tuple[str, ...]:
 
 
 def _parquet_columns(
-    path: Path, shown: str, contents: tuple[str, ...]
+    path: Path, shown: str, contents: tuple[str, ...], lists: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Columns that can be read as text or are wanted as bytes; those that cannot, with their types; those of bytes."""
+    """Columns that can be read as text, of `lists` also lists, or are wanted as bytes; those that cannot, with their
+    types; those of bytes."""
     try:
         schema = pl.scan_parquet(path, glob=False).collect_schema()  # brackets in names are no pattern
     except (PolarsError, OSError, PanicException) as error:
@@ -255,7 +260,11 @@ def _parquet_columns(
             f"data: {shown!r} cannot be read as Parquet: {' '.join(str(error).split())[:200]}{wrong}"
         ) from error
     binary = tuple(name for name in contents if name in schema and holds_bytes(schema[name]))
-    left_out = [name for name, dtype in schema.items() if name not in binary and not _is_text(dtype)]
+    left_out = [
+        name
+        for name, dtype in schema.items()
+        if not (name in binary or _is_text(dtype) or (name in lists and dtype == pl.List))
+    ]
     columns = tuple(name for name in schema if name not in left_out)
     return columns, tuple(f"{n} ({schema[n]})" for n in left_out), binary
 
@@ -310,7 +319,9 @@ def check_columns(source: Source, spec: DatasetSpec) -> None:
             where = (
                 f"the first {JSON_LINES:,} lines of {source.shown!r}" if source.kind == "jsonl" else f"{source.shown!r}"
             )
-            raise InvalidData(f"{field}: no column {name!r} in {where}; {_has(name, source.columns)}")
+            own = "|".join(schema_of(spec).formats) if spec.format == "auto" and source.read is None else ""
+            other = f"; if the file is of another format, give format={own}" if own else ""
+            raise InvalidData(f"{field}: no column {name!r} in {where}; {_has(name, source.columns)}{other}")
 
 
 def _has(name: str, columns: tuple[str, ...]) -> str:

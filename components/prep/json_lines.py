@@ -17,7 +17,9 @@ from shipway.components.prep.parse import Bad, Parsed, bad_frame, not_utf8
 PLAIN = {str, type(None)}
 
 
-def parse_jsonl(block: bytes, columns: list[str], roles: tuple[str, ...] = (), prefix: str = "") -> Parsed:
+def parse_jsonl(
+    block: bytes, columns: list[str], roles: tuple[str, ...] = (), prefix: str = "", lists: tuple[str, ...] = ()
+) -> Parsed:
     """Records of a block of JSON lines.
 
     A number or boolean is its text as written; a list or object of a column without a role is its JSON.
@@ -25,6 +27,7 @@ def parse_jsonl(block: bytes, columns: list[str], roles: tuple[str, ...] = (), p
     Args:
         roles: Columns that must hold text, a number or a boolean.
         prefix: In front of the frame's column names.
+        lists: Those of `roles` that may hold a list, too.
     """
     values: list[list[str | None]] = [[] for _ in columns]
     rows: list[int] = []
@@ -41,7 +44,7 @@ def parse_jsonl(block: bytes, columns: list[str], roles: tuple[str, ...] = (), p
             texts = list(map(record.get, columns))
             if not PLAIN.issuperset(map(type, texts)):
                 record = read_object(line, _EXACT)  # inside a list or object a number is no string
-                texts = [_as_text(name, record.get(name), roles) for name in columns]
+                texts = [_as_text(name, record.get(name), roles, lists) for name in columns]
         except (NoRow, RecursionError) as error:
             reason = str(error) if isinstance(error, NoRow) else "JSON nested too deeply"
             bad.append((number, line.decode(errors="replace"), reason))
@@ -121,15 +124,17 @@ def _is_unicode(value: Any) -> bool:
     return all(map(_is_unicode, value)) if isinstance(value, tuple | list) else True
 
 
-def _as_text(name: str, value: Any, roles: tuple[str, ...]) -> str | None:
+def _as_text(name: str, value: Any, roles: tuple[str, ...], lists: tuple[str, ...]) -> str | None:
     if value is None or type(value) is str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, _Number):
         return str(value)
-    if name in roles:
-        raise NoRow(f"column {name!r} holds a JSON {_kind(value)}, expected text")
+    if name in roles and not (name in lists and isinstance(value, list)):
+        raise NoRow(
+            f"column {name!r} holds a JSON {_kind(value)}, expected {'text or a list' if name in lists else 'text'}"
+        )
     return _as_json(value)
 
 

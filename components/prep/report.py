@@ -81,10 +81,7 @@ def _labels(report: Report, statistics: Mapping[str, Any], splits: Mapping[str, 
         report.facts({f"label {name}": value for name, value in statistics["label_numbers"].items()})
     if ordered:
         most, least = ordered[0], ordered[-1]
-        report.text(
-            f"The largest class, {most[0]}, has {most[1]:,} rows, the smallest, {least[0]}, {least[1]:,}; always "
-            f"answering the largest is right for {most[1] / sum(count for _, count in ordered):.1%} of the rows."
-        )
+        report.text(f"The largest class, {most[0]}, has {most[1]:,} rows, the smallest, {least[0]}, {least[1]:,}.")
         report.chart(bars(ordered, title="Rows by label"))
     if splits and ordered:
         report.table(

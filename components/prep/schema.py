@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from shipway import modules
+from shipway import modules, tables
 from shipway.components.prep.columns import OURS, SCORED
 from shipway.components.prep.spec import FORMATS, DatasetSpec
 from shipway.errors import InvalidSpec, nearest
@@ -23,7 +23,7 @@ from shipway.inputs.base import FileColumn, ReadsFiles
 from shipway.recipes.base import load_recipe
 from shipway.specs import parse
 from shipway.tasks import task_of
-from shipway.tasks.base import BringsFormats, TakesJson
+from shipway.tasks.base import BringsFormats, TakesLists
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,9 +85,9 @@ class Schema:
         return tuple(suffix for format in self.formats.values() for suffix in format.suffixes)
 
     @property
-    def takes_json(self) -> bool:
-        """Whether a list or an object may stand in the label column of JSON lines."""
-        return isinstance(self.labels, TakesJson) and self.labels.takes_json
+    def takes_lists(self) -> bool:
+        """Whether a list may stand in the label column of JSON lines and Parquet."""
+        return isinstance(self.labels, TakesLists) and self.labels.takes_lists
 
     @cached_property
     def has_classes(self) -> bool:
@@ -127,9 +127,17 @@ def check(spec: DatasetSpec) -> None:
     Raises:
         InvalidSpec: as `schema_of`; one column for two roles; a wrong encoder parameter.
     """
-    columns = [*schema_of(spec).needed, spec.label_column, *filter(None, [spec.split_column])]
+    schema = schema_of(spec)
+    columns = [*schema.needed, spec.label_column, *filter(None, [spec.split_column])]
     if len(set(columns)) < len(columns):
         raise InvalidSpec(f"{INPUT_COLUMN}, label_column and split_column must differ, got {', '.join(columns)}")
+    if schema.files is not None and schema.files.root is None and tables.is_kept(spec.data):
+        raise InvalidSpec(
+            f"its column {schema.files.path_column} names files, and a table from Python lies beside none",
+            field="data",
+            fix="give overrides.dataset.input.root, the folder or s3:// prefix of the files, or a column that holds "
+            "them, by overrides.dataset.input.bytes_column",
+        )
     parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")
 
 

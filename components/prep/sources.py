@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -150,7 +151,7 @@ def _parsed(piece: Piece) -> Iterator[Parsed]:
             names = [f"{USER}{name}" for name in file.columns]
             yield _without_headers(parse_csv(block, names, file.delimiter, file.quoting), file)
         else:
-            yield parse_jsonl(block, list(file.columns), file.roles, USER)
+            yield parse_jsonl(block, list(file.columns), file.roles, USER, file.lists)
 
 
 def _without_headers(parsed: Parsed, file: Source) -> Parsed:
@@ -232,10 +233,18 @@ def _frames(file: Source) -> Iterator[pl.DataFrame]:
     return lazy.select(wanted).with_columns(inner).collect_batches(chunk_size=rows, maintain_order=True)
 
 
+def _as_text(cell: pl.Series) -> pl.Series:
+    """Its values as text; lists, which only a label may be, as JSON."""
+    if not cell.dtype.is_nested():
+        return cell.cast(pl.String)
+    texts = [None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in cell.to_list()]
+    return pl.Series(cell.name, texts, dtype=pl.String)
+
+
 def _as_texts(frame: pl.DataFrame, rows: pl.Series, file: Source) -> Parsed:
     """All columns as strings, but for bytes; NaN and Infinity are no input, label, group or split."""
     cells = [frame.get_column(name) for name in file.columns]
-    cells = [cell if cell.dtype == pl.Binary else cell.cast(pl.String) for cell in cells]
+    cells = [cell if cell.dtype == pl.Binary else _as_text(cell) for cell in cells]
     texts = pl.DataFrame([*(cell.alias(f"{USER}{cell.name}") for cell in cells), rows.alias("_row")])
     bad = [bad_frame([])]
     for name in file.roles:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import SPLITS
 from shipway.components.prep.schema import Schema
+from shipway.tasks.base import TellsChanges
 
 SIZES = 2_048  # a bin for each size up to this one; above it, STEPS for each doubling
 STEPS = 16
@@ -103,6 +104,8 @@ class Statistics:
             counts = labels.drop_nulls("class").group_by("class", "split").agg(pl.col("len").sum())
             self.named.update({(name, side): n for name, side, n in counts.iter_rows()})
             changed = frame.filter(pl.col("_label") != pl.col("label"))
+            if isinstance(schema.labels, TellsChanges):
+                changed = changed.filter(schema.labels.is_changed(changed["_label"], changed["label"]))
             self.relabelled += len(changed)
             pairs = changed.group_by("_label", "label").len().sort(pl.col("len"), "_label", "label", descending=True)
             self.changes.update({(given, written): n for given, written, n in pairs.head(CHANGES).iter_rows()})

@@ -15,6 +15,8 @@ from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.functions.declared import Declared, objective_of
 from shipway.recipes import Recipe, load_recipe
+from shipway.recipes.base import ChecksParams
+from shipway.specs import parse
 from shipway.tasks import Task, task_of
 from shipway.training.spec import AUTO, end_metrics, is_lower_better, reported_metrics
 
@@ -43,6 +45,25 @@ def check_parameters(spec: SweepSpec, params_model: type[BaseModel], recipe: str
             problem = _refusal(params_model, {**base, parameter.name: value}, parameter.name)
             if problem:
                 raise InvalidSpec(f"{where}.feasibleSpace.{field}: {parameter.name}={value!r} is refused: {problem}")
+
+
+def check_together(spec: SweepSpec, recipe: Recipe, encoder_params: BaseModel) -> None:
+    """Refuses values that no trial could have beside the encoder, where the recipe looks at both (`ChecksParams`).
+
+    Raises:
+        InvalidSpec: names the value; the reason is the recipe's.
+    """
+    if not isinstance(recipe, ChecksParams):
+        return
+    base = dict(spec.training.params) if spec.training else {}
+    for index, parameter in enumerate(spec.parameters):
+        for field, value in _extremes(parameter):
+            where = f"sweep.parameters[{index}].feasibleSpace.{field}"
+            params = parse(recipe.Params, {**base, parameter.name: value}, where)
+            try:
+                recipe.check_params(params, encoder_params)
+            except InvalidSpec as error:
+                raise InvalidSpec(f"{where}: {parameter.name}={value!r}: {error}") from error
 
 
 def recipe_of_trials(spec: SweepSpec) -> Recipe:

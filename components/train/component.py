@@ -1,7 +1,7 @@
 """`train.job`: one task for every strategy; `train.tfjob` and `train.mpijob` insist on theirs; `train.function`."""
 
 from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
 from shipway import images
 
@@ -106,6 +106,7 @@ def function(
     spec: str,
     training: Output[Artifact],
     metrics: Output[Metrics],
+    report: Output[HTML],
     mlpipeline_ui_metadata: Output[Artifact],
     task_config: dsl.TaskConfig,
     code_fingerprint: str = "",
@@ -119,8 +120,9 @@ def function(
 
         training: A `TrainingRecord`: metrics, and where the function's folder and logs lie.
         metrics: What the function returned or reported last.
+        report: What it gave, how it went, where its folder lies.
         mlpipeline_ui_metadata: Shows the TensorBoard viewer.
     """
     from shipway.components.train import launch
 
-    launch.function(spec, training, metrics, mlpipeline_ui_metadata, task_config)
+    launch.function(spec, training, metrics, report, mlpipeline_ui_metadata, task_config)

@@ -76,11 +76,14 @@ def _launch(
         leave_file(ui.path, _viewer(manifest.uri.rsplit("/", 1)[0] if has_files else ""))
 
 
-def function(spec: str, training: Any, metrics: Any, mlpipeline_ui_metadata: Any, task_config: Any = None) -> None:
+def function(
+    spec: str, training: Any, metrics: Any, report: Any, mlpipeline_ui_metadata: Any, task_config: Any = None
+) -> None:
     """Has a function of a person's own called in each replica, and writes its `TrainingRecord`."""
     with step("train") as current:
         from shipway.artifacts import TrainingRecord
         from shipway.components.train.core import render_function
+        from shipway.components.train.page import training_report
         from shipway.components.train.spec import FunctionSpec
         from shipway.executors import identity
         from shipway.specs import parse
@@ -96,17 +99,19 @@ def function(spec: str, training: Any, metrics: Any, mlpipeline_ui_metadata: Any
         result = json.loads(folder.get("result.json"))
         record = TrainingRecord(
             name=asked.name, function=asked.function, code=asked.code, params=asked.params, strategy=asked.strategy,
-            workers=asked.workers, metrics=result["metrics"], seconds=result["seconds"], uri=folder.uri,
-            restarts=outcome.restarts,
+            workers=asked.workers, metrics=result["metrics"], history=result["history"], seconds=result["seconds"],
+            uri=folder.uri, restarts=outcome.restarts,
         )  # fmt: skip
         record.write(training.path)
         folder.put("record.json", record.to_json().encode())
+        page = training_report(record)
+        page.write(report.path)
+        folder.put("report.html", page.render().encode())
+        current.report("Training", f"{folder.uri}/report.html")
         write_metrics(metrics, record.metrics)
         leave_file(mlpipeline_ui_metadata.path, _viewer(folder.uri))
-        current.output(
-            uri=folder.uri, job=handle.name, strategy=asked.strategy, workers=asked.workers, restarts=outcome.restarts,
-            metrics={key: round(value, 5) for key, value in record.metrics.items()},
-        )  # fmt: skip
+        told = {"uri": folder.uri, "job": handle.name, "restarts": outcome.restarts, "workers": asked.workers}
+        current.output(**{**{name: round(value, 5) for name, value in record.metrics.items()}, **told})
 
 
 def _viewer(job_uri: str) -> str:

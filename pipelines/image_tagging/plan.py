@@ -29,12 +29,17 @@ class ImageTagging(TrainAndDeploy):
         "epochs": [("training", "epochs")],
         "webhook": [],
     }
+    decided = ("name", "data")
 
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """The preset, with the recipe that this pipeline is about."""
-        return merge(preset, {section: {"recipe": RECIPE} for section in ("dataset", "training")})
+        """The preset with the recipe that this pipeline is about; where a network is named, none is searched for."""
+        start = merge(preset, {section: {"recipe": RECIPE} for section in ("dataset", "training")})
+        if params.get("network") or (overrides.get("training", {}).get("params") or {}).get("network"):
+            start["sweep"] = dict(start["sweep"])
+            start["sweep"]["parameters"] = {k: v for k, v in start["sweep"]["parameters"].items() if k != "network"}
+        return start
 
     def check_given(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
         for section in ("dataset", "training"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.functions.declared import Declared, restored
-from shipway.functions.travelling import declared_by, take_along
+from shipway.functions.travelling import declared_by, with_file
 from shipway.images import VERSION
 from shipway.planning import Plan, code_fingerprint
 from shipway.planning.base import Specs
@@ -42,8 +42,8 @@ class SweepFunction(Plan):
     decided = ("name", "function", "code")
     whole = ("parameters",)
 
-    def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        return take_along(dict(params))
+    def take_along(self, params: Mapping[str, Any], pin: Callable[[str], str]) -> dict[str, Any]:
+        return super().take_along(with_file(params), pin)
 
     def check_given(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
         identity.check_model_name(params.get("name"))
@@ -64,7 +64,10 @@ class SweepFunction(Plan):
         sweep = parse(SweepSpec, given, "sweep")
         function = declared_by(sweep.function)
         training = training.model_copy(update={"params": restored(training.params, function)})
-        sweep = sweep.model_copy(update={"training": training})
+        # The space is a mapping, and what carries it keeps no order: the function's own makes one sweep of it.
+        order = list(function.parameters) if function is not None else []
+        ordered = sorted(sweep.parameters, key=lambda each: _place(each.name, order))
+        sweep = sweep.model_copy(update={"training": training, "parameters": ordered})
         if function is not None:
             check_function(sweep, function)
             sweep = sweep.model_copy(update={"training": _with_defaults(sweep, training, function)})
@@ -95,6 +98,11 @@ class SweepFunction(Plan):
 
     def trials(self, specs: Specs) -> int | None:
         return int(specs["sweep"].maxTrialCount)
+
+
+def _place(name: str, order: list[str]) -> tuple[int, str]:
+    """Where a parameter comes among the function's; those that it takes by `**` by their names."""
+    return (order.index(name) if name in order else len(order)), name
 
 
 def _with_defaults(sweep: SweepSpec, training: TrainingSpec, function: Declared) -> TrainingSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ from shipway.components.prep.data import data_fingerprint, look
 from shipway.components.prep.schema import check as check_dataset
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
-from shipway.components.sweep.core import check_objective, check_parameters
+from shipway.components.sweep.core import check_objective, check_parameters, check_together
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
@@ -71,7 +71,7 @@ class TrainAndDeploy(Plan):
         "epochs": [("training", "epochs")],
         "webhook": [],
     }
-    decided = ("name", "data", "code")
+    decided: Collection[str] = ("name", "data", "code")
     whole = ("parameters",)
 
     def start_from(
@@ -82,6 +82,8 @@ class TrainAndDeploy(Plan):
         recipe = str(params.get("recipe") or overrides.get("training", {}).get("recipe", ""))
         if recipe in ("", preset.get("training", {}).get("recipe", "intents")):
             return preset
+        function = str(overrides.get("sweep", {}).get("function") or "")
+        with_code({"training": {"code": params.get("code")}}, ["training"], [recipe, function])  # it is loaded below
         own = {"dataset": ["encoder"], "sweep": ["parameters"], "training": ["params"]}
         known = get_args(Strategy)
         if preset.get("training", {}).get("strategy", "single") not in strategies_of(load_recipe(recipe), known):
@@ -135,11 +137,9 @@ class TrainAndDeploy(Plan):
         ):
             checked = parse(model, getattr(specs[section], field), f"{section}.{field}")
             specs[section] = specs[section].model_copy(update={field: checked.model_dump(mode="json")})
+        encoder_params = parse(recipe.EncoderParams, specs["dataset"].encoder, "dataset.encoder")
         if isinstance(recipe, ChecksParams):
-            recipe.check_params(
-                parse(recipe.Params, specs["training"].params, "training.params"),
-                parse(recipe.EncoderParams, specs["dataset"].encoder, "dataset.encoder"),
-            )
+            recipe.check_params(parse(recipe.Params, specs["training"].params, "training.params"), encoder_params)
         check_dataset(specs["dataset"])
         check_endpoint(specs["endpoint"], task, kind)
         check_evaluation(specs["evaluation"], task)
@@ -152,6 +152,7 @@ class TrainAndDeploy(Plan):
         check_objective(searched)
         if not searched.function:
             check_parameters(searched, recipe.Params, recipe.name)
+            check_together(searched, recipe, encoder_params)
         specs["sweep"] = searched
         slices = specs["evaluation"].slices  # prep sees the columns before anything is trained
         specs["dataset"] = specs["dataset"].model_copy(update={"slices": slices})

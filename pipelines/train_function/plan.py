@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -11,7 +11,7 @@ from shipway.components.train.spec import FunctionSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.functions.declared import restored
-from shipway.functions.travelling import declared_by, take_along
+from shipway.functions.travelling import declared_by, with_file
 from shipway.images import VERSION
 from shipway.planning import Plan, code_fingerprint
 from shipway.planning.base import Specs
@@ -32,8 +32,8 @@ class TrainFunction(Plan):
 
     decided = ("name", "function", "code")
 
-    def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        return take_along(dict(params))
+    def take_along(self, params: Mapping[str, Any], pin: Callable[[str], str]) -> dict[str, Any]:
+        return super().take_along(with_file(params), pin)
 
     def check_given(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
         identity.check_model_name(params.get("name"))

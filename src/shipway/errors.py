@@ -76,18 +76,18 @@ class ShipwayError(Exception):
 
     def __init__(
         self,
-        problem: str = "",
+        problem: object = "",
         *,
-        field: str = "",
+        field: object = "",
         given: object = NOTHING,
         allowed: str | Iterable[str] = (),
         fix: str = "",
     ) -> None:
         words = allowed if isinstance(allowed, str) else tuple(allowed)
-        said = _sentence(problem, field, given, words, fix)
+        said = _sentence(str(problem), str(field), given, words, fix)
         super().__init__(said.encode(errors="backslashreplace").decode())  # a half of a surrogate pair
         shown = None if given is NOTHING else redaction.text(short(given if isinstance(given, str) else repr(given)))
-        self.details = Details(field or None, shown, words or None, fix or None)
+        self.details = Details(str(field) or None, shown, words or None, fix or None)
 
     def __str__(self) -> str:
         return redaction.text(super().__str__())

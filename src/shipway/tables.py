@@ -7,6 +7,7 @@ columns and types make the same file: so the data step of a second run with them
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -67,6 +68,11 @@ def keep(name: str, table: Any, store: Store) -> str:
         if known is None or known.size_bytes != path.stat().st_size:
             store.upload(path, key)
     return f"{store.uri}/{key}"
+
+
+def is_kept(uri: str) -> bool:
+    """Whether an address is that of a table which `keep` wrote."""
+    return re.search(rf"/{FOLDER}/[0-9a-f]{{32}}\.parquet$", uri) is not None
 
 
 def _write(name: str, table: Any, path: Path) -> None:

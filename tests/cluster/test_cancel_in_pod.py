@@ -18,7 +18,7 @@ from shipway.errors import LeaseLapsed
 from shipway.executors.kubernetes.rendering import JOB
 from shipway.executors.outcomes import read_outcome
 from shipway.storage import Store
-from shipway.storage.publish import read_pointer
+from shipway.storage.pointers import read_pointer
 from shipway.training.checkpoint import POINTER
 from tests.cluster.bed import Bed
 from tests.cluster.installed import Installed

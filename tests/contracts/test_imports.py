@@ -60,7 +60,8 @@ def offenders(names: list[str], forbidden: frozenset[str], **environment: str) -
 
 def runs_in_workers(name: str) -> bool:
     """Replicas' own code: it may import TensorFlow at its top."""
-    return name.startswith("shipway.training.") or name.rpartition(".")[2] in ("worker", "model", "layers")
+    places = ("shipway.training.", "shipway.recipes.images.networks")
+    return name.startswith(places) or name.rpartition(".")[2] in ("worker", "model", "layers")
 
 
 def test_import_shipway_brings_nothing_but_the_standard_library() -> None:

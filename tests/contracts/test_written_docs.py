@@ -30,16 +30,6 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_recipe_that_the_documentation_shows_is_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from shipway.recipes import load_recipe
-
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "my_recipes").mkdir()
-    (tmp_path / "my_recipes" / "letters.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert load_recipe("my_recipes.letters:recipe").name == "my_recipes.letters:recipe"
-
-
 def test_the_tests_that_hold_what_the_security_page_says_are_there() -> None:
     text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     page = ""

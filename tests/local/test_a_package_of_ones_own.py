@@ -115,23 +115,6 @@ def test_screens_pages_and_the_card_speak_its_words(person: Person, served: dict
     assert re.search(r"instance +minutes +raw", unknown), unknown
 
 
-def test_by_hand_the_version_is_served_where_a_person_names_its_recipe_and_its_code(person: Person) -> None:
-    refused = person.call("endpoints", "deploy", "tram", "champion")
-    assert refused.returncode == 2
-    (line,) = refused.stderr.splitlines()
-    found = re.search(r"set (SHIPWAY_RECIPES)=(\S+), and for its code (SHIPWAY_CODE)='(s3://shipway/code/\S+)'", line)
-    assert found, line
-    recipe = {found[1]: found[2]}
-    lacking = typed.run(("endpoints", "deploy", "tram"), cwd=person.folder, env={**person.environment, **recipe})
-    assert lacking.returncode == 2
-    assert re.search("No module named 'trams'.*; if that is yours: set SHIPWAY_CODE='s3://", lacking.stderr)
-    typed_so = {**person.environment, **recipe, found[3]: found[4]}
-    done = typed.run(("endpoints", "deploy", "tram", "--json"), cwd=person.folder, env=typed_so)
-    assert done.returncode == 0, done.stderr
-    asked = typed.run(("predict", "tram", "4 20"), cwd=person.folder, env=typed_so).stdout
-    assert re.search(r"journey +minutes", asked), asked
-
-
 def test_the_same_run_again_comes_from_the_cache(person: Person, served: dict[str, Any]) -> None:
     again = person.run(OVERRIDES)
     assert again.returncode == 0, again.stdout + again.stderr
@@ -170,6 +153,25 @@ def test_what_its_task_and_input_do_not_know_is_refused_before_anything_starts(
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert re.search(message, done.stderr), done.stderr
+
+
+def test_by_hand_the_version_is_served_where_a_person_names_its_recipe_and_its_code(
+    person: Person, served: dict[str, Any]
+) -> None:
+    refused = person.call("endpoints", "deploy", "tram", "champion")
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    found = re.search(r"set (SHIPWAY_RECIPES)=(\S+), and for its code (SHIPWAY_CODE)='(s3://shipway/code/\S+)'", line)
+    assert found, line
+    recipe = {found[1]: found[2]}
+    lacking = typed.run(("endpoints", "deploy", "tram"), cwd=person.folder, env={**person.environment, **recipe})
+    assert lacking.returncode == 2
+    assert re.search("No module named 'trams'.*; if that is yours: set SHIPWAY_CODE='s3://", lacking.stderr)
+    typed_so = {**person.environment, **recipe, found[3]: found[4]}
+    done = typed.run(("endpoints", "deploy", "tram", "--json"), cwd=person.folder, env=typed_so)
+    assert done.returncode == 0, done.stderr
+    asked = typed.run(("predict", "tram", "4 20"), cwd=person.folder, env=typed_so).stdout
+    assert re.search(r"journey +minutes", asked), asked
 
 
 def test_no_line_of_ours_knows_of_it() -> None:

@@ -13,6 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 from shipway.components.prep.make import make_dataset
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import UserError
@@ -21,7 +24,7 @@ from shipway.tasks.spans.spans import parse
 from tests.fixtures import named, typed
 from tests.local.test_prep import rows_of
 
-pytestmark = [pytest.mark.heavy]
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("tensorflow")]
 
 OVERRIDES = {
     "training": {"params": {"architecture": "cnn"}, "epochs": 10, "batch_size": 16},
@@ -94,11 +97,24 @@ def test_lists_of_json_lines_are_labels_and_bad_ones_have_their_reason(store: St
     assert statistics["bad"] == {
         "two spans overlap; each character belongs to one span at most": 1,
         "a span ends behind the text": 1,
-        "label is not a list of spans; expected a list of [start, end, type], [] for none": 1,
+        "column 'entities' holds a JSON object, expected text or a list": 1,
         "empty label; a row without spans has []": 1,
         "column 'sentence' holds a JSON list, expected text": 1,
     }
     assert len(rows_of(store, manifest)) == 200
+
+
+def test_lists_of_parquet_are_labels_too(store: Store, tmp_path: Path) -> None:
+    rows = named.rows(200)
+    names = ["start", "end", "type"]
+    spans = [[dict(zip(names, span, strict=True)) for span in parse(label)] for label in rows["label"]]
+    typed_spans = pl.Series(
+        "spans", spans, dtype=pl.List(pl.Struct({"start": pl.Int32, "end": pl.Int32, "type": pl.String}))
+    )
+    rows.select("text").with_columns(typed_spans).write_parquet(tmp_path / "rows.parquet")
+    manifest, _ = make_dataset(spec(tmp_path / "rows.parquet", label_column="spans"), store)
+    found = rows_of(store, manifest).select("text", "label").sort("text", "label")
+    assert found.equals(rows.select("text", "label").sort("text", "label"))
 
 
 def test_texts_with_marks_are_read_where_the_format_is_named(store: Store, tmp_path: Path) -> None:
@@ -122,6 +138,7 @@ def test_texts_with_marks_are_read_where_the_format_is_named(store: Store, tmp_p
         ("a.jsonl", '{"text": "a"}\n', {}, "label_column: no column 'label'"),
         ("a.txt", "[a](x)\n", {"format": "marekd"}, r"format 'marekd'; .*conll, marked \(did you mean 'marked'"),
         ("a.txt", "[a]()\n", {"format": "marked"}, r"data: 'a.txt' line 1: '\[a\]\(\)' has no type"),
+        ("nlu.txt", "set [two](number)\n", {}, r"no column 'text' in 'nlu.txt'; .* give format=conll\|marked$"),
         ("a.conll.gz", "in O\n", {}, "data: 'a.conll.gz' cannot be read"),
     ],
 )  # fmt: skip
@@ -131,6 +148,32 @@ def test_a_wrong_file_is_one_clear_line(
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=says):
         make_dataset(spec(tmp_path / name, **given), store)
+
+
+def test_a_training_that_was_killed_ends_with_the_weights_of_one_that_was_not(store: Store, tmp_path: Path) -> None:
+    import numpy as np
+
+    from shipway.training.loop import fit
+    from shipway.training.spec import FitSpec
+
+    named.rows(120).select("text", "label").write_parquet(tmp_path / "rows.parquet")
+    dataset, _ = make_dataset(spec(tmp_path / "rows.parquet"), store)
+    how = FitSpec(recipe="entities", steps=9, checkpoint_steps=3, params={"architecture": "cnn", "crf": False})
+
+    class Killed(Exception):
+        pass
+
+    def kill(step: int, _metrics: Any) -> bool:
+        if step == 6:
+            raise Killed
+        return True
+
+    jobs = (tmp_path / "jobs").as_uri()
+    with pytest.raises(Killed):
+        fit(how, dataset, tmp_path, output_uri=jobs, report=kill)
+    resumed, calm = fit(how, dataset, tmp_path, output_uri=jobs), fit(how, dataset, tmp_path)
+    assert resumed.state == calm.state
+    assert all(np.array_equal(one, other) for one, other in zip(resumed.weights, calm.weights, strict=True))
 
 
 class Person:

@@ -148,7 +148,9 @@ def trained(place: Path, function: Any, monkeypatch: pytest.MonkeyPatch, **spec:
     monkeypatch.setenv("SHIPWAY_RUN", f"test-{function.__name__}")
     document = {"function": given["function"], **given["training"], "lease_s": 60, **spec}
     folder = place / function.__name__
-    outputs = [SimpleNamespace(path=str(folder / name), log_metric=lambda *_: None) for name in ("t", "m", "ui")]
+    outputs = [
+        SimpleNamespace(path=str(folder / name), log_metric=lambda *_: None) for name in ("t", "m", "page", "ui")
+    ]
     launch.function(json.dumps(document), *outputs)
     assert json.loads((folder / "ui").read_text())["outputs"][0]["type"] == "tensorboard"
     return TrainingRecord.read(folder / "t")
@@ -163,9 +165,18 @@ def test_a_killed_training_goes_on_with_the_folder_that_it_had_left(
                      data={"rows": str(rows)})  # fmt: skip
     assert record.metrics == {"began": 2, "workers": 2, "restart": 1, "rows": 2, "loss": 0.25}
     assert record.restarts >= 1
+    assert record.history == {"loss": [[3, pytest.approx(1 / 3)], [4, 0.25]]}
+    page = (place / "survives" / "page").read_text()
+    assert "multi_worker, 2 workers" in page
+    assert f"tensorboard --logdir {record.uri}/tensorboard" in page
     store = open_folder(record.uri)
     assert json.loads(store.get("folder.json"))["state.json"]["size_bytes"] == len('{"epoch": 4}')
     assert store.get("tensorboard/events.out") == b"epoch 4"
+
+
+def test_under_horovod_mpirun_starts_the_ranks(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = trained(place, own.ranks, monkeypatch, strategy="horovod", workers=2)
+    assert record.metrics == {"rank": 0, "size": 2, "workers": 2}
 
 
 def test_a_function_that_raises_fails_at_once_with_its_own_line(

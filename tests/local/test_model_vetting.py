@@ -194,13 +194,10 @@ def test_what_a_users_own_recipe_exports_is_allowed(tmp_path: Path) -> None:
     check_onnx(folder / "model.onnx")
 
 
-@pytest.mark.parametrize(
-    ("name", "params"),
-    [("images", {"network": "small", "width": 8}), ("image_tags", {"network": "inception_v1", "normalise": False})],
-)
-def test_what_the_image_recipes_export_is_allowed(name: str, params: dict[str, Any], tmp_path: Path) -> None:
-    recipe = load_recipe(name)
+def test_what_the_image_recipes_export_is_allowed(tmp_path: Path) -> None:
+    """Of their networks Inception v1 holds all that the others do."""
+    recipe = load_recipe("image_tags")
     encoder = recipe.load_encoder({"format": 1, "params": {"size": 32}, "labels": ["Balcony", "Pool"]})
-    folder = exported(tmp_path, recipe, recipe.Params(**params), encoder)
+    folder = exported(tmp_path, recipe, recipe.Params(network="inception_v1"), encoder)
     check_saved_model(folder / "saved_model")
     check_onnx(folder / "model.onnx")

@@ -413,3 +413,40 @@ def test_a_damaged_archive_is_read_or_refused(
     with suppress(InvalidData):
         archives.unpack(path, path.name, top / "out", lambda name: name.endswith(".jpg"), 1000)
     assert {found.name for found in top.iterdir()} <= {path.name, "out"}
+
+
+def test_an_archive_comes_by_http_and_a_table_there_must_say_its_root(
+    store: Store, files: tuple[Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+    from threading import Thread
+
+    (tmp_path / "site").mkdir()
+    _zip(tmp_path / "site", *files)
+    as_table(tmp_path / "site", files[1])
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "site"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        site = f"http://127.0.0.1:{server.server_port}"
+        assert len(rows_of(store, prepared(store, f"{site}/photos.zip"))) == ROWS
+        with pytest.raises(InvalidData, match=r"rows of a table at an HTTP address .* give dataset.input.root"):
+            prepared(store, f"{site}/labels.csv")
+        rooted = prepared(store, f"{site}/labels.csv", input={"root": str(files[0])})
+        assert len(rows_of(store, rooted)) == ROWS
+        server.shutdown()
+
+
+def test_a_look_before_a_run_names_what_is_skipped_and_unpacks_nothing(
+    files: tuple[Path, dict[str, bytes]], tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    pictures.write_folder(photos, 6)
+    (photos / "notes.txt").write_text("beside")
+    assert data.look(spec_of(photos)) == [
+        "1 files of the source are skipped: notes.txt (its name says no file of this input and no table)"
+    ]
+    _zip(tmp_path, *files)
+    assert data.look(spec_of(tmp_path / "photos.zip")) == []
+    with pytest.raises(NotFound, match="no such file or folder"):
+        data.look(spec_of(tmp_path / "gone"))

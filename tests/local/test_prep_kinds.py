@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidData, InvalidSpec
 from shipway.storage import Store
 from shipway.tasks.spans.spans import parse
-from tests.fixtures import named
+from tests.fixtures import named, tagged
 from tests.fixtures.own_kinds import write_pack
 from tests.fixtures.records import parsed_shards
 from tests.local.test_prep import hashes_of, rows_of
@@ -174,6 +175,18 @@ def test_an_input_or_task_whose_names_meet_ours_is_refused(store: Store, areas: 
     spec = spec_of_areas(areas).model_copy(update={"recipe": f"{KINDS}:{recipe}"})
     with pytest.raises(InvalidSpec, match=says):
         make_dataset(spec, store)
+
+
+def test_lists_of_json_lines_are_tags_and_objects_are_none(store: Store, tmp_path: Path) -> None:
+    rows = tagged.rows(200).select("text", "label")
+    lines = [json.dumps({"text": text, "label": json.loads(label)}) for text, label in rows.iter_rows()]
+    (tmp_path / "rows.jsonl").write_text("\n".join([*lines, '{"text": "a", "label": {"Pool": true}}']))
+    spec = DatasetSpec(
+        name="homes", data=str(tmp_path / "rows.jsonl"), recipe=tagged.REFERENCE, labels={"allow_none": True}
+    )
+    manifest, _ = make_dataset(spec, store)
+    assert (manifest.labels, manifest.quarantined_rows) == (list(tagged.TAGS), 1)
+    assert sorted(map(json.loads, rows_of(store, manifest)["label"])) == sorted(map(json.loads, rows["label"]))
 
 
 def test_spans_are_checked_against_their_texts_and_become_tags(store: Store, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from shipway.artifacts import (
     RunRecord,
     StepRecord,
     SweepRecord,
+    TrainingRecord,
 )
 
 pytestmark = pytest.mark.browser
@@ -32,7 +33,7 @@ FLAGS = [
 
 
 def gallery() -> str:
-    path = Path(__file__).parents[1] / "unit" / "report" / "sample_reports.py"
+    path = Path(__file__).parents[1] / "unit" / "pages" / "sample_reports.py"
     spec = importlib.util.spec_from_file_location("sample_reports", path)
     assert spec is not None
     assert spec.loader is not None
@@ -54,6 +55,18 @@ def sweep() -> str:
     from shipway.components.sweep.page import sweep_report
 
     return sweep_report(SweepRecord.read(FIXTURES / "sweep.json")).render()
+
+
+def training() -> str:
+    from shipway.components.train.page import training_report
+
+    history = {"loss": [[step, 1 / step] for step in range(1, 40)], "<b>": [[1, 2.0]]}
+    record = TrainingRecord(
+        name="digits", function="own_fit:fit", code=f"s3://b/code/{'a' * 64}/code.zip#sha256={'a' * 64}",
+        params={"epochs": 40, "kind": "it's \"on\""}, strategy="multi_worker", workers=4, metrics={"loss": 0.025},
+        history=history, seconds=71.5, uri="s3://shipway/jobs/digits-train-1",
+    )  # fmt: skip
+    return training_report(record).render()
 
 
 def dataset() -> str:
@@ -131,9 +144,8 @@ def run_summary() -> str:
     return summary_report(build_summary(record, read=lambda kind, uri: artifacts.get(kind))).render()
 
 
-REPORTS: dict[str, Callable[[], str]] = {
-    made.__name__: made for made in (gallery, dataset, sweep, evaluation, decision, model_card, deployment, run_summary)
-}
+MADE = (gallery, dataset, sweep, training, evaluation, decision, model_card, deployment, run_summary)
+REPORTS: dict[str, Callable[[], str]] = {made.__name__: made for made in MADE}
 
 
 # Not for the session: as long as Playwright runs, asyncio.run() is refused in this process.

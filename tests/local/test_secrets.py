@@ -206,7 +206,7 @@ def _whole_run(person: Person, site: Site) -> None:
     killed.kill()
     person.shown.append(killed.communicate()[0])
     person.call(*typed, params={**params, **COLUMNS})
-    again = person.call("retry", "last", "--json")  # comes from the cache, and needs the address again
+    again = person.call("clone", "last", "--json")  # comes from the cache, and needs the address again
     person.run = json.loads(again[again.index("{") :])["run"]
 
 

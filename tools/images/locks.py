@@ -95,9 +95,12 @@ def write() -> int:
 
 def check() -> int:
     """Names the files that differ; 1 if there are any."""
-    stale = [name for name, text in exports().items() if (ROOT / "images" / name).read_text(encoding="utf-8") != text]
-    for name in stale:
-        print(f"images/{name} is not what uv.lock gives; run python -m tools.images lock", file=sys.stderr)
+    wanted = {ROOT / "images" / name: text for name, text in exports().items()}
+    written = {name: (ROOT / "images" / name).read_text(encoding="utf-8") for name in (*EXPORTS, CUDA)}
+    wanted[CONTENTS] = contents(written)
+    stale = [path.relative_to(ROOT) for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        print(f"{path} is not what uv.lock gives; run python -m tools.images lock", file=sys.stderr)
     return 1 if stale else 0
 
 

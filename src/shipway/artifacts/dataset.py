@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import ClassVar
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic import Field
 from shipway.artifacts.base import Artifact, FileRef, Record, Sha256, Shard, Uri
 
 SPLITS = ("train", "eval", "test")
+_ITEM_BYTES = {"int64": 8, "float32": 4, "uint8": 1}
 
 
 class FeatureSpec(Record):
@@ -18,8 +20,15 @@ class FeatureSpec(Record):
     batch); of a served one any, where it follows from the batch.
     """
 
-    dtype: str  # "int64" | "float32" | "bytes"; of a served tensor any of NumPy's, too
+    dtype: str  # "int64" | "float32" | "uint8" (not of a record's) | "bytes"; of a served tensor any of NumPy's, too
     shape: list[int | None]
+
+    @property
+    def row_bytes(self) -> int | None:
+        """Bytes of one row in memory; None where rows differ."""
+        size = _ITEM_BYTES.get(self.dtype)
+        sides = [side for side in self.shape if side is not None]
+        return None if size is None or len(sides) < len(self.shape) else size * prod(sides)
 
 
 class SplitManifest(Record):
@@ -28,7 +37,7 @@ class SplitManifest(Record):
     rows: int
     groups: int  # distinct groups; equals rows where there is no group column
     class_counts: dict[str, int] = Field(default_factory=dict)  # class -> rows that name it; none of a number
-    shards: list[Shard] = Field(default_factory=list)  # tf.train.Example records, gzip-free TFRecord
+    shards: list[Shard] = Field(default_factory=list)  # tf.train.Example records, plain TFRecord
     row_files: list[Shard] = Field(
         default_factory=list
     )  # Parquet: row_id, the input's columns, label, group, split, others

@@ -22,6 +22,7 @@ class TrainingRecord(Artifact):
     strategy: str = "single"
     workers: int = 1
     metrics: dict[str, float] = Field(default_factory=dict)
+    history: dict[str, list[list[float]]] = Field(default_factory=dict)  # of each reported metric: [step, value]
     seconds: float = 0.0
     restarts: int = 0
     uri: Uri

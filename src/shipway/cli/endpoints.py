@@ -111,10 +111,14 @@ def predict(
         from shipway.remote.endpoints import address, find
 
         namespace = kubeflow.settings.namespace or kubeflow.settings.install
-        endpoint, recipe = Endpoint(name, address(name, namespace)), find(name, namespace).recipe
+        there = find(name, namespace)
+        endpoint, recipe, code = Endpoint(name, address(name, namespace)), there.recipe, there.code
     else:
-        endpoint, recipe = Endpoint(name, _document(_find(name))["predict_url"]), str(_recorded(name).get("recipe", ""))
-    put, wording = endpoint.predict, Wording.of(recipe)
+        endpoint, recorded = Endpoint(name, _document(_find(name))["predict_url"]), _recorded(name)
+        recipe, code = str(recorded.get("recipe", "")), str((recorded.get("spec") or {}).get("code", ""))
+    put, wording = endpoint.predict, Wording.of(recipe, code)
+    if wording.unknown:
+        print(f"note: what you type is sent as it stands, and answers are shown so: {wording.unknown}", file=sys.stderr)
     if text == ["-"]:
         _answer_input(put, wording, as_json)
         return

@@ -72,8 +72,9 @@ def show_summary(summary: dict[str, Any], *, as_json: bool) -> None:
 def after_start(run: Run, tasks: dict[str, str], *, watch: bool, as_json: bool) -> None:
     """What a command ends with that started a run, or found it by its idempotency key."""
     tell_of_before(run, as_json=as_json)
+    if watch and not as_json:
+        say(f"Run {run.key} ({run.name})", style="dim")
     if watch:
-        say(f"Run {run.key} ({run.name})", style="dim") if not as_json else None
         follow(run, titles=tasks, as_json=as_json)
     if as_json:
         print_json({"run": run.key, "name": run.name, "state": run.state, "url": run.url, "is_new": run.is_new})

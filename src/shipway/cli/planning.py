@@ -23,7 +23,6 @@ class PlannedStep:
     title: str
     image: str
     cached: bool  # whether an unchanged step comes from cache
-    room: str = ""  # of our components, whose launch it runs
     detail: str = ""
 
 
@@ -59,7 +58,7 @@ def make_run_plan(prepared: Prepared, *, with_key: bool = False, idempotency_key
         configuration.check_cluster(context, patience_s=PATIENCE_S)
     steps = [
         PlannedStep(
-            task.name, task.title, task.image.rsplit("/", 1)[-1], task.cached, task.room,
+            task.name, task.title, task.image.rsplit("/", 1)[-1], task.cached,
             configuration.plan.work(task.name, configuration.specs) if configuration else "",
         )
         for task in tasks_of(prepared.pipeline.function.pipeline_spec).values()

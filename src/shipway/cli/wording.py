@@ -24,23 +24,30 @@ class Wording:
     Attributes:
         kind: The model's input; None: unknown, a line that is a JSON object or list is sent as such, else as text.
         answers: Its task's; None: unknown, an answer's JSON is shown as it is.
+        unknown: Why they are unknown, and what to do, where the model's recipe is known.
     """
 
     kind: Input | None = None
     answers: Answers | None = None
+    unknown: str = ""
 
     @classmethod
-    def of(cls, recipe: str) -> Wording:
-        """By the model's recipe; unknown words where that is none, or not one that may be imported here."""
+    def of(cls, recipe: str, code: str = "") -> Wording:
+        """By the model's recipe; unknown words where that is none, or not one that may be imported here.
+
+        Args:
+            recipe: Of the model that the endpoint serves; empty where that is not known.
+            code: That the recipe is in.
+        """
         from shipway.inputs import input_of
         from shipway.recipes import load_stored_recipe
         from shipway.tasks import task_of
 
         try:
-            found = load_stored_recipe(recipe, "predict")
+            found = load_stored_recipe(recipe, "predict", code=code)
             return cls(input_of(found), task_of(found).answers)
-        except ShipwayError:
-            return cls()
+        except ShipwayError as error:
+            return cls(unknown=str(error) if recipe else "")
 
     @property
     def given(self) -> str:

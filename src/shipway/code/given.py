@@ -6,7 +6,6 @@ import os
 import shlex
 
 from shipway import modules
-from shipway.errors import InvalidSpec
 
 GIVEN = "SHIPWAY_CODE"  # ADDRESS#sha256=HASH
 
@@ -26,23 +25,6 @@ def use_given() -> None:
         from shipway.code.installing import use
 
         use(given(), GIVEN)
-
-
-def use_stored(code: str, where: str) -> None:
-    """Installs code that a stored document names, where a person named the same.
-
-    Raises:
-        InvalidSpec: nobody did; nothing was run.
-    """
-    if not code:
-        return
-    if given() != code:
-        raise InvalidSpec(
-            f"{where}: it comes with code that is not allowed here; nothing was run. Is it yours? Set {allowing(code)}"
-        )
-    from shipway.code.installing import use
-
-    use(code, where)
 
 
 def allowing(code: str) -> str:

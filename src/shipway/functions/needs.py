@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import distribution, packages_distributions
+from importlib.metadata import files, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,8 +89,12 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def distributions_of(module: str) -> dict[str, str]:
-    """The distributions that a module's top package comes from, with their versions."""
-    return {plain_name(name): distribution(name).version for name in _distributions().get(module.partition(".")[0], [])}
+    """The distributions that a module comes from, with their versions."""
+    names = sorted(set(_distributions().get(module.partition(".")[0], [])))
+    if len(names) > 1:  # `google` is many distributions': those count that have the module
+        path = module.replace(".", "/")
+        names = [each for each in names if any(str(file).startswith(path) for file in files(each) or [])] or names
+    return {plain_name(name): version(name) for name in names}
 
 
 def plain_name(distribution_name: str) -> str:
@@ -132,9 +136,9 @@ class Needs:
             self.requirements |= distributions_of(module)
         elif kind == "own" and top not in self._seen:
             self._seen.add(top)
-            files = own_files(top, self.beside)
-            self.own |= files
-            for path, text in files.items():
+            found = own_files(top, self.beside)
+            self.own |= found
+            for path, text in found.items():
                 self.add_file(path, text)
 
     def add_file(self, path: str, text: str) -> None:

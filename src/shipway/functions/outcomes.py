@@ -97,7 +97,8 @@ class Sweep(_Outcome):
 
     def _rows(self) -> list[dict[str, Any]]:
         record = self.record
-        names = sorted(record.best_params, key=list(self.source.declared.parameters).index)
+        order = list(self.source.declared.parameters)
+        names = sorted(record.best_params, key=lambda name: (order.index(name) if name in order else len(order), name))
         metrics = dict.fromkeys([record.objective, *(name for trial in record.trials for name in trial.metrics)])
         return [
             {

@@ -78,16 +78,16 @@ def _run(document: FunctionDocument, work: Path) -> None:
             threading.Thread(target=_heed_lease, args=(document, kept), daemon=True).start()
     seed(document.seed)
     began = time.monotonic()
-    metrics = _call(load(document.function), document, context)
+    metrics, history = _call(load(document.function), document, context)
     if context.is_chief:
         kept.close()
-        result = {"metrics": finite(metrics), "seconds": round(time.monotonic() - began, 3)}
+        result = {"metrics": finite(metrics), "history": history, "seconds": round(time.monotonic() - began, 3)}
         kept.store.put(RESULT, json.dumps(result).encode())
     kept.end()
 
 
-def _call(function: Any, document: FunctionDocument, context: TrainingContext) -> dict[str, float]:
-    """What the function gave, as metrics; a training may give none.
+def _call(function: Any, document: FunctionDocument, context: TrainingContext) -> tuple[dict[str, float], Any]:
+    """What the function gave, as metrics, and what it reported on its way; a training may give none.
 
     Raises:
         LostPeer: another worker went away.
@@ -118,7 +118,7 @@ def _call(function: Any, document: FunctionDocument, context: TrainingContext) -
             _raise_lost_peer(error, document.workers)
             traceback.print_exc()
             raise FunctionFailed(f"{name} raised {type(error).__name__}: {error} ({_line(error)})") from error
-    return metrics_of(result, name, reporter.last)
+    return metrics_of(result, name, reporter.last), reporter.history
 
 
 def _raise_lost_peer(error: BaseException, workers: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from shipway.errors import InvalidSpec, nearest
 from shipway.functions.declared import SCORE
 
+MOST_POINTS = 1000  # kept of a metric
 Tell = Callable[[int, dict[str, float]], bool]  # (step, metrics) -> go on?
 
 
@@ -22,12 +23,14 @@ class Reporter:
 
     Attributes:
         last: Every metric's last value.
+        history: Of every metric [step, value], thinned out where there are thousands.
     """
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._step = 0
         self.last: dict[str, float] = {}
+        self.history: dict[str, list[list[float]]] = {}
 
     def report(self, step: int | None, metrics: Mapping[str, Any]) -> None:
         """A step's metrics.
@@ -38,6 +41,11 @@ class Reporter:
         self._step = self._step + 1 if step is None else int(step)
         told = numbers(metrics, "shipway.report")
         self.last |= told
+        for name, value in finite(told).items():
+            points = self.history.setdefault(name, [])
+            points.append([self._step, value])
+            if len(points) > MOST_POINTS:
+                points[:] = [*points[:-1:2], points[-1]]
         if not self._tell(self._step, told):
             raise Stopped
 

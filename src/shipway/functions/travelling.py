@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,8 @@ def write(source: Source) -> Path:
     return folder
 
 
-def take_along(params: dict[str, Any]) -> dict[str, Any]:
-    """A pipeline's parameters `function` and `code` as they travel: the file of `file.py:name` becomes the code."""
+def with_file(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A pipeline's parameters, where `function` is `file.py:name` with that file as their `code`."""
     found = FILE.fullmatch(str(params.get("function", "")))
     if found is None:
         return params

@@ -25,7 +25,7 @@ class BadRequest(ValueError):
 
 @dataclass(frozen=True)
 class Format:
-    """Files of rows that an input can read beyond CSV, TSV, JSON lines and Parquet.
+    """Files of rows that an input, or the labels of a task, can read beyond CSV, TSV, JSON lines and Parquet.
 
     Attributes:
         suffixes: Endings of their names in small letters, `.conll`; a folder is searched for them.
@@ -137,7 +137,7 @@ class Bindable(Protocol):
 
 @runtime_checkable
 class ShowsColumns(Protocol):
-    """What an input may offer beside `Input`: other columns of rows that its `preview` tells, where they are.
+    """What an input may offer beside `Input`: other columns that its `preview` tells, where a dataset's rows have them.
 
     Attributes:
         shown: Their names in the rows, `path`.

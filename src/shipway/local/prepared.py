@@ -71,10 +71,13 @@ def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
         InvalidSpec: a parameter is wrong, or the configuration that the parameters make.
     """
     found = find(pipeline)
-    given = check_params(inputs_of(found.function.pipeline_spec), params, pipeline=found.name, keep=_keep)
+    inputs = inputs_of(found.function.pipeline_spec)
+    written = found.function.component_spec.inputs or {}
+    ordered = {name: inputs[name] for name in written if name in inputs}  # as the pipeline's author wrote them
+    given = check_params(ordered, params, pipeline=found.name, keep=_keep)
     if found.plan is not None:
-        given = dict(found.plan.take_along(given))
-    checked, hidden = references.hide(_absolute_data(_pinned_code(found, given)))
+        given = found.plan.take_along(given, pin)
+    checked, hidden = references.hide(_absolute_data(given))
     return Prepared(found, checked, hidden, resolve(found, checked) if found.plan is not None else None)
 
 
@@ -85,12 +88,6 @@ def _keep(name: str, table: Any) -> str:
 
     prepare_store()
     return tables.keep(name, table, open_store())
-
-
-def _pinned_code(pipeline: Pipeline, params: dict[str, Any]) -> dict[str, Any]:
-    if params.get("code") and pipeline.plan is not None and pipeline.plan.takes_code:
-        params["code"] = pin(params["code"])
-    return params
 
 
 def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -38,20 +38,23 @@ class Plan:
     decided: Collection[str] = ()
     whole: Collection[str] = ()
 
-    @property
-    def takes_code(self) -> bool:
-        """Whether the flat parameter `code` is a person's own code (`shipway.code`): pinned before anything starts."""
-        return any(field.rpartition(".")[2] == "code" for _, field in self.flat.get("code", ()))
+    def take_along(self, params: Mapping[str, Any], pin: Callable[[str], str]) -> dict[str, Any]:
+        """Parameters as they travel: what names something on the machine of the person who types is packed.
 
-    def take_along(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Parameters as they travel, where they name more than `code` on the machine of the person who types.
+        Asked on that machine before anything else, and again by `resolve`: what is packed stays as it is. This one pins
+        the flat parameter `code`, where it is a person's own code (`shipway.code`); a plan that takes more along calls
+        it behind its own.
 
-        Asked once, on that machine, before anything else; a local path in `code` is packed behind it.
+        Args:
+            params: As typed, in the pipeline's types.
+            pin: Code as a person named it -> `ADDRESS#sha256=HASH` of a store that the steps can read.
 
         Raises:
             UserError: what cannot travel.
         """
-        return params
+        takes_code = any(field.rpartition(".")[2] == "code" for _, field in self.flat.get("code", ()))
+        code = params.get("code") if takes_code else None
+        return {**params, "code": pin(code)} if code else dict(params)
 
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]

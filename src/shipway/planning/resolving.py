@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from shipway.canonical import canonical_json
+from shipway.code import pin
 from shipway.errors import InvalidSpec
 from shipway.planning.base import Plan
 from shipway.planning.finder import Pipeline
@@ -86,6 +87,7 @@ def resolve(pipeline: Pipeline, params: Mapping[str, Any]) -> Configuration:
     """
     plan, folder = pipeline.plan, pipeline.folder
     assert plan is not None and folder is not None, f"{pipeline.name} has no plan"  # noqa: PT018 - one fact
+    params = plan.take_along(params, pin)  # typed into the UI's form, nobody has looked it up yet
     overrides = _read_overrides(plan, params.get("overrides"))
     preset = str(params.get("preset") or DEFAULT)
     start = read_preset(folder, preset)

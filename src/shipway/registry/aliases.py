@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from shipway.errors import CorruptArtifact, NotFound
 from shipway.registry.record import Alias, Move
 from shipway.storage import Store
-from shipway.storage.publish import Pointer, move_pointer, read_pointer
+from shipway.storage.pointers import Pointer, move_pointer, read_pointer
 
 
 def pointer_key(name: str, alias: str) -> str:

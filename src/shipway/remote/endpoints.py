@@ -22,12 +22,14 @@ class There:
 
     Attributes:
         recipe: Of the model that it serves; empty where its InferenceService does not say.
+        code: That the recipe is in; empty where it is in the image.
     """
 
     api: Api
     name: str
     namespace: str
     recipe: str
+    code: str
 
     def post(self, body: Mapping[str, Any]) -> list[Any]:
         """V1 predictions of a request's instances.
@@ -65,16 +67,17 @@ def find(name: str, namespace: str) -> There:
     if ready.get("status") != "True":
         why = ready.get("message") or ready.get("reason") or "KServe has not said why"
         raise UserError(f"predict: endpoint {name} in {namespace} is not ready: {why}; kubectl -n {namespace} get pods")
-    return There(api, name, namespace, _recipe(service))
-
-
-def _recipe(service: dict[str, Any]) -> str:
-    """The one that `deploy.kserve` lets the predictor import."""
+    from shipway.code.given import GIVEN
     from shipway.recipes.base import ALLOWED
 
+    return There(api, name, namespace, _variable(service, ALLOWED), _variable(service, GIVEN))
+
+
+def _variable(service: dict[str, Any], name: str) -> str:
+    """What `deploy.kserve` gave the predictor by that name."""
     predictor = (service.get("spec") or {}).get("predictor") or {}
     variables = [each for container in predictor.get("containers") or [] for each in container.get("env") or []]
-    return next((str(each.get("value", "")) for each in variables if each.get("name") == ALLOWED), "")
+    return next((str(each.get("value", "")) for each in variables if each.get("name") == name), "")
 
 
 def by_hand(name: str, namespace: str, port: int = 8080) -> str:

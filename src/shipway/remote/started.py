@@ -30,7 +30,8 @@ def read_starter(run: Any) -> tuple[str, str]:
         return "schedule", ""
     if not description.startswith(SUBMITTED):
         return "the UI or another client", ""
-    by, _, key = description.removeprefix(SUBMITTED).partition(KEYED)
+    said = description.removeprefix(SUBMITTED)
+    by, _, key = said.rpartition(KEYED) if KEYED in said else (said, "", "")
     # Whoever clones it in the UI gets the description with it, under another name.
     is_its_own = str(run.display_name or "").endswith(f" {key}")
     return by, key if is_its_own else ""
@@ -38,4 +39,4 @@ def read_starter(run: Any) -> tuple[str, str]:
 
 def with_key(key: str) -> str:
     """The filter of runs that may have this key; Kubeflow compares without regard to capitals."""
-    return json.dumps({"predicates": [{"operation": "IS_SUBSTRING", "key": "display_name", "stringValue": key}]})
+    return json.dumps({"predicates": [{"operation": "IS_SUBSTRING", "key": "display_name", "stringValue": f" {key}"}]})

@@ -6,14 +6,12 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kfp_server_api as kfp
 
 from shipway import redaction, references, step_pod
-from shipway.code import pin
-from shipway.code import publish as publish_code
+from shipway.code import pin, upload_packed
 from shipway.dag import titles_of
 from shipway.errors import InvalidSpec, NotFound, ShipwayError, nearest
 from shipway.parameters import check_params, inputs_of
@@ -26,7 +24,7 @@ from shipway.remote.secrets import check_secrets
 from shipway.remote.started import describe, marked, read_starter
 
 if TYPE_CHECKING:
-    from shipway.planning import Plan
+    from shipway.planning import Pipeline
     from shipway.remote.kubeflow_run import KubeflowRun
 
 SETTLE_S = 2.0  # Kubeflow's clock has whole seconds: until all that were created in one of them can be seen
@@ -123,12 +121,10 @@ def checked_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
     """
     checked = check_params(target.inputs, params, pipeline=target.version, keep=_keep)
     _refuse_local_data(target, checked)
-    plan = _plan_of(target)
-    if plan is not None:
-        checked = dict(plan.take_along(checked))
-    if plan is not None and plan.takes_code and checked.get("code"):
-        checked["code"] = _pinned_code(checked["code"])
-    _check_as_its_plan_would(target, checked)
+    here = _pipeline_of(target)
+    if here is not None and here.plan is not None:
+        checked = here.plan.take_along(checked, _pinned_code)
+        _check_as_its_plan_would(here, checked)
     _warn_of_secrets(checked)
     return checked
 
@@ -136,7 +132,6 @@ def checked_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
 def _keep(name: str, table: Any) -> str:
     """A table's URI in the cluster's store."""
     from shipway import tables
-    from shipway.remote.records import HOW, cluster_store
 
     store = cluster_store()
     if store is None:
@@ -186,42 +181,41 @@ def _warn_of_secrets(params: Mapping[str, Any]) -> None:
 
 
 def _pinned_code(given: str) -> str:
-    """Code as the cluster finds it, with its hash: what lies on this machine is put into the cluster's store.
+    """Code as the cluster finds it, with its hash: in the cluster's store, whether it lies here or at some address.
 
     Raises:
         InvalidSpec: it lies here, and no store is named.
     """
-    store = cluster_store()
+    if cluster_store() is not None:
+        pinned = pin(given)
+        upload_packed(pinned)
+        return pinned
     if "://" in given:
-        return given if store is None else pin(given)  # else the run's first step looks the hash up
-    if store is None:
-        raise InvalidSpec(
-            f"code: {given!r} lies on this machine, which the cluster does not see: {HOW}, to have it put there, "
-            "or put it there yourself and give the s3:// address"
-        )
-    return str(publish_code(Path(given).expanduser(), store))
+        return given  # the run's first step looks its hash up
+    raise InvalidSpec(
+        f"code: {given!r} lies on this machine, which the cluster does not see: {HOW}, to have it put there, "
+        "or put it there yourself and give the s3:// address"
+    )
 
 
-def _plan_of(target: Target) -> Plan | None:
-    """The published version's own plan, where it is here too."""
+def _pipeline_of(target: Target) -> Pipeline | None:
+    """The pipeline of this machine whose plan is the published version's own; None where it is not here."""
     from shipway.planning import find_all
 
     here = next((each for each in find_all() if each.name == target.pipeline.replace("-", "_")), None)
     plan = here.plan if here is not None else None
     is_its = plan is not None and plan.version and target.version == version_name(target.pipeline, plan.version)
-    return plan if is_its else None
+    return here if is_its else None
 
 
-def _check_as_its_plan_would(target: Target, params: Mapping[str, Any]) -> None:
-    """The whole configuration, where the pipeline is here too and its plan is the published version's."""
-    from shipway.planning import find, resolve
+def _check_as_its_plan_would(pipeline: Pipeline, params: Mapping[str, Any]) -> None:
+    """The whole configuration, as far as it can be looked at from here."""
+    from shipway.planning import resolve
 
-    if _plan_of(target) is None:
-        return
     if params.get("code") and cluster_store() is None:
         print("note: no store is named here, so that the run's first step checks the code", file=sys.stderr)
-        return
-    resolve(find(target.pipeline.replace("-", "_")), params)
+    else:
+        resolve(pipeline, params)
 
 
 def prepare(

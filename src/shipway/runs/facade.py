@@ -251,9 +251,14 @@ class Run:
         Raises:
             JobFailed: it did not end within `timeout_s`, and goes on; or nobody is left to tell its end.
         """
+        for changes in self._looks(timeout_s):
+            yield from changes
+
+    def _looks(self, timeout_s: float | None) -> Iterator[Iterator[Event]]:
+        """What each look at it finds; it is taken in as it is read."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            yield from self.backend.changes()
+            yield self.backend.changes()
             if self.has_ended:
                 return
             left = self.backend.poll_s if deadline is None else deadline - time.monotonic()
@@ -274,8 +279,11 @@ class Run:
         from shipway.runs.views import shown
 
         with shown(self) if on_event is None else nullcontext(on_event) as tell:
-            for event in self.events(timeout_s):
-                tell(event)
+            for changes in self._looks(timeout_s):
+                for event in changes:
+                    tell(event)
+                if on_event is None:
+                    tell({"kind": "look"})  # seconds pass, though nothing was told
         return self
 
     def cancel(self, timeout_s: float = CANCEL_S) -> str:
@@ -283,7 +291,7 @@ class Run:
 
         Returns:
             How it really ended: Cancelled, or Succeeded or Failed where it was faster; Cancelling where it had not
-            ended after `timeout_s` seconds.
+            ended after `timeout_s` seconds; on this machine it is killed then, after 30 s at most.
         """
         return self.backend.cancel(timeout_s)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shipway.runs.backend import Event
 
 POLL_S = 0.05
+GRACE_S = 30.0  # for steps to end their jobs; then their host is killed, and they with it
 
 
 class Here:
@@ -148,6 +149,7 @@ class Here:
     # What one does with it
 
     def cancel(self, timeout_s: float) -> str:
+        timeout_s = min(timeout_s, GRACE_S)
         if self.state not in ENDED:
             process = self._host.process if self._host is not None else None
             if process is not None and process.poll() is None:
@@ -171,7 +173,7 @@ class Here:
         prepared = prepare(request.pipeline_name or request.pipeline, {**self.given(), **changes})
         if is_retry:
             return start(prepared, key=self.key, idempotency_key=request.idempotency_key, by=request.started_by)
-        return start(prepared, by=request.started_by)
+        return start(prepared)
 
     def given(self) -> dict[str, Any]:
         """Its parameters as they were given, secrets as they are."""

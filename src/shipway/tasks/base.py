@@ -116,6 +116,20 @@ class Labels(Protocol):
 
 
 @runtime_checkable
+class TellsChanges(Protocol):
+    """What labels may offer beside `Labels` where their one form is hardly ever the source's: which ones prep tells."""
+
+    def is_changed(self, given: pl.Series, labels: pl.Series) -> pl.Series:
+        """Whether a label names something that its cell does not, booleans.
+
+        Args:
+            given: Cells of the source, stripped.
+            labels: As `read` gives them.
+        """
+        ...
+
+
+@runtime_checkable
 class ChecksInputs(Protocol):
     """What labels may offer beside `Labels`: a look at a row's label and input together; prep asks for it."""
 
@@ -141,14 +155,14 @@ class BringsFormats(Protocol):
 
 
 @runtime_checkable
-class TakesJson(Protocol):
-    """What labels may offer beside `Labels`: lists and objects in the label column of JSON lines.
+class TakesLists(Protocol):
+    """What labels may offer beside `Labels`: lists in the label column of JSON lines and Parquet.
 
     Attributes:
-        takes_json: `read` then gets them as their JSON text; without it they make a bad row.
+        takes_lists: `read` then gets them as their JSON text; without it they make a bad row.
     """
 
-    takes_json: bool
+    takes_lists: bool
 
 
 class TrainingHead(Protocol):

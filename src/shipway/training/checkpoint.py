@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from shipway.artifacts import FileRef
 from shipway.errors import Conflict, CorruptArtifact
 from shipway.storage import Store, open_folder
-from shipway.storage.publish import move_pointer, read_pointer
+from shipway.storage.pointers import move_pointer, read_pointer
 
 POINTER = "checkpoints/current"
 Arrays = list[NDArray[Any]]

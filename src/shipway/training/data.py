@@ -24,7 +24,7 @@ from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import Share, local_batches, permutation
 from shipway.training.shards import packer_of
 from shipway.training.unpacking import DTYPES as DTYPES
-from shipway.training.unpacking import Unpacking, is_ragged, row_bytes
+from shipway.training.unpacking import Unpacking, is_ragged
 
 PARSE_BATCH = 1024
 HELD_BYTES = 512 << 20  # of a split's features; where they take more, each batch is unpacked by itself
@@ -91,7 +91,7 @@ class Parser:
         if packer is None:
             return cls(some, targets)
         rows = max(part.encoded_rows for part in manifest.splits.values())
-        is_late = rows * row_bytes(some) > HELD_BYTES
+        is_late = rows * sum(spec.row_bytes or 0 for spec in some.values()) > HELD_BYTES
         return cls(some, targets, Unpacking(packer, manifest.packed, some), is_late=is_late)
 
     def __eq__(self, other: object) -> bool:
@@ -109,19 +109,19 @@ class Parser:
         """Features and targets."""
         return self.features | self.targets
 
-    def __call__(self, serialised: Any) -> Mapping[str, Any]:
+    def __call__(self, serialised: Any) -> dict[str, Any]:
         """Ragged or dense tensors by name, targets among them."""
         parsed: dict[str, Any] = tf.io.parse_example(serialised, self._schema)
         return parsed if self.is_late else self._unpacked(parsed)
 
-    def _unpacked(self, parsed: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _unpacked(self, parsed: dict[str, Any]) -> dict[str, Any]:
         if self.unpacking is None:
             return parsed
         return self.unpacking(parsed) | {name: parsed[name] for name in self.targets}
 
     def dense(self, parsed: Mapping[str, Any]) -> Batch:
         """Features and targets, padded to the batch's longest: what `fit` takes."""
-        made = self._unpacked(parsed) if self.is_late else parsed
+        made = self._unpacked(dict(parsed)) if self.is_late else parsed
         return self._sides({name: self._padded(name, made[name]) for name in self.tensors})
 
     def padded(self, serialised: Any) -> Batch:
@@ -155,12 +155,19 @@ class Parser:
 
     def read(self, paths: Sequence[Path]) -> Any:
         """Parsed batches of each file in turn: no interleaving, which measured several times slower."""
-        names = [str(path) for path in paths]
-        records = tf.data.TFRecordDataset(names)
-        if self.unpacking is not None:  # one block at a time: two would hand the interpreter's lock to and fro
-            return records.batch(UNPACK_BATCH).map(self).prefetch(2)
-        batches = records.batch(PARSE_BATCH)
-        return batches.map(self, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+        if self.unpacking is None or self.is_late:
+            return self._held(paths)
+        # One block at a time: two would hand the interpreter's lock to and fro.
+        return self._held(paths).map(self._unpacked).prefetch(2)
+
+    def _held(self, paths: Sequence[Path]) -> Any:
+        """Batches of what the records hold, as it is."""
+
+        def parse(serialised: Any) -> Any:
+            return tf.io.parse_example(serialised, self._schema)
+
+        batches = tf.data.TFRecordDataset([str(path) for path in paths]).batch(PARSE_BATCH)
+        return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
     def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
         """A whole split as one tensor for each feature and target.
@@ -169,10 +176,11 @@ class Parser:
             CorruptArtifact: the files hold another number of records than the manifest says.
         """
         try:
-            parts = list(self.read(paths))
+            parts = list(self._held(paths))
         except tf.errors.DataLossError as error:
             raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
-        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
+        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in self._schema}
+        merged = merged if self.is_late else self._unpacked(merged)
         found = rows_in(merged)
         if found != rows:
             raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")

@@ -34,7 +34,7 @@ from shipway.training.progress import Monitor, Report
 from shipway.training.publishing import Trained
 from shipway.training.solving import solve_weights
 from shipway.training.spec import FitSpec
-from shipway.training.unpacking import unreadable
+from shipway.training.unpacking import UnreadableRecord, unreadable
 
 
 @dataclass
@@ -84,7 +84,7 @@ def fit(
     monitor = monitor or Monitor()
     try:
         return _fit(spec, manifest, work, output_uri, report, monitor, dist)
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, UnreadableRecord) as error:
         if reason := unreadable(error):
             raise InvalidData(
                 f"dataset {manifest.name} ({manifest.uri}): {reason}; prepare it again without that row"
@@ -230,7 +230,7 @@ def _input(
     work: Path,
     dist: Distribution,
 ) -> Any:
-    size = max(sum(shard.size_bytes for shard in shards), rows * manifest.unpacked_bytes)
+    size = max(sum(shard.size_bytes for shard in shards), 0 if parser.is_late else rows * manifest.unpacked_bytes)
     large = size > spec.memory_limit_mb << 20
     if spec.input == "stream" or (spec.input == "auto" and large):
         own = sh.own_shards(shards, dist.share)

@@ -26,6 +26,10 @@ def is_ragged(spec: FeatureSpec) -> bool:
     return bool(spec.shape) and spec.shape[0] is None
 
 
+class UnreadableRecord(ValueError):
+    """A record that looked in order and is not; inside a graph TensorFlow makes an error of its own of it."""
+
+
 class Unpacking:
     """Parsed tensors of packed records -> parsed tensors of features.
 
@@ -58,7 +62,7 @@ class Unpacking:
         try:
             encoded = self._encoder.unpack(records, tuple(self._features))
         except BadRequest as error:
-            raise ValueError(f"{UNREADABLE}: {error}") from error
+            raise UnreadableRecord(f"{UNREADABLE}: {error}") from error
         return [array for name, spec in self._features.items() for array in _arrays(encoded[name], spec)]
 
 
@@ -66,15 +70,6 @@ def unreadable(error: Exception) -> str | None:
     """Why a record could not be unpacked, where an error of TensorFlow's says so."""
     found = re.search(rf"{UNREADABLE}: [^\n]*", str(error))
     return found[0] if found else None
-
-
-def row_bytes(features: Mapping[str, FeatureSpec]) -> int:
-    """Bytes of a row's features; 0 for those of no fixed length."""
-    return sum(
-        DTYPES[spec.dtype].size * int(np.prod([size or 0 for size in spec.shape], dtype=np.int64))
-        for spec in features.values()
-        if spec.dtype != "bytes"
-    )
 
 
 def _parts(value: Any) -> tuple[Any, ...]:

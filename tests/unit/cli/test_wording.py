@@ -38,11 +38,18 @@ def test_a_recipe_that_nobody_allowed_is_not_imported_and_its_answers_are_shown_
     for recipe in (waiting.REFERENCE, "", "no.such:recipe"):
         unknown = Wording.of(recipe)
         assert (unknown.kind, unknown.answers) == (None, None)
+        assert (f"set SHIPWAY_RECIPES={recipe}" in unknown.unknown) is (recipe != "")
         assert unknown.instance("hello {") == "hello {"
         assert unknown.instance('{"stops": 3}') == {"stops": 3}
         assert shown(unknown, {"minutes": 9.51234567, "late": True}) == [("minutes", "9.512"), ("late", "true")]
         assert shown(unknown, 0.25) == [("answer", "0.25")]
         assert len(shown(unknown, {"p": dict.fromkeys(map(str, range(100)), 0.1)})[0][1]) < 70
+
+
+def test_a_recipe_that_came_as_code_is_told_with_the_code_that_it_is_in() -> None:
+    assert Wording.of("pics:recipe", "s3://a/b.zip#sha256=1").unknown.endswith(
+        "set SHIPWAY_RECIPES=pics:recipe, and for its code SHIPWAY_CODE='s3://a/b.zip#sha256=1'"
+    )
 
 
 def test_another_servers_answer_is_shown_although_the_task_cannot_read_it() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shipway import code, modules
-from shipway.code.given import GIVEN, use_stored
+from shipway.code.given import GIVEN
 from shipway.components.deploy.core import inference_service
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.sweep import experiment
@@ -122,12 +122,9 @@ def test_a_stored_documents_code_is_used_only_where_somebody_names_it(
         load_stored_recipe(name, "model m", code=ref)
     with pytest.raises(InvalidSpec, match=r"No module named 'of_the_code'.*code of a run; if that is yours: set SHIP"):
         load_stored_recipe(name, "model m", [name], code=ref)
-    with pytest.raises(InvalidSpec, match=r"comes with code that is not allowed here; nothing was run"):
-        use_stored(ref, "encode")
     assert modules.code_in_use() == ""
     monkeypatch.setenv(GIVEN, ref)
     assert load_stored_recipe(name, "model m", [name], code=ref).task == "classification"
-    use_stored(ref, "encode")
 
 
 def test_what_a_document_says_of_its_code_is_one_word_to_a_shell(tmp_path: Path) -> None:

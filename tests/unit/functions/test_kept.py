@@ -111,8 +111,11 @@ def test_workers_leave_when_their_chief_is_done_and_begin_anew_when_it_does(tmp_
 
     leaving = threading.Thread(target=leave)
     leaving.start()
-    agree(chief, again)
-    leaving.join(30)
+    leading = threading.Thread(target=chief.agree, args=({},))
+    leading.start()
+    leaving.join(30)  # it has seen the new token, and so does who comes now
+    agree(again)
+    leading.join(30)
     assert "the chief has begun anew" in str(ended[0])
     chief.end()
     again.end()

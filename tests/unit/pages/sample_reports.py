@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 
-from shipway import report
+from shipway import pages
 
 
-def gallery(classes: int = 12) -> report.Report:
+def gallery(classes: int = 12) -> pages.Report:
     """Every block once, with hostile labels among them."""
     random.seed(3)
     labels = ["<script>alert(1)</script>", 'say "hi" & go', *(f"intent_{i}" for i in range(classes - 2))]
@@ -22,10 +22,10 @@ def gallery(classes: int = 12) -> report.Report:
     history = [(i, t["accuracy"]) for i, t in enumerate(trials)]
     best = [(i, max(a for _, a in history[: i + 1])) for i, _ in history]
     return (
-        report.Report("Gallery <b>of</b> blocks", "every block and chart once")
+        pages.Report("Gallery <b>of</b> blocks", "every block and chart once")
         .callout("good", "Blessed", "better than the champion by 1.2 points (0.4 to 2.0)")
         .tiles(
-            {"Accuracy": (report.percent(0.934), "0.921 to 0.945"), "Rows": 12345, "Took": report.duration(95.2)},
+            {"Accuracy": (pages.percent(0.934), "0.921 to 0.945"), "Rows": 12345, "Took": pages.duration(95.2)},
             tones={"Accuracy": "good"},
         )
         .callout("warn", "3 labels have fewer than ten rows", "<i>a, b, c</i>")
@@ -33,10 +33,10 @@ def gallery(classes: int = 12) -> report.Report:
         .callout("info", "Reproduce", "the same parameters give the same model")
         .section("Scores", "On the test split.")
         .chart(
-            report.bars(
+            pages.bars(
                 {"this model": 0.934, "linear SVM": 0.912, "majority <class>": 0.041},
                 title="Accuracy beside the baselines",
-                format=report.percent,
+                format=pages.percent,
                 highlight=["this model"],
                 intervals={"this model": (0.921, 0.945)},
                 high=1.0,
@@ -45,28 +45,28 @@ def gallery(classes: int = 12) -> report.Report:
         .table(
             ["class", "precision", "recall", "support"],
             [
-                [label, (report.percent(0.9), 0.9), (report.percent(0.5 + i / 40), 0.5 + i / 40), 100 + i]
+                [label, (pages.percent(0.9), 0.9), (pages.percent(0.5 + i / 40), 0.5 + i / 40), 100 + i]
                 for i, label in enumerate(labels)
             ],
             caption="By class",
             tones=["bad", "warn", "good"],
         )
-        .chart(report.confusion_matrix(counts, labels, title="Confusion matrix"))
+        .chart(pages.confusion_matrix(counts, labels, title="Confusion matrix"))
         .section("Trials")
         .chart(
-            report.lines(
+            pages.lines(
                 {"best so far": best},
                 points={"trial": history},
                 step=True,
                 title="History",
                 x_label="trial",
                 y_label="accuracy",
-                format=report.percent,
+                format=pages.percent,
             )
         )
-        .chart(report.parallel_coordinates(trials, ["lr", "dropout", "arch"], "accuracy", title="Parameters"))
+        .chart(pages.parallel_coordinates(trials, ["lr", "dropout", "arch"], "accuracy", title="Parameters"))
         .chart(
-            report.columns(
+            pages.columns(
                 [str(i) for i in range(40)],
                 [random.random() * 50 for _ in range(40)],
                 title="Words in a text",
@@ -75,7 +75,7 @@ def gallery(classes: int = 12) -> report.Report:
             )
         )
         .chart(
-            report.scatter(
+            pages.scatter(
                 {
                     "a": [(t["lr"], t["accuracy"]) for t in trials[:20]],
                     "b": [(t["lr"], t["accuracy"]) for t in trials[20:]],
@@ -87,7 +87,7 @@ def gallery(classes: int = 12) -> report.Report:
             )
         )
         .chart(
-            report.lines(
+            pages.lines(
                 {
                     "accuracy": [(i / 50, 0.9 + i / 600) for i in range(51)],
                     "coverage": [(i / 50, 1 - (i / 50) ** 3) for i in range(51)],

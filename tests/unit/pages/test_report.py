@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 from markupsafe import Markup
 
-from shipway import report
+from shipway import pages
 
 SAMPLES = Path(__file__).with_name("sample_reports.py")
 
 
-def gallery(classes: int = 12) -> report.Report:
+def gallery(classes: int = 12) -> pages.Report:
     spec = importlib.util.spec_from_file_location("sample_reports", SAMPLES)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    built: report.Report = module.gallery(classes)
+    built: pages.Report = module.gallery(classes)
     return built
 
 
@@ -84,16 +84,16 @@ def test_a_script_that_slips_in_is_not_allowed_to_run() -> None:
 def test_a_heat_map_of_150_dense_classes_stays_below_the_limit() -> None:
     labels = [f"a rather long class name number {i}" for i in range(150)]
     counts = [[i * j % 97 + 1 for j in range(150)] for i in range(150)]
-    page = report.Report("dense").chart(report.confusion_matrix(counts, labels)).render()
+    page = pages.Report("dense").chart(pages.confusion_matrix(counts, labels)).render()
     assert "a rather long class name number 149" in page
-    assert len(page.encode()) < report.LIMIT_BYTES
+    assert len(page.encode()) < pages.LIMIT_BYTES
 
 
 def test_above_150_classes_those_with_the_most_errors_are_drawn() -> None:
     labels = [f"label-{i}" for i in range(400)]
     counts = [[100 * (i == j) for j in range(400)] for i in range(400)]
     counts[399][7] = 5
-    drawn = report.confusion_matrix(counts, labels)
+    drawn = pages.confusion_matrix(counts, labels)
     assert "150 of 400 classes" in drawn
     assert "label-399" in drawn
     assert "label-7&#34;" in drawn
@@ -102,18 +102,18 @@ def test_above_150_classes_those_with_the_most_errors_are_drawn() -> None:
 
 def test_what_does_not_fit_is_left_out_by_name() -> None:
     page = (
-        report.Report("too large")
+        pages.Report("too large")
         .text("stays")
         .table(["text"], [["x" * 4000] for _ in range(400)], caption="All rows")
         .render()
     )
-    assert len(page.encode()) < report.LIMIT_BYTES
+    assert len(page.encode()) < pages.LIMIT_BYTES
     assert "Left out: table All rows" in page
     assert "stays" in page
 
 
 def test_many_small_blocks_that_do_not_fit_are_an_error() -> None:
-    large = report.Report("too many")
+    large = pages.Report("too many")
     for _ in range(2000):
         large.text("y" * 1000)
     with pytest.raises(ValueError, match="do not fit"):
@@ -121,12 +121,12 @@ def test_many_small_blocks_that_do_not_fit_are_an_error() -> None:
 
 
 def test_a_long_table_says_how_many_rows_it_hides() -> None:
-    page = report.Report("t").table(["n"], [[i] for i in range(1234)], max_rows=100).render()
+    page = pages.Report("t").table(["n"], [[i] for i in range(1234)], max_rows=100).render()
     assert "1,134 more rows are not shown" in page
 
 
 def test_numbers_stand_right_and_sort_by_value() -> None:
-    page = report.Report("t").table(["class", "recall"], [["a", ("9.0 %", 0.09)], ["b", ("10.0 %", 0.1)]]).render()
+    page = pages.Report("t").table(["class", "recall"], [["a", ("9.0 %", 0.09)], ["b", ("10.0 %", 0.1)]]).render()
     assert '<td class="n" data-key="0.09">9.0 %</td>' in page
     assert "<td>a</td>" in page
 
@@ -134,17 +134,17 @@ def test_numbers_stand_right_and_sort_by_value() -> None:
 @pytest.mark.parametrize(
     "chart",
     [
-        report.bars({}),
-        report.bars({"a": math.nan}),
-        report.columns([], []),
-        report.lines({"a": []}),
-        report.lines({"a": [(0, math.nan), (1, 2.0)]}, log_y=True),
-        report.lines({"a": [(1, 1)]}),
-        report.scatter({"a": [(0, 1)]}, log_x=True),
-        report.parallel_coordinates([], ["x"], "y"),
-        report.parallel_coordinates([{"x": 1, "y": 2.0}], ["x"], "y"),
-        report.confusion_matrix([[0]], ["only"]),
-        report.heatmap([[math.nan, 0.0]], ["r"], ["c", "d"]),
+        pages.bars({}),
+        pages.bars({"a": math.nan}),
+        pages.columns([], []),
+        pages.lines({"a": []}),
+        pages.lines({"a": [(0, math.nan), (1, 2.0)]}, log_y=True),
+        pages.lines({"a": [(1, 1)]}),
+        pages.scatter({"a": [(0, 1)]}, log_x=True),
+        pages.parallel_coordinates([], ["x"], "y"),
+        pages.parallel_coordinates([{"x": 1, "y": 2.0}], ["x"], "y"),
+        pages.confusion_matrix([[0]], ["only"]),
+        pages.heatmap([[math.nan, 0.0]], ["r"], ["c", "d"]),
     ],
 )
 def test_a_chart_of_nearly_nothing_is_still_a_chart(chart: Markup) -> None:
@@ -154,9 +154,9 @@ def test_a_chart_of_nearly_nothing_is_still_a_chart(chart: Markup) -> None:
 
 def test_charts_and_html_refuse_plain_strings() -> None:
     with pytest.raises(TypeError, match="expected"):
-        report.Report("t").chart("<svg>")  # type: ignore[arg-type]
+        pages.Report("t").chart("<svg>")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="text\\(\\)"):
-        report.Report("t").html("<p>")  # type: ignore[arg-type]
+        pages.Report("t").html("<p>")  # type: ignore[arg-type]
 
 
 def _themes() -> dict[str, dict[str, str]]:
@@ -196,7 +196,7 @@ def test_text_has_the_contrast_that_wcag_asks_for(theme: str) -> None:
     ("value", "text"), [(0.4, "0.4 s"), (9.96, "10 s"), (95, "1 min 35 s"), (7300, "2 h 1 min"), (None, "–")]
 )
 def test_durations_read_as_people_say_them(value: float | None, text: str) -> None:
-    assert report.duration(value) == text
+    assert pages.duration(value) == text
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ def test_durations_read_as_people_say_them(value: float | None, text: str) -> No
     [(1234567, "1,234,567"), (64.0, "64"), (0.00012345, "0.0001234"), (True, "True"), (math.inf, "–"), ("x", "x")],
 )
 def test_numbers_are_short(value: object, text: str) -> None:
-    assert report.number(value) == text
+    assert pages.number(value) == text
 
 
 def test_metrics_are_percentages_where_they_are_shares() -> None:
-    assert (report.figure(0.934, True), report.figure(2.5, False), report.figure(None, True)) == ("93.4 %", "2.5", "–")
-    assert (report.change(0.0123, True), report.change(-0.25, False)) == ("+1.23 points", "-0.25")
-    assert [report.inline(title) for title in ("Macro F1", "MAE", "F1", "")] == ["macro F1", "MAE", "F1", ""]
+    assert (pages.figure(0.934, True), pages.figure(2.5, False), pages.figure(None, True)) == ("93.4 %", "2.5", "–")
+    assert (pages.change(0.0123, True), pages.change(-0.25, False)) == ("+1.23 points", "-0.25")
+    assert [pages.inline(title) for title in ("Macro F1", "MAE", "F1", "")] == ["macro F1", "MAE", "F1", ""]

@@ -12,6 +12,7 @@ import pytest
 from shipway.errors import InvalidSpec, NotFound
 from shipway.planning import find, find_all
 
+SHIPPED = ("image_tagging", "sweep_function", "train_and_deploy", "train_function")
 PIPELINE = """
 from kfp import dsl
 
@@ -59,7 +60,7 @@ def names() -> list[str]:
 def test_a_folder_without_a_plan_is_a_pipeline_like_a_bare_file(pipelines: Path) -> None:
     make(pipelines, "mine")
     mine = find("mine")
-    assert names() == ["image_tagging", "mine", "train_and_deploy"]
+    assert names() == sorted(["mine", *SHIPPED])
     assert mine.plan is None
     assert mine.function.name == "mine"
 
@@ -73,7 +74,7 @@ def test_every_folder_of_the_variable_is_looked_into_once_and_an_empty_entry_is_
     monkeypatch.chdir(tmp_path / "here")
     folders = [str(pipelines), "", str(tmp_path / "more"), f"{pipelines}/"]
     monkeypatch.setenv("SHIPWAY_PIPELINES", os.pathsep.join(folders))
-    assert names() == ["image_tagging", "mine", "train_and_deploy", "yours"]
+    assert names() == sorted(["mine", *SHIPPED, "yours"])
 
 
 def test_a_package_that_a_distribution_names_is_found(
@@ -142,7 +143,7 @@ def test_what_the_variable_names_wrongly_is_refused(pipelines: Path, monkeypatch
 def test_an_unknown_name_tells_the_nearest_of_all(pipelines: Path) -> None:
     make(pipelines, "mine")
     with pytest.raises(
-        NotFound, match=r"expected one of image_tagging, mine, train_and_deploy, file.py:function, package.* .*'mine'"
+        NotFound, match=r"expected one of image_tagging, mine, sweep_function, .*file.py:function, .*'mine'"
     ):
         find("mnie")
 

@@ -143,6 +143,18 @@ def test_an_answer_depends_on_no_other_text_and_is_exported_within_what_predicto
         np.testing.assert_allclose(together["scores"][row, :length], alone["scores"][0, :length], atol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["lstm", "cnn"])
+def test_half_precision_ends_where_the_field_begins(encoder: Any, architecture: str) -> None:
+    import tf_keras
+
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        answer = build(encoder, architecture=architecture)(dense(encoder.encode(["turn on the light"])), training=True)
+    finally:
+        tf_keras.mixed_precision.set_global_policy("float32")
+    assert (answer["logits"].dtype.name, answer["logits"].shape[1]) == ("float32", 4)
+
+
 def test_unknown_parameters_are_named() -> None:
     with pytest.raises(InvalidSpec, match=r"params\.architecture: .*'lstm' or 'cnn'"):
         parse(RECIPE.Params, {"architecture": "gru"}, "params")

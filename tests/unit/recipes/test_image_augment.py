@@ -18,7 +18,7 @@ def changed(
 ) -> NDArray[np.float32]:
     import tensorflow as tf
 
-    from shipway.recipes.images.augment import Augment
+    from shipway.recipes.images.layers import Augment
     from shipway.recipes.images.params import Params
 
     layer = Augment(Params(**{"shift": 0.0, **params}), name="augment")

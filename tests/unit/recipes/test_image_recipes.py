@@ -67,21 +67,19 @@ def test_a_network_that_does_not_fit_the_size_is_told_before_anything_runs() -> 
 
 @pytest.mark.heavy
 @pytest.mark.xdist_group("tensorflow")
-@pytest.mark.parametrize("name", sorted(LABELS))
-def test_a_model_learns_light_from_dark_and_draws_by_step(name: str) -> None:
-    import tensorflow as tf
+def test_a_model_learns_light_from_dark_and_draws_by_step() -> None:
+    import tf_keras
 
     from shipway.recipes.layers import bind_steps
 
-    recipe, encoder = fitted(name, size=8)
-    params = recipe.Params(width=4, learning_rate=0.01, brightness=0.3)
-    tf.keras.utils.set_random_seed(0)
+    recipe, encoder = fitted("images", size=8)
+    params = recipe.Params(width=4, learning_rate=0.02, brightness=0.3)
+    tf_keras.utils.set_random_seed(0)
     model = recipe.build_model(params, encoder)
-    recipe.compile_model(model, params, total_steps=60)
+    recipe.compile_model(model, params, total_steps=30)
     bind_steps(model, 3, 0)
     pixels = {"image": encoder.encode([picture(shade) for shade in range(0, 250, 10)])["image"]}
     is_light = np.arange(25) > 12
-    target = is_light.astype(np.int64) if name == "images" else np.stack([is_light, ~is_light], 1).astype(np.float32)
 
     def drawn(step: int) -> Any:
         model.optimizer.iterations.assign(step)
@@ -90,7 +88,6 @@ def test_a_model_learns_light_from_dark_and_draws_by_step(name: str) -> None:
     assert np.array_equal(drawn(5), drawn(5))
     assert not np.array_equal(drawn(5), drawn(6))
     model.optimizer.iterations.assign(0)
-    model.fit(pixels, target, epochs=60, batch_size=25, verbose=0)
-    logits = model(pixels, training=False).numpy()
-    found = logits.argmax(axis=1) > 0 if name == "images" else logits[:, 0] > 0
-    assert (found == is_light).mean() > 0.9
+    model.fit(pixels, is_light.astype(np.int64), epochs=30, batch_size=25, verbose=0)
+    found = model(pixels, training=False).numpy().argmax(axis=1)
+    assert ((found > 0) == is_light).mean() > 0.9

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shipway.errors import InvalidSpec, KubeflowError, KubeflowUnavailable, NotAllowed
-from shipway.remote import Connection, connect
+from shipway.remote import Connection, connect, kubeflow_run
 from shipway.remote import settings as settings_module
 from shipway.remote.settings import config_path, find
 from tests.fixtures.kfp_server import KfpServer
@@ -208,15 +208,15 @@ def test_a_wrong_configuration_is_refused(document: dict[str, Any], message: str
 
 
 def test_passing_errors_and_resets_are_waited_for_where_that_is_safe(
-    kubeflow: Connection, server: KfpServer, published: str
+    kubeflow: Connection, server: KfpServer, published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kubeflow_run, "POLL_S", 0.02)
     server.faults.add("GET", "/runs", status=503)
     server.faults.add("GET", "/runs", reset=True)
     server.faults.add("GET", "/runs", status=429)
     assert kubeflow.runs() == []
     run = kubeflow.submit(published)
     server.faults.add("POST", ":terminate", reset=True, after=True)
-    run._poll_s = 0.02
     assert run.cancel() == "Cancelled"
 
 

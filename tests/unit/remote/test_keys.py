@@ -28,8 +28,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_key_leads_to_its_run_however_that_ended_and_whatever_is_asked_of_it(
     kubeflow: Connection, server: KfpServer, published: str
 ) -> None:
-    first = kubeflow.submit(published, start=2, key=EVENT, started_by="the upload hook")
-    assert (first.is_new, first.started_by, first.record.idempotency_key) == (True, "the upload hook", EVENT)
+    by = "the hook for the key store"
+    first = kubeflow.submit(published, start=2, key=EVENT, started_by=by)
+    assert (first.is_new, first.started_by, first.record.idempotency_key) == (True, by, EVENT)
     again = connect(server.url, patience=FAST).submit(published, start=7, key=EVENT)
     assert (again.is_new, again.key, again.params["start"]) == (False, first.key, 2)
     server.state.finish(first.key, "FAILED")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_a_shipped_pipeline_is_checked_as_its_first_step_would(kubeflow: Connect
     kubeflow.publish("train_and_deploy", digests=DIGESTS)
     given = {"name": "bot", "data": "s3://bucket/rows.csv"}
     assert kubeflow.prepare("train_and_deploy", given).target.pipeline == "train-and-deploy"
-    with pytest.raises(InvalidSpec, match="missing; train-and-deploy needs data="):
+    with pytest.raises(InvalidSpec, match="missing; train-and-deploy-v0-1-0 needs data="):
         kubeflow.prepare("train_and_deploy", {"name": "bot"})
     with pytest.raises(InvalidSpec, match=r"preset: unknown preset 'quik'.*did you mean 'quick'"):
         kubeflow.prepare("train_and_deploy", {**given, "preset": "quik"})
@@ -116,6 +117,24 @@ def test_code_of_this_machine_is_put_into_the_clusters_store_where_one_is_named(
     finally:
         modules.use_code("")
     place, _, digest = pinned.partition("#sha256=")
+    assert hashlib.sha256(Path(place.removeprefix("file://")).read_bytes()).hexdigest() == digest
+
+
+def test_code_at_an_address_elsewhere_is_copied_into_the_clusters_store_before_a_step_looks_for_it_there(
+    kubeflow: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeflow.publish("train_and_deploy", digests=DIGESTS)
+    (tmp_path / "team").mkdir()
+    with zipfile.ZipFile(tmp_path / "team/mine.zip", "w") as archive:
+        archive.writestr("of_theirs.py", "from tests.fixtures.toy import recipe")
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
+    given = {"name": "bot", "data": "s3://bucket/rows.csv", "recipe": "of_theirs:recipe"}
+    try:
+        pinned = kubeflow.prepare("train_and_deploy", {**given, "code": f"file://{tmp_path}/team/mine.zip"})
+    finally:
+        modules.use_code("")
+    place, _, digest = pinned.params["code"].partition("#sha256=")
+    assert place.startswith(f"file://{tmp_path}/store/code/")
     assert hashlib.sha256(Path(place.removeprefix("file://")).read_bytes()).hexdigest() == digest
 
 

@@ -19,7 +19,9 @@ from shipway.runs.endpoint import Endpoint
 from shipway.runs.here import Here
 from shipway.runs.progress import Progress
 from shipway.runs.views import shown
+from shipway.storage import Store
 from tests.unit.cli.conftest import finished
+from tests.unit.remote.conftest import Typed
 
 
 @pytest.fixture
@@ -125,3 +127,25 @@ def test_progress_takes_its_titles_from_the_run(capsys: pytest.CaptureFixture[st
         progress({"kind": "tasks", "titles": {"add": "Add one"}})
         progress({"kind": "step", "step": json.loads(StepRecord.model_validate(step).to_json())})
     assert capsys.readouterr().err == "Add one ...\n"
+
+
+def test_runs_of_this_machine_are_listed_with_scores_decision_and_who_started_them(
+    record: RunRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed, store = Typed(capsys), Store.open()
+    store.put("runs/run-1/run.json", record.to_json().encode())
+    other = RunRecord(run="run-0", pipeline="chain", state="Failed", started_at="2025-12-31T00:00:00+00:00")
+    store.put("runs/run-0/run.json", other.to_json().encode())
+    store.put("runs/torn/run.json", b"{")
+    first, second = typed.document("runs", "list", "--local")
+    assert first == {
+        "run": "run-1", "pipeline": "train_and_deploy", "name": "train_and_deploy bot", "state": "Succeeded",
+        "started_at": "2026-01-01T00:00:00+00:00", "seconds": 61.0, "started_by": "ada@box", "idempotency_key": "e-1",
+        "metrics": {"test_accuracy": 0.934}, "decision": "blessed",
+    }  # fmt: skip
+    assert (second["run"], second["metrics"], second["decision"], second["started_by"]) == ("run-0", {}, "", "")
+    assert "ada@box" in typed("runs", "list", "--local")
+    assert "test accuracy 93.4 %" in typed.out
+    assert "blessed" in typed.out
+    assert typed.document("runs", "show", "e-1", "--local")["run"] == "run-1"
+    assert "ada@box, key e-1" in typed("runs", "show", "run-1", "--local")

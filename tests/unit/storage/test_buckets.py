@@ -6,9 +6,9 @@ import uuid
 
 import pytest
 
-from shipway.errors import StorageError, StorageUnavailable
+from shipway.errors import StorageUnavailable
 from shipway.storage import Store
-from shipway.storage.buckets import ensure_bucket, get_lifecycle, notify_queue, set_lifecycle
+from shipway.storage.buckets import ensure_bucket
 
 
 @pytest.fixture
@@ -22,20 +22,6 @@ def test_a_bucket_is_made_once_and_asked_for_twice(bucket: str) -> None:
     store = Store.open(f"s3://{bucket}")
     store.put("x", b"1")
     assert [info.key for info in store.list()] == ["x"]
-
-
-def test_lifecycle_rules_are_replaced(bucket: str) -> None:
-    ensure_bucket(bucket)
-    set_lifecycle(bucket, {"tmp": 7, "runs/": 90})
-    assert get_lifecycle(bucket) == {"tmp": 7, "runs": 90}
-    set_lifecycle(f"s3://{bucket}")
-    assert get_lifecycle(bucket) == {}
-
-
-def test_a_server_without_notifications_says_so(bucket: str) -> None:
-    ensure_bucket(bucket)
-    with pytest.raises(StorageError, match="offers no bucket notifications"):
-        notify_queue(bucket, "arn:minio:sqs::PRIMARY:webhook", prefix="in/", suffix=".csv")
 
 
 def test_a_dead_server_is_unavailable(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

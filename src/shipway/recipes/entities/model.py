@@ -28,7 +28,8 @@ def build(params: Params, encoder: EntitiesEncoder) -> Any:
     spelled = Spelling(
         encoder.character_ids, params.char_dim, params.char_filters, encoder.params.word_chars, name="spelling"
     )(characters, words)
-    joined = tf_keras.layers.Concatenate(name="joined")([embedded, spelled]) * mask
+    joined = tf_keras.layers.Concatenate(name="joined")([embedded, spelled])
+    joined = tf_keras.layers.Multiply(name="words_alone")([joined, mask])
     joined = StepDropout(params.dropout, name="drop_joined")(joined)
     read = StepDropout(params.dropout, name="drop_read")(_reader(params, joined, mask, is_token))
     tags = tag_count(encoder.labels)
@@ -47,8 +48,8 @@ def _reader(params: Params, joined: Any, mask: Any, is_token: Any) -> Any:
     read = joined
     for number in range(LAYERS):
         layer = tf_keras.layers.Conv1D(2 * params.units, 3, padding="same", activation="relu", name=f"read_{number}")
-        found = layer(read) * mask
-        read = found if number == 0 else read + found
+        found = tf_keras.layers.Multiply(name=f"words_alone_{number}")([layer(read), mask])
+        read = found if number == 0 else tf_keras.layers.Add(name=f"joined_{number}")([read, found])
     return read
 
 

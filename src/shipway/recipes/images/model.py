@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from shipway.recipes.images.augment import Augment
+from shipway.recipes.images.layers import Augment
 from shipway.recipes.images.networks import read_image
 from shipway.recipes.images.params import Params, check_size
 from shipway.tasks.classification.layers import SmoothedCrossentropy, accuracy

@@ -11,7 +11,7 @@ from shipway.recipes.intents import grams as gr
 from shipway.recipes.intents import text as tx
 
 MOST = 300_000  # distinct words; some tens of MB
-AT_ONCE = 1 << 18  # words that are sorted together
+AT_ONCE = 1 << 17  # words that are sorted together
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ class Params(Spec):
 
 
 class SpanLabels:
-    """Implements `shipway.tasks.base.Labels`, `ChecksInputs`, `BringsFormats` and `TakesJson`."""
+    """Implements `shipway.tasks.base.Labels`, `ChecksInputs`, `BringsFormats` and `TakesLists`."""
 
     Params: type[BaseModel] = Params
     least_classes = 1
     formats = FORMATS
-    takes_json = True
+    takes_lists = True
 
     def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
         """A sorted JSON list of [start, end, type], and why a cell is none."""

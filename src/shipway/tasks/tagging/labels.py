@@ -45,11 +45,11 @@ class Params(Spec):
 
 
 class TagLabels:
-    """Implements `shipway.tasks.base.Labels`."""
+    """Implements `shipway.tasks.base.Labels` and `TellsChanges`."""
 
     Params: type[BaseModel] = Params
     least_classes = 1
-    takes_json = True
+    takes_lists = True
 
     def read(self, cells: pl.Expr, params: BaseModel) -> tuple[pl.Expr, pl.Expr]:
         """The tags as a JSON list, and why a cell holds none."""
@@ -72,6 +72,13 @@ class TagLabels:
 
     def classes(self, labels: pl.Series) -> pl.Series:
         return tags_of(labels)
+
+    def is_changed(self, given: pl.Series, labels: pl.Series) -> pl.Series:
+        """Whether some tag is written otherwise in its cell: folded, or escaped."""
+        import polars as pl
+
+        pairs = zip(given, tags_of(labels), strict=True)
+        return pl.Series([any(tag not in cell for tag in tags) for cell, tags in pairs], dtype=pl.Boolean)
 
     def notes(self, counts: Mapping[str, int]) -> list[str]:
         return notes(counts)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shipway import tables
 from shipway.demos.images import write_scenes
 from shipway.errors import InvalidData, InvalidSpec
 from shipway.planning import find, resolve
@@ -44,12 +45,22 @@ def test_flat_parameters_reach_the_fields_that_they_name(homes: Path) -> None:
     assert found["sweep"].training.params["network"] == "vgg19"
 
 
+def test_a_network_that_somebody_names_is_not_searched_for(homes: Path) -> None:
+    searched = specs(homes, preset="thorough")["sweep"]
+    assert "network" in [each.name for each in searched.parameters]
+    for named in ({"network": "vgg19"}, {"overrides": {"training": {"params": {"network": "vgg19"}}}}):
+        found = specs(homes, preset="thorough", **named)["sweep"]
+        assert [each.name for each in found.parameters] == [e.name for e in searched.parameters if e.name != "network"]
+        assert found.training.params["network"] == "vgg19"
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         ({"name": ""}, r"name: missing; .*name=my-photos data=photos/labels\.csv"),
         ({"network": "vgg16"}, r"training\.params\.network: .*'vgg16'"),
         ({"network": "vgg19", "size": 16}, r"vgg19 takes images from 32 x 32 pixels, dataset\.encoder\.size is 16"),
+        ({"preset": "thorough", "size": 24}, r"sweep\.parameters\[\d\]\..*inception_v1.* takes images from 32 x 32"),
         ({"size": 4}, r"dataset\.encoder\.size: "),
         ({"overrides": {"training": {"recipe": "intents"}}}, r"training\.recipe: .* train_and_deploy, recipe=intents"),
         ({"overrides": {"training": {"params": {"flipp": "none"}}}}, r"did you mean 'flip'"),
@@ -68,3 +79,12 @@ def test_a_column_that_the_table_lacks_is_refused_before_anything_starts(homes: 
     given = {"name": "homes", "data": str(homes), "tags_column": "tags"}
     with pytest.raises(InvalidData, match=r"label_column: no column 'tags' in 'labels\.csv'; it has path, label"):
         _ = resolve(PIPELINE, given).notes
+
+
+def test_a_table_from_python_whose_cells_name_files_has_to_say_where_they_lie() -> None:
+    kept = f"s3://shipway/{tables.FOLDER}/{'0' * 32}.parquet"
+    given = {"name": "homes", "data": kept}
+    with pytest.raises(InvalidSpec, match=r"data: its column path names files, .*dataset\.input\.root.*bytes_column"):
+        resolve(PIPELINE, given)
+    for place in ({"root": "photos"}, {"bytes_column": "image"}):
+        resolve(PIPELINE, {**given, "overrides": {"dataset": {"input": place}}})

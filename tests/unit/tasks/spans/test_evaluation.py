@@ -100,7 +100,9 @@ def test_figures_are_those_of_the_kept_spans(world: World) -> None:
     assert set(record.intervals) == set(task.metrics)
     assert record.intervals["f1"].low < record.metrics["f1"] < record.intervals["f1"].high
     assert {part.value for part in record.slices} == {"plain", "other"}
-    [baseline] = record.baselines
+    baseline, linear = record.baselines
+    assert (linear.name, linear.title) == ("perceptron", "averaged perceptron")
+    assert linear.metrics["f1"] > 0.9
     assert (baseline.name, baseline.title) == ("dictionary", "dictionary of the training spans")
     assert baseline.metrics["f1"] > 0.9  # every span of these rows is in a dictionary
     assert baseline.model_loses

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shipway.errors import InvalidSpec
 from shipway.specs import parse
 from shipway.tasks import load_task
+from shipway.tasks.base import TellsChanges
 
 LABELS = load_task("tagging").labels
 
@@ -111,3 +112,13 @@ def test_targets_are_one_for_each_tag_of_the_row() -> None:
 def test_tags_that_look_alike_are_named_to_the_person() -> None:
     [note] = LABELS.notes({"Sea view": 9, "sea view": 1, "pool": 3})
     assert "1 pairs of labels look alike" in note
+
+
+def test_only_tags_that_a_cell_does_not_hold_are_told_as_changed() -> None:
+    cells = ["Pool | Sea view", '["Pool"]', "", "POOL|Garden", "Cafe\u0301"]
+    labels, _ = read([*cells], allow_none=True, fold="case")
+    plain, _ = read([*cells], allow_none=True)
+    assert isinstance(LABELS, TellsChanges)
+    given = pl.Series(cells)
+    assert LABELS.is_changed(given, pl.Series(plain)).to_list() == [False] * 5
+    assert LABELS.is_changed(given, pl.Series(labels)).to_list() == [True, True, False, True, True]
