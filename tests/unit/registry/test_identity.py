@@ -140,6 +140,24 @@ def test_a_swapped_variant_keeps_the_models_digest_and_meets_its_own_at_every_ha
         world.registry.register(swapped, evaluation=of_it, decision=world.decision)
 
 
+def test_a_variant_that_is_added_behind_the_gate_is_registered_with_the_model(world: World, tmp_path: Path) -> None:
+    """It lies in a folder of its own, with all that the model had; what is served is what was judged."""
+    folder = world.root / "optimized/model"
+    for file in world.model.files:
+        toy.write_bytes(folder, file.path, (world.root / "jobs/j/model" / file.path).read_bytes())
+    small = toy.variant("onnx-int8", "int8.onnx", toy.write_bytes(folder, "int8.onnx", b"small"), format="onnx")
+    more = world.model.model_copy(update={"uri": folder.as_uri(), "variants": [*world.model.variants, small]})
+    more.write(folder / "manifest.json")
+    confirm(more)
+    registry = Registry(Store.open((tmp_path / "another").as_uri()))
+    version = registry.register(more, evaluation=world.evaluation, decision=world.decision)
+    assert (version.digest, version.model.serving) == (world.model.digest, "onnx")
+    assert [variant.name for variant in version.model.variants] == ["onnx", "onnx-int8"]
+    assert Store.open(version.model.uri).get("int8.onnx") == b"small"
+    # Where the model is registered already, that version stays as it is: aliases pin its document.
+    assert world.registry.register(more, evaluation=world.evaluation, decision=world.decision) == world.version
+
+
 def test_a_version_whose_variant_was_swapped_in_all_its_documents_is_not_the_champions(world: World) -> None:
     """Only the alias pins what hangs together, was moved to its place and was sealed anew."""
     graph = toy._onnx(np.zeros((90, 4), dtype=np.float32))
