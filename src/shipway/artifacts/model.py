@@ -34,7 +34,7 @@ class Speed(Record):
     load_ms: float
     p50_ms: float  # of one row
     p99_ms: float
-    rows_per_s: float  # in batches of `BATCH` rows
+    rows_per_s: float  # in batches of `BATCH` rows, or of all where the split has fewer
     threads: int  # of one inference; 0: as many as the runtime chose
 
     BATCH: ClassVar[int] = 32
