@@ -79,7 +79,11 @@ def _place(name: str, place: str | Path, is_cluster: bool) -> str:
         return text
     if is_cluster:
         raise InvalidSpec(
-            f"data[{name!r}]: {text!r} is a path on this machine, which the cluster does not see; copy it to the "
-            f"cluster's store (shipway store cp {text} data/) and give the s3:// address"
+            (
+                f"{text!r} is a path on this machine, which the cluster does not see; copy it to the "
+                f"cluster's store (shipway store cp {text} data/) and give the s3:// address"
+            ),
+            field=f"data[{name!r}]",
+            given=text,
         )
     return str(Path(text).expanduser().absolute())
