@@ -28,6 +28,8 @@ def sweep(
     here: bool = False,
     kfp: Connection | str | None = None,
     fresh: bool = False,
+    started_by: str | None = None,
+    key: str = "",
     wait: bool = True,
 ) -> Sweep:
     """Runs a function with one choice of parameters after another, and finds the best.
@@ -49,6 +51,7 @@ def sweep(
         here: This machine, though a Kubeflow is configured.
         kfp: A `shipway.connect()` or an address; None for what is configured, else this machine.
         fresh: Start anew.
+        started_by, key: As `shipway.run` has them.
         wait: Wait for the end, and raise where the sweep failed.
 
     Raises:
@@ -69,8 +72,9 @@ def sweep(
         whole.setdefault("sweep", {})["earlyStopping"] = early_stopping
     params |= {"space": values, "objective": objective or declared.objective, "trials": trials, "parallel": parallel}
     run = runs.run(
-        "sweep_function", params | {"overrides": whole}, kfp=connection, here=connection is None, fresh=fresh
-    )
+        "sweep_function", params | {"overrides": whole}, kfp=connection, here=connection is None, fresh=fresh,
+        started_by=started_by, key=key,
+    )  # fmt: skip
     started = Sweep(run, source, params["origin"])
     return started.wait() if wait else started
 

@@ -14,7 +14,14 @@ from shipway.runs.backend import Backend, Event, OnEvent
 from shipway.summary import build_summary, endpoint_of, fact, figures_of, measured, model_of, reports_of
 
 if TYPE_CHECKING:
-    from shipway.artifacts import DecisionRecord, EvaluationRecord, RunRecord, StepRecord, SweepRecord
+    from shipway.artifacts import (
+        DecisionRecord,
+        EvaluationRecord,
+        RunRecord,
+        StepRecord,
+        SweepRecord,
+        TrainingRecord,
+    )
     from shipway.runs.endpoint import Endpoint
     from shipway.runs.model import Model
     from shipway.runs.page import Page
@@ -158,6 +165,14 @@ class Run:
         from shipway.artifacts import SweepRecord
 
         found: SweepRecord | None = self._artifact(SweepRecord, "sweep")
+        return found
+
+    @property
+    def training(self) -> TrainingRecord | None:
+        """What a function gave that was trained (`shipway.train`), once it ended."""
+        from shipway.artifacts import TrainingRecord
+
+        found: TrainingRecord | None = self._artifact(TrainingRecord, "train")
         return found
 
     @property

@@ -74,7 +74,9 @@ class FitSpec(Spec):
     """How a model is trained, wherever that happens."""
 
     name: Annotated[str, Field(description="the model's name: registry, champion and endpoint are per name")] = ""
-    recipe: Annotated[str, Field(description="`intents`, `entities` or a user's `package.module:name`")] = "intents"
+    recipe: Annotated[
+        str, Field(description="`intents`, `entities`, `images`, `image_tags` or a user's `package.module:name`")
+    ] = "intents"
     code: Code = ""
     params: Annotated[dict[str, Any], Field(description="the recipe's Params")] = Field(default_factory=dict)
     strategy: Annotated[Strategy, Field(description="how replicas work together")] = "single"
