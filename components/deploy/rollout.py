@@ -91,7 +91,9 @@ class Rollout:
         judged: int | None = None,
     ) -> None:
         if spec.name != version.name:
-            raise InvalidSpec(f"endpoint.name: {spec.name!r}, but version {version.version} is of {version.name!r}")
+            raise InvalidSpec(
+                f"{spec.name!r}, but version {version.version} is of {version.name!r}", field="endpoint.name"
+            )
         self.spec, self.version, self.evaluation = spec, version, _scored(version, evaluation)
         self.answers = _settings(spec, version, self.evaluation)
         self.executor, self.registry, self.on_job = executor, registry, on_job
@@ -345,14 +347,15 @@ def _scored(version: ModelVersion, given: EvaluationRecord | None) -> Evaluation
     """
     if given is not None and given.model_digest != version.digest:
         raise InvalidSpec(
-            f"evaluation: it is of model {given.model_digest}, version {version.version} is {version.digest}"
+            f"it is of model {given.model_digest}, version {version.version} is {version.digest}", field="evaluation"
         )
     if given is not None and given.variant_digest == version.model.served.digest:
         return given
     if version.evaluation is None:
         raise NotFound(
-            f"models: version {version.version} of {version.name} has no evaluation of its variant "
-            f"{version.model.serving} to check against"
+            f"version {version.version} of {version.name} has no evaluation of its variant {version.model.serving} to "
+            "check against",
+            field="models",
         )
     return version.evaluation
 

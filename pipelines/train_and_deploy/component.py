@@ -46,7 +46,7 @@ def plan(
         group_column: Rows of one group never stand on both sides of a split.
         split_column: Column that says train, eval or test; empty to split by a hash of the group.
         preset: File of `params/` beside this one to start from.
-        recipe: Model code, `intents` or `package.module:name`; empty for the preset's.
+        recipe: Model code: `intents`, `entities`, `images`, `image_tags`, or `module:name`; empty for the preset's.
         code: `s3://` address of a wheel, or of a folder of modules or of wheels, that the recipe is in; empty for none.
         strategy: `single`, `multi_worker` or `horovod`; empty for the preset's.
         workers: Training replicas; 0 for the preset's.

@@ -36,7 +36,7 @@ def train_and_deploy(
         group_column: Rows of one group never stand on both sides of a split.
         split_column: Column that says train, eval or test; empty to split by a hash of the group.
         preset: `default`, `quick` or `thorough`: where the configuration starts from.
-        recipe: Model code: `intents`, `entities`, or your own `package.module:name`.
+        recipe: Model code: `intents`, `entities`, `images`, `image_tags`, or your own `package.module:name`.
         code: The recipe's package, where no image has it: a wheel, or a folder of modules or of wheels; on Kubeflow its
             `s3://` address. Every step that needs it installs it.
         strategy: `single`, `multi_worker` or `horovod`.

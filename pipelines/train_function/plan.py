@@ -38,7 +38,9 @@ class TrainFunction(Plan):
     def check_given(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
         identity.check_model_name(params.get("name"))
         if not params.get("function"):
-            raise InvalidSpec("function: missing; give function=train.py:train, or `module:name` of code=...")
+            raise InvalidSpec(
+                "missing", field="function", fix="give function=train.py:train, or `module:name` of code=..."
+            )
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
         named = str(document.get("training", {}).get("function", ""))
@@ -62,8 +64,12 @@ class TrainFunction(Plan):
         for name, place in specs["training"].data.items():
             if "://" not in place:
                 raise InvalidSpec(
-                    f"data.{name}: {place!r} is a path on one machine, which the replicas do not see; copy it to the "
-                    f"store (shipway store cp {place} data/) and give the s3:// address"
+                    (
+                        f"{place!r} is a path on one machine, which the replicas do not see; copy it to the store "
+                        f"(shipway store cp {place} data/) and give the s3:// address"
+                    ),
+                    field=f"data.{name}",
+                    given=place,
                 )
         executor.check(render_function(specs["training"], identity.CHECK, store_uri=executor.context.store_uri))
 

@@ -207,6 +207,7 @@ def served(person: Person) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.proves(recipe="entities", strategy="single", executor="process")
 def test_rows_end_at_an_endpoint_whose_places_fit_the_callers_text(served: dict[str, Any]) -> None:
     body = json.dumps({"instances": [EMOJI, COMBINED, "hello"]}).encode()
     request = urllib.request.Request(served["endpoint"]["predict_url"], body, {"Content-Type": "application/json"})

@@ -64,6 +64,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.call("down")
 
 
+@pytest.mark.proves(recipe="image_tags", strategy="single", executor="process")
 def test_an_endpoint_names_the_tags_of_a_picture_the_surest_first(house: House) -> None:
     files = [house.picture(number).read_bytes() for number in range(3)]
     status, answer = house.ask(*files, top_k="all")

@@ -46,14 +46,11 @@ class _Outcome:
     def _not_ended(self) -> NotFound:
         return NotFound(f"run {self.run.key} is {self.run.state}; what came of it is told when it has succeeded")
 
-    def _uri(self, role: str) -> str:
-        """Where the step of that role left what it made; empty before it has."""
-        from shipway.summary import fact
-
-        return str(fact(list(self.run.steps.values()), role, "uri") or "")
-
     @property
     def _is_done(self) -> bool:
+        """As it is now: who did not wait asks later."""
+        if not self.run.has_ended:
+            self.run.refresh()
         return self.run.state == "Succeeded"
 
 
@@ -70,10 +67,7 @@ class Sweep(_Outcome):
             NotFound: the sweep has not ended, or failed.
         """
         if self._record is None and self._is_done:
-            from shipway.artifacts import SweepRecord
-            from shipway.storage import read_artifact
-
-            self._record = read_artifact(SweepRecord, f"{self._uri('sweep')}/record.json")
+            self._record = self.run.sweep
         if self._record is None:
             raise self._not_ended()
         return self._record
@@ -152,10 +146,7 @@ class Training(_Outcome):
             NotFound: it has not ended, or failed.
         """
         if self._record is None and self._is_done:
-            from shipway.artifacts import TrainingRecord
-            from shipway.storage import read_artifact
-
-            self._record = read_artifact(TrainingRecord, f"{self._uri('train')}/record.json")
+            self._record = self.run.training
         if self._record is None:
             raise self._not_ended()
         return self._record

@@ -172,7 +172,12 @@ def _fetch(uri: str, target: Path) -> Path:
 
     if "://" not in uri:
         if not Path(uri).exists():
-            raise NotFound(f"data: no file or folder {uri!r} where the training runs; give an s3:// address")
+            raise NotFound(
+                f"no file or folder {uri!r} where the training runs",
+                field="data",
+                given=uri,
+                fix="give an s3:// address",
+            )
         return Path(uri)
     store, key = open_uri(uri)
     if store.head(key) is not None:
@@ -182,7 +187,7 @@ def _fetch(uri: str, target: Path) -> Path:
         return path
     keys = [info.key for info in store.list(f"{key.rstrip('/')}/")]
     if not keys:
-        raise NotFound(f"data: nothing lies at {uri}")
+        raise NotFound(f"nothing lies at {uri}", field="data")
     store.download_many((each, target / each.removeprefix(key.rstrip("/") + "/"), None) for each in keys)
     return target
 

@@ -28,6 +28,8 @@ def sweep(
     here: bool = False,
     kfp: Connection | str | None = None,
     fresh: bool = False,
+    started_by: str | None = None,
+    key: str = "",
     wait: bool = True,
 ) -> Sweep:
     """Runs a function with one choice of parameters after another, and finds the best.
@@ -49,6 +51,7 @@ def sweep(
         here: This machine, though a Kubeflow is configured.
         kfp: A `shipway.connect()` or an address; None for what is configured, else this machine.
         fresh: Start anew.
+        started_by, key: As `shipway.run` has them.
         wait: Wait for the end, and raise where the sweep failed.
 
     Raises:
@@ -69,8 +72,9 @@ def sweep(
         whole.setdefault("sweep", {})["earlyStopping"] = early_stopping
     params |= {"space": values, "objective": objective or declared.objective, "trials": trials, "parallel": parallel}
     run = runs.run(
-        "sweep_function", params | {"overrides": whole}, kfp=connection, here=connection is None, fresh=fresh
-    )
+        "sweep_function", params | {"overrides": whole}, kfp=connection, here=connection is None, fresh=fresh,
+        started_by=started_by, key=key,
+    )  # fmt: skip
     started = Sweep(run, source, params["origin"])
     return started.wait() if wait else started
 
@@ -78,7 +82,7 @@ def sweep(
 def _plain(space: Mapping[str, Any]) -> dict[str, Any]:
     """The space as JSON has it: arrays, ranges and tuples as lists, NumPy's numbers as Python's."""
     if not isinstance(space, Mapping) or not space:
-        raise InvalidSpec(f"space: got {space!r:.80}, expected the values of each parameter: {{'dropout': [0.2, 0.5]}}")
+        raise InvalidSpec(field="space", given=space, allowed="the values of each parameter: {'dropout': [0.2, 0.5]}")
     return {str(name): _plain_values(name, values) for name, values in space.items()}
 
 
@@ -89,6 +93,8 @@ def _plain_values(name: str, values: Any) -> Any:
         return [each.item() if hasattr(each, "item") else each for each in values]
     except TypeError:
         raise InvalidSpec(
-            f"space[{name!r}]: got {values!r:.80}, expected a list of values, or text such as 'uniform(0, 0.5)'; a "
-            f"single value is a list of one: [{values!r:.40}]"
+            field=f"space[{name!r}]",
+            given=values,
+            allowed="a list of values, or text such as 'uniform(0, 0.5)'",
+            fix=f"a single value is a list of one: [{values!r:.40}]",
         ) from None

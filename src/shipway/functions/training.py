@@ -28,6 +28,8 @@ def train(
     here: bool = False,
     kfp: Connection | str | None = None,
     fresh: bool = False,
+    started_by: str | None = None,
+    key: str = "",
     wait: bool = True,
 ) -> Training:
     """Calls a function in each worker of a training job.
@@ -48,6 +50,7 @@ def train(
         here: This machine, though a Kubeflow is configured.
         kfp: A `shipway.connect()` or an address; None for what is configured, else this machine.
         fresh: Start anew.
+        started_by, key: As `shipway.run` has them.
         wait: Wait for the end, and raise where the training failed.
 
     Raises:
@@ -68,7 +71,9 @@ def train(
         "workers": workers,
         "overrides": dict(overrides or {}),
     }
-    run = runs.run("train_function", whole, kfp=connection, here=connection is None, fresh=fresh)
+    run = runs.run(
+        "train_function", whole, kfp=connection, here=connection is None, fresh=fresh, started_by=started_by, key=key
+    )
     started = Training(run, source, about["origin"])
     return started.wait() if wait else started
 
@@ -79,7 +84,11 @@ def _place(name: str, place: str | Path, is_cluster: bool) -> str:
         return text
     if is_cluster:
         raise InvalidSpec(
-            f"data[{name!r}]: {text!r} is a path on this machine, which the cluster does not see; copy it to the "
-            f"cluster's store (shipway store cp {text} data/) and give the s3:// address"
+            (
+                f"{text!r} is a path on this machine, which the cluster does not see; copy it to the "
+                f"cluster's store (shipway store cp {text} data/) and give the s3:// address"
+            ),
+            field=f"data[{name!r}]",
+            given=text,
         )
     return str(Path(text).expanduser().absolute())

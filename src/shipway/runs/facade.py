@@ -14,7 +14,14 @@ from shipway.runs.backend import Backend, Event, OnEvent
 from shipway.summary import build_summary, endpoint_of, fact, figures_of, measured, model_of, reports_of
 
 if TYPE_CHECKING:
-    from shipway.artifacts import DecisionRecord, EvaluationRecord, RunRecord, StepRecord, SweepRecord
+    from shipway.artifacts import (
+        DecisionRecord,
+        EvaluationRecord,
+        RunRecord,
+        StepRecord,
+        SweepRecord,
+        TrainingRecord,
+    )
     from shipway.runs.endpoint import Endpoint
     from shipway.runs.model import Model
     from shipway.runs.page import Page
@@ -161,6 +168,14 @@ class Run:
         return found
 
     @property
+    def training(self) -> TrainingRecord | None:
+        """What a function gave that was trained (`shipway.train`), once it ended."""
+        from shipway.artifacts import TrainingRecord
+
+        found: TrainingRecord | None = self._artifact(TrainingRecord, "train")
+        return found
+
+    @property
     def model(self) -> Model | None:
         """The registered version, if the gate blessed one."""
         told = model_of(self.record)
@@ -199,12 +214,14 @@ class Run:
         title = title or next(reversed(found), None)
         if title is None or title not in found:
             if self.note:
-                raise NotFound(f"report: no report {title!r} of run {self.key}: {self.note}")
+                raise NotFound(f"no report {title!r} of run {self.key}: {self.note}", field="report", given=title)
             if not found:
                 self.backend.open_store()
             raise NotFound(
-                f"report: no report {title!r} in run {self.key}; there are {', '.join(found) or 'none yet'}"
-                f"{nearest(title or '', found)}"
+                f"no report {title!r} in run {self.key}; there are {', '.join(found) or 'none yet'}"
+                f"{nearest(title or '', found)}",
+                field="report",
+                given=title,
             )
         self.backend.open_store()
         store, key = open_uri(found[title])
@@ -303,7 +320,9 @@ class Run:
         """
         self.refresh()
         if self.state not in ("Failed", "Cancelled"):
-            raise InvalidSpec(f"retry: run {self.key} is {self.state}; only a failed or cancelled run can be retried")
+            raise InvalidSpec(
+                f"run {self.key} is {self.state}; only a failed or cancelled run can be retried", field="retry"
+            )
         self.backend = self.backend.again({}, is_retry=True)
         return self
 

@@ -74,7 +74,9 @@ class FitSpec(Spec):
     """How a model is trained, wherever that happens."""
 
     name: Annotated[str, Field(description="the model's name: registry, champion and endpoint are per name")] = ""
-    recipe: Annotated[str, Field(description="`intents`, `entities` or a user's `package.module:name`")] = "intents"
+    recipe: Annotated[
+        str, Field(description="`intents`, `entities`, `images`, `image_tags` or a user's `package.module:name`")
+    ] = "intents"
     code: Code = ""
     params: Annotated[dict[str, Any], Field(description="the recipe's Params")] = Field(default_factory=dict)
     strategy: Annotated[Strategy, Field(description="how replicas work together")] = "single"
@@ -173,21 +175,31 @@ def check_training(spec: FitSpec) -> None:
             else f"recipe {spec.recipe!r} cannot do {spec.strategy!r}"
         )
         raise InvalidSpec(
-            f"training.strategy: {needs}; expected {' or '.join(allowed)}. A recipe names what else it can do: "
-            f"strategies = {(*allowed, spec.strategy)!r}"
+            needs,
+            field="training.strategy",
+            allowed=(
+                f"{' or '.join(allowed)}. A recipe names what else it can do: strategies = "
+                f"{(*allowed, spec.strategy)!r}"
+            ),
         )
     if not fits_itself:
         return
     for field in OF_THE_LOOP:
         if getattr(spec, field) != FitSpec.model_fields[field].default:
             raise InvalidSpec(
-                f"training.{field}: recipe {spec.recipe!r} fits by itself, and only trainings of a tf_keras model "
-                "honour it; leave it out, or make it one of the recipe's Params"
+                f"recipe {spec.recipe!r} fits by itself, and only trainings of a tf_keras model honour it",
+                field=f"training.{field}",
+                given=spec.recipe,
+                fix="leave it out, or make it one of the recipe's Params",
             )
     if not isinstance(task.head, MeasuresServed):
         raise InvalidSpec(
-            f"training.recipe: {spec.recipe!r} fits by itself, and the head of its task {task.name!r} lacks served and "
-            "served_sums (shipway.tasks.base.MeasuresServed), by which a model of any framework is measured"
+            (
+                f"{spec.recipe!r} fits by itself, and the head of its task {task.name!r} lacks served and "
+                "served_sums (shipway.tasks.base.MeasuresServed), by which a model of any framework is "
+                "measured"
+            ),
+            field="training.recipe",
         )
 
 

@@ -17,7 +17,7 @@ from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.core import render_function
 from shipway.components.train.spec import FunctionSpec
 from shipway.errors import InvalidSpec
-from shipway.remote import Connection, connect
+from shipway.remote import Connection, connect, submit
 from shipway.specs import parse
 from shipway.storage import Store
 from tests.fixtures import own_functions as own
@@ -56,6 +56,18 @@ def test_a_sweep_on_kubeflow_names_its_source_by_hash_and_puts_it_into_the_store
     assert b"def bowl" in Store.open().get(f"code/{digest}/code.zip")
     assert sweep.run.key in server.state.runs
     assert len(json.dumps(params)) < 10_000  # what Kubeflow takes
+
+
+def test_an_event_that_comes_twice_starts_one_sweep(
+    kubeflow: Connection, server: KfpServer, local_store_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "SETTLE_S", 0.0)
+    for is_new in (True, False):
+        sweep = shipway.sweep(
+            own.bowl, {"learning_rate": [0.1]}, kfp=kubeflow, key="upload-7", started_by="a bucket", wait=False
+        )
+        assert (sweep.run.is_new, sweep.run.started_by) == (is_new, "a bucket")
+    assert len(server.state.runs) == 1
 
 
 def test_a_training_on_kubeflow_takes_no_path_of_this_machine(

@@ -45,7 +45,7 @@ def test_a_run_prints_as_what_it_is(record: RunRecord) -> None:
     assert repr(run) == "Run('run-1', 'train_and_deploy bot', Succeeded)"
     lines = str(run).splitlines()
     assert lines[0] == "train_and_deploy bot: Succeeded in 1 min 1 s"
-    assert [line.split()[:2] for line in lines[1:4]] == [["✓", "train-and-deploy"], ["✓", "dataset"], ["✓", "katib"]]
+    assert [line.split()[:2] for line in lines[1:4]] == [["✓", "train-and-deploy"], ["✓", "dataset"], ["✓", "search"]]
     assert "from cache" in lines[2]
     assert lines[-6:] == [
         "run: run-1 on this machine, started by ada@box", "measured: test accuracy 93.4 %", "decision: blessed",
