@@ -52,9 +52,10 @@ class TrainFunction(Plan):
         return {"training": training}
 
     def check_here(self, specs: Specs) -> None:
+        from shipway.components.train.core import runs_here
         from shipway.doctor import require_local
 
-        require_local()
+        require_local(specs["training"].strategy if runs_here(specs["training"]) else "")
 
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
         from shipway.components.train.core import render_function

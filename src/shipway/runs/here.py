@@ -252,6 +252,8 @@ def _request(prepared: Prepared, run_key: str, environment: dict[str, str], *, f
     from shipway.planning.finder import PIPELINES, pipeline_folders
 
     current_executor()  # an unknown one is refused now, not when training begins
+    if prepared.configuration is not None:
+        prepared.configuration.plan.check_here(prepared.configuration.specs)
     if folders := pipeline_folders():
         environment[PIPELINES] = os.pathsep.join(map(str, folders))
     tasks, configuration = tasks_of(prepared.pipeline.function.pipeline_spec), prepared.configuration
