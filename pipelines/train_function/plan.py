@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from shipway.components.train.spec import FunctionSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
+from shipway.functions.data import data_fingerprint
 from shipway.functions.declared import restored
 from shipway.functions.travelling import declared_by, with_file
 from shipway.images import VERSION
@@ -60,16 +61,13 @@ class TrainFunction(Plan):
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
         from shipway.components.train.core import render_function
 
-        for name, place in specs["training"].data.items():
-            if "://" not in place:
-                raise InvalidSpec(
-                    f"data.{name}: {place!r} is a path on one machine, which the replicas do not see; copy it to the "
-                    f"store (shipway store cp {place} data/) and give the s3:// address"
-                )
         executor.check(render_function(specs["training"], identity.CHECK, store_uri=executor.context.store_uri))
 
     def fingerprints(self, specs: Specs) -> dict[str, str]:
-        return {"code_fingerprint": code_fingerprint(code=specs["training"].code)}
+        return {
+            "data_fingerprint": data_fingerprint(specs["training"].data),
+            "code_fingerprint": code_fingerprint(code=specs["training"].code),
+        }
 
     def work(self, task: str, specs: Specs) -> str:
         training = specs["training"]
