@@ -40,8 +40,9 @@ def kserve(model: Any, evaluation: Any, version: int, spec: str, report: Any) ->
         registered = registry.get(endpoint.name, int(version))
         if registered.digest != manifest.digest:
             raise InvalidSpec(
-                f"version: {version} of {endpoint.name} is model {registered.digest}, the given model is "
-                f"{manifest.digest}; pass the version that `register` gave for this model"
+                (f"{version} of {endpoint.name} is model {registered.digest}, the given model is {manifest.digest}"),
+                field="version",
+                fix="pass the version that `register` gave for this model",
             )
         decision = registry.decision(registered)
         judged = decision.champion_sequence if decision else None

@@ -91,13 +91,18 @@ class Rollout:
         judged: int | None = None,
     ) -> None:
         if spec.name != version.name:
-            raise InvalidSpec(f"endpoint.name: {spec.name!r}, but version {version.version} is of {version.name!r}")
+            raise InvalidSpec(
+                f"{spec.name!r}, but version {version.version} is of {version.name!r}", field="endpoint.name"
+            )
         found = evaluation or version.evaluation
         if found is None:
-            raise NotFound(f"models: version {version.version} of {version.name} has no evaluation to check against")
+            raise NotFound(
+                f"version {version.version} of {version.name} has no evaluation to check against", field="models"
+            )
         if found.model_digest != version.digest:
             raise InvalidSpec(
-                f"evaluation: it is of model {found.model_digest}, version {version.version} is {version.digest}"
+                f"it is of model {found.model_digest}, version {version.version} is {version.digest}",
+                field="evaluation",
             )
         self.spec, self.version, self.evaluation = spec, version, found
         self.answers = _settings(spec, version, found)

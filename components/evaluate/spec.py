@@ -61,4 +61,4 @@ def check_baseline(name: str, known: list[str], where: str) -> None:
     """Refuses a name that is no baseline of the task."""
     if name not in known:
         expected = f"expected one of {', '.join(known)}{nearest(name, known)}" if known else "this task has none"
-        raise InvalidSpec(f"{where}: unknown baseline {name!r}; {expected}")
+        raise InvalidSpec(f"unknown baseline {name!r}; {expected}", field=where, given=name)

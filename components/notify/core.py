@@ -217,8 +217,10 @@ def check_address(url: str) -> None:
         is_address = False
     if not is_address or re.search(r"[\s\x00-\x1f\x7f]", url):
         raise InvalidSpec(
-            "webhook: not an address; expected http:// or https://, a host and a path, such as "
-            "https://hooks.example.com/T0/B0; nothing was sent"
+            "not an address",
+            field="webhook",
+            allowed="http:// or https://, a host and a path, such as https://hooks.example.com/T0/B0",
+            fix="nothing was sent",
         )
 
 

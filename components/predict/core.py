@@ -147,11 +147,15 @@ class Client:
     def __init__(self, url: str, name: str | None = None, timeout_s: float = 30.0) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"url: {url!r} is not an http address; `shipway endpoints` lists those here")
+            raise UserError(
+                f"{url!r} is not an http address; `shipway endpoints` lists those here", field="url", given=url
+            )
         path = parts.path.rstrip("/")
         if not path.endswith(":predict"):
             if name is None:
-                raise UserError(f"url: {url!r} names no model; give the predict URL or the model's name")
+                raise UserError(
+                    f"{url!r} names no model", field="url", given=url, fix="give the predict URL or the model's name"
+                )
             path = f"{path}/v1/models/{urllib.parse.quote(name)}:predict"
         self.url = f"{parts.scheme}://{parts.netloc}{path}"
         self._path = path
@@ -195,7 +199,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise UserError(
-                f"{self.url}: nobody answers there ({error}); `shipway endpoints` lists what runs"
+                f"nobody answers there ({error}); `shipway endpoints` lists what runs", field=self.url
             ) from None
         try:
             answer = json.loads(data)

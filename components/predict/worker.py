@@ -221,7 +221,7 @@ def _section(model: type[BaseModel], given: str, option: str) -> BaseModel:
     try:
         document = json.loads(given)
     except ValueError as error:
-        raise InvalidSpec(f"{option}: not JSON: {error}") from None
+        raise InvalidSpec(f"not JSON: {error}", field=option) from None
     section: BaseModel = parse(model, document, option)
     return section
 

@@ -91,7 +91,9 @@ def given_splits(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     if len(unknown):
         given = unknown.get_column("split")[0] or ""
         raise InvalidData(
-            f"split_column {spec.split_column!r}: {given!r} is no split; expected train, eval (val, valid, validation, "
-            "dev) or test"
+            f"{given!r} is no split",
+            field=f"split_column {spec.split_column!r}",
+            given=given,
+            allowed="train, eval (val, valid, validation, dev) or test",
         )
     return out.with_columns(pl.col("_side").alias("split")).drop("_side")

@@ -35,7 +35,7 @@ def reading(shown: str, where: str = "") -> Iterator[None]:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         if not isinstance(error, (*BROKEN, PolarsError)):
             reason = f"{type(error).__name__}: {reason}"
-        raise InvalidData(f"data: {shown!r} cannot be read{where}: {reason}") from error
+        raise InvalidData(f"{shown!r} cannot be read{where}: {reason}", field="data", given=shown) from error
 
 
 class Content:
@@ -48,7 +48,9 @@ class Content:
     def __enter__(self) -> Self:
         if self._compression and not self._path.stat().st_size:
             raise InvalidData(
-                f"data: {self._shown!r} has no bytes, which no {self._compression} file is; copy it again"
+                f"{self._shown!r} has no bytes, which no {self._compression} file is; copy it again",
+                field="data",
+                given=self._shown,
             )
         self._file = OPENERS[self._compression](self._path)
         return self
@@ -70,7 +72,9 @@ class Content:
                 self.bytes += len(part)
                 self.lines += part.count(b"\n")
         except BROKEN as error:
-            raise InvalidData(f"data: {self._shown!r} cannot be read{self._how(error)}") from error
+            raise InvalidData(
+                f"{self._shown!r} cannot be read{self._how(error)}", field="data", given=self._shown
+            ) from error
         return b"".join(parts)
 
     def _how(self, error: BaseException) -> str:

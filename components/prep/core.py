@@ -219,14 +219,19 @@ def fit_encoder(taken: Taken, spec: DatasetSpec, pool: Pool) -> Encoder:
     wrong = [name for name in targets if not name.startswith("label") or name in others]
     if wrong:
         raise InvalidSpec(
-            f"recipe {spec.recipe!r}: its task has a target {wrong[0]!r}; expected one that begins with label and is "
-            "none of the encoder's features"
+            "its task has a target",
+            field=f"recipe {spec.recipe!r}",
+            given=wrong[0],
+            allowed="one that begins with label and is none of the encoder's features",
         )
     expected = sorted(taken.statistics.classes("train"))
     if schema.has_classes and sorted(encoder.labels) != expected:
         raise InvalidData(
-            f"recipe {spec.recipe!r}: its encoder has {len(encoder.labels)} labels, the training split "
-            f"{len(expected)}; fit_encoder must keep every label"
+            (
+                f"its encoder has {len(encoder.labels)} labels, the training split {len(expected)}; "
+                "fit_encoder must keep every label"
+            ),
+            field=f"recipe {spec.recipe!r}",
         )
     return encoder
 

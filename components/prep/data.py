@@ -132,8 +132,9 @@ def open_sources(spec: DatasetSpec, folder: Path, *, unpacks: bool = True) -> Fo
         root = column.root or (None if is_http else trees.parent_of(_local_or_s3(spec.data)))
         if root is None:
             raise InvalidData(
-                f"data {redaction.place(spec.data)!r}: rows of a table at an HTTP address name files below "
-                "a folder that it does not say; give dataset.input.root, a folder or s3:// prefix"
+                "rows of a table at an HTTP address name files below a folder that it does not say",
+                field=f"data {redaction.place(spec.data)!r}",
+                fix="give dataset.input.root, a folder or s3:// prefix",
             )
         _add_tables(found, [path], "", _local_or_s3(root), spec, schema)
         return found
@@ -245,14 +246,19 @@ def _add(found: Found, place: _Place, spec: DatasetSpec, schema: Schema, folder:
         few = "; ".join(f"{name}: {why}" for name, why in list(found.skipped.items())[:3])
         what = f"has {few}" if few else "is empty"
         raise InvalidData(
-            f"data {spec.data!r}: no file of input {schema.kind.name!r} in it (it {what}); "
-            f"expected {', '.join(schema.kind.endings)}, tables that name such, or {', '.join(ARCHIVES)}"
+            f"no file of input {schema.kind.name!r} in it (it {what})",
+            field=f"data {spec.data!r}",
+            given=schema.kind.name,
+            allowed=f"{', '.join(schema.kind.endings)}, tables that name such, or {', '.join(ARCHIVES)}",
         )
     if all("/" not in entry.name for entry in place.files):
         raise InvalidData(
-            f"data {spec.data!r}: its {len(place.files):,} files lie beside each other and no table says their labels; "
-            f"put them into a folder for each label, or add a CSV with columns {column.path_column} and "
-            f"{spec.label_column}"
+            f"its {len(place.files):,} files lie beside each other and no table says their labels",
+            field=f"data {spec.data!r}",
+            fix=(
+                f"put them into a folder for each label, or add a CSV with columns {column.path_column} "
+                f"and {spec.label_column}"
+            ),
         )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"catalogue-{len(found.sources)}.csv"

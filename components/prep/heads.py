@@ -112,7 +112,10 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
     kind, compression = _kind(path, spec)
     if kind is None:
         raise InvalidData(
-            f"data: {shown!r} is of no known kind; expected {ENDINGS}, or give format=csv|tsv|jsonl|parquet"
+            f"{shown!r} is of no known kind",
+            field="data",
+            given=shown,
+            allowed=f"{ENDINGS}, or give format=csv|tsv|jsonl|parquet",
         )
     schema = schema_of(spec)
     roles = tuple(dict.fromkeys(source for _, source in _roles(spec)))
@@ -124,7 +127,9 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
         return Source(path, shown, kind, "", tuple(first.columns), roles=roles, read=reader, binary=binary)
     if kind == "parquet":
         if compression:
-            raise InvalidData(f"data: {shown!r}: Parquet is compressed inside; decompress the file")
+            raise InvalidData(
+                f"{shown!r}: Parquet is compressed inside; decompress the file", field="data", given=shown
+            )
         columns, left_out, binary = _parquet_columns(path, shown, schema.contents, lists)
         return Source(
             path, shown, kind, "", columns, roles=roles, left_out=left_out, binary=binary, contents=schema.contents
@@ -178,16 +183,20 @@ def _head(path: Path, shown: str, compression: str) -> bytes:
     name, inside = path.name.removesuffix(path.suffix if compression else ""), " decompressed" if compression else ""
     wrong = misnamed(head, name)
     if wrong and compression and wrong.startswith("is compressed"):
-        raise InvalidData(f"data: {shown!r} is compressed twice; decompress it once")
+        raise InvalidData(f"{shown!r} is compressed twice; decompress it once", field="data", given=shown)
     if wrong:
-        raise InvalidData(f"data: {shown!r}{inside} {wrong}")
+        raise InvalidData(f"{shown!r}{inside} {wrong}", field="data", given=shown)
     if b"\0" in head:
-        raise InvalidData(f"data: {shown!r} is no text file (it holds NUL bytes); expected UTF-8 text")
+        raise InvalidData(
+            f"{shown!r} is no text file (it holds NUL bytes)", field="data", given=shown, allowed="UTF-8 text"
+        )
     rows = head.rstrip()
     if rows.count(b"\r") - rows.count(b"\r\n") > rows.count(b"\n"):
         raise InvalidData(
-            f"data: {shown!r}{inside} has the line ends of old Macs (CR alone); convert it: "
-            f"tr '\\r' '\\n' < {name} > lf-{name}"
+            f"{shown!r}{inside} has the line ends of old Macs (CR alone)",
+            field="data",
+            given=shown,
+            fix=f"convert it: tr '\\r' '\\n' < {name} > lf-{name}",
         )
     return head
 
@@ -214,12 +223,15 @@ def _csv_header(head: bytes, delimiter: str, shown: str, *, has_quoting: bool) -
         written = [field.decode().strip() for field in record]
     except UnicodeDecodeError as error:
         raise InvalidData(
-            f"data: {shown!r}: the header is not UTF-8; convert the file, for example iconv -f WINDOWS-1252 -t UTF-8"
+            f"{shown!r}: the header is not UTF-8",
+            field="data",
+            given=shown,
+            fix="convert the file, for example iconv -f WINDOWS-1252 -t UTF-8",
         ) from error
     names: list[str] = []
     for position, name in enumerate(written, 1):
         if name and name in names:
-            raise InvalidData(f"data: {shown!r}: column {name!r} stands in the header twice; rename one")
+            raise InvalidData(f"{shown!r}: column {name!r} stands in the header twice", field="data", fix="rename one")
         names.append(name or free(f"column_{position}", [*names, *written]))
     return tuple(names), length
 
@@ -228,7 +240,12 @@ def _jsonl_columns(head: bytes, shown: str) -> tuple[str, ...]:
     """Keys of the first lines; a line that is no object is a bad row later."""
     text = head.lstrip()
     if text.startswith(b"["):
-        raise InvalidData(f"data: {shown!r} is one JSON array; write one object a line: jq -c '.[]' file > file.jsonl")
+        raise InvalidData(
+            f"{shown!r} is one JSON array",
+            field="data",
+            given=shown,
+            fix="write one object a line: jq -c '.[]' file > file.jsonl",
+        )
     columns: dict[str, None] = {}
     reason = ""
     lines = head.split(b"\n")
@@ -239,7 +256,10 @@ def _jsonl_columns(head: bytes, shown: str) -> tuple[str, ...]:
             reason = reason or (str(error) if isinstance(error, NoRow) else "JSON nested too deeply")
     if text and not columns:
         raise InvalidData(
-            f"data: {shown!r}: no line of its beginning is a JSON object ({reason[:160]}); expected one object a line"
+            f"{shown!r}: no line of its beginning is a JSON object ({reason[:160]})",
+            field="data",
+            given=shown,
+            allowed="one object a line",
         )
     return tuple(columns)
 
@@ -257,7 +277,9 @@ def _parquet_columns(
         cut = "; it begins as Parquet, so its end may be missing" if head.startswith(b"PAR1") else ""
         wrong = cut or _really(misnamed(head, path.name))
         raise InvalidData(
-            f"data: {shown!r} cannot be read as Parquet: {' '.join(str(error).split())[:200]}{wrong}"
+            f"{shown!r} cannot be read as Parquet: {' '.join(str(error).split())[:200]}{wrong}",
+            field="data",
+            given=shown,
         ) from error
     binary = tuple(name for name in contents if name in schema and holds_bytes(schema[name]))
     left_out = [
@@ -307,21 +329,24 @@ def _field_of(column: str, schema: Schema) -> str:
 def check_columns(source: Source, spec: DatasetSpec) -> None:
     for field, name in _roles(spec):
         if name in source.binary and field in ("label_column", "group_column", "split_column"):
-            raise InvalidData(f"{field}: column {name!r} in {source.shown!r} holds bytes; expected text")
+            raise InvalidData(f"column {name!r} in {source.shown!r} holds bytes", field=field, allowed="text")
         if name not in source.columns:
             if source.kind == "parquet" and name in (
                 schema := pl.scan_parquet(source.path, glob=False).collect_schema()
             ):
                 raise InvalidData(
-                    f"{field}: column {name!r} in {source.shown!r} holds {schema[name]}; expected text, numbers or "
-                    "booleans: cast it first"
+                    f"column {name!r} in {source.shown!r} holds {schema[name]}",
+                    field=field,
+                    allowed="text, numbers or booleans: cast it first",
                 )
             where = (
                 f"the first {JSON_LINES:,} lines of {source.shown!r}" if source.kind == "jsonl" else f"{source.shown!r}"
             )
             own = "|".join(schema_of(spec).formats) if spec.format == "auto" and source.read is None else ""
             other = f"; if the file is of another format, give format={own}" if own else ""
-            raise InvalidData(f"{field}: no column {name!r} in {where}; {_has(name, source.columns)}{other}")
+            raise InvalidData(
+                f"no column {name!r} in {where}; {_has(name, source.columns)}{other}", field=field, given=name
+            )
 
 
 def _has(name: str, columns: tuple[str, ...]) -> str:

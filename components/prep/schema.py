@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from shipway import modules, tables
 from shipway.components.prep.columns import OURS, SCORED
 from shipway.components.prep.spec import FORMATS, DatasetSpec
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.inputs import Format, Input, input_of
 from shipway.inputs.base import FileColumn, ReadsFiles
 from shipway.recipes.base import load_recipe
@@ -152,13 +152,13 @@ def _schema(recipe: str, sections: str, format: str, _code: str) -> Schema:
     taken = [name for name in sources if name in (*OURS, *SCORED) or name.startswith(("_", "source_"))]
     if taken or not sources:
         raise InvalidSpec(
-            f"recipe {recipe}: input {kind.name!r} has {f'a column {taken[0]!r}' if taken else 'no column'}; expected "
-            f"names other than {', '.join((*OURS, *SCORED))}, without _ or source_ in front"
+            f"input {kind.name!r} has {f'a column {taken[0]!r}' if taken else 'no column'}",
+            field=f"recipe {recipe}",
+            given=kind.name,
+            allowed=f"names other than {', '.join((*OURS, *SCORED))}, without _ or source_ in front",
         )
     schema = Schema(kind, params, task.name, task.labels, reading, sources)
     formats = (*FORMATS, *schema.formats)
     if format not in formats:
-        raise InvalidSpec(
-            f"dataset.format: unknown format {format!r}; expected one of {', '.join(formats)}{nearest(format, formats)}"
-        )
+        raise InvalidSpec("unknown format", field="dataset.format", given=format, allowed=formats)
     return schema

@@ -67,7 +67,7 @@ def find_sources(files: Sequence[Path], spec: DatasetSpec) -> list[Source]:
             sources.append(open_source(path, shown, spec))
     found = [source for source in sources if source.columns]
     if not found:
-        raise InvalidData(f"data: {spec.data!r} is empty; expected a header and rows")
+        raise InvalidData(f"{spec.data!r} is empty", field="data", given=spec.data, allowed="a header and rows")
     for source in found:
         check_columns(source, spec)
     return found
@@ -177,8 +177,13 @@ def _blocks(source: Source, size: int) -> Iterator[tuple[int, int, bytes]]:
                 end = data.find(b"\n") + 1  # the parser finds the open quote and goes on behind its line
                 if not end:
                     raise InvalidData(
-                        f"data: {source.shown!r} has a line of more than {MAX_RECORD_BYTES >> 20} MiB behind "
-                        f"{content.lines:,} lines; expected one row a line"
+                        (
+                            f"{source.shown!r} has a line of more than {MAX_RECORD_BYTES >> 20} MiB behind "
+                            f"{content.lines:,} lines"
+                        ),
+                        field="data",
+                        given=source.shown,
+                        allowed="one row a line",
                     )
             if end:
                 yield position, position + end, data[:end]
@@ -189,8 +194,12 @@ def _blocks(source: Source, size: int) -> Iterator[tuple[int, int, bytes]]:
             else lacks_fields(carry, len(source.columns), source.delimiter, source.quoting)
         ):
             raise InvalidData(
-                f"data: {source.shown!r} ends in the middle of a record, behind {content.lines:,} whole lines: it was "
-                "cut; copy it again (if it is whole, end its last line with a line break)"
+                (
+                    f"{source.shown!r} ends in the middle of a record, behind {content.lines:,} whole lines: "
+                    "it was cut; copy it again (if it is whole, end its last line with a line break)"
+                ),
+                field="data",
+                given=source.shown,
             )
         if carry.strip():
             yield position, position + len(carry), carry
@@ -216,7 +225,9 @@ def _read_whole(file: Source) -> Iterator[Parsed]:
             yield _as_texts(frame, rows, file)
     except PolarsError as error:
         reason = " ".join(str(error).split())[:200]
-        raise InvalidData(f"data: {file.shown!r} cannot be read behind row {at - 1:,}: {reason}") from error
+        raise InvalidData(
+            f"{file.shown!r} cannot be read behind row {at - 1:,}: {reason}", field="data", given=file.shown
+        ) from error
 
 
 def _frames(file: Source) -> Iterator[pl.DataFrame]:

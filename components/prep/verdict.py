@@ -22,21 +22,23 @@ def check_rows(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, l
         InvalidData: names counts, examples and where the quarantine lies.
     """
     if not statistics.records:
-        raise InvalidData(f"data: {spec.data!r} has a header but no rows")
+        raise InvalidData(f"{spec.data!r} has a header but no rows", field="data", given=spec.data)
     if statistics.bad_rows > spec.max_bad_fraction * statistics.records:
         raise InvalidData(_too_many_bad(statistics, spec, quarantine_uri, locate))
     if not statistics.rows:
-        raise InvalidData(f"data: none of {statistics.records:,} rows is good; all of them lie in {quarantine_uri}")
+        raise InvalidData(
+            f"none of {statistics.records:,} rows is good; all of them lie in {quarantine_uri}", field="data"
+        )
     labels, schema = statistics.classes(), schema_of(spec)
     if len(labels) < schema.labels.least_classes:
         raise InvalidData(
-            f"label_column {spec.label_column!r}: all {statistics.rows:,} rows have the label {_only(labels)}; "
-            f"{_needs(schema)}"
+            f"all {statistics.rows:,} rows have the label {_only(labels)}; {_needs(schema)}",
+            field=f"label_column {spec.label_column!r}",
         )
     if len(labels) > MANY_LABELS and len(labels) > statistics.rows / 2:
         raise InvalidData(
-            f"label_column {spec.label_column!r}: {len(labels):,} different labels in {statistics.rows:,} rows; "
-            "is it the right column?"
+            f"{len(labels):,} different labels in {statistics.rows:,} rows; is it the right column?",
+            field=f"label_column {spec.label_column!r}",
         )
 
 
@@ -76,8 +78,11 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
     empty = _check_filled(rows, spec, how)
     if len(train) < schema.labels.least_classes:
         raise InvalidData(
-            f"{how}: all {rows['train']:,} rows of train have the label {_only(train)}; {_needs(schema)}, and the "
-            f"others stand in eval or test alone: {_more_labels(spec)}"
+            (
+                f"all {rows['train']:,} rows of train have the label {_only(train)}; {_needs(schema)}, "
+                f"and the others stand in eval or test alone: {_more_labels(spec)}"
+            ),
+            field=how,
         )
     notes = [f"{split} has no rows, as its fraction says" for split in empty]
     for split in ("test", "eval") if schema.has_classes else ():
@@ -89,8 +94,11 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
             raise InvalidData(_unseen(how, split, unseen, spec))
         if labels and len(unseen) == len(labels):
             raise InvalidData(
-                f"{how}: train has no row of any label of {split} ({', '.join(map(repr, list(unseen)[:5]))}), so that "
-                f"{split} measures nothing: {_more_labels(spec)}"
+                (
+                    f"train has no row of any label of {split} ({', '.join(map(repr, list(unseen)[:5]))}), "
+                    f"so that {split} measures nothing: {_more_labels(spec)}"
+                ),
+                field=how,
             )
         if unseen:
             what = "count as wrong answers" if spec.unseen_labels == "count" else "were left out"
@@ -116,7 +124,7 @@ def _check_filled(rows: dict[str, int], spec: DatasetSpec, how: str) -> list[str
             counts = ", ".join(f"{count:,} in {name}" for name, count in rows.items() if count)
             words = {"train": "'train'", "eval": "'eval' ('val', 'dev')", "test": "'test'"}
             mend = f"name some rows {words[split]}" if spec.split_column else _more(split, spec)
-            raise InvalidData(f"{how}: no row stands in {split} ({counts}); {mend}")
+            raise InvalidData(f"no row stands in {split} ({counts}); {mend}", field=how)
     return empty
 
 

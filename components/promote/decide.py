@@ -36,7 +36,9 @@ def decide(
         ("task", evaluation.task, model.task),
     ):
         if given != wanted:
-            raise InvalidSpec(f"gate: the evaluation is of {what} {given}, not of {wanted}; pass the one of this model")
+            raise InvalidSpec(
+                f"the evaluation is of {what} {given}, not of {wanted}", field="gate", fix="pass the one of this model"
+            )
     task = task_of_model(model, policy.recipes)
     policy, own = check_policy(policy, task)
     judged = list(task.evaluation.judge(own, evaluation, reader(evaluation)))

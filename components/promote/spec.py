@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from shipway.code.reference import Code
 from shipway.components.evaluate.spec import check_baseline
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.specs import Spec, parse
 
 if TYPE_CHECKING:
@@ -136,11 +136,14 @@ def _bound(name: str, bound: Bound, metrics: Mapping[str, Metric]) -> Bound:
     for value in (bound.at_least, bound.at_most):
         if value is not None and metric.is_share and not 0 <= value <= 1:
             raise InvalidSpec(
-                f"promotion.thresholds.{name}: got {value:g}, expected a share from 0 to 1, such as 0.9 for 90 %"
+                f"got {value:g}, expected a share from 0 to 1, such as 0.9 for 90 %",
+                field=f"promotion.thresholds.{name}",
             )
     if bound.confident and not metric.has_interval:
         known = ", ".join(_with_interval(metrics))
-        raise InvalidSpec(f"promotion.thresholds.{name}: {name} has no interval; expected one of {known} for confident")
+        raise InvalidSpec(
+            f"{name} has no interval", field=f"promotion.thresholds.{name}", allowed=f"one of {known} for confident"
+        )
     return bound
 
 
@@ -152,7 +155,7 @@ def _comparison(rule: Comparison, metrics: Mapping[str, Metric], where: str) -> 
 
 def _check_name(name: str, known: Iterable[str], where: str) -> None:
     if name not in known:
-        raise InvalidSpec(f"{where}: unknown metric {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
+        raise InvalidSpec("unknown metric", field=where, given=name, allowed=known)
 
 
 def _with_interval(metrics: Mapping[str, Metric]) -> list[str]:

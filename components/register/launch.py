@@ -35,7 +35,9 @@ def register(model: Any, dataset: Any, evaluation: Any, decision: Any, card: Any
 
         decided = DecisionRecord.read(decision.path)
         if decided.decision != "blessed":
-            raise InvalidSpec(f"register: the model was rejected ({decided.reason}); only a blessed one is registered")
+            raise InvalidSpec(
+                f"the model was rejected ({decided.reason}); only a blessed one is registered", field="register"
+            )
         registry = Registry(Store.open(current.context.store_uri))
         version = registry.register(
             ModelManifest.read(model.path),

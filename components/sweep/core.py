@@ -38,13 +38,16 @@ def check_parameters(spec: SweepSpec, params_model: type[BaseModel], recipe: str
         where = f"sweep.parameters[{index}]"
         if parameter.name not in names:
             raise InvalidSpec(
-                f"{where}.name: recipe {recipe!r} has no parameter {parameter.name!r}; expected one of "
-                f"{', '.join(names)}{nearest(parameter.name, names)}"
+                f"recipe {recipe!r} has no parameter", field=f"{where}.name", given=parameter.name, allowed=names
             )
         for field, value in _extremes(parameter):
             problem = _refusal(params_model, {**base, parameter.name: value}, parameter.name)
             if problem:
-                raise InvalidSpec(f"{where}.feasibleSpace.{field}: {parameter.name}={value!r} is refused: {problem}")
+                raise InvalidSpec(
+                    f"{parameter.name}={value!r} is refused: {problem}",
+                    field=f"{where}.feasibleSpace.{field}",
+                    given=value,
+                )
 
 
 def check_together(spec: SweepSpec, recipe: Recipe, encoder_params: BaseModel) -> None:
@@ -63,7 +66,7 @@ def check_together(spec: SweepSpec, recipe: Recipe, encoder_params: BaseModel) -
             try:
                 recipe.check_params(params, encoder_params)
             except InvalidSpec as error:
-                raise InvalidSpec(f"{where}: {parameter.name}={value!r}: {error}") from error
+                raise InvalidSpec(f"{parameter.name}={value!r}: {error}", field=where, given=value) from error
 
 
 def recipe_of_trials(spec: SweepSpec) -> Recipe:
@@ -132,8 +135,7 @@ def check_objective(spec: SweepSpec) -> None:
     for field, name, allowed in given:
         if name not in allowed:
             raise InvalidSpec(
-                f"sweep.objective.{field}: no training reports a metric {name!r}; expected one of "
-                f"{', '.join(allowed)}{nearest(name, allowed)}"
+                "no training reports a metric", field=f"sweep.objective.{field}", given=name, allowed=allowed
             )
 
 

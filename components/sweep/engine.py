@@ -171,7 +171,7 @@ class Engine:
         if request.number == 0 and status.is_users and self.search.first is not None:
             # Not written down: mended and typed again, the trial is made again.
             what = "" if self.spec.function else "the training's own parameters cannot be trained: "
-            raise InvalidSpec(f"sweep: {what}{status.error}")
+            raise InvalidSpec(f"{what}{status.error}", field="sweep")
         record = self._record(request, status)
         self.search.tell(record)
         self.ledger.finish(record, self.search.memory(record.number))

@@ -12,7 +12,7 @@ from shipway.components.sweep import core
 from shipway.components.sweep.ledger import Request
 from shipway.components.sweep.spec import Parameter, Scalar, SweepSpec
 from shipway.components.train import core as train_core
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.executors import Manifest
 from shipway.specs import parse
 
@@ -109,12 +109,14 @@ def render(spec: SweepSpec, name: str, template: Manifest) -> Manifest:
         InvalidSpec: what Katib's webhook would refuse.
     """
     if not 0 < len(name) <= NAME_MAX:
-        raise InvalidSpec(f"sweep: experiment name {name!r} has {len(name)} characters; Katib allows {NAME_MAX}")
+        raise InvalidSpec(
+            f"experiment name {name!r} has {len(name)} characters; Katib allows {NAME_MAX}", field="sweep", given=name
+        )
     if not spec.parameters or spec.maxTrialCount < 1:
-        raise InvalidSpec("sweep: an Experiment needs at least one parameter and maxTrialCount of at least 1")
+        raise InvalidSpec("an Experiment needs at least one parameter and maxTrialCount of at least 1", field="sweep")
     kind = template.get("kind", "")
     if kind not in _PRIMARY:
-        raise InvalidSpec(f"sweep: no trial can be a {kind!r}; expected one of {', '.join(_PRIMARY)}")
+        raise InvalidSpec("no trial can be a", field="sweep", given=kind, allowed=_PRIMARY)
     trial = copy.deepcopy(template)
     for field in ("name", "namespace"):  # Katib names the trials
         trial.get("metadata", {}).pop(field, None)
@@ -125,7 +127,7 @@ def render(spec: SweepSpec, name: str, template: Manifest) -> Manifest:
     used = [parameter for parameter in spec.parameters if f"${{trialParameters.{parameter.name}}}" in text]
     if len(used) < len(spec.parameters):
         missing = next(p.name for p in spec.parameters if p not in used)
-        raise InvalidSpec(f"sweep: the trial template never mentions ${{trialParameters.{missing}}}")
+        raise InvalidSpec(f"the trial template never mentions ${{trialParameters.{missing}}}", field="sweep")
     objective = spec.objective.model_dump(mode="json", exclude_none=True)
     body: dict[str, Any] = {
         "objective": {key: value for key, value in objective.items() if value != []},
@@ -200,14 +202,18 @@ def read(manifest: Manifest) -> Experiment:
     known = (*_SPEC_FIELDS, *_COUNTS, "trialTemplate", "metricsCollectorSpec", "resumePolicy", "nasConfig")
     _refuse_unknown(spec, known, "spec")
     if spec.get("nasConfig"):
-        raise InvalidSpec("spec.nasConfig: neural architecture search cannot be played here; leave it out")
+        raise InvalidSpec(
+            "neural architecture search cannot be played here", field="spec.nasConfig", fix="leave it out"
+        )
     for required in ("maxTrialCount", "parameters", "trialTemplate"):
         if not spec.get(required):
-            raise InvalidSpec(f"spec.{required}: missing; without it the sweep would have no end or no trials")
+            raise InvalidSpec("missing; without it the sweep would have no end or no trials", field=f"spec.{required}")
     template = _mapping(spec["trialTemplate"], "spec.trialTemplate")
     _refuse_unknown(template, (*_TEMPLATE_FIELDS, *_TEMPLATE_KNOWN, "configMap"), "spec.trialTemplate")
     if "trialSpec" not in template:
-        raise InvalidSpec("spec.trialTemplate.trialSpec: missing; a template in a ConfigMap cannot be read here")
+        raise InvalidSpec(
+            "missing; a template in a ConfigMap cannot be read here", field="spec.trialTemplate.trialSpec"
+        )
     document = {key: spec[key] for key in (*_SPEC_FIELDS, *_COUNTS) if spec.get(key) is not None}
     parsed = parse(SweepSpec, {"maxFailedTrialCount": spec["maxTrialCount"], **document}, "spec")
     names = {parameter.name for parameter in parsed.parameters}
@@ -216,8 +222,10 @@ def read(manifest: Manifest) -> Experiment:
         reference = entry.get("reference", "")
         if reference not in names:
             raise InvalidSpec(
-                f"spec.trialTemplate.trialParameters[{index}].reference: unknown parameter {reference!r}; expected one "
-                f"of {', '.join(sorted(names))}{nearest(reference, names)}"
+                "unknown parameter",
+                field=f"spec.trialTemplate.trialParameters[{index}].reference",
+                given=reference,
+                allowed=sorted(names),
             )
         references[entry["name"]] = reference
     name = _mapping(manifest.get("metadata"), "metadata").get("name", "")
@@ -240,7 +248,10 @@ def _formats(collector: Mapping[str, Any]) -> list[str]:
     kind = (collector.get("collector") or {}).get("kind", "StdOut")
     if kind != "StdOut":
         raise InvalidSpec(
-            f"spec.metricsCollectorSpec.collector.kind: {kind!r} cannot be honoured here; expected StdOut"
+            f"{kind!r} cannot be honoured here",
+            field="spec.metricsCollectorSpec.collector.kind",
+            given=kind,
+            allowed="StdOut",
         )
     source = (collector.get("source") or {}).get("filter") or {}
     return list(source.get("metricsFormat") or [FILTER])
@@ -290,11 +301,11 @@ def _containers(manifest: Manifest) -> list[dict[str, Any]]:
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise InvalidSpec(f"{where}: expected a mapping, got {type(value).__name__} {value!r:.80}")
+        raise InvalidSpec(field=where, given=value, allowed="a mapping")
     return dict(value)
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in given:
         if key not in known:
-            raise InvalidSpec(f"{where}.{key}: unknown field; expected one of {', '.join(known)}{nearest(key, known)}")
+            raise InvalidSpec("unknown field", field=f"{where}.{key}", given=key, allowed=known)

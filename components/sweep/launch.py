@@ -54,7 +54,7 @@ def function(spec: str, sweep: Any, report: Any, task_config: Any = None) -> str
     with step("sweep") as current:
         document = parse(SweepSpec, spec, "sweep")
         if not document.function:
-            raise InvalidSpec("sweep.function: missing; expected `module:name` of a function in training.code")
+            raise InvalidSpec("missing", field="sweep.function", allowed="`module:name` of a function in training.code")
         record, uri = play(document, "", "", current, task_config)
         return _hand_on(record, uri, sweep, report, current)
     raise AssertionError("unreachable")

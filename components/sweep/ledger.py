@@ -106,8 +106,9 @@ class Ledger:
         except Conflict:
             if self.store.get("sweep.json") != text:
                 raise InvalidSpec(
-                    f"sweep: {self.store.uri} holds trials of another spec or dataset; run again with --fresh, or "
-                    "under another name"
+                    f"{self.store.uri} holds trials of another spec or dataset",
+                    field="sweep",
+                    fix="run again with --fresh, or under another name",
                 ) from None
 
     def trials(self) -> dict[int, Known]:

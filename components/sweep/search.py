@@ -49,8 +49,9 @@ class Search:
         name = spec.algorithm.algorithmName
         if name not in algorithms.LOCAL:
             raise InvalidSpec(
-                f"sweep.algorithm.algorithmName: {name!r} runs on Katib only; here choose one of "
-                f"{', '.join(algorithms.LOCAL)}"
+                f"{name!r} runs on Katib only; here choose one of {', '.join(algorithms.LOCAL)}",
+                field="sweep.algorithm.algorithmName",
+                given=name,
             )
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.spec, self.name = spec, name

@@ -252,4 +252,4 @@ def training_of(manifest: Manifest) -> TrainingDocument:
         for variable in replica["template"]["spec"]["containers"][0].get("env", []):
             if variable["name"] == "SHIPWAY_TRAINING":
                 return TrainingDocument.model_validate(json.loads(variable["value"]))
-    raise InvalidSpec(f"manifest {manifest['metadata'].get('name')}: no replica carries SHIPWAY_TRAINING")
+    raise InvalidSpec("no replica carries SHIPWAY_TRAINING", field=f"manifest {manifest['metadata'].get('name')}")

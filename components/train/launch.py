@@ -66,8 +66,10 @@ def _launch(
         training = with_best(training, best)
         if allowed and training.strategy not in allowed:
             raise InvalidSpec(
-                f"training.strategy: {training.strategy!r} is not for this component; expected one of "
-                f"{', '.join(allowed)}, or use train.job, which takes all"
+                f"{training.strategy!r} is not for this component",
+                field="training.strategy",
+                given=training.strategy,
+                allowed=f"one of {', '.join(allowed)}, or use train.job, which takes all",
             )
         manifest = train(training, DatasetManifest.read(dataset.path), current, task_config)
         manifest.write(model.path)
@@ -131,7 +133,7 @@ def with_best(spec: TrainingSpec, best: str) -> TrainingSpec:
     try:
         found = json.loads(best)
     except ValueError as error:
-        raise InvalidSpec(f"best: not JSON ({error}); expected an object of recipe parameters") from error
+        raise InvalidSpec(f"not JSON ({error})", field="best", allowed="an object of recipe parameters") from error
     if not isinstance(found, dict):
         raise InvalidSpec(f"best: expected an object of recipe parameters, got {best:.80}")
     merged = spec.model_copy(update={"params": {**spec.params, **found}})
@@ -150,7 +152,9 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
 
     if spec.recipe != dataset.recipe:
         raise InvalidSpec(
-            f"training.recipe: {spec.recipe!r}, but the dataset was encoded by {dataset.recipe!r}; give both the same"
+            f"{spec.recipe!r}, but the dataset was encoded by {dataset.recipe!r}",
+            field="training.recipe",
+            fix="give both the same",
         )
     spec = spec if spec.name else spec.model_copy(update={"name": dataset.name})
     context = current.context

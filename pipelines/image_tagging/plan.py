@@ -46,8 +46,12 @@ class ImageTagging(TrainAndDeploy):
             recipe = overrides.get(section, {}).get("recipe", RECIPE)
             if recipe != RECIPE:
                 raise InvalidSpec(
-                    f"overrides.{section}.recipe: got {recipe!r}, this pipeline's is {RECIPE}; another one runs by "
-                    f"train_and_deploy, recipe={recipe}"
+                    (
+                        f"got {recipe!r}, this pipeline's is {RECIPE}; another one runs by train_and_deploy, "
+                        f"recipe={recipe}"
+                    ),
+                    field=f"overrides.{section}.recipe",
+                    given=recipe,
                 )
         super().check_given(params, overrides)
 

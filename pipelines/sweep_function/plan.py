@@ -48,13 +48,21 @@ class SweepFunction(Plan):
     def check_given(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
         identity.check_model_name(params.get("name"))
         if not params.get("function"):
-            raise InvalidSpec("function: missing; give function=train.py:train, or `module:name` of code=...")
+            raise InvalidSpec(
+                "missing", field="function", fix="give function=train.py:train, or `module:name` of code=..."
+            )
         if "training" in overrides.get("sweep", {}):
-            raise InvalidSpec("overrides.sweep.training: how trials run is overrides.training; put it there")
+            raise InvalidSpec(
+                "how trials run is overrides.training", field="overrides.sweep.training", fix="put it there"
+            )
         if not params.get("space") and not overrides.get("sweep", {}).get("parameters"):
             raise InvalidSpec(
-                "space: missing; give the values of each parameter: space={'learning_rate': [0.001, 0.01], "
-                "'dropout': 'uniform(0, 0.5)'}"
+                "missing",
+                field="space",
+                fix=(
+                    "give the values of each parameter: space={'learning_rate': [0.001, 0.01], 'dropout': "
+                    "'uniform(0, 0.5)'}"
+                ),
             )
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:

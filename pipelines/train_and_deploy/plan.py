@@ -97,20 +97,27 @@ class TrainAndDeploy(Plan):
         for required in ("name", "data"):
             if not params.get(required):
                 raise InvalidSpec(
-                    f"{required}: missing; give {required}=..., for example {self.example} "
-                    "(registry, champion and endpoint are kept per name)"
+                    "missing",
+                    field=required,
+                    fix=(
+                        f"give {required}=..., for example {self.example} (registry, champion and endpoint "
+                        "are kept per name)"
+                    ),
                 )
         identity.check_model_name(params["name"])
         if params.get("webhook"):
             check_address(str(params["webhook"]))
         if "slices" in overrides.get("dataset", {}):
             raise InvalidSpec(
-                "overrides.dataset.slices: prep gets those of the evaluation; give overrides.evaluation.slices"
+                "prep gets those of the evaluation",
+                field="overrides.dataset.slices",
+                fix="give overrides.evaluation.slices",
             )
         if "training" in overrides.get("sweep", {}):
             raise InvalidSpec(
-                "overrides.sweep.training: trials train what the section `training` says; put it into "
-                "overrides.training"
+                "trials train what the section `training` says",
+                field="overrides.sweep.training",
+                fix="put it into overrides.training",
             )
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,7 +245,9 @@ def _check_fractions(dataset: DatasetSpec, evaluated: str) -> None:
     for split, why in (("eval", "training picks its best epoch by"), (evaluated, "evaluation scores")):
         field = f"{split}_fraction"
         if getattr(dataset, field, 1.0) == 0:
-            raise InvalidSpec(f"dataset.{field}: 0 leaves no rows in {split}, which {why}; give a share such as 0.1")
+            raise InvalidSpec(
+                f"0 leaves no rows in {split}, which {why}", field=f"dataset.{field}", fix="give a share such as 0.1"
+            )
 
 
 plan = TrainAndDeploy()

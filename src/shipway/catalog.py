@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from shipway.errors import NotFound, nearest
+from shipway.errors import NotFound
 from shipway.planning.presets import presets
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ def find(name: str) -> Entry:
     """
     entries = {entry.name: entry for entry in catalog()}
     if name not in entries:
-        raise NotFound(
-            f"describe: unknown name {name!r}; expected one of {', '.join(sorted(entries))}{nearest(name, entries)}"
-        )
+        raise NotFound("unknown name", field="describe", given=name, allowed=sorted(entries))
     return entries[name]
 
 

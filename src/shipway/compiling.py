@@ -47,7 +47,9 @@ def compile_pipeline(
     from shipway.planning import find
 
     if out.suffix not in (".yaml", ".yml"):
-        raise InvalidSpec(f"out: {str(out)!r} must end in .yaml; KFP takes the format from the name")
+        raise InvalidSpec(
+            f"{str(out)!r} must end in .yaml; KFP takes the format from the name", field="out", given=str(out)
+        )
     names = rewritten(registry, digests or {})
     function = find(pipeline).function
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +79,9 @@ def rewritten(registry: str | None, digests: Mapping[str, str]) -> dict[str, str
         if not _DIGEST.match(digest):
             raise InvalidSpec(field=f"digest: {name}", given=digest, allowed="sha256: and 64 hexadecimal digits")
     if registry is not None and not _REGISTRY.match(registry):
-        raise InvalidSpec(f"registry: {registry!r} is not host[:port][/path] in lower case, without a scheme")
+        raise InvalidSpec(
+            f"{registry!r} is not host[:port][/path] in lower case, without a scheme", field="registry", given=registry
+        )
     found: dict[str, str] = {}
     for name, image in images.ALL.items():
         repository, tag = image.rsplit(":", 1)

@@ -67,8 +67,12 @@ class Context:
         """
         if mounted.KFP_POD in os.environ and not os.environ.get(STORE):
             raise InvalidSpec(
-                f"{STORE}: this step's pod was not given the store's Secret; compile its pipeline by `shipway compile` "
-                "or `publish`, or call shipway.use_store(task) for each task that runs one of our images"
+                (
+                    "this step's pod was not given the store's Secret; compile its pipeline by `shipway "
+                    "compile` or `publish`, or call shipway.use_store(task) for each task that runs one of "
+                    "our images"
+                ),
+                field=STORE,
             )
         home = Path(os.environ.get(HOME, ".shipway")).absolute()
         pod = _kubeflow_step() if mounted.KFP_POD in os.environ else None
@@ -107,8 +111,10 @@ class Context:
             reason = error.strerror or str(error)
         if reason:
             raise InvalidSpec(
-                f"{HOME}: {str(self.home)!r} cannot hold local state ({reason}); expected a folder that you may write: "
-                f"set {HOME} to one, or type the command in one"
+                f"{str(self.home)!r} cannot hold local state ({reason})",
+                field=HOME,
+                given=str(self.home),
+                allowed=f"a folder that you may write: set {HOME} to one, or type the command in one",
             )
         return self.home
 

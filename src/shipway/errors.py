@@ -41,6 +41,7 @@ _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 
 
 GIVEN_CHARS = 160  # of what was given, in a message
+QUOTED_CHARS = 40  # so much of it says that a sentence quotes it
 NOTHING: Any = object()  # stands for no value, where None is one
 
 
@@ -221,8 +222,8 @@ def one_line(text: object) -> str:
 def _sentence(problem: str, field: str, given: object, allowed: str | Sequence[str], fix: str) -> str:
     """`field: problem 'given'; expected one of a, b (did you mean 'a'?); fix`, without the parts that are not there."""
     shown = "" if given is NOTHING else short(repr(given))
-    # Nothing is said twice: `training.epoch: unknown field`, `'a b' is no name`.
-    if shown in problem or (isinstance(given, str) and f".{field}".endswith(f".{given}")):
+    # Nothing is said twice: `training.epoch: unknown field`, `'a b' is no name`; a sentence may quote the beginning.
+    if shown[:QUOTED_CHARS] in problem or (isinstance(given, str) and f".{field}".endswith(f".{given}")):
         shown = ""
     words = allowed if isinstance(allowed, str) else ", ".join(word or "''" for word in allowed)
     expected = f"one of {words}" if words and not isinstance(allowed, str) else words

@@ -35,11 +35,11 @@ def references(text: str | None) -> dict[str, str]:
     try:
         given = json.loads(text)
     except ValueError as error:
-        raise InvalidSpec(f"{VARIABLE}: not JSON ({error}); `shipway compile --registry` writes it") from error
+        raise InvalidSpec(f"not JSON ({error}); `shipway compile --registry` writes it", field=VARIABLE) from error
     if not isinstance(given, dict) or not all(isinstance(value, str) and value for value in given.values()):
-        raise InvalidSpec(f"{VARIABLE}: {text!r:.80} is not an object of image references")
+        raise InvalidSpec(f"{text!r:.80} is not an object of image references", field=VARIABLE)
     if unknown := sorted(set(given) - set(DEFAULTS)):
-        raise InvalidSpec(f"{VARIABLE}: unknown image {unknown[0]!r}; expected one of {', '.join(DEFAULTS)}")
+        raise InvalidSpec("unknown image", field=VARIABLE, given=unknown[0], allowed=DEFAULTS)
     return DEFAULTS | given
 
 

@@ -40,5 +40,5 @@ def load() -> Any:
         raise NotFound(" ".join(str(error).split())) from error
     # What is no kubeconfig at all comes out of the client as whatever broke first.
     except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError) as error:
-        raise NotFound(f"{where()}: cannot be read as a kubeconfig ({type(error).__name__})") from error
+        raise NotFound(f"cannot be read as a kubeconfig ({type(error).__name__})", field=where()) from error
     return configuration

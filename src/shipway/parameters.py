@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shipway import tables
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.yaml_text import load_json
 
 KINDS = {
@@ -63,16 +63,14 @@ def check_params(
     """
     for key in params:
         if key not in inputs:
-            raise InvalidSpec(
-                f"{key}: unknown parameter of {pipeline}; expected one of {', '.join(inputs)}{nearest(key, inputs)}"
-            )
+            raise InvalidSpec(f"unknown parameter of {pipeline}", field=key, given=key, allowed=inputs)
     given = {key: value for key, value in params.items() if value is not None}  # an empty line of a file: not given
     kinds = {key: str(inputs[key].get("parameterType")) for key in given}
     whole = {key: value for key, value in given.items() if kinds[key] == "STRING" and tables.is_table(value)}
     checked = {key: value if key in whole else _typed(key, value, kinds[key]) for key, value in given.items()}
     missing = [key for key, about in inputs.items() if not about.get("isOptional") and _is_empty(checked.get(key))]
     if missing:
-        raise InvalidSpec(f"{missing[0]}: missing; {pipeline} needs {', '.join(f'{key}=...' for key in missing)}")
+        raise InvalidSpec(f"missing; {pipeline} needs {', '.join(f'{key}=...' for key in missing)}", field=missing[0])
     return checked | {key: keep(key, value) for key, value in whole.items()}
 
 
@@ -116,4 +114,4 @@ def _wrong(key: str, given: Any, kind: str) -> InvalidSpec:
     wanted = KINDS.get(kind, kind)
     if kind == "STRING" and tables.described(given):
         wanted = "text, or a table of columns: a pandas, Polars or Arrow one"
-    return InvalidSpec(f"{key}: got {shown}, expected {wanted}")
+    return InvalidSpec(f"got {shown}, expected {wanted}", field=key)

@@ -28,7 +28,9 @@ def check_starter(started_by: str) -> str:
         InvalidSpec: it cannot stand in a list of runs.
     """
     if not started_by.isprintable() or len(started_by) > LONGEST:
-        raise InvalidSpec(f"started_by: {started_by!r:.120}: expected at most {LONGEST} printable characters on a line")
+        raise InvalidSpec(
+            f"{started_by!r:.120}: expected at most {LONGEST} printable characters on a line", field="started_by"
+        )
     return started_by
 
 
@@ -40,6 +42,7 @@ def check_key(key: str) -> str:
     """
     if not _KEY.fullmatch(key):
         raise InvalidSpec(
-            f"key: {key!r:.120}: expected up to 100 letters, digits and . _ : / @ = + -, the first a letter or digit"
+            (f"{key!r:.120}: expected up to 100 letters, digits and . _ : / @ = + -, the first a letter or digit"),
+            field="key",
         )
     return key

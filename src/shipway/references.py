@@ -114,8 +114,12 @@ def _variable(name: str) -> str:
     value = os.environ.get(name, "")
     if not value:
         raise InvalidSpec(
-            f"env:{name}: the variable {name} is not set here; set it where the command is typed, or on Kubeflow put "
-            f"the address into the key {DATA} of the pipeline's Secret and give data=env:{DATA}"
+            f"the variable {name} is not set here",
+            field=f"env:{name}",
+            fix=(
+                f"set it where the command is typed, or on Kubeflow put the address into the key {DATA} "
+                f"of the pipeline's Secret and give data=env:{DATA}"
+            ),
         )
     redaction.know_address(value)
     return value

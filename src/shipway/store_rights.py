@@ -55,6 +55,8 @@ def seaweed_actions(store_uri: str, role: Role) -> list[str]:
 def _place(store_uri: str) -> tuple[str, str]:
     parts = urlsplit(store_uri)
     if parts.scheme != "s3" or not parts.netloc:
-        raise InvalidSpec(f"store: {store_uri!r} has no keys to narrow; expected s3://BUCKET/PREFIX")
+        raise InvalidSpec(
+            f"{store_uri!r} has no keys to narrow", field="store", given=store_uri, allowed="s3://BUCKET/PREFIX"
+        )
     prefix = parts.path.strip("/")
     return parts.netloc, f"{prefix}/" if prefix else ""

@@ -88,7 +88,11 @@ def give_store(ir: Mapping[str, Any], platform: dict[str, Any], secret: str, our
 def check_name(secret: str) -> None:
     """Raises InvalidSpec where no Secret can be called so."""
     if not _NAME.fullmatch(secret):
-        raise InvalidSpec(f"secret: {secret!r} is not a Secret's name: lower case letters, digits, dashes and dots")
+        raise InvalidSpec(
+            f"{secret!r} is not a Secret's name: lower case letters, digits, dashes and dots",
+            field="secret",
+            given=secret,
+        )
 
 
 def _entry(secret: str, keys: tuple[str, ...]) -> dict[str, Any]:

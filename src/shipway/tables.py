@@ -92,10 +92,10 @@ def _write(name: str, table: Any, path: Path) -> None:
             lazy.collect().rechunk().write_parquet(path, compression="zstd", row_group_size=ROW_GROUP)
     except (pl.exceptions.PolarsError, TypeError, OverflowError) as error:
         raise InvalidData(
-            f"{name}: the table cannot be kept as Parquet: {' '.join(str(error).split())[:300]}"
+            f"the table cannot be kept as Parquet: {' '.join(str(error).split())[:300]}", field=name
         ) from None
     if not pl.scan_parquet(path).select(pl.len()).collect().item():
-        raise InvalidData(f"{name}: the table has no rows")
+        raise InvalidData("the table has no rows", field=name)
 
 
 def _from_arrow(table: Any) -> pl.DataFrame | pl.LazyFrame:
@@ -115,9 +115,13 @@ def _from_pandas(name: str, table: Any) -> pl.DataFrame:
     labels = list(table.columns)
     for label in labels:
         if not isinstance(label, str):
-            raise InvalidSpec(f"{name}: column {label!r:.80} has no text for a name; rename the columns to text")
+            raise InvalidSpec(
+                f"column {label!r:.80} has no text for a name", field=name, fix="rename the columns to text"
+            )
     if twice := [label for label, count in Counter(labels).items() if count > 1]:
-        raise InvalidSpec(f"{name}: {twice[0]!r} names more than one column; give each a name of its own")
+        raise InvalidSpec(
+            f"{twice[0]!r} names more than one column", field=name, given=twice[0], fix="give each a name of its own"
+        )
     return pl.DataFrame([_column(name, label, table[label]) for label in labels])
 
 
@@ -137,8 +141,10 @@ def _column(name: str, label: str, series: Any) -> pl.Series:
     except (pl.exceptions.PolarsError, TypeError, OverflowError):
         kinds = sorted({type(value).__name__ for value in values if value is not None})
         raise InvalidData(
-            f"{name}: column {label!r} holds values of several kinds or of none that Parquet has ({', '.join(kinds)}); "
-            "give it one: .astype(str), for example"
+            f"column {label!r} holds values of several kinds or of none that Parquet has ({', '.join(kinds)})",
+            field=name,
+            given=label,
+            fix="give it one: .astype(str), for example",
         ) from None
 
 
@@ -146,9 +152,14 @@ def _check(name: str, schema: pl.Schema) -> None:
     import polars as pl
 
     if not schema:
-        raise InvalidData(f"{name}: the table has no columns")
+        raise InvalidData("the table has no columns", field=name)
     for label, kind in schema.items():
         if not label:
-            raise InvalidSpec(f"{name}: a column has an empty name; give it one")
+            raise InvalidSpec("a column has an empty name", field=name, fix="give it one")
         if kind == pl.Object:
-            raise InvalidData(f"{name}: column {label!r} holds Python objects; expected text, numbers, times or lists")
+            raise InvalidData(
+                f"column {label!r} holds Python objects",
+                field=name,
+                given=label,
+                allowed="text, numbers, times or lists",
+            )

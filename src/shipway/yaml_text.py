@@ -64,11 +64,11 @@ def load_all_yaml(text: str, where: str) -> list[Any]:
     try:
         return [check_tree(document, where) for document in yaml.load_all(text, Loader=_Loader)]
     except _Twice as error:
-        raise InvalidSpec(f"{where}: {error}; leave one of them") from None
+        raise InvalidSpec(error, field=where, fix="leave one of them") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, a number too long
-        raise InvalidSpec(f"{where}: neither YAML nor JSON: {_said(error)}") from error
+        raise InvalidSpec(f"neither YAML nor JSON: {_said(error)}", field=where) from error
     except RecursionError:
-        raise InvalidSpec(f"{where}: nested too deeply") from None
+        raise InvalidSpec("nested too deeply", field=where) from None
 
 
 def check_tree(document: Any, where: str) -> Any:
@@ -84,8 +84,11 @@ def check_tree(document: Any, where: str) -> Any:
         values += 1
         if depth > MOST_DEPTH or values > MOST_VALUES:
             raise InvalidSpec(
-                f"{where}: nested more than {MOST_DEPTH} deep, or more than {MOST_VALUES} values; does an anchor (&) "
-                "stand in what it names?"
+                (
+                    f"nested more than {MOST_DEPTH} deep, or more than {MOST_VALUES} values; does an "
+                    "anchor (&) stand in what it names?"
+                ),
+                field=where,
             )
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         pending.extend((each, depth + 1) for each in inner)
@@ -105,13 +108,13 @@ def load_json(text: str, where: str) -> Any:
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise InvalidSpec(f"{where}: the key {twice!r} stands twice; leave one of them")
+            raise InvalidSpec(f"the key {twice!r} stands twice", field=where, given=twice, fix="leave one of them")
         return found
 
     try:
         return check_tree(json.loads(text, object_pairs_hook=unique), where)
     except RecursionError:
-        raise InvalidSpec(f"{where}: nested too deeply") from None
+        raise InvalidSpec("nested too deeply", field=where) from None
 
 
 def _said(error: Exception) -> str:

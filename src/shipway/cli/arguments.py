@@ -50,10 +50,12 @@ def collect_params(pairs: Iterable[str], params_file: Path | None = None, preset
     keys: set[str] = set()
     for pair in pairs:
         if not _ASSIGNMENT.match(pair):
-            raise InvalidSpec(f"--param {pair!r:.80}: expected key=value, as in --param name=my-bot data=rows.csv")
+            raise InvalidSpec(
+                field=f"--param {pair!r:.80}", allowed="key=value, as in --param name=my-bot data=rows.csv"
+            )
         key, _, value = pair.partition("=")
         if key in keys:  # who edits the first of them changes nothing, and would not be told
-            raise InvalidSpec(f"--param {key}: is given twice; leave one of them")
+            raise InvalidSpec("is given twice", field=f"--param {key}", fix="leave one of them")
         keys.add(key)
         if "." in key:
             _put(params, key.split("."), _typed(value, f"--param {key}"), pair)
@@ -75,9 +77,9 @@ def read_params(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise NotFound(f"--params-file: no file {str(path)!r}") from error
+        raise NotFound(f"no file {str(path)!r}", field="--params-file", given=str(path)) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"--params-file {path}: cannot be read: {error}") from error
+        raise InvalidSpec(f"cannot be read: {error}", field=f"--params-file {path}") from error
     document = load_yaml(text, f"--params-file {path}")
     if not isinstance(document, Mapping):
         raise InvalidSpec(f"--params-file {path}: expected a mapping of parameters, got {type(document).__name__}")
@@ -108,6 +110,6 @@ def _put(params: dict[str, Any], path: Sequence[str], value: Any, pair: str) -> 
     for part in path[:-1]:
         below = here.setdefault(part, {})
         if not isinstance(below, dict):
-            raise InvalidSpec(f"--param {pair}: {part!r} is {below!r} already, not a mapping")
+            raise InvalidSpec(f"{part!r} is {below!r} already, not a mapping", field=f"--param {pair}")
         here = below
     here[path[-1]] = value

@@ -165,7 +165,7 @@ def _find(name: str) -> EndpointState:
     states = {state.name: state for state in _running()}
     if name not in states:
         known = f"running: {', '.join(states)}" if states else "none is running"
-        raise NotFound(f"endpoints: no endpoint {name!r}; {known}{nearest(name, states)}")
+        raise NotFound(f"no endpoint {name!r}; {known}{nearest(name, states)}", field="endpoints", given=name)
     return states[name]
 
 

@@ -32,7 +32,7 @@ def run(
     from shipway.pages.numbers import duration
 
     if deadline is not None and not 0 < deadline < math.inf:
-        raise InvalidSpec(f"--deadline: got {deadline:g}, expected seconds above 0, or leave it out")
+        raise InvalidSpec(f"got {deadline:g}, expected seconds above 0, or leave it out", field="--deadline")
     document = read_manifest(manifest)
     executor = current()
     prepare_store()

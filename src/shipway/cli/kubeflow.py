@@ -38,7 +38,9 @@ def read_digests(pairs: list[str] | None, file: Path | None = None) -> dict[str,
     for pair in pairs or []:
         image, equals, value = pair.partition("=")
         if not equals:
-            raise InvalidSpec(f"--digest {pair!r}: expected image=sha256:..., as in --digest launcher=sha256:0123...")
+            raise InvalidSpec(
+                field=f"--digest {pair!r}", allowed="image=sha256:..., as in --digest launcher=sha256:0123..."
+            )
         found[image] = value
     return found
 
@@ -50,12 +52,12 @@ def _digest_file(file: Path) -> dict[str, str]:
         found = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidSpec(
-            f"--digests {file}: {error.strerror}; `make images` writes dist/images/digests.json"
+            error.strerror, field=f"--digests {file}", fix="`make images` writes dist/images/digests.json"
         ) from error
     except ValueError as error:
-        raise InvalidSpec(f"--digests {file}: not JSON ({error})") from error
+        raise InvalidSpec(f"not JSON ({error})", field=f"--digests {file}") from error
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise InvalidSpec(f'--digests {file}: expected an object such as {{"launcher": "sha256:..."}}')
+        raise InvalidSpec(field=f"--digests {file}", allowed='an object such as {"launcher": "sha256:..."}')
     return found
 
 

@@ -27,13 +27,18 @@ def read_lines(source: BinaryIO) -> Iterator[str]:
     while line := source.readline(LINE_BYTES):
         number += 1
         if len(line) == LINE_BYTES:
-            raise UserError(f"standard input, line {number}: longer than {LINE_BYTES} bytes; give one instance a line")
+            raise UserError(
+                f"longer than {LINE_BYTES} bytes",
+                field=f"standard input, line {number}",
+                fix="give one instance a line",
+            )
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise UserError(
-                f"standard input, line {number}: byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8; "
-                "convert it, for example with iconv -f LATIN1 -t UTF-8"
+                f"byte {error.start + 1} (0x{line[error.start]:02x}) is not UTF-8",
+                field=f"standard input, line {number}",
+                fix="convert it, for example with iconv -f LATIN1 -t UTF-8",
             ) from None
         yield text.removesuffix("\n").removesuffix("\r")
 
@@ -66,7 +71,7 @@ def answer_lines(
                 batch.append((text, instance(text)))
                 chars += max(len(text), _chars(batch[-1][1]))
             except UserError as error:
-                text, problem = None, UserError(f"standard input, line {number + len(batch) + 1}: {error}")
+                text, problem = None, UserError(error, field=f"standard input, line {number + len(batch) + 1}")
         if batch and (text is None or len(batch) >= batch_lines or chars >= BATCH_CHARS):
             yield from _answers(batch, ask, number)
             number += len(batch)
@@ -89,7 +94,7 @@ def _answers(batch: list[tuple[str, Any]], ask: Ask, before: int) -> Iterator[tu
         if _status(error) not in TOO_MUCH:
             raise
         if len(batch) == 1:
-            raise UserError(f"standard input, line {before + 1}: {error}") from error
+            raise UserError(error, field=f"standard input, line {before + 1}") from error
     else:
         yield from zip((line for line, _ in batch), answers, strict=True)
         return

@@ -57,7 +57,7 @@ def doctor(
     if extra := [name for name, value in given.items() if value]:
         from shipway.errors import InvalidSpec
 
-        raise InvalidSpec(f"doctor {extra[0]}: is about a cluster; add --cluster")
+        raise InvalidSpec("is about a cluster", field=f"doctor {extra[0]}", fix="add --cluster")
     from shipway.doctor import examine
 
     _tell(examine(), "Everything that `shipway demo` needs is here. Next: shipway demo", as_json)

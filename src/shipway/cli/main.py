@@ -169,7 +169,9 @@ def _of_a_path(error: OSError, as_json: bool) -> int | None:
         where = where or (str(home) if full_disk(home) else "standard output")
         told: ShipwayError = StorageError(f"{where}: {error.strerror}; free some and run again")
     elif where and error.errno in _PATH_ERRORS:
-        told = UserError(f"{where}: {error.strerror}; give a path that you may use ({DEBUG}=1 shows who wanted it)")
+        told = UserError(
+            error.strerror, field=where, fix=f"give a path that you may use ({DEBUG}=1 shows who wanted it)"
+        )
     else:
         return None
     return _explain(told, as_json)

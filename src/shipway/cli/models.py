@@ -178,7 +178,7 @@ def _seen(registry: Registry, name: str, given: str | None) -> Standing:
     if given is None:
         return found
     if given != "none" and not re.fullmatch(r"v?\d{1,18}", given):
-        raise InvalidSpec(f"--from: got {given!r:.80}, expected the champion's number, or none")
+        raise InvalidSpec(field="--from", given=given, allowed="the champion's number, or none")
     wanted = None if given == "none" else int(given.removeprefix("v"))
     if found.version != wanted:
         there = "none" if found.version is None else f"version {found.version}"

@@ -52,7 +52,9 @@ def open_(
     if title is not None and title not in found:
         why = f"; {loaded.note}" if loaded.note else ""
         raise NotFound(
-            f"reports: no report {title!r}; there are {', '.join(found) or 'none'}{why}{nearest(title, found)}"
+            f"no report {title!r}; there are {', '.join(found) or 'none'}{why}{nearest(title, found)}",
+            field="reports",
+            given=title,
         )
     folder = out or Context.current().home / "reports" / key
     folder.mkdir(parents=True, exist_ok=True) if out else private.make_folder(folder)

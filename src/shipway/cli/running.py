@@ -35,7 +35,9 @@ def run(
     params = collect_params(param or [], params_file, preset)
     kubeflow = connected(kfp, here=local)
     if fresh and (kubeflow is not None or key):
-        raise InvalidSpec("--fresh: not on Kubeflow, whose cache is its own, and not with --key; leave one of them out")
+        raise InvalidSpec(
+            "not on Kubeflow, whose cache is its own, and not with --key", field="--fresh", fix="leave one of them out"
+        )
     if kubeflow is not None:
         from shipway.cli.kubeflow import send
 
@@ -45,8 +47,11 @@ def run(
         return
     if not local:
         raise InvalidSpec(
-            f"run: say where: `shipway run {pipeline} --local ...` runs on this machine, "
-            f"`shipway run {pipeline} --kfp URL ...` on Kubeflow"
+            (
+                f"say where: `shipway run {pipeline} --local ...` runs on this machine, `shipway run "
+                f"{pipeline} --kfp URL ...` on Kubeflow"
+            ),
+            field="run",
         )
     starter = None if started_by is None else check_starter(started_by)
     key = check_key(key) if key else ""

@@ -109,7 +109,7 @@ def compare(
     from shipway.runs import load_run
 
     if len(runs) < 2:
-        raise InvalidSpec(f"runs compare: got {len(runs)} run, expected at least two")
+        raise InvalidSpec(f"got {len(runs)} run, expected at least two", field="runs compare")
     comparison = compare_summaries([load_run(run, here=local, kfp=kfp).summary() for run in runs])
     if as_json:
         print_json(comparison)

@@ -210,7 +210,7 @@ def read_moment(kubeflow: Connection, field: str, text: str | None, zone: str | 
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidSpec(f"--{field} {text!r}: expected 2026-12-01 or 2026-12-01T08:00") from error
+        raise InvalidSpec(field=f"--{field} {text!r}", allowed="2026-12-01 or 2026-12-01T08:00") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=find_zone(zone or kubeflow.settings.cron_zone))
 
 

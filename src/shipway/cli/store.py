@@ -111,7 +111,7 @@ def cp(
     base = open_store()
     if _is_local(source) == _is_local(target):
         raise InvalidSpec(
-            f"store cp: {source!r} to {target!r}: one side must be local (./ or /...), the other in the store"
+            f"{source!r} to {target!r}: one side must be local (./ or /...), the other in the store", field="store cp"
         )
     remote = target if _is_local(source) else source
     store, key = open_uri(remote) if "://" in remote else (base, remote)
@@ -138,10 +138,10 @@ def _upload(store: object, path: Path, key: str) -> tuple[int, int]:
     if path.is_dir():
         files = store.upload_folder(path, key.rstrip("/"))
         if not files:
-            raise NotFound(f"store cp: no file in {str(path)!r}; nothing was copied")
+            raise NotFound(f"no file in {str(path)!r}; nothing was copied", field="store cp", given=str(path))
         return len(files), sum(file.size_bytes for file in files)
     if not path.is_file():
-        raise NotFound(f"store cp: no file {str(path)!r}")
+        raise NotFound(f"no file {str(path)!r}", field="store cp", given=str(path))
     file = store.upload(path, f"{key}{path.name}" if key.endswith("/") or not key else key)
     return 1, file.size_bytes
 
@@ -159,7 +159,7 @@ def _download(store: object, key: str, path: Path) -> tuple[int, int]:
     folder = f"{key.rstrip('/')}/" if key else ""
     found = list(store.list(folder))
     if not found:
-        raise NotFound(f"store cp: nothing at {key!r}; `shipway store ls` shows what there is")
+        raise NotFound(f"nothing at {key!r}; `shipway store ls` shows what there is", field="store cp", given=key)
     store.download_many([(info.key, path / info.key.removeprefix(folder), None) for info in found])
     return len(found), sum(info.size_bytes for info in found)
 

@@ -39,7 +39,9 @@ def check_code(code: str, named: Iterable[str] = (), where: str = "code") -> Non
     told = f"{where}: {'it' if name == PACKED else name}"  # a person's folder has no name any more
     wanted = {name.partition(":")[0].partition(".")[0] for name in named}
     if not wanted:
-        raise InvalidSpec(f"{told} holds nothing that is named; give recipe={held[0] if held else 'module'}:NAME too")
+        raise InvalidSpec(
+            f"{told} holds nothing that is named", fix=f"give recipe={held[0] if held else 'module'}:NAME too"
+        )
     for top in sorted(wanted):
         if top not in held and not _is_installed(top, folder):
             raise InvalidSpec(
@@ -63,8 +65,8 @@ def _check_conflict(told: str, name: str, version: str, folder: str, in_images: 
     here = _version_here(name, folder)
     if has not in (None, version):
         raise InvalidSpec(
-            f"{told} brings {name} {version}, and the images have {has}, which comes first; leave it out, or use "
-            f"{name}=={has}"
+            f"{told} brings {name} {version}, and the images have {has}, which comes first",
+            fix=f"leave it out, or use {name}=={has}",
         )
     if has is None and here not in (None, version):
         raise InvalidSpec(
@@ -81,13 +83,14 @@ def _check_need(
     version = beside or in_images.get(name) or _version_here(name, folder)
     if version is None:
         raise InvalidSpec(
-            f"code: {of.name} {of.version} needs {need}, which is neither beside it nor in the images; put its wheel "
-            f"into one folder with yours and give that: pip wheel -w dist '{need}'"
+            f"{of.name} {of.version} needs {need}, which is neither beside it nor in the images",
+            field="code",
+            fix=f"put its wheel into one folder with yours and give that: pip wheel -w dist '{need}'",
         )
     if not need.specifier.contains(version, prereleases=True):
         place = "beside it is" if beside else "the images have" if name in in_images else "here is"
         raise InvalidSpec(
-            f"code: {of.name} {of.version} needs {need}, and {place} {name} {version}; change one of them"
+            f"{of.name} {of.version} needs {need}, and {place} {name} {version}", field="code", fix="change one of them"
         )
 
 
@@ -98,7 +101,7 @@ def _needs(distribution: Distribution, extras: Iterable[str]) -> list[Requiremen
     except InvalidRequirement as error:
         told = str(error).splitlines()[0]
         raise InvalidSpec(
-            f"code: {distribution.name} {distribution.version}: its METADATA: {told}; build it again"
+            f"{distribution.name} {distribution.version}: its METADATA: {told}; build it again", field="code"
         ) from None
     return [need for need in needs if need.marker is None or any(need.marker.evaluate({"extra": e}) for e in extras)]
 

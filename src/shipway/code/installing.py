@@ -110,7 +110,9 @@ def _verified(ref: CodeRef, folder: Path, work: Path) -> Path:
     try:
         store.download(key, path)
     except NotFound as error:
-        raise NotFound(f"code: nothing lies at {ref.uri}; put it there again, or give another address") from error
+        raise NotFound(
+            f"nothing lies at {ref.uri}", field="code", fix="put it there again, or give another address"
+        ) from error
     except StorageError as error:
         error.args = (f"code: {ref.uri}: {error}",)
         raise

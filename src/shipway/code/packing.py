@@ -53,20 +53,26 @@ def pack(path: Path, into: Path) -> Packed:
         if path.suffix == ".zip":
             return Packed(path, hash_file(path), PACKED)
         if path.suffix != ".whl":
-            raise InvalidSpec(f"code: {_other_file(path)}")
+            raise InvalidSpec(_other_file(path), field="code")
         read_wheel(path)
         return Packed(path, hash_file(path), path.name)
     if not path.is_dir():
-        raise InvalidSpec(f"code: no file or folder {shown!r}; expected a wheel, a folder of modules or one of wheels")
+        raise InvalidSpec(
+            "no file or folder", field="code", given=shown, allowed="a wheel, a folder of modules or one of wheels"
+        )
     files = _wheels_of(path) or _files_of(path)
     if not files:
-        raise InvalidSpec(f"code: folder {shown!r} holds no Python module and no wheel")
+        raise InvalidSpec(f"folder {shown!r} holds no Python module and no wheel", field="code", given=shown)
     total = sum(file.stat().st_size for _, file in files)
     if total > MAX_BYTES:
         name, biggest = max(files, key=lambda each: each[1].stat().st_size)
         raise InvalidSpec(
-            f"code: folder {shown!r} holds {total >> 20} MiB, allowed are {MAX_BYTES >> 20}; the biggest file is "
-            f"{name} ({biggest.stat().st_size >> 20} MiB): keep data elsewhere"
+            (
+                f"folder {shown!r} holds {total >> 20} MiB, allowed are {MAX_BYTES >> 20}; the "
+                f"biggest file is {name} ({biggest.stat().st_size >> 20} MiB): keep data elsewhere"
+            ),
+            field="code",
+            given=shown,
         )
     return _zip(files, into)
 
@@ -99,7 +105,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidSpec(f"code: {str(path)!r} cannot be read: {error.strerror}") from error
+        raise InvalidSpec(f"{str(path)!r} cannot be read: {error.strerror}", field="code", given=str(path)) from error
 
 
 def _wheels_of(folder: Path) -> list[tuple[str, Path]]:
@@ -112,11 +118,12 @@ def _wheels_of(folder: Path) -> list[tuple[str, Path]]:
         is_built = any(_stem(path).lower() in _spelt(name, version) for name, version in known)
         if path.suffix == ".py" or (path.is_dir() and (path / "__init__.py").exists()):
             raise InvalidSpec(
-                f"code: folder {str(folder)!r} holds wheels and the module {path.name!r}; put them into folders of "
-                f"their own, or build a wheel of the module too: {BUILD}"
+                f"folder {str(folder)!r} holds wheels and the module {path.name!r}",
+                field="code",
+                fix=f"put them into folders of their own, or build a wheel of the module too: {BUILD}",
             )
         if path.name.endswith((".tar.gz", ".tar.bz2")) and not is_built:
-            raise InvalidSpec(f"code: {_other_file(path)}")
+            raise InvalidSpec(_other_file(path), field="code")
     return [(path.name, path) for path in paths]
 
 
@@ -129,13 +136,16 @@ def _files_of(folder: Path) -> list[tuple[str, Path]]:
             path = Path(top, name)
             if path.is_symlink() and (not path.exists() or (path.is_dir() or not path.resolve().is_relative_to(real))):
                 raise InvalidSpec(
-                    f"code: {str(path)!r} is a link to {os.readlink(path)!r}, which stays behind; put the files "
-                    "themselves into the folder, or build a wheel"
+                    f"{str(path)!r} is a link to {os.readlink(path)!r}, which stays behind",
+                    field="code",
+                    fix="put the files themselves into the folder, or build a wheel",
                 )
         for name in names:
             path = Path(top, name)
             if not name.isprintable() or "\\" in name:  # surrogates of bytes that are no UTF-8 among them
-                raise InvalidSpec(f"code: {str(path)!a}: no module or file of a package is called so; rename it")
+                raise InvalidSpec(
+                    f"{str(path)!a}: no module or file of a package is called so", field="code", fix="rename it"
+                )
             if not name.startswith(".") and not name.endswith((".pyc", ".pyo")) and path.is_file():
                 found.append((path.relative_to(folder).as_posix(), path))
     return found if any(name.endswith(".py") for name, _ in found) else []

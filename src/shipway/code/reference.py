@@ -47,14 +47,19 @@ class CodeRef:
         uri, mark, digest = text.partition(MARK)
         check_address(uri, where)
         if not uri.endswith(ENDINGS):
-            raise InvalidSpec(f"{where}: {uri!r} is neither a wheel (.whl) nor a .zip; expected {EXAMPLE}")
+            raise InvalidSpec(f"{uri!r} is neither a wheel (.whl) nor a .zip", field=where, given=uri, allowed=EXAMPLE)
         if not mark:
             raise InvalidSpec(
-                f"{where}: {uri!r} says no hash, so that nobody knows whose code would run; expected {EXAMPLE} "
-                "(`shipway run train_and_deploy` looks the hash up by itself; `sha256sum` prints it)"
+                f"{uri!r} says no hash, so that nobody knows whose code would run",
+                field=where,
+                given=uri,
+                allowed=f"{EXAMPLE} (`shipway run train_and_deploy` looks the hash up by itself",
+                fix="`sha256sum` prints it)",
             )
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            raise InvalidSpec(f"{where}: {digest!r} is no sha256; expected 64 hexadecimal digits behind {MARK}")
+            raise InvalidSpec(
+                f"{digest!r} is no sha256", field=where, given=digest, allowed=f"64 hexadecimal digits behind {MARK}"
+            )
         return cls(uri, digest)
 
 
@@ -68,7 +73,7 @@ def check_address(uri: str, where: str = "code") -> None:
         _URI.validate_python(uri)
     except ValidationError as error:
         told = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise InvalidSpec(f"{where}: {told}; expected {EXAMPLE}") from error
+        raise InvalidSpec(told, field=where, allowed=EXAMPLE) from error
 
 
 def _pinned(text: str) -> str:

@@ -90,7 +90,7 @@ def _download(uri: str, path: Path) -> None:
     try:
         store.download(key, path)
     except NotFound as error:
-        raise NotFound(f"code: nothing lies at {uri}; `shipway store cp` copies a file there") from error
+        raise NotFound(f"nothing lies at {uri}; `shipway store cp` copies a file there", field="code") from error
 
 
 def _download_folder(uri: str, folder: Path) -> None:
@@ -99,7 +99,9 @@ def _download_folder(uri: str, folder: Path) -> None:
     store = open_folder(uri.rstrip("/"))
     keys = [info.key for info in store.list()]
     if not keys:
-        raise NotFound(f"code: nothing lies at {uri}; expected a wheel, a .zip, or a folder of modules or of wheels")
+        raise NotFound(
+            f"nothing lies at {uri}", field="code", allowed="a wheel, a .zip, or a folder of modules or of wheels"
+        )
     if any(".." in Path(key).parts for key in keys):
-        raise InvalidSpec(f"code: {uri} holds a key that leaves the folder")
+        raise InvalidSpec(f"{uri} holds a key that leaves the folder", field="code")
     store.download_many((key, folder / key, None) for key in keys)

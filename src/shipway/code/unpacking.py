@@ -45,7 +45,12 @@ def unpack(archive: Path, name: str, folder: Path) -> list[Wheel]:
             _extract(path, path.name, folder, files, is_wheel=True)
             path.unlink()
     if any(file == f"{OURS}.py" or file.startswith(f"{OURS}/") for file in files):
-        raise InvalidSpec(f"code: {name} holds a module {OURS!r}, which is the framework's own; leave it out")
+        raise InvalidSpec(
+            f"{name} holds a module {OURS!r}, which is the framework's own",
+            field="code",
+            given=OURS,
+            fix="leave it out",
+        )
     (folder / LISTING).write_text(json.dumps(files), encoding="utf-8")
     return wheels
 
@@ -80,7 +85,9 @@ def _extract(archive: Path, name: str, folder: Path, files: dict[str, str], *, i
             entries = opened.infolist()
             if len(entries) + len(files) > MAX_FILES or total + sum(e.file_size for e in entries) > MAX_BYTES:
                 raise InvalidSpec(
-                    f"code: {name} unpacks to more than {MAX_BYTES >> 30} GiB or {MAX_FILES} files; keep data elsewhere"
+                    f"{name} unpacks to more than {MAX_BYTES >> 30} GiB or {MAX_FILES} files",
+                    field="code",
+                    fix="keep data elsewhere",
                 )
             for entry in entries:
                 _check(entry, name)
@@ -89,18 +96,27 @@ def _extract(archive: Path, name: str, folder: Path, files: dict[str, str], *, i
                     continue
                 digest = _write(opened, entry, folder / target, is_new=target not in files)
                 if files.setdefault(target, digest) != digest:
-                    raise InvalidSpec(f"code: {name}: {target} is there twice, with different content; leave one out")
+                    raise InvalidSpec(
+                        f"{name}: {target} is there twice, with different content", field="code", fix="leave one out"
+                    )
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, *_IN_THE_WAY) as error:
-        raise InvalidSpec(f"code: {name} cannot be unpacked: {error}; build it again") from error
+        raise InvalidSpec(f"{name} cannot be unpacked: {error}; build it again", field="code") from error
 
 
 def _check(entry: zipfile.ZipInfo, archive: str) -> None:
     name, mode = entry.filename, entry.external_attr >> 16
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in entry.orig_filename:
-        raise InvalidSpec(f"code: {archive}: entry {name!r} leaves the folder; nothing of it was unpacked")
+        raise InvalidSpec(
+            f"{archive}: entry {name!r} leaves the folder; nothing of it was unpacked", field="code", given=name
+        )
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise InvalidSpec(f"code: {archive}: entry {name!r} is a link or no plain file; put the file itself there")
+        raise InvalidSpec(
+            f"{archive}: entry {name!r} is a link or no plain file",
+            field="code",
+            given=name,
+            fix="put the file itself there",
+        )
 
 
 def _place(name: str) -> str:

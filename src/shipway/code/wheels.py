@@ -48,19 +48,22 @@ def read_wheel(path: Path, name: str = "") -> Wheel:
         project, version, _, tags = parse_wheel_filename(name)
     except InvalidWheelFilename as error:
         raise InvalidSpec(
-            f"code: {name!r} is not named as a wheel is ({error}); keep the name that it was built with"
+            f"{name!r} is not named as a wheel is ({error})",
+            field="code",
+            given=name,
+            fix="keep the name that it was built with",
         ) from None
     here = list(sys_tags())
     if not tags & set(here):
         given = ", ".join(sorted(map(str, tags)))
-        raise InvalidSpec(f"code: {name} is for {given}, and here is {here[0]}; build or download it for that")
+        raise InvalidSpec(f"{name} is for {given}, and here is {here[0]}; build or download it for that", field="code")
     metadata = _metadata(path, name)
     try:
         python = SpecifierSet(metadata.get("Requires-Python") or "")
     except InvalidSpecifier as error:
-        raise InvalidSpec(f"code: {name}: its METADATA cannot be read: {str(error).splitlines()[0]}") from None
+        raise InvalidSpec(f"{name}: its METADATA cannot be read: {str(error).splitlines()[0]}", field="code") from None
     if not python.contains(platform.python_version(), prereleases=True):
-        raise InvalidSpec(f"code: {name} is for Python {python}, and here is {platform.python_version()}")
+        raise InvalidSpec(f"{name} is for Python {python}, and here is {platform.python_version()}", field="code")
     return Wheel(path, canonicalize_name(project), version)
 
 
@@ -74,7 +77,9 @@ def read_wheels(paths: Iterable[Path]) -> list[Wheel]:
     for wheel in map(read_wheel, paths):
         other = found.setdefault(wheel.name, wheel)
         if other is not wheel:
-            raise InvalidSpec(f"code: {other.path.name} and {wheel.path.name} are of one distribution; remove one")
+            raise InvalidSpec(
+                f"{other.path.name} and {wheel.path.name} are of one distribution", field="code", fix="remove one"
+            )
     return list(found.values())
 
 
@@ -83,12 +88,15 @@ def _metadata(path: Path, name: str) -> Message:
         with zipfile.ZipFile(path) as archive:
             entries = [each for each in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", each)]
             if len(entries) != 1:
-                raise InvalidSpec(f"code: {name} is no wheel: it holds no *.dist-info/METADATA")
+                raise InvalidSpec(f"{name} is no wheel: it holds no *.dist-info/METADATA", field="code")
             if any(each.startswith("__editable__") for each in archive.namelist()):
                 raise InvalidSpec(
-                    f"code: {name} is an editable wheel, which only points at a folder of the machine that built it; "
-                    "build one: pip wheel --no-deps -w dist ."
+                    (
+                        f"{name} is an editable wheel, which only points at a folder of the machine that built "
+                        "it; build one: pip wheel --no-deps -w dist ."
+                    ),
+                    field="code",
                 )
             return BytesParser().parsebytes(archive.read(entries[0]))
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
-        raise InvalidSpec(f"code: {name} is no wheel, or damaged: {error}") from None
+        raise InvalidSpec(f"{name} is no wheel, or damaged: {error}", field="code") from None

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 
 
 class Demo(Protocol):
@@ -47,7 +47,7 @@ def load(name: str) -> Demo:
     """
     known = names()
     if name not in known:
-        raise InvalidSpec(f"--recipe: no demo of {name!r}; expected one of {', '.join(known)}{nearest(name, known)}")
+        raise InvalidSpec("no demo of", field="--recipe", given=name, allowed=known)
     demo: Demo = import_module(f"shipway.demos.{name}").demo
     return demo
 

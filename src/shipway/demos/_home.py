@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from shipway.errors import NotFound, nearest
+from shipway.errors import NotFound
 
 PER_TEMPLATE = (2, 40)
 MIN_GROUPS = 5  # a class with fewer would often stand on one side of the split only
@@ -125,9 +125,7 @@ def sample(language: str, rows_per_intent: int, seed: int) -> dict[str, list[Sen
     document = get_intents(language) if language in languages() else None
     if document is None:
         known = languages()
-        raise NotFound(
-            f"language: no intents in {language!r}; expected one of {', '.join(known)}{nearest(language, known)}"
-        )
+        raise NotFound("no intents in", field="language", given=language, allowed=known)
     intents = Intents.from_dict(document)
     walker = _Walker(intents, language)
     return {

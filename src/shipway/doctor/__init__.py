@@ -78,7 +78,9 @@ def require_local(strategy: str = "") -> None:
     missing = [found for name in EXTRAS if (found := _extra(name)).state == "missing"]
     if missing:
         raise UserError(
-            f"run --local: {missing[0].what} is {missing[0].found}; pip install 'shipway[local]' brings all"
+            f"{missing[0].what} is {missing[0].found}",
+            field="run --local",
+            fix="pip install 'shipway[local]' brings all",
         )
     if strategy == "horovod" and (horovod := _horovod()).state != "ok":
         raise UserError(

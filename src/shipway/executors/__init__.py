@@ -53,5 +53,9 @@ def current() -> Executor:
 
         return KubernetesExecutor(context)
     raise InvalidSpec(
-        f"SHIPWAY_EXECUTOR: unknown executor {context.executor!r}; expected process or kubernetes; unset it for process"
+        "unknown executor",
+        field="SHIPWAY_EXECUTOR",
+        given=context.executor,
+        allowed="process or kubernetes",
+        fix="unset it for process",
     )

@@ -41,7 +41,10 @@ def check_model_name(name: Any, where: str = "name") -> str:
         if not reserved:
             return name
         raise InvalidSpec(
-            f"{where}: {name!r} {reserved}, which is reserved for what is made beside a model; choose another name"
+            f"{name!r} {reserved}, which is reserved for what is made beside a model",
+            field=where,
+            given=name,
+            fix="choose another name",
         )
     fitting = re.sub(r"[^a-z0-9]+", "-", str(name).lower())[:MODEL_NAME_MAX].strip("-").lstrip("-0123456789")
     raise InvalidSpec(
@@ -114,13 +117,17 @@ def base_name(manifest: Manifest) -> str:
         InvalidSpec: not a DNS-1035 label, or too long for an attempt's suffix.
     """
     if not isinstance(manifest, dict):
-        raise InvalidSpec(f"manifest: expected a mapping, got {type(manifest).__name__} {manifest!r:.80}")
+        raise InvalidSpec(field="manifest", given=manifest, allowed="a mapping")
     metadata = manifest.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not DNS_1035.fullmatch(name) or len(name) > 57:
         raise InvalidSpec(
-            f"metadata.name: {name!r} is not a DNS-1035 label of at most 57 characters: lower case letters, digits and "
-            "dashes, beginning with a letter, ending with a letter or digit"
+            (
+                f"{name!r} is not a DNS-1035 label of at most 57 characters: lower case letters, digits "
+                "and dashes, beginning with a letter, ending with a letter or digit"
+            ),
+            field="metadata.name",
+            given=name,
         )
     return name
 

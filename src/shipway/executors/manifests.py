@@ -22,25 +22,27 @@ def read_manifest(path: str | Path) -> Manifest:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise NotFound(f"manifest {path}: no such file; expected a YAML file with one manifest") from error
+        raise NotFound("no such file", field=f"manifest {path}", allowed="a YAML file with one manifest") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InvalidSpec(f"manifest {path}: {reason}; expected a YAML file with one manifest") from error
+        raise InvalidSpec(reason, field=f"manifest {path}", allowed="a YAML file with one manifest") from error
     documents = [document for document in load_all_yaml(text, f"manifest {path}") if document is not None]
     if len(documents) != 1:
-        raise InvalidSpec(f"manifest {path}: expected one manifest, got {len(documents)}; give each a file of its own")
+        raise InvalidSpec(
+            field=f"manifest {path}", given=len(documents), allowed="one manifest", fix="give each a file of its own"
+        )
     manifest = documents[0]
     if not isinstance(manifest, dict):
         raise InvalidSpec(
-            f"manifest {path}: expected a mapping with apiVersion, kind, metadata and spec, got {manifest!r:.80}"
+            field=f"manifest {path}", given=manifest, allowed="a mapping with apiVersion, kind, metadata and spec"
         )
     for field, kind in (("apiVersion", str), ("kind", str), ("metadata", dict), ("spec", dict)):
         if not isinstance(manifest.get(field), kind):
             what = "a string" if kind is str else "a mapping"
-            raise InvalidSpec(f"manifest {path}: {field}: expected {what}, got {manifest.get(field)!r:.80}")
+            raise InvalidSpec(f"{field}: expected {what}, got {manifest.get(field)!r:.80}", field=f"manifest {path}")
     if not isinstance(manifest["metadata"].get("name"), str):
         raise InvalidSpec(
-            f"manifest {path}: metadata.name: expected a string, got {manifest['metadata'].get('name')!r:.80}"
+            f"metadata.name: expected a string, got {manifest['metadata'].get('name')!r:.80}", field=f"manifest {path}"
         )
     return manifest
 

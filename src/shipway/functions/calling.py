@@ -44,10 +44,14 @@ def load(reference: str) -> Callable[..., Any]:
         found = getattr(modules.load(module), name)
     except (ImportError, AttributeError) as error:
         raise InvalidSpec(
-            f"function: {reference!r} cannot be loaded: {error}; is it on PYTHONPATH, or given as code=?"
+            f"{reference!r} cannot be loaded: {error}; is it on PYTHONPATH, or given as code=?",
+            field="function",
+            given=reference,
         ) from error
     if not callable(found):
-        raise InvalidSpec(f"function: {reference!r} is a {type(found).__name__}, expected a function")
+        raise InvalidSpec(
+            f"{reference!r} is a {type(found).__name__}, expected a function", field="function", given=reference
+        )
     made: Callable[..., Any] = found
     return made
 

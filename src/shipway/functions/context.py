@@ -63,8 +63,9 @@ class TrainingContext:
         """
         if self.strategy == "horovod":
             raise InvalidSpec(
-                "context.distribution(): horovod has no tf.distribute strategy; call hvd.init() and wrap the optimizer "
-                "by hvd.DistributedOptimizer"
+                "horovod has no tf.distribute strategy",
+                field="context.distribution()",
+                fix="call hvd.init() and wrap the optimizer by hvd.DistributedOptimizer",
             )
         return self._distribution
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 
 CONTEXT = "context"  # the parameter by which a training is given its folder and its part in the job
 AUTO = "auto"
@@ -72,14 +72,15 @@ class Declared:
         for name in given:
             if name == CONTEXT or (name not in names and not self.takes_any):
                 raise InvalidSpec(
-                    f"{what}: {self.name} ({self.where}) takes no {name!r}; expected one of "
-                    f"{', '.join(names) or 'none'}{nearest(name, names)}"
+                    f"{self.name} ({self.where}) takes no", field=what, given=name, allowed=names or ("none",)
                 )
         for name in names:
             if self.parameters[name].is_required and name not in given:
                 raise InvalidSpec(
-                    f"{what}: {self.name} ({self.where}) needs {name!r}, which has no default; give it here, or a "
-                    "default in the function"
+                    f"{self.name} ({self.where}) needs {name!r}, which has no default",
+                    field=what,
+                    given=name,
+                    fix="give it here, or a default in the function",
                 )
 
     def check_kind(self, name: str, value: Any, what: str) -> None:
@@ -93,8 +94,9 @@ class Declared:
         fits = allowed is None or (isinstance(value, allowed) and (kind == "bool" or not isinstance(value, bool)))
         if not fits:
             raise InvalidSpec(
-                f"{what}: {value!r} is no {kind}, which {self.name} ({self.where}) says of {name!r}; give {kind} "
-                "values, or change the annotation"
+                f"{value!r} is no {kind}, which {self.name} ({self.where}) says of {name!r}",
+                field=what,
+                fix=f"give {kind} values, or change the annotation",
             )
 
 
@@ -130,15 +132,17 @@ def declared(text: str, name: str, where: str) -> Declared | None:
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
-        raise InvalidSpec(f"{where}:{error.lineno}: {error.msg}: {(error.text or '').strip()}") from None
+        raise InvalidSpec(f"{error.msg}: {(error.text or '').strip()}", field=f"{where}:{error.lineno}") from None
     found = next((each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == name), None)
     if found is None:
         return None
     place = where if re.search(r":\d+$", where) else f"{where}:{found.lineno}"
     if found.args.posonlyargs:
         raise InvalidSpec(
-            f"{place}: {name}: parameter {found.args.posonlyargs[0].arg!r} stands before '/' and cannot be given by "
-            "name; take the '/' out"
+            (f"{name}: parameter {found.args.posonlyargs[0].arg!r} stands before '/' and cannot be given by name"),
+            field=place,
+            given=found.args.posonlyargs[0].arg,
+            fix="take the '/' out",
         )
     return Declared(name, place, _parameters(found.args), found.args.kwarg is not None, _metrics(found))
 
@@ -163,8 +167,9 @@ def objective_of(function: Declared | None, metric: str, direction: str) -> tupl
     if metric == AUTO and function is not None and len(known) > 1:
         example = f"{'minimize' if is_lower_better(known[0]) else 'maximize'} {known[0]}"
         raise InvalidSpec(
-            f"objective: {function.name} ({function.where}) gives {', '.join(known)}; say which counts: "
-            f"objective={example!r}"
+            (f"{function.name} ({function.where}) gives {', '.join(known)}; say which counts: objective={example!r}"),
+            field="objective",
+            given=example,
         )
     if metric == AUTO:
         metric = known[0] if known else SCORE

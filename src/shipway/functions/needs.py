@@ -70,17 +70,20 @@ def own_files(top: str, beside: Path | None = None) -> dict[str, str]:
     assert place is not None
     paths = sorted(place.rglob("*.py")) if place.is_dir() else [place]
     if place.suffix not in ("", ".py"):
-        raise InvalidSpec(f"{place}: a compiled module cannot travel; put it into a wheel and the wheel into `code`")
+        raise InvalidSpec(
+            "a compiled module cannot travel", field=place, fix="put it into a wheel and the wheel into `code`"
+        )
     size = sum(path.stat().st_size for path in paths)
     if size > MOST_OWN_BYTES:
         raise InvalidSpec(
-            f"{place}: {size:,} bytes of source, at most {MOST_OWN_BYTES:,} travel with a function; install it where "
-            "trials run"
+            f"{size:,} bytes of source, at most {MOST_OWN_BYTES:,} travel with a function",
+            field=place,
+            fix="install it where trials run",
         )
     try:
         return {str(path.relative_to(place.parent)): path.read_text(encoding="utf-8") for path in paths}
     except UnicodeDecodeError as error:
-        raise InvalidSpec(f"{place}: source that is not UTF-8 cannot travel: {error}") from error
+        raise InvalidSpec(f"source that is not UTF-8 cannot travel: {error}", field=place) from error
 
 
 @cache

@@ -94,7 +94,7 @@ def numbers(metrics: Mapping[str, Any], where: str) -> dict[str, float]:
         try:
             found[str(name)] = float(value)
         except (TypeError, ValueError, OverflowError):
-            raise InvalidSpec(f"{where}: {name} is {value!r:.80}, expected a number") from None
+            raise InvalidSpec(f"{name} is {value!r:.80}, expected a number", field=where) from None
     return found
 
 

@@ -72,9 +72,12 @@ class Source:
         lacking = [name for name in self.requirements if name not in known and name not in SAME]
         if lacking:
             raise InvalidSpec(
-                f"{self.where}: {self.name} imports {', '.join(lacking)}, which the images of trials and replicas do "
-                "not have; do without, run it here, or name an image that has it: "
-                'overrides={"training": {"image": ...}}'
+                (
+                    f"{self.name} imports {', '.join(lacking)}, which the images of trials and replicas "
+                    "do not have; do without, run it here, or name an image that has it: "
+                    'overrides={"training": {"image": ...}}'
+                ),
+                field=self.where,
             )
 
 
@@ -111,21 +114,26 @@ def where_of(function: FunctionType, line: int = 1) -> str:
 
 def _plain_function(function: Any) -> FunctionType:
     if not callable(function):
-        raise InvalidSpec(f"function: got {type(function).__name__} {function!r:.80}, expected a function")
+        raise InvalidSpec(f"got {type(function).__name__} {function!r:.80}, expected a function", field="function")
     found = inspect.unwrap(function)
     if inspect.ismethod(found):
         raise InvalidSpec(
-            f"function: {found.__qualname__} is a method of an object, which cannot travel; give a function that makes "
-            "the object"
+            f"{found.__qualname__} is a method of an object, which cannot travel",
+            field="function",
+            fix="give a function that makes the object",
         )
     if not isinstance(found, FunctionType):
         raise InvalidSpec(
-            f"function: a {type(function).__name__} has no source that could travel; give a function made by `def`"
+            f"a {type(function).__name__} has no source that could travel",
+            field="function",
+            fix="give a function made by `def`",
         )
     if found.__name__ == "<lambda>":
-        raise InvalidSpec(f"{where_of(found)}: a lambda cannot travel; give it a name: def train(...): ...")
+        raise InvalidSpec("a lambda cannot travel", field=where_of(found), fix="give it a name: def train(...): ...")
     if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
-        raise InvalidSpec(f"{where_of(found)}: {found.__name__} is async or a generator; give one that returns")
+        raise InvalidSpec(
+            f"{found.__name__} is async or a generator", field=where_of(found), fix="give one that returns"
+        )
     return found
 
 

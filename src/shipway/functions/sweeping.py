@@ -82,7 +82,7 @@ def sweep(
 def _plain(space: Mapping[str, Any]) -> dict[str, Any]:
     """The space as JSON has it: arrays, ranges and tuples as lists, NumPy's numbers as Python's."""
     if not isinstance(space, Mapping) or not space:
-        raise InvalidSpec(f"space: got {space!r:.80}, expected the values of each parameter: {{'dropout': [0.2, 0.5]}}")
+        raise InvalidSpec(field="space", given=space, allowed="the values of each parameter: {'dropout': [0.2, 0.5]}")
     return {str(name): _plain_values(name, values) for name, values in space.items()}
 
 
@@ -93,6 +93,8 @@ def _plain_values(name: str, values: Any) -> Any:
         return [each.item() if hasattr(each, "item") else each for each in values]
     except TypeError:
         raise InvalidSpec(
-            f"space[{name!r}]: got {values!r:.80}, expected a list of values, or text such as 'uniform(0, 0.5)'; a "
-            f"single value is a list of one: [{values!r:.40}]"
+            field=f"space[{name!r}]",
+            given=values,
+            allowed="a list of values, or text such as 'uniform(0, 0.5)'",
+            fix=f"a single value is a list of one: [{values!r:.40}]",
         ) from None

@@ -37,13 +37,15 @@ def of_file(path: Path, name: str) -> Source:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFound(f"function: no file {str(path)!r}") from None
+        raise NotFound(f"no file {str(path)!r}", field="function", given=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"function: {path}: cannot be read: {error}") from error
+        raise InvalidSpec(f"{path}: cannot be read: {error}", field="function") from error
     if declared(text, name, path.name) is None:
         names = functions_in(text)
         raise NotFound(
-            f"function: {path} has no function {name!r}; it has {', '.join(names) or 'none'}{nearest(name, names)}"
+            f"{path} has no function {name!r}; it has {', '.join(names) or 'none'}{nearest(name, names)}",
+            field="function",
+            given=name,
         )
     needs = Needs(beside=path.parent)
     needs.add_file(path.name, text)
@@ -74,8 +76,10 @@ def with_file(params: Mapping[str, Any]) -> Mapping[str, Any]:
         return params
     if params.get("code"):
         raise InvalidSpec(
-            f"code: with function={params['function']!r} the file itself is the code; give `module:name` of the code, "
-            "or leave code out"
+            f"with function={params['function']!r} the file itself is the code",
+            field="code",
+            given=params["function"],
+            fix="give `module:name` of the code, or leave code out",
         )
     source = of_file(Path(found["path"]).expanduser(), found["name"])
     return {**params, "function": source.reference, "code": str(write(source)), "origin": origin(source)}

@@ -43,7 +43,9 @@ def input_of(recipe: Recipe) -> Input:
     if isinstance(stated, str):
         return load_input(stated)
     if not isinstance(stated, Input):
-        raise InvalidSpec(f"recipe {recipe.name}: its input is a {type(stated).__name__}; expected a name or an Input")
+        raise InvalidSpec(
+            f"its input is a {type(stated).__name__}", field=f"recipe {recipe.name}", allowed="a name or an Input"
+        )
     return stated
 
 

@@ -31,7 +31,9 @@ def open_store() -> Store:
 
     context = Context.current()
     if not has_store(context):
-        raise NotFound(f"store: nothing is stored in {context.home} yet; `shipway demo` or `shipway run` begins")
+        raise NotFound(
+            f"nothing is stored in {context.home} yet; `shipway demo` or `shipway run` begins", field="store"
+        )
     use_store(context)
     return Store.open(context.store_uri)
 

@@ -134,7 +134,7 @@ class Pipeline:
             return _load_file(Path(name)) if name.endswith(".py") else cast(ModuleType, modules.load(name))
         except Exception as error:
             raise InvalidSpec(
-                f"pipeline: {self._shown(name)} does not import: {type(error).__name__}: {error}"
+                f"{self._shown(name)} does not import: {type(error).__name__}: {error}", field="pipeline"
             ) from error
 
     def _shown(self, name: str) -> str:
@@ -184,8 +184,10 @@ def find_all() -> list[Pipeline]:
         other = found.setdefault(pipeline.name, pipeline)
         if other is not pipeline:
             raise InvalidSpec(
-                f"pipeline: two are called {pipeline.name!r}: {other.place}, and {pipeline.place}; rename one, or take "
-                f"it out of {PIPELINES}"
+                f"two are called {pipeline.name!r}: {other.place}, and {pipeline.place}",
+                field="pipeline",
+                given=pipeline.name,
+                fix=f"rename one, or take it out of {PIPELINES}",
             )
     return sorted(found.values(), key=lambda pipeline: pipeline.name)
 
@@ -200,7 +202,11 @@ def pipeline_folders() -> list[Path]:
     folders = list(dict.fromkeys(Path(each).expanduser().resolve() for each in named))
     for folder in folders:
         if not folder.is_dir():
-            raise InvalidSpec(f"{PIPELINES}: no folder {str(folder)!r}; it names folders that hold <name>/pipeline.py")
+            raise InvalidSpec(
+                f"no folder {str(folder)!r}; it names folders that hold <name>/pipeline.py",
+                field=PIPELINES,
+                given=str(folder),
+            )
     return folders
 
 
@@ -217,7 +223,8 @@ def _of_environment() -> list[Pipeline]:
     for path in (path for folder in pipeline_folders() for path in _inside(folder)):
         if not path.name.isidentifier():
             raise InvalidSpec(
-                f"{PIPELINES}: {path}: a pipeline's folder is called as its function: letters, digits and underscores"
+                f"{path}: a pipeline's folder is called as its function: letters, digits and underscores",
+                field=PIPELINES,
             )
         # A name of its own: no module of the folder can stand in for another of that name.
         package = f"shipway_pipeline_{path.name}_{sha256(str(path).encode()).hexdigest()[:8]}"

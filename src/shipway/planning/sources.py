@@ -35,7 +35,7 @@ def source_of(module_name: str) -> Path:
     """
     spec = find_spec(module_name)
     if spec is None or spec.origin is None:
-        raise InvalidSpec(f"recipe: module {module_name!r} has no source file")
+        raise InvalidSpec(f"module {module_name!r} has no source file", field="recipe", given=module_name)
     origin = Path(spec.origin)
     return origin.parent if origin.name == "__init__.py" or "." in module_name else origin
 

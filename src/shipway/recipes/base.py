@@ -218,7 +218,7 @@ def load_stored_recipe(reference: str, where: str, allowed: Iterable[str] = (), 
         if not code or modules.code_in_use():
             raise
         raise InvalidSpec(
-            f"{where}: {error}; it was made with code of a run; if that is yours: set {allowing(code)}"
+            f"{error}; it was made with code of a run; if that is yours: set {allowing(code)}", field=where
         ) from error
 
 
@@ -227,9 +227,13 @@ def check_recipe_allowed(reference: str, where: str, allowed: Iterable[str] = ()
     known = [*BUILT_IN, *allowed, *os.environ.get(ALLOWED, "").replace(",", " ").split()]
     if reference not in known:
         raise InvalidSpec(
-            f"{where}: it names the recipe {reference!r}, which is not allowed here and was not imported; allowed are "
-            f"{', '.join(dict.fromkeys(known))}. If that recipe is yours: give recipe={reference} to the run, or set "
-            f"{ALLOWED}={reference}{_and_its(code)}"
+            (
+                f"it names the recipe {reference!r}, which is not allowed here and was not imported; "
+                f"allowed are {', '.join(dict.fromkeys(known))}. If that recipe is yours: give recipe={reference} "
+                f"to the run, or set {ALLOWED}={reference}{_and_its(code)}"
+            ),
+            field=where,
+            given=reference,
         )
 
 
@@ -256,14 +260,26 @@ def load_recipe(reference: str) -> Recipe:
         found = getattr(modules.load(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise InvalidSpec(
-            f"recipe: {reference!r} cannot be loaded: {error}; is its package on PYTHONPATH, or given as code=?"
+            (f"{reference!r} cannot be loaded: {error}; is its package on PYTHONPATH, or given as code=?"),
+            field="recipe",
+            given=reference,
         ) from error
     if not isinstance(found, Recipe):
-        raise InvalidSpec(f"recipe: {reference!r} is a {type(found).__name__}, not a recipe; see docs/recipes.md")
+        raise InvalidSpec(
+            f"{reference!r} is a {type(found).__name__}, not a recipe",
+            field="recipe",
+            given=reference,
+            fix="see docs/recipes.md",
+        )
     if isinstance(found, KerasRecipe) == isinstance(found, FitsItself):
         raise InvalidSpec(
-            f"recipe: {reference!r} has {'both' if isinstance(found, FitsItself) else 'neither'}: build_model and "
-            "compile_model of a tf_keras model, or fit, predict and export of any other; give it one of the two "
-            "(docs/recipes.md)"
+            (
+                f"{reference!r} has {'both' if isinstance(found, FitsItself) else 'neither'}: "
+                "build_model and compile_model of a tf_keras model, or fit, predict and export of any "
+                "other"
+            ),
+            field="recipe",
+            given=reference,
+            fix="give it one of the two (docs/recipes.md)",
         )
     return found

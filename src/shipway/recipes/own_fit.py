@@ -167,6 +167,10 @@ def packages_of(recipe: Recipe) -> dict[str, str]:
 def missing_package(recipe: Recipe, name: str) -> UserError:
     """What to say where a recipe needs a package that this place lacks."""
     return UserError(
-        f"recipe {recipe.name}: it needs {name}, which is not installed here; install it where the run is, and for a "
-        "cluster name an image that holds it: training.image, or the recipe's own `image`"
+        f"it needs {name}, which is not installed here",
+        field=f"recipe {recipe.name}",
+        fix=(
+            "install it where the run is, and for a cluster name an image that holds it: "
+            "training.image, or the recipe's own `image`"
+        ),
     )

@@ -96,8 +96,9 @@ def move_alias(store: Store, move: Move, *, expected: Standing, version_key: str
     if store.head(tombstone_key(move.name, move.version)) is not None or store.head(version_key) is None:
         take_back(store, moved)
         raise NotFound(
-            f"models: version {move.version} of {move.name} is being removed by garbage collection; choose another "
-            "version, or run `shipway store gc` again if it was stopped half-way"
+            f"version {move.version} of {move.name} is being removed by garbage collection",
+            field="models",
+            fix="choose another version, or run `shipway store gc` again if it was stopped half-way",
         )
     return moved
 
@@ -161,7 +162,9 @@ def _read(store: Store, key: str, name: str, alias: str) -> Move:
     try:
         document = store.get(key)
     except NotFound as error:
-        raise NotFound(f"{key}: the alias names a move that is gone; set it again: shipway models promote") from error
+        raise NotFound(
+            "the alias names a move that is gone", field=key, fix="set it again: shipway models promote"
+        ) from error
     try:
         move = Move.from_json(document, where=key)
         if (move.name, move.alias) != (name, alias):

@@ -73,7 +73,9 @@ def collect_garbage(registry: Registry, name: str | None, *, keep: int, dry_run:
         CorruptArtifact: an endpoint's record cannot be read; nothing was removed.
     """
     if keep < 1 or not grace_s >= 0:  # NaN is neither, and would make everything old
-        raise InvalidSpec(f"gc: keep must be at least 1 and the grace at least 0 s, got keep={keep}, grace={grace_s}")
+        raise InvalidSpec(
+            f"keep must be at least 1 and the grace at least 0 s, got keep={keep}, grace={grace_s}", field="gc"
+        )
     if name is not None:
         registry.resolve(name)
     sweeper = _Sweeper(registry, keep=keep, dry_run=dry_run, oldest=time.time() - grace_s)

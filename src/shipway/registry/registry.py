@@ -95,8 +95,9 @@ class Registry:
         ):
             if record is not None and digest != model.digest:
                 raise InvalidSpec(
-                    f"register: the {record.KIND} is of model {digest}, not of {model.digest} ({model.uri}); "
-                    "pass the records of this model's own evaluation"
+                    f"the {record.KIND} is of model {digest}, not of {model.digest} ({model.uri})",
+                    field="register",
+                    fix="pass the records of this model's own evaluation",
                 )
         version = self._find(model, evaluation, run)
         if version is None:
@@ -161,7 +162,7 @@ class Registry:
             CorruptArtifact: its document was edited, or is not the one that the alias was set to.
         """
         if standing.move is None:
-            raise NotFound("models: the alias names no version")
+            raise NotFound("the alias names no version", field="models")
         version = read_version(self.store, standing.move.name, standing.move.version)
         check_pinned(version, standing.move)
         return version
@@ -173,19 +174,21 @@ class Registry:
         if not numbers:
             names = self.names()
             known = f"known names: {', '.join(names)}" if names else "no model is registered yet"
-            raise NotFound(f"models: no version of {name!r}; {known}{nearest(name, names)}")
+            raise NotFound(f"no version of {name!r}; {known}{nearest(name, names)}", field="models", given=name)
         if selector == "latest":
             return numbers[-1]
         if selector in ALIASES:
             found = self.alias(name, str(selector))
             if found is None:
-                raise NotFound(f"models: {name} has no {selector} yet; versions: {_list(numbers)}")
+                raise NotFound(f"{name} has no {selector} yet; versions: {_list(numbers)}", field="models")
             return found
         match = re.fullmatch(r"v?(\d{1,18})", str(selector))
         if match is None or int(match.group(1)) not in numbers:
             raise NotFound(
-                f"models: {name} has no version {selector!r:.80}; expected one of {_list(numbers)}, latest, "
-                f"{', '.join(ALIASES)}"
+                f"{name} has no version",
+                field="models",
+                given=selector,
+                allowed=f"one of {_list(numbers)}, latest, {', '.join(ALIASES)}",
             )
         return int(match.group(1))
 
@@ -355,7 +358,8 @@ class Registry:
         target = self.rollback_target(name)
         if target is None:
             raise NotFound(
-                f"models: {name} has no champion before version {current}; versions: {_list(self.versions(name))}"
+                (f"{name} has no champion before version {current}; versions: {_list(self.versions(name))}"),
+                field="models",
             )
         self.move_champion(name, target, seen=seen.sequence, how="rollback", reason=reason or "rollback", run=run)
         redeploy = [point.name for point in endpoints_of(self.store, name) if point.version != target]
@@ -499,8 +503,12 @@ def _list(numbers: Numbers) -> str:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidSpec(
-            f"name: {name!r} cannot name a model; expected up to 63 small letters, digits, '-', '_' or '.', "
-            "beginning and ending with a letter or digit"
+            f"{name!r} cannot name a model",
+            field="name",
+            given=name,
+            allowed=("up to 63 small letters, digits, '-', '_' or '.', beginning and ending with a letter or digit"),
         )
     if reserved := identity.reserved_name(name):
-        raise InvalidSpec(f"name: {name!r} {reserved}, which is reserved for what is made beside a model")
+        raise InvalidSpec(
+            f"{name!r} {reserved}, which is reserved for what is made beside a model", field="name", given=name
+        )

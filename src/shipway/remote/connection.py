@@ -214,13 +214,18 @@ class Connection:
         if key == "last" and recent:
             return recent[0].refresh()
         if not recent:
-            raise NotFound(f"run: no runs at {self.settings.url} yet; `shipway submit` starts one")
+            raise NotFound(f"no runs at {self.settings.url} yet; `shipway submit` starts one", field="run")
         fitting = [run for run in recent if key and _fits(run, key)]
         if len(fitting) != 1:
             among = ", ".join(f"{run.key[:8]} ({run.name})" for run in (fitting or recent)[:5])
             raise NotFound(
-                f"run: {len(fitting)} of the newest runs at {self.settings.url} fit {key!r}; "
-                f"{'they are' if fitting else 'there are'} {among or 'none'}; `shipway runs list` names them"
+                (
+                    f"{len(fitting)} of the newest runs at {self.settings.url} fit {key!r}; "
+                    f"{'they are' if fitting else 'there are'} {among or 'none'}; `shipway runs list` "
+                    "names them"
+                ),
+                field="run",
+                given=key,
             )
         return fitting[0].refresh()
 

@@ -44,9 +44,9 @@ class Secret:
         try:
             text = self.path.expanduser().read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise NotAllowed(f"token: {self.origin} cannot be read: {error}") from error
+            raise NotAllowed(f"{self.origin} cannot be read: {error}", field="token") from error
         if not text:
-            raise NotAllowed(f"token: {self.origin} is empty")
+            raise NotAllowed(f"{self.origin} is empty", field="token")
         return text
 
 

@@ -99,15 +99,17 @@ def parse_cron(text: str) -> Cron:
     """
     words = SHORT.get(text.strip().lower(), text).split()
     if text.strip().startswith("@") and text.strip().lower() not in SHORT:
-        raise InvalidSpec(
-            f"schedule: unknown {text.strip()!r}; expected one of {', '.join(SHORT)}{nearest(text.strip(), SHORT)}"
-        )
+        raise InvalidSpec("unknown", field="schedule", given=text.strip(), allowed=SHORT)
     if len(words) == 5:
         words = ["0", *words]
     if len(words) != 6:
         raise InvalidSpec(
-            f"schedule: {text!r} has {len(words)} fields; expected six (second minute hour day month weekday), the "
-            f"usual five, or words like 'every monday at 01:00'"
+            f"{text!r} has {len(words)} fields",
+            field="schedule",
+            given=text,
+            allowed=(
+                "six (second minute hour day month weekday), the usual five, or words like 'every monday at 01:00'"
+            ),
         )
     sets = [_field(word, index) for index, word in enumerate(words)]
     # Sunday is 0 for the controller, which refuses the 7 that other crons take.
@@ -115,7 +117,7 @@ def parse_cron(text: str) -> Cron:
     has_star_day = any(part[0] in "*?" for index in (3, 5) for part in words[index].split(",") if part)
     cron = Cron(" ".join(words), sets[0], sets[1], sets[2], sets[3], sets[4], sets[5], has_star_day)
     if next(cron.after(datetime(2024, 1, 1, tzinfo=UTC), UTC), None) is None:
-        raise InvalidSpec(f"schedule: {text!r} never comes, as the 30th of February does not")
+        raise InvalidSpec(f"{text!r} never comes, as the 30th of February does not", field="schedule", given=text)
     return cron
 
 
@@ -140,8 +142,11 @@ def _range(part: str, word: str, index: int) -> set[int]:
     if not (low <= first <= last <= top) or step < 1:
         known = f" or {', '.join(names)}" if names else ""
         raise InvalidSpec(
-            f"schedule: {name} {word!r}: {part!r} is outside {low} to {high}{known}; a range goes from the smaller "
-            f"number to the larger, a step is at least 1"
+            (
+                f"{name} {word!r}: {part!r} is outside {low} to {high}{known}; a range goes from "
+                "the smaller number to the larger, a step is at least 1"
+            ),
+            field="schedule",
         )
     return {number % 7 if index == 5 else number for number in range(first, last + 1, step)}
 
@@ -153,6 +158,7 @@ def _number(text: str, word: str, index: int) -> int:
     if not text.isdecimal():
         name = FIELDS[index][0] if index >= 0 else "step"
         raise InvalidSpec(
-            f"schedule: {name} {word!r}: {text!r} is no number{' and no name' if names else ''}{nearest(text, names)}"
+            f"{name} {word!r}: {text!r} is no number{' and no name' if names else ''}{nearest(text, names)}",
+            field="schedule",
         )
     return int(text)

@@ -59,14 +59,16 @@ def find(name: str, namespace: str) -> There:
     from shipway.executors.kubernetes.api import Api
 
     if not kubeconfig.leads_to_a_cluster():
-        raise NotFound(f"predict: there is no kubeconfig here; where there is one: {by_hand(name, namespace)}")
+        raise NotFound(f"there is no kubeconfig here; where there is one: {by_hand(name, namespace)}", field="predict")
     api = Api(patience_s=PATIENCE_S)
     service = _find(api, name, namespace)
     conditions = {each["type"]: each for each in (service.get("status") or {}).get("conditions") or []}
     ready = conditions.get("Ready") or {}
     if ready.get("status") != "True":
         why = ready.get("message") or ready.get("reason") or "KServe has not said why"
-        raise UserError(f"predict: endpoint {name} in {namespace} is not ready: {why}; kubectl -n {namespace} get pods")
+        raise UserError(
+            (f"endpoint {name} in {namespace} is not ready: {why}; kubectl -n {namespace} get pods"), field="predict"
+        )
     from shipway.code.given import GIVEN
     from shipway.recipes.base import ALLOWED
 
@@ -111,11 +113,15 @@ def _find(api: Any, name: str, namespace: str) -> dict[str, Any]:
         names = [str(each["metadata"]["name"]) for each in api.get(folder)["items"]]
     except ApiError as error:
         if error.status == 404:
-            raise NotFound("predict: this cluster serves no models: KServe is not installed") from error
+            raise NotFound("this cluster serves no models: KServe is not installed", field="predict") from error
         raise _refused(error, name, namespace) from error
     raise NotFound(
-        f"predict: no endpoint {name!r} in namespace {namespace}; there are {', '.join(names) or 'none'}"
-        f"{nearest(name, names)}"
+        (
+            f"no endpoint {name!r} in namespace {namespace}; there are "
+            f"{', '.join(names) or 'none'}{nearest(name, names)}"
+        ),
+        field="predict",
+        given=name,
     )
 
 
@@ -123,8 +129,12 @@ def _refused(error: Any, name: str, namespace: str) -> ShipwayError:
     said = f"{error.status or 'no answer'} {error.message}"
     if error.status == 403:
         return UserError(
-            f"predict: you may not ask {name} through the Kubernetes API ({said}); it takes `get` on {PLURAL} and "
-            f"`create` on services/proxy in {namespace}, or {by_hand(name, namespace)}"
+            (
+                f"you may not ask {name} through the Kubernetes API ({said}); it takes `get` on "
+                f"{PLURAL} and `create` on services/proxy in {namespace}, or "
+                f"{by_hand(name, namespace)}"
+            ),
+            field="predict",
         )
     kind = UserError if 400 <= error.status < 500 else ShipwayError
     return kind(f"predict: endpoint {name} in {namespace}: {said}; or {by_hand(name, namespace)}")

@@ -69,11 +69,15 @@ def _in_words(said: str, words: str) -> When:
 def _interval(said: str, count: int, unit: str, clock: str) -> When:
     if unit == "second" or count < 1:
         raise InvalidSpec(
-            f"schedule: {said!r}: Kubeflow loses runs closer together than a minute; say at least 1 minute"
+            f"{said!r}: Kubeflow loses runs closer together than a minute; say at least 1 minute",
+            field="schedule",
+            given=said,
         )
     if clock and (count > 1 or unit in ("minute", "hour")):
         raise InvalidSpec(
-            f"schedule: {said!r}: a time of day goes with every day, weekdays or a day of the month; {EXAMPLES}"
+            (f"{said!r}: a time of day goes with every day, weekdays or a day of the month; {EXAMPLES}"),
+            field="schedule",
+            given=said,
         )
     if unit in ("day", "week") and count == 1:
         minute, hour = _clock(said, clock)
@@ -95,7 +99,7 @@ def _clock(said: str, clock: str) -> tuple[int, int]:
         hour = hour % 12 + (12 if found[3] == "pm" else 0) if 1 <= hour <= 12 else 99
     if hour > 23 or minute > 59 or (found and found[2] is None and not found[3]):
         raise InvalidSpec(
-            f"schedule: {said!r}: {clock!r} is no time of day; say 01:00, 18:30, 6:30 pm, noon or midnight"
+            f"{said!r}: {clock!r} is no time of day; say 01:00, 18:30, 6:30 pm, noon or midnight", field="schedule"
         )
     return minute, hour
 
@@ -110,7 +114,7 @@ def _weekdays(said: str, rest: str) -> str:
         number = WEEKDAYS.get(word[:3]) if any(word in (day, f"{day}s", day[:3]) for day in _DAYS) else None
         if number is None:
             raise InvalidSpec(
-                f"schedule: {said!r}: {word!r} is not understood; say {EXAMPLES}, or cron{nearest(word, _DAYS)}"
+                f"{said!r}: {word!r} is not understood; say {EXAMPLES}, or cron{nearest(word, _DAYS)}", field="schedule"
             )
         numbers.append(number)
     return ",".join(str(number) for number in sorted(set(numbers)))
@@ -120,7 +124,8 @@ def _day_of_month(said: str, word: str) -> int:
     found = re.fullmatch(r"(\d{1,2})(st|nd|rd|th)?", word.strip())
     if not found or not 1 <= int(found[1]) <= 28:
         raise InvalidSpec(
-            f"schedule: {said!r}: {word!r} is no day that every month has; say 1st to 28th, or use cron for others"
+            (f"{said!r}: {word!r} is no day that every month has; say 1st to 28th, or use cron for others"),
+            field="schedule",
         )
     return int(found[1])
 

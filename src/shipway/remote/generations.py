@@ -139,5 +139,10 @@ def pick(schedules: list[Schedule], name: str) -> Schedule | None:
     chosen = chosen or [s for s in schedules if name in (str(part.recurring_run_id) for part in s.parts)]
     if len(chosen) > 1:
         ids = ", ".join(str(schedule.parts[0].recurring_run_id) for schedule in chosen)
-        raise InvalidSpec(f"schedule: {len(chosen)} recurring runs are called {name!r}; name one by its id: {ids}")
+        raise InvalidSpec(
+            f"{len(chosen)} recurring runs are called {name!r}",
+            field="schedule",
+            given=name,
+            fix=f"name one by its id: {ids}",
+        )
     return chosen[0] if chosen else None

@@ -197,7 +197,7 @@ class KubeflowRun:
     def open_store(self) -> None:
         """Nothing where the environment names the cluster's store."""
         if why := records.missing_store():
-            raise NotFound(f"run {self.key}: its artifacts cannot be read from here: {why}")
+            raise NotFound(f"its artifacts cannot be read from here: {why}", field=f"run {self.key}")
 
     @property
     def failed_drivers(self) -> list[str]:

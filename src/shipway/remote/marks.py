@@ -49,8 +49,13 @@ def write_mark(made: PlannedSchedule, generation: int, part: int, mark: str, rep
     text = _text(said)
     if len(text) > ROOM:
         raise InvalidSpec(
-            f"schedule: {made.name!r} with its times, zone and experiment takes {len(text)} characters of description, "
-            f"and Kubeflow keeps {ROOM}; choose a --name that is shorter by {len(text) - ROOM}"
+            (
+                f"{made.name!r} with its times, zone and experiment takes {len(text)} characters of "
+                f"description, and Kubeflow keeps {ROOM}"
+            ),
+            field="schedule",
+            given=made.name,
+            fix=f"choose a --name that is shorter by {len(text) - ROOM}",
         )
     who = "".join(c for c in who_types() if c.isprintable() and c not in '"\\')
     room = ROOM - len(_text({**said, "b": ""}))

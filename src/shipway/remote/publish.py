@@ -121,7 +121,7 @@ def _compile(
     found = find(pipeline)  # a name with a typo is told before anything else
     if version is None:
         if found.plan is None or not found.plan.version:
-            raise InvalidSpec(f"publish: {pipeline} is your own pipeline: say its version, --version 1.0.0")
+            raise InvalidSpec(f"{pipeline} is your own pipeline: say its version, --version 1.0.0", field="publish")
         version = found.plan.version
 
     def compiled(pins: Mapping[str, str]) -> str:
@@ -233,9 +233,12 @@ def _refuse_other_content(found: Any, compiled: _Compiled) -> None:
     there = hash_of_version(found)
     if there != compiled.content:
         raise VersionConflict(
-            f"publish: version {compiled.version} is published with other content (sha256 {there[:12]}, yours "
-            f"{compiled.content[:12]}); published versions never change: raise the version (--version), "
-            f"or compile from the same sources, registry and digests"
+            (
+                f"version {compiled.version} is published with other content (sha256 {there[:12]}, "
+                f"yours {compiled.content[:12]}); published versions never change: raise the version "
+                "(--version), or compile from the same sources, registry and digests"
+            ),
+            field="publish",
         )
 
 

@@ -27,21 +27,21 @@ def explain(settings: Settings, what: str, error: ApiException) -> Exception:
     said, credentials = server_message(error), settings.credentials
     where = f"Kubeflow at {settings.url}"
     if error.status == 401:
-        return NotAllowed(f"{where}: 401, {credentials.describe()} is not accepted; {credentials.renewal()}")
+        return NotAllowed(f"401, {credentials.describe()} is not accepted; {credentials.renewal()}", field=where)
     if error.status == 403:
         words = said.partition(" (request:")[0].strip()
-        return NotAllowed(f"{where}: 403, {_who(settings)} may not use {what} {_in_namespace(settings)}: {words}")
+        return NotAllowed(f"403, {_who(settings)} may not use {what} {_in_namespace(settings)}: {words}", field=where)
     if is_refusal(error.status, error.body):
         return _at_fault(what, settings.url, said, as_text(error.body))
     # A missing object is named; a missing path is just "Not Found", or a proxy's "404 page not found".
     if error.status == 404 and re.search(r"\S+ not found|not exist", said) and "page not" not in said:
-        return NotFound(f"{what}: not found at {settings.url}: {said}")
+        return NotFound(f"not found at {settings.url}: {said}", field=what)
     if error.status in (404, 405, 501):
         return Unsupported(f"{where} has no such call ({what}): {error.status} {said}")
     if error.status == 409 and grpc_code(error) != ABORTED:
-        return VersionConflict(f"{what}: exists already: {said or 'the server says no more'}")
+        return VersionConflict(f"exists already: {said or 'the server says no more'}", field=what)
     if error.status in (400, 409):
-        return InvalidSpec(f"{what}: refused by Kubeflow: {said}")
+        return InvalidSpec(f"refused by Kubeflow: {said}", field=what)
     return KubeflowError(f"{what}: {where} answered {error.status}: {said}")
 
 
@@ -50,11 +50,13 @@ def _at_fault(what: str, url: str, said: str, whole: str) -> Exception:
     if ".argoproj.io" in whole:
         return WorkflowGone(f"{what}: its Workflow is gone: {said}")
     if "ResourceNotFoundError" in whole:
-        return NotFound(f"{what}: not found at {url}: {said}")
+        return NotFound(f"not found at {url}: {said}", field=what)
     column = re.search(r"too long for column '(\w+)'", whole)
     if column:
-        return InvalidSpec(f"{what}: its {column.group(1).lower()} is too long, Kubeflow keeps 255 characters: {said}")
-    return InvalidSpec(f"{what}: refused by Kubeflow: {said}")
+        return InvalidSpec(
+            f"its {column.group(1).lower()} is too long, Kubeflow keeps 255 characters: {said}", field=what
+        )
+    return InvalidSpec(f"refused by Kubeflow: {said}", field=what)
 
 
 def _who(settings: Settings) -> str:

@@ -63,8 +63,9 @@ def _scheme(registry: str) -> str:
 def _unknown(image: str, why: str) -> InvalidSpec:
     name = image.rpartition("/")[2].partition(":")[0].removeprefix("python-")
     return InvalidSpec(
-        f"publish: the digest of {image} is unknown: {why}; give it (--digest {name}=sha256:...), name your registry "
-        f"(--registry), or publish by tag (--no-pin)"
+        f"the digest of {image} is unknown: {why}",
+        field="publish",
+        fix=(f"give it (--digest {name}=sha256:...), name your registry (--registry), or publish by tag (--no-pin)"),
     )
 
 

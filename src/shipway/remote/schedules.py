@@ -40,10 +40,10 @@ def plan(api: Api, spec: ScheduleSpec, *, is_new: bool = True) -> PlannedSchedul
     """
     if not 1 <= spec.concurrency <= 10:
         raise InvalidSpec(
-            f"concurrency: got {spec.concurrency}, Kubeflow allows 1 to 10 runs of a schedule at the same time"
+            f"got {spec.concurrency}, Kubeflow allows 1 to 10 runs of a schedule at the same time", field="concurrency"
         )
     if spec.start and spec.end and spec.end <= spec.start:
-        raise InvalidSpec(f"end: {spec.end.isoformat()} is not behind the start, {spec.start.isoformat()}")
+        raise InvalidSpec(f"{spec.end.isoformat()} is not behind the start, {spec.start.isoformat()}", field="end")
     target = find_target(api, spec.pipeline, spec.version)
     checked = checked_params(target, spec.params)
     is_pinned = bool(spec.version or "@" in spec.pipeline)
@@ -68,7 +68,7 @@ def plan(api: Api, spec: ScheduleSpec, *, is_new: bool = True) -> PlannedSchedul
         cluster_zone=cluster,
     )
     if not made.next_times(1) and not made.starts_at_once:
-        raise InvalidSpec(f"schedule: {when.said!r} never fires between its start and its end")
+        raise InvalidSpec(f"{when.said!r} never fires between its start and its end", field="schedule", given=when.said)
     write_mark(made, generation=999, part=len(made.parts), mark="0" * 8, replaces="0" * 8)  # whether it will fit
     return made
 
@@ -94,7 +94,9 @@ def find_schedule(api: Api, name: str) -> Schedule:
 
 def _unknown(api: Api, name: str) -> NotFound:
     names = [schedule.name for schedule in list_schedules(api)]
-    return NotFound(f"schedule: no {name!r}; there are {', '.join(names) or 'none'}{nearest(name, names)}")
+    return NotFound(
+        f"no {name!r}; there are {', '.join(names) or 'none'}{nearest(name, names)}", field="schedule", given=name
+    )
 
 
 def settle(api: Api, name: str) -> Schedule | None:
@@ -128,8 +130,12 @@ def create(api: Api, made: PlannedSchedule) -> Schedule:
     """
     if settle(api, made.name) is not None:
         raise InvalidSpec(
-            f"schedule: there is a {made.name!r} already; `shipway schedule change {made.name}` changes it, --name "
-            f"names another"
+            (
+                f"there is a {made.name!r} already; `shipway schedule change {made.name}` changes it, "
+                "--name names another"
+            ),
+            field="schedule",
+            given=made.name,
         )
     parts = create_parts(api, made, generation=1, enabled=len(made.parts) == 1)
     if len(parts) > 1:
@@ -168,8 +174,12 @@ def _settled(api: Api, name: str, made: list[Any]) -> Schedule:
     if stay != ours:
         what = "it is now made of parts of both" if stay & ours else f"theirs stays ({found.trigger})"
         raise InvalidSpec(
-            f"schedule: somebody else made {name!r} at the same moment, and {what}; `shipway schedule change {name}` "
-            f"with --when, --param and what else matters says what it shall be"
+            (
+                f"somebody else made {name!r} at the same moment, and {what}; `shipway schedule change "
+                f"{name}` with --when, --param and what else matters says what it shall be"
+            ),
+            field="schedule",
+            given=name,
         )
     return found
 
@@ -252,7 +262,9 @@ def delete(api: Api, name: str, *, cancel_runs: bool = False) -> list[Running]:
 def _pipeline_name(api: Api, pipeline_id: str) -> str:
     known = next((p for p in api.pipelines() if p.pipeline_id == pipeline_id), None)
     if known is None:
-        raise NotFound(f"schedule: its pipeline {pipeline_id} is deleted; publish it again and name it by --pipeline")
+        raise NotFound(
+            f"its pipeline {pipeline_id} is deleted", field="schedule", fix="publish it again and name it by --pipeline"
+        )
     return str(known.name or known.display_name)
 
 

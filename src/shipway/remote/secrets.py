@@ -69,19 +69,19 @@ def _judge(
     where = f"Secret {name} in namespace {namespace}"
     if found is None:
         command = store_access.create_command(namespace, name, keys)
-        raise InvalidSpec(f"{where}: there is none, and steps take {', '.join(keys)} from it; {command}")
+        raise InvalidSpec(f"there is none, and steps take {', '.join(keys)} from it; {command}", field=where)
     data = store_access.contents(found)
     lacks = [key for key in keys if key not in data]
     if lacks:
         command = store_access.patch_command(namespace, name, lacks)
-        raise InvalidSpec(f"{where}: without {', '.join(lacks)}, which steps take from it; {command}")
+        raise InvalidSpec(f"without {', '.join(lacks)}, which steps take from it; {command}", field=where)
     values = {variable: data[key] for variable, key in variables.items() if key in data}
     refused = store_access.refusal(values) if STORE in values else None
     if refused is not None:
         wrong = [variables[each] for each in store_access.wrong_keys(refused) if each in variables]
         command = store_access.patch_command(namespace, name, wrong)
         told = " ".join(str(refused).split())
-        raise InvalidSpec(f"{where}: the store refuses its {', '.join(wrong)} ({told}); {command}")
+        raise InvalidSpec(f"the store refuses its {', '.join(wrong)} ({told}); {command}", field=where)
 
 
 def _variables(documents: Sequence[Mapping[str, Any]], secret: str) -> dict[str, str]:

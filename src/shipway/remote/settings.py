@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shipway import kubeconfig
-from shipway.errors import InvalidSpec, KubeflowUnavailable, NotFound, nearest
+from shipway.errors import InvalidSpec, KubeflowUnavailable, NotFound
 from shipway.remote.credentials import Credentials, Secret
 
 KFP = "SHIPWAY_KFP"
@@ -89,17 +89,15 @@ def read_config() -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSpec(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise InvalidSpec(f"cannot be read: {' '.join(str(error).split())}", field=path) from error
     document = load_yaml(text, str(path)) or {}
     if not isinstance(document, Mapping):
-        raise InvalidSpec(f"{path}: expected a mapping of {', '.join(KEYS)}")
+        raise InvalidSpec(field=path, allowed=f"a mapping of {', '.join(KEYS)}")
     for key in document:
         if key in ("token", "cookie", "password"):
-            raise InvalidSpec(f"{path}: {key}: a secret has no place here; name its file by {key}_file")
+            raise InvalidSpec(f"{key}: a secret has no place here", field=path, fix=f"name its file by {key}_file")
         if key not in KEYS:
-            raise InvalidSpec(
-                f"{path}: unknown key {key!r}; expected one of {', '.join(KEYS)}{nearest(str(key), KEYS)}"
-            )
+            raise InvalidSpec("unknown key", field=path, given=key, allowed=KEYS)
     return dict(document)
 
 
@@ -147,7 +145,7 @@ def _whole(url: str) -> str:
         plain = host in ("localhost", "127.0.0.1") or host.endswith((".svc", ".local"))
         url = f"{'http' if plain else 'https'}://{url}"
     if not url.startswith(("http://", "https://")):
-        raise InvalidSpec(f"--kfp: {url!r} is no http:// or https:// address of Kubeflow Pipelines")
+        raise InvalidSpec(f"{url!r} is no http:// or https:// address of Kubeflow Pipelines", field="--kfp", given=url)
     return url.removesuffix("/apis/v2beta1").partition("/#")[0].rstrip("/")
 
 
@@ -252,7 +250,7 @@ def _kubeconfig(settings: Settings) -> Iterator[Settings]:
     try:
         cluster = kubeconfig.load()
     except NotFound as error:
-        raise NotFound(f"kubeconfig: {error}; `kubectl config get-contexts` shows it") from error
+        raise NotFound(f"{error}; `kubectl config get-contexts` shows it", field="kubeconfig") from error
     bearer = (cluster.api_key or {}).get("authorization", "").removeprefix("Bearer ")
     credentials = Credentials(token=Secret("the kubeconfig", bearer)) if bearer else settings.credentials
     yield replace(

@@ -83,13 +83,18 @@ def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
     if owner is None:
         names = [str(known.name or known.display_name) for known in api.pipelines()]
         raise NotFound(
-            f"pipeline: {name!r} is not published at {api.settings.url}; there are "
-            f"{', '.join(names) or 'none'}{nearest(name.replace('_', '-'), names)}; `shipway publish {name}` publishes"
+            (
+                f"{name!r} is not published at {api.settings.url}; there are "
+                f"{', '.join(names) or 'none'}{nearest(name.replace('_', '-'), names)}; `shipway "
+                f"publish {name}` publishes"
+            ),
+            field="pipeline",
+            given=name,
         )
     owner_name = str(owner.name or owner.display_name)
     versions = api.versions(owner.pipeline_id)
     if not versions:
-        raise NotFound(f"pipeline: {owner_name} has no version yet; `shipway publish {name}` publishes one")
+        raise NotFound(f"{owner_name} has no version yet; `shipway publish {name}` publishes one", field="pipeline")
     chosen = _choose(versions, owner_name, wanted) if wanted else current_of(versions)
     whole = api.version(owner.pipeline_id, chosen.pipeline_version_id)
     return Target(
@@ -107,7 +112,9 @@ def _choose(versions: list[Any], owner_name: str, wanted: str) -> Any:
     found = names.get(wanted) or names.get(version_name(owner_name, wanted.removeprefix("v")))
     if found is None:
         raise NotFound(
-            f"version: {owner_name} has no version {wanted!r}; there are {', '.join(names)}{nearest(wanted, names)}"
+            f"{owner_name} has no version {wanted!r}; there are {', '.join(names)}{nearest(wanted, names)}",
+            field="version",
+            given=wanted,
         )
     return found
 
@@ -135,7 +142,9 @@ def _keep(name: str, table: Any) -> str:
 
     store = cluster_store()
     if store is None:
-        raise InvalidSpec(f"{name}: a table has to be written to the cluster's store, and none is named here: {HOW}")
+        raise InvalidSpec(
+            f"a table has to be written to the cluster's store, and none is named here: {HOW}", field=name
+        )
     return tables.keep(name, table, store)
 
 
@@ -145,6 +154,7 @@ def _refuse_local_data(target: Target, params: Mapping[str, Any]) -> None:
     if redaction.is_reference(data):
         _check_reference(target, str(data).removeprefix(references.PREFIX))
         return
+<<<<<<< HEAD
     named = {f"data.{name}": place for name, place in data.items()} if isinstance(data, Mapping) else {"data": data}
     for where, place in named.items():
         if isinstance(place, str) and place and "://" not in place:
@@ -152,6 +162,18 @@ def _refuse_local_data(target: Target, params: Mapping[str, Any]) -> None:
                 f"{where}: {place!r} is a path on this machine, which the cluster does not see; copy it to the "
                 f"cluster's store (SHIPWAY_STORE=s3://... shipway store cp {place} data/) and give the s3:// address"
             )
+=======
+    if isinstance(data, str) and data and "://" not in data:
+        raise InvalidSpec(
+            (
+                f"{data!r} is a path on this machine, which the cluster does not see; copy it to the "
+                f"cluster's store (SHIPWAY_STORE=s3://... shipway store cp {data} data/) and give the "
+                "s3:// address"
+            ),
+            field="data",
+            given=data,
+        )
+>>>>>>> house
 
 
 def _check_reference(target: Target, variable: str) -> None:
@@ -159,8 +181,12 @@ def _check_reference(target: Target, variable: str) -> None:
     given = {name for executor in step_pod.executors(target.documents) for name in _variables(target, executor)}
     if variable not in given:
         raise InvalidSpec(
-            f"data: env:{variable}: no step of {target.version} is given {variable}; expected env:{references.DATA}, "
-            "an optional key of the pipeline's Secret (a version published before there was one: publish it again)"
+            f"env:{variable}: no step of {target.version} is given {variable}",
+            field="data",
+            allowed=(
+                f"env:{references.DATA}, an optional key of the pipeline's Secret (a version published "
+                "before there was one: publish it again)"
+            ),
         )
 
 
@@ -196,8 +222,12 @@ def _pinned_code(given: str) -> str:
     if "://" in given:
         return given  # the run's first step looks its hash up
     raise InvalidSpec(
-        f"code: {given!r} lies on this machine, which the cluster does not see: {HOW}, to have it put there, "
-        "or put it there yourself and give the s3:// address"
+        (
+            f"{given!r} lies on this machine, which the cluster does not see: {HOW}, to have it put "
+            "there, or put it there yourself and give the s3:// address"
+        ),
+        field="code",
+        given=given,
     )
 
 
@@ -257,7 +287,9 @@ def prepare_clone(api: Api, run: KubeflowRun, changes: Mapping[str, Any]) -> Sub
     """
     if not run.pipeline_version_id:
         raise InvalidSpec(
-            f"clone: run {run.key} runs no published version; start it where it was started, or publish it"
+            f"run {run.key} runs no published version",
+            field="clone",
+            fix="start it where it was started, or publish it",
         )
     whole = api.version(run.pipeline_id, run.pipeline_version_id)
     owner = whole.name or whole.display_name

@@ -130,9 +130,14 @@ def _shifted(cron: Cron, moment: datetime, zone: ZoneInfo, cluster: ZoneInfo) ->
     )
     if not writable:
         raise InvalidSpec(
-            f"schedule: {cron.text!r} in {zone.key} cannot be written as cron in {cluster.key}, which the cluster "
-            f"reads; choose times that fall on one day there, say --zone {cluster.key}, or set CRON_SCHEDULE_TIMEZONE="
-            f"{zone.key} on deployment ml-pipeline-scheduledworkflow and cron_zone: {zone.key} in your kfp.yaml"
+            (f"{cron.text!r} in {zone.key} cannot be written as cron in {cluster.key}, which the cluster reads"),
+            field="schedule",
+            given=cron.text,
+            fix=(
+                f"choose times that fall on one day there, say --zone {cluster.key}, or set "
+                f"CRON_SCHEDULE_TIMEZONE={zone.key} on deployment ml-pipeline-scheduledworkflow and "
+                f"cron_zone: {zone.key} in your kfp.yaml"
+            ),
         )
     fields = cron.text.split()
     fields[1], fields[2] = _text(shifted_minutes, 0, 59), _text(hours, 0, 23)
@@ -165,6 +170,10 @@ def _check(
         differ = next(at for at in sorted({*wanted} ^ {*given}))
         shown = f"{differ.astimezone(zone):%Y-%m-%d %H:%M %Z}"
         raise InvalidSpec(
-            f"schedule: {cron.text!r} in {zone.key} would not fire right at {shown} on a cluster "
-            f"that reads cron in {cluster.key}; say --zone {cluster.key}"
+            (
+                f"{cron.text!r} in {zone.key} would not fire right at {shown} on a cluster that reads "
+                f"cron in {cluster.key}; say --zone {cluster.key}"
+            ),
+            field="schedule",
+            given=cron.text,
         )

@@ -214,12 +214,14 @@ class Run:
         title = title or next(reversed(found), None)
         if title is None or title not in found:
             if self.note:
-                raise NotFound(f"report: no report {title!r} of run {self.key}: {self.note}")
+                raise NotFound(f"no report {title!r} of run {self.key}: {self.note}", field="report", given=title)
             if not found:
                 self.backend.open_store()
             raise NotFound(
-                f"report: no report {title!r} in run {self.key}; there are {', '.join(found) or 'none yet'}"
-                f"{nearest(title or '', found)}"
+                f"no report {title!r} in run {self.key}; there are {', '.join(found) or 'none yet'}"
+                f"{nearest(title or '', found)}",
+                field="report",
+                given=title,
             )
         self.backend.open_store()
         store, key = open_uri(found[title])
@@ -318,7 +320,9 @@ class Run:
         """
         self.refresh()
         if self.state not in ("Failed", "Cancelled"):
-            raise InvalidSpec(f"retry: run {self.key} is {self.state}; only a failed or cancelled run can be retried")
+            raise InvalidSpec(
+                f"run {self.key} is {self.state}; only a failed or cancelled run can be retried", field="retry"
+            )
         self.backend = self.backend.again({}, is_retry=True)
         return self
 

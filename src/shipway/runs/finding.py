@@ -70,8 +70,8 @@ def find_here(key: str) -> Here:
     found = [run for run in runs if key and key in (run.key, run.record.idempotency_key)]
     found = found or [run for run in runs if key and run.key.startswith(key)]
     if not runs and key == "last":
-        raise NotFound("run: no runs yet on this machine; `shipway demo` makes one")
+        raise NotFound("no runs yet on this machine; `shipway demo` makes one", field="run")
     if len(found) != 1:
         ask = "`shipway runs list` names them" if runs else "`shipway demo` makes one"
-        raise NotFound(f"run: {len(found)} runs begin with {key!r} on this machine; {ask}")
+        raise NotFound(f"{len(found)} runs begin with {key!r} on this machine; {ask}", field="run", given=key)
     return found[0]

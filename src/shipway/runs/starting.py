@@ -51,7 +51,7 @@ def run(
     connection = connected(kfp, here=here)
     if fresh and (connection is not None or key):
         what = "a run on Kubeflow, whose cache is its own" if connection is not None else "an idempotency key"
-        raise InvalidSpec(f"fresh: not with {what}; leave one of them out")
+        raise InvalidSpec(f"not with {what}", field="fresh", fix="leave one of them out")
     whole = {**(params or {}), **more}
     if connection is None:
         started = _start_here(pipeline, whole, fresh=fresh, started_by=started_by, key=key)

@@ -58,4 +58,8 @@ def find_steps(wanted: str, called: Mapping[str, Sequence[str]], where: str) -> 
         return found
     there = ", ".join(f"{name} ({words[0]})" if words[0] != name else name for name, words in called.items())
     names = [*called, *(word for words in called.values() for word in words)]
-    raise NotFound(f"logs: {where} has no step {wanted!r}; there are {there or 'none'}{nearest(wanted, names)}")
+    raise NotFound(
+        f"{where} has no step {wanted!r}; there are {there or 'none'}{nearest(wanted, names)}",
+        field="logs",
+        given=wanted,
+    )

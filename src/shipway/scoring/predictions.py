@@ -91,7 +91,7 @@ def _answers(session: ModelSession, frame: pl.DataFrame, batch_size: int) -> tup
     try:
         answers = session.predict(session.kind.values(frame), batch_size=batch_size)
     except BadRequest as error:
-        raise InvalidData(f"rows of the dataset: {error}; prepare it again without that row") from error
+        raise InvalidData(error, field="rows of the dataset", fix="prepare it again without that row") from error
     return answers, session.task.evaluation.frame(session.labels, answers, frame["label"])
 
 
@@ -99,8 +99,10 @@ def _check_names(frame: pl.DataFrame, added: Sequence[str]) -> None:
     for name in added:
         if name in frame.columns:
             raise InvalidSpec(
-                f"evaluation.slices: {name!r} is the name of a column that predictions are kept in; rename yours in "
-                "the source"
+                f"{name!r} is the name of a column that predictions are kept in",
+                field="evaluation.slices",
+                given=name,
+                fix="rename yours in the source",
             )
 
 

@@ -47,7 +47,12 @@ def read_rows(
     part = dataset.splits.get(split)
     if part is None or part.rows == 0 or not part.row_files:
         there = ", ".join(f"{name} ({found.rows} rows)" for name, found in dataset.splits.items())
-        raise InvalidData(f"dataset {dataset.name}: split {split!r} has no rows; it has {there}; raise its fraction")
+        raise InvalidData(
+            f"split {split!r} has no rows; it has {there}",
+            field=f"dataset {dataset.name}",
+            given=split,
+            fix="raise its fraction",
+        )
     ours = ["row_id", "label", *input_columns(dataset, kind)]
     store = open_folder(dataset.uri)
     with tempfile.TemporaryDirectory(prefix="shipway-rows-") as folder:

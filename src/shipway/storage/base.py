@@ -59,11 +59,15 @@ def checked_key(key: str) -> str:
         InvalidSpec: empty, absolute, not normalised, or a name that Shipway keeps for itself.
     """
     if not key or key.startswith("/") or "\0" in key or "\\" in key or posixpath.normpath(key) != key:
-        raise InvalidSpec(f"storage key {key!r}: must be a relative path without '..', '//' or a '/' at its ends")
+        raise InvalidSpec(
+            "must be a relative path without '..', '//' or a '/' at its ends", field=f"storage key {key!r}"
+        )
     if key == "." or ".." in key.split("/"):
-        raise InvalidSpec(f"storage key {key!r}: escapes the store's root")
+        raise InvalidSpec("escapes the store's root", field=f"storage key {key!r}")
     if any(part.startswith(RESERVED) for part in key.split("/")):
-        raise InvalidSpec(f"storage key {key!r}: names that begin with {RESERVED!r} are kept for Shipway")
+        raise InvalidSpec(
+            f"names that begin with {RESERVED!r} are kept for Shipway", field=f"storage key {key!r}", given=RESERVED
+        )
     return key
 
 

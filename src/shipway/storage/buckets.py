@@ -61,8 +61,10 @@ def ensure_bucket(bucket: str, config: S3Config | None = None) -> None:
                     raise
             except ValueError as error:  # minio checks the name itself
                 raise InvalidSpec(
-                    f"s3://{bucket}: {bucket!r} is no name for a bucket; expected 3 to 63 lower case letters, digits, "
-                    "dots and dashes, as in SHIPWAY_STORE=s3://shipway"
+                    f"{bucket!r} is no name for a bucket",
+                    field=f"s3://{bucket}",
+                    given=bucket,
+                    allowed="3 to 63 lower case letters, digits, dots and dashes, as in SHIPWAY_STORE=s3://shipway",
                 ) from error
 
 

@@ -67,7 +67,9 @@ def refuse_broken_link(path: Path, shown: str) -> None:
         InvalidData: it is one; says where it leads.
     """
     if path.is_symlink() and not path.exists():
-        raise InvalidData(f"data: {shown!r} is a link to {os.readlink(path)!r}, which is not there; fetch or remove it")
+        raise InvalidData(
+            f"{shown!r} is a link to {os.readlink(path)!r}, which is not there", field="data", fix="fetch or remove it"
+        )
 
 
 def refuse_unreadable(path: Path, shown: str) -> None:
@@ -78,7 +80,7 @@ def refuse_unreadable(path: Path, shown: str) -> None:
     """
     refuse_broken_link(path, shown)
     if not path.is_file():
-        raise InvalidData(f"data: {shown!r} is neither a file nor a folder; remove it")
+        raise InvalidData(f"{shown!r} is neither a file nor a folder", field="data", given=shown, fix="remove it")
 
 
 def readable(name: str) -> str:
@@ -87,4 +89,8 @@ def readable(name: str) -> str:
 
 
 def _refuse(error: OSError) -> None:
-    raise InvalidData(f"data: folder {str(error.filename)!r} cannot be looked into: {error.strerror}") from error
+    raise InvalidData(
+        f"folder {str(error.filename)!r} cannot be looked into: {error.strerror}",
+        field="data",
+        given=str(error.filename),
+    ) from error

@@ -140,8 +140,9 @@ def _refuse_page(url: str, headers: email.message.Message) -> None:
     """A login or an error in the shape of a web page must not be taken for rows, whatever the address ends in."""
     if headers.get_content_type() == "text/html" and "Content-Type" in headers and headers.get_filename() is None:
         raise InvalidData(
-            f"data {redaction.place(url)!r}: the server answers with a web page (text/html), not a file of rows; give "
-            "the file's own address, or download it yourself and give the file"
+            "the server answers with a web page (text/html), not a file of rows",
+            field=f"data {redaction.place(url)!r}",
+            fix="give the file's own address, or download it yourself and give the file",
         )
 
 
@@ -163,7 +164,9 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
     except ValueError as error:
         reason = str(error)
     if reason:
-        raise InvalidData(f"data {redaction.place(url)!r}: not an address ({reason}); expected http://host/rows.csv")
+        raise InvalidData(
+            f"not an address ({reason})", field=f"data {redaction.place(url)!r}", allowed="http://host/rows.csv"
+        )
     request = urllib.request.Request(
         url, headers={"User-Agent": "shipway", "Accept-Encoding": "identity", **headers}, method=method
     )
@@ -180,7 +183,11 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
             failure.__cause__ = error
         except urllib.error.URLError as error:
             if isinstance(error.reason, socket.gaierror):
-                raise InvalidData(f"data {redaction.place(url)!r}: unknown host {urlsplit(url).hostname!r}") from error
+                raise InvalidData(
+                    f"unknown host {urlsplit(url).hostname!r}",
+                    field=f"data {redaction.place(url)!r}",
+                    given=urlsplit(url).hostname,
+                ) from error
             if untrusted := trust.refused("data", repr(redaction.place(url)), error.reason):
                 raise untrusted from error
             failure = StorageUnavailable(f"data {redaction.place(url)!r}: nobody answers ({error.reason}); {_LATER}")
@@ -191,7 +198,7 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
             )
             failure.__cause__ = error
         except ValueError as error:
-            raise InvalidData(f"data {redaction.place(url)!r}: not an address ({error})") from error
+            raise InvalidData(f"not an address ({error})", field=f"data {redaction.place(url)!r}") from error
         if attempt == ATTEMPTS:
             raise failure
         time.sleep(BACKOFF_S * 2 ** (attempt - 1))
@@ -207,17 +214,20 @@ def _beginning(error: urllib.error.HTTPError) -> str:
 def _refusal(url: str, error: urllib.error.HTTPError, body: str) -> Exception:
     where, answer = f"data {redaction.place(url)!r}", f"the server answers {error.code} {error.reason}"
     if error.code in (404, 410):
-        return NotFound(f"{where}: {answer}; no such file there")
+        return NotFound(f"{answer}; no such file there", field=where)
     if trust.TLS_WANTED in body.lower():
-        return InvalidData(f"{where}: the server speaks TLS; give the address as https://")
+        return InvalidData("the server speaks TLS", field=where, fix="give the address as https://")
     code = s3_codes.code_of(body)
     if code == "RequestTimeTooSkewed":
-        return InvalidData(f"{where}: {answer} ({code}); {s3_codes.clock_hint(url)}")
+        return InvalidData(f"{answer} ({code}); {s3_codes.clock_hint(url)}", field=where)
     shown = f" ({code})" if code else ""
     if "expired" in f"{code} {body}".lower():
         return InvalidData(
-            f"{where}: {answer}: the signed address, or the token in it, has expired{shown}; get "
-            "a new one, or download it yourself and give the file"
+            (
+                f"{answer}: the signed address, or the token in it, has expired{shown}; get a new "
+                "one, or download it yourself and give the file"
+            ),
+            field=where,
         )
     hint = "; it wants a login: download it yourself and give the file" if error.code in (401, 403) else ""
-    return InvalidData(f"{where}: {answer}{shown}{hint}")
+    return InvalidData(f"{answer}{shown}{hint}", field=where)

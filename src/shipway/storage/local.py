@@ -111,7 +111,7 @@ class LocalBackend:
 
     def _info(self, key: str, stat: os.stat_result) -> ObjectInfo:
         if not _is_file(stat):
-            raise NotFound(f"{self._path(key)}: is a folder, not an object")
+            raise NotFound("is a folder, not an object", field=self._path(key))
         return ObjectInfo(key, stat.st_size, _etag(stat), stat.st_mtime)
 
     def _write(self, key: str, data: bytes, expected: str | None) -> ObjectInfo:
@@ -177,9 +177,9 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFound(f"{error.filename or path}: no such object") from error
+        raise NotFound("no such object", field=error.filename or path) from error
     except (IsADirectoryError, NotADirectoryError) as error:
-        raise NotFound(f"{error.filename or path}: is a folder, or below a file, not an object") from error
+        raise NotFound("is a folder, or below a file, not an object", field=error.filename or path) from error
     except PermissionError as error:
         raise AccessDenied(f"{error.filename or path}: permission denied for user id {os.getuid()}") from error
     except OSError as error:

@@ -137,7 +137,7 @@ class S3Backend:
             return b""
         info = self.head(key)
         if info is None:
-            raise NotFound(f"s3://{self.bucket}/{key}: no such object")
+            raise NotFound("no such object", field=f"s3://{self.bucket}/{key}")
         if start >= info.size_bytes:
             return b""
         return bytes(self._read(key, lambda: self._store.get_range(key, start=start, length=length)))
@@ -226,7 +226,7 @@ class S3Backend:
     def download(self, key: str, path: Path) -> str:
         info = self.head(key)
         if info is None:
-            raise NotFound(f"s3://{self.bucket}/{key}: no such object")
+            raise NotFound("no such object", field=f"s3://{self.bucket}/{key}")
         if info.size_bytes < BIG:
             return self._download_whole(key, path)
         return self._download_ranges(key, path, info)

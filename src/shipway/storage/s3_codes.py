@@ -64,7 +64,7 @@ def meaning(where: str, endpoint: str | None, code: str, text: str) -> ShipwayEr
         return StorageError(f"{where}: {full}")
     if code == "NoSuchBucket":
         bucket = "/".join(where.split("/")[:3])
-        return NotFound(f"{bucket}: no such bucket at {who}; create it first")
+        return NotFound(f"no such bucket at {who}", field=bucket, fix="create it first")
     if code == "RequestTimeTooSkewed":
         return AccessDenied(f"{where}: {_clock(who, text)}")
     if code in ("AccessDenied", "ExpiredPresignRequest", "RequestExpired") and "expired" in low:

@@ -53,7 +53,7 @@ def s3_errors(where: str, endpoint: str | None) -> Iterator[None]:
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
             raise _other(where, endpoint, error) from error
-        raise NotFound(f"{where}: no such object") from error
+        raise NotFound("no such object", field=where) from error
     except (found.AlreadyExistsError, found.PreconditionError) as error:
         raise LostRace(where) from error
     except (found.PermissionDeniedError, found.UnauthenticatedError) as error:

@@ -125,15 +125,20 @@ def kind_of(uri: str) -> tuple[str, str]:
     scheme, separator, rest = uri.partition("://")
     if redaction.holds_credentials(uri) and scheme != "file":
         raise InvalidData(
-            f"data {redaction.place(uri)!r}: has a user or a password in it, which would stay in the run's records; "
-            "expected an address without: download it yourself and give the file, or put it into the store and give "
-            "its s3:// URI"
+            "has a user or a password in it, which would stay in the run's records",
+            field=f"data {redaction.place(uri)!r}",
+            allowed=(
+                "an address without: download it yourself and give the file, or put it into the store "
+                "and give its s3:// URI"
+            ),
         )
     if folders.readable(uri) != uri:
-        raise InvalidData(f"data {folders.readable(uri)!r}: the name is not UTF-8, and stands in records; rename it")
+        raise InvalidData(
+            "the name is not UTF-8, and stands in records", field=f"data {folders.readable(uri)!r}", fix="rename it"
+        )
     if not separator:
         if not uri:
-            raise InvalidData("data: empty; expected a path, s3://, http:// or https://")
+            raise InvalidData("empty", field="data", allowed="a path, s3://, http:// or https://")
         return "local", os.path.expanduser(uri)
     if scheme == "file":
         return "local", unquote(rest)
@@ -180,8 +185,9 @@ def _sorted_out(names: list[str], format: str, more: Suffixes) -> tuple[list[str
 def _none_left(where: str, skipped: dict[str, str], more: Suffixes) -> InvalidData:
     some = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])
     return InvalidData(
-        f"data {where!r}: no supported file in it ({f'it has {some}' if some else 'it is empty'}); "
-        f"expected {_supported(more)}"
+        f"no supported file in it ({f'it has {some}' if some else 'it is empty'})",
+        field=f"data {where!r}",
+        allowed=_supported(more),
     )
 
 
@@ -201,15 +207,19 @@ def _local_files(top: Path, format: str, more: Suffixes) -> tuple[list[Path], di
         if not top.exists():
             raise _missing(top)
     except PermissionError as error:
-        raise InvalidData(f"data {str(top)!r}: permission denied for user id {os.getuid()}") from error
+        raise InvalidData(f"permission denied for user id {os.getuid()}", field=f"data {str(top)!r}") from error
     except OSError as error:  # a name of 5,000 characters
-        raise InvalidData(f"data {str(top)[:80]!r}: {error.strerror}; expected the path of a file or folder") from error
+        raise InvalidData(
+            error.strerror, field=f"data {str(top)[:80]!r}", allowed="the path of a file or folder"
+        ) from error
     if not top.is_file():
-        raise InvalidData(f"data {str(top)!r}: neither a file nor a folder")
+        raise InvalidData("neither a file nor a folder", field=f"data {str(top)!r}")
     if format == "auto" and not has_supported_suffix(top.name, NAMED, more):
         raise InvalidData(
-            f"data {str(top)!r}: unsupported format {top.suffix!r}; expected {_supported(more)}, or give "
-            "format=csv|tsv|jsonl|parquet"
+            "unsupported format",
+            field=f"data {str(top)!r}",
+            given=top.suffix,
+            allowed=f"{_supported(more)}, or give format=csv|tsv|jsonl|parquet",
         )
     return [top], {}
 
@@ -218,10 +228,16 @@ def _missing(path: Path) -> NotFound:
     folder = next((parent for parent in path.parents if parent.is_dir()), Path())
     if folder != path.parent:
         return NotFound(
-            f"data {str(path)!r}: no such file or folder; {str(folder)!r} exists, what is below it does not"
+            f"no such file or folder; {str(folder)!r} exists, what is below it does not",
+            field=f"data {str(path)!r}",
+            given=str(folder),
         )
     hint = nearest(path.name, [entry.name for entry in folder.iterdir()])
-    return NotFound(f"data {str(path)!r}: no such file or folder in {str(folder.absolute())!r}{hint}")
+    return NotFound(
+        f"no such file or folder in {str(folder.absolute())!r}{hint}",
+        field=f"data {str(path)!r}",
+        given=str(folder.absolute()),
+    )
 
 
 def _name(path: Path, top: Path) -> str:
@@ -242,7 +258,7 @@ def file_identity(path: Path) -> str:
                 digest.update(file.read(BLOCK))
             return digest.hexdigest()
     except PermissionError as error:
-        raise InvalidData(f"data {str(path)!r}: permission denied for user id {os.getuid()}") from error
+        raise InvalidData(f"permission denied for user id {os.getuid()}", field=f"data {str(path)!r}") from error
 
 
 def _objects(uri: str, format: str, more: Suffixes) -> tuple[list[tuple[str, ObjectInfo]], dict[str, str]]:
@@ -254,20 +270,25 @@ def _objects(uri: str, format: str, more: Suffixes) -> tuple[list[tuple[str, Obj
         name = key.rpartition("/")[2]
         if format == "auto" and not has_supported_suffix(name, NAMED, more):
             raise InvalidData(
-                f"data {uri!r}: unsupported format; expected {_supported(more)}, or give format=csv|tsv|jsonl|parquet"
+                "unsupported format",
+                field=f"data {uri!r}",
+                allowed=f"{_supported(more)}, or give format=csv|tsv|jsonl|parquet",
             )
         return [(name, single)], {}
     prefix = f"{key}/" if key else ""
     found = {info.key.removeprefix(prefix): info for info in store.list(key) if not info.key.endswith("/")}
     if not found:
-        raise NotFound(f"data {uri!r}: no such object, and nothing below it")
+        raise NotFound("no such object, and nothing below it", field=f"data {uri!r}")
     taken, skipped = _sorted_out(list(found), format, more)
     if not taken:
         raise _none_left(uri, skipped, more)
     both = set(taken) & {str(above) for name in taken for above in PurePosixPath(name).parents}
     if both:
         raise InvalidData(
-            f"data {uri!r}: {min(both)!r} is an object and a folder, which a disk cannot hold; rename the object"
+            f"{min(both)!r} is an object and a folder, which a disk cannot hold",
+            field=f"data {uri!r}",
+            given=min(both),
+            fix="rename the object",
         )
     return [(name, found[name]) for name in taken], skipped
 
@@ -296,6 +317,7 @@ def _http_name(url: str, offered: str | None, media: str, format: str, more: Suf
     if format != "auto":
         return last.lstrip("._") or "data"
     raise InvalidData(
-        f"data {redaction.place(url)!r}: cannot tell its format (name {last!r}, type {media or 'not given'!r}); "
-        f"expected an address that ends in {_supported(more)}, or give format=csv|tsv|jsonl|parquet"
+        f"cannot tell its format (name {last!r}, type {media or 'not given'!r})",
+        field=f"data {redaction.place(url)!r}",
+        allowed=f"an address that ends in {_supported(more)}, or give format=csv|tsv|jsonl|parquet",
     )

@@ -58,7 +58,9 @@ class Store:
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """At most `length` bytes from `start`; fewer at the object's end, none behind it."""
         if start < 0 or length < 0:
-            raise InvalidSpec(f"{self.uri}/{key}: range of {length} bytes from {start}; neither may be negative")
+            raise InvalidSpec(
+                f"range of {length} bytes from {start}; neither may be negative", field=f"{self.uri}/{key}"
+            )
         return self._backend.get_range(self._whole(key), start, length)
 
     def head(self, key: str) -> ObjectInfo | None:
@@ -115,7 +117,7 @@ class Store:
         """Uploads all files below a folder; references relative to `prefix`, by path."""
         top = Path(folder)
         if not top.is_dir():
-            raise NotFound(f"{top}: no such folder")
+            raise NotFound("no such folder", field=top)
         paths = sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file())
         done = self.upload_many((top / path, f"{prefix.strip('/')}/{path}") for path in paths)
         return [ref.model_copy(update={"path": path}) for ref, path in zip(done, paths, strict=True)]
@@ -189,14 +191,14 @@ def _parts(uri: str) -> tuple[str, str]:
         raise InvalidSpec(f"{message}, for example s3://shipway or file:///data") from error
     scheme, _, rest = uri.partition("://")
     if scheme == "file" and not rest.startswith("/"):
-        raise InvalidSpec(f"URI {uri!r}: a file URI has three slashes, file:///path")
+        raise InvalidSpec("a file URI has three slashes, file:///path", field=f"URI {uri!r}")
     if scheme == "s3" and not rest.split("/")[0]:
-        raise InvalidSpec(f"URI {uri!r}: names no bucket; expected s3://bucket/key")
+        raise InvalidSpec("names no bucket", field=f"URI {uri!r}", allowed="s3://bucket/key")
     return scheme, unquote(rest) if scheme == "file" and "%" in rest else rest
 
 
 def _readable(path: str | Path) -> Path:
     source = Path(path)
     if not source.is_file():
-        raise NotFound(f"{source}: no such file")
+        raise NotFound("no such file", field=source)
     return source

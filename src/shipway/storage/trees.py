@@ -50,7 +50,7 @@ def list_tree(place: str) -> list[Entry]:
             if not info.key.endswith("/") and not folders.is_hidden(info.key.removeprefix(prefix))
         ]
     if not os.path.isdir(place):
-        raise NotFound(f"data: no folder {place!r}")
+        raise NotFound(f"no folder {place!r}", field="data", given=place)
     return sorted(_below(place), key=lambda entry: entry.name)
 
 
@@ -74,7 +74,9 @@ def _below(top: str) -> Iterator[Entry]:
                         found = entry.stat()
                         yield Entry(f"{name}{entry.name}", found.st_size, found.st_mtime_ns)
         except OSError as error:
-            raise InvalidData(f"data: folder {path!r} cannot be looked into: {error.strerror}") from error
+            raise InvalidData(
+                f"folder {path!r} cannot be looked into: {error.strerror}", field="data", given=path
+            ) from error
 
 
 class Contents:

@@ -65,20 +65,24 @@ def _read(name: str, value: str) -> str:
         text = "\n".join(each.read_text(encoding="ascii", errors="replace") for each in files)
     except OSError as error:
         raise InvalidSpec(
-            f"{name}={value}: {error.strerror or error}; expected a file of the authorities' certificates (PEM), "
-            f"or unset {name}"
+            error.strerror or error,
+            field=f"{name}={value}",
+            allowed=f"a file of the authorities' certificates (PEM), or unset {name}",
         ) from error
     blocks = _CERTIFICATE.findall(text)
     try:
         _context("\n".join(blocks))
     except (ssl.SSLError, ValueError) as error:
         raise InvalidSpec(
-            f"{name}={value}: holds a damaged certificate ({error}); expected the authorities' certificates as PEM"
+            f"holds a damaged certificate ({error})",
+            field=f"{name}={value}",
+            allowed="the authorities' certificates as PEM",
         ) from error
     if not blocks:
         raise InvalidSpec(
-            f"{name}={value}: no certificate in it; expected the authorities' certificates as PEM "
-            f"(-----BEGIN CERTIFICATE-----), or unset {name}"
+            "no certificate in it",
+            field=f"{name}={value}",
+            allowed=f"the authorities' certificates as PEM (-----BEGIN CERTIFICATE-----), or unset {name}",
         )
     return "\n".join(blocks) + "\n"
 

@@ -44,8 +44,9 @@ def task_of(recipe: Recipe) -> Task:
     # Not isinstance: before Python 3.12 it computes each side, where the packages that it needs may be absent.
     if missing := [part for part in PARTS if getattr_static(stated, part, None) is None]:
         raise InvalidSpec(
-            f"recipe {recipe.name}: its task is a {type(stated).__name__} without {', '.join(missing)}; expected a "
-            "name or a Task"
+            f"its task is a {type(stated).__name__} without {', '.join(missing)}",
+            field=f"recipe {recipe.name}",
+            allowed="a name or a Task",
         )
     return stated
 

@@ -102,7 +102,9 @@ class MultiWorker(Mirrored):
     def __init__(self) -> None:
         config = json.loads(os.environ.get("TF_CONFIG") or "{}")
         if not config.get("cluster"):
-            raise InvalidSpec("strategy multi_worker: TF_CONFIG names no cluster; the job needs at least 2 workers")
+            raise InvalidSpec(
+                "TF_CONFIG names no cluster; the job needs at least 2 workers", field="strategy multi_worker"
+            )
         options = tf.distribute.experimental.CommunicationOptions(
             implementation=tf.distribute.experimental.CommunicationImplementation.RING,
             timeout_seconds=COLLECTIVE_TIMEOUT_S,
@@ -178,7 +180,7 @@ def open_distribution(spec: FitSpec) -> Distribution:
     else:
         made = Distribution()
     if made.size != spec.workers:
-        raise InvalidSpec(f"training.workers: the spec says {spec.workers}, this job has {made.size}")
+        raise InvalidSpec(f"the spec says {spec.workers}, this job has {made.size}", field="training.workers")
     if isinstance(made, Mirrored):
         made.cut(spec.batch_size)
     return made

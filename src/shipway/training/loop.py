@@ -87,7 +87,7 @@ def fit(
     except (tf.errors.OpError, UnreadableRecord) as error:
         if reason := unreadable(error):
             raise InvalidData(
-                f"dataset {manifest.name} ({manifest.uri}): {reason}; prepare it again without that row"
+                reason, field=f"dataset {manifest.name} ({manifest.uri})", fix="prepare it again without that row"
             ) from error
         if (lost := lost_peer(error, dist.size)) is not None:
             raise lost from error

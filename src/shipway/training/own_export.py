@@ -38,7 +38,7 @@ def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str,
         content = recipe.export(model, trained.spec.recipe_params(), trained.encoder)
         if not isinstance(content, bytes) or not content:
             kind = "nothing" if content == b"" else f"a {type(content).__name__}"
-            raise InvalidSpec(f"recipe {recipe.name}: export gives {kind}, expected the bytes of an ONNX file")
+            raise InvalidSpec(f"export gives {kind}, expected the bytes of an ONNX file", field=f"recipe {recipe.name}")
         path.write_bytes(content)
         rows = rows_like(trained, work, PARITY_ROWS)
         signature, given = _opened(path, recipe, task, trained.encoder, rows)
@@ -47,9 +47,12 @@ def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str,
     parity = parity_of(task.answers, trained.encoder, taken, reference, given)
     if not parity.passed:
         raise UserError(
-            f"recipe {recipe.name}: on {parity.rows} rows of the eval split its ONNX gives numbers up to "
-            f"{parity.max_abs_diff:.3g} away from its own predictions, allowed are {parity.tolerance:g}; mend export "
-            "or predict (float32 on both sides, the same outputs)"
+            (
+                f"on {parity.rows} rows of the eval split its ONNX gives numbers up to "
+                f"{parity.max_abs_diff:.3g} away from its own predictions, allowed are {parity.tolerance:g}; "
+                "mend export or predict (float32 on both sides, the same outputs)"
+            ),
+            field=f"recipe {recipe.name}",
         )
     target = f"{output_uri}/model"
     files: list[FileRef] = open_folder(output_uri).upload_folder(folder, "model")
@@ -64,14 +67,17 @@ def _opened(path: Path, recipe: OwnRecipe, task: Task, encoder: Encoder, rows: A
     try:
         session = open_onnx(path)
     except CorruptArtifact as error:
-        raise InvalidSpec(f"{where}: {error}") from error
+        raise InvalidSpec(error, field=where) from error
     inputs = {}
     for entry in session.get_inputs():
         feature = encoder.features.get(entry.name)
         if feature is None or _DTYPES.get(entry.type) != feature.dtype:
             known = ", ".join(f"{name} ({spec.dtype})" for name, spec in encoder.features.items())
             raise InvalidSpec(
-                f"{where}: the ONNX takes {entry.name!r}, {entry.type}; expected features of the encoder: {known}"
+                f"the ONNX takes {entry.name!r}, {entry.type}",
+                field=where,
+                given=entry.name,
+                allowed=f"features of the encoder: {known}",
             )
         inputs[entry.name] = feature
     known_outputs = {entry.name: entry for entry in session.get_outputs()}
@@ -80,13 +86,15 @@ def _opened(path: Path, recipe: OwnRecipe, task: Task, encoder: Encoder, rows: A
     count = len(next(iter(rows.values())))
     if missing := [name for name in shapes if name not in known_outputs]:
         raise InvalidSpec(
-            f"{where}: the ONNX gives {', '.join(sorted(known_outputs))}; the task {task.name} needs {missing[0]!r}"
+            (f"the ONNX gives {', '.join(sorted(known_outputs))}; the task {task.name} needs {missing[0]!r}"),
+            field=where,
+            given=missing[0],
         )
     try:
         values = session.run(list(shapes), taken)
         session.run(list(shapes), {name: value[:1] for name, value in taken.items()})  # as a predictor may ask
     except Exception as error:  # one class for each of its codes, without a base of their own
-        raise InvalidSpec(f"{where}: ONNX Runtime: {' '.join(str(error).split())[-300:]}") from error
+        raise InvalidSpec(f"ONNX Runtime: {' '.join(str(error).split())[-300:]}", field=where) from error
     given, outputs = {}, {}
     for (name, shape), value in zip(shapes.items(), values, strict=True):
         given[name] = fitting_array(value, name, [count, *shape], f"{where}: the ONNX", sorted(shapes))

@@ -85,7 +85,8 @@ class OwnFitting:
             return True
         if step <= self.state.step and self.state.metrics:
             raise InvalidSpec(
-                f"recipe {self.spec.recipe}: its fit reported step {step} after step {self.state.step}; steps grow"
+                f"its fit reported step {step} after step {self.state.step}; steps grow",
+                field=f"recipe {self.spec.recipe}",
             )
         self.state.step = step
         metrics, sums = self.measure(model)
@@ -247,7 +248,9 @@ def fitting_array(
     is_same = len(found) == len(shape) and all(b in (a, None) for a, b in zip(found, shape, strict=True))
     if name not in given or not is_same:
         told = f"of shape {tuple(value.shape)}" if name in given else f"missing among {', '.join(given) or 'nothing'}"
-        raise InvalidSpec(f"{where}: {name!r} is {told}; expected shape {tuple(shape)}, as its task states it")
+        raise InvalidSpec(
+            f"{name!r} is {told}", field=where, given=name, allowed=f"shape {tuple(shape)}, as its task states it"
+        )
     return value.reshape(found)
 
 

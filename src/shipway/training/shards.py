@@ -22,8 +22,9 @@ def fetch_encoder(manifest: DatasetManifest, recipe: str, folder: Path) -> tuple
     """
     if manifest.recipe != recipe:
         raise InvalidSpec(
-            f"{manifest.uri}: the dataset was encoded by {manifest.recipe!r}, training.recipe is {recipe!r}; give both "
-            "the same"
+            f"the dataset was encoded by {manifest.recipe!r}, training.recipe is {recipe!r}",
+            field=manifest.uri,
+            fix="give both the same",
         )
     path = folder / "encoder.json"
     open_folder(manifest.uri).download(manifest.encoder.path, path, sha256=manifest.encoder.sha256)
@@ -46,8 +47,13 @@ def packer_of(manifest: DatasetManifest, encoder: Encoder) -> Packs | None:
         return None
     if not isinstance(encoder, Packs) or encoder.packed != manifest.packed:
         raise InvalidData(
-            f"dataset {manifest.name}: its records hold {', '.join(manifest.packed)}, which the installed recipe "
-            f"{manifest.recipe!r} does not unpack; prepare the dataset again"
+            (
+                f"its records hold {', '.join(manifest.packed)}, which the installed recipe "
+                f"{manifest.recipe!r} does not unpack"
+            ),
+            field=f"dataset {manifest.name}",
+            given=manifest.recipe,
+            fix="prepare the dataset again",
         )
     return encoder
 
@@ -61,7 +67,9 @@ def split_shards(manifest: DatasetManifest, split: str) -> list[Shard]:
     found = manifest.splits.get(split)
     if found is None or not found.encoded_rows:
         raise InvalidData(
-            f"dataset {manifest.name}: the {split} split has no rows; give more data or larger split fractions"
+            f"the {split} split has no rows",
+            field=f"dataset {manifest.name}",
+            fix="give more data or larger split fractions",
         )
     return sorted((shard for shard in found.shards if shard.rows), key=lambda shard: shard.path)
 
@@ -85,7 +93,7 @@ def own_shards(shards: Sequence[Shard], share: Share) -> list[Shard]:
     """
     if len(shards) < share.size:
         raise InvalidData(
-            f"input 'stream' with {share.size} workers needs as many shards, the dataset has {len(shards)}; prepare it "
-            "with smaller shards, or set training.input to memory"
+            (f"input 'stream' with {share.size} workers needs as many shards, the dataset has {len(shards)}"),
+            fix="prepare it with smaller shards, or set training.input to memory",
         )
     return sorted(shards, key=lambda shard: (-shard.rows, shard.path))[share.rank :: share.size]

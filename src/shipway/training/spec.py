@@ -175,21 +175,31 @@ def check_training(spec: FitSpec) -> None:
             else f"recipe {spec.recipe!r} cannot do {spec.strategy!r}"
         )
         raise InvalidSpec(
-            f"training.strategy: {needs}; expected {' or '.join(allowed)}. A recipe names what else it can do: "
-            f"strategies = {(*allowed, spec.strategy)!r}"
+            needs,
+            field="training.strategy",
+            allowed=(
+                f"{' or '.join(allowed)}. A recipe names what else it can do: strategies = "
+                f"{(*allowed, spec.strategy)!r}"
+            ),
         )
     if not fits_itself:
         return
     for field in OF_THE_LOOP:
         if getattr(spec, field) != FitSpec.model_fields[field].default:
             raise InvalidSpec(
-                f"training.{field}: recipe {spec.recipe!r} fits by itself, and only trainings of a tf_keras model "
-                "honour it; leave it out, or make it one of the recipe's Params"
+                f"recipe {spec.recipe!r} fits by itself, and only trainings of a tf_keras model honour it",
+                field=f"training.{field}",
+                given=spec.recipe,
+                fix="leave it out, or make it one of the recipe's Params",
             )
     if not isinstance(task.head, MeasuresServed):
         raise InvalidSpec(
-            f"training.recipe: {spec.recipe!r} fits by itself, and the head of its task {task.name!r} lacks served and "
-            "served_sums (shipway.tasks.base.MeasuresServed), by which a model of any framework is measured"
+            (
+                f"{spec.recipe!r} fits by itself, and the head of its task {task.name!r} lacks served and "
+                "served_sums (shipway.tasks.base.MeasuresServed), by which a model of any framework is "
+                "measured"
+            ),
+            field="training.recipe",
         )
 
 

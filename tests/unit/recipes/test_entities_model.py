@@ -156,5 +156,5 @@ def test_half_precision_ends_where_the_field_begins(encoder: Any, architecture: 
 
 
 def test_unknown_parameters_are_named() -> None:
-    with pytest.raises(InvalidSpec, match=r"params\.architecture: expected one of lstm, cnn, got"):
+    with pytest.raises(InvalidSpec, match=r"params\.architecture: .*lstm, cnn"):
         parse(RECIPE.Params, {"architecture": "gru"}, "params")

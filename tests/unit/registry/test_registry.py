@@ -128,7 +128,7 @@ def test_what_does_not_exist_is_answered_with_what_does(registry: Registry, mode
         registry.get("toi")
     with pytest.raises(NotFound, match="no champion yet; versions: 1"):
         registry.get("toy", "champion")
-    with pytest.raises(NotFound, match=r"no version '9{79}; expected"):
+    with pytest.raises(NotFound, match=r"no version '9{100,}.*; expected"):
         registry.get("toy", "9" * 5000)
     with pytest.raises(NotFound, match="no version 7; expected one of 1, latest, candidate, champion"):
         registry.get("toy", 7)

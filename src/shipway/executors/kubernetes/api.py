@@ -253,14 +253,18 @@ class Api:
 
     def _refused(self) -> UserError:
         return UserError(
-            f"cluster {self.host}: it refuses the credentials (401), a token may have expired; log in again, "
-            "or name another kubeconfig with KUBECONFIG"
+            "it refuses the credentials (401), a token may have expired",
+            field=f"cluster {self.host}",
+            fix="log in again, or name another kubeconfig with KUBECONFIG",
         )
 
     def _silent(self, patience_s: float, error: ApiError) -> UserError:
         return UserError(
-            f"cluster {self.host}: nobody answered for {patience_s:g} s ({error.message}); "
-            "check that the cluster is up and that `kubectl get namespaces` works"
+            (
+                f"nobody answered for {patience_s:g} s ({error.message}); check that the cluster is up "
+                "and that `kubectl get namespaces` works"
+            ),
+            field=f"cluster {self.host}",
         )
 
 
@@ -291,8 +295,10 @@ def connected() -> Any:
             configuration = kubeconfig.load()
         except NotFound as error:
             raise UserError(
-                f"no cluster: {error}; set KUBECONFIG to a kubeconfig file with a current context, or run "
-                "with SHIPWAY_EXECUTOR=process"
+                f"no cluster: {error}",
+                fix=(
+                    "set KUBECONFIG to a kubeconfig file with a current context, or run with SHIPWAY_EXECUTOR=process"
+                ),
             ) from error
     return client.ApiClient(configuration)
 
@@ -315,30 +321,32 @@ def explain(error: ApiError, what: str, namespace: str) -> ShipwayError:
     text = error.message
     if error.status == 404 and f'namespaces "{namespace}" not found' in text:
         return NotFound(
-            f"namespace {namespace!r}: there is none in this cluster; create it "
-            f"(`kubectl create namespace {namespace}`), or name another with SHIPWAY_NAMESPACE"
+            "there is none in this cluster",
+            field=f"namespace {namespace!r}",
+            fix=(f"create it (`kubectl create namespace {namespace}`), or name another with SHIPWAY_NAMESPACE"),
         )
     if error.status == 404:
         return NotFound(
-            f"{what}: the cluster does not know this kind ({text}); install its operator, `shipway doctor --cluster` "
-            "names what is missing"
+            f"the cluster does not know this kind ({text})",
+            field=what,
+            fix="install its operator, `shipway doctor --cluster` names what is missing",
         )
     if "exceeded quota" in text:
         return UserError(
-            f"{what}: quota of namespace {namespace} refuses it ({text}); free some of it or have it raised"
+            f"quota of namespace {namespace} refuses it ({text})", field=what, fix="free some of it or have it raised"
         )
     if "ValidatingAdmissionPolicy '" in text:
         from shipway.errors import InvalidSpec
 
         policy, said = text.partition("ValidatingAdmissionPolicy '")[2].split("'")[0], text.rpartition("request: ")[2]
-        return InvalidSpec(f"{what}: the cluster's policy {policy} refuses it in namespace {namespace}: {said}")
+        return InvalidSpec(f"the cluster's policy {policy} refuses it in namespace {namespace}: {said}", field=what)
     if "denied the request" in text or error.status in (400, 422):
         from shipway.errors import InvalidSpec
 
-        return InvalidSpec(f"{what}: the cluster refuses the manifest: {text}")
+        return InvalidSpec(f"the cluster refuses the manifest: {text}", field=what)
     if error.status == 403:
         return UserError(
-            f"{what}: not allowed in namespace {namespace} ({text}); grant it with a Role, as manifests/ has it"
+            (f"not allowed in namespace {namespace} ({text}); grant it with a Role, as manifests/ has it"), field=what
         )
     return error
 

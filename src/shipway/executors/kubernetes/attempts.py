@@ -171,5 +171,10 @@ def check(api: Api, context: Context, kind: Kind, manifest: Manifest) -> None:
 def _attempt(job: dict[str, Any]) -> int:
     text = (job["metadata"].get("labels") or {}).get(labels.ATTEMPT, "0")
     if not text.isdigit():
-        raise InvalidSpec(f"{job['metadata']['name']}: label {labels.ATTEMPT} {text!r} is not a number; delete the job")
+        raise InvalidSpec(
+            f"label {labels.ATTEMPT} {text!r} is not a number",
+            field=job["metadata"]["name"],
+            given=text,
+            fix="delete the job",
+        )
     return int(text)

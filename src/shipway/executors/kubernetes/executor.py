@@ -174,7 +174,9 @@ class KubernetesExecutor:
                     raise explain(found.refused, what, view.handle.namespace) from found.refused
                 if time.monotonic() - found.since > QUIET_S:
                     raise UserError(
-                        f"cluster {self.api.host}: away for {QUIET_S:g} s ({found.message}); run this again"
+                        f"away for {QUIET_S:g} s ({found.message})",
+                        field=f"cluster {self.api.host}",
+                        fix="run this again",
                     )
             if wait.progress is not None:
                 for event in wait.progress.events(last=view.state in ("Succeeded", "Failed")):
@@ -279,7 +281,9 @@ class KubernetesExecutor:
                 break
             time.sleep(0.2)
         if not wait.view.was_seen:
-            raise NotFound(f"job {handle.name}: neither in namespace {handle.namespace} nor recorded in object storage")
+            raise NotFound(
+                f"neither in namespace {handle.namespace} nor recorded in object storage", field=f"job {handle.name}"
+            )
         message = f"{handle.kind} {handle.name} was deleted by somebody while it ran"
         wait.view.tell("failed", message)
         failure = ReplicaFailure("", None, DELETED, [])
@@ -321,7 +325,7 @@ class KubernetesExecutor:
     def _set_suspended(self, handle: Handle, value: bool) -> None:
         kind = self._kind(handle)
         if not kind.suspend:
-            raise InvalidSpec(f"{handle.kind} {handle.name}: cannot be suspended and resumed")
+            raise InvalidSpec("cannot be suspended and resumed", field=f"{handle.kind} {handle.name}")
         body: Any = value
         for field in reversed(kind.suspend):
             body = {field: body}
@@ -329,5 +333,5 @@ class KubernetesExecutor:
             self.api.patch(kind.path(handle.namespace, handle.name), body)
         except ApiError as error:
             if error.status == 404:
-                raise NotFound(f"job {handle.name}: is not running; nothing to suspend or resume") from error
+                raise NotFound("is not running; nothing to suspend or resume", field=f"job {handle.name}") from error
             raise explain(error, f"{handle.kind} {handle.name}", handle.namespace) from error

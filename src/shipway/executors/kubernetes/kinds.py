@@ -69,7 +69,7 @@ def kind_named(name: str, api_version: str = "") -> Kind:
     """The kind of a handle; of two versions the one that `api_version` says, else the first."""
     found = [kind for kind in KINDS.values() if kind.name == name]
     if not found:
-        raise InvalidSpec(f"kind: {name!r} cannot be played")
+        raise InvalidSpec(f"{name!r} cannot be played", field="kind", given=name)
     return next((kind for kind in found if kind.api_version == api_version), found[0])
 
 

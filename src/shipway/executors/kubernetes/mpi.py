@@ -47,14 +47,19 @@ def as_served(api: Api, manifest: Manifest) -> Manifest:
     name = (manifest.get("metadata") or {}).get("name") or "of the trial template"
     if not found:
         raise NotFound(
-            f"MPIJob {name}: this cluster serves none ({V1} by the training operator, {V2} by the MPI operator); "
-            f"install one: {TRAINING}; or train with strategy multi_worker, which is a TFJob"
+            f"this cluster serves none ({V1} by the training operator, {V2} by the MPI operator)",
+            field=f"MPIJob {name}",
+            fix=f"install one: {TRAINING}; or train with strategy multi_worker, which is a TFJob",
         )
     if asked == V1 and _notes(manifest).get(labels.SSH_AUTH):
         return as_v2beta1(manifest)
     raise InvalidSpec(
-        f"apiVersion: MPIJob {name} is {asked}, this cluster serves {', '.join(found)}; write it in that version, or "
-        f"annotate a v1 job whose image runs sshd with {labels.SSH_AUTH}: the folder where sshd looks for its keys"
+        f"MPIJob {name} is {asked}, this cluster serves {', '.join(found)}",
+        field="apiVersion",
+        fix=(
+            "write it in that version, or annotate a v1 job whose image runs sshd with "
+            f"{labels.SSH_AUTH}: the folder where sshd looks for its keys"
+        ),
     )
 
 

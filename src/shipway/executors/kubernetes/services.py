@@ -286,7 +286,7 @@ def _url(api: Api, handle: Handle) -> str:
         return f"http://{name}.{handle.namespace}.svc"
     service = api.find(f"/api/v1/namespaces/{handle.namespace}/services/{name}")
     if service is None:
-        raise InvalidSpec(f"{handle.name}: KServe made no Service {name}; only its Standard mode is supported here")
+        raise InvalidSpec(f"KServe made no Service {name}; only its Standard mode is supported here", field=handle.name)
     spec = service["spec"]
     if spec.get("clusterIP") in (None, "", "None"):
         return f"http://{name}.{handle.namespace}.svc"

@@ -31,14 +31,14 @@ def environments() -> dict[str, Path]:
             text = Path(text).read_text(encoding="utf-8")
         except OSError as error:
             raise InvalidSpec(
-                f"{VARIABLE}: {text}: {error.strerror}; expected JSON or the path of a JSON file"
+                f"{text}: {error.strerror}", field=VARIABLE, allowed="JSON or the path of a JSON file"
             ) from error
     try:
         given = json.loads(text)
     except ValueError as error:
-        raise InvalidSpec(f"{VARIABLE}: not JSON ({error}); expected {{image: path of an interpreter}}") from error
+        raise InvalidSpec(f"not JSON ({error})", field=VARIABLE, allowed="{image: path of an interpreter}") from error
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise InvalidSpec(f"{VARIABLE}: expected {{image: path of an interpreter}}, got {text!r:.80}")
+        raise InvalidSpec(field=VARIABLE, given=text, allowed="{image: path of an interpreter}")
     return known | {image: _interpreter(image, path) for image, path in given.items()}
 
 
@@ -46,7 +46,7 @@ def _interpreter(image: str, path: str) -> Path:
     for candidate in (Path(path), Path(path) / "python", Path(path) / "bin" / "python"):
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return candidate.absolute()  # the link is kept: resolved, it is the base interpreter
-    raise InvalidSpec(f"{VARIABLE}[{image!r}]: no interpreter at {path}, {path}/python or {path}/bin/python")
+    raise InvalidSpec(f"no interpreter at {path}, {path}/python or {path}/bin/python", field=f"{VARIABLE}[{image!r}]")
 
 
 def environment_of(image: str, known: Mapping[str, Path], where: str) -> Path:

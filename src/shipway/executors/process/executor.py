@@ -120,7 +120,7 @@ class ProcessExecutor:
         is_name = identity.DNS_1035.fullmatch(name) is not None  # never a path out of the folder of jobs
         document = JobFolder(self.context.home / "jobs" / name).read("plan.json") if is_name else None
         if document is None:
-            raise NotFound(f"job {name!r}: not on this machine; jobs lie in {self.context.home / 'jobs'}")
+            raise NotFound(f"not on this machine; jobs lie in {self.context.home / 'jobs'}", field=f"job {name!r}")
         return Handle(document["kind"], name, document["namespace"], document["spec_hash"], adopted=True)
 
     # -- private ---------------------------------------------------------------------------------------------------
@@ -171,14 +171,18 @@ class ProcessExecutor:
             record = read_outcome(self.context.store_uri, candidate)
             if record and record.name == handle.name and record.spec_hash == handle.spec_hash:
                 return record.outcome
-        raise NotFound(f"job {handle.name}: neither in {self.context.home / 'jobs'} nor recorded in object storage")
+        raise NotFound(
+            f"neither in {self.context.home / 'jobs'} nor recorded in object storage", field=f"job {handle.name}"
+        )
 
     def _control(self, handle: Handle, do: str, until: tuple[str, ...]) -> None:
         if handle.kind not in KINDS:
-            raise InvalidSpec(f"{handle.kind} {handle.name}: only {' and '.join(KINDS)} can be suspended and resumed")
+            raise InvalidSpec(
+                f"only {' and '.join(KINDS)} can be suspended and resumed", field=f"{handle.kind} {handle.name}"
+            )
         folder = self._folder(handle)
         if not folder.is_supervised():
-            raise NotFound(f"job {handle.name}: is not running; there is nothing to {do}")
+            raise NotFound(f"is not running; there is nothing to {do}", field=f"job {handle.name}")
         folder.write("control.json", {"do": do})
         while folder.is_supervised() and folder.state().get("state") not in until:
             time.sleep(POLL_S)

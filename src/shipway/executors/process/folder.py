@@ -132,7 +132,9 @@ def disk_errors(job: str, folder: Path) -> Iterator[None]:
             raise ShipwayError(f"job {job}: {deaths.no_space(folder)}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             where = error.filename or folder
-            raise UserError(f"job {job}: {where}: {error.strerror}; set SHIPWAY_HOME to a folder of yours") from error
+            raise UserError(
+                f"{where}: {error.strerror}", field=f"job {job}", fix="set SHIPWAY_HOME to a folder of yours"
+            ) from error
         raise
 
 

@@ -107,7 +107,9 @@ def _run_policy(spec: Fields, key: str = "runPolicy") -> dict[str, Any]:
     policy.skip("schedulingPolicy")
     manager = policy.take("managedBy", str, "kubeflow.org/training-operator")
     if manager not in ("kubeflow.org/training-operator", "kubeflow.org/mpi-operator"):
-        raise InvalidSpec(f"{policy.at('managedBy')}: {manager!r} would play this job, not the operator")
+        raise InvalidSpec(
+            f"{manager!r} would play this job, not the operator", field=policy.at("managedBy"), given=manager
+        )
     parts = {
         "clean_pods": policy.choose("cleanPodPolicy", _CLEAN, "None"),
         "backoff_limit": policy.natural("backoffLimit", None),
@@ -156,14 +158,14 @@ def _tfjob(spec: Fields, job: _Job) -> dict[str, Any]:
             roles.skip(title)
     roles.done()
     if "chief" in given and "master" in given:
-        raise InvalidSpec(f"{roles.path}: Chief and Master together; expected at most one of them")
+        raise InvalidSpec("Chief and Master together", field=roles.path, allowed="at most one of them")
     leader = next((role for role in ("chief", "master") if role in given), "")
     if python is None or not any(r.role == (leader or "worker") for r in replicas):
         raise InvalidSpec(
-            f"{roles.path}: expected a Worker or Chief with at least one replica, got {sorted(roles.value)}"
+            field=roles.path, given=sorted(roles.value), allowed="a Worker or Chief with at least one replica"
         )
     if leader and sum(r.role == leader for r in replicas) > 1:
-        raise InvalidSpec(f"{roles.at(given[leader])}.replicas: expected 1")
+        raise InvalidSpec(field=f"{roles.at(given[leader])}.replicas", allowed="1")
     success = "chief" if leader else "all-workers" if policy == "AllWorkers" else "worker-0"
     return run | {
         "replicas": replicas,
@@ -219,7 +221,7 @@ def _mpijob(spec: Fields, job: _Job, version: str) -> dict[str, Any]:
     workers, worker = _role(roles, "Worker", container_name, job)
     roles.done()
     if len(launchers) != 1:
-        raise InvalidSpec(f"{roles.at('Launcher')}.replicas: expected 1, got {len(launchers)}")
+        raise InvalidSpec(field=f"{roles.at('Launcher')}.replicas", given=len(launchers), allowed="1")
     if not workers:
         raise InvalidSpec(f"{roles.at('Worker')}.replicas: expected at least 1, got 0")
     if is_v2 and run["backoff_limit"] is None:
@@ -236,7 +238,7 @@ def _mpijob(spec: Fields, job: _Job, version: str) -> dict[str, Any]:
 
 def _role(roles: Fields, title: str, name: str, job: _Job) -> tuple[list[ReplicaPlan], Container]:
     if title not in roles.value:
-        raise InvalidSpec(f"{roles.at(title)}: missing; an MPIJob has a Launcher and a Worker")
+        raise InvalidSpec("missing; an MPIJob has a Launcher and a Worker", field=roles.at(title))
     spec = roles.child(title)
     # Both operators take the only container, whatever its name; the SDK calls it `mpi`.
     called = _only_container(Fields(spec.value.get("template") or {}, spec.at("template"), []), name)

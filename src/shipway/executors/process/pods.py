@@ -97,7 +97,9 @@ def _container(
         return Container([], env, python, grace_s)
     command = _words(container, "command") + _words(container, "args")
     if not container.value.get("command"):
-        raise InvalidSpec(f"{container.at('command')}: missing; a process has no image whose entrypoint could be used")
+        raise InvalidSpec(
+            "missing; a process has no image whose entrypoint could be used", field=container.at("command")
+        )
     container.done()
     argv = [_expand(word, env) for word in command]
     return Container(resolve_command(argv, python), env, python, grace_s)
@@ -107,7 +109,7 @@ def _words(container: Fields, key: str) -> list[str]:
     words: list[object] = container.take(key, list, [])
     for position, word in enumerate(words):
         if not isinstance(word, str):
-            raise InvalidSpec(f"{container.at(key)}[{position}]: expected a string, got {word!r:.80}; quote it")
+            raise InvalidSpec(field=f"{container.at(key)}[{position}]", given=word, allowed="a string", fix="quote it")
     return [str(word) for word in words]
 
 
@@ -120,8 +122,13 @@ def _volumes(pod: Fields) -> None:
     for volume in pod.children("volumes"):
         if not isinstance(volume.value.get("emptyDir"), dict):
             raise InvalidSpec(
-                f"{volume.path}: volume {volume.value.get('name')!r} cannot be honoured by the process executor; "
-                f"replicas exchange data through object storage (an emptyDir at {', '.join(_SCRATCH)} is allowed)"
+                (
+                    f"volume {volume.value.get('name')!r} cannot be honoured by the process executor; "
+                    f"replicas exchange data through object storage (an emptyDir at {', '.join(_SCRATCH)} "
+                    "is allowed)"
+                ),
+                field=volume.path,
+                given=volume.value.get("name"),
             )
     pod.skip("volumes")
 
@@ -130,7 +137,7 @@ def _mounts(container: Fields) -> None:
     for mount in container.children("volumeMounts"):
         if mount.value.get("mountPath") not in _SCRATCH:
             allowed = ", ".join(_SCRATCH)
-            raise InvalidSpec(f"{mount.at('mountPath')}: only {allowed} can be honoured by the process executor")
+            raise InvalidSpec(f"only {allowed} can be honoured by the process executor", field=mount.at("mountPath"))
     container.skip("volumeMounts")
 
 
@@ -140,7 +147,7 @@ def _environment(entries: list[Fields], who: Identity) -> dict[str, str]:
         name = entry.require("name", str)
         if entry.value.get("valueFrom") is not None:
             if entry.value.get("value"):
-                raise InvalidSpec(f"{entry.path}: {name} has both value and valueFrom")
+                raise InvalidSpec(f"{name} has both value and valueFrom", field=entry.path)
             value = _value_from(entry.child("valueFrom"), name, who)
         else:
             value = _expand(entry.take("value", str, ""), env)
@@ -166,9 +173,13 @@ def _value_from(source: Fields, name: str, who: Identity) -> str | None:
             source.done()
             if name not in os.environ and not optional:
                 what = kind.removesuffix("KeyRef")
-                raise InvalidSpec(f"{source.at(kind)}: there is no {what} here; set {name} in the environment")
+                raise InvalidSpec(
+                    f"there is no {what} here", field=source.at(kind), fix=f"set {name} in the environment"
+                )
             return os.environ.get(name)
-    raise InvalidSpec(f"{source.path}: expected fieldRef, secretKeyRef or configMapKeyRef, got {sorted(source.value)}")
+    raise InvalidSpec(
+        field=source.path, given=sorted(source.value), allowed="fieldRef, secretKeyRef or configMapKeyRef"
+    )
 
 
 def _downward(path: str, who: Identity, where: str) -> str:
@@ -187,7 +198,10 @@ def _downward(path: str, who: Identity, where: str) -> str:
     if keyed:
         return (who.labels if keyed[1] == "labels" else who.annotations).get(keyed[2], "")
     raise InvalidSpec(
-        f"{where}: {path!r} is not known here; expected one of {', '.join(simple)}, metadata.labels['KEY']"
+        f"{path!r} is not known here",
+        field=where,
+        given=path,
+        allowed=f"one of {', '.join(simple)}, metadata.labels['KEY']",
     )
 
 

@@ -251,8 +251,9 @@ def _bind(launch: Launch, left: EndpointState | None) -> socket.socket:
             return _bound(launch.port)
         except OSError as error:
             raise UserError(
-                f"endpoint {launch.name}: port {launch.port} is in use by another program; "
-                "give another one (endpoint.port) or stop that program"
+                f"port {launch.port} is in use by another program",
+                field=f"endpoint {launch.name}",
+                fix="give another one (endpoint.port) or stop that program",
             ) from error
     for port in (left.port if left else 0, 0):
         try:

@@ -136,12 +136,12 @@ def _check_volumes(volumes: list[Mapping[str, Any]], mounts: list[Mapping[str, A
     for i, volume in enumerate(volumes):
         if not isinstance(volume.get("emptyDir"), dict):
             raise InvalidSpec(
-                f"spec.predictor.volumes[{i}] ({volume.get('name')}): only an emptyDir can be honoured here"
+                "only an emptyDir can be honoured here", field=f"spec.predictor.volumes[{i}] ({volume.get('name')})"
             )
     for i, mount in enumerate(mounts):
         if mount.get("mountPath") not in _SCRATCH:
             allowed = ", ".join(_SCRATCH)
-            raise InvalidSpec(f"{where}.volumeMounts[{i}].mountPath: only {allowed} can be honoured here")
+            raise InvalidSpec(f"only {allowed} can be honoured here", field=f"{where}.volumeMounts[{i}].mountPath")
 
 
 def _command(container: Mapping[str, Any], where: str) -> list[str]:
@@ -156,7 +156,9 @@ def _env(entries: list[Mapping[str, Any]], where: str) -> dict[str, str]:
     env: dict[str, str] = {}
     for i, entry in enumerate(entries):
         if "valueFrom" in entry:
-            raise InvalidSpec(f"{where}.env[{i}] ({entry.get('name')}): valueFrom cannot be resolved on this machine")
+            raise InvalidSpec(
+                "valueFrom cannot be resolved on this machine", field=f"{where}.env[{i}] ({entry.get('name')})"
+            )
         env[str(entry["name"])] = str(entry.get("value", ""))
     return env
 

@@ -146,7 +146,7 @@ def fit(rows: Iterable[pl.DataFrame], params: EncoderParams) -> EntitiesEncoder:
         if len(counts) > MAX_COUNTED_WORDS:  # a stream without end must not fill the memory
             counts = Counter({word: count for word, count in counts.items() if count > 1})
     if not total:
-        raise InvalidData("encode: the training split has no rows; an encoder needs some to fit on")
+        raise InvalidData("the training split has no rows; an encoder needs some to fit on", field="encode")
     often = sorted((-count, word) for word, count in counts.items() if count >= params.min_count)
     vocabulary = [word for _, word in often[: params.vocabulary]]
     return EntitiesEncoder(params, sorted(types), vocabulary, "".join(sorted(characters)))

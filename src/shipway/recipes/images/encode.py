@@ -104,5 +104,5 @@ def fit(rows: Iterable[pl.DataFrame], params: EncoderParams, task: Task) -> Imag
         names |= classes_in(task, frame["label"].drop_nulls())
         has_rows |= len(frame) > 0
     if not has_rows:
-        raise InvalidData("encode: the training split has no rows; an encoder needs some to fit on")
+        raise InvalidData("the training split has no rows; an encoder needs some to fit on", field="encode")
     return ImageEncoder(params, sorted(names))

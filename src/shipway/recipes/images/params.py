@@ -56,6 +56,7 @@ def check_size(params: Params, size: int) -> None:
     least = SMALLEST[params.network]
     if size < least:
         raise InvalidSpec(
-            f"training.params.network: {params.network} takes images from {least} x {least} pixels, dataset.encoder."
-            f"size is {size}; give a size from {least}, or network=small"
+            (f"{params.network} takes images from {least} x {least} pixels, dataset.encoder.size is {size}"),
+            field="training.params.network",
+            fix=f"give a size from {least}, or network=small",
         )

@@ -225,7 +225,7 @@ class Counts:
             InvalidData: there are no rows.
         """
         if not self.rows:
-            raise InvalidData("encode: the training split has no rows; an encoder needs some to fit on")
+            raise InvalidData("the training split has no rows; an encoder needs some to fit on", field="encode")
         bounded = np.minimum(self.grams, np.iinfo(np.uint32).max).astype(np.uint32)
         vocabulary = self.words.most_common(self.params.vocabulary)
         return IntentsEncoder(self.params, sorted(self.labels), bounded, self.rows, vocabulary)

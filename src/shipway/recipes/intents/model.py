@@ -219,12 +219,15 @@ def load_embeddings(uri: str, encoder: IntentsEncoder) -> NDArray[np.float32]:
             try:
                 found.setdefault(place[word.lower()], np.array(rest.split(), dtype=np.float32))
             except ValueError as error:
-                raise InvalidSpec(f"params.embeddings: {uri} line {number + 1}: not numbers behind {word!r}") from error
+                raise InvalidSpec(
+                    f"{uri} line {number + 1}: not numbers behind {word!r}", field="params.embeddings", given=word
+                ) from error
     widths = {len(vector) for vector in found.values()}
     if len(widths) != 1:
         raise InvalidSpec(
-            f"params.embeddings: {uri} has {f'rows of widths {widths}' if widths else 'no word of the vocabulary'}; "
-            "expected one word a line, each with equally many numbers"
+            f"{uri} has {f'rows of widths {widths}' if widths else 'no word of the vocabulary'}",
+            field="params.embeddings",
+            allowed="one word a line, each with equally many numbers",
         )
     table = np.random.default_rng(0).normal(0, 0.05, (encoder.word_ids, widths.pop())).astype(np.float32)
     for row, vector in found.items():

@@ -48,8 +48,10 @@ def _lines(path: Path) -> Iterator[str]:
                 text = line.decode()
             except UnicodeDecodeError as error:
                 raise InvalidData(
-                    f"data: {path.name!r} line {number} is not UTF-8 (byte 0x{line[error.start]:02x}); convert the "
-                    "file, for example iconv -f WINDOWS-1252 -t UTF-8"
+                    f"{path.name!r} line {number} is not UTF-8 (byte 0x{line[error.start]:02x})",
+                    field="data",
+                    given=path.name,
+                    fix="convert the file, for example iconv -f WINDOWS-1252 -t UTF-8",
                 ) from None
             yield text.removeprefix("\ufeff") if number == 1 else text
 
@@ -75,12 +77,17 @@ def _examples(path: Path, name: str) -> Iterator[Tagged]:
     document = load_yaml("".join(_lines(path)), name)
     sections = document.get("nlu") if isinstance(document, dict) else None
     if not isinstance(sections, list):
-        raise InvalidData(f"{name}: no list 'nlu' in it; expected nlu: [{{intent: ..., examples: ...}}]")
+        raise InvalidData("no list 'nlu' in it", field=name, allowed="nlu: [{intent: ..., examples: ...}]")
     for section in sections:
         intent, examples = (section.get(key) if isinstance(section, dict) else None for key in ("intent", "examples"))
         if intent is None:
             continue
         if not isinstance(examples, str):
-            raise InvalidData(f"{name}: intent {intent!r} has no text of examples; expected examples: | and '- ' lines")
+            raise InvalidData(
+                f"intent {intent!r} has no text of examples",
+                field=name,
+                given=intent,
+                allowed="examples: | and '- ' lines",
+            )
         for line in filter(None, map(str.strip, examples.splitlines())):
             yield unmarked(line.removeprefix("-").strip(), f"{name} intent {intent!r}", str(intent))

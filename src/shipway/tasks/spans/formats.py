@@ -68,9 +68,16 @@ def read_conll(lines: Iterable[str], name: str) -> Iterator[Tagged]:
         if columns[0].startswith("#") and not match:
             continue
         if len(columns) < 2 or not columns[0]:
-            raise InvalidData(f"{name} line {number}: {line.strip()[:40]!r}; expected a token and, behind it, its tag")
+            raise InvalidData(
+                f"{line.strip()[:40]!r}",
+                field=f"{name} line {number}",
+                given=line.strip()[:40],
+                allowed="a token and, behind it, its tag",
+            )
         if not match:
-            raise InvalidData(f"{name} line {number}: {columns[-1][:40]!r} is no tag; expected {_TAGS}")
+            raise InvalidData(
+                f"{columns[-1][:40]!r} is no tag", field=f"{name} line {number}", given=columns[-1][:40], allowed=_TAGS
+            )
         sentence.append(Token(number, columns[0], (match[1] or "O").translate(_SAME), match[2] or ""))
     if sentence:
         yield _tagged(sentence, scheme, str(documents))
@@ -99,15 +106,16 @@ class _Scheme:
         stray = token if token.part in "IE" and not goes_on else self._begun.get("I")
         if self._has_ends and stray:
             raise InvalidData(
-                f"{self._name} line {stray.line}: {_written(stray)} continues no span of {stray.type}; expected "
-                f"B-{stray.type} at its begin, or S-{stray.type} for one token"
+                f"{_written(stray)} continues no span of {stray.type}",
+                field=f"{self._name} line {stray.line}",
+                allowed=f"B-{stray.type} at its begin, or S-{stray.type} for one token",
             )
         if len(self._begun) > 1 and not self._has_ends:
             first, second = sorted(self._begun.values())
             raise InvalidData(
-                f"{self._name} line {second.line}: {_written(second)} begins a span, but in line {first.line} "
-                f"{_written(first)} does; expected B- at the begin of every span (IOB2), or between two of one type "
-                "alone (IOB1)"
+                f"{_written(second)} begins a span, but in line {first.line} {_written(first)} does",
+                field=f"{self._name} line {second.line}",
+                allowed="B- at the begin of every span (IOB2), or between two of one type alone (IOB1)",
             )
 
 
@@ -153,7 +161,12 @@ def read_marked(lines: Iterable[str], name: str) -> Iterator[Tagged]:
             continue
         is_list = line.startswith("- ") if is_list is None else is_list
         if is_list and not line.startswith("- "):
-            raise InvalidData(f"{where}: {line[:40]!r}; expected '- ' before it, as other texts of the file have it")
+            raise InvalidData(
+                f"{line[:40]!r}",
+                field=where,
+                given=line[:40],
+                allowed="'- ' before it, as other texts of the file have it",
+            )
         if intent is not None:
             yield unmarked(line.removeprefix("- ").strip() if is_list else line, where, intent)
 
@@ -172,7 +185,9 @@ def unmarked(line: str, where: str, part: str = "") -> Tagged:
         name = _entity(match["json"], where) if kind is None else kind.partition(":")[0].strip()
         if not words.strip() or not name:
             missing = "type" if words.strip() else "words"
-            raise InvalidData(f"{where}: {match[0][:60]!r} has no {missing}; expected [words](type)")
+            raise InvalidData(
+                f"{match[0][:60]!r} has no {missing}", field=where, given=match[0][:60], allowed="[words](type)"
+            )
         parts += [line[at : match.start()], words]
         start = length + match.start() - at
         length = start + len(words)
@@ -187,5 +202,7 @@ def _entity(document: str, where: str) -> str:
     except (ValueError, KeyError, RecursionError):
         found = None
     if not isinstance(found, str):
-        raise InvalidData(f'{where}: {document[:60]!r} names no type; expected {{"entity": "type"}}')
+        raise InvalidData(
+            f"{document[:60]!r} names no type", field=where, given=document[:60], allowed='{"entity": "type"}'
+        )
     return found.strip()

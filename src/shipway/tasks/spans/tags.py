@@ -112,7 +112,12 @@ def check_lengths(encoder: SpanEncoder, encoded: Encoded, starts: Ragged, ends: 
     """Refuses an encoder whose tokens and offsets disagree: its tags would stand at other words."""
     feature = encoded.get(encoder.tokens)
     if not isinstance(feature, Ragged):
-        raise InvalidData(f"encoder: its feature {encoder.tokens!r} is of no variable length; expected a place a token")
+        raise InvalidData(
+            f"its feature {encoder.tokens!r} is of no variable length",
+            field="encoder",
+            given=encoder.tokens,
+            allowed="a place a token",
+        )
     inner = encoder.features[encoder.tokens].shape[1:]
     width = int(np.prod([side or 1 for side in inner], initial=1))
     lengths = np.diff(feature.offsets) // width
@@ -121,6 +126,11 @@ def check_lengths(encoder: SpanEncoder, encoded: Encoded, starts: Ragged, ends: 
         if len(wrong):
             row = int(wrong[0])
             raise InvalidData(
-                f"encoder: row {row} of a chunk has {lengths[row]} tokens in {encoder.tokens!r}, but token_offsets "
-                f"gives {len(found.row(row))}; expected as many"
+                (
+                    f"row {row} of a chunk has {lengths[row]} tokens in {encoder.tokens!r}, but "
+                    f"token_offsets gives {len(found.row(row))}"
+                ),
+                field="encoder",
+                given=encoder.tokens,
+                allowed="as many",
             )
