@@ -63,19 +63,6 @@ class TrainFunction(Plan):
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
         from shipway.components.train.core import render_function
 
-<<<<<<< HEAD
-=======
-        for name, place in specs["training"].data.items():
-            if "://" not in place:
-                raise InvalidSpec(
-                    (
-                        f"{place!r} is a path on one machine, which the replicas do not see; copy it to the store "
-                        f"(shipway store cp {place} data/) and give the s3:// address"
-                    ),
-                    field=f"data.{name}",
-                    given=place,
-                )
->>>>>>> house
         executor.check(render_function(specs["training"], identity.CHECK, store_uri=executor.context.store_uri))
 
     def fingerprints(self, specs: Specs) -> dict[str, str]:

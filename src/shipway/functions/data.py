@@ -66,7 +66,12 @@ def _identity(name: str, uri: str) -> Any:
 def _here(name: str, place: str) -> Path:
     path = Path(place)
     if not path.exists():
-        raise NotFound(f"data.{name}: no file or folder {place!r} where the training runs; give an s3:// address")
+        raise NotFound(
+            f"no file or folder {place!r} where the training runs",
+            field=f"data.{name}",
+            given=place,
+            fix="give an s3:// address",
+        )
     return path
 
 
@@ -76,5 +81,5 @@ def _below(name: str, uri: str) -> list[Any]:
     store, key = open_uri(uri)
     found = list(store.list(f"{key.rstrip('/')}/"))
     if not found:
-        raise NotFound(f"data.{name}: nothing lies at {uri}")
+        raise NotFound(f"nothing lies at {uri}", field=f"data.{name}")
     return found

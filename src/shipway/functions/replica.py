@@ -162,40 +162,6 @@ def _settle_devices(document: FunctionDocument) -> None:
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(max(2, threads)))
 
 
-<<<<<<< HEAD
-=======
-def _fetch(uri: str, target: Path) -> Path:
-    """A file or folder on this machine.
-
-    Raises:
-        NotFound: nothing lies there.
-    """
-    from shipway.errors import NotFound
-    from shipway.storage import open_uri
-
-    if "://" not in uri:
-        if not Path(uri).exists():
-            raise NotFound(
-                f"no file or folder {uri!r} where the training runs",
-                field="data",
-                given=uri,
-                fix="give an s3:// address",
-            )
-        return Path(uri)
-    store, key = open_uri(uri)
-    if store.head(key) is not None:
-        path = target / key.rpartition("/")[2]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store.download(key, path)
-        return path
-    keys = [info.key for info in store.list(f"{key.rstrip('/')}/")]
-    if not keys:
-        raise NotFound(f"nothing lies at {uri}", field="data")
-    store.download_many((each, target / each.removeprefix(key.rstrip("/") + "/"), None) for each in keys)
-    return target
-
-
->>>>>>> house
 def _heed_lease(document: FunctionDocument, kept: KeptFolder) -> None:
     """Ends this process when the step that started the job is gone; what was kept last stands."""
     from shipway.training.progress import LeaseWatch

@@ -74,22 +74,3 @@ def train(
     )
     started = Training(run, source, about["origin"])
     return started.wait() if wait else started
-<<<<<<< HEAD
-=======
-
-
-def _place(name: str, place: str | Path, is_cluster: bool) -> str:
-    text = str(place)
-    if "://" in text:
-        return text
-    if is_cluster:
-        raise InvalidSpec(
-            (
-                f"{text!r} is a path on this machine, which the cluster does not see; copy it to the "
-                f"cluster's store (shipway store cp {text} data/) and give the s3:// address"
-            ),
-            field=f"data[{name!r}]",
-            given=text,
-        )
-    return str(Path(text).expanduser().absolute())
->>>>>>> house
