@@ -160,7 +160,7 @@ class Here:
             self._host = None
             for _ in self._told():
                 pass
-            if self.state not in ENDED and was_stopped:  # a host that had to be killed says no last word
+            if self.state not in ENDED and was_stopped:  # a killed host could not write how the run ended
                 self._end("Cancelled", None, time.time())
             elif self.state not in ENDED:
                 self._lose()

@@ -73,7 +73,7 @@ class Examples:
         Args:
             paths: Of the files.
             size: Records of a batch.
-            share: Of so many workers each takes every so-manieth record; the others' are not parsed.
+            share: Worker r of n takes records r, r + n, r + 2n, ...; those of others are not parsed.
         """
         waiting: list[memoryview] = []
         number = 0
