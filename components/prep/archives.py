@@ -16,8 +16,8 @@ from shipway.storage import folders
 from shipway.storage.local import disk_error
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-LEAST_BYTES = 1 << 30  # that any archive may unpack to;
-TIMES = 20  # a larger one may to so many times its size: images and Parquet are compressed already
+LEAST_BYTES = 1 << 30  # an archive may always unpack to as much, however small it is
+TIMES = 20  # beyond that to this many times its own size: images and Parquet are compressed already
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 

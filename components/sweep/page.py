@@ -13,7 +13,7 @@ MOST_TRIALS = 400  # drawn and listed; a report stays below 1 MB
 def sweep_report(record: SweepRecord) -> Report:
     """The report as blocks."""
     name = f" of {record.name}" if record.name else ""
-    of = " on the eval split" if record.dataset_fingerprint else ""  # a function's own metric is of what it says
+    of = " on the eval split" if record.dataset_fingerprint else ""  # what a function measured, only it knows
     page = Report(f"Sweep{name}", f"{record.algorithm}, {record.direction} {record.objective}{of}")
     if not record.trials:
         return page.callout("info", "No search", "The training's own parameters are used as they are.").facts(

@@ -109,6 +109,7 @@ def function(
     report: Output[HTML],
     mlpipeline_ui_metadata: Output[Artifact],
     task_config: dsl.TaskConfig,
+    data_fingerprint: str = "",
     code_fingerprint: str = "",
 ):
     """Have a function of your own called with one or many workers: as a TFJob, or as an MPIJob under horovod.
@@ -116,6 +117,7 @@ def function(
     Args:
         spec: A `FunctionSpec` as JSON or YAML.
         task_config: Given by Kubeflow: resources, accelerators, nodes set on the task, for the job's replicas.
+        data_fingerprint: Of what lies at the addresses of `data`, so that it is trained anew where that changed.
         code_fingerprint: Of the package, so that changed code is trained anew.
 
         training: A `TrainingRecord`: metrics, and where the function's folder and logs lie.

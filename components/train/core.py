@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from shipway import images, labels, podsecurity
 from shipway.canonical import canonical_json
 from shipway.code.given import GIVEN
 from shipway.components.train.spec import FunctionSpec, TrainingSpec
+from shipway.context import Context
 from shipway.errors import InvalidSpec
+from shipway.executors.process.environments import environments
 from shipway.functions.spec import FunctionDocument
 from shipway.recipes import FitsItself, load_recipe
 from shipway.recipes.own_fit import own_image
@@ -52,6 +56,12 @@ def document(spec: TrainingSpec, dataset_uri: str, output_uri: str | None) -> Tr
 def image_of(spec: Spec) -> str:
     """The image that the strategy needs, unless the spec names one, or else the recipe."""
     return _foreign_image(spec) or (images.HOROVOD if spec.strategy == "horovod" else images.TENSORFLOW)
+
+
+def runs_here(spec: Spec) -> bool:
+    """Whether replicas run in the environment that the run is started from, which stands for most images."""
+    here = Path(sys.executable)
+    return Context.current().executor == "process" and environments().get(image_of(spec), here) == here
 
 
 def _foreign_image(spec: Spec) -> str:

@@ -186,17 +186,13 @@ class TrainAndDeploy(Plan):
         return look(dataset) if is_local(dataset.data) and has_polars() else []
 
     def check_here(self, specs: Specs) -> None:
-        from shipway import images
-        from shipway.components.train.core import image_of
-        from shipway.context import Context
+        from shipway.components.train.core import runs_here
         from shipway.doctor import require_local
-        from shipway.executors.process.environments import environments
 
-        require_local()
         training = cast(TrainingSpec, specs["training"])
-        image = image_of(training)
-        has_own_place = image in environments() and image not in images.ALL.values()
-        if Context.current().executor == "process" and not has_own_place:  # jobs run in this very environment
+        is_here = runs_here(training)
+        require_local(training.strategy if is_here else "")
+        if is_here:
             packages_of(load_recipe(training.recipe))
 
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:

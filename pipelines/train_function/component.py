@@ -19,7 +19,9 @@ def plan(
     preset: str = "default",
     overrides: dict = {},  # noqa: B006
     origin: dict = {},  # noqa: B006
-) -> NamedTuple("Plan", [("training", str), ("code_fingerprint", str)]):  # type: ignore[valid-type]
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Plan", [("training", str), ("data_fingerprint", str), ("code_fingerprint", str)]
+):
     """Check the function, its arguments and the whole configuration.
 
     Args:
@@ -35,6 +37,7 @@ def plan(
         origin: Where the function comes from; no step's work depends on it.
 
         training: FunctionSpec, canonical JSON.
+        data_fingerprint: Changes when the bytes behind `data` do; empty without data.
         code_fingerprint: Changes when the installed package or the code does.
     """
     given = dict(locals())

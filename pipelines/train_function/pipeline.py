@@ -49,7 +49,11 @@ def train_function(
         origin=origin,
     )
     planned.set_display_name("Check the function").set_caching_options(False)
-    trained = train(spec=planned.outputs["training"], code_fingerprint=planned.outputs["code_fingerprint"])
+    trained = train(
+        spec=planned.outputs["training"],
+        data_fingerprint=planned.outputs["data_fingerprint"],
+        code_fingerprint=planned.outputs["code_fingerprint"],
+    )
     trained.set_display_name("Train").set_retry(num_retries=2, backoff_duration="10s")
     use_store(kubernetes.set_timeout(planned, 10 * MINUTE))
     use_store(kubernetes.set_timeout(trained, 7 * DAY))

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from shipway.components.train.spec import FunctionSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
+from shipway.functions.data import data_fingerprint
 from shipway.functions.declared import restored
 from shipway.functions.travelling import declared_by, with_file
 from shipway.images import VERSION
@@ -54,27 +55,21 @@ class TrainFunction(Plan):
         return {"training": training}
 
     def check_here(self, specs: Specs) -> None:
+        from shipway.components.train.core import runs_here
         from shipway.doctor import require_local
 
-        require_local()
+        require_local(specs["training"].strategy if runs_here(specs["training"]) else "")
 
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
         from shipway.components.train.core import render_function
 
-        for name, place in specs["training"].data.items():
-            if "://" not in place:
-                raise InvalidSpec(
-                    (
-                        f"{place!r} is a path on one machine, which the replicas do not see; copy it to the store "
-                        f"(shipway store cp {place} data/) and give the s3:// address"
-                    ),
-                    field=f"data.{name}",
-                    given=place,
-                )
         executor.check(render_function(specs["training"], identity.CHECK, store_uri=executor.context.store_uri))
 
     def fingerprints(self, specs: Specs) -> dict[str, str]:
-        return {"code_fingerprint": code_fingerprint(code=specs["training"].code)}
+        return {
+            "data_fingerprint": data_fingerprint(specs["training"].data),
+            "code_fingerprint": code_fingerprint(code=specs["training"].code),
+        }
 
     def work(self, task: str, specs: Specs) -> str:
         training = specs["training"]

@@ -41,7 +41,7 @@ _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 
 
 GIVEN_CHARS = 160  # of what was given, in a message
-QUOTED_CHARS = 40  # so much of it says that a sentence quotes it
+QUOTED_CHARS = 40  # a sentence that holds this much of what was given quotes it already
 NOTHING: Any = object()  # stands for no value, where None is one
 
 

@@ -54,7 +54,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("user")
     write_scenes(folder / "homes", 160)
     house = House(folder, {})
-    params = ["name=homes", "data=homes", "size=16", "preset=quick", f"overrides={json.dumps(TINY)}"]
+    params = [
+        "name=homes",
+        "data=homes",
+        "size=16",
+        "preset=quick",
+        "strategy=multi_worker",
+        "workers=2",
+        f"overrides={json.dumps(TINY)}",
+    ]
     try:
         done = house.call("run", "image_tagging", "--local", "--json", "--param", *params)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -64,7 +72,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.call("down")
 
 
-@pytest.mark.proves(recipe="image_tags", strategy="single", executor="process")
+@pytest.mark.proves(recipe="image_tags", strategy="multi_worker", executor="process")
 def test_an_endpoint_names_the_tags_of_a_picture_the_surest_first(house: House) -> None:
     files = [house.picture(number).read_bytes() for number in range(3)]
     status, answer = house.ask(*files, top_k="all")

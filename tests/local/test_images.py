@@ -32,6 +32,8 @@ from shipway.scoring import ModelSession
 from shipway.storage import Store, embedded
 from shipway.storage.buckets import ensure_bucket
 from shipway.storage.server import ServerInfo
+from shipway.training import shards
+from shipway.training.examples import Examples
 from tests.fixtures import pictures
 from tests.local.serving import Server, serving
 from tests.local.test_endpoints import ROOT
@@ -278,6 +280,10 @@ def test_training_over_a_damaged_image_ends_in_one_line(house: House, tmp_path: 
     with pytest.raises(InvalidData, match="a record cannot be decoded: the image cannot be decoded: ") as refused:
         fit(training, dataset, tmp_path)
     assert "\n" not in str(refused.value)
+    encoder, _ = shards.fetch_encoder(dataset, pictures.REFERENCE, tmp_path)
+    paths = shards.fetch_shards(dataset, shards.split_shards(dataset, "train"), tmp_path / "shards")
+    with pytest.raises(InvalidData, match="a record cannot be decoded: the image cannot be decoded: "):
+        Examples.of(dataset, encoder, {}).everything(paths)  # what a recipe that fits by itself is given
     session = ModelSession.open(house.model, recipes=[pictures.REFERENCE])
     with pytest.raises(ValueError, match="the image cannot be decoded"):
         session.predict([DISC, DAMAGED])

@@ -87,8 +87,6 @@ def play(
     if dry_run:
         _show_dry_run(plan, as_json)
         return
-    if prepared.configuration is not None:
-        prepared.configuration.plan.check_here(prepared.configuration.specs)
     if not as_json:
         show_plan(plan)
         say()

@@ -36,7 +36,7 @@ def check_code(code: str, named: Iterable[str] = (), where: str = "code") -> Non
     """
     folder = modules.code_in_use()
     name, held = CodeRef.parse(code, where).name, top_modules(Path(folder))
-    told = f"{where}: {'it' if name == PACKED else name}"  # a person's folder has no name any more
+    told = f"{where}: {'it' if name == PACKED else name}"  # packing dropped the name of the person's folder
     wanted = {name.partition(":")[0].partition(".")[0] for name in named}
     if not wanted:
         raise InvalidSpec(

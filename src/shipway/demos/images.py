@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 160, 120
 FINER = 2  # drawn so many times larger, so that edges are smooth
 LABELS = "labels.csv"
 SHARE = 0.32  # of scenes that have a tag
-LOOKALIKES = 0.3  # of those without it that show what it is mistaken for
+LOOKALIKES = 0.3  # of the scenes without a tag: they show what it may be mistaken for
 QUALITY = 85
 SKIES = (((90, 150, 220), (190, 220, 245)), ((230, 120, 80), (250, 210, 150)), ((120, 125, 135), (190, 192, 198)),
          ((20, 25, 60), (70, 70, 110)))  # fmt: skip

@@ -66,8 +66,11 @@ def examine() -> list[Finding]:
     return [finding for check in checks for finding in check()]
 
 
-def require_local() -> None:
+def require_local(strategy: str = "") -> None:
     """What a shipped pipeline needs to run on this machine is installed.
+
+    Args:
+        strategy: Of a training whose replicas run in this very environment.
 
     Raises:
         UserError: names what is missing and the command that mends it.
@@ -78,6 +81,13 @@ def require_local() -> None:
             f"{missing[0].what} is {missing[0].found}",
             field="run --local",
             fix="pip install 'shipway[local]' brings all",
+        )
+    if strategy == "horovod" and (horovod := _horovod()).state != "ok":
+        raise UserError(
+            f"{strategy!r} is not installed here",
+            field="training.strategy",
+            given=strategy,
+            fix=f"`{horovod.mend}` in a clone of Shipway builds it in 2 to 4 minutes; multi_worker trains without it",
         )
 
 

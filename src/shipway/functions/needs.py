@@ -94,7 +94,7 @@ def _distributions() -> Mapping[str, list[str]]:
 def distributions_of(module: str) -> dict[str, str]:
     """The distributions that a module comes from, with their versions."""
     names = sorted(set(_distributions().get(module.partition(".")[0], [])))
-    if len(names) > 1:  # `google` is many distributions': those count that have the module
+    if len(names) > 1:  # many distributions bring `google`: only those that hold this module count
         path = module.replace(".", "/")
         names = [each for each in names if any(str(file).startswith(path) for file in files(each) or [])] or names
     return {plain_name(name): version(name) for name in names}

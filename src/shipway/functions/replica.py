@@ -55,6 +55,7 @@ def main() -> int:
 
 def _run(document: FunctionDocument, work: Path) -> None:
     from shipway.functions.calling import load, seed
+    from shipway.functions.data import fetch
 
     _settle_devices(document)
     context = TrainingContext(
@@ -62,7 +63,7 @@ def _run(document: FunctionDocument, work: Path) -> None:
         rank=_rank(),
         workers=document.workers,
         strategy=document.strategy,
-        data={name: _fetch(uri, work / "data" / name) for name, uri in document.data.items()},
+        data={name: fetch(name, uri, work / "data") for name, uri in document.data.items()},
         seed=document.seed,
         restart=int(os.environ.get("SHIPWAY_RESTART", "0")) + int(os.environ.get("SHIPWAY_ATTEMPT", "0")),
     )
@@ -159,37 +160,6 @@ def _settle_devices(document: FunctionDocument) -> None:
         threads = max(1, (os.cpu_count() or 1) // document.workers)
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(max(2, threads)))
-
-
-def _fetch(uri: str, target: Path) -> Path:
-    """A file or folder on this machine.
-
-    Raises:
-        NotFound: nothing lies there.
-    """
-    from shipway.errors import NotFound
-    from shipway.storage import open_uri
-
-    if "://" not in uri:
-        if not Path(uri).exists():
-            raise NotFound(
-                f"no file or folder {uri!r} where the training runs",
-                field="data",
-                given=uri,
-                fix="give an s3:// address",
-            )
-        return Path(uri)
-    store, key = open_uri(uri)
-    if store.head(key) is not None:
-        path = target / key.rpartition("/")[2]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        store.download(key, path)
-        return path
-    keys = [info.key for info in store.list(f"{key.rstrip('/')}/")]
-    if not keys:
-        raise NotFound(f"nothing lies at {uri}", field="data")
-    store.download_many((each, target / each.removeprefix(key.rstrip("/") + "/"), None) for each in keys)
-    return target
 
 
 def _heed_lease(document: FunctionDocument, kept: KeptFolder) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shipway import runs
-from shipway.errors import InvalidSpec
 from shipway.functions.outcomes import Training
 from shipway.functions.starting import packed
 from shipway.remote.where import connected
@@ -58,15 +57,14 @@ def train(
         JobFailed: the training failed, and `wait` is set.
     """
     connection = connected(kfp, here=here)
-    is_cluster = connection is not None
-    source, about = packed(function, name, is_cluster=is_cluster)
+    source, about = packed(function, name, is_cluster=connection is not None)
     arguments = dict(params or {})
     source.declared.check_names(arguments, "params")
     for parameter, value in arguments.items():
         source.declared.check_kind(parameter, value, f"params[{parameter!r}]")
     whole = about | {
         "params": arguments,
-        "data": {each: _place(each, place, is_cluster) for each, place in (data or {}).items()},
+        "data": {each: str(place) for each, place in (data or {}).items()},
         "strategy": strategy or ("multi_worker" if workers > 1 else "single"),
         "workers": workers,
         "overrides": dict(overrides or {}),
@@ -76,19 +74,3 @@ def train(
     )
     started = Training(run, source, about["origin"])
     return started.wait() if wait else started
-
-
-def _place(name: str, place: str | Path, is_cluster: bool) -> str:
-    text = str(place)
-    if "://" in text:
-        return text
-    if is_cluster:
-        raise InvalidSpec(
-            (
-                f"{text!r} is a path on this machine, which the cluster does not see; copy it to the "
-                f"cluster's store (shipway store cp {text} data/) and give the s3:// address"
-            ),
-            field=f"data[{name!r}]",
-            given=text,
-        )
-    return str(Path(text).expanduser().absolute())

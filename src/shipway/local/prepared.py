@@ -91,10 +91,17 @@ def _keep(name: str, table: Any) -> str:
 
 
 def _absolute_data(params: dict[str, Any]) -> dict[str, Any]:
+    """`data` as it is found from anywhere: an address, or several by name."""
     data = params.get("data")
-    if isinstance(data, str) and data and "://" not in data and not redaction.is_reference(data):
-        params["data"] = str(Path(data).expanduser().absolute())
-    return params
+    if isinstance(data, Mapping):
+        return {**params, "data": {name: _absolute(place) for name, place in data.items()}}
+    return {**params, "data": _absolute(data)} if "data" in params else params
+
+
+def _absolute(place: Any) -> Any:
+    if not isinstance(place, str) or not place or "://" in place or redaction.is_reference(place):
+        return place
+    return str(Path(place).expanduser().absolute())
 
 
 def _told_apart(params: Mapping[str, Any]) -> dict[str, str]:

@@ -224,7 +224,7 @@ class KubeflowRun:
         else:
             try:
                 self.refresh()
-            except KubeflowUnavailable as error:  # that nobody answers here stops nothing there
+            except KubeflowUnavailable as error:  # the run on Kubeflow goes on all the same
                 raise KubeflowUnavailable(
                     f"{error}; run {self.key} goes on without being watched: shipway watch {self.key} follows it again"
                 ) from error

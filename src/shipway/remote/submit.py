@@ -149,20 +149,23 @@ def _keep(name: str, table: Any) -> str:
 
 
 def _refuse_local_data(target: Target, params: Mapping[str, Any]) -> None:
+    """`data` is an address, or several by name."""
     data = params.get("data")
     if redaction.is_reference(data):
         _check_reference(target, str(data).removeprefix(references.PREFIX))
         return
-    if isinstance(data, str) and data and "://" not in data:
-        raise InvalidSpec(
-            (
-                f"{data!r} is a path on this machine, which the cluster does not see; copy it to the "
-                f"cluster's store (SHIPWAY_STORE=s3://... shipway store cp {data} data/) and give the "
-                "s3:// address"
-            ),
-            field="data",
-            given=data,
-        )
+    named = {f"data.{name}": place for name, place in data.items()} if isinstance(data, Mapping) else {"data": data}
+    for where, place in named.items():
+        if isinstance(place, str) and place and "://" not in place:
+            raise InvalidSpec(
+                f"{place!r} is a path on this machine, which the cluster does not see",
+                field=where,
+                given=place,
+                fix=(
+                    f"copy it to the cluster's store (SHIPWAY_STORE=s3://... shipway store cp {place} data/) and give "
+                    "the s3:// address"
+                ),
+            )
 
 
 def _check_reference(target: Target, variable: str) -> None:

@@ -160,7 +160,7 @@ class Here:
             self._host = None
             for _ in self._told():
                 pass
-            if self.state not in ENDED and was_stopped:  # a host that had to be killed says no last word
+            if self.state not in ENDED and was_stopped:  # a killed host could not write how the run ended
                 self._end("Cancelled", None, time.time())
             elif self.state not in ENDED:
                 self._lose()
@@ -252,6 +252,8 @@ def _request(prepared: Prepared, run_key: str, environment: dict[str, str], *, f
     from shipway.planning.finder import PIPELINES, pipeline_folders
 
     current_executor()  # an unknown one is refused now, not when training begins
+    if prepared.configuration is not None:
+        prepared.configuration.plan.check_here(prepared.configuration.specs)
     if folders := pipeline_folders():
         environment[PIPELINES] = os.pathsep.join(map(str, folders))
     tasks, configuration = tasks_of(prepared.pipeline.function.pipeline_spec), prepared.configuration

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import DatasetManifest, FeatureSpec
 from shipway.errors import CorruptArtifact
+from shipway.inputs.base import BadRequest
 from shipway.recipes import Encoder
 from shipway.recipes.arrays import Encoded, Ragged, concatenate, dense
 from shipway.recipes.own_fit import Arrays, Rows
 from shipway.scoring.wire import Malformed, Value, fields, mapped, messages, text
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.order import ALONE, Share
-from shipway.training.shards import packer_of
+from shipway.training.shards import packer_of, unreadable_record
 
 BLOCK = 1024  # records that are parsed together
 _HEAD = struct.Struct("<QI")  # length of a record, and the checksum of that
@@ -57,7 +58,14 @@ class Examples:
         packer = packer_of(manifest, encoder)
         if packer is None:
             return cls(manifest.features, targets)
-        return cls(manifest.packed, targets, lambda records: packer.unpack(records, list(manifest.features)))
+
+        def unpacked(records: Encoded) -> Encoded:
+            try:
+                return packer.unpack(records, list(manifest.features))
+            except BadRequest as error:
+                raise unreadable_record(manifest, str(error)) from error
+
+        return cls(manifest.packed, targets, unpacked)
 
     def batches(self, paths: Iterable[Path], size: int, share: Share = ALONE) -> Iterator[Rows]:
         """The records of files one behind the other, `size` a batch; the last holds what is left.
@@ -65,7 +73,7 @@ class Examples:
         Args:
             paths: Of the files.
             size: Records of a batch.
-            share: Of so many workers each takes every so-manieth record; the others' are not parsed.
+            share: Worker r of n takes records r, r + n, r + 2n, ...; those of others are not parsed.
         """
         waiting: list[memoryview] = []
         number = 0

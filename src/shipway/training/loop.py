@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras
 
 from shipway.artifacts import DatasetManifest
-from shipway.errors import InvalidData, ShipwayError
+from shipway.errors import ShipwayError
 from shipway.recipes import Encoder, KerasRecipe, load_recipe
 from shipway.recipes.layers import bind_steps
 from shipway.storage import read_artifact
@@ -86,9 +86,7 @@ def fit(
         return _fit(spec, manifest, work, output_uri, report, monitor, dist)
     except (tf.errors.OpError, UnreadableRecord) as error:
         if reason := unreadable(error):
-            raise InvalidData(
-                reason, field=f"dataset {manifest.name} ({manifest.uri})", fix="prepare it again without that row"
-            ) from error
+            raise sh.unreadable_record(manifest, reason) from error
         if (lost := lost_peer(error, dist.size)) is not None:
             raise lost from error
         raise

@@ -13,6 +13,8 @@ from shipway.recipes.base import Packs
 from shipway.storage import open_folder
 from shipway.training.order import Share
 
+UNREADABLE = "a record cannot be decoded"
+
 
 def fetch_encoder(manifest: DatasetManifest, recipe: str, folder: Path) -> tuple[Encoder, Path]:
     """The dataset's encoder and the verified file it came from.
@@ -56,6 +58,15 @@ def packer_of(manifest: DatasetManifest, encoder: Encoder) -> Packs | None:
             fix="prepare the dataset again",
         )
     return encoder
+
+
+def unreadable_record(manifest: DatasetManifest, reason: str) -> InvalidData:
+    """What to say of a record that looked in order when it was packed and is not: a damaged image."""
+    return InvalidData(
+        f"{UNREADABLE}: {reason}",
+        field=f"dataset {manifest.name} ({manifest.uri})",
+        fix="prepare it again without that row",
+    )
 
 
 def split_shards(manifest: DatasetManifest, split: str) -> list[Shard]:

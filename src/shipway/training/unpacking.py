@@ -16,9 +16,9 @@ from shipway.artifacts import FeatureSpec
 from shipway.inputs.base import BadRequest
 from shipway.recipes.arrays import Encoded, Ragged
 from shipway.recipes.base import Packs
+from shipway.training.shards import UNREADABLE
 
 DTYPES = {"int64": tf.int64, "float32": tf.float32, "uint8": tf.uint8, "bytes": tf.string}
-UNREADABLE = "a record cannot be decoded"
 
 
 def is_ragged(spec: FeatureSpec) -> bool:
@@ -68,8 +68,8 @@ class Unpacking:
 
 def unreadable(error: Exception) -> str | None:
     """Why a record could not be unpacked, where an error of TensorFlow's says so."""
-    found = re.search(rf"{UNREADABLE}: [^\n]*", str(error))
-    return found[0] if found else None
+    found = re.search(rf"{UNREADABLE}: ([^\n]*)", str(error))
+    return found[1] if found else None
 
 
 def _parts(value: Any) -> tuple[Any, ...]:

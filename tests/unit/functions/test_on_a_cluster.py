@@ -73,7 +73,7 @@ def test_an_event_that_comes_twice_starts_one_sweep(
 def test_a_training_on_kubeflow_takes_no_path_of_this_machine(
     kubeflow: Connection, server: KfpServer, local_store_uri: str
 ) -> None:
-    with pytest.raises(InvalidSpec, match=r"data\['rows'\]: 'rows.csv' is a path on this machine, which the cluster"):
+    with pytest.raises(InvalidSpec, match=r"data\.rows: 'rows.csv' is a path on this machine, which the cluster"):
         shipway.train(own.survives, {"epochs": 1}, data={"rows": "rows.csv"}, kfp=kubeflow)
     shipway.train(own.survives, {"epochs": 1}, data={"rows": "s3://b/rows.csv"}, workers=2, kfp=kubeflow, wait=False)
     (kept,) = server.state.runs.values()

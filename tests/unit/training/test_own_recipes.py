@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from shipway import images, labels
+import shipway
+from shipway import doctor, images, labels
 from shipway.components.sweep import experiment
 from shipway.components.sweep.core import check_objective, with_objective
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.core import render
-from shipway.components.train.spec import TrainingSpec
+from shipway.components.train.spec import FunctionSpec, TrainingSpec
 from shipway.errors import InvalidSpec, UserError
 from shipway.executors.process.jobs import read_job
 from shipway.planning import find, resolve
@@ -137,7 +138,9 @@ def test_a_sweep_asks_for_what_such_a_training_reports() -> None:
         check_objective(wrong)
 
 
-def test_a_package_that_is_not_installed_is_named_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_not_installed_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert set(packages_of(fitted.recipe)) == {"scikit-learn", "onnx"}
     monkeypatch.setattr(fitted.PassesRecipe, "packages", ("vowpal-of-nobody",))
     plan = find("train_and_deploy").plan
@@ -145,10 +148,29 @@ def test_a_package_that_is_not_installed_is_named_before_anything_starts(monkeyp
     with pytest.raises(UserError, match=r"it needs vowpal-of-nobody, which is not installed here; install it"):
         plan.check_here({"training": training(recipe=fitted.REFERENCE)})
     with monkeypatch.context() as mapped:
-        mapped.setenv("SHIPWAY_ENVIRONMENTS", json.dumps({"vowpal:1": sys.executable}))
+        (tmp_path / "python").symlink_to(sys.executable)
+        mapped.setenv("SHIPWAY_ENVIRONMENTS", json.dumps({"vowpal:1": f"{tmp_path}/python"}))
         plan.check_here({"training": training(recipe=fitted.REFERENCE, image="vowpal:1")})
     monkeypatch.setenv("SHIPWAY_EXECUTOR", "kubernetes")
     plan.check_here({"training": training(recipe=fitted.REFERENCE)})  # its image holds it
+
+
+def test_horovod_that_is_not_installed_is_named_before_anything_starts_from_python_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHIPWAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
+    monkeypatch.setattr(doctor, "_horovod", lambda: doctor.Finding("horovod", "info", "not there", "make horovod"))
+    (tmp_path / "rows.csv").write_text("text,label\na,b\nc,d\n")
+    with pytest.raises(UserError, match=r"training\.strategy: 'horovod' is not installed here; `make horovod`"):
+        shipway.run(
+            "train_and_deploy", name="bot", data=f"{tmp_path}/rows.csv", strategy="horovod", workers=2, here=True
+        )
+    assert not list((tmp_path / "home").glob("runs/*"))
+    plan = find("train_function").plan
+    assert plan is not None
+    with pytest.raises(UserError, match="'horovod' is not installed here"):
+        plan.check_here({"training": FunctionSpec(name="f", function="a:b", strategy="horovod", workers=2)})
 
 
 def test_a_presets_strategy_that_the_recipe_cannot_do_is_left_out_and_one_that_was_asked_for_refused() -> None:

@@ -89,7 +89,9 @@ class _Scheme:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._begun: dict[str, Token] = {}  # B or I -> the first of them that begins a span behind another type
+        self._begun: dict[
+            str, Token
+        ] = {}  # B or I -> the file's first token that begins a span with it behind one of another type
         self._has_ends = False
 
     def check(self, token: Token, before: Token | None, goes_on: bool) -> None:
