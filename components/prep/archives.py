@@ -65,10 +65,8 @@ def unpack(path: Path, shown: str, folder: Path, wanted: Callable[[str], bool], 
             total += member.size
             if total > most:
                 raise InvalidData(
-                    (
-                        f"{shown!r} would unpack to more than {most:,} bytes, {total // path.stat().st_size} "
-                        "times its size; if that is meant, unpack it and give the folder"
-                    ),
+                    f"{shown!r} would unpack to more than {most:,} bytes, {total // path.stat().st_size} "
+                    "times its size; if that is meant, unpack it and give the folder",
                     field="data",
                     given=shown,
                 )
@@ -84,10 +82,8 @@ def unpack(path: Path, shown: str, folder: Path, wanted: Callable[[str], bool], 
     except BROKEN as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InvalidData(
-            (
-                f"{shown!r} cannot be read as an archive to its end: {reason}; {count:,} entries of it "
-                "were read; copy it again"
-            ),
+            f"{shown!r} cannot be read as an archive to its end: {reason}; {count:,} entries of it "
+            "were read; copy it again",
             field="data",
             given=shown,
         ) from error

@@ -227,10 +227,8 @@ def fit_encoder(taken: Taken, spec: DatasetSpec, pool: Pool) -> Encoder:
     expected = sorted(taken.statistics.classes("train"))
     if schema.has_classes and sorted(encoder.labels) != expected:
         raise InvalidData(
-            (
-                f"its encoder has {len(encoder.labels)} labels, the training split {len(expected)}; "
-                "fit_encoder must keep every label"
-            ),
+            f"its encoder has {len(encoder.labels)} labels, the training split {len(expected)}; "
+            "fit_encoder must keep every label",
             field=f"recipe {spec.recipe!r}",
         )
     return encoder

@@ -177,10 +177,8 @@ def _blocks(source: Source, size: int) -> Iterator[tuple[int, int, bytes]]:
                 end = data.find(b"\n") + 1  # the parser finds the open quote and goes on behind its line
                 if not end:
                     raise InvalidData(
-                        (
-                            f"{source.shown!r} has a line of more than {MAX_RECORD_BYTES >> 20} MiB behind "
-                            f"{content.lines:,} lines"
-                        ),
+                        f"{source.shown!r} has a line of more than {MAX_RECORD_BYTES >> 20} MiB behind "
+                        f"{content.lines:,} lines",
                         field="data",
                         given=source.shown,
                         allowed="one row a line",
@@ -194,10 +192,8 @@ def _blocks(source: Source, size: int) -> Iterator[tuple[int, int, bytes]]:
             else lacks_fields(carry, len(source.columns), source.delimiter, source.quoting)
         ):
             raise InvalidData(
-                (
-                    f"{source.shown!r} ends in the middle of a record, behind {content.lines:,} whole lines: "
-                    "it was cut; copy it again (if it is whole, end its last line with a line break)"
-                ),
+                f"{source.shown!r} ends in the middle of a record, behind {content.lines:,} whole lines: "
+                "it was cut; copy it again (if it is whole, end its last line with a line break)",
                 field="data",
                 given=source.shown,
             )

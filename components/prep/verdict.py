@@ -78,10 +78,8 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
     empty = _check_filled(rows, spec, how)
     if len(train) < schema.labels.least_classes:
         raise InvalidData(
-            (
-                f"all {rows['train']:,} rows of train have the label {_only(train)}; {_needs(schema)}, "
-                f"and the others stand in eval or test alone: {_more_labels(spec)}"
-            ),
+            f"all {rows['train']:,} rows of train have the label {_only(train)}; {_needs(schema)}, "
+            f"and the others stand in eval or test alone: {_more_labels(spec)}",
             field=how,
         )
     notes = [f"{split} has no rows, as its fraction says" for split in empty]
@@ -94,10 +92,8 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
             raise InvalidData(_unseen(how, split, unseen, spec))
         if labels and len(unseen) == len(labels):
             raise InvalidData(
-                (
-                    f"train has no row of any label of {split} ({', '.join(map(repr, list(unseen)[:5]))}), "
-                    f"so that {split} measures nothing: {_more_labels(spec)}"
-                ),
+                f"train has no row of any label of {split} ({', '.join(map(repr, list(unseen)[:5]))}), "
+                f"so that {split} measures nothing: {_more_labels(spec)}",
                 field=how,
             )
         if unseen:

@@ -46,10 +46,8 @@ class ImageTagging(TrainAndDeploy):
             recipe = overrides.get(section, {}).get("recipe", RECIPE)
             if recipe != RECIPE:
                 raise InvalidSpec(
-                    (
-                        f"got {recipe!r}, this pipeline's is {RECIPE}; another one runs by train_and_deploy, "
-                        f"recipe={recipe}"
-                    ),
+                    f"got {recipe!r}, this pipeline's is {RECIPE}; another one runs by train_and_deploy, "
+                    f"recipe={recipe}",
                     field=f"overrides.{section}.recipe",
                     given=recipe,
                 )

@@ -67,11 +67,9 @@ class Context:
         """
         if mounted.KFP_POD in os.environ and not os.environ.get(STORE):
             raise InvalidSpec(
-                (
-                    "this step's pod was not given the store's Secret; compile its pipeline by `shipway "
-                    "compile` or `publish`, or call shipway.use_store(task) for each task that runs one of "
-                    "our images"
-                ),
+                "this step's pod was not given the store's Secret; compile its pipeline by `shipway "
+                "compile` or `publish`, or call shipway.use_store(task) for each task that runs one of "
+                "our images",
                 field=STORE,
             )
         home = Path(os.environ.get(HOME, ".shipway")).absolute()

@@ -84,10 +84,8 @@ def check_tree(document: Any, where: str) -> Any:
         values += 1
         if depth > MOST_DEPTH or values > MOST_VALUES:
             raise InvalidSpec(
-                (
-                    f"nested more than {MOST_DEPTH} deep, or more than {MOST_VALUES} values; does an "
-                    "anchor (&) stand in what it names?"
-                ),
+                f"nested more than {MOST_DEPTH} deep, or more than {MOST_VALUES} values; does an "
+                "anchor (&) stand in what it names?",
                 field=where,
             )
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -47,10 +47,8 @@ def run(
         return
     if not local:
         raise InvalidSpec(
-            (
-                f"say where: `shipway run {pipeline} --local ...` runs on this machine, `shipway run "
-                f"{pipeline} --kfp URL ...` on Kubeflow"
-            ),
+            f"say where: `shipway run {pipeline} --local ...` runs on this machine, `shipway run "
+            f"{pipeline} --kfp URL ...` on Kubeflow",
             field="run",
         )
     starter = None if started_by is None else check_starter(started_by)

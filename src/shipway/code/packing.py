@@ -67,10 +67,8 @@ def pack(path: Path, into: Path) -> Packed:
     if total > MAX_BYTES:
         name, biggest = max(files, key=lambda each: each[1].stat().st_size)
         raise InvalidSpec(
-            (
-                f"folder {shown!r} holds {total >> 20} MiB, allowed are {MAX_BYTES >> 20}; the "
-                f"biggest file is {name} ({biggest.stat().st_size >> 20} MiB): keep data elsewhere"
-            ),
+            f"folder {shown!r} holds {total >> 20} MiB, allowed are {MAX_BYTES >> 20}; the "
+            f"biggest file is {name} ({biggest.stat().st_size >> 20} MiB): keep data elsewhere",
             field="code",
             given=shown,
         )

@@ -91,10 +91,8 @@ def _metadata(path: Path, name: str) -> Message:
                 raise InvalidSpec(f"{name} is no wheel: it holds no *.dist-info/METADATA", field="code")
             if any(each.startswith("__editable__") for each in archive.namelist()):
                 raise InvalidSpec(
-                    (
-                        f"{name} is an editable wheel, which only points at a folder of the machine that built "
-                        "it; build one: pip wheel --no-deps -w dist ."
-                    ),
+                    f"{name} is an editable wheel, which only points at a folder of the machine that built "
+                    "it; build one: pip wheel --no-deps -w dist .",
                     field="code",
                 )
             return BytesParser().parsebytes(archive.read(entries[0]))

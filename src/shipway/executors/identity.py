@@ -122,10 +122,8 @@ def base_name(manifest: Manifest) -> str:
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not DNS_1035.fullmatch(name) or len(name) > 57:
         raise InvalidSpec(
-            (
-                f"{name!r} is not a DNS-1035 label of at most 57 characters: lower case letters, digits "
-                "and dashes, beginning with a letter, ending with a letter or digit"
-            ),
+            f"{name!r} is not a DNS-1035 label of at most 57 characters: lower case letters, digits "
+            "and dashes, beginning with a letter, ending with a letter or digit",
             field="metadata.name",
             given=name,
         )

@@ -227,11 +227,9 @@ def check_recipe_allowed(reference: str, where: str, allowed: Iterable[str] = ()
     known = [*BUILT_IN, *allowed, *os.environ.get(ALLOWED, "").replace(",", " ").split()]
     if reference not in known:
         raise InvalidSpec(
-            (
-                f"it names the recipe {reference!r}, which is not allowed here and was not imported; "
-                f"allowed are {', '.join(dict.fromkeys(known))}. If that recipe is yours: give recipe={reference} "
-                f"to the run, or set {ALLOWED}={reference}{_and_its(code)}"
-            ),
+            f"it names the recipe {reference!r}, which is not allowed here and was not imported; "
+            f"allowed are {', '.join(dict.fromkeys(known))}. If that recipe is yours: give recipe={reference} "
+            f"to the run, or set {ALLOWED}={reference}{_and_its(code)}",
             field=where,
             given=reference,
         )
@@ -273,11 +271,9 @@ def load_recipe(reference: str) -> Recipe:
         )
     if isinstance(found, KerasRecipe) == isinstance(found, FitsItself):
         raise InvalidSpec(
-            (
-                f"{reference!r} has {'both' if isinstance(found, FitsItself) else 'neither'}: "
-                "build_model and compile_model of a tf_keras model, or fit, predict and export of any "
-                "other"
-            ),
+            f"{reference!r} has {'both' if isinstance(found, FitsItself) else 'neither'}: "
+            "build_model and compile_model of a tf_keras model, or fit, predict and export of any "
+            "other",
             field="recipe",
             given=reference,
             fix="give it one of the two (docs/recipes.md)",

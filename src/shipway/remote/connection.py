@@ -219,11 +219,9 @@ class Connection:
         if len(fitting) != 1:
             among = ", ".join(f"{run.key[:8]} ({run.name})" for run in (fitting or recent)[:5])
             raise NotFound(
-                (
-                    f"{len(fitting)} of the newest runs at {self.settings.url} fit {key!r}; "
-                    f"{'they are' if fitting else 'there are'} {among or 'none'}; `shipway runs list` "
-                    "names them"
-                ),
+                f"{len(fitting)} of the newest runs at {self.settings.url} fit {key!r}; "
+                f"{'they are' if fitting else 'there are'} {among or 'none'}; `shipway runs list` "
+                "names them",
                 field="run",
                 given=key,
             )

@@ -142,10 +142,8 @@ def _range(part: str, word: str, index: int) -> set[int]:
     if not (low <= first <= last <= top) or step < 1:
         known = f" or {', '.join(names)}" if names else ""
         raise InvalidSpec(
-            (
-                f"{name} {word!r}: {part!r} is outside {low} to {high}{known}; a range goes from "
-                "the smaller number to the larger, a step is at least 1"
-            ),
+            f"{name} {word!r}: {part!r} is outside {low} to {high}{known}; a range goes from "
+            "the smaller number to the larger, a step is at least 1",
             field="schedule",
         )
     return {number % 7 if index == 5 else number for number in range(first, last + 1, step)}

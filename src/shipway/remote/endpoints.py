@@ -116,10 +116,7 @@ def _find(api: Any, name: str, namespace: str) -> dict[str, Any]:
             raise NotFound("this cluster serves no models: KServe is not installed", field="predict") from error
         raise _refused(error, name, namespace) from error
     raise NotFound(
-        (
-            f"no endpoint {name!r} in namespace {namespace}; there are "
-            f"{', '.join(names) or 'none'}{nearest(name, names)}"
-        ),
+        f"no endpoint {name!r} in namespace {namespace}; there are {', '.join(names) or 'none'}{nearest(name, names)}",
         field="predict",
         given=name,
     )
@@ -129,11 +126,9 @@ def _refused(error: Any, name: str, namespace: str) -> ShipwayError:
     said = f"{error.status or 'no answer'} {error.message}"
     if error.status == 403:
         return UserError(
-            (
-                f"you may not ask {name} through the Kubernetes API ({said}); it takes `get` on "
-                f"{PLURAL} and `create` on services/proxy in {namespace}, or "
-                f"{by_hand(name, namespace)}"
-            ),
+            f"you may not ask {name} through the Kubernetes API ({said}); it takes `get` on "
+            f"{PLURAL} and `create` on services/proxy in {namespace}, or "
+            f"{by_hand(name, namespace)}",
             field="predict",
         )
     kind = UserError if 400 <= error.status < 500 else ShipwayError

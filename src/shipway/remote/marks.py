@@ -49,10 +49,8 @@ def write_mark(made: PlannedSchedule, generation: int, part: int, mark: str, rep
     text = _text(said)
     if len(text) > ROOM:
         raise InvalidSpec(
-            (
-                f"{made.name!r} with its times, zone and experiment takes {len(text)} characters of "
-                f"description, and Kubeflow keeps {ROOM}"
-            ),
+            f"{made.name!r} with its times, zone and experiment takes {len(text)} characters of "
+            f"description, and Kubeflow keeps {ROOM}",
             field="schedule",
             given=made.name,
             fix=f"choose a --name that is shorter by {len(text) - ROOM}",

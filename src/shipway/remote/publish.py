@@ -233,11 +233,9 @@ def _refuse_other_content(found: Any, compiled: _Compiled) -> None:
     there = hash_of_version(found)
     if there != compiled.content:
         raise VersionConflict(
-            (
-                f"version {compiled.version} is published with other content (sha256 {there[:12]}, "
-                f"yours {compiled.content[:12]}); published versions never change: raise the version "
-                "(--version), or compile from the same sources, registry and digests"
-            ),
+            f"version {compiled.version} is published with other content (sha256 {there[:12]}, "
+            f"yours {compiled.content[:12]}); published versions never change: raise the version "
+            "(--version), or compile from the same sources, registry and digests",
             field="publish",
         )
 

@@ -130,10 +130,7 @@ def create(api: Api, made: PlannedSchedule) -> Schedule:
     """
     if settle(api, made.name) is not None:
         raise InvalidSpec(
-            (
-                f"there is a {made.name!r} already; `shipway schedule change {made.name}` changes it, "
-                "--name names another"
-            ),
+            f"there is a {made.name!r} already; `shipway schedule change {made.name}` changes it, --name names another",
             field="schedule",
             given=made.name,
         )
@@ -174,10 +171,8 @@ def _settled(api: Api, name: str, made: list[Any]) -> Schedule:
     if stay != ours:
         what = "it is now made of parts of both" if stay & ours else f"theirs stays ({found.trigger})"
         raise InvalidSpec(
-            (
-                f"somebody else made {name!r} at the same moment, and {what}; `shipway schedule change "
-                f"{name}` with --when, --param and what else matters says what it shall be"
-            ),
+            f"somebody else made {name!r} at the same moment, and {what}; `shipway schedule change "
+            f"{name}` with --when, --param and what else matters says what it shall be",
             field="schedule",
             given=name,
         )

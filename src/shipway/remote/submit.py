@@ -83,11 +83,9 @@ def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
     if owner is None:
         names = [str(known.name or known.display_name) for known in api.pipelines()]
         raise NotFound(
-            (
-                f"{name!r} is not published at {api.settings.url}; there are "
-                f"{', '.join(names) or 'none'}{nearest(name.replace('_', '-'), names)}; `shipway "
-                f"publish {name}` publishes"
-            ),
+            f"{name!r} is not published at {api.settings.url}; there are "
+            f"{', '.join(names) or 'none'}{nearest(name.replace('_', '-'), names)}; `shipway "
+            f"publish {name}` publishes",
             field="pipeline",
             given=name,
         )
@@ -214,10 +212,8 @@ def _pinned_code(given: str) -> str:
     if "://" in given:
         return given  # the run's first step looks its hash up
     raise InvalidSpec(
-        (
-            f"{given!r} lies on this machine, which the cluster does not see: {HOW}, to have it put "
-            "there, or put it there yourself and give the s3:// address"
-        ),
+        f"{given!r} lies on this machine, which the cluster does not see: {HOW}, to have it put "
+        "there, or put it there yourself and give the s3:// address",
         field="code",
         given=given,
     )

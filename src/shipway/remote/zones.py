@@ -170,10 +170,8 @@ def _check(
         differ = next(at for at in sorted({*wanted} ^ {*given}))
         shown = f"{differ.astimezone(zone):%Y-%m-%d %H:%M %Z}"
         raise InvalidSpec(
-            (
-                f"{cron.text!r} in {zone.key} would not fire right at {shown} on a cluster that reads "
-                f"cron in {cluster.key}; say --zone {cluster.key}"
-            ),
+            f"{cron.text!r} in {zone.key} would not fire right at {shown} on a cluster that reads "
+            f"cron in {cluster.key}; say --zone {cluster.key}",
             field="schedule",
             given=cron.text,
         )

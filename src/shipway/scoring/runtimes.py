@@ -77,10 +77,8 @@ def open_saved_model(folder: Path) -> Any:
         import tensorflow as tf
     except ImportError as error:
         raise UserError(
-            (
-                "this model is served by its SavedModel (its ONNX failed the parity check) and "
-                "tensorflow is not installed here"
-            ),
+            "this model is served by its SavedModel (its ONNX failed the parity check) and "
+            "tensorflow is not installed here",
             fix="pip install 'shipway[train]'",
         ) from error
     try:

@@ -32,10 +32,8 @@ def s3_config() -> S3Config:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
     if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
         raise InvalidSpec(
-            (
-                f"got {redaction.place(endpoint)!r}{_MISPLACED if redaction.holds_credentials(endpoint) else ''}, "
-                "expected http:// or https://, a host and perhaps a port, as in http://127.0.0.1:8333"
-            ),
+            f"got {redaction.place(endpoint)!r}{_MISPLACED if redaction.holds_credentials(endpoint) else ''}, "
+            "expected http:// or https://, a host and perhaps a port, as in http://127.0.0.1:8333",
             field="AWS_ENDPOINT_URL",
             given=redaction.place(endpoint),
         )

@@ -223,10 +223,8 @@ def _refusal(url: str, error: urllib.error.HTTPError, body: str) -> Exception:
     shown = f" ({code})" if code else ""
     if "expired" in f"{code} {body}".lower():
         return InvalidData(
-            (
-                f"{answer}: the signed address, or the token in it, has expired{shown}; get a new "
-                "one, or download it yourself and give the file"
-            ),
+            f"{answer}: the signed address, or the token in it, has expired{shown}; get a new "
+            "one, or download it yourself and give the file",
             field=where,
         )
     hint = "; it wants a login: download it yourself and give the file" if error.code in (401, 403) else ""

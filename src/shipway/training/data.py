@@ -84,10 +84,8 @@ class Parser:
         some = {name: manifest.features[name] for name in features if name in manifest.features}
         if missing := set(features) - set(some):
             raise InvalidSpec(
-                (
-                    f"its model takes {min(missing)!r}, which its encoder does not give; it gives "
-                    f"{', '.join(manifest.features)}"
-                ),
+                f"its model takes {min(missing)!r}, which its encoder does not give; it gives "
+                f"{', '.join(manifest.features)}",
                 field=f"recipe {manifest.recipe!r}",
                 given=min(missing),
             )

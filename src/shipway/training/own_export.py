@@ -50,11 +50,9 @@ def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str,
     parity = parity_of(task.answers, trained.encoder, taken, reference, given)
     if not parity.passed:
         raise UserError(
-            (
-                f"on {parity.rows} rows of the eval split its ONNX gives numbers up to "
-                f"{parity.max_abs_diff:.3g} away from its own predictions, allowed are {parity.tolerance:g}; "
-                "mend export or predict (float32 on both sides, the same outputs)"
-            ),
+            f"on {parity.rows} rows of the eval split its ONNX gives numbers up to "
+            f"{parity.max_abs_diff:.3g} away from its own predictions, allowed are {parity.tolerance:g}; "
+            "mend export or predict (float32 on both sides, the same outputs)",
             field=f"recipe {recipe.name}",
         )
     speed = measure_speed(lambda: run_onnx(path, list(signature.outputs), threads=1), taken, threads=1)

@@ -49,10 +49,8 @@ def packer_of(manifest: DatasetManifest, encoder: Encoder) -> Packs | None:
         return None
     if not isinstance(encoder, Packs) or encoder.packed != manifest.packed:
         raise InvalidData(
-            (
-                f"its records hold {', '.join(manifest.packed)}, which the installed recipe "
-                f"{manifest.recipe!r} does not unpack"
-            ),
+            f"its records hold {', '.join(manifest.packed)}, which the installed recipe "
+            f"{manifest.recipe!r} does not unpack",
             field=f"dataset {manifest.name}",
             given=manifest.recipe,
             fix="prepare the dataset again",

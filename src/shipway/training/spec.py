@@ -194,11 +194,9 @@ def check_training(spec: FitSpec) -> None:
             )
     if not isinstance(task.head, MeasuresServed):
         raise InvalidSpec(
-            (
-                f"{spec.recipe!r} fits by itself, and the head of its task {task.name!r} lacks served and "
-                "served_sums (shipway.tasks.base.MeasuresServed), by which a model of any framework is "
-                "measured"
-            ),
+            f"{spec.recipe!r} fits by itself, and the head of its task {task.name!r} lacks served and "
+            "served_sums (shipway.tasks.base.MeasuresServed), by which a model of any framework is "
+            "measured",
             field="training.recipe",
         )
 

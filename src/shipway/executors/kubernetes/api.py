@@ -260,10 +260,8 @@ class Api:
 
     def _silent(self, patience_s: float, error: ApiError) -> UserError:
         return UserError(
-            (
-                f"nobody answered for {patience_s:g} s ({error.message}); check that the cluster is up "
-                "and that `kubectl get namespaces` works"
-            ),
+            f"nobody answered for {patience_s:g} s ({error.message}); check that the cluster is up "
+            "and that `kubectl get namespaces` works",
             field=f"cluster {self.host}",
         )
 

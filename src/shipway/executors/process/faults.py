@@ -73,11 +73,9 @@ def parse_fault(text: str) -> Fault:
     name = f"SIG{found['signal']}" if found else ""
     if not found or name not in signal.Signals.__members__ or (found["what"] != "started") != bool(found["op"]):
         raise InvalidSpec(
-            (
-                f"cannot read {text!r}; expected, for example, 'kill worker-1 when progress.step>=20 with "
-                "KILL', 'kill worker-0 when after>=1.5 with TERM times 2' or 'kill worker-0 when started "
-                "with KILL'"
-            ),
+            f"cannot read {text!r}; expected, for example, 'kill worker-1 when progress.step>=20 with "
+            "KILL', 'kill worker-0 when after>=1.5 with TERM times 2' or 'kill worker-0 when started "
+            "with KILL'",
             field="metadata.annotations['shipway.dev/fault']",
             given=text,
         )

@@ -122,11 +122,9 @@ def _volumes(pod: Fields) -> None:
     for volume in pod.children("volumes"):
         if not isinstance(volume.value.get("emptyDir"), dict):
             raise InvalidSpec(
-                (
-                    f"volume {volume.value.get('name')!r} cannot be honoured by the process executor; "
-                    f"replicas exchange data through object storage (an emptyDir at {', '.join(_SCRATCH)} "
-                    "is allowed)"
-                ),
+                f"volume {volume.value.get('name')!r} cannot be honoured by the process executor; "
+                f"replicas exchange data through object storage (an emptyDir at {', '.join(_SCRATCH)} "
+                "is allowed)",
                 field=volume.path,
                 given=volume.value.get("name"),
             )

@@ -126,10 +126,8 @@ def check_lengths(encoder: SpanEncoder, encoded: Encoded, starts: Ragged, ends: 
         if len(wrong):
             row = int(wrong[0])
             raise InvalidData(
-                (
-                    f"row {row} of a chunk has {lengths[row]} tokens in {encoder.tokens!r}, but "
-                    f"token_offsets gives {len(found.row(row))}"
-                ),
+                f"row {row} of a chunk has {lengths[row]} tokens in {encoder.tokens!r}, but "
+                f"token_offsets gives {len(found.row(row))}",
                 field="encoder",
                 given=encoder.tokens,
                 allowed="as many",
