@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from shipway.artifacts import FeatureSpec, FileRef, ModelManifest
+from shipway.artifacts import FeatureSpec, FileRef, ModelManifest, Variant
 from shipway.recipes import load_recipe
 from shipway.tasks import task_of
 
@@ -70,10 +70,16 @@ def main(folder: Path) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     ]
+    encoder_file, graph, *saved = files  # sorted: encoder.json, model.onnx, saved_model/...
+    variants = [
+        Variant(name="onnx", format="onnx", path="model.onnx", files=[graph]),
+        Variant(name="saved_model", format="saved_model", path="saved_model", files=saved),
+    ]
     ModelManifest(
         name="bench", uri=folder.as_uri(), recipe="intents", params={}, labels=list(encoder.labels),
         inputs=encoder.features, outputs={"probabilities": FeatureSpec(dtype="float32", shape=[CLASSES])},
-        constants=constants, files=files, dataset_uri=folder.as_uri(), dataset_fingerprint="none", job="none",
+        constants=constants, encoder=encoder_file, weights=graph.sha256, variants=variants, serving="onnx",
+        dataset_uri=folder.as_uri(), dataset_fingerprint="none", job="none",
         strategy="single", workers=1, steps=0, epochs=0,
     ).write(folder / "manifest.json")  # fmt: skip
     (folder / "texts.json").write_text(json.dumps(frame["text"].to_list()), encoding="utf-8")

@@ -55,7 +55,9 @@ def prepare(folder: Path) -> tuple[Path, list[str], dict[str, str]]:
     env = {**os.environ, "SHIPWAY_HOME": str(folder / "home"), "TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run([sys.executable, str(HERE / "_serve_model.py"), str(model)], check=True, env=env, stderr=-3)
     command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "bench"]
-    command += ["--model_uri", model.as_uri(), "--model_digest", stored_manifest(model.as_uri()).digest]
+    manifest = stored_manifest(model.as_uri())
+    command += ["--model_uri", model.as_uri(), "--model_digest", manifest.digest]
+    command += ["--variant_digest", manifest.served.digest]
     return model, [*command, "--answers", '{"threshold": 0.5}', "--http_port", PORT], env
 
 

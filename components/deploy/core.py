@@ -36,6 +36,7 @@ def inference_service(
     version: int,
     model_uri: str,
     model_digest: str,
+    variant_digest: str,
     recipe: str,
     code: str = "",
     answers: Mapping[str, Any],
@@ -51,6 +52,7 @@ def inference_service(
         version: In the registry, told in every answer.
         model_uri: Folder of the model's files and `manifest.json`.
         model_digest: That the model there must have.
+        variant_digest: That the variant it serves must have.
         recipe: Of the registered version; the predictor loads it besides the shipped ones, and no other.
         code: That the recipe is in, `ADDRESS#sha256=HASH`, as a person named it; empty: it is in the image.
         answers: Settings of the answers, the task's `Settings`: the spec's over what evaluation found.
@@ -62,6 +64,7 @@ def inference_service(
         "model_name": spec.name,
         "model_uri": model_uri,
         "model_digest": model_digest,
+        "variant_digest": variant_digest,
         "model_version": version,
         "answers": canonical_json(answers),
         "input": canonical_json(spec.input),

@@ -102,7 +102,7 @@ def check(url: str, model: Any, evaluation: Any, report: Any, rows: int, recipe:
         kept = kept_rows(
             EvaluationRecord.read(evaluation.path), manifest, int(rows), recipes=[recipe] if recipe else []
         )
-        found = check_endpoint(url, kept, manifest.tolerance)
+        found = check_endpoint(url, kept, manifest.served.tolerance)
         check_report(url, found).write(report.path)
         current.output(url=url, rows=found.rows, max_abs_diff=found.max_abs_diff, passed=found.passed)
         if not found.passed:

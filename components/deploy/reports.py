@@ -43,7 +43,7 @@ def deployment_report(done: Deployment) -> Report:
         {
             "Model": done.version.digest,
             "Model folder": done.version.model.uri,
-            "Serving format": done.version.model.serving_format,
+            "Variant": f"{done.version.model.serving} ({done.version.model.served.digest})",
             **{what: duration(seconds) for what, seconds in done.seconds.items()},
         }
     )

@@ -75,7 +75,7 @@ class Rollout:
         version: The version, with its evaluation.
         executor: That plays the manifests.
         registry: Whose champion moves, and in whose store the endpoint is recorded.
-        evaluation: Where the kept predictions are; default the version's own.
+        evaluation: Where the kept predictions are; default, and where it scored other bytes, the version's own.
         on_job: Told of each service as it is started, with what ends it when the step is cancelled.
         judged: `sequence` of the champion that the version was judged against; None: the champion there is now.
     """
@@ -94,18 +94,8 @@ class Rollout:
             raise InvalidSpec(
                 f"{spec.name!r}, but version {version.version} is of {version.name!r}", field="endpoint.name"
             )
-        found = evaluation or version.evaluation
-        if found is None:
-            raise NotFound(
-                f"version {version.version} of {version.name} has no evaluation to check against", field="models"
-            )
-        if found.model_digest != version.digest:
-            raise InvalidSpec(
-                f"it is of model {found.model_digest}, version {version.version} is {version.digest}",
-                field="evaluation",
-            )
-        self.spec, self.version, self.evaluation = spec, version, found
-        self.answers = _settings(spec, version, found)
+        self.spec, self.version, self.evaluation = spec, version, _scored(version, evaluation)
+        self.answers = _settings(spec, version, self.evaluation)
         self.executor, self.registry, self.on_job = executor, registry, on_job
         self.key = f"endpoints/{spec.name}.json"
         self.judged = registry.champion(spec.name).sequence if judged is None else judged
@@ -252,7 +242,7 @@ class Rollout:
 
     def _checked(self, url: str, kept: Kept) -> CheckResult:
         found = check_endpoint(
-            predict_url(url, self.spec.name, "v1"), kept, self.version.model.tolerance, self.version.version
+            predict_url(url, self.spec.name, "v1"), kept, self.version.model.served.tolerance, self.version.version
         )
         if not found.passed:
             raise CheckFailed(f"deploy.check: version {self.version.version} at {url}: {found.reason}")
@@ -266,7 +256,8 @@ class Rollout:
             InvalidSpec: its recipe is not allowed here.
         """
         version = self.registry.get(self.spec.name, int(recorded["version"]))
-        if version.digest != recorded.get("digest") or version.evaluation is None:
+        pins = {"digest": version.digest, "variant_digest": version.model.served.digest}
+        if any(recorded.get(name) != pin for name, pin in pins.items()) or version.evaluation is None:
             raise CorruptArtifact(f"{self.key}: it is not about version {version.version}; remove it and deploy again")
         ours = {name: getattr(self.spec, name) for name in _WHAT_RUNS}
         spec = parse(EndpointSpec, {**recorded["spec"], **ours}, self.key)
@@ -283,6 +274,7 @@ class Rollout:
             version=version.version,
             model_uri=version.model.uri,
             model_digest=version.digest,
+            variant_digest=version.model.served.digest,
             recipe=version.model.recipe,
             code=spec.code or given(),
             answers=answers,
@@ -308,13 +300,12 @@ class Rollout:
             raise CorruptArtifact(f"{self.key}: not an endpoint's record; remove it and deploy again")
         is_whole = SEAL in record and isinstance(record.get("version"), int)
         is_whole = is_whole and all(isinstance(record.get(name), dict) for name in ("spec", "answers"))
+        is_whole = is_whole and "variant_digest" in record
         if SEAL in record:
             check_seal(record, "record of an endpoint", f"{self.key} (remove it to deploy as for the first time)")
         if not is_whole:
-            print(
-                f"{self.key}: no seal or no settings, an earlier Shipway wrote it: deployed as for the first time",
-                flush=True,
-            )
+            lacking = "no seal, settings or variant: an earlier Shipway wrote it"
+            print(f"{self.key}: {lacking}: deployed as for the first time", flush=True)
             return {}, found[1]
         return record, found[1]
 
@@ -324,6 +315,8 @@ class Rollout:
             "model": self.spec.name,
             "version": self.version.version,
             "digest": self.version.digest,
+            "variant": self.version.model.serving,
+            "variant_digest": self.version.model.served.digest,
             "url": result.url,
             "predict_url": result.predict_url,
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -340,6 +333,31 @@ class Rollout:
         except Conflict:  # the same command, typed twice at once, says the same
             if self._recorded()[0].get("version") != self.version.version:
                 raise self._superseded() from None
+
+
+def _scored(version: ModelVersion, given: EvaluationRecord | None) -> EvaluationRecord:
+    """The evaluation of what the version serves.
+
+    A second training may be equal to the one that was registered, and its variant have other bytes: the given
+    evaluation is of those, and the version's own of what is served.
+
+    Raises:
+        NotFound: there is none.
+        InvalidSpec: the given one is of another model.
+    """
+    if given is not None and given.model_digest != version.digest:
+        raise InvalidSpec(
+            f"it is of model {given.model_digest}, version {version.version} is {version.digest}", field="evaluation"
+        )
+    if given is not None and given.variant_digest == version.model.served.digest:
+        return given
+    if version.evaluation is None:
+        raise NotFound(
+            f"version {version.version} of {version.name} has no evaluation of its variant {version.model.serving} to "
+            "check against",
+            field="models",
+        )
+    return version.evaluation
 
 
 def _settings(spec: EndpointSpec, version: ModelVersion, evaluation: EvaluationRecord) -> dict[str, Any]:

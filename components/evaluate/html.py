@@ -26,6 +26,7 @@ def evaluation_report(record: EvaluationRecord, task: Task, read: Read) -> Repor
             "task": record.task,
             "model": record.model_uri,
             "model digest": record.model_digest,
+            "variant": f"{record.variant} ({record.variant_digest})",
             "dataset": record.dataset_uri,
             "predictions by row": f"{record.uri}/{record.predictions.path}",
             "evaluated at": record.created_at,

@@ -39,7 +39,10 @@ _EXAMPLE_CHARACTERS = (8, 60)
 
 def evaluation_id(model: ModelManifest, dataset: DatasetManifest, spec: EvaluationSpec) -> str:
     """Equal for an equal evaluation, which then writes the same files again."""
-    document = {"model": model.digest, "dataset": dataset.fingerprint, "spec": spec.model_dump(mode="json")}
+    document = {
+        "model": model.digest, "variant": model.served.digest, "dataset": dataset.fingerprint,
+        "spec": spec.model_dump(mode="json"),
+    }  # fmt: skip
     return f"{model.name}-{fingerprint(document)}"
 
 
@@ -99,6 +102,8 @@ def measure(
         with_left_out=evaluated.with_left_out if found.left_out else "",
         model_uri=model.uri,
         model_digest=model.digest,
+        variant=model.serving,
+        variant_digest=model.served.digest,
         dataset_uri=dataset.uri,
         dataset_fingerprint=dataset.fingerprint,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -209,7 +209,9 @@ def open_predictor(given: argparse.Namespace) -> Predictor:
         ShipwayError: the model or a setting is not in order.
     """
     use_given()
-    session = ModelSession.open(read_manifest(given.model_uri, given.model_digest), threads=given.threads)
+    session = ModelSession.open(
+        read_manifest(given.model_uri, given.model_digest, given.variant_digest), threads=given.threads
+    )
     answers, kind = session.task.answers, session.kind
     settings = _section(answers.Settings, given.answers, "--answers")
     reader = Reader(kind, answers, _section(kind.Limits, given.input, "--input"), given.max_instances)
@@ -226,21 +228,25 @@ def _section(model: type[BaseModel], given: str, option: str) -> BaseModel:
     return section
 
 
-def read_manifest(uri: str, digest: str) -> ModelManifest:
+def read_manifest(uri: str, digest: str, variant: str) -> ModelManifest:
     """The model at `uri`.
 
     Raises:
-        CorruptArtifact: another model lies there than the one that was registered (`digest`), or it names files of
-            another place.
+        CorruptArtifact: another model lies there than the one that was registered (`digest`), it serves another variant
+            than the one that was evaluated (`variant`, its digest), or it names files of another place.
         NotFound: nothing lies there.
     """
     from shipway.scoring import stored_manifest
 
     manifest = stored_manifest(uri)
-    if manifest.digest != digest:
-        raise CorruptArtifact(
-            f"model at {uri}: its digest is {manifest.digest}, the registered version's is {digest}; deploy again"
-        )
+    for what, given, pinned in (
+        ("its digest", manifest.digest, digest),
+        (f"the digest of its variant {manifest.serving}", manifest.served.digest, variant),
+    ):
+        if given != pinned:
+            raise CorruptArtifact(
+                f"model at {uri}: {what} is {given}, the registered version's is {pinned}; deploy again"
+            )
     return manifest
 
 
@@ -285,6 +291,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(parents=[kserve_parser], description="Serves a model.")
     parser.add_argument("--model_uri", required=True, help="URI of the model's folder, where manifest.json lies")
     parser.add_argument("--model_digest", required=True, help="digest that the model at that URI must have")
+    parser.add_argument("--variant_digest", required=True, help="digest that the variant it serves must have")
     parser.add_argument("--model_version", default="", help="version in the registry, told in every answer")
     parser.add_argument("--answers", default="{}", help="settings of the answers, as the model's task has them (JSON)")
     parser.add_argument("--input", default="{}", help="limits of one instance, as the model's input has them (JSON)")

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import isclose
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def _meet(
     recipes: Sequence[str],
 ) -> Champion:
     number = version.version
-    if version.digest == model.digest:
+    if _is_itself(version, model, evaluation):
         return Champion("same", f"it is version {number}, the champion, itself", number, version.digest)
     if version.model.task != model.task:
         return _other(version, f"task {version.model.task!r}, this model's is {model.task!r}")
@@ -91,6 +92,24 @@ def _meet(
         return replace(
             _compare(version, session, task, evaluation, rules, path, columns), new_labels=new, gone_labels=gone
         )
+
+
+def _is_itself(version: ModelVersion, model: ModelManifest, evaluation: EvaluationRecord) -> bool:
+    """Whether the challenger is the champion: it serves the same bytes, or it is an equal training, whose files have
+    others and which answered the same rows equally well. That it states the same weights alone is no proof of those."""
+    theirs = version.evaluation
+    if (version.digest, version.model.serving) != (model.digest, model.serving):
+        return False
+    if version.model.served.digest == model.served.digest:
+        return True
+    if theirs is None or _rows_of(theirs) != _rows_of(evaluation) or theirs.metrics.keys() != evaluation.metrics.keys():
+        return False
+    near = version.model.served.tolerance
+    return all(isclose(theirs.metrics[k], v, rel_tol=near, abs_tol=near) for k, v in evaluation.metrics.items())
+
+
+def _rows_of(evaluation: EvaluationRecord) -> tuple[str, str]:
+    return evaluation.dataset_fingerprint, evaluation.split
 
 
 def _other(version: ModelVersion, how: str) -> Champion:

@@ -32,6 +32,7 @@ def decide(
     """
     for what, given, wanted in (
         ("model", evaluation.model_digest, model.digest),
+        ("variant", evaluation.variant_digest, model.served.digest),
         ("dataset", evaluation.dataset_fingerprint, dataset.fingerprint),
         ("task", evaluation.task, model.task),
     ):
@@ -47,7 +48,7 @@ def decide(
     blessed, reason = verdict(rules, champion)
     about = {
         "policy": policy.model_dump(mode="json"),
-        "challenger": model.digest,
+        "challenger": [model.digest, model.served.digest],
         "evaluation": evaluation.uri,
         "champion": [champion.version, champion.digest, champion.sequence],
     }
@@ -58,6 +59,7 @@ def decide(
         reason=reason,
         rules=rules,
         challenger_digest=model.digest,
+        challenger_variant=model.served.digest,
         champion_version=champion.version,
         champion_digest=champion.digest,
         champion_sequence=champion.sequence,

@@ -32,6 +32,7 @@ def decision_report(record: DecisionRecord, champion: Champion, evaluation: Eval
     page.section("Where this comes from").facts(
         {
             "challenger digest": record.challenger_digest,
+            "challenger's variant": record.challenger_variant,
             "champion digest": record.champion_digest or "none",
             "evaluation": record.evaluation_uri or "",
             "decided at": record.created_at,

@@ -169,7 +169,7 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
         workers=spec.workers,
         restarts=outcome.restarts,
         steps=published.steps,
-        serving_format=published.serving_format,
+        serving=published.serving,
         **{key: round(value, 5) for key, value in published.metrics.items()},
     )
     return published

@@ -205,9 +205,9 @@ class TrainAndDeploy(Plan):
         executor.check(render(specs["training"], identity.CHECK, nowhere, store_uri=context.store_uri))
         executor.check(
             inference_service(
-                endpoint, endpoint=identity.CHECK, version=1, model_uri=nowhere, model_digest="0" * 64, recipe="",
-                code=endpoint.code, answers={}, store_uri=context.store_uri, run=context.run,
-                namespace=context.namespace,
+                endpoint, endpoint=identity.CHECK, version=1, model_uri=nowhere, model_digest="0" * 64,
+                variant_digest="0" * 64, recipe="", code=endpoint.code, answers={}, store_uri=context.store_uri,
+                run=context.run, namespace=context.namespace,
             )
         )  # fmt: skip
         services.check_names(executor.api, context.namespace, (endpoint.name, identity.candidate_name(endpoint.name)))

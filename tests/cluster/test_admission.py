@@ -119,8 +119,8 @@ def trials(**given: Any) -> Manifest:
 def endpoint(namespace: str, **given: Any) -> Manifest:
     spec, name = EndpointSpec(name="bot", **given), fresh()
     return inference_service(
-        spec, endpoint=name, version=1, model_uri="s3://shipway/m", model_digest="", recipe="", answers={},
-        store_uri="s3://shipway", run="r", namespace=namespace,
+        spec, endpoint=name, version=1, model_uri="s3://shipway/m", model_digest="", variant_digest="", recipe="",
+        answers={}, store_uri="s3://shipway", run="r", namespace=namespace,
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def training(**given: Any) -> Manifest:
 def endpoint(namespace: str, **given: Any) -> Manifest:
     spec = EndpointSpec(name="secured", resources={"cpu": "10m", "memory": "64Mi"}, **given)
     return inference_service(
-        spec, endpoint="secured", version=1, model_uri="s3://shipway/m", model_digest="",
+        spec, endpoint="secured", version=1, model_uri="s3://shipway/m", model_digest="", variant_digest="",
         recipe="intents", answers={},
         store_uri="s3://shipway", run="r", namespace=namespace,
     )  # fmt: skip

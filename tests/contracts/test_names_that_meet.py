@@ -52,8 +52,8 @@ def services(name: str) -> set[str]:
     spec = EndpointSpec(name=name)
     served = [
         inference_service(
-            spec, endpoint=endpoint, version=1, model_uri="s3://b/m", model_digest="d", recipe="", answers={},
-            store_uri="s3://b", run="r", namespace="default",
+            spec, endpoint=endpoint, version=1, model_uri="s3://b/m", model_digest="d", variant_digest="e",
+            recipe="", answers={}, store_uri="s3://b", run="r", namespace="default",
         )["metadata"]["name"]
         for endpoint in (name, identity.candidate_name(name))
     ]  # fmt: skip

@@ -156,6 +156,7 @@ def test_the_predictor_answers_and_drains_at_sigterm(image: Run, tiny: Tiny, sto
         "model_name": "tiny",
         "model_uri": tiny.model.uri,
         "model_digest": tiny.model.digest,
+        "variant_digest": tiny.model.served.digest,
         "http_port": port,
     }
     command = ["python", "-m", "shipway.components.predict.worker", *(f"--{k}={v}" for k, v in arguments.items())]

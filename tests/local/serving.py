@@ -39,7 +39,8 @@ class Server:
                 service_control.CONTROL: str(control),
             }
             command = [sys.executable, "-c", START.format(settings=settings), "--model_name", "toy"]
-            command += ["--model_uri", model.uri, "--model_digest", model.digest, "--model_version", "3"]
+            command += ["--model_uri", model.uri, "--model_digest", model.digest]
+            command += ["--variant_digest", model.served.digest, "--model_version", "3"]
             command += ["--max_instances", "50", *options]
             self.process = subprocess.Popen(
                 command, env=env, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log

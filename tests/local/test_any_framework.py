@@ -85,9 +85,9 @@ def test_its_endpoint_answers_by_the_onnx_that_gives_the_fitted_models_numbers(
         assert [found["label"] for found in json.load(answer)["predictions"]] == ["light_on", "music"]
     shown = person.call("models", "show", "lines", "--json")
     model = ModelManifest.model_validate(json.loads(shown.stdout)["model"])
-    assert (model.serving_format, sorted(file.path for file in model.files)) == ("onnx", ["encoder.json", "model.onnx"])
-    assert model.onnx_parity is not None
-    assert (model.onnx_parity.passed, model.onnx_parity.agreement) == (True, 1.0)
+    assert (model.serving, sorted(file.path for file in model.files)) == ("onnx", ["encoder.json", "model.onnx"])
+    assert model.served.parity is not None
+    assert (model.served.parity.passed, model.served.parity.agreement) == (True, 1.0)
     assert {"scikit-learn", "skl2onnx"} <= set(model.versions)
     assert model.image == "registry.example/lines/python-trainer:1"
     assert "single, 1 worker" in person.call("models", "show", "lines").stdout

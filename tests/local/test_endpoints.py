@@ -60,6 +60,7 @@ def manifest(model: ModelManifest, version: int, **fields: Any) -> Manifest:
         version=version,
         model_uri=model.uri,
         model_digest=model.digest,
+        variant_digest=model.served.digest,
         recipe=model.recipe,
         answers={"threshold": 0.5},
         store_uri="file:///nowhere",

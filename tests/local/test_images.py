@@ -98,7 +98,7 @@ def server(house: House) -> Iterator[Server]:
 def test_a_model_learns_from_records_that_hold_files(house: House) -> None:
     assert house.dataset.packed == pictures.PictureEncoder([]).packed
     assert house.model.inputs == house.dataset.features == pictures.PictureEncoder([]).features
-    assert house.model.serving_format == "onnx", house.model.onnx_parity
+    assert house.model.serving == "onnx", house.model.served.parity
     assert house.record.metrics["accuracy"] > 0.9
     assert house.dataset.quarantined_rows == 1
     reading: Any = house.dataset.statistics["reading"]

@@ -73,10 +73,9 @@ def test_a_trained_model_is_measured_judged_and_registered_and_a_strict_policy_o
 def test_a_model_served_by_its_saved_model_answers_as_its_onnx_does(tiny: Tiny, store_uri: str, tmp_path: Path) -> None:
     texts = ["turn on the light in the kitchen", "", "play something quiet", "wake me in ten minutes please " * 5]
     onnx = ModelSession.open(tiny.model, cache=tmp_path, threads=1)
-    saved = ModelSession.open(tiny.model.model_copy(update={"serving_format": "saved_model"}), cache=tmp_path)
+    saved = ModelSession.open(tiny.model.model_copy(update={"serving": "saved_model"}), cache=tmp_path)
     assert {path.name.rsplit("-", 1)[1] for path in tmp_path.iterdir() if path.name != "home"} >= {
-        "onnx",
-        "saved_model",
+        variant.digest for variant in tiny.model.variants
     }
     first, second = (session.predict(texts)["probabilities"] for session in (onnx, saved))
-    np.testing.assert_allclose(first, second, atol=tiny.model.tolerance, rtol=0)
+    np.testing.assert_allclose(first, second, atol=tiny.model.served.tolerance, rtol=0)

@@ -85,11 +85,16 @@ def test_a_killed_fit_goes_on_from_what_it_saved_and_no_framework_is_imported(da
     assert done.stdout.splitlines()[-1] == "imported"
     model = stored_manifest(f"{output}/model")
     assert sorted(file.path for file in model.files) == ["encoder.json", "model.onnx"]
-    assert (model.serving_format, model.steps, model.job) == ("onnx", 6, "train-lines")
-    assert model.onnx_parity is not None
-    assert model.onnx_parity.passed
-    assert model.onnx_parity.agreement == 1.0
+    assert (model.serving, model.steps, model.job) == ("onnx", 6, "train-lines")
+    assert model.served.parity is not None
+    assert model.served.parity.passed
+    assert model.served.parity.agreement == 1.0
     assert {"scikit-learn", "onnx", "python"} <= set(model.versions)
+    elsewhere = (data.root / "jobs" / "equal").as_uri()
+    assert worker(fitted.document(data.lines, elsewhere), SHIPWAY_JOB="another").returncode == 0
+    equal = stored_manifest(f"{elsewhere}/model")
+    assert (equal.digest, equal.weights) == (model.digest, model.weights)
+    assert equal.job != model.job
     undisturbed, weights = fit_itself(spec(data.lines), data.lines, data.root / "undisturbed")
     assert undisturbed.state.best_metrics["val_accuracy"] == model.metrics["val_accuracy"]
     session = ModelSession.open(model, recipes=[fitted.REFERENCE])
@@ -140,7 +145,7 @@ def test_trees_over_a_table_are_published_as_the_onnx_that_gives_their_numbers(d
     assert {name: (each.dtype, each.shape) for name, each in model.outputs.items()} == {"value": ("float32", [1])}
     assert model.metrics["val_rmse"] < 80
     assert model.how_trained == "single, 1 worker"
-    assert model.onnx_parity is not None
+    assert model.served.parity is not None
     session = ModelSession.open(model, recipes=[fitted.TREES])
     asked = [{"size": 100, "age": 20, "town": "Köln"}, {"size": 30, "age": 0, "town": "Aachen"}]
     columns = session.encoder.encode(asked)["columns"]

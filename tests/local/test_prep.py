@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import hashlib
 import json
 import lzma
 import os
@@ -21,7 +20,7 @@ import polars as pl
 import pytest
 import zstandard
 
-from shipway.artifacts import DatasetManifest, FileRef, ModelManifest
+from shipway.artifacts import DatasetManifest
 from shipway.components.prep import core, launch, make, sources
 from shipway.components.prep.spec import DatasetSpec
 from shipway.demos.intents import write_intents_csv
@@ -30,6 +29,7 @@ from shipway.inputs.text import kind as text
 from shipway.registry import Registry
 from shipway.scoring.rows import read_rows
 from shipway.storage import Store
+from tests.fixtures.toy import published
 
 WORDS = ("turn", "switch", "light", "lamp", "kitchen", "bedroom", "warm", "cold", "music", "stop", "louder", "timer")
 
@@ -412,13 +412,7 @@ def test_a_dataset_is_compared_with_the_one_that_the_champion_was_trained_on(sto
     ).write_csv(after)
     first = prepare(store, before)
     assert first.statistics["comparison"] is None
-    content = FileRef(path="model.onnx", size_bytes=1, sha256=hashlib.sha256(b"m").hexdigest())
-    store.put("jobs/j/model/model.onnx", b"m")
-    model = ModelManifest(
-        name="bot", uri=f"{store.uri}/jobs/j/model", recipe="intents", params={}, labels=first.labels, inputs={},
-        outputs={}, files=[content], dataset_uri=first.uri, dataset_fingerprint=first.fingerprint, job="j",
-        strategy="single", workers=1, steps=1, epochs=1,
-    )  # fmt: skip
+    model = published(tmp_path / "model", first, b"{}", b"m", labels=first.labels, inputs={}, outputs={})
     registry = Registry(store)
     registry.set_alias("bot", "champion", registry.register(model).version)
     comparison = prepare(store, after).statistics["comparison"]

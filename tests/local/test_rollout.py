@@ -188,6 +188,7 @@ class Betrayer(ProcessExecutor):
             manifest = json.loads(json.dumps(manifest))
             container = manifest["spec"]["predictor"]["containers"][0]
             container["args"] += [f"--model_uri={self.instead.model.uri}", f"--model_digest={self.instead.digest}"]
+            container["args"] += [f"--variant_digest={self.instead.model.served.digest}"]
         return super().ensure(manifest, backoff_limit=backoff_limit)
 
 

@@ -39,15 +39,15 @@ def evaluated(tiny: Tiny, folder: Path) -> EvaluationRecord:
     )
 
 
-@pytest.mark.parametrize("serving_format", ["onnx", "saved_model"])
+@pytest.mark.parametrize("variant", ["onnx", "saved_model"])
 def test_a_trained_model_answers_over_http_as_it_was_evaluated(
-    context: Context, tiny: Tiny, tmp_path: Path, serving_format: str
+    context: Context, tiny: Tiny, tmp_path: Path, variant: str
 ) -> None:
     record = evaluated(tiny, tmp_path)
-    uri = f"{context.store_uri}/{serving_format}"
-    stored = tiny.model.model_copy(update={"serving_format": serving_format, "uri": uri})
+    uri = f"{context.store_uri}/{variant}"
+    stored = tiny.model.model_copy(update={"serving": variant, "uri": uri})
     open_folder(tiny.model.uri).download_folder("", stored.files, tmp_path / "model")
-    Store.open().upload_folder(tmp_path / "model", serving_format)
+    Store.open().upload_folder(tmp_path / "model", variant)
     write_artifact(stored, uri)
     manifest = inference_service(
         EndpointSpec(name="tiny"),
@@ -55,6 +55,7 @@ def test_a_trained_model_answers_over_http_as_it_was_evaluated(
         version=1,
         model_uri=uri,
         model_digest=stored.digest,
+        variant_digest=stored.served.digest,
         recipe=stored.recipe,
         answers=record.settings,
         store_uri=context.store_uri,
@@ -63,7 +64,9 @@ def test_a_trained_model_answers_over_http_as_it_was_evaluated(
     )
     outcome = service.follow(context, service.ensure(context, manifest), deadline_s=180)
     assert outcome.state == "Ready", outcome.message
-    found = check_endpoint(predict_url(outcome.url, "tiny", "v1"), kept_rows(record, stored, 40), stored.tolerance, 1)
+    found = check_endpoint(
+        predict_url(outcome.url, "tiny", "v1"), kept_rows(record, stored, 40), stored.served.tolerance, 1
+    )
     assert found.passed, found.reason
     assert found.rows == min(40, record.rows)
 

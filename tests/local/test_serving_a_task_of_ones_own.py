@@ -182,7 +182,8 @@ def test_the_worker_refuses_settings_that_the_task_or_the_input_does_not_know(ho
         ("--answers={", "--answers: not JSON: "),
     ):
         command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name=tram", "--http_port=0"]
-        command += [f"--model_uri={house.model.uri}", f"--model_digest={house.model.digest}", option]
+        command += [f"--model_uri={house.model.uri}", f"--model_digest={house.model.digest}"]
+        command += [f"--variant_digest={house.model.served.digest}", option]
         env = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 2, done.stderr

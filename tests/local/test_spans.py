@@ -133,9 +133,9 @@ def test_a_tagger_is_trained_by_its_entities_and_exported(house: House, tmp_path
     assert list(told[0]) == ["loss", "token_accuracy", "val_f1", "val_token_accuracy", "val_loss"]
     assert fitted.state.best_metrics["val_f1"] == max(each["val_f1"] for each in told) > 0.8
     model = publish(fitted, tmp_path, (tmp_path / "job").as_uri(), "slots", "")
-    assert model.onnx_parity is not None
-    assert model.onnx_parity.passed, model.onnx_parity
-    assert model.onnx_parity.agreement == 1.0
+    assert model.served.parity is not None
+    assert model.served.parity.passed, model.served.parity
+    assert model.served.parity.agreement == 1.0
     assert {name: (part.dtype, part.shape) for name, part in model.outputs.items()} == {
         "scores": ("float32", [None]),
         "tags": ("int32", [None]),

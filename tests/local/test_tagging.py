@@ -73,7 +73,7 @@ def test_a_tagger_learns_by_its_f1_and_is_exported_with_honest_scores(tmp_path: 
     assert list(fitted.state.metrics) == ["loss", "micro_f1", "val_micro_f1", "val_loss"]
     assert fitted.state.best_metrics["val_micro_f1"] > 0.8
     model = publish(fitted, tmp_path, (tmp_path / "model").as_uri(), "homes", "")
-    assert model.serving_format == "onnx", model.onnx_parity
+    assert model.serving == "onnx", model.served.parity
     assert set(model.constants) == {"temperature"}
     assert {name: (each.dtype, each.shape) for name, each in model.outputs.items()} == {"scores": ("float32", [4])}
     scores = ModelSession.open(model, recipes=[tagged.REFERENCE]).predict(TEXTS)["scores"]

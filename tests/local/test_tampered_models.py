@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shipway.artifacts import ModelManifest
@@ -20,13 +21,13 @@ from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
 from shipway.context import Context
-from shipway.errors import CorruptArtifact, InvalidSpec
+from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
 from shipway.executors.process import ProcessExecutor
 from shipway.registry import Registry
 from shipway.scoring import stored_manifest
 from shipway.storage import Store
 from tests.fixtures import toy
-from tests.fixtures.tampering import REFERENCE, edit, leave_module
+from tests.fixtures.tampering import REFERENCE, edit, leave_module, swap_variant
 
 pytestmark = pytest.mark.heavy
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ class House:
 
     @property
     def manifest(self) -> Path:
-        return self.store / f"models/toy/content/{self.version.digest}/manifest.json"
+        return Path(self.version.model.uri.removeprefix("file://")) / "manifest.json"
 
     def run(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
         """In that folder, which is also on the path, as a notebook's or a user's is."""
@@ -60,10 +61,11 @@ class House:
             env={**os.environ, "PYTHONPATH": f"{self.work}:{ROOT}", **env},
         )  # fmt: skip
 
-    def predictor(self, digest: str, uri: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    def predictor(self, digest: str, variant: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         return self.run(
-            "shipway.components.predict.worker", "--model_name=toy", f"--model_uri={uri or self.version.model.uri}",
-            f"--model_digest={digest}", "--http_port=0", **env,
+            "shipway.components.predict.worker", "--model_name=toy", f"--model_uri={self.version.model.uri}",
+            f"--model_digest={digest}", f"--variant_digest={variant or self.version.model.served.digest}",
+            "--http_port=0", **env,
         )  # fmt: skip
 
 
@@ -91,10 +93,39 @@ def test_the_predictor_refuses_an_edited_manifest_and_imports_nothing(house: Hou
     assert not house.mark.exists()
 
 
+def test_the_predictor_refuses_a_variant_whose_file_was_swapped(house: House) -> None:
+    """The model keeps its digest: what was trained is left as it was stated."""
+    graph = toy._onnx(np.zeros((90, 4), dtype=np.float32))
+    swapped = swap_variant(house.manifest.parent, graph)
+    assert swapped.digest == house.version.digest
+    done = house.predictor(house.version.digest)
+    assert (done.returncode, "the digest of its variant onnx is" in told(done)) == (1, True)
+    house.manifest.write_text(house.version.model.to_json(), encoding="utf-8")
+    done = house.predictor(house.version.digest, SHIPWAY_HOME=str(house.work / "home"))  # which keeps no copy of it
+    assert (done.returncode, "its manifest says" in told(done)) == (1, True)
+
+
 def test_the_predictor_starts_with_no_model_that_is_not_pinned(house: House) -> None:
     done = house.run("shipway.components.predict.worker", "--model_name=toy", f"--model_uri={house.version.model.uri}")
     assert done.returncode == 2
-    assert "--model_digest" in done.stderr
+    assert "--model_digest, --variant_digest" in done.stderr
+
+
+def test_a_deployment_holds_against_the_evaluation_of_what_the_version_serves(house: House) -> None:
+    """A given one may be of an equal training's other bytes; of another model it is refused."""
+    own = house.version.evaluation
+    assert own is not None
+    settings = own.model_copy(update={"settings": {"threshold": 0.1}})
+    other = settings.model_copy(update={"variant_digest": "0" * 64})
+    executor, spec = ProcessExecutor(Context.current()), EndpointSpec(name="toy")
+    version = house.registry.get("toy", 1)
+    assert Rollout(spec, version, executor, house.registry, settings).evaluation == settings
+    assert Rollout(spec, version, executor, house.registry, other).evaluation == own
+    with pytest.raises(InvalidSpec, match="it is of model 000"):
+        Rollout(spec, version, executor, house.registry, own.model_copy(update={"model_digest": "0" * 64}))
+    bare = version.model_copy(update={"evaluation": None})
+    with pytest.raises(NotFound, match="no evaluation of its variant onnx"):
+        Rollout(spec, bare, executor, house.registry, other)
 
 
 def test_a_port_that_somebody_has_is_said_in_one_line(house: House) -> None:
@@ -102,7 +133,8 @@ def test_a_port_that_somebody_has_is_said_in_one_line(house: House) -> None:
         port = taken.getsockname()[1]
         done = house.run(
             "shipway.components.predict.worker", "--model_name=toy", f"--model_uri={house.version.model.uri}",
-            f"--model_digest={house.version.digest}", f"--http_port={port}",
+            f"--model_digest={house.version.digest}", f"--variant_digest={house.version.model.served.digest}",
+            f"--http_port={port}",
         )  # fmt: skip
     assert (done.returncode, told(done)) == (2, f"error: --http_port {port}: Address already in use; give another")
 
@@ -148,11 +180,12 @@ def test_the_command_line_says_which_version_cannot_be_used_and_lists_the_others
 def test_a_deployment_names_the_recipe_and_the_digest_that_were_registered(house: House) -> None:
     manifest = inference_service(
         EndpointSpec(name="toy"), endpoint="toy", version=1, model_uri="s3://a/b", model_digest="d" * 64,
-        recipe=house.version.model.recipe, answers={}, store_uri="s3://a", run="r", namespace="n",
+        variant_digest="e" * 64, recipe=house.version.model.recipe, answers={}, store_uri="s3://a",
+        run="r", namespace="n",
     )  # fmt: skip
     container = manifest["spec"]["predictor"]["containers"][0]
     assert {"name": "SHIPWAY_RECIPES", "value": toy.REFERENCE} in container["env"]
-    assert f"--model_digest={'d' * 64}" in container["args"]
+    assert {f"--model_digest={'d' * 64}", f"--variant_digest={'e' * 64}"} <= set(container["args"])
     assert manifest["metadata"]["annotations"]["shipway.dev/model-digest"] == "d" * 64
 
 
@@ -177,7 +210,10 @@ def test_what_is_brought_back_runs_nothing_that_stands_in_the_store(house: House
         "recipes": ["evil:recipe"],
         "port": 18080,
     }
-    record: dict[str, Any] = {"version": 1, "digest": digest, "manifest": evil, "spec": said, "answers": {}}
+    record: dict[str, Any] = {
+        "version": 1, "digest": digest, "variant_digest": house.version.model.served.digest, "manifest": evil,
+        "spec": said, "answers": {},
+    }  # fmt: skip
     house.registry.store.put("endpoints/toy.json", json.dumps({**record, SEAL: seal_of(record)}).encode())
     manifest = rollout._before(rollout._recorded()[0])
     ours = rollout._manifest("toy", rollout.spec, rollout.version, {})
@@ -190,6 +226,8 @@ def test_what_is_brought_back_runs_nothing_that_stands_in_the_store(house: House
     assert manifest["metadata"]["annotations"]["shipway.dev/local-port"] == "18080"
     with pytest.raises(CorruptArtifact, match="it is not about version 1"):
         rollout._before({**record, "digest": "0" * 64})
+    with pytest.raises(CorruptArtifact, match="it is not about version 1"):
+        rollout._before({**record, "variant_digest": "0" * 64})
 
 
 def test_a_version_of_a_recipe_that_nobody_named_is_not_deployed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

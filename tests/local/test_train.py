@@ -20,9 +20,10 @@ pytestmark = pytest.mark.heavy
 def test_a_trained_model_answers_its_test_rows(tiny: Tiny, store_uri: str) -> None:
     model = tiny.model
     assert model.metrics["val_accuracy"] > 0.6
-    assert model.serving_format == "onnx"
-    assert model.onnx_parity is not None
-    assert model.onnx_parity.passed
+    assert [variant.name for variant in model.variants] == ["onnx", "saved_model"]
+    assert model.serving == "onnx"
+    assert model.served.parity is not None
+    assert model.served.parity.passed
     assert model.dataset_fingerprint == tiny.dataset.fingerprint
     assert model.labels == tiny.dataset.labels
     assert {"tensorflow-cpu", "tf-keras", "numpy", "python", "onnxruntime"} <= set(model.versions)
@@ -40,7 +41,7 @@ def test_a_trained_model_answers_its_test_rows(tiny: Tiny, store_uri: str) -> No
 def test_onnx_and_saved_model_give_the_same_probabilities(tiny: Tiny, store_uri: str, tmp_path: Path) -> None:
     texts = ["turn on the light in the kitchen", "", "zzz", "what is the weather " * 20]
     onnx = ModelSession.open(tiny.model).predict(texts)
-    as_saved = tiny.model.model_copy(update={"serving_format": "saved_model"})
+    as_saved = tiny.model.model_copy(update={"serving": "saved_model"})
     saved = ModelSession.open(as_saved).predict(texts)
     np.testing.assert_allclose(onnx["probabilities"], saved["probabilities"], atol=1e-5)
 

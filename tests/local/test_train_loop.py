@@ -270,11 +270,34 @@ def test_every_architecture_trains_and_serves_by_onnx(
     spec = FitSpec(name="tiny", params={"dim": 8, "hidden": 8, "word_dim": 8, **params}, steps=3, batch_size=16)
     fitted = fit(spec, tiny.dataset, tmp_path)
     model = publish(fitted, tmp_path, f"{store_uri}/jobs/architecture", "architecture", "")
-    assert model.serving_format == "onnx", model.onnx_parity
+    assert model.serving == "onnx", model.served.parity
     assert set(model.inputs) == {"grams", "words"}
     probabilities = ModelSession.open(model).predict(["turn on the light", "", "x"])["probabilities"]
     assert isinstance(probabilities, np.ndarray)
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, atol=1e-5)
+
+
+def test_an_equal_training_is_the_same_model_whatever_bytes_its_files_have(
+    tiny: Tiny, store_uri: str, tmp_path: Path
+) -> None:
+    """Here in one process, which also numbers layers and variables otherwise; another seed is another model."""
+    from shipway.training.export import publish
+    from shipway.training.loop import fit
+    from shipway.training.spec import FitSpec
+
+    models = []
+    for number, seed in enumerate((0, 0, 1)):
+        spec = FitSpec(name="tiny", params={"dim": 8, "hidden": 8}, steps=3, batch_size=16, seed=seed)
+        fitted = fit(spec, tiny.dataset, tmp_path / str(number))
+        models.append(publish(fitted, tmp_path / str(number), f"{store_uri}/jobs/equal-{number}", f"job-{number}", ""))
+    first, equal, other = models
+    assert {variant.name: variant.speed is not None for variant in first.variants} == {
+        "onnx": True,
+        "saved_model": True,
+    }
+    assert (first.digest, first.weights) == (equal.digest, equal.weights)
+    assert first.weights != other.weights
+    assert first.digest != other.digest
 
 
 def test_a_users_own_recipe_is_trained_and_served(store_uri: str, tmp_path: Path) -> None:

@@ -121,9 +121,9 @@ def test_numbers_are_served_by_onnx_with_what_was_calibrated(
 
     fitted = fit(FitSpec(**SPEC), numbers, tmp_path)
     model = publish(fitted, tmp_path, f"{local_store_uri}/jobs/number", "number", "")
-    assert model.onnx_parity is not None
-    assert model.onnx_parity.passed, model.onnx_parity
-    assert model.onnx_parity.agreement == 1.0
+    assert model.served.parity is not None
+    assert model.served.parity.passed, model.served.parity
+    assert model.served.parity.agreement == 1.0
     assert model.task == "number"
     assert {name: (spec.dtype, spec.shape) for name, spec in model.outputs.items()} == {
         "value": ("float32", []),
@@ -147,7 +147,7 @@ def test_several_targets_of_any_length_are_learned_and_served(local_store_uri: s
     assert list(fitted.state.metrics) == ["loss", "val_tag_rate", "val_loss"]
     assert fitted.state.best_metrics["val_tag_rate"] == 1.0
     model = publish(fitted, tmp_path, f"{local_store_uri}/jobs/tags", "tags", "")
-    assert model.serving_format == "onnx", model.onnx_parity
+    assert model.serving == "onnx", model.served.parity
     assert model.outputs["shares"].shape == [None, other_tasks.KINDS]
     words = sum(len(text.split()) for text in other_tasks.texts(ROWS["eval"], seed=1))
     assert model.constants == {"words": words}

@@ -13,7 +13,7 @@ from shipway.artifacts.evaluation import (
     RuleResult,
     SliceMetrics,
 )
-from shipway.artifacts.model import ModelManifest, Parity
+from shipway.artifacts.model import ModelManifest, Parity, Speed, Variant
 from shipway.artifacts.records import RunRecord, StepError, StepRecord
 from shipway.artifacts.sweep import SweepRecord, TrialRecord
 from shipway.artifacts.training import TrainingRecord
@@ -38,6 +38,7 @@ __all__ = [
     "Sha256",
     "Shard",
     "SliceMetrics",
+    "Speed",
     "SplitManifest",
     "StepError",
     "StepRecord",
@@ -45,4 +46,5 @@ __all__ = [
     "TrainingRecord",
     "TrialRecord",
     "Uri",
+    "Variant",
 ]

@@ -15,6 +15,7 @@ from shipway.canonical import canonical_json, sha256_hex
 from shipway.errors import CorruptArtifact
 
 SEAL = "seal"
+_AGAIN = "run again with --fresh what wrote it (a registered version: train and register it again)"
 
 
 def _safe_relative(path: str) -> str:
@@ -117,7 +118,10 @@ class Artifact(Record):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise CorruptArtifact(f"{where}: {cls.KIND}.{field}: {first['msg']}") from error
+            why = f"{where}: {cls.KIND}.{field}: {first['msg']}"
+            if first["type"] == "missing":
+                why += f": an earlier Shipway wrote it, or it was edited; {_AGAIN}"
+            raise CorruptArtifact(why) from error
 
     def write(self, path: str | Path) -> None:
         """Writes the document where KFP passes artifacts on."""
@@ -148,8 +152,7 @@ def check_seal(raw: dict[str, Any], kind: str, where: str) -> None:
     stated = raw.pop(SEAL, None)
     if stated is None:
         raise CorruptArtifact(
-            f"{where}: this {kind} has no seal: an earlier Shipway wrote it, or it was edited; run again with --fresh "
-            "what wrote it (a registered version: train and register it again)"
+            f"{where}: this {kind} has no seal: an earlier Shipway wrote it, or it was edited; {_AGAIN}"
         )
     try:
         given = seal_of(raw)

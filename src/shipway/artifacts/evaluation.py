@@ -86,6 +86,8 @@ class EvaluationRecord(Artifact):
     with_left_out: str = ""  # what the figures are with those rows, in a few words
     model_uri: Uri
     model_digest: str
+    variant: str  # name of the one that was scored
+    variant_digest: str
     dataset_uri: Uri
     dataset_fingerprint: str
     created_at: str = ""
@@ -134,6 +136,7 @@ class DecisionRecord(Artifact):
     reason: str  # one sentence a person can read
     rules: list[RuleResult]
     challenger_digest: str
+    challenger_variant: str  # digest of the variant that was scored
     champion_version: int | None = None
     champion_digest: str | None = None
     champion_sequence: int | None = None  # how often the champion had been moved: tells a stale verdict; 0: none yet

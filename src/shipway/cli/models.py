@@ -61,6 +61,7 @@ def show(
 ) -> None:
     """One version: how good, trained on what, with which parameters."""
     from shipway.pages.numbers import figure, inline
+    from shipway.registry.card import variants_table
 
     registry = _registry()
     found = registry.get(name, version)
@@ -77,7 +78,7 @@ def show(
         ("run", found.run),
         ("digest", found.digest),
         ("files", model.uri),
-        ("serving format", model.serving_format),
+        ("served variant", f"{model.serving} ({model.served.digest})"),
         ("task", f"{model.task}, {len(model.labels)} labels" if model.labels else model.task),
         ("trained", model.how_trained),
         *([("code", model.code)] if model.code else []),
@@ -95,6 +96,9 @@ def show(
             for info in found.evaluation.shown
         ]
         table([f"metric ({found.evaluation.split} split)", "value"], metrics, right=["value"])
+    say()
+    columns, rows = variants_table(model)
+    table(columns, rows, right=columns[1:])
 
 
 @app.command()

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shipway.artifacts import EvaluationRecord, MetricInfo
-from shipway.pages import Report, bytes_text, figure
+from shipway.artifacts import EvaluationRecord, MetricInfo, ModelManifest, Speed
+from shipway.pages import Report, bytes_text, figure, number
 from shipway.registry.record import ModelVersion
 
 _SHOWN_LABELS = 200
@@ -136,7 +136,8 @@ def _limits(version: ModelVersion) -> Section:
 
 def _provenance(version: ModelVersion) -> Iterator[Section]:
     model = version.model
-    parity = model.onnx_parity
+    text = "Times are of encoded rows, on the machine that exported it, without HTTP."
+    yield Section("Variants", [f"Served: {model.serving}. {text}"], *variants_table(model))
     yield Section(
         "How it was made",
         [],
@@ -151,7 +152,6 @@ def _provenance(version: ModelVersion) -> Iterator[Section]:
             ["seed", model.seed],
             ["weights", f"{model.parameter_count:,}" if model.parameter_count else "not counted"],
             ["files", f"{len(model.files)}, {bytes_text(sum(file.size_bytes for file in model.files))}"],
-            ["served as", model.serving_format + (f", parity {parity.max_abs_diff:.1e}" if parity else "")],
             ["git commit", model.git_commit or "none"],
             ["image", model.image or "none"],
             ["shipway", version.shipway_version],
@@ -161,6 +161,26 @@ def _provenance(version: ModelVersion) -> Iterator[Section]:
         yield Section("Parameters", [], ["parameter", "value"], [[k, str(v)] for k, v in sorted(model.params.items())])
     if model.versions:
         yield Section("Versions", [], ["library", "version"], [[k, v] for k, v in sorted(model.versions.items())])
+
+
+def variants_table(model: ModelManifest) -> tuple[list[str], list[list[object]]]:
+    """A model's variants, the served one first: headings, and a row for each."""
+    columns = ["variant", "size", "largest difference", "one row p50 (ms)", "p99 (ms)", f"rows/s by {Speed.BATCH}",
+               "load (ms)", "threads"]  # fmt: skip
+    rows: list[list[object]] = []
+    for each in sorted(model.variants, key=lambda variant: variant.name != model.serving):
+        parity, speed = each.parity, each.speed
+        agrees = "compared with" if parity is None else f"{parity.max_abs_diff:.1e}"
+        if not each.may_be_served:
+            agrees += " (too far)"
+        times = (
+            [number(value) for value in (speed.p50_ms, speed.p99_ms, speed.rows_per_s, speed.load_ms)]
+            if speed
+            else ["not measured"] * 4
+        )
+        threads = (speed.threads or "all") if speed else ""
+        rows.append([each.name, bytes_text(each.size_bytes), agrees, *times, threads])
+    return columns, rows
 
 
 def _cells(metrics: Mapping[str, float], shown: Sequence[MetricInfo]) -> list[str]:

@@ -85,7 +85,7 @@ def _facts(version: ModelVersion) -> dict[str, object]:
         "steps": model.steps,
         "seed": model.seed,
         "parameter_count": model.parameter_count,
-        "serving_format": model.serving_format,
+        "serving": model.serving,
         "git_commit": model.git_commit,
         "image": model.image,
     }

@@ -112,11 +112,12 @@ class _Sweeper:
                 self.report.kept[f"{name}/{number}"] = why
             if why is not None and not self.report.dry_run:
                 self.store.delete(tombstone_key(name, number))  # of a collection that was stopped half-way
-        digests = {self.registry.get(name, number).digest for number in self._kept(name)}
-        for digest, objects in _folders(self.store, f"models/{name}/content/"):
-            if digest not in digests and not self._is_young(objects):
-                self._remove(f"models/{name}/content/{digest}/", objects, "no version has these files")
-
+        kept = {self._key(self.registry.get(name, number).model.uri) for number in self._kept(name)}
+        for digest, _ in _folders(self.store, f"models/{name}/content/"):
+            for variants, objects in _folders(self.store, f"models/{name}/content/{digest}/"):
+                prefix = f"models/{name}/content/{digest}/{variants}"
+                if prefix not in kept and not self._is_young(objects):
+                    self._remove(f"{prefix}/", objects, "no version has these files")
         if not self.report.dry_run:
             self._clear_remains(name)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shipway.artifacts import ModelManifest
+from shipway.canonical import canonical_json, sha256_hex
 from shipway.errors import CorruptArtifact
 from shipway.registry.record import ModelVersion, Move
 from shipway.storage import Store
@@ -11,9 +13,18 @@ def version_key(name: str, number: int) -> str:
     return f"models/{name}/versions/{number}.json"
 
 
-def content_uri(store: Store, name: str, digest: str) -> str:
-    """Where the registry keeps a model's files."""
-    return f"{store.uri}/models/{name}/content/{digest}"
+def content_key(model: ModelManifest) -> str:
+    """Where the registry keeps a model's files: by its identity, and within that by what is made of it and served.
+
+    Two equal trainings may write variants of other bytes: neither overwrites what the other's version names.
+    """
+    variants = sha256_hex(canonical_json([model.serving, *sorted(variant.digest for variant in model.variants)]))
+    return f"models/{model.name}/content/{model.digest}/{variants}"
+
+
+def content_uri(store: Store, model: ModelManifest) -> str:
+    """The same as a URI."""
+    return f"{store.uri}/{content_key(model)}"
 
 
 def read_version(store: Store, name: str, number: int) -> ModelVersion:
@@ -24,15 +35,17 @@ def read_version(store: Store, name: str, number: int) -> ModelVersion:
     """
     key = version_key(name, number)
     version = ModelVersion.from_json(store.get(key), where=key)
-    digest = version.model.digest
+    digest, variant = version.model.digest, version.model.served.digest
     for field, given, expected in (
         ("name", version.name, name),
         ("model.name", version.model.name, name),
         ("version", version.version, number),
         ("digest", version.digest, digest),
-        ("model.uri", version.model.uri, content_uri(store, name, digest)),
+        ("model.uri", version.model.uri, content_uri(store, version.model)),
         ("evaluation.model_digest", version.evaluation.model_digest if version.evaluation else digest, digest),
+        ("evaluation.variant_digest", version.evaluation.variant_digest if version.evaluation else variant, variant),
         ("decision.challenger_digest", version.decision.challenger_digest if version.decision else digest, digest),
+        ("decision.challenger_variant", version.decision.challenger_variant if version.decision else variant, variant),
     ):
         if given != expected:
             raise CorruptArtifact(

@@ -22,7 +22,7 @@ class ModelVersion(Artifact):
     name: str
     version: int
     digest: str
-    model: ModelManifest  # its `uri` is the registry's own copy: models/<name>/content/<digest>
+    model: ModelManifest  # its `uri` is the registry's own copy: models/<name>/content/<digest>/<variants>
     source_uri: Uri  # where training published it
     evaluation: EvaluationRecord | None = None
     decision: DecisionRecord | None = None

@@ -1,10 +1,10 @@
 """The registry: everything that is kept about a name's versions, in object storage.
 
-models/<name>/content/<digest>/...     the model's files, copied: the training job may be cleaned up
-models/<name>/versions/<n>.json        create-only, immutable
-models/<name>/cards/<n>.{md,html}      written from the version, can be written again
-models/<name>/decisions/<n>.json       the newest decision on a version, which may be judged again
-models/<name>/aliases/<alias>.json     pointer, moved by compare-and-swap
+models/<name>/content/<digest>/<variants>/...  the model's files, copied: the training job may be cleaned up
+models/<name>/versions/<n>.json                create-only, immutable
+models/<name>/cards/<n>.{md,html}              written from the version, can be written again
+models/<name>/decisions/<n>.json               the newest decision on a version, which may be judged again
+models/<name>/aliases/<alias>.json             pointer, moved by compare-and-swap
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shipway.registry.aliases import (
 from shipway.registry.changes import VersionDiff, diff_versions
 from shipway.registry.collect import GarbageReport, collect_garbage
 from shipway.registry.endpoints import endpoints_of
-from shipway.registry.reading import check_pinned, content_uri, read_version, version_key
+from shipway.registry.reading import check_pinned, content_key, content_uri, read_version, version_key
 from shipway.registry.record import ALIASES, Alias, ModelVersion, Move, Rollback, VersionSummary
 from shipway.scoring import verify_files
 from shipway.storage import Store, open_folder
@@ -67,7 +67,8 @@ class Registry:
     ) -> ModelVersion:
         """Makes a trained model a version of its name, and points `candidate` at it.
 
-        The same model evaluated on the same rows is the same version, however often a step is run again.
+        The same model, served by the variant of the same name and evaluated on the same rows, is the same version,
+        however often a step or a training is run again: what is there is kept, variants and all.
 
         Args:
             model: As training published it; its files are copied and verified.
@@ -89,16 +90,7 @@ class Registry:
                 f"register: the EvaluationRecord ({evaluation.uri}) is not the one that the decision was made on; pass "
                 "the one that the gate was given, or run the gate again"
             )
-        for record, digest in (
-            (evaluation, evaluation and evaluation.model_digest),
-            (decision, decision and decision.challenger_digest),
-        ):
-            if record is not None and digest != model.digest:
-                raise InvalidSpec(
-                    f"the {record.KIND} is of model {digest}, not of {model.digest} ({model.uri})",
-                    field="register",
-                    fix="pass the records of this model's own evaluation",
-                )
+        _check_records(model, evaluation, decision)
         version = self._find(model, evaluation, run)
         if version is None:
             kept = self._copy(model)
@@ -431,13 +423,14 @@ class Registry:
             )
 
     def _find(self, model: ModelManifest, evaluation: EvaluationRecord | None, run: str) -> ModelVersion | None:
-        """The version that this registration would repeat: same bytes, and the same run or the same test rows."""
+        """The version that this registration would repeat: the same model, served by the variant of the same name, and
+        the same run or the same test rows."""
         for number in reversed(self.versions(model.name)):
             try:
                 version = self.get(model.name, number)
             except CorruptArtifact:
                 continue  # of an earlier Shipway, or edited: whatever it is, it is not this model
-            if version.digest != model.digest:
+            if (version.digest, version.model.serving) != (model.digest, model.serving):
                 continue
             if (run and version.run == run) or _test_rows(version.evaluation) == _test_rows(evaluation):
                 return version
@@ -445,8 +438,8 @@ class Registry:
 
     def _copy(self, model: ModelManifest) -> ModelManifest:
         """Copies the files below the registry; the version's document names that copy."""
-        prefix = f"models/{model.name}/content/{model.digest}"
-        kept = model.model_copy(update={"uri": content_uri(self.store, model.name, model.digest)})
+        prefix = content_key(model)
+        kept = model.model_copy(update={"uri": content_uri(self.store, model)})
         with tempfile.TemporaryDirectory(prefix="shipway-register-") as folder:
             open_folder(model.uri).download_folder("", model.files, Path(folder))
             verify_files(Path(folder), model.files, where=model.uri)
@@ -467,6 +460,26 @@ class Registry:
                 if found is not None:
                     return found
         raise Conflict(f"models: {_ATTEMPTS} other versions of {draft.name} were registered meanwhile; try again")
+
+
+def _check_records(model: ModelManifest, evaluation: EvaluationRecord | None, decision: DecisionRecord | None) -> None:
+    """Refuses records of another model, or of another variant than the one that is served.
+
+    Raises:
+        InvalidSpec: names the record and what it is of.
+    """
+    pins = ("model", model.digest), ("variant", model.served.digest)
+    for record, digests in (
+        (evaluation, evaluation and (evaluation.model_digest, evaluation.variant_digest)),
+        (decision, decision and (decision.challenger_digest, decision.challenger_variant)),
+    ):
+        for (what, pinned), digest in zip(pins, digests or (), strict=False):
+            if record is not None and digest != pinned:
+                raise InvalidSpec(
+                    f"the {record.KIND} is of {what} {digest}, not of {pinned} ({model.uri})",
+                    field="register",
+                    fix="pass the records of this model's own evaluation",
+                )
 
 
 def _decision_key(name: str, version: int) -> str:

@@ -43,7 +43,7 @@ class Model:
 
     @property
     def manifest(self) -> ModelManifest:
-        """What was trained: recipe, parameters, labels, files."""
+        """What was trained: recipe, parameters, labels, variants."""
         return self.registered.model
 
     @property

@@ -13,16 +13,12 @@ from shipway.artifacts import FileRef, ModelManifest
 from shipway.context import Context
 from shipway.errors import CorruptArtifact
 
-SAVED_MODEL = "saved_model/"
-ONNX = "model.onnx"
 _CHUNK = 1 << 20
 
 
 def needed_files(manifest: ModelManifest) -> list[FileRef]:
-    """The files that serving needs: of SavedModel and ONNX, only the one that `serving_format` names."""
-    if manifest.serving_format == "saved_model":
-        return [file for file in manifest.files if not file.path.startswith(ONNX)]
-    return [file for file in manifest.files if not file.path.startswith(SAVED_MODEL)]
+    """The files that serving needs: the encoder, and those of the variant that is served."""
+    return [manifest.encoder, *manifest.served.files]
 
 
 def stored_manifest(uri: str) -> ModelManifest:
@@ -46,14 +42,18 @@ def confirm(manifest: ModelManifest) -> None:
     """Checks a manifest that a pipeline handed on against the one in its model's folder.
 
     Raises:
-        CorruptArtifact: they are of different models: one of the two was edited or replaced.
+        CorruptArtifact: they are of different models, or serve another variant: one of the two was edited or replaced.
     """
     stored = stored_manifest(manifest.uri)
-    if stored.digest != manifest.digest:
-        raise CorruptArtifact(
-            f"model {manifest.name}: the manifest that was handed on has digest {manifest.digest}, the one at "
-            f"{manifest.uri} has {stored.digest}; one of the two was replaced: train again with --fresh"
-        )
+    for what, given, there in (
+        ("digest", manifest.digest, stored.digest),
+        ("a served variant of digest", manifest.served.digest, stored.served.digest),
+    ):
+        if given != there:
+            raise CorruptArtifact(
+                f"model {manifest.name}: the manifest that was handed on has {what} {given}, the one at "
+                f"{manifest.uri} has {there}; one of the two was replaced: train again with --fresh"
+            )
 
 
 def verify_files(folder: Path, files: Iterable[FileRef], where: str = "") -> None:
@@ -91,8 +91,8 @@ def fetch_model(manifest: ModelManifest, cache: Path | None = None) -> Path:
 
     Args:
         manifest: Names the files; they are read from `manifest.uri`.
-        cache: Where folders are kept by digest; default `SHIPWAY_HOME/cache/models`. A folder that was changed on
-            disk is fetched anew; two processes that fetch at once end with one whole folder.
+        cache: Where folders are kept by the digests of model and variant; default `SHIPWAY_HOME/cache/models`. A folder
+            that was changed on disk is fetched anew; two processes that fetch at once end with one whole folder.
 
     Raises:
         CorruptArtifact: the stored files differ from the manifest.
@@ -101,7 +101,7 @@ def fetch_model(manifest: ModelManifest, cache: Path | None = None) -> Path:
     from shipway.storage import open_folder
 
     root = cache or Context.current().home / "cache" / "models"
-    folder = root / f"{manifest.digest}-{manifest.serving_format}"
+    folder = root / f"{manifest.digest}-{manifest.served.digest}"
     files = needed_files(manifest)
     if folder.is_dir():
         try:

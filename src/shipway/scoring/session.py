@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec, ModelManifest
+from shipway.artifacts.model import ONNX, SAVED_MODEL
 from shipway.errors import CorruptArtifact, ShipwayError
 from shipway.inputs import Input, bind_input, input_of
 from shipway.recipes import Columns, Encoder, Recipe, check_recipe_allowed, dense, load_stored_recipe
 from shipway.recipes.arrays import concatenate, take
-from shipway.scoring.folder import ONNX, SAVED_MODEL, fetch_model, needed_files, verify_files
+from shipway.scoring.folder import fetch_model, needed_files, verify_files
 from shipway.scoring.runtimes import open_onnx, open_saved_model
 from shipway.tasks import Task, task_of
 from shipway.tasks.base import LocatesAnswers
@@ -60,7 +61,8 @@ class ModelSession:
         threads: int | None = None,
         recipes: Sequence[str] = (),
     ) -> Self:
-        """Loads a model whose files are verified by sha256 first and then checked (`shipway.scoring.runtimes`).
+        """Loads the variant of a model that is served: its files are verified by sha256 first, and then checked
+        (`shipway.scoring.runtimes`).
 
         Args:
             manifest: The model.
@@ -85,8 +87,16 @@ class ModelSession:
         if task != manifest.task:
             raise CorruptArtifact(f"{where}: its task is {manifest.task!r}, its recipe's {task!r}; train with --fresh")
         encoder = load_encoder(recipe, manifest, folder)
-        opened = _open_saved_model if manifest.serving_format == "saved_model" else partial(_open_onnx, threads=threads)
-        return cls(manifest, recipe, encoder, opened(manifest, folder))
+        open_variant: dict[str, Callable[[ModelManifest, Path], Run]] = {
+            ONNX: partial(_open_onnx, threads=threads),
+            SAVED_MODEL: _open_saved_model,
+        }
+        if (form := manifest.served.format) not in open_variant:
+            raise CorruptArtifact(
+                f"{where}: variant {manifest.serving} has the format {form!r}; this Shipway runs "
+                f"{', '.join(open_variant)}: upgrade shipway, or serve another variant"
+            )
+        return cls(manifest, recipe, encoder, open_variant[form](manifest, folder))
 
     def warm_up(self) -> list[Any]:
         """Values of real sizes, the small ones first."""
@@ -131,7 +141,7 @@ def load_encoder(recipe: Recipe, manifest: ModelManifest, folder: Path) -> Encod
     Raises:
         CorruptArtifact: not readable, or its labels are not the manifest's.
     """
-    path = folder / "encoder.json"
+    path = folder / manifest.encoder.path
     try:
         if path.stat().st_size > MAX_ENCODER_BYTES:
             raise ValueError(f"it has {path.stat().st_size} bytes, allowed are {MAX_ENCODER_BYTES}")
@@ -150,7 +160,7 @@ def _dtype(spec: FeatureSpec) -> Any:
 
 
 def _open_onnx(manifest: ModelManifest, folder: Path, threads: int | None) -> Run:
-    session = open_onnx(folder / ONNX, threads)
+    session = open_onnx(folder / manifest.served.path, threads)
     given = {entry.name for entry in session.get_inputs()}
     names = {name: _match(name, given, manifest) for name in manifest.inputs}
     there = {entry.name for entry in session.get_outputs()}
@@ -172,13 +182,14 @@ def _match(name: str, given: set[str], manifest: ModelManifest) -> str:
     for candidate in (name, f"{name}:0"):
         if candidate in given:
             return candidate
+    there = ", ".join(sorted(given))
     raise CorruptArtifact(
-        f"model {manifest.name}: {ONNX} has no tensor {name!r} as its manifest says, only {', '.join(sorted(given))}"
+        f"model {manifest.name}: {manifest.served.path} has no tensor {name!r} as its manifest says, only {there}"
     )
 
 
 def _open_saved_model(manifest: ModelManifest, folder: Path) -> Run:
-    loaded = open_saved_model(folder / SAVED_MODEL.rstrip("/"))
+    loaded = open_saved_model(folder / manifest.served.path)
     import tensorflow as tf
 
     try:

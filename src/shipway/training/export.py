@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from shipway.artifacts import FeatureSpec, FileRef, ModelManifest, Parity
+from shipway.artifacts import FeatureSpec, FileRef, ModelManifest
+from shipway.artifacts.model import ONNX, SAVED_MODEL
 from shipway.recipes import KerasRecipe, load_recipe
 from shipway.recipes.arrays import stack_padded
 from shipway.recipes.own_fit import Arrays
@@ -24,8 +25,10 @@ from shipway.training import data as td
 from shipway.training import shards as sh
 from shipway.training.loop import Fitted
 from shipway.training.measure import input_names
-from shipway.training.publishing import PARITY_ROWS, TOLERANCE, Signature, manifest_of, parity_of, run_onnx
+from shipway.training.publishing import ENCODER, PARITY_ROWS, Made, Signature, manifest_of, parity_of, run_onnx
+from shipway.training.speed import measure_speed
 from shipway.training.unpacking import DTYPES
+from shipway.training.weights import hash_arrays
 
 OPSET = 17
 CALIBRATION_ROWS = 20_000
@@ -46,19 +49,21 @@ def publish(fitted: Fitted, work: Path, output_uri: str, job: str, image: str) -
     """Writes the model's folder to `<output_uri>/model/`, manifest last.
 
     Returns:
-        The manifest; `serving_format` is "saved_model" where ONNX does not give the SavedModel's numbers.
+        The manifest; the SavedModel is served where ONNX does not give its numbers.
     """
     folder = work / "model"
     folder.mkdir(parents=True, exist_ok=True)
     task = task_of(load_recipe(fitted.spec.recipe))
     serving = _serving(fitted, task, work)
-    save(serving, folder / "saved_model")
     document = fitted.encoder.to_document()
-    (folder / "encoder.json").write_text(json.dumps(document, sort_keys=True, ensure_ascii=False), encoding="utf-8")
-    parity = _onnx(fitted, task, serving, folder, work)
+    (folder / ENCODER).write_text(json.dumps(document, sort_keys=True, ensure_ascii=False), encoding="utf-8")
+    rows = _real_rows(fitted, serving.inputs, work)
+    saved, reference = _saved_model(serving, rows, folder / "saved_model")
+    onnx = _onnx(fitted, task, serving, rows, reference, folder / "model.onnx")
     target = f"{output_uri}/model"
     files: list[FileRef] = open_folder(output_uri).upload_folder(folder, "model")
-    manifest = manifest_of(fitted, task, serving, target, files, parity, job, image)
+    weights, made = hash_arrays(fitted.weights), [*onnx, saved]
+    manifest = manifest_of(fitted, task, serving, target, files, weights, made, job, image)
     write_artifact(manifest, target)
     return manifest
 
@@ -129,25 +134,36 @@ def _eval_outputs(
     )
 
 
-def _onnx(fitted: Fitted, task: Task, serving: Serving, folder: Path, work: Path) -> Parity:
+def _saved_model(serving: Serving, rows: Arrays, folder: Path) -> tuple[Made, Arrays]:
+    """Writes the SavedModel, which the others are compared with; and what it gives for the rows."""
+    save(serving, folder)
+    opened: list[Any] = []
+
+    def open_it() -> Any:
+        opened.append(open_saved_model(folder))  # kept: the signature's variables live as long as the object
+        signature = opened[0].signatures["serving_default"]
+        return lambda some: signature(**{name: tf.constant(value) for name, value in some.items()})
+
+    speed = measure_speed(open_it, rows)
+    expected = opened[0].signatures["serving_default"](**{name: tf.constant(value) for name, value in rows.items()})
+    return Made(SAVED_MODEL, folder.name, None, speed), {name: np.asarray(expected[name]) for name in serving.outputs}
+
+
+def _onnx(fitted: Fitted, task: Task, serving: Serving, rows: Arrays, reference: Arrays, path: Path) -> list[Made]:
     """Converts, and compares ONNX Runtime with the SavedModel on real rows; a conversion that fails is said so."""
-    rows = _real_rows(fitted, serving.inputs, work)
-    loaded = open_saved_model(folder / "saved_model")
-    expected = loaded.signatures["serving_default"](**{name: tf.constant(value) for name, value in rows.items()})
-    reference = {name: np.asarray(expected[name]) for name in serving.outputs}
-    count = len(next(iter(rows.values())))
-    path = folder / "model.onnx"
+    outputs = list(serving.outputs)
     try:
         import tf2onnx
 
         serve = serving.module.serve
         tf2onnx.convert.from_function(serve, input_signature=serve.input_signature, opset=OPSET, output_path=str(path))
-        given = run_onnx(path, rows, list(serving.outputs))
+        given = run_onnx(path, outputs)(rows)
+        speed = measure_speed(lambda: run_onnx(path, outputs, threads=1), rows, threads=1)
     except Exception as error:  # noqa: BLE001 - any failure of a converter only means that the SavedModel is served
         print(f"shipway: no ONNX: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr, flush=True)
         path.unlink(missing_ok=True)
-        return Parity(max_abs_diff=1.0, agreement=0.0, rows=count, passed=False, tolerance=TOLERANCE)
-    return parity_of(task.answers, fitted.encoder, rows, reference, given)
+        return []
+    return [Made(ONNX, path.name, parity_of(task.answers, fitted.encoder, rows, reference, given), speed)]
 
 
 def _real_rows(fitted: Fitted, features: dict[str, FeatureSpec], work: Path) -> Arrays:

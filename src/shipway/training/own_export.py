@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shipway.artifacts import FeatureSpec, FileRef, ModelManifest
+from shipway.artifacts.model import ONNX
 from shipway.errors import CorruptArtifact, InvalidSpec, UserError
 from shipway.recipes import Encoder
 from shipway.recipes.base import OwnRecipe
@@ -15,9 +16,11 @@ from shipway.scoring.runtimes import open_onnx
 from shipway.storage import open_folder, write_artifact
 from shipway.tasks import Task
 from shipway.training.own_fit import fitting_array, packages_needed, parts_of, predicted, rows_like, served_by
-from shipway.training.publishing import PARITY_ROWS, Signature, Trained, manifest_of, parity_of
+from shipway.training.publishing import ENCODER, PARITY_ROWS, Made, Signature, Trained, manifest_of, parity_of, run_onnx
+from shipway.training.speed import measure_speed
+from shipway.training.weights import hash_onnx
 
-ONNX = "model.onnx"
+MODEL = "model.onnx"
 _DTYPES = {"tensor(int64)": "int64", "tensor(float)": "float32", "tensor(uint8)": "uint8"}
 
 
@@ -32,8 +35,8 @@ def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str,
     folder = work / "model"
     folder.mkdir(parents=True, exist_ok=True)
     document = json.dumps(trained.encoder.to_document(), sort_keys=True, ensure_ascii=False)
-    (folder / "encoder.json").write_text(document, encoding="utf-8")
-    path = folder / ONNX
+    (folder / ENCODER).write_text(document, encoding="utf-8")
+    path = folder / MODEL
     with packages_needed(recipe):
         content = recipe.export(model, trained.spec.recipe_params(), trained.encoder)
         if not isinstance(content, bytes) or not content:
@@ -54,9 +57,11 @@ def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str,
             ),
             field=f"recipe {recipe.name}",
         )
+    speed = measure_speed(lambda: run_onnx(path, list(signature.outputs), threads=1), taken, threads=1)
     target = f"{output_uri}/model"
     files: list[FileRef] = open_folder(output_uri).upload_folder(folder, "model")
-    manifest = manifest_of(trained, task, signature, target, files, parity, job, image)
+    made = [Made(ONNX, MODEL, parity, speed)]
+    manifest = manifest_of(trained, task, signature, target, files, hash_onnx(path), made, job, image)
     write_artifact(manifest, target)
     return manifest
 

@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shipway import images
-from shipway.artifacts import DatasetManifest, FeatureSpec, FileRef, ModelManifest, Parity
+from shipway.artifacts import DatasetManifest, FeatureSpec, FileRef, ModelManifest, Parity, Speed, Variant
 from shipway.recipes import Encoder
 from shipway.recipes.own_fit import Arrays
 from shipway.scoring.runtimes import open_onnx
@@ -27,6 +27,7 @@ from shipway.training.checkpoint import LoopState
 from shipway.training.spec import FitSpec
 
 TOLERANCE = 1e-5
+ENCODER = "encoder.json"
 PARITY_ROWS = 256
 LIBRARIES = ("tensorflow-cpu", "tensorflow", "tf-keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "horovod", "polars")
 
@@ -65,6 +66,28 @@ class Signature:
     constants: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Made:
+    """A variant as it lies in the model's folder: its format, which is its name too, and what was found out about it.
+
+    Attributes:
+        path: What a runtime opens, below the folder.
+    """
+
+    format: str
+    path: str
+    parity: Parity | None
+    speed: Speed
+
+    def variant(self, files: list[FileRef]) -> Variant:
+        """With those of the folder's files that are its own."""
+        own = [file for file in files if file.path == self.path or file.path.startswith(f"{self.path}/")]
+        return Variant(
+            name=self.format, format=self.format, path=self.path, files=own, tolerance=TOLERANCE,
+            parity=self.parity, speed=self.speed,
+        )  # fmt: skip
+
+
 def parity_of(answers: Answers, encoder: Encoder, rows: Arrays, reference: Arrays, given: Arrays) -> Parity:
     """How far ONNX Runtime's outputs are from the trained model's on the same rows."""
     difference = max(_difference(given[name], reference[name]) for name in reference)
@@ -98,11 +121,17 @@ def _agreement(answers: Answers, encoder: Encoder, rows: Arrays, reference: Arra
     return float(answers.differences(encoder.labels, expected, served, TOLERANCE)[1].mean())
 
 
-def run_onnx(path: Path, rows: Arrays, outputs: list[str]) -> Arrays:
-    session = open_onnx(path)
+def run_onnx(path: Path, outputs: Sequence[str], threads: int | None = None) -> Callable[[Arrays], Arrays]:
+    """Opens an ONNX file; gives what runs a batch."""
+    session = open_onnx(path, threads)
     named = {entry.name.removesuffix(":0"): entry.name for entry in [*session.get_inputs(), *session.get_outputs()]}
-    given = session.run([named[name] for name in outputs], {named[name]: value for name, value in rows.items()})
-    return dict(zip(outputs, given, strict=True))
+    wanted = [named[name] for name in outputs]
+
+    def run(rows: Arrays) -> Arrays:
+        given = session.run(wanted, {named[name]: value for name, value in rows.items()})
+        return dict(zip(outputs, given, strict=True))
+
+    return run
 
 
 def manifest_of(
@@ -111,12 +140,14 @@ def manifest_of(
     signature: Signature,
     uri: str,
     files: list[FileRef],
-    parity: Parity,
+    weights: str,
+    made: list[Made],
     job: str,
     image: str,
 ) -> ModelManifest:
-    """The manifest of a model's folder at `uri`."""
+    """The manifest of a model's folder at `uri`; of the variants, the first that passed its parity check is served."""
     spec, state = trained.spec, trained.state
+    variants = [each.variant(files) for each in made]
     return ModelManifest(
         name=spec.name or trained.dataset.name,
         uri=uri,
@@ -128,11 +159,11 @@ def manifest_of(
         labels=list(trained.encoder.labels),
         inputs=signature.inputs,
         outputs=signature.outputs,
-        files=files,
-        serving_format="onnx" if parity.passed else "saved_model",
-        onnx_parity=parity,
+        encoder=next(file for file in files if file.path == ENCODER),
+        weights=weights,
+        variants=variants,
+        serving=next(variant.name for variant in variants if variant.may_be_served),
         constants=signature.constants,
-        tolerance=TOLERANCE,
         dataset_uri=trained.dataset.uri,
         dataset_fingerprint=trained.dataset.fingerprint,
         job=job,

@@ -37,8 +37,8 @@ def evaluation(accuracy: float = 0.93) -> EvaluationRecord:
                  "trained_rows": 9, "model_loses": accuracy < 0.92},
             ],
             "predictions": {"path": "predictions.parquet", "size_bytes": 1, "sha256": SHA},
-            "model_uri": "s3://shipway/jobs/j/model", "model_digest": "d", "dataset_uri": "s3://shipway/datasets/x",
-            "dataset_fingerprint": "x",
+            "model_uri": "s3://shipway/jobs/j/model", "model_digest": "d", "variant": "onnx", "variant_digest": "v",
+            "dataset_uri": "s3://shipway/datasets/x", "dataset_fingerprint": "x",
         }
     )  # fmt: skip
 
@@ -46,7 +46,7 @@ def evaluation(accuracy: float = 0.93) -> EvaluationRecord:
 def decision() -> DecisionRecord:
     return DecisionRecord.model_validate(
         {"name": "bot", "decision": "blessed", "reason": "no champion yet, all thresholds hold", "rules": [],
-         "challenger_digest": "d"}
+         "challenger_digest": "d", "challenger_variant": "v"}
     )  # fmt: skip
 
 

@@ -73,6 +73,7 @@ def test_every_trial_is_started_with_the_trainings_code(function: str) -> None:
 def test_the_predictor_is_started_with_the_code_that_the_endpoints_spec_names() -> None:
     manifest = inference_service(
         EndpointSpec(name="bot"), endpoint="bot", version=1, model_uri="s3://a/b", model_digest="d" * 64,
+        variant_digest="e" * 64,
         recipe="mine:recipe", code=REF, answers={}, store_uri="s3://a", run="r", namespace="n",
     )  # fmt: skip
     assert [each[GIVEN] for each in environments(manifest)] == [REF]
@@ -88,7 +89,13 @@ def test_a_spec_takes_no_code_without_its_hash() -> None:
     [
         ["shipway.components.train.worker"],
         ["shipway.components.sweep.worker", "trial"],
-        ["shipway.components.predict.worker", "--model_name=m", "--model_uri={store}/m", "--model_digest=d"],
+        [
+            "shipway.components.predict.worker",
+            "--model_name=m",
+            "--model_uri={store}/m",
+            "--model_digest=d",
+            "--variant_digest=e",
+        ],
     ],
 )
 def test_a_worker_refuses_code_of_another_hash_before_anything_else_of_a_person_is_imported(

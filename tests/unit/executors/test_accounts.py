@@ -46,8 +46,8 @@ def trials(**given: Any) -> Manifest:
 
 def endpoint(**given: Any) -> Manifest:
     return inference_service(
-        EndpointSpec(name="bot", **given), endpoint="bot", version=1, model_uri="s3://b/m", model_digest="", recipe="",
-        answers={}, store_uri="s3://b/p", run="r", namespace="team",
+        EndpointSpec(name="bot", **given), endpoint="bot", version=1, model_uri="s3://b/m", model_digest="",
+        variant_digest="", recipe="", answers={}, store_uri="s3://b/p", run="r", namespace="team",
     )  # fmt: skip
 
 

@@ -40,6 +40,8 @@ def evaluation(metrics: dict[str, float] | None = None, **fields: Any) -> Evalua
         predictions=file,
         model_uri="file:///nowhere",
         model_digest="challenger",
+        variant="onnx",
+        variant_digest="variant",
         dataset_uri="file:///nowhere",
         dataset_fingerprint="rows",
         **fields,

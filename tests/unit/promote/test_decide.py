@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
 
@@ -18,7 +19,7 @@ from shipway.errors import CorruptArtifact, InvalidSpec
 from shipway.registry import Registry
 from shipway.scoring import ModelSession
 from shipway.specs import parse
-from shipway.storage import Store
+from shipway.storage import Store, open_folder
 from tests.fixtures import toy
 
 # Toy rows share their words, so that the linear SVM is no rival worth having here.
@@ -121,6 +122,34 @@ def test_the_champion_itself_is_not_compared_with_itself(world: World) -> None:
     assert (record.decision, champion.state) == ("blessed", "same")
 
 
+@pytest.mark.parametrize(
+    ("name", "answers_as", "state", "decision"),
+    [
+        ("onnx", "good", "same", "blessed"),
+        ("onnx", "bad", "compared", "rejected"),
+        ("onnx-int8", "good", "compared", "blessed"),
+        ("onnx-int8", "bad", "compared", "rejected"),
+    ],
+)
+def test_an_equal_training_is_the_champion_only_where_it_answers_as_well_by_the_same_variant(
+    world: World, name: str, answers_as: str, state: str, decision: str
+) -> None:
+    """What states the champion's weights may be served by other bytes: those are what is judged."""
+    world.registry.register(world.good, evaluation=world.evaluate(world.good))
+    world.registry.promote("toy", 1)
+    folder = world.root / "variant"
+    toy.write_bytes(folder, "encoder.json", (Path(world.good.uri[7:]) / "encoder.json").read_bytes())
+    graph = onnx.load(str(Path(getattr(world, answers_as).uri[7:]) / "model.onnx"))
+    graph.producer_name = "another day"
+    file = toy.write_bytes(folder, "model.onnx", graph.SerializeToString())
+    variant = toy.variant(name, "model.onnx", file, format="onnx")
+    model = world.good.model_copy(update={"uri": folder.as_uri(), "variants": [variant], "serving": name})
+    assert model.digest == world.good.digest
+    assert model.served.digest != world.good.served.digest
+    record, champion = world.decide(model)
+    assert (champion.state, record.decision) == (state, decision)
+
+
 def test_deciding_again_gives_the_same_decision_in_the_same_place(world: World) -> None:
     world.reign(world.bad)
     first, second = world.decide(world.good)[0], world.decide(world.good)[0]
@@ -215,6 +244,6 @@ def test_a_champion_whose_file_was_changed_is_an_error_not_a_pass(
 ) -> None:
     world.reign(world.bad)
     monkeypatch.setenv("SHIPWAY_HOME", str(world.root / "fresh"))
-    world.registry.store.put(f"models/toy/content/{world.bad.digest}/model.onnx", b"something else")
+    open_folder(world.registry.get("toy", "champion").model.uri).put("model.onnx", b"something else")
     with pytest.raises(CorruptArtifact, match=r"model\.onnx"):
         world.decide(world.good)

@@ -11,7 +11,7 @@ from shipway.artifacts import ModelManifest
 from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
 from shipway.registry import Registry
 from shipway.registry.aliases import tombstone_key
-from shipway.storage import Store
+from shipway.storage import Store, open_folder
 from tests.fixtures import toy
 from tests.unit.registry.records import evaluation
 
@@ -96,7 +96,7 @@ def test_only_what_nothing_uses_goes_and_the_rest_still_loads(filled: Filled) ->
     assert not any("tombstones" in key for key in filled.objects())
     for number in registry.versions("toy"):
         for file in registry.get("toy", number).model.files:
-            assert filled.store.head(f"models/toy/content/{registry.get('toy', number).digest}/{file.path}") is not None
+            assert open_folder(registry.get("toy", number).model.uri).head(file.path) is not None
     assert report.size_bytes > 0
     assert registry.gc(keep=1, dry_run=False).removed == []
     assert registry.rollback("toy").version == 1
@@ -170,7 +170,22 @@ def test_content_that_two_versions_share_stays_for_the_one_that_stays(
     filled.age("models")
     filled.registry.gc(keep=1, dry_run=False)
     assert filled.registry.versions("toy") == [7]
-    assert filled.store.head(f"models/toy/content/{again.digest}/model.onnx") is not None
+    assert open_folder(again.model.uri).head("model.onnx") is not None
+
+
+def test_content_of_other_variants_that_no_version_names_any_more_goes(filled: Filled) -> None:
+    """Both lie below the same model's digest."""
+    before = filled.registry.get("toy", 6)
+    second = before.model.served.model_copy(update={"name": "second"})
+    other = before.model.model_copy(update={"variants": [*before.model.variants, second]})
+    newest = filled.registry.register(other, evaluation=evaluation(other, fingerprint="new rows"), run="r9")
+    assert (newest.digest, newest.version) == (before.digest, 7)
+    assert newest.model.uri != before.model.uri
+    filled.age("models")
+    filled.registry.gc(keep=1, dry_run=False)
+    assert filled.registry.versions("toy") == [7]
+    assert open_folder(newest.model.uri).head("model.onnx") is not None
+    assert open_folder(before.model.uri).head("model.onnx") is None
 
 
 def test_a_version_whose_removal_began_cannot_become_champion(filled: Filled) -> None:

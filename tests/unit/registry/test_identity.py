@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shipway.artifacts import DatasetManifest, DecisionRecord, EvaluationRecord, ModelManifest, SweepRecord
@@ -17,10 +18,11 @@ from shipway.components.promote.decide import decide
 from shipway.components.promote.spec import PromotionPolicy
 from shipway.errors import CorruptArtifact, InvalidSpec
 from shipway.registry import ModelVersion, Registry
+from shipway.registry.reading import content_uri
 from shipway.scoring import ModelSession, confirm, stored_manifest
 from shipway.storage import Store
 from tests.fixtures import toy
-from tests.fixtures.tampering import REFERENCE, another, edit, leave_module
+from tests.fixtures.tampering import REFERENCE, another, edit, leave_module, swap_variant
 
 FIELDS = sorted(set(ModelManifest.model_fields) - {"kind", "schema_version"})
 Edit = Callable[[dict[str, Any]], None]
@@ -41,7 +43,7 @@ class World:
     @property
     def manifest(self) -> Path:
         """Of the registry's copy."""
-        return self.root / f"models/toy/content/{self.version.digest}/manifest.json"
+        return Path(self.version.model.uri.removeprefix("file://")) / "manifest.json"
 
     @property
     def record(self) -> Path:
@@ -111,10 +113,69 @@ def _edited(path: Path, change: Edit) -> str:
 
 def test_the_identity_is_a_whole_sha256_and_knows_fields_that_it_has_never_seen(world: World) -> None:
     assert len(world.model.digest) == 64
-    assert world.model.model_copy(update={"files": world.model.files[::-1]}).digest == world.model.digest
     document = world.model.model_dump(mode="json")
     assert ModelManifest.model_validate(document).digest == world.model.digest
     assert ModelManifest.model_validate({**document, "of_a_later_version": 1}).digest != world.model.digest
+
+
+def test_a_swapped_variant_keeps_the_models_digest_and_meets_its_own_at_every_hand_over(
+    world: World, tmp_path: Path
+) -> None:
+    """Its file is another model's, and its manifest says so, sealed anew."""
+    other = toy.write_model(tmp_path / "other", world.dataset, toy.rows(120), flip=0.5)
+    graph = (tmp_path / "other/model.onnx").read_bytes()
+    swapped = swap_variant(world.root / "jobs/j/model", graph)
+    assert swapped.digest == world.model.digest
+    assert swapped.served.files == other.served.files
+    with pytest.raises(CorruptArtifact, match=r"served variant of digest .* one of the two was replaced"):
+        confirm(world.model)
+    ModelSession.open(swapped, cache=tmp_path / "cache")  # its files are as it says: the pins are all that finds it
+    with pytest.raises(InvalidSpec, match="gate: the evaluation is of variant"):
+        decide(swapped, world.dataset, world.evaluation, PromotionPolicy(), world.registry)
+    for records in ({"evaluation": world.evaluation}, {"decision": world.decision}):
+        with pytest.raises(InvalidSpec, match=r"register: the \w+Record is of variant"):
+            world.registry.register(swapped, **records)  # type: ignore[arg-type]
+    of_it = world.evaluation.model_copy(update={"variant_digest": swapped.served.digest})
+    with pytest.raises(CorruptArtifact, match="not the one that the decision was made on"):
+        world.registry.register(swapped, evaluation=of_it, decision=world.decision)
+
+
+def test_a_variant_that_is_added_behind_the_gate_is_registered_with_the_model(world: World, tmp_path: Path) -> None:
+    """It lies in a folder of its own, with all that the model had; what is served is what was judged."""
+    folder = world.root / "optimized/model"
+    for file in world.model.files:
+        toy.write_bytes(folder, file.path, (world.root / "jobs/j/model" / file.path).read_bytes())
+    small = toy.variant("onnx-int8", "int8.onnx", toy.write_bytes(folder, "int8.onnx", b"small"), format="onnx")
+    more = world.model.model_copy(update={"uri": folder.as_uri(), "variants": [*world.model.variants, small]})
+    more.write(folder / "manifest.json")
+    confirm(more)
+    registry = Registry(Store.open((tmp_path / "another").as_uri()))
+    version = registry.register(more, evaluation=world.evaluation, decision=world.decision)
+    assert (version.digest, version.model.serving) == (world.model.digest, "onnx")
+    assert [variant.name for variant in version.model.variants] == ["onnx", "onnx-int8"]
+    assert Store.open(version.model.uri).get("int8.onnx") == b"small"
+    # Where the model is registered already, that version stays as it is: aliases pin its document.
+    assert world.registry.register(more, evaluation=world.evaluation, decision=world.decision) == world.version
+
+
+def test_a_version_whose_variant_was_swapped_in_all_its_documents_is_not_the_champions(world: World) -> None:
+    """Only the alias pins what hangs together, was moved to its place and was sealed anew."""
+    graph = toy._onnx(np.zeros((90, 4), dtype=np.float32))
+    copy = world.manifest.parent
+    swapped = swap_variant(copy, graph)
+    with pytest.raises(CorruptArtifact, match="its manifest says"):
+        ModelSession.open(world.version.model, copy)
+    place = content_uri(world.registry.store, swapped)
+
+    def change(document: dict[str, Any]) -> None:
+        document["model"].update(variants=swapped.model_dump(mode="json")["variants"], uri=place)
+        document["evaluation"].update(variant_digest=swapped.served.digest)
+        document["decision"].update(challenger_variant=swapped.served.digest)
+
+    edit(world.record, change, resealed=True)
+    assert world.registry.get("toy", 1).model.served.digest == swapped.served.digest
+    with pytest.raises(CorruptArtifact, match="is not the document that champion of toy was set to"):
+        world.registry.get("toy", "champion")
 
 
 VERSION_EDITS: dict[str, Edit] = {
@@ -126,6 +187,11 @@ VERSION_EDITS: dict[str, Edit] = {
     "an evaluation of another model": lambda d: d["evaluation"].update(model_digest="0" * 64),
     "a decision on another model": lambda d: d["decision"].update(challenger_digest="0" * 64),
     "temperature": lambda d: d["model"].update(temperature=9.0),
+    "other weights": lambda d: d["model"].update(weights="0" * 64),
+    "another file of its variant": lambda d: d["model"]["variants"][0]["files"][0].update(sha256="0" * 64),
+    "another tolerance of its variant": lambda d: d["model"]["variants"][0].update(tolerance=1.0),
+    "an evaluation of another variant": lambda d: d["evaluation"].update(variant_digest="0" * 64),
+    "a decision on another variant": lambda d: d["decision"].update(challenger_variant="0" * 64),
 }
 
 
@@ -237,7 +303,8 @@ def test_a_champion_of_a_recipe_that_nobody_named_is_not_loaded(
     monkeypatch.delenv("SHIPWAY_RECIPES")
     train = toy.rows(120)
     other = toy.write_model(world.root / "jobs/j2/model", world.dataset, train, flip=0.5)
-    record = world.evaluation.model_copy(update={"model_digest": other.digest})
+    pins = {"model_digest": other.digest, "variant_digest": other.served.digest}
+    record = world.evaluation.model_copy(update=pins)
     with pytest.raises(InvalidSpec, match=r"tests\.fixtures\.toy:recipe.*not allowed"):
         decide(other, world.dataset, record, PromotionPolicy(), world.registry)
     decide(other, world.dataset, record, PromotionPolicy(recipes=[toy.REFERENCE]), world.registry)

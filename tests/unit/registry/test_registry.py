@@ -5,14 +5,16 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
-from shipway.artifacts import DatasetManifest, DecisionRecord, ModelManifest
+from shipway.artifacts import DatasetManifest, DecisionRecord, ModelManifest, Parity, Speed
 from shipway.errors import CorruptArtifact, InvalidSpec, NotFound, Superseded
 from shipway.registry import Registry
 from shipway.registry.aliases import previous_version
+from shipway.registry.reading import content_uri
 from shipway.registry.record import Move
-from shipway.scoring import ModelSession
+from shipway.scoring import ModelSession, stored_manifest, verify_files
 from shipway.storage import Store
 from tests.fixtures import toy
 from tests.unit.registry.records import evaluation
@@ -53,7 +55,7 @@ def test_a_registered_model_survives_the_job_that_trained_it(
 ) -> None:
     version = registry.register(models[0], evaluation=evaluation(models[0]), dataset=dataset, run="r1")
     assert version.version == 1
-    assert version.model.uri == f"{registry.store.uri}/models/toy/content/{models[0].digest}"
+    assert version.model.uri == content_uri(registry.store, models[0])
     assert version.source_uri == models[0].uri
     assert version.dataset_rows == {"train": 60, "eval": 20, "test": 20}
     session = ModelSession.open(registry.get("toy").model, cache=tmp_path / "cache")
@@ -69,6 +71,60 @@ def test_registering_again_gives_the_version_that_is_there(shared: Registry, mod
     other_model = shared.register(models[1], evaluation=evaluation(models[1]), run="r1")
     assert [other_rows.version, other_model.version] == [2, 3]
     assert shared.versions("toy") == [1, 2, 3]
+
+
+def again(model: ModelManifest, folder: Path, name: str = "onnx") -> ModelManifest:
+    """What an equal training publishes on another day: the same weights, an ONNX file of other bytes."""
+    toy.write_bytes(folder, "encoder.json", (Path(model.uri[7:]) / "encoder.json").read_bytes())
+    graph = onnx.load(str(Path(model.uri[7:]) / "model.onnx"))
+    graph.producer_name = "another day"
+    made = toy.variant(name, "model.onnx", toy.write_bytes(folder, "model.onnx", graph.SerializeToString()))
+    return model.model_copy(
+        update={"uri": folder.as_uri(), "variants": [made.model_copy(update={"format": "onnx"})], "serving": name}
+    )
+
+
+def test_an_equal_training_is_the_same_version_though_its_files_differ(
+    registry: Registry, models: list[ModelManifest], tmp_path: Path
+) -> None:
+    equal = again(models[0], tmp_path / "again")
+    assert equal.digest == models[0].digest
+    assert equal.served.digest != models[0].served.digest
+    first = registry.register(models[0], evaluation=evaluation(models[0]), run="r1")
+    assert registry.register(equal, evaluation=evaluation(equal), run="r2") == first
+    other_rows = registry.register(equal, evaluation=evaluation(equal, fingerprint="other rows"), run="r3")
+    assert (other_rows.version, other_rows.digest) == (2, first.digest)
+    for number in (1, 2):  # neither wrote over the other's files
+        model = registry.get("toy", number).model
+        folder = Path(model.uri[7:])
+        verify_files(folder, model.files)
+        ModelSession.open(model, folder)
+        assert stored_manifest(model.uri).served.digest == model.served.digest
+
+
+def test_another_variant_that_is_to_be_served_is_another_version_of_the_same_model(
+    registry: Registry, models: list[ModelManifest], tmp_path: Path
+) -> None:
+    small = again(models[0], tmp_path / "small", "onnx-int8")
+    assert registry.register(models[0], evaluation=evaluation(models[0]), run="r").version == 1
+    version = registry.register(small, evaluation=evaluation(small), run="r")
+    assert (version.version, version.digest, version.model.serving) == (2, models[0].digest, "onnx-int8")
+    assert registry.diff("toy", 1).facts["serving"] == ("onnx", "onnx-int8")
+
+
+def test_the_card_shows_every_variant_with_its_speed(registry: Registry, models: list[ModelManifest]) -> None:
+    speed = Speed(load_ms=12.0, p50_ms=0.0417, p99_ms=0.1, rows_per_s=23456.0, threads=1)
+    parity = Parity(max_abs_diff=3e-4, agreement=0.9, rows=9, passed=False, tolerance=1e-5)
+    other = models[0].served.model_copy(update={"name": "int8", "speed": speed, "parity": parity})
+    both = models[0].model_copy(update={"variants": [other, *models[0].variants]})
+    registry.register(both, evaluation=evaluation(both))
+    card = registry.store.get("models/toy/cards/1.md").decode()
+    [served, small] = [line for line in card.splitlines() if line.startswith(("| onnx |", "| int8 |"))]
+    assert "not measured" in served
+    assert "compared with" in served
+    for cell in ("3.0e-04 (too far)", "0.0417", "23,456"):
+        assert f"| {cell} |" in small
+    assert card.index(served) < card.index(small)
 
 
 def test_writers_at_the_same_time_never_share_a_version(shared: Registry, models: list[ModelManifest]) -> None:
@@ -89,9 +145,12 @@ def test_writers_at_the_same_time_never_share_a_version(shared: Registry, models
 
 
 def test_a_damaged_file_is_not_registered(registry: Registry, models: list[ModelManifest]) -> None:
-    wrong = models[0].files[0].model_copy(update={"sha256": "0" * 64})
-    with pytest.raises(CorruptArtifact):
-        registry.register(models[0].model_copy(update={"files": [wrong, *models[0].files[1:]]}))
+    graph = models[0].served.files[0].model_copy(update={"sha256": "0" * 64})
+    broken = models[0].served.model_copy(update={"files": [graph]})
+    encoder = models[0].encoder.model_copy(update={"sha256": "0" * 64})
+    for changed in ({"variants": [broken]}, {"encoder": encoder}):
+        with pytest.raises(CorruptArtifact, match="sha256"):
+            registry.register(models[0].model_copy(update=changed))
     assert registry.versions("toy") == []
 
 
@@ -233,7 +292,10 @@ def test_a_move_that_is_taken_back_is_no_history_and_no_return_to_what_was_seen(
 def test_the_newest_decision_on_a_version_is_kept_beside_the_first(
     shared: Registry, models: list[ModelManifest]
 ) -> None:
-    first = DecisionRecord(name="toy", decision="blessed", reason="a", rules=[], challenger_digest=models[0].digest)
+    first = DecisionRecord(
+        name="toy", decision="blessed", reason="a", rules=[], challenger_digest=models[0].digest,
+        challenger_variant=models[0].served.digest,
+    )  # fmt: skip
     version = shared.register(models[0], decision=first)
     again = first.model_copy(update={"reason": "b", "champion_sequence": 3})
     assert shared.register(models[0], decision=again) == version
@@ -284,7 +346,7 @@ def test_the_card_is_filled_from_the_records_and_escapes_what_users_wrote(
     record = evaluation(model)
     decision = DecisionRecord(
         name="toy", decision="blessed", reason="all rules pass | really", rules=[], challenger_digest=model.digest,
-        evaluation_seal=record.seal,
+        challenger_variant=model.served.digest, evaluation_seal=record.seal,
     )  # fmt: skip
     registry.register(model, evaluation=record, decision=decision, dataset=dataset)
     markdown = registry.store.get("models/toy/cards/1.md").decode()

@@ -14,7 +14,7 @@ from shipway.registry import Registry
 from shipway.runs import Run
 from shipway.runs.here import Here
 from shipway.runs.model import Model
-from shipway.storage import Store
+from shipway.storage import Store, open_folder
 from tests.fixtures import toy
 from tests.unit.registry.records import evaluation
 
@@ -49,8 +49,7 @@ def test_a_runs_model_is_the_registered_version_with_its_files(registry: Registr
         assert hashlib.sha256((folder / file.path).read_bytes()).hexdigest() == file.sha256
     assert "candidate" in model._repr_html_()
 
-    whole, key = registry.store, f"models/toy/content/{model.manifest.digest}/{model.files[0].path}"
-    whole.put(key, b"other bytes")
+    open_folder(model.manifest.uri).put(model.files[0].path, b"other bytes")
     with pytest.raises(CorruptArtifact):
         model.download(tmp_path / "again")
     with pytest.raises(NotFound, match="no version 2"):

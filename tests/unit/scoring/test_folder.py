@@ -67,7 +67,7 @@ def test_many_that_fetch_at_once_all_get_the_whole_folder(model: ModelManifest, 
 
 def test_only_the_files_that_serving_needs_are_fetched(model: ModelManifest) -> None:
     graph = FileRef(path="saved_model/saved_model.pb", size_bytes=1, sha256="0" * 64)
-    both = model.model_copy(update={"files": [*model.files, graph]})
+    both = model.model_copy(update={"variants": [*model.variants, toy.variant("saved_model", "saved_model", graph)]})
     assert [file.path for file in needed_files(both)] == ["encoder.json", "model.onnx"]
-    saved = both.model_copy(update={"serving_format": "saved_model"})
+    saved = both.model_copy(update={"serving": "saved_model"})
     assert [file.path for file in needed_files(saved)] == ["encoder.json", "saved_model/saved_model.pb"]

@@ -26,6 +26,7 @@ SERVED = {
     "version": 3,
     "model_uri": "s3://shipway/models/bot/content/abc",
     "model_digest": "abc",
+    "variant_digest": "123",
     "recipe": "intents",
     "answers": {"threshold": 0.4},
     "store_uri": "s3://shipway",
@@ -63,6 +64,7 @@ def test_only_what_is_served_decides_adoption() -> None:
         {"version": 4},
         {"answers": {"threshold": None}},
         {"model_digest": "def"},
+        {"variant_digest": "456"},
         {"recipe": "mine:recipe"},
     ):
         assert hash_of(service(spec)) != hash_of(service(spec, **changed))
