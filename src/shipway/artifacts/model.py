@@ -87,7 +87,7 @@ class ModelManifest(Artifact):
     uri: Uri
     recipe: str
     task: str = "classification"  # the recipe's: what its outputs mean
-    code: str = ""  # ADDRESS#sha256=HASH that the recipe was in; a record: nobody installs it for standing here
+    code: str = ""  # ADDRESS#sha256=HASH of the recipe's package; a record, never installed from here
     params: dict[str, object]  # the recipe's validated Params
     input_params: dict[str, object] = Field(default_factory=dict)  # the dataset's: what its input's columns are
     labels: list[str]  # classes; empty where the task has none
