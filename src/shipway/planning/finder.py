@@ -83,7 +83,8 @@ class Pipeline:
                 f"{self._shown(self.module_name)} has no pipeline",
                 field="pipeline",
                 given=self.function_name,
-                allowed=names or ("none",),
+                allowed=names,
+                fix="" if names else "it has none",
             )
         called = self.name.replace("_", "-")
         if self.package and found.name != called:
