@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -54,6 +55,16 @@ def _reap_abandoned() -> None:
         ):
             embedded.stop(home, grace_s=0)
             shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_code_of_a_run_stays() -> Iterator[None]:
+    """What a run's own code leaves in this process goes with the test."""
+    path = list(sys.path)
+    yield
+    if "shipway.modules" in sys.modules and sys.modules["shipway.modules"].code_in_use():
+        sys.modules["shipway.modules"].use_code("")
+        assert sys.path == path
 
 
 @pytest.fixture(autouse=True)

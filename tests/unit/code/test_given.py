@@ -19,6 +19,7 @@ from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.core import render, training_of
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
+from shipway.executors.process.ports import free_ports
 from shipway.recipes import load_recipe, load_stored_recipe
 from shipway.storage import Store
 from tests.fixtures import wheels
@@ -95,6 +96,7 @@ def test_a_spec_takes_no_code_without_its_hash() -> None:
             "--model_uri={store}/m",
             "--model_digest=d",
             "--variant_digest=e",
+            "--http_port={port}",
         ],
     ],
 )
@@ -105,7 +107,7 @@ def test_a_worker_refuses_code_of_another_hash_before_anything_else_of_a_person_
     ref = code.publish(wheels.build(tmp_path), Store.open())
     Store.open().put(ref.uri.removeprefix(f"{local_store_uri}/"), b"other")
     environment = {**os.environ, "SHIPWAY_HOME": str(tmp_path / "pod"), GIVEN: str(ref)}
-    words = [word.format(store=local_store_uri) for word in command]
+    words = [word.format(store=local_store_uri, port=free_ports(1)[0]) for word in command]
     done = subprocess.run(
         [sys.executable, "-m", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
