@@ -61,7 +61,7 @@ def test_code_that_fits_images_goes_from_a_folder_of_files_to_an_endpoint(
     assert set(served["best_parameters"]) == {"rate"}  # what the recipe itself suggests
     assert served["evaluation"]["metrics"]["accuracy"] > 0.75
     trained = next(step for step in served["steps"] if step["role"] == "train")["outputs"]
-    assert (trained["workers"], trained["serving_format"]) == (2, "onnx")
+    assert (trained["workers"], trained["serving"]) == (2, "onnx")
     files = [path.read_bytes() for path in sorted((person.folder / "photos").rglob("*.webp"))[:2]]
     body = json.dumps({"instances": [{"b64": base64.b64encode(file).decode()} for file in files]}).encode()
     request = urllib.request.Request(served["endpoint"]["predict_url"], body, {"Content-Type": "application/json"})

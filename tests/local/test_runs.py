@@ -261,7 +261,7 @@ def test_an_unknown_pipeline_names_the_nearest(home: Path) -> None:
 
 
 def test_a_file_without_that_pipeline_names_those_it_has(home: Path) -> None:
-    with pytest.raises(InvalidSpec, match=r"it has .*chain"):
+    with pytest.raises(InvalidSpec, match=r"has no pipeline .*chain"):
         runs.run(f"{PIPELINES}:chian")
 
 
