@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shipway import redaction
+from shipway import modules, redaction
 from shipway.recipes.base import ALLOWED
 from shipway.remote import settings
 from shipway.storage import embedded, processes
@@ -60,11 +59,8 @@ def _reap_abandoned() -> None:
 @pytest.fixture(autouse=True)
 def no_code_of_a_run_stays() -> Iterator[None]:
     """What a run's own code leaves in this process goes with the test."""
-    path = list(sys.path)
     yield
-    if "shipway.modules" in sys.modules and sys.modules["shipway.modules"].code_in_use():
-        sys.modules["shipway.modules"].use_code("")
-        assert sys.path == path
+    modules.use_code("")
 
 
 @pytest.fixture(autouse=True)
