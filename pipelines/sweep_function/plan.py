@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -13,9 +13,10 @@ from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.functions.declared import Declared, restored
-from shipway.functions.travelling import declared_by, with_file
+from shipway.functions.plan import FunctionPlan
+from shipway.functions.travelling import declared_by
 from shipway.images import VERSION
-from shipway.planning import Plan, code_fingerprint
+from shipway.planning import code_fingerprint
 from shipway.planning.base import Specs
 from shipway.planning.own_code import with_code
 from shipway.specs import parse
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
 
 
-class SweepFunction(Plan):
+class SweepFunction(FunctionPlan):
     """A function of a person's own, and the values that its parameters may take."""
 
     version = VERSION
@@ -39,18 +40,10 @@ class SweepFunction(Plan):
         "parallel": [("sweep", "parallelTrialCount")],
         "origin": [],
     }
-    decided = ("name", "function", "code")
     whole = ("parameters",)
 
-    def take_along(self, params: Mapping[str, Any], pin: Callable[[str], str]) -> dict[str, Any]:
-        return super().take_along(with_file(params), pin)
-
     def check_given(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-        identity.check_model_name(params.get("name"))
-        if not params.get("function"):
-            raise InvalidSpec(
-                "missing", field="function", fix="give function=train.py:train, or `module:name` of code=..."
-            )
+        super().check_given(params, overrides)
         if "training" in overrides.get("sweep", {}):
             raise InvalidSpec(
                 "how trials run is overrides.training", field="overrides.sweep.training", fix="put it there"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from shipway.components.train.spec import FunctionSpec
-from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.functions.data import data_fingerprint
 from shipway.functions.declared import restored
-from shipway.functions.travelling import declared_by, with_file
+from shipway.functions.plan import FunctionPlan
+from shipway.functions.travelling import declared_by
 from shipway.images import VERSION
-from shipway.planning import Plan, code_fingerprint
+from shipway.planning import code_fingerprint
 from shipway.planning.base import Specs
 from shipway.planning.own_code import with_code
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
 
 
-class TrainFunction(Plan):
+class TrainFunction(FunctionPlan):
     """A function of a person's own, what it is called with, and how its job runs."""
 
     version = VERSION
@@ -30,18 +30,6 @@ class TrainFunction(Plan):
     flat: Mapping[str, Sequence[tuple[str, str]]] = {
         name: [("training", name)] for name in ("name", "function", "code", "params", "data", "strategy", "workers")
     } | {"origin": []}
-
-    decided = ("name", "function", "code")
-
-    def take_along(self, params: Mapping[str, Any], pin: Callable[[str], str]) -> dict[str, Any]:
-        return super().take_along(with_file(params), pin)
-
-    def check_given(self, params: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-        identity.check_model_name(params.get("name"))
-        if not params.get("function"):
-            raise InvalidSpec(
-                "missing", field="function", fix="give function=train.py:train, or `module:name` of code=..."
-            )
 
     def specs(self, document: Mapping[str, Any]) -> dict[str, Any]:
         named = str(document.get("training", {}).get("function", ""))

@@ -50,10 +50,7 @@ def parse(model: type[S], document: S | Mapping[str, Any] | str, where: str = ""
         document = load_yaml(document, where or model.__name__) or {}
     if not isinstance(document, Mapping):
         raise InvalidSpec(field=where or model.__name__, given=document, allowed="a mapping")
-    if model.model_config.get("extra") in (
-        None,
-        "ignore",
-    ):  # of a person's own class, who may not know what pydantic does
+    if model.model_config.get("extra", "ignore") == "ignore":  # a person's own class, which says nothing of it
         _refuse_unknown(model, document, where)
     try:
         return model.model_validate(dict(document))
@@ -66,9 +63,11 @@ def _refuse_unknown(model: type[BaseModel], document: Mapping[str, Any], where: 
     names = {name for key, field in model.model_fields.items() for name in (key, field.alias) if name}
     for key in document:
         if key not in names:
-            raise InvalidSpec(
-                "unknown field", field=f"{where}.{key}" if where else str(key), given=str(key), allowed=sorted(names)
-            )
+            raise _unknown(f"{where}.{key}" if where else str(key), key, names)
+
+
+def _unknown(path: str, key: object, names: set[str]) -> InvalidSpec:
+    return InvalidSpec("unknown field", field=path, given=str(key), allowed=sorted(names))
 
 
 def _explain(model: type[BaseModel], problem: Any, where: str) -> InvalidSpec:
@@ -78,8 +77,7 @@ def _explain(model: type[BaseModel], problem: Any, where: str) -> InvalidSpec:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     given = problem["input"]
     if problem["type"] == "extra_forbidden":
-        names = sorted(_fields_at(model, problem["loc"][:-1]))
-        return InvalidSpec("unknown field", field=path, given=str(problem["loc"][-1]), allowed=names)
+        return _unknown(path, problem["loc"][-1], _fields_at(model, problem["loc"][:-1]))
     if problem["type"] == "missing":
         return InvalidSpec("field required", field=path)
     if problem["type"] == "string_unicode":

@@ -7,7 +7,7 @@ import html
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from shipway.errors import NotFound
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from shipway.runs import Run
 
 
-class _Outcome:
+R = TypeVar("R")
+
+
+class _Outcome(Generic[R]):
     """A run over a function, while it goes on and when it has ended.
 
     Attributes:
@@ -27,6 +30,8 @@ class _Outcome:
         source: What travelled: `print(outcome.source.text)`.
         origin: Versions, notebook and commit that it comes from; a parameter of the run.
     """
+
+    _record: R | None = None
 
     def __init__(self, run: Run, source: Source, origin: dict[str, Any]) -> None:
         self.run = run
@@ -43,8 +48,22 @@ class _Outcome:
         self.run.raise_for_state()
         return self
 
-    def _not_ended(self) -> NotFound:
-        return NotFound(f"run {self.run.key} is {self.run.state}; what came of it is told when it has succeeded")
+    @property
+    def record(self) -> R:
+        """What came of it: of a sweep every trial.
+
+        Raises:
+            NotFound: it has not ended, or failed.
+        """
+        if self._record is None and self._is_done:
+            self._record = self._read()
+        if self._record is None:
+            raise NotFound(f"run {self.run.key} is {self.run.state}; what came of it is told when it has succeeded")
+        return self._record
+
+    def _read(self) -> R | None:
+        """As its run has it."""
+        raise NotImplementedError
 
     @property
     def _is_done(self) -> bool:
@@ -54,23 +73,11 @@ class _Outcome:
         return self.run.state == "Succeeded"
 
 
-class Sweep(_Outcome):
+class Sweep(_Outcome["SweepRecord"]):
     """A sweep over a function."""
 
-    _record: SweepRecord | None = None
-
-    @property
-    def record(self) -> SweepRecord:
-        """Every trial.
-
-        Raises:
-            NotFound: the sweep has not ended, or failed.
-        """
-        if self._record is None and self._is_done:
-            self._record = self.run.sweep
-        if self._record is None:
-            raise self._not_ended()
-        return self._record
+    def _read(self) -> SweepRecord | None:
+        return self.run.sweep
 
     @property
     def best(self) -> dict[str, Any]:
@@ -132,24 +139,13 @@ class Sweep(_Outcome):
         return f"{head}<table><tr>{names}</tr>{body}</table>"
 
 
-class Training(_Outcome):
+class Training(_Outcome["TrainingRecord"]):
     """A training whose code is a function."""
 
-    _record: TrainingRecord | None = None
     _folder: Path | None = None
 
-    @property
-    def record(self) -> TrainingRecord:
-        """What came of it.
-
-        Raises:
-            NotFound: it has not ended, or failed.
-        """
-        if self._record is None and self._is_done:
-            self._record = self.run.training
-        if self._record is None:
-            raise self._not_ended()
-        return self._record
+    def _read(self) -> TrainingRecord | None:
+        return self.run.training
 
     @property
     def metrics(self) -> dict[str, float]:
