@@ -6,7 +6,6 @@ The wheel is installed nowhere: every step, replica, trial and the predictor tak
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import urllib.error
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures import tram_wheel, typed
+from tests.fixtures.person import Typist, document
 
 ROOT = Path(__file__).parents[2]
 OVERRIDES = {
@@ -29,18 +29,12 @@ OVERRIDES = {
 }
 
 
-class Person:
+class Person(Typist):
     """Somebody who built the wheel and has rows of their own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         tram_wheel.build(folder)
-        self.environment = {
-            k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_")) and k != "PYTHONPATH"
-        }
-
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return typed.run(arguments, cwd=self.folder, env=self.environment)
 
     def run(self, overrides: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         params = ["name=tram", "data=journeys.csv", "recipe=trams:recipe", "group_column=group", "preset=quick"]
@@ -59,9 +53,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 @pytest.fixture(scope="module")
 def served(person: Person) -> dict[str, Any]:
     done = person.run(OVERRIDES)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return document(done)
 
 
 @pytest.mark.proves(recipe="a recipe of your own", strategy="single", executor="process")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 
 from shipway.artifacts import ModelManifest
-from tests.fixtures import typed
+from tests.fixtures.person import Typist, document
 from tests.fixtures.tiny_model import rows
 
 ROOT = Path(__file__).parents[2]
@@ -29,20 +28,16 @@ REFERENCE = "my_recipes.lines:recipe"
 (COMMAND,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 
 
-class Person:
+class Person(Typist):
     """Somebody who copied the page's recipe into a module of their own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         (folder / "my_recipes").mkdir()
         (folder / "my_recipes" / "lines.py").write_text(CODE, encoding="utf-8")
         with (folder / "lines.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("text", "label", "group"), *rows()])
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPWAY_", "AWS_"))}
-        self.environment = {**kept, "PYTHONPATH": "."}
-
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return typed.run(arguments, cwd=self.folder, env=self.environment)
+        self.environment["PYTHONPATH"] = "."
 
     def run(self, *more: str) -> subprocess.CompletedProcess[str]:
         """The page's command, with parameters more."""
@@ -61,9 +56,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 @pytest.fixture(scope="module")
 def served(person: Person) -> dict[str, Any]:
     done = person.run()
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return document(done)
 
 
 @pytest.mark.proves(recipe="a fit of your own", strategy="single", executor="process")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures import pictures, typed
+from tests.fixtures import pictures
+from tests.fixtures.person import Typist, document
 
 CODE = Path(__file__).parents[1] / "fixtures/packages/shades"
 OVERRIDES = {
@@ -26,14 +26,10 @@ OVERRIDES = {
 pytestmark = [pytest.mark.heavy]
 
 
-class Person:
+class Person(Typist):
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         pictures.write_folder(folder / "photos", 120)
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_", "PYTHONPATH"))}
-
-    def call(self, *arguments: str, **more: str) -> Any:
-        return typed.run(arguments, cwd=self.folder, env={**self.environment, **more})
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +44,7 @@ def served(person: Person) -> dict[str, Any]:
     params = ["name=shades", "data=photos", "recipe=shades:recipe", f"code={CODE}", "workers=2"]
     params += ["strategy=multi_worker", f"overrides={json.dumps(OVERRIDES)}"]
     done = person.call("run", "train_and_deploy", "--local", "--json", "--param", *params)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return document(done)
 
 
 @pytest.mark.proves(recipe="a fit of your own", strategy="multi_worker", executor="process")

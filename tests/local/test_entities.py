@@ -21,7 +21,8 @@ from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import UserError
 from shipway.storage import Store
 from shipway.tasks.spans.spans import parse
-from tests.fixtures import named, typed
+from tests.fixtures import named
+from tests.fixtures.person import Typist, document
 from tests.local.test_prep import rows_of
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("tensorflow")]
@@ -176,18 +177,14 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_one_that_was_not(st
     assert all(np.array_equal(one, other) for one, other in zip(resumed.weights, calm.weights, strict=True))
 
 
-class Person:
+class Person(Typist):
     """Somebody with rows of their own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("SHIPWAY_", "AWS_"))}
+        super().__init__(folder)
         with (folder / "slots.jsonl").open("w") as file:
             for row in named.rows(400).iter_rows(named=True):
                 file.write(json.dumps({**row, "label": json.loads(row["label"])}) + "\n")
-
-    def call(self, *arguments: str) -> Any:
-        return typed.run(arguments, cwd=self.folder, env=self.environment)
 
 
 @pytest.fixture(scope="module")
@@ -202,9 +199,7 @@ def served(person: Person) -> dict[str, Any]:
     params = ["name=slots", "data=slots.jsonl", "recipe=entities", "preset=quick"]
     params.append(f"overrides={json.dumps(OVERRIDES)}")
     done = person.call("run", "train_and_deploy", "--local", "--json", "--param", *params)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return document(done)
 
 
 @pytest.mark.proves(recipe="entities", strategy="single", executor="process")

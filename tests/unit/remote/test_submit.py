@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from shipway import modules
 from shipway.errors import InvalidSpec, JobFailed, KubeflowError, NotFound
 from shipway.remote import Connection, connect, kubeflow_run
 from shipway.remote.http import Patience
@@ -110,12 +109,9 @@ def test_code_of_this_machine_is_put_into_the_clusters_store_where_one_is_named(
     assert kubeflow.prepare("train_and_deploy", {**given, "code": address}).params["code"] == address
     assert "no store is named here, so that the run's first step checks the code" in capsys.readouterr().err
     monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
-    try:
-        pinned = kubeflow.prepare("train_and_deploy", given).params["code"]
-        with pytest.raises(InvalidSpec, match=r"code: it holds no module 'of_min', .*did you mean 'of_mine'"):
-            kubeflow.prepare("train_and_deploy", {**given, "recipe": "of_min:recipe"})
-    finally:
-        modules.use_code("")
+    pinned = kubeflow.prepare("train_and_deploy", given).params["code"]
+    with pytest.raises(InvalidSpec, match=r"code: it holds no module 'of_min', .*did you mean 'of_mine'"):
+        kubeflow.prepare("train_and_deploy", {**given, "recipe": "of_min:recipe"})
     place, _, digest = pinned.partition("#sha256=")
     assert hashlib.sha256(Path(place.removeprefix("file://")).read_bytes()).hexdigest() == digest
 
@@ -129,10 +125,7 @@ def test_code_at_an_address_elsewhere_is_copied_into_the_clusters_store_before_a
         archive.writestr("of_theirs.py", "from tests.fixtures.toy import recipe")
     monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
     given = {"name": "bot", "data": "s3://bucket/rows.csv", "recipe": "of_theirs:recipe"}
-    try:
-        pinned = kubeflow.prepare("train_and_deploy", {**given, "code": f"file://{tmp_path}/team/mine.zip"})
-    finally:
-        modules.use_code("")
+    pinned = kubeflow.prepare("train_and_deploy", {**given, "code": f"file://{tmp_path}/team/mine.zip"})
     place, _, digest = pinned.params["code"].partition("#sha256=")
     assert place.startswith(f"file://{tmp_path}/store/code/")
     assert hashlib.sha256(Path(place.removeprefix("file://")).read_bytes()).hexdigest() == digest

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from shipway import modules
 from shipway.canonical import sha256_hex
 from shipway.code import pin
 from shipway.errors import InvalidSpec
@@ -184,13 +183,6 @@ def test_an_edited_recipe_changes_the_codes_fingerprint_alone(
     sys.modules.pop("my_recipe")
 
 
-@pytest.fixture
-def no_code_stays() -> Iterator[None]:
-    yield
-    modules.use_code("")
-
-
-@pytest.mark.usefixtures("no_code_stays")
 def test_code_reaches_every_section_whose_step_loads_the_recipe_and_its_bytes_are_what_counts(
     csv: Path, tmp_path: Path, local_store_uri: str
 ) -> None:
@@ -218,7 +210,6 @@ def test_code_reaches_every_section_whose_step_loads_the_recipe_and_its_bytes_ar
         resolve(PIPELINE, {**given, "overrides": {"training": {"code": "file:///x.whl"}}})
 
 
-@pytest.mark.usefixtures("no_code_stays")
 def test_a_run_is_prepared_with_pinned_code_and_its_plan_step_puts_it_into_the_store(
     csv: Path, tmp_path: Path, local_store_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
