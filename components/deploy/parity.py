@@ -11,7 +11,7 @@ from typing import Any
 
 from shipway.artifacts import EvaluationRecord, ModelManifest
 from shipway.components.deploy.core import CheckResult, Kept, chosen_rows, compare
-from shipway.components.predict.core import Client
+from shipway.components.predict.core import Client, NoAnswer
 from shipway.errors import CorruptArtifact, ShipwayError
 from shipway.inputs import input_of
 from shipway.recipes import load_stored_recipe
@@ -22,6 +22,7 @@ from shipway.tasks.stored import task_of_model
 BATCH = 32
 BATCH_CHARS = 4 << 20  # of a request's JSON, which an endpoint bounds
 LATENCY_ROWS = 200
+OPENING_S = 30.0  # an endpoint is Ready before each node's proxy and each gateway knows the way to it
 _PLACE = "shipway place"
 
 
@@ -86,14 +87,14 @@ def check_endpoint(url: str, kept: Kept, tolerance: float, version: int | None =
 
     Raises:
         ShipwayError: another version answers.
-        UserError: nobody answers.
+        NoAnswer: nobody answers, for half a minute.
     """
     served: list[Any] = []
     latencies = []
     asked = kept.answers.answers.everything().model_dump(mode="json")
     total = len(kept.instances)
     with Client(url) as client:
-        client.predict(kept.instances[:1])  # opens the connection, which is no part of a request's time
+        _open(client, kept.instances[:1])  # which is no part of a request's time
         single = min(total, LATENCY_ROWS)
         batches = [slice(i, i + 1) for i in range(single)]
         batches += _batches(kept.instances, single)
@@ -109,6 +110,18 @@ def check_endpoint(url: str, kept: Kept, tolerance: float, version: int | None =
                 )
             served += answers
     return compare(kept, served, tolerance, latencies)
+
+
+def _open(client: Client, instances: Sequence[Any]) -> None:
+    until = time.monotonic() + OPENING_S
+    while True:
+        try:
+            client.predict(instances)
+            return
+        except NoAnswer:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 def _batches(instances: Sequence[Any], start: int) -> Iterator[slice]:

@@ -21,6 +21,7 @@ from shipway.tasks.base import Answers
 
 BUSY_TRIES = 5
 BUSY_S = 5.0  # never waited longer for the next try, whatever the endpoint says
+NO_WAY = (404, 502, 503, 504)  # what a gateway answers before it knows where an endpoint is
 MAX_INSTANCES = 1024
 MAX_BODY_BYTES = 16 << 20
 FIELDS = ("instances", "parameters")
@@ -135,6 +136,10 @@ def _explain(model: type[BaseModel], error: ValidationError, given: Mapping[str,
     return f"parameters.{name} must be {allowed}{told}"
 
 
+class NoAnswer(UserError):
+    """Nobody answers at an endpoint's address, or a gateway does, which does not know the way there (yet)."""
+
+
 class Client:
     """Asks an endpoint over one kept connection; not to be shared between threads.
 
@@ -170,7 +175,8 @@ class Client:
             parameters: That the model's task knows, such as `top_k=3` of a classifier.
 
         Raises:
-            UserError: the endpoint refuses the request, or nobody answers there.
+            NoAnswer: nobody answers there.
+            UserError: the endpoint refuses the request.
             NotFound: it serves no model of that name.
             ShipwayError: it failed to answer.
         """
@@ -198,12 +204,14 @@ class Client:
             raise ShipwayError(f"{self.url}: no answer within {self._connection.timeout:g} s") from error
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise UserError(
+            raise NoAnswer(
                 f"nobody answers there ({error}); `shipway endpoints` lists what runs", field=self.url
             ) from None
         try:
             answer = json.loads(data)
         except ValueError as error:
+            if status in NO_WAY:
+                raise NoAnswer(f"no endpoint answers there, but a gateway with HTTP {status}", field=self.url) from None
             raise ShipwayError(f"{self.url}: HTTP {status}, not JSON: {data[:200]!r}") from error
         if status == 200 and isinstance(answer, dict):
             return answer

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 import time
+import urllib.error
 import urllib.request
 from datetime import timedelta
 
@@ -15,6 +18,7 @@ from shipway.storage import Store
 from tests.cluster import workloads
 from tests.cluster.bed import Bed, settings
 from tests.cluster.bed.kubectl import Kubectl
+from tests.fixtures.manifests import wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -130,11 +134,33 @@ def test_an_inference_service_becomes_ready_and_answers_through_its_service(kube
     assert kubectl.succeeds("get", "deployment", "sums-predictor", "-n", namespace)  # Standard mode: no Knative
     address = kubectl.get("service", "sums-predictor", "-n", namespace)["spec"]["clusterIP"]
     body = json.dumps({"instances": [[1, 2], [3, 4]]}).encode()
-    with urllib.request.urlopen(f"http://{address}/v1/models/sums:predict", data=body, timeout=30) as answer:
-        assert json.load(answer) == {"predictions": [3, 7]}
+    answer = wait_for(  # Ready may be said before kube-proxy knows the way
+        lambda: posted(f"http://{address}/v1/models/sums:predict", body), "its service answers"
+    )
+    assert json.loads(answer) == {"predictions": [3, 7]}
     name = f"http://sums-predictor.{namespace}.svc.cluster.local/"
     code = f"import urllib.request; print(urllib.request.urlopen({name!r}, timeout=30).read().decode())"
     assert json.loads(logs_of_a_pod(kubectl, namespace, "client", code)) == {"status": "alive"}
+
+
+def test_a_connection_to_a_service_that_is_none_is_refused(cluster: Bed, kubectl: Kubectl, namespace: str) -> None:
+    """It must not leave the machine: whoever answers there would be taken for the service."""
+    address = "10.96.255.254"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address, 80), timeout=30)
+    code = f"import socket; print(socket.socket().connect_ex(({address!r}, 80)))"
+    assert logs_of_a_pod(kubectl, namespace, "caller", code) == f"{errno.ECONNREFUSED}\n"
+
+
+def posted(url: str, body: bytes) -> bytes | None:
+    """The answer; None while nobody listens there."""
+    try:
+        with urllib.request.urlopen(url, data=body, timeout=30) as answer:
+            return answer.read()
+    except urllib.error.HTTPError:
+        raise
+    except urllib.error.URLError:
+        return None
 
 
 def test_a_thousand_fake_pods_become_ready(cluster: Bed, kubectl: Kubectl, namespace: str) -> None:

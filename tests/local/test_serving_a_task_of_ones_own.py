@@ -17,19 +17,20 @@ import polars as pl
 import pytest
 
 from shipway.artifacts import EvaluationRecord, ModelManifest
-from shipway.components.deploy import launch
+from shipway.components.deploy import launch, parity
 from shipway.components.deploy.parity import check_endpoint, kept_rows
 from shipway.components.deploy.rollout import CheckFailed, Rollout
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
-from shipway.components.predict.core import Client
+from shipway.components.predict.core import Client, NoAnswer
 from shipway.context import Context
-from shipway.errors import InvalidSpec, UserError
+from shipway.errors import InvalidSpec, NotFound, UserError
 from shipway.executors.process import ProcessExecutor, service
 from shipway.registry import Registry
 from shipway.storage import Store
 from tests.fixtures import typed, waiting
+from tests.local.gateways import late_gateway
 from tests.local.serving import Server, serving
 from tests.local.test_endpoints import ROOT
 
@@ -171,6 +172,26 @@ def test_the_check_passes_for_the_evaluated_model_and_names_the_row_of_another(h
     assert not failed.passed
     assert failed.reason.startswith(f"row 0 '{kept.previews[0]}': expected minutes ")
     assert "(difference 3, allowed 0.0001; 50 of 50 rows differ)" in failed.reason
+
+
+def test_the_check_waits_for_the_way_to_an_endpoint_that_is_ready(house: House, server: Server) -> None:
+    """A proxy that does not listen yet, then one that knows no way there: as on a cluster just after Ready."""
+    kept = kept_rows(house.record, house.model, 50)
+    with late_gateway(server.url) as gateway:
+        assert check_endpoint(f"{gateway.url}/v1/models/toy:predict", kept, 1e-4, 3).passed
+        assert gateway.refused == 2
+        with pytest.raises(NotFound, match=r"HTTP 404.*nobody"):  # the endpoint's own 404 is no reason to wait
+            check_endpoint(f"{gateway.url}/v1/models/nobody:predict", kept, 1e-4, 3)
+
+
+def test_a_gateway_that_knows_no_way_is_said(monkeypatch: pytest.MonkeyPatch, house: House, server: Server) -> None:
+    monkeypatch.setattr(parity, "OPENING_S", 0.5)
+    kept = kept_rows(house.record, house.model, 50)
+    with (
+        late_gateway(server.url, refusals=10**6) as gateway,
+        pytest.raises(NoAnswer, match=r"toy:predict: no endpoint answers there, but a gateway with HTTP 404$"),
+    ):
+        check_endpoint(f"{gateway.url}/v1/models/toy:predict", kept, 1e-4, 3)
 
 
 def test_the_worker_refuses_settings_that_the_task_or_the_input_does_not_know(house: House) -> None:

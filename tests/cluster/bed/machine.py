@@ -105,6 +105,20 @@ def is_kubernetes_there() -> bool:
     return bool(cgroups()) or any(line.startswith(f":{CHAIN}") for line in lines)
 
 
+def refuse_unknown_services() -> None:
+    """A connection to a service that kube-proxy does not know (yet) is refused, as by a service without endpoints.
+
+    Without these rules it leaves the machine, and whoever answers there answers: a 404 of a gateway, for instance.
+    `remove_rules` takes the chain away with Kubernetes' own.
+    """
+    chain = f"{CHAIN}NO-SERVICE"
+    rules = [f"-A {chain} -p tcp -j REJECT --reject-with tcp-reset", f"-A {chain} -j REJECT"]
+    nobodys = (settings.SERVICE_CIDR, settings.FAKE_POD_CIDR)
+    jumps = [f"-I {name} -d {cidr} -j {chain}" for name in ("OUTPUT", "FORWARD") for cidr in nobodys]
+    text = "\n".join(["*filter", f":{chain} - [0:0]", *rules, *jumps, "COMMIT", ""])
+    subprocess.run(["iptables-restore", "--noflush"], input=text, text=True, check=True)
+
+
 def remove_rules() -> None:
     """Takes Kubernetes' chains, the jumps to them and its counters away: each table in one step."""
     for family, table in _tables():

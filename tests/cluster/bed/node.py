@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from tests.cluster.bed import daemons, images, settings
+from tests.cluster.bed import daemons, images, machine, settings
 from tests.cluster.bed.kubectl import Kubectl
 
 START_S = 120.0
@@ -33,6 +33,7 @@ def up(binaries: Path) -> None:
     (state / "Corefile").write_text(COREFILE.format(host=settings.HOST, kubeconfig=settings.kubeconfig()))
     _start_kubelet(binaries, state)
     daemons.start("coredns", [binaries / "coredns", "-conf", state / "Corefile", "-dns.port", "53"])
+    machine.refuse_unknown_services()
     daemons.start("kube-proxy", _kube_proxy(binaries))
     daemons.wait(
         "node",
