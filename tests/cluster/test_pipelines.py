@@ -198,6 +198,7 @@ print(executor.follow(executor.ensure(manifest), deadline_s=120).url)
             assert abs(found["probabilities"][label] - probability) < 1e-5
 
 
+@pytest.mark.proves(recipe="a recipe of your own", strategy="multi_worker", executor="kubernetes")
 def test_a_wheel_reaches_trials_replicas_and_predictor_whose_images_have_never_seen_it(team: Team) -> None:
     """Given here as a folder: the store has it from then on, and each pod takes it from there."""
     tram_wheel.build(team.folder)

@@ -1,0 +1,78 @@
+"""Each recipe trained by each strategy is one training: same losses at each step as by a single worker.
+
+`test_train_strategies.py` looks closer, at the recipe `intents`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import pytest
+
+from shipway.storage import embedded
+from shipway.storage.server import ServerInfo
+from tests.fixtures.jobs import Trained, play
+from tests.fixtures.recipe_rows import OWN, PARAMS, STEPS, dataset_of, job_name, training_of
+
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900), pytest.mark.xdist_group("recipe-strategies")]
+
+BY_WORKERS = ["entities", "images", "image_tags"]  # the others are in test_train_strategies.py
+needs_horovod = pytest.mark.skipif(
+    importlib.util.find_spec("horovod") is None, reason="HOROVOD IS NOT INSTALLED: run make horovod"
+)
+
+Train = Callable[[str, str], Trained]
+
+
+@pytest.fixture(scope="module")
+def trained(embedded_store: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
+    """A recipe's training by a strategy, each done once, in a home and a prefix of the store that they share."""
+    folder = tmp_path_factory.mktemp("recipes")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in embedded.environment(embedded_store).items():
+            patch.setenv(name, value)
+        patch.setenv("SHIPWAY_STORE", f"s3://shipway/recipe-strategies-{os.getpid()}")
+        patch.setenv("SHIPWAY_HOME", str(folder / "home"))
+        dataset = cache(lambda recipe: dataset_of(recipe, folder))
+        yield cache(lambda recipe, strategy: play(
+            job_name(recipe, strategy), dataset(recipe), training_of(recipe, strategy)
+        ))  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", [*PARAMS])
+@pytest.mark.proves(recipe="intents", strategy="mirrored", executor="process")
+@pytest.mark.proves(recipe="entities", strategy="mirrored", executor="process")
+@pytest.mark.proves(recipe="images", strategy="mirrored", executor="process")
+@pytest.mark.proves(recipe="image_tags", strategy="mirrored", executor="process")
+@pytest.mark.proves(recipe="a recipe of your own", strategy="mirrored", executor="process")
+def test_the_devices_of_one_machine_train_as_one_does(trained: Train, recipe: str) -> None:
+    """Of a machine without GPUs, the processor is the only one."""
+    assert_same_training(trained(recipe, "single"), trained(recipe, "mirrored"))
+
+
+@pytest.mark.parametrize("recipe", BY_WORKERS)
+@pytest.mark.proves(recipe="entities", strategy="multi_worker", executor="process")
+@pytest.mark.proves(recipe="images", strategy="multi_worker", executor="process")
+@pytest.mark.proves(recipe="image_tags", strategy="multi_worker", executor="process")
+def test_two_workers_train_as_one_does(trained: Train, recipe: str) -> None:
+    assert_same_training(trained(recipe, "single"), trained(recipe, "multi_worker"))
+
+
+@needs_horovod
+@pytest.mark.parametrize("recipe", [*BY_WORKERS, OWN])
+@pytest.mark.proves(recipe="entities", strategy="horovod", executor="process")
+@pytest.mark.proves(recipe="images", strategy="horovod", executor="process")
+@pytest.mark.proves(recipe="image_tags", strategy="horovod", executor="process")
+@pytest.mark.proves(recipe="a recipe of your own", strategy="horovod", executor="process")
+def test_two_ranks_train_as_one_worker_does(trained: Train, recipe: str) -> None:
+    assert_same_training(trained(recipe, "single"), trained(recipe, "horovod"))
+
+
+def assert_same_training(one: Trained, other: Trained) -> None:
+    assert sorted(one.losses) == sorted(other.losses) == list(range(1, STEPS + 1))
+    assert other.losses == pytest.approx(one.losses, rel=1e-3)
+    for name, value in one.model.metrics.items():
+        assert other.model.metrics[name] == pytest.approx(value, abs=0.02, rel=1e-3), name
