@@ -18,6 +18,7 @@ from shipway.remote import settings
 from shipway.storage import embedded, processes
 from shipway.storage.server import ServerInfo
 from tests.fixtures import surroundings, tiny_model, toy, typed
+from tests.fixtures.one_worker import pytest_collection_modifyitems as pytest_collection_modifyitems
 
 STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
 
