@@ -110,15 +110,18 @@ class Search:
             )
         )
 
+    def judges(self, number: int) -> bool:
+        """Whether a trial may be given up. The defaults never are: the sweep must know how good they are."""
+        return (number > 0 or self.first is None) and not isinstance(self.study.pruner, optuna.pruners.NopPruner)
+
     def report(self, number: int, index: int, value: float) -> bool:
         """Notes an intermediate objective; True when the trial is not worth going on with.
 
         Reports are counted from 1, as Katib counts them: a trial's own steps may be epochs or optimiser steps.
-        The defaults are never given up: the sweep must know how good they are.
         """
         trial = self._running[number]
         trial.report(value, index)
-        return (number > 0 or self.first is None) and bool(trial.should_prune())
+        return self.judges(number) and bool(trial.should_prune())
 
     def tell(self, record: TrialRecord) -> None:
         """Notes how a trial ended."""
