@@ -1,4 +1,7 @@
-"""What every trial of a sweep calls, as its runner is told at its start: a function, and a document with holes."""
+"""What every trial of a sweep calls, as its runner is told at its start: a function, and a document with holes.
+
+And how values get into text and out of it, as Katib has them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-CALL = "SHIPWAY_TRIAL"  # the environment variable that holds it
+WORKER = ["python", "-m", "shipway.components.sweep.worker"]
+CALL = "SHIPWAY_TRIAL"  # the environment variable that holds the call
 TRIAL = "$trial"  # filled in like a parameter: number and attempt, for what a trial names after itself
 
 
@@ -44,6 +48,11 @@ def _fill(document: Any, values: Mapping[str, Any]) -> Any:
             return values[document["$param"]]
         return {key: _fill(value, values) for key, value in document.items()}
     return [_fill(value, values) for value in document] if isinstance(document, list) else document
+
+
+def value_text(value: Any) -> str:
+    """A parameter's value as Katib writes it into a manifest."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def read_values(params: Mapping[str, Any]) -> dict[str, Any]:

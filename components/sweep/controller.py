@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from shipway import executors, images
-from shipway.components.sweep.calls import TRIAL, Call
+from shipway.components.sweep.calls import CALL, TRIAL, WORKER, Call, value_text
 from shipway.errors import ShipwayError
 from shipway.executors import Manifest
 
@@ -34,17 +34,23 @@ def job(manifest: Manifest) -> Manifest:
     from shipway.components.sweep import experiment
 
     experiment.read(manifest)
+    return _one_replica(
+        manifest["metadata"], ["python", "-m", MODULE], EXPERIMENT, json.dumps(manifest, sort_keys=True)
+    )
+
+
+def _one_replica(metadata: Mapping[str, Any], command: list[str], variable: str, value: str) -> Manifest:
     container: dict[str, Any] = {
         "name": "tensorflow",
         "image": images.TENSORFLOW,
-        "command": ["python", "-m", MODULE],
-        "env": [{"name": EXPERIMENT, "value": json.dumps(manifest, sort_keys=True)}],
+        "command": command,
+        "env": [{"name": variable, "value": value}],
     }
     replica = {"replicas": 1, "restartPolicy": "Never", "template": {"spec": {"containers": [container]}}}
     return {
         "apiVersion": "kubeflow.org/v1",
         "kind": "TFJob",
-        "metadata": manifest["metadata"],
+        "metadata": metadata,
         "spec": {"runPolicy": {"backoffLimit": 0}, "tfReplicaSpecs": {"Chief": replica}},
     }
 
@@ -63,8 +69,7 @@ def play(manifest: Manifest) -> None:
     read = experiment.read(manifest)
     if read.notes:
         print(f"not applied here: {', '.join(read.notes)}", flush=True)
-    context = Context.current()
-    uri, spec = context.uri("sweeps", read.name), read.spec
+    uri, spec = Context.current().uri("sweeps", read.name), read.spec
     names = [parameter.name for parameter in spec.parameters]
     document = {
         "template": json.dumps(read.template),
@@ -80,7 +85,7 @@ def play(manifest: Manifest) -> None:
         read.name,
         uri,
         {"experiment": manifest["spec"]},
-        lambda runner: experiment.runner_manifest(spec, runner, uri, "", context.store_uri, 0, call),
+        lambda runner: _one_replica({"name": runner}, [*WORKER, "packed", uri, runner], CALL, call.to_json()),
         first=None,
         slots=min(spec.parallelTrialCount, spec.maxTrialCount),
     )
@@ -104,11 +109,8 @@ def run_trial(document: Mapping[str, Any], report: Callable[[int, dict[str, floa
         InvalidSpec: a field of the manifest is wrong, or cannot be honoured here.
         JobFailed: which replica failed first, and how.
     """
-    from shipway.components.sweep.experiment import trial_manifest
-
     executor = executors.current()
-    name = f"{document['sweep']}-{document['trial']}"
-    manifest = trial_manifest(document["template"], name, document["values"])
+    manifest = trial_manifest(document["template"], f"{document['sweep']}-{document['trial']}", document["values"])
     handle = executor.ensure(manifest)
     lines = (line.text for line in executor.logs(handle, replica=_first_replica(manifest), follow=True))
     last: dict[str, float] = {}
@@ -122,6 +124,22 @@ def run_trial(document: Mapping[str, Any], report: Callable[[int, dict[str, floa
                 return last
     executors.raise_for(executor.follow(handle), handle)
     return last
+
+
+def trial_manifest(template: str, name: str, values: Mapping[str, Any]) -> Manifest:
+    """One trial's manifest, its parameters replaced as text, as Katib does.
+
+    Args:
+        template: The trialSpec as JSON.
+        name: The trial's.
+        values: Trial parameter -> its value.
+    """
+    for parameter, value in values.items():
+        # Escaped, since a value may stand in a JSON text that is itself a string of the manifest.
+        template = template.replace(f"${{trialParameters.{parameter}}}", json.dumps(value_text(value))[1:-1])
+    manifest: Manifest = json.loads(template)
+    manifest.setdefault("metadata", {})["name"] = name
+    return manifest
 
 
 def metrics_in(lines: Iterable[str], formats: Iterable[str]) -> Iterator[tuple[str, float]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipway.components.sweep import core
-from shipway.components.sweep.calls import CALL, Call
-from shipway.components.sweep.spec import Parameter, Scalar, SweepSpec
+from shipway.components.sweep.calls import CALL, WORKER, Call, value_text
+from shipway.components.sweep.spec import Parameter, SweepSpec
 from shipway.components.train import core as train_core
 from shipway.errors import InvalidSpec
 from shipway.executors import Manifest
@@ -21,7 +21,6 @@ NAME_MAX = 40
 # Katib's own default filter also takes `epoch=3`; two groups at the top level are what its webhook asks for.
 FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 DONE = 'status.conditions.#(type=="{}")#|#(status=="True")#'
-WORKER = ["python", "-m", "shipway.components.sweep.worker"]
 TRAINING = "SHIPWAY_TRAINING"
 TRAIN = "shipway.training.trial:run_trial"
 CALL_FUNCTION = "shipway.functions.calling:run_trial"
@@ -34,18 +33,12 @@ _PRIMARY = {
 
 
 def runner_manifest(
-    spec: SweepSpec,
-    name: str,
-    sweep_uri: str,
-    dataset_uri: str,
-    store_uri: str,
-    threads: int,
-    call: Call | None = None,
+    spec: SweepSpec, name: str, sweep_uri: str, dataset_uri: str, store_uri: str, threads: int
 ) -> Manifest:
     """The job of one runner: the trial's image and resources, and what a trial calls; parameters come through the
     sweep's folder, which names no code."""
-    call = call or make_call(spec, dataset_uri)
-    return _single_worker(spec, name, store_uri, [*WORKER, "packed", sweep_uri, name], call, threads)
+    command = [*WORKER, "packed", sweep_uri, name]
+    return _single_worker(spec, name, store_uri, command, make_call(spec, dataset_uri), threads)
 
 
 def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifest:
@@ -162,22 +155,6 @@ class Experiment:
     notes: list[str]
 
 
-def trial_manifest(template: str, name: str, values: Mapping[str, Scalar]) -> Manifest:
-    """One trial's manifest, its parameters replaced as text, as Katib does.
-
-    Args:
-        template: The trialSpec as JSON.
-        name: The trial's.
-        values: Trial parameter -> its value.
-    """
-    for parameter, value in values.items():
-        # Escaped, since a value may stand in a JSON text that is itself a string of the manifest.
-        template = template.replace(f"${{trialParameters.{parameter}}}", json.dumps(value_text(value))[1:-1])
-    manifest: Manifest = json.loads(template)
-    manifest.setdefault("metadata", {})["name"] = name
-    return manifest
-
-
 _SPEC_FIELDS = ("objective", "algorithm", "earlyStopping", "parameters")
 _COUNTS = ("parallelTrialCount", "maxTrialCount", "maxFailedTrialCount")
 _TEMPLATE_FIELDS = ("trialSpec", "trialParameters")
@@ -235,11 +212,6 @@ def read(manifest: Manifest) -> Experiment:
         formats=_formats(spec.get("metricsCollectorSpec") or {}),
         notes=notes,
     )
-
-
-def value_text(value: Scalar) -> str:
-    """A parameter's value as Katib writes it into a manifest."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_name(name: str, field: str) -> None:

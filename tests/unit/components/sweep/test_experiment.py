@@ -11,7 +11,7 @@ import yaml
 
 from shipway.components.sweep import experiment
 from shipway.components.sweep.calls import CALL, Call, read_values
-from shipway.components.sweep.controller import metrics_in
+from shipway.components.sweep.controller import metrics_in, trial_manifest
 from shipway.components.sweep.spec import SweepSpec
 from shipway.errors import InvalidSpec
 from shipway.specs import parse
@@ -89,7 +89,7 @@ def test_a_rendered_experiment_reads_back_as_the_same_sweep() -> None:
     assert found.spec.objective == spec.objective
     assert found.spec.earlyStopping == spec.earlyStopping
     values = {"learning_rate": 0.005, "hidden": 128, "decay": "linear"}
-    trial = experiment.trial_manifest(json.dumps(found.template), "t-1", values)
+    trial = trial_manifest(json.dumps(found.template), "t-1", values)
     assert trial["metadata"]["name"] == "t-1"
     assert "${" not in json.dumps(trial)
     container = trial["spec"]["tfReplicaSpecs"]["Chief"]["template"]["spec"]["containers"][0]
