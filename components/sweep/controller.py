@@ -17,7 +17,7 @@ from typing import Any
 
 from shipway import executors, images
 from shipway.components.sweep.calls import CALL, TRIAL, WORKER, Call, value_text
-from shipway.errors import ShipwayError
+from shipway.errors import InvalidSpec, ShipwayError
 from shipway.executors import Manifest
 
 EXPERIMENT = "SHIPWAY_EXPERIMENT"
@@ -25,15 +25,25 @@ MODULE = "shipway.components.sweep.controller"
 LEADERS = ("launcher", "chief", "master", "worker")
 
 
-def job(manifest: Manifest) -> Manifest:
+def job(manifest: Manifest, check: Callable[[Manifest], object]) -> Manifest:
     """The TFJob of one replica that plays an Experiment.
+
+    Args:
+        manifest: The Experiment.
+        check: Raises for a trial's manifest that cannot be played.
 
     Raises:
         InvalidSpec: names the path of the field that is wrong or cannot be honoured here.
     """
-    from shipway.components.sweep import experiment
+    from shipway.components.sweep import core, experiment
 
-    experiment.read(manifest)
+    read = experiment.read(manifest)
+    middle = core.defaults(read.spec, None)
+    values = {name: middle[reference] for name, reference in read.parameters.items()}
+    try:
+        check(trial_manifest(json.dumps(read.template), read.name, values))
+    except InvalidSpec as error:
+        raise InvalidSpec(str(error), field="spec.trialTemplate.trialSpec") from error
     return _one_replica(
         manifest["metadata"], ["python", "-m", MODULE], EXPERIMENT, json.dumps(manifest, sort_keys=True)
     )
@@ -44,7 +54,7 @@ def _one_replica(metadata: Mapping[str, Any], command: list[str], variable: str,
         "name": "tensorflow",
         "image": images.TENSORFLOW,
         "command": command,
-        "env": [{"name": variable, "value": value}],
+        "env": [{"name": variable, "value": value.replace("$", "$$")}],  # which Kubernetes would expand
     }
     replica = {"replicas": 1, "restartPolicy": "Never", "template": {"spec": {"containers": [container]}}}
     return {

@@ -15,7 +15,7 @@ from typing import Any
 
 from shipway import executors
 from shipway.artifacts import SweepRecord, TrialRecord
-from shipway.components.sweep import core
+from shipway.components.sweep import algorithms, core
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, pause_s
 from shipway.components.sweep.packed import PackedTrials
 from shipway.components.sweep.runners import Jobs
@@ -60,6 +60,8 @@ def play(
         JobFailed: more trials failed than allowed, or none ended with a value of the objective.
     """
     training = spec.training
+    if unused := [each.name for each in spec.algorithm.algorithmSettings if each.name in algorithms.NOT_APPLIED]:
+        print(f"not applied here: {', '.join(unused)} of {spec.algorithm.algorithmName}", flush=True)
     ledger = Ledger(open_folder(uri))
     ledger.claim(dict(origin))
     search = Search(spec, first, reports=math.ceil(training.epochs) if training else 0)

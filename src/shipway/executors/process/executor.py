@@ -54,7 +54,7 @@ class ProcessExecutor:
         if isinstance(manifest, dict) and manifest.get("kind") == SERVICE:
             return service.ensure(self.context, manifest)
         if isinstance(manifest, dict) and manifest.get("kind") == EXPERIMENT:
-            manifest = importlib.import_module(CONTROLLER).job(manifest)
+            manifest = importlib.import_module(CONTROLLER).job(manifest, _check)
         base = identity.base_name(manifest)
         plan, notes = read_job(manifest, base, 0, environments())
         for clause in plan.faults:
@@ -192,6 +192,11 @@ class ProcessExecutor:
 
     def _folder(self, handle: Handle) -> JobFolder:
         return JobFolder(self.context.home / "jobs" / handle.name)
+
+
+def _check(manifest: Manifest) -> None:
+    """Refuses a job that could not be played, as `ensure` does."""
+    read_job(manifest, identity.base_name(manifest), 0, environments())
 
 
 def _ask_to_end(folder: JobFolder, state: str, message: str, reason: str = "") -> None:
