@@ -31,5 +31,7 @@ KATIB_ONLY: dict[str, dict[str, Reader]] = {
     },
 }
 ALL = {**LOCAL, **KATIB_ONLY}
+# Katib reads these too; what our hyperband divides are reports, and our CMA-ES goes on where Katib's begins anew.
+NOT_APPLIED = ("resource_name", "restart_strategy")
 
 EARLY_STOPPING: dict[str, dict[str, Reader]] = {"medianstop": {"min_trials_required": int, "start_step": int}}

@@ -2,54 +2,91 @@
 
 from __future__ import annotations
 
+import importlib
+import math
+import os
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from pathlib import Path
+from typing import Any
 
-from shipway.artifacts import TrialRecord
-from shipway.components.sweep import core
+from shipway import executors
+from shipway.artifacts import SweepRecord, TrialRecord
+from shipway.components.sweep import algorithms, core
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, pause_s
+from shipway.components.sweep.packed import PackedTrials
+from shipway.components.sweep.runners import Jobs
 from shipway.components.sweep.search import Search
 from shipway.components.sweep.space import Values
 from shipway.components.sweep.spec import SweepSpec
-from shipway.components.sweep.summary import describe_params
+from shipway.components.sweep.summary import describe_params, describe_trial, make_record
 from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed
-
-
-class Trials(Protocol):
-    """Whatever runs trials: packed runners, or a job for each."""
-
-    slots: int
-
-    @property
-    def free(self) -> int:
-        """How many more trials may be started now."""
-        ...
-
-    def start(self, request: Request) -> None:
-        """Begins an attempt."""
-        ...
-
-    def resume(self, request: Request) -> bool:
-        """Goes on with an attempt that an earlier engine began; False where it has to be made again."""
-        ...
-
-    def poll(self) -> list[tuple[Request, Status]]:
-        """The state of every attempt under way."""
-        ...
-
-    def decide(self, request: Request, step: int, stop: bool) -> None:
-        """Answers a report."""
-        ...
-
-    def close(self, wait_s: float = 20.0) -> None:
-        """Ends what runs trials, after so long at most."""
-        ...
-
+from shipway.executors import Handle, Manifest
+from shipway.storage import open_folder
 
 OnTrial = Callable[[TrialRecord], None]
-MakeRequest = Callable[[int, Values], Request]
+
+
+def play(
+    spec: SweepSpec,
+    name: str,
+    uri: str,
+    origin: Mapping[str, Any],
+    runner: Callable[[str], Manifest],
+    *,
+    first: Values | None,
+    slots: int,
+    dataset_fingerprint: str = "",
+    on_start: Callable[[Handle], None] = lambda handle: None,
+) -> SweepRecord:
+    """Plays a sweep through the executor in force; one that was killed goes on where it was.
+
+    Args:
+        spec: The sweep.
+        name: Its runners are named after it.
+        uri: Its folder.
+        origin: All that it stems from: another origin is refused in this folder.
+        runner: Gives the manifest of a runner of a given name.
+        first: Parameters of the first trial, the defaults; None: the search chooses that one too.
+        slots: How many trials run at once.
+        dataset_fingerprint: What is trained on.
+        on_start: Told each runner's handle, so that whoever owns the step can cancel it.
+
+    Raises:
+        InvalidSpec: another sweep lies in the folder, or the defaults failed by the user's own mistake.
+        JobFailed: more trials failed than allowed, or none ended with a value of the objective.
+    """
+    training = spec.training
+    if unused := [each.name for each in spec.algorithm.algorithmSettings if each.name in algorithms.NOT_APPLIED]:
+        print(f"not applied here: {', '.join(unused)} of {spec.algorithm.algorithmName}", flush=True)
+    ledger = Ledger(open_folder(uri))
+    ledger.claim(dict(origin))
+    search = Search(spec, first, reports=math.ceil(training.epochs) if training else 0)
+    trials = PackedTrials(
+        sweep=name,
+        ledger=ledger,
+        jobs=Jobs(executors.current(), on_start),
+        manifest=runner,
+        slots=slots,
+        deadline_s=spec.trial_deadline_s or (training.deadline_s if training else None),
+        engine=f"{os.uname().nodename}-{os.getpid()}",
+    )
+    threading.Thread(target=_warm_up, daemon=True).start()
+    records = Engine(spec, search, ledger, trials, lambda each: print(describe_trial(each, spec), flush=True)).run()
+    with tempfile.TemporaryDirectory() as folder:  # for Optuna's own tools
+        path = Path(folder) / "study.db"
+        search.export(path)
+        ledger.store.upload(path, "study.db")
+    return make_record(spec, records, dataset_fingerprint, first or {}, search.importance())
+
+
+def _warm_up() -> None:
+    """Imports what the sweep's end needs while its trials run: seconds that nobody waits for."""
+    for module in ("optuna.importance", "sklearn.ensemble", "sqlalchemy", "alembic", "jinja2"):
+        importlib.import_module(module)
 
 
 @dataclass
@@ -57,15 +94,13 @@ class Engine:
     """Plays a sweep.
 
     Args:
-        make_request: What trial `number` with these parameters is to do.
         on_trial: Told every trial that ended, those of an earlier engine not.
     """
 
     spec: SweepSpec
     search: Search
     ledger: Ledger
-    trials: Trials
-    make_request: MakeRequest
+    trials: PackedTrials
     on_trial: OnTrial = lambda record: None
     finished: dict[int, TrialRecord] = field(default_factory=dict)
     _backlog: list[Request] = field(default_factory=list)  # attempts to be made again
@@ -141,7 +176,8 @@ class Engine:
                 if asked is None:
                     self._is_over = True  # every combination was tried
                     break
-                self.trials.start(self.make_request(*asked))
+                number, params = asked
+                self.trials.start(Request(number, 1, params, is_judged=self.search.judges(number)))
             begun += 1
         return begun
 
@@ -192,7 +228,7 @@ class Engine:
             metrics={name: value for name, value in reported.items() if value is not None},
             history=history,
             seconds=status.seconds,
-            seed=request.seed,
+            seed=core.trial_training(self.spec, {}).seed,
             job=request.runner,
             error=status.error,
         )

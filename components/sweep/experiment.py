@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipway.components.sweep import core
-from shipway.components.sweep.ledger import Request
-from shipway.components.sweep.spec import Parameter, Scalar, SweepSpec
+from shipway.components.sweep.calls import CALL, WORKER, Call, value_text
+from shipway.components.sweep.spec import Parameter, SweepSpec
 from shipway.components.train import core as train_core
 from shipway.errors import InvalidSpec
 from shipway.executors import Manifest
@@ -21,11 +21,9 @@ NAME_MAX = 40
 # Katib's own default filter also takes `epoch=3`; two groups at the top level are what its webhook asks for.
 FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 DONE = 'status.conditions.#(type=="{}")#|#(status=="True")#'
-WORKER = ["python", "-m", "shipway.components.sweep.worker"]
-TRIAL = "SHIPWAY_TRIAL"
 TRAINING = "SHIPWAY_TRAINING"
 TRAIN = "shipway.training.trial:run_trial"
-CALL = "shipway.functions.calling:run_trial"
+CALL_FUNCTION = "shipway.functions.calling:run_trial"
 # Kind -> container and pod label of the pod whose output the collector reads.
 _PRIMARY = {
     "TFJob": ("tensorflow", {"training.kubeflow.org/job-role": "master"}),
@@ -40,7 +38,7 @@ def runner_manifest(
     """The job of one runner: the trial's image and resources, and what a trial calls; parameters come through the
     sweep's folder, which names no code."""
     command = [*WORKER, "packed", sweep_uri, name]
-    return _single_worker(spec, name, store_uri, command, {TRIAL: _with_holes(spec, dataset_uri)}, threads)
+    return _single_worker(spec, name, store_uri, command, make_call(spec, dataset_uri), threads)
 
 
 def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifest:
@@ -48,53 +46,39 @@ def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifes
 
     A training of one worker runs as our packed trials do; one of several keeps its strategy and its workers.
     """
-    holes = {parameter.name: f"${{trialParameters.{parameter.name}}}" for parameter in spec.parameters}
     training = spec.training
+    call = make_call(spec, dataset_uri)
     if spec.function or training is None or training.workers == 1:
-        text = _with_holes(spec, dataset_uri, holes)
-        return _single_worker(spec, "trial", store_uri, [*WORKER, "trial"], {TRIAL: text}, 0)
+        return _single_worker(spec, "trial", store_uri, [*WORKER, "trial"], call, 0)
     manifest = train_core.render(training, "trial", dataset_uri, store_uri=store_uri)
     for container in _containers(manifest):
         for variable in container.get("env", []):
             if variable["name"] == TRAINING:
                 document = json.loads(variable["value"])
-                document["spec"]["params"] |= holes
+                document["spec"]["params"] |= call.params
                 document["output_uri"] = None
                 variable["value"] = json.dumps(document, sort_keys=True)
     return manifest
 
 
-def _with_holes(spec: SweepSpec, dataset_uri: str, params: Mapping[str, Any] | None = None) -> str:
-    """A request as JSON, `{"$param": name}` where a parameter's value goes."""
-    request = make_request(spec, dataset_uri, 0, {each.name: {"$param": each.name} for each in spec.parameters})
-    return json.dumps(request.__dict__ | ({"params": dict(params)} if params else {}), sort_keys=True)
-
-
-def make_request(
-    spec: SweepSpec, dataset_uri: str, number: int, values: Mapping[str, Any], *, is_judged: bool = False
-) -> Request:
-    """What a trial with these parameters is to do: train the recipe, or call the sweep's own function."""
-    training = core.trial_training(spec, {} if spec.function else values)
+def make_call(spec: SweepSpec, dataset_uri: str) -> Call:
+    """What a trial is to do: train the recipe, or call the sweep's own function."""
+    training = core.trial_training(spec, {})
+    names = [parameter.name for parameter in spec.parameters]
+    holes = {name: {"$param": name} for name in names}
     if spec.function:
         document: dict[str, Any] = {
             "function": spec.function,
-            "params": {**training.params, **values},
+            "params": {**training.params, **holes},
             "objective": spec.objective.objectiveMetricName,
             "seed": training.seed,
         }
     else:
-        plain = train_core.document(core.trial_training(spec, {}), dataset_uri or "file:///none", None)
+        plain = train_core.document(training, dataset_uri or "file:///none", None)
         document = plain.model_dump(mode="json") | {"lease_s": 0}
-        document["spec"]["params"] |= dict(values)
-    return Request(
-        number=number,
-        attempt=1,
-        params=dict(values),
-        seed=training.seed,
-        function=CALL if spec.function else TRAIN,
-        document=document,
-        is_judged=is_judged,
-    )
+        document["spec"]["params"] |= holes
+    function = CALL_FUNCTION if spec.function else TRAIN
+    return Call(function, document, {name: f"${{trialParameters.{name}}}" for name in names})
 
 
 def render(spec: SweepSpec, name: str, template: Manifest) -> Manifest:
@@ -108,10 +92,7 @@ def render(spec: SweepSpec, name: str, template: Manifest) -> Manifest:
     Raises:
         InvalidSpec: what Katib's webhook would refuse.
     """
-    if not 0 < len(name) <= NAME_MAX:
-        raise InvalidSpec(
-            f"experiment name {name!r} has {len(name)} characters; Katib allows {NAME_MAX}", field="sweep", given=name
-        )
+    _check_name(name, "sweep")
     if not spec.parameters or spec.maxTrialCount < 1:
         raise InvalidSpec("an Experiment needs at least one parameter and maxTrialCount of at least 1", field="sweep")
     kind = template.get("kind", "")
@@ -157,9 +138,10 @@ def render(spec: SweepSpec, name: str, template: Manifest) -> Manifest:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An Experiment as the engine plays it.
+    """An Experiment as the sweep that our engine plays.
 
     Attributes:
+        template: One trial's manifest.
         parameters: Trial parameter -> the search space's parameter that it stands for.
         formats: Regular expressions of the metrics collector.
         notes: Paths of fields that are understood but not applied here.
@@ -171,17 +153,6 @@ class Experiment:
     parameters: dict[str, str]
     formats: list[str]
     notes: list[str]
-
-    def trial(self, name: str, values: Mapping[str, Scalar]) -> Manifest:
-        """One trial's manifest, its parameters replaced as text, as Katib does."""
-        text = json.dumps(self.template)
-        for trial_parameter, parameter in self.parameters.items():
-            plain = json.dumps(value_text(values[parameter]))[1:-1]
-            # Twice, since a value may stand in a JSON text that is itself a string of the manifest.
-            text = text.replace(f"${{trialParameters.{trial_parameter}}}", plain)
-        manifest: Manifest = json.loads(text)
-        manifest.setdefault("metadata", {})["name"] = name
-        return manifest
 
 
 _SPEC_FIELDS = ("objective", "algorithm", "earlyStopping", "parameters")
@@ -229,19 +200,26 @@ def read(manifest: Manifest) -> Experiment:
             )
         references[entry["name"]] = reference
     name = _mapping(manifest.get("metadata"), "metadata").get("name", "")
+    _check_name(name, "metadata.name")
+    trial = _mapping(template["trialSpec"], "spec.trialTemplate.trialSpec")
+    if trial.get("kind") not in _PRIMARY:
+        raise InvalidSpec(field="spec.trialTemplate.trialSpec.kind", given=trial.get("kind"), allowed=_PRIMARY)
     return Experiment(
         name=name,
         spec=core.with_objective(parsed),
-        template=template["trialSpec"],
+        template=trial,
         parameters=references,
         formats=_formats(spec.get("metricsCollectorSpec") or {}),
         notes=notes,
     )
 
 
-def value_text(value: Scalar) -> str:
-    """A parameter's value as Katib writes it into a manifest."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _check_name(name: str, field: str) -> None:
+    """What trials are called must fit behind it."""
+    if not 0 < len(name) <= NAME_MAX:
+        raise InvalidSpec(
+            f"experiment name {name!r} has {len(name)} characters; Katib allows {NAME_MAX}", field=field, given=name
+        )
 
 
 def _formats(collector: Mapping[str, Any]) -> list[str]:
@@ -273,7 +251,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _single_worker(
-    spec: SweepSpec, name: str, store_uri: str, command: list[str], environment: Mapping[str, str], threads: int
+    spec: SweepSpec, name: str, store_uri: str, command: list[str], call: Call, threads: int
 ) -> Manifest:
     """A TFJob of one replica with the training's image, resources and places; it is never restarted in place."""
     training = core.trial_training(spec, {}).model_copy(update={"params": {}})  # they travel with the request
@@ -289,7 +267,7 @@ def _single_worker(
         if threads:
             for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
                 kept.append({"name": variable, "value": str(threads)})
-        container["env"] = kept + [{"name": key, "value": value} for key, value in environment.items()]
+        container["env"] = [*kept, {"name": CALL, "value": call.to_json()}]
     return manifest
 
 

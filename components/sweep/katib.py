@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import SweepRecord, TrialRecord
-from shipway.components.sweep.experiment import value_text
+from shipway.components.sweep.calls import value_text
 from shipway.components.sweep.space import Values
 from shipway.components.sweep.spec import Parameter, Scalar, SweepSpec
 from shipway.context import Context

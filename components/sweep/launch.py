@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import math
 import os
-import tempfile
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import DatasetManifest, SweepRecord, TrialRecord
 from shipway.code import use
 from shipway.components.sweep import core
 from shipway.components.sweep.spec import SweepSpec
-from shipway.components.sweep.summary import describe_trial, make_record
+from shipway.components.sweep.summary import make_record
 from shipway.context import Context
 from shipway.errors import InvalidSpec
 from shipway.specs import parse
 from shipway.steps import Step, step
 
 if TYPE_CHECKING:
-    from shipway.components.sweep.ledger import Ledger
-    from shipway.components.sweep.search import Search
+    from collections.abc import Callable
+
     from shipway.executors import Handle, Manifest
 
 
@@ -62,11 +57,10 @@ def function(spec: str, sweep: Any, report: Any, task_config: Any = None) -> str
 
 def _hand_on(record: SweepRecord, uri: str, sweep: Any, report: Any, current: Step) -> str:
     """Writes what was found for whoever reads it; the best parameters as JSON."""
-    from shipway.components.sweep.page import sweep_report
+    from shipway.components.sweep.page import publish
 
     record.write(sweep.path)
-    sweep_report(record).write(report.path)
-    publish(record, Path(report.path), uri)
+    publish(record, uri).write(report.path)
     current.report("Sweep", f"{uri}/report.html")
     current.output(
         uri=uri, best=record.best_params, best_value=record.best_value, trials=len(record.trials),
@@ -109,15 +103,14 @@ def play(
         params_model = load_recipe(training.recipe).Params
         check_training(training)
         core.check_parameters(spec, params_model, training.recipe)
-    name, uri, document = identify(spec, dataset_fingerprint)
+    name, uri, origin = identify(spec, dataset_fingerprint)
     first = core.defaults(spec, params_model)
     if spec.maxTrialCount <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
         return make_record(spec, [], dataset_fingerprint, first), uri
     if spec.engine == "katib":
         trials = _by_katib(spec, name, dataset_uri, current, task_config)
         return make_record(spec, trials, dataset_fingerprint, first), uri
-    trials, importance = _by_optuna(spec, name, uri, dataset_uri, document, first, current, task_config)
-    return make_record(spec, trials, dataset_fingerprint, first, importance), uri
+    return _by_optuna(spec, name, uri, dataset_uri, origin, first, current, task_config), uri
 
 
 def identify(spec: SweepSpec, dataset_fingerprint: str) -> tuple[str, str, dict[str, Any]]:
@@ -141,81 +134,64 @@ def _by_optuna(
     name: str,
     uri: str,
     dataset_uri: str,
-    document: dict[str, Any],
+    origin: dict[str, Any],
     first: dict[str, Any],
     current: Step | None,
     task_config: Any,
-) -> tuple[list[TrialRecord], dict[str, float]]:
-    from shipway import executors
-    from shipway.components.sweep import experiment
-    from shipway.components.sweep.engine import Engine
-    from shipway.components.sweep.ledger import Ledger
-    from shipway.components.sweep.packed import PackedTrials
-    from shipway.components.sweep.runners import Jobs
-    from shipway.components.sweep.search import Search
+) -> SweepRecord:
+    import yaml
+
+    from shipway.components.sweep import engine, experiment
     from shipway.executors.passthrough import with_task_config
     from shipway.storage import open_folder
 
-    context = Context.current()
-    executor = executors.current()
-    ledger = Ledger(open_folder(uri))
-    ledger.claim(document)
     slots, threads = capacity(spec)
-    training = spec.training
-    finder = Search(spec, first, reports=math.ceil(training.epochs) if training else 0)
-
-    def started(handle: Handle) -> None:
-        if current is not None:
-            current.job(handle.name, on_cancel=lambda: executor.cancel(handle))
-
-    trials = PackedTrials(
-        sweep=name,
-        ledger=ledger,
-        jobs=Jobs(executor, on_start=started),
-        manifest=lambda runner: with_task_config(
-            experiment.runner_manifest(spec, runner, uri, dataset_uri, context.store_uri, threads), task_config
+    store_uri = Context.current().store_uri
+    record = engine.play(
+        spec,
+        name,
+        uri,
+        origin,
+        lambda runner: with_task_config(
+            experiment.runner_manifest(spec, runner, uri, dataset_uri, store_uri, threads), task_config
         ),
+        first=first,
         slots=slots,
-        deadline_s=spec.trial_deadline_s or (training.deadline_s if training else None),
-        engine=f"{os.uname().nodename}-{os.getpid()}",
+        dataset_fingerprint=origin["dataset"],
+        on_start=_ending_with(current),
     )
-    is_judged = spec.earlyStopping is not None or spec.algorithm.algorithmName == "hyperband"
-    engine = Engine(
-        spec=spec,
-        search=finder,
-        ledger=ledger,
-        trials=trials,
-        make_request=lambda number, values: experiment.make_request(
-            spec, dataset_uri, number, values, is_judged=is_judged and number > 0
-        ),
-        on_trial=lambda record: print(describe_trial(record, spec), flush=True),
-    )
-    threading.Thread(target=_warm_up, daemon=True).start()
-    found = engine.run()
-    _keep(ledger, spec, name, dataset_uri, finder, task_config)
-    return found, finder.importance()
+    text = yaml.safe_dump(_experiment(spec, name, dataset_uri, task_config), sort_keys=False)
+    open_folder(uri).put("experiment.yaml", text.encode())  # the same sweep, for Katib
+    return record
 
 
 def _by_katib(
     spec: SweepSpec, name: str, dataset_uri: str, current: Step | None, task_config: Any
 ) -> list[TrialRecord]:
     from shipway import executors
-    from shipway.components.sweep import katib as engine
+    from shipway.components.sweep import katib
     from shipway.executors import identity
 
     context = Context.current()
-    executor = executors.current()
     manifest = _experiment(spec, name, dataset_uri, task_config)
     manifest = identity.stamp(
         manifest, name=spec.training.name if spec.training else "", run=context.run,
         task=current.name if current else "sweep", namespace=context.namespace,
     )  # fmt: skip
+    return katib.play(spec, manifest, executors.current(), _ending_with(current))
+
+
+def _ending_with(step: Step | None) -> Callable[[Handle], None]:
+    """Has a job that was started be cancelled with its step."""
+    from shipway import executors
+
+    executor = executors.current()
 
     def started(handle: Handle) -> None:
-        if current is not None:
-            current.job(handle.name, on_cancel=lambda: executor.cancel(handle))
+        if step is not None:
+            step.job(handle.name, on_cancel=lambda: executor.cancel(handle))
 
-    return engine.play(spec, manifest, executor, started)
+    return started
 
 
 def _experiment(spec: SweepSpec, name: str, dataset_uri: str, task_config: Any) -> Manifest:
@@ -224,12 +200,6 @@ def _experiment(spec: SweepSpec, name: str, dataset_uri: str, task_config: Any) 
 
     template = experiment.trial_template(spec, dataset_uri, Context.current().store_uri)
     return experiment.render(spec, name, with_task_config(template, task_config))
-
-
-def _warm_up() -> None:
-    """Imports what the sweep's end needs while its trials run: seconds that nobody waits for."""
-    for module in ("optuna.importance", "sklearn.ensemble", "sqlalchemy", "alembic", "jinja2"):
-        importlib.import_module(module)
 
 
 def capacity(spec: SweepSpec) -> tuple[int, int]:
@@ -243,26 +213,3 @@ def capacity(spec: SweepSpec) -> tuple[int, int]:
     asked = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
     slots = max(1, min(wanted, int(cores / max(asked, 0.001))))
     return slots, max(1, cores // slots)
-
-
-def _keep(
-    ledger: Ledger, spec: SweepSpec, name: str, dataset_uri: str, finder: Search, task_config: Any = None
-) -> None:
-    """Leaves the Experiment for Katib and the study for Optuna's own tools beside the trials."""
-    import yaml
-
-    text = yaml.safe_dump(_experiment(spec, name, dataset_uri, task_config), sort_keys=False)
-    ledger.store.put("experiment.yaml", text.encode())
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "study.db"
-        finder.export(path)
-        ledger.store.upload(path, "study.db")
-
-
-def publish(record: SweepRecord, report: Path, uri: str) -> None:
-    """Puts the record and its report into the sweep's folder."""
-    from shipway.storage import open_folder
-
-    store = open_folder(uri)
-    store.put("report.html", report.read_bytes())
-    store.put("record.json", record.to_json().encode())

@@ -22,7 +22,7 @@ from typing import Any
 
 from shipway.artifacts import TrialRecord
 from shipway.canonical import canonical_json
-from shipway.errors import Conflict, InvalidSpec, NotFound
+from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound
 from shipway.storage import Store
 
 _TRIAL_KEY = re.compile(r"trials/(\d+)/(?:(\d+)/)?(\w+)\.json")
@@ -33,15 +33,12 @@ FINAL = ("Succeeded", "Failed", "EarlyStopped", "Killed")
 
 @dataclass(frozen=True)
 class Request:
-    """One attempt at a trial.
+    """One attempt at a trial. What it calls is not in here: a runner knows that from its manifest.
 
     Attributes:
         number: The trial's, from 0.
         attempt: From 1; above 1 only where the engine died during an earlier one.
         params: Parameter values.
-        seed: The trial's.
-        function: `package.module:name`, called as function(document, report).
-        document: Its first argument.
         is_judged: Every report waits for the engine's verdict.
         runner: Who is to run it.
     """
@@ -49,9 +46,6 @@ class Request:
     number: int
     attempt: int
     params: dict[str, Any]
-    seed: int
-    function: str
-    document: dict[str, Any]
     is_judged: bool = False
     runner: str = ""
 
@@ -132,8 +126,7 @@ class Ledger:
                 known.memory = raw.pop("memory", {})
                 known.record = TrialRecord.model_validate(raw)
             if number in attempts and (known.record is None or known.record.state == "Failed"):
-                raw = self._read(_key(number, attempts[number], "request")) or {}
-                known.request = Request(**raw)
+                known.request = self.read_request(number, attempts[number])
         return dict(sorted((n, k) for n, k in found.items() if k.record or k.request))
 
     def finish(self, record: TrialRecord, memory: dict[str, Any]) -> None:
@@ -145,8 +138,18 @@ class Ledger:
         self._write(_key(request.number, request.attempt, "request"), asdict(request))
 
     def read_request(self, number: int, attempt: int) -> Request:
-        """The request of an attempt."""
-        return Request(**(self._read(_key(number, attempt, "request")) or {}))
+        """The request of an attempt.
+
+        Raises:
+            CorruptArtifact: it is missing, or was edited into something else.
+        """
+        key = _key(number, attempt, "request")
+        try:
+            return Request(**(self._read(key) or {}))
+        except TypeError as error:
+            raise CorruptArtifact(
+                f"{self.store.uri}/{key}: no request of a trial: it was edited; run again with --fresh"
+            ) from error
 
     def status(self, number: int, attempt: int) -> Status | None:
         """How far an attempt is; None before its runner began."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from shipway.artifacts import SweepRecord, TrialRecord
 from shipway.pages import Report, bars, duration, lines, number, parallel_coordinates, percent
+from shipway.storage import open_folder
 
 MOST_TRIALS = 400  # drawn and listed; a report stays below 1 MB
 
@@ -37,6 +38,14 @@ def sweep_report(record: SweepRecord) -> Report:
     )
     _best_so_far(page, record)
     _trials(page, record)
+    return page
+
+
+def publish(record: SweepRecord, uri: str) -> Report:
+    """Puts the record and its report into the sweep's folder; gives the report."""
+    page, store = sweep_report(record), open_folder(uri)
+    store.put("report.html", page.render().encode())
+    store.put("record.json", record.to_json().encode())
     return page
 
 

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shipway.deaths import last_words
-from shipway.errors import ShipwayError
-from shipway.executors import Executor, Handle, Manifest, Outcome
+from shipway.errors import ShipwayError, one_line
+from shipway.executors import Executor, Handle, Manifest, Outcome, raise_for
 
 
 @dataclass
@@ -23,20 +22,14 @@ class Job:
     handle: Handle
     thread: threading.Thread
     outcome: Outcome | None = None
-    is_cancelled: bool = False
 
     def error(self) -> str:
         """One line on how it failed."""
-        outcome = self.outcome or Outcome("Failed", message="never started")
-        failure = outcome.first_failure
-        if outcome.state == "Succeeded":
-            return f"{self.name}: its process ended with 0 before the trial was done"
-        if failure is None:
-            return f"{self.name}: {outcome.message or outcome.state}"
-        last = last_words(failure.last_lines)
-        return f"{self.name} {failure.replica}: {failure.reason}, exit code {failure.exit_code}" + (
-            f"; last line: {last[:300]}" if last else ""
-        )
+        try:
+            raise_for(self.outcome or Outcome("Failed", message="never started"), self.handle)
+        except ShipwayError as error:
+            return one_line(error)
+        return f"{self.name}: its process ended with 0 before the trial was done"
 
 
 @dataclass
@@ -51,7 +44,7 @@ class Jobs:
     on_start: Callable[[Handle], None] = lambda handle: None
     running: dict[str, Job] = field(default_factory=dict)
 
-    def start(self, manifest: Manifest, deadline_s: float | None = None) -> Job:
+    def start(self, manifest: Manifest) -> Job:
         """Creates or adopts the job, and follows it."""
         handle = self.executor.ensure(manifest)
         self.on_start(handle)
@@ -59,7 +52,7 @@ class Jobs:
 
         def follow() -> None:
             try:
-                job.outcome = self.executor.follow(handle, deadline_s=deadline_s)
+                job.outcome = self.executor.follow(handle)
             except ShipwayError as error:
                 job.outcome = Outcome("Failed", message=str(error))
             except Exception as error:  # noqa: BLE001 - a watcher that dies silently would leave the sweep waiting
@@ -72,7 +65,6 @@ class Jobs:
 
     def cancel(self, job: Job) -> None:
         """Ends a job."""
-        job.is_cancelled = True
         self.executor.cancel(job.handle)
 
     def close(self, wait_s: float = 0.0) -> None:

@@ -16,10 +16,8 @@ import numpy as np
 import optuna
 
 from shipway.artifacts import TrialRecord
-from shipway.components.sweep import algorithms
 from shipway.components.sweep.space import Space, Values
 from shipway.components.sweep.spec import SweepSpec
-from shipway.errors import InvalidSpec
 
 STARTUP_TRIALS = 6  # before TPE has enough to model: quasi-random points (docs/decisions/0072-default-search.md)
 REDRAWS = 16  # how often a combination that was tried already is drawn anew
@@ -40,19 +38,10 @@ class Search:
         spec: The sweep; its algorithm must run here.
         first: Parameters of the first trial, the defaults; None: the algorithm chooses that one too.
         reports: How often a trial reports at most; what hyperband divides. 0: not known.
-
-    Raises:
-        InvalidSpec: the algorithm runs on Katib only.
     """
 
     def __init__(self, spec: SweepSpec, first: Values | None, reports: int = 0) -> None:
         name = spec.algorithm.algorithmName
-        if name not in algorithms.LOCAL:
-            raise InvalidSpec(
-                f"{name!r} runs on Katib only; here choose one of {', '.join(algorithms.LOCAL)}",
-                field="sweep.algorithm.algorithmName",
-                given=name,
-            )
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.spec, self.name = spec, name
         self.space = Space(spec.parameters)
@@ -110,15 +99,18 @@ class Search:
             )
         )
 
+    def judges(self, number: int) -> bool:
+        """Whether a trial may be given up. The defaults never are: the sweep must know how good they are."""
+        return (number > 0 or self.first is None) and not isinstance(self.study.pruner, optuna.pruners.NopPruner)
+
     def report(self, number: int, index: int, value: float) -> bool:
         """Notes an intermediate objective; True when the trial is not worth going on with.
 
         Reports are counted from 1, as Katib counts them: a trial's own steps may be epochs or optimiser steps.
-        The defaults are never given up: the sweep must know how good they are.
         """
         trial = self._running[number]
         trial.report(value, index)
-        return (number > 0 or self.first is None) and bool(trial.should_prune())
+        return self.judges(number) and bool(trial.should_prune())
 
     def tell(self, record: TrialRecord) -> None:
         """Notes how a trial ended."""

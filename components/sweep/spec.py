@@ -283,7 +283,13 @@ class SweepSpec(Spec):
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"parameters: {twice!r} is given twice")
-        if self.algorithm.algorithmName == "grid":
+        name = self.algorithm.algorithmName
+        if self.engine == "optuna" and name not in algorithms.LOCAL:
+            raise ValueError(
+                f"algorithm: {name!r} runs on a cluster's Katib only (engine: katib); here choose one of "
+                f"{', '.join(algorithms.LOCAL)}"
+            )
+        if name == "grid":
             for parameter in self.parameters:
                 if parameter.parameterType == "double" and parameter.feasibleSpace.step is None:
                     raise ValueError(f"parameters: grid needs a step for {parameter.name!r}; quniform(low, high, step)")

@@ -3,10 +3,8 @@
     python -m shipway.components.sweep.worker packed <sweep URI> <runner>
     python -m shipway.components.sweep.worker trial
 
-SHIPWAY_TRIAL holds the request with `{"$param": name}` in place of values: what a trial calls is said by whoever
-started this process, never by what lies in the store.
-
-A trial is a function(document, report) -> metrics; its report(step, metrics) says whether the trial is to go on.
+SHIPWAY_TRIAL holds the `Call`: what a trial calls is said by whoever started this process, never by what lies in the
+store.
 """
 
 from __future__ import annotations
@@ -18,8 +16,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from shipway.termination import heed_sigterm
@@ -27,14 +23,15 @@ from shipway.termination import heed_sigterm
 heed_sigterm(within_s=1.0)
 
 from shipway.code.given import use_given
+from shipway.components.sweep.calls import CALL, TRIAL, Call, read_values
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import CorruptArtifact, RetryableError, ShipwayError, UserError, one_line
 from shipway.functions.calling import load
 from shipway.functions.reporting import Stopped
 from shipway.storage import open_folder
-from shipway.training.progress import LAPSED, LOOKS
+from shipway.training.progress import LAPSED, LOOKS, print_metrics
 
-REQUEST = "SHIPWAY_TRIAL"
+TELL_EVERY_S = 0.1  # how far a trial is that nobody judges: a function may report a thousand times a second
 LEASE_S = "SHIPWAY_SWEEP_LEASE_S"  # an engine that shows no sign of life for so long is gone
 
 Report = Callable[[int, dict[str, float]], bool]
@@ -69,7 +66,7 @@ class Lease:
             raise EngineGone(f"the sweep's engine showed no sign of life for {now - self._changed:.0f} s")
 
 
-def run_packed(uri: str, runner: str, template: Request) -> int:
+def run_packed(uri: str, runner: str, call: Call) -> int:
     """Runs a runner's work until it is told that there is no more; returns how many trials ran."""
     ledger = Ledger(open_folder(uri))
     lease = Lease(ledger, float(os.environ.get(LEASE_S, "120")))
@@ -83,38 +80,42 @@ def run_packed(uri: str, runner: str, template: Request) -> int:
             continue
         if work.get("end"):
             return done
-        request = filled(template, ledger.read_request(int(work["number"]), int(work["attempt"])), uri)
+        request = ledger.read_request(int(work["number"]), int(work["attempt"]))
+        document = fill(call, request, uri)
         known = ledger.status(request.number, request.attempt)
         if known is None or known.state == "Running":  # finished: this runner was restarted behind it
-            _run(ledger, lease, request)
+            _run(ledger, lease, request, call.function, document)
             done += 1
         position += 1
         since = time.monotonic()
 
 
-def filled(template: Request, stored: Request, uri: str) -> Request:
-    """A stored request's number and parameters in the template's document and function.
+def fill(call: Call, request: Request, uri: str) -> dict[str, Any]:
+    """The call's document with a stored request's parameters.
 
     Raises:
-        CorruptArtifact: the stored parameters are not the template's, or hold more than plain values.
+        CorruptArtifact: the stored parameters are not the call's, or hold more than plain values.
     """
-    params = stored.params
+    params = request.params
     is_plain = all(value is None or isinstance(value, str | int | float) for value in params.values())
-    if params.keys() != template.params.keys() or not is_plain:
+    if params.keys() != call.params.keys() or not is_plain:
         raise CorruptArtifact(
-            f"{uri}: the request of trial {stored.number} sets {', '.join(sorted(params)) or 'nothing'}, the sweep "
-            f"searches {', '.join(sorted(template.params))}: it was edited; run again with --fresh"
+            f"{uri}: the request of trial {request.number} sets {', '.join(sorted(params)) or 'nothing'}, the sweep "
+            f"searches {', '.join(sorted(call.params))}: it was edited; run again with --fresh"
         )
-    document = substitute(template.document, params)
-    return replace(stored, function=template.function, document=document, seed=template.seed)
+    again = f"-{request.attempt}" if request.attempt > 1 else ""
+    return call.filled({**params, TRIAL: f"{request.number:04}{again}"})
 
 
-def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
+def _run(ledger: Ledger, lease: Lease, request: Request, function: str, document: dict[str, Any]) -> None:
     """One trial; whatever its function raises is the trial's failure, and the next one runs all the same."""
     reports: list[tuple[int, dict[str, float | None]]] = []
     stopped = False
+    told = 0.0
 
     def tell(state: str, metrics: Mapping[str, float | None] | None = None, error: BaseException | None = None) -> None:
+        nonlocal told
+        told = time.monotonic()
         status = Status(
             state=state,
             reports=reports,
@@ -131,7 +132,8 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
             raise Stopped
         reports.append((int(step), _plain(metrics)))
         print(f"trial {request.number} step {step} {_text(reports[-1][1])}", flush=True)
-        tell("Running")
+        if request.is_judged or time.monotonic() - told > TELL_EVERY_S:
+            tell("Running")
         lease.check()
         stopped = request.is_judged and _wait_for_verdict(ledger, lease, request, int(step))
         return not stopped
@@ -140,9 +142,9 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     tell("Running")
     print(f"trial {request.number} begins {json.dumps(request.params)}", flush=True)
     try:
-        function = load(request.function)
+        called = load(function)
         began = time.monotonic()  # TensorFlow's import is the runner's, not the first trial's
-        metrics = _plain(function(request.document, report))
+        metrics = _plain(called(document, report))
     except Stopped:
         metrics = {}
     except EngineGone:
@@ -168,49 +170,15 @@ def _wait_for_verdict(ledger: Ledger, lease: Lease, request: Request, step: int)
         time.sleep(pause_s(time.monotonic() - since))
 
 
-def run_single(text: str) -> int:
+def run_single(call: Call) -> int:
     """One trial on its own; metrics go to standard output as Katib's StdOut collector reads them."""
-    raw = json.loads(text)
-    request = Request(**{**raw, "document": substitute(raw["document"], read_values(raw["params"]))})
 
     def report(step: int, metrics: dict[str, float]) -> bool:
-        _print_metrics(_plain(metrics))
+        print_metrics(step, metrics)
         return True  # Katib ends a trial that falls behind by itself
 
-    metrics = load(request.function)(request.document, report)
-    _print_metrics(_plain(metrics))
+    print_metrics(None, load(call.function)(call.filled(read_values(call.params)), report))
     return 0
-
-
-def substitute(document: Any, params: Mapping[str, Any]) -> Any:
-    """Puts parameter values where the document says `{"$param": name}`."""
-    if isinstance(document, Mapping):
-        if set(document) == {"$param"}:
-            return params[document["$param"]]
-        return {key: substitute(value, params) for key, value in document.items()}
-    return [substitute(value, params) for value in document] if isinstance(document, list) else document
-
-
-def read_values(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that Katib passed as text: it replaces text, whatever the parameter's type."""
-    return {name: _read_value(value) for name, value in params.items()}
-
-
-def _read_value(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
-
-
-def _print_metrics(metrics: Mapping[str, float | None]) -> None:
-    """One line a metric with a time stamp: early stopping in Katib needs one. Katib cannot parse `nan`."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    for name, value in metrics.items():
-        if value is not None:
-            print(f"{now} {name}={value:.8f}", flush=True)
 
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, float | None]:
@@ -231,9 +199,10 @@ def main(argv: list[str]) -> int:
     """Exit code of a run."""
     try:
         use_given()
+        call = Call.from_json(os.environ[CALL])
         if argv[:1] == ["trial"]:
-            return run_single(os.environ[REQUEST])
-        run_packed(argv[1], argv[2], Request(**json.loads(os.environ[REQUEST])))
+            return run_single(call)
+        run_packed(argv[1], argv[2], call)
     except ShipwayError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from shipway.artifacts import DatasetManifest
-from shipway.components.sweep.experiment import make_request
+from shipway.components.sweep.experiment import make_call
 from shipway.components.sweep.spec import SweepSpec
 from shipway.errors import InvalidSpec, LeaseLapsed, ShipwayError, UserError
 from shipway.scoring import ModelSession
@@ -128,8 +128,8 @@ def test_a_fit_is_ended_by_its_patience_and_by_a_sweep(data: Data, tmp_path: Pat
 
 def test_a_trial_of_its_own_imports_no_framework_and_prints_what_katib_reads(data: Data) -> None:
     sweep = {"parameters": {"rate": [0.1, 0.2]}, "training": spec(data.lines, params={"passes": 2}).model_dump()}
-    request = make_request(parse(SweepSpec, sweep, "sweep"), data.lines.uri, 1, {"rate": 0.2})
-    done = process("shipway.components.sweep.worker", "main(['trial'])", SHIPWAY_TRIAL=json.dumps(request.__dict__))
+    call = replace(make_call(parse(SweepSpec, sweep, "sweep"), data.lines.uri), params={"rate": "0.2"})
+    done = process("shipway.components.sweep.worker", "main(['trial'])", SHIPWAY_TRIAL=call.to_json())
     assert done.returncode == 0, done.stderr
     *lines, imported = done.stdout.splitlines()
     assert imported == "imported"

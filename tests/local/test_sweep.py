@@ -279,54 +279,130 @@ def records(uri: str) -> list[TrialRecord]:
 
 COMMAND = "echo score=0.1; echo score=${trialParameters.where}; test ${trialParameters.kind} = good"
 IMAGE = "ghcr.io/shipway/python-tensorflow:0.1.0"
-CONTAINER = {"name": "tensorflow", "image": IMAGE, "command": ["sh", "-c"], "args": [COMMAND]}
-REPLICA = {"replicas": 1, "restartPolicy": "Never", "template": {"spec": {"containers": [CONTAINER]}}}
-EXPERIMENT: dict[str, Any] = {
-    "apiVersion": "kubeflow.org/v1beta1",
-    "kind": "Experiment",
-    "metadata": {"name": "bowl"},
-    "spec": {
-        "objective": {"type": "maximize", "objectiveMetricName": "score"},
-        "algorithm": {"algorithmName": "random"},
-        "parallelTrialCount": 2,
-        "maxTrialCount": 4,
-        "maxFailedTrialCount": 3,
-        "parameters": [
-            {"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}},
-            {"name": "kind", "parameterType": "categorical", "feasibleSpace": {"list": ["good", "bad"]}},
-        ],
-        "trialTemplate": {
-            "primaryContainerName": "tensorflow",
-            "trialParameters": [{"name": "where", "reference": "x"}, {"name": "kind", "reference": "kind"}],
-            "trialSpec": {
-                "apiVersion": "kubeflow.org/v1",
-                "kind": "TFJob",
-                "spec": {"tfReplicaSpecs": {"Worker": REPLICA}},
+
+
+def of_tfjobs(command: str) -> dict[str, Any]:
+    container = {"name": "tensorflow", "image": IMAGE, "command": ["sh", "-c"], "args": [command]}
+    replica = {"restartPolicy": "Never", "template": {"spec": {"containers": [container]}}}
+    other = {**container, "args": ["echo score=7"]}
+    worker = {"restartPolicy": "Never", "template": {"spec": {"containers": [other]}}}
+    return {"apiVersion": "kubeflow.org/v1", "kind": "TFJob",
+            "spec": {"tfReplicaSpecs": {"Chief": replica, "Worker": worker}}}  # fmt: skip
+
+
+def of_jobs(command: str) -> dict[str, Any]:
+    container = {"name": "trial", "image": IMAGE, "command": ["sh", "-c"], "args": [command]}
+    pod = {"restartPolicy": "Never", "containers": [container]}
+    return {"apiVersion": "batch/v1", "kind": "Job", "spec": {"backoffLimit": 0, "template": {"spec": pod}}}
+
+
+def experiment(name: str, trial: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    """Of two parameters, as somebody would write it who knows Katib."""
+    return {
+        "apiVersion": "kubeflow.org/v1beta1",
+        "kind": "Experiment",
+        "metadata": {"name": name},
+        "spec": {
+            "objective": {"type": "maximize", "objectiveMetricName": "score"},
+            "algorithm": {"algorithmName": "random"},
+            "parallelTrialCount": 2,
+            "maxTrialCount": 4,
+            "maxFailedTrialCount": 3,
+            "parameters": [
+                {"name": "x", "parameterType": "double", "feasibleSpace": {"min": "0", "max": "1"}},
+                {"name": "kind", "parameterType": "categorical", "feasibleSpace": {"list": ["good", "bad"]}},
+            ],
+            "trialTemplate": {
+                "primaryContainerName": "tensorflow",
+                "trialParameters": [{"name": "where", "reference": "x"}, {"name": "kind", "reference": "kind"}],
+                "trialSpec": trial,
             },
+            **spec,
         },
-    },
-}
+    }
 
 
-def test_an_experiment_manifest_is_played_with_a_job_for_each_trial() -> None:
-    executor = executors.current()
-    handle = executor.ensure(EXPERIMENT)
+def record_of(name: str) -> SweepRecord:
+    return SweepRecord.from_json(open_folder(Context.current().uri("sweeps", name)).get("record.json"))
+
+
+@pytest.mark.parametrize("trial", [of_tfjobs(COMMAND), of_jobs(COMMAND)], ids=["TFJob", "Job"])
+def test_an_experiment_manifest_is_played_with_a_job_for_each_trial(trial: dict[str, Any]) -> None:
+    executor, manifest = executors.current(), experiment("bowl", trial)
+    handle = executor.ensure(manifest)
     outcome = executor.follow(handle)
     text = [line.text for line in executor.logs(handle)]
     assert outcome.state == "Succeeded", text
-    record = SweepRecord.from_json(open_folder(Context.current().uri("sweeps", "bowl")).get("record.json"))
+    record = record_of("bowl")
     assert len(record.trials) == 4
     for trial in record.trials:
-        assert trial.state == ("Succeeded" if trial.params["kind"] == "good" else "Failed")
-        assert trial.metrics["score"] == trial.params["x"]
+        assert trial.state == ("Succeeded" if trial.params["kind"] == "good" else "Failed"), trial.error
+        assert trial.metrics["score"] == trial.params["x"]  # of the first replica alone
         assert len(trial.history) == 2
-    assert executor.ensure(EXPERIMENT).adopted
+    folder = open_folder(Context.current().uri("sweeps", "bowl"))
+    assert {"report.html", "study.db"} <= {info.key for info in folder.list()}
+    assert any(line.startswith(f"best: trial {record.best_trial} Succeeded score=") for line in text)
+    assert executor.ensure(manifest).adopted
 
 
-def test_an_experiment_that_cannot_be_honoured_is_refused_before_anything_starts() -> None:
-    manifest = {**EXPERIMENT, "spec": {**EXPERIMENT["spec"], "nasConfig": {"graphConfig": {}}}}
-    with pytest.raises(InvalidSpec, match=r"spec\.nasConfig"):
+STARTED = "echo $$$$ >> LOG; echo score=1; while ! test -e GO; do sleep 0.05; done; echo score=${trialParameters.where}"
+USED = " # ${trialParameters.kind}"
+
+
+def test_an_experiment_that_is_cancelled_leaves_no_process_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    log, go = tmp_path / "log", tmp_path / "go"
+    command = STARTED.replace("LOG", str(log)).replace("GO", str(go)) + USED
+    executor, manifest = executors.current(), experiment("stopped", of_jobs(command), maxTrialCount=3)
+    handle = executor.ensure(manifest)
+    wait_for(lambda: log.exists() and len(log.read_text().split()) == 2)
+    started = [int(pid) for pid in log.read_text().split()]
+    executor.cancel(handle)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
+    wait_for(lambda: executor.running() == [])  # type: ignore[attr-defined]
+    go.touch()
+    again = executor.ensure(manifest)
+    outcome = executor.follow(again)
+    assert outcome.state == "Succeeded", [line.text for line in executor.logs(again)]
+    record = record_of("stopped")
+    assert [trial.state for trial in record.trials] == ["Succeeded"] * 3, record.trials
+    assert len(log.read_text().split()) == 5  # the two that were ended, and three
+
+
+def test_a_trial_of_an_experiment_that_falls_behind_is_ended_before_it_is_done() -> None:
+    """All trials but the first and best would go on for ten minutes."""
+    command = ("for i in 1 2 3; do echo score=${trialParameters.where}; done; "
+               "test ${trialParameters.where} = 0.1 || sleep 600")  # fmt: skip
+    medianstop = {"min_trials_required": "1", "start_step": "1"}
+    manifest = experiment(
+        "median", of_jobs(command + USED), algorithm={"algorithmName": "grid"}, parallelTrialCount=1,
+        objective={"type": "minimize", "objectiveMetricName": "score"},
+        earlyStopping={"algorithmName": "medianstop", "algorithmSettings": [
+            {"name": name, "value": value} for name, value in medianstop.items()]},
+        parameters=[
+            {"name": "x", "parameterType": "discrete", "feasibleSpace": {"list": ["0.1", "0.2", "0.8"]}},
+            {"name": "kind", "parameterType": "categorical", "feasibleSpace": {"list": ["good"]}},
+        ],
+    )  # fmt: skip
+    executor = executors.current()
+    assert executor.follow(executor.ensure(manifest)).state == "Succeeded"
+    assert [trial.state for trial in record_of("median").trials] == ["Succeeded", "EarlyStopped", "EarlyStopped"]
+    assert executor.running() == []  # type: ignore[attr-defined]
+
+
+UNPLAYABLE = [
+    (experiment("x", of_jobs("true"), nasConfig={"graphConfig": {}}), r"spec\.nasConfig"),
+    (experiment("x", of_jobs("true"), algorithm={"algorithmName": "bayesianoptimization"}), "cluster's Katib only"),
+    (experiment("x", {**of_jobs("true"), "spec": {"templat": {}}}), r"spec\.trialTemplate\.trialSpec: .*templat"),
+]
+
+
+@pytest.mark.parametrize(("manifest", "message"), UNPLAYABLE, ids=[message for _, message in UNPLAYABLE])
+def test_an_experiment_that_cannot_be_honoured_is_refused_before_anything_starts(
+    manifest: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=message):
         executors.current().ensure(manifest)
+    assert executors.current().running() == []  # type: ignore[attr-defined]
 
 
 def test_a_sweep_in_the_real_object_store_leaves_everything_there(store_uri: str) -> None:

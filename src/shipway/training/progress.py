@@ -5,11 +5,12 @@ from __future__ import annotations
 import atexit
 import collections
 import json
+import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,12 +96,12 @@ class ProgressObject:
             print(f"shipway: progress not written: {error}", file=sys.stderr, flush=True)
 
 
-def print_metrics(step: int, metrics: dict[str, float]) -> None:
-    """Lines as Katib's StdOut collector reads them: a timestamp, then `name=value`."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    for name, value in {"step": float(step), **metrics}.items():
-        if value == value:  # `nan` does not parse there
-            print(f"{now} {name}={value:.6g}", flush=True)
+def print_metrics(step: int | None, metrics: Mapping[str, float]) -> None:
+    """Lines as Katib's StdOut collector reads them: a timestamp, which early stopping needs, then `name=value`."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    for name, value in {**({} if step is None else {"step": step}), **metrics}.items():
+        if math.isfinite(value):  # `nan` does not parse there
+            print(f"{now} {name}={value:.8g}", flush=True)
 
 
 class EventFile:

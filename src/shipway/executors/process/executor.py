@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from shipway.errors import InvalidSpec, NotFound
 from shipway.executors import identity
 from shipway.executors.base import Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.outcomes import OutcomeRecord, outcome_from, read_outcome, write_outcome
-from shipway.executors.process import experiment, leases, service
+from shipway.executors.process import leases, service
 from shipway.executors.process.attempts import Attempts, bury, invocation, kill_supervisor, reap_children
 from shipway.executors.process.environments import environments
 from shipway.executors.process.faults import parse_fault
@@ -25,6 +26,8 @@ POLL_S = 0.05
 ALIVE_CHECK_S = 0.5
 END_S = 5.0
 SERVICE = "InferenceService"
+EXPERIMENT = "Experiment"
+CONTROLLER = "shipway.components.sweep.controller"  # by name: sweeps know executors, executors no sweeps
 
 
 class ProcessExecutor:
@@ -50,8 +53,8 @@ class ProcessExecutor:
         """
         if isinstance(manifest, dict) and manifest.get("kind") == SERVICE:
             return service.ensure(self.context, manifest)
-        if isinstance(manifest, dict) and manifest.get("kind") == experiment.KIND:
-            manifest = experiment.controller_job(manifest)
+        if isinstance(manifest, dict) and manifest.get("kind") == EXPERIMENT:
+            manifest = importlib.import_module(CONTROLLER).job(manifest, _check)
         base = identity.base_name(manifest)
         plan, notes = read_job(manifest, base, 0, environments())
         for clause in plan.faults:
@@ -189,6 +192,11 @@ class ProcessExecutor:
 
     def _folder(self, handle: Handle) -> JobFolder:
         return JobFolder(self.context.home / "jobs" / handle.name)
+
+
+def _check(manifest: Manifest) -> None:
+    """Refuses a job that could not be played, as `ensure` does."""
+    read_job(manifest, identity.base_name(manifest), 0, environments())
 
 
 def _ask_to_end(folder: JobFolder, state: str, message: str, reason: str = "") -> None:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from shipway.components.sweep import experiment
-from shipway.components.sweep.jobtrials import read_metrics
+from shipway.components.sweep.calls import CALL, Call, read_values
+from shipway.components.sweep.controller import metrics_in, trial_manifest
 from shipway.components.sweep.spec import SweepSpec
-from shipway.components.sweep.worker import read_values, substitute
 from shipway.errors import InvalidSpec
 from shipway.specs import parse
 
@@ -88,12 +88,13 @@ def test_a_rendered_experiment_reads_back_as_the_same_sweep() -> None:
     assert found.spec.parameters == spec.parameters
     assert found.spec.objective == spec.objective
     assert found.spec.earlyStopping == spec.earlyStopping
-    trial = found.trial("t-1", {"learning_rate": 0.005, "hidden": 128, "decay": "linear"})
+    values = {"learning_rate": 0.005, "hidden": 128, "decay": "linear"}
+    trial = trial_manifest(json.dumps(found.template), "t-1", values)
     assert trial["metadata"]["name"] == "t-1"
     assert "${" not in json.dumps(trial)
     container = trial["spec"]["tfReplicaSpecs"]["Chief"]["template"]["spec"]["containers"][0]
-    request = json.loads(next(v["value"] for v in container["env"] if v["name"] == experiment.TRIAL))
-    params = substitute(request["document"], read_values(request["params"]))["spec"]["params"]
+    call = Call.from_json(next(v["value"] for v in container["env"] if v["name"] == CALL))
+    params = call.filled(read_values(call.params))["spec"]["params"]
     assert {k: params[k] for k in ("learning_rate", "hidden", "decay", "dropout")} == {
         "learning_rate": 0.005, "hidden": 128, "decay": "linear", "dropout": 0.3,
     }  # fmt: skip
@@ -106,6 +107,9 @@ BAD = [
     (("spec", "trialTemplate", "trialSpec"), ..., "a template in a ConfigMap cannot be read"),
     (("spec", "trialTemplate", "trialParameters"), [{"name": "x", "reference": "hiden"}], "did you mean 'hidden'"),
     (("spec", "metricsCollectorSpec", "collector"), {"kind": "File"}, "'File' cannot be honoured here"),
+    (("spec", "trialTemplate", "trialSpec", "kind"), "PyTorchJob", "trialSpec.kind: expected one of TFJob, MPIJob, Job, got"),
+    (("spec", "algorithm"), {"algorithmName": "bayesianoptimization"}, "spec: .*runs on a cluster's Katib only"),
+    (("metadata", "name"), "x" * 41, "metadata.name: .*41 characters; Katib allows 40"),
     (("spec", "parameters"), [{"name": "x", "parameterType": "double", "feasibleSpace": {"min": "1", "max": "a"}}],
      r"spec.parameters\[0\].feasibleSpace.max"),
 ]  # fmt: skip
@@ -133,7 +137,6 @@ def test_metrics_are_read_from_what_a_trial_prints() -> None:
         "accuracy=nan",
         "final=1",
     ]
-    assert read_metrics(lines, [experiment.FILTER], "accuracy") == [
-        (1, {"accuracy": 0.5, "loss": 0.15}),
-        (2, {"accuracy": 0.75, "loss": -0.5, "final": 1.0}),
-    ]
+    assert list(metrics_in(lines, [experiment.FILTER])) == [
+        ("accuracy", 0.5), ("loss", 0.15), ("accuracy", 0.75), ("loss", -0.5), ("final", 1.0),
+    ]  # fmt: skip

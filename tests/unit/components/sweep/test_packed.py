@@ -15,7 +15,7 @@ def test_a_request_that_was_never_handed_out_is_made_again_not_waited_for(tmp_pa
     ledger = Ledger(open_folder(f"file://{tmp_path}"))
     executor: Any = None  # nothing may be started
     trials = PackedTrials("s", ledger, Jobs(executor), manifest=lambda name: {}, slots=2)
-    asked = Request(3, 1, {"x": 1}, seed=0, function="a:b", document={}, runner="s-w1-7")
+    asked = Request(3, 1, {"x": 1}, runner="s-w1-7")
     ledger.assign("s-w1-7", 0, {"number": 2, "attempt": 1})
     ledger.request(asked)
     assert not trials.resume(asked)

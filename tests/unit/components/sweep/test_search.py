@@ -14,7 +14,6 @@ from shipway.components.sweep import algorithms, core
 from shipway.components.sweep.search import Search
 from shipway.components.sweep.space import Space, Values
 from shipway.components.sweep.spec import SweepSpec, loguniform, quniform, randint, uniform
-from shipway.errors import InvalidSpec
 from shipway.specs import parse
 
 SPACE = {
@@ -145,11 +144,6 @@ def test_hyperband_spends_its_reports_on_the_better_half() -> None:
     assert spent < 30 * 4
     finished = [r.metrics["score"] for r in records if r.state == "Succeeded"]
     assert max(finished) >= max(score(r.params) - 0.25 for r in records[:1])
-
-
-def test_an_algorithm_of_katib_alone_is_refused_with_those_that_run_here() -> None:
-    with pytest.raises(InvalidSpec, match="'bayesianoptimization' runs on Katib only; here choose one of random, grid"):
-        Search(spec_of("bayesianoptimization"), FIRST)
 
 
 def test_importance_names_the_parameter_that_decides() -> None:

@@ -133,6 +133,7 @@ BAD = [
     ({"algorithm": {"algorithmName": "tpe", "algorithmSettings": {"gama": 1}}}, "did you mean 'gamma'"),
     ({"algorithm": {"algorithmName": "hyperband", "algorithmSettings": {"eta": "x"}}}, "eta='x' is not a number"),
     ({"algorithm": "grid", "parameters": {"x": "uniform(0, 1)"}}, "grid needs a step for 'x'"),
+    ({"algorithm": "bayesianoptimization"}, "runs on a cluster's Katib only .*; here choose one of random, grid"),
     ({"earlyStopping": "median"}, "did you mean 'medianstop'"),
     ({"objective": {"objectiveMetricName": "a", "additionalMetricNames": ["a"]}}, "repeats the objective"),
     ({"maxTrialCount": -1}, "sweep.maxTrialCount: .*at least 0"),

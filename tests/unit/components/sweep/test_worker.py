@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shipway.components.sweep.engine import Engine
-from shipway.components.sweep.experiment import make_request, runner_manifest
+from shipway.components.sweep.experiment import runner_manifest
 from shipway.components.sweep.ledger import Ledger, Request
 from shipway.components.sweep.search import Search
 from shipway.components.sweep.spec import SweepSpec
@@ -60,20 +60,20 @@ def run(folder: Path, stored: Request, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_a_runner_calls_what_it_was_started_for_with_the_parameters_of_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(tmp_path, make_request(spec(), "file:///rows", 3, VALUES), monkeypatch) == 0
+    assert run(tmp_path, Request(3, 1, VALUES), monkeypatch) == 0
     assert seen == [VALUES]  # the text "1" is no number
 
 
 def test_a_request_in_the_store_names_no_function_and_no_document(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    marked = tmp_path / "marked"
-    marked.mkdir()
-    honest = make_request(spec(), "file:///rows", 3, VALUES)
-    stored: Any = replace(honest, function="shutil:rmtree", document=str(marked))  # type: ignore[arg-type]
-    assert run(tmp_path / "sweep", stored, monkeypatch) == 0
-    assert marked.is_dir()
-    assert seen == [VALUES]
+    @dataclass(frozen=True)
+    class Naming(Request):
+        function: str = "shutil:rmtree"
+
+    assert run(tmp_path, Naming(3, 1, VALUES), monkeypatch) != 0
+    assert not seen
+    assert "3/1/request.json: no request of a trial: it was edited" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_request_in_the_store_names_no_function_and_no_document(
 def test_a_request_with_other_parameters_than_the_sweeps_ends_its_runner(
     params: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(tmp_path, replace(make_request(spec(), "", 3, VALUES), params=params), monkeypatch) != 0
+    assert run(tmp_path, Request(3, 1, params), monkeypatch) != 0
     assert not seen
     assert "it was edited; run again with --fresh" in capsys.readouterr().err
 
@@ -101,8 +101,8 @@ def test_a_sweep_that_goes_on_takes_no_parameters_from_outside_its_space(
     if what == "record":
         ledger.finish(TrialRecord(number=0, state="Succeeded", params=params, metrics={"accuracy": 1.0}), {})
     else:
-        ledger.request(replace(make_request(spec(), "", 0, VALUES), params=params))
+        ledger.request(Request(0, 1, params))
     trials: Any = None  # nothing may be started
-    engine = Engine(spec(), Search(spec(), VALUES), ledger, trials, make_request=lambda number, values: trials)
+    engine = Engine(spec(), Search(spec(), VALUES), ledger, trials)
     with pytest.raises(CorruptArtifact, match="trials/0000: its parameters are not of this sweep's space"):
         engine.run()
