@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from shipway.artifacts import EvaluationRecord, ModelManifest
+from shipway.client import Client, NoAnswer
 from shipway.components.deploy.core import CheckResult, Kept, chosen_rows, compare
-from shipway.components.predict.core import Client, NoAnswer
 from shipway.errors import CorruptArtifact, ShipwayError
 from shipway.inputs import input_of
+from shipway.patience import Patience
 from shipway.recipes import load_stored_recipe
 from shipway.specs import parse
 from shipway.tasks.model_answers import ModelAnswers
@@ -22,7 +23,8 @@ from shipway.tasks.stored import task_of_model
 BATCH = 32
 BATCH_CHARS = 4 << 20  # of a request's JSON, which an endpoint bounds
 LATENCY_ROWS = 200
-OPENING_S = 30.0  # an endpoint is Ready before each node's proxy and each gateway knows the way to it
+# An endpoint is Ready before each node's proxy and each gateway knows the way to it.
+OPENING = Patience(within_s=30.0, first_s=0.2, cap_s=1.0)
 _PLACE = "shipway place"
 
 
@@ -113,15 +115,14 @@ def check_endpoint(url: str, kept: Kept, tolerance: float, version: int | None =
 
 
 def _open(client: Client, instances: Sequence[Any]) -> None:
-    until = time.monotonic() + OPENING_S
+    tries = OPENING.tries()
     while True:
         try:
             client.predict(instances)
             return
         except NoAnswer:
-            if time.monotonic() > until:
+            if not tries.again():
                 raise
-            time.sleep(0.2)
 
 
 def _batches(instances: Sequence[Any], start: int) -> Iterator[slice]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.ending import STATES, Sources, Stop, handled_state, lost, reasons, settle, state_of
 from shipway.errors import CorruptArtifact, InvalidSpec
 from shipway.pages.numbers import duration, figure, number
+from shipway.patience import Patience, retry_after
 from shipway.summary import all_told, of_role
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from shipway.pages.page import Tone
 
 TIMEOUT_S = 10.0
-RETRIES = 2
+PATIENCE = Patience(attempts=3, first_s=1.0)
+TOO_MANY = 429
 # Who stopped a step that was sent SIGTERM, where the run went on to its exit handler.
 STOPPED = {
     "none": "past its time limit, or its node went",
     "unknown": "the run was cancelled, or the step was past its time limit; which of them this account may not see",
 }
-WAIT_S = 1.0  # before the first retry; doubled before the second
 _TONES: dict[str, Tone] = {"Succeeded": "good", "Failed": "bad", "Cancelled": "warn"}
 
 
@@ -225,7 +225,7 @@ def check_address(url: str) -> None:
 
 
 def post(url: str, document: Mapping[str, Any]) -> int:
-    """Sends JSON; two more tries after a 5xx or a failed connection.
+    """Sends JSON; two more tries after a 5xx, a 429 or a failed connection.
 
     Returns:
         The HTTP status of the last answer.
@@ -246,16 +246,15 @@ def post(url: str, document: Mapping[str, Any]) -> int:
     check_address(url)
     body = json.dumps(document, ensure_ascii=False, default=str).encode()
     request = Request(url, data=body, headers={"Content-Type": "application/json", "User-Agent": "shipway"})
-    for attempt in range(RETRIES + 1):
-        if attempt:
-            time.sleep(WAIT_S * 2 ** (attempt - 1))
+    tries = PATIENCE.tries()
+    while True:
         try:
             with build_opener(Stay).open(request, timeout=TIMEOUT_S) as response:
                 return int(response.status)
         except HTTPError as error:
-            if error.code < 500 or attempt == RETRIES:
+            passes = error.code >= 500 or error.code == TOO_MANY
+            if not (passes and tries.again(retry_after(error.headers))):
                 return int(error.code)
         except OSError:
-            if attempt == RETRIES:
+            if not tries.again():
                 raise
-    raise AssertionError  # the last attempt returned or raised

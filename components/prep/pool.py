@@ -13,17 +13,15 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from queue import Queue
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
-from shipway import modules
+from shipway import modules, parents
 from shipway.errors import ShipwayError
 
 R = TypeVar("R")
-PARENT_POLL_S = 0.2
 
 
 class Pool:
@@ -151,7 +149,7 @@ def _receive(pipe: IO[bytes]) -> Any:
 
 def work(owner: str) -> None:
     """Answers tasks until the pipe closes, or whoever fed it is gone."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    parents.when_gone(lambda: os._exit(1))  # a task may run for minutes: it must not outlive the step that asked
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not stand between the answers
     while True:
@@ -164,13 +162,6 @@ def work(owner: str) -> None:
         except Exception as error:  # noqa: BLE001 - it is raised again in the parent
             answer = (False, _portable(error))
         _send(answers, answer)
-
-
-def _end_with(parent: int) -> None:
-    """A task may run for minutes: its process must not outlive the step that asked for it."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_POLL_S)
-    os._exit(1)
 
 
 def _portable(error: Exception) -> Exception:

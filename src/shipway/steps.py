@@ -5,7 +5,6 @@ KFP turns every exit code into 1 and keeps no message, so what a person should r
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from shipway import deaths, redaction
+from shipway import deaths, locks, redaction
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import TITLE, Context
 from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of, harmless, one_line
@@ -290,13 +289,8 @@ def _watch_host(lock: str) -> None:
     The host holds an exclusive lock as long as it lives, and the kernel lets go of it however the host dies.
     """
     with open(lock) as file:
-        while True:
+        while not locks.try_lock(file.fileno(), shared=True):
             time.sleep(HOST_POLL_S)
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            break
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(END_GRACE_S)
     os._exit(130)

@@ -17,9 +17,9 @@ import pytest
 
 from shipway.artifacts import ModelManifest
 from shipway.cli.machine import stop_everything
+from shipway.client import Client
 from shipway.components.deploy.core import inference_service, predict_url
 from shipway.components.deploy.spec import EndpointSpec
-from shipway.components.predict.core import Client
 from shipway.context import Context
 from shipway.errors import InvalidSpec, UserError
 from shipway.executors import Manifest, Outcome

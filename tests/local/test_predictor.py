@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shipway.components.predict.core import Client
+from shipway.client import Client
 from shipway.errors import NotFound, UserError
 from shipway.scoring import ModelSession
 from tests.local.serving import Server, served

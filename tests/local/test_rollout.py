@@ -16,12 +16,12 @@ import polars as pl
 import pytest
 
 from shipway.artifacts import EvaluationRecord, ModelManifest, StepRecord
+from shipway.client import Client
 from shipway.components.deploy import launch
 from shipway.components.deploy.rollout import CheckFailed, Rollout
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
-from shipway.components.predict.core import Client
 from shipway.context import Context
 from shipway.errors import InvalidSpec, JobFailed, ShipwayError, UserError
 from shipway.executors import Handle, Manifest

@@ -17,16 +17,17 @@ import polars as pl
 import pytest
 
 from shipway.artifacts import EvaluationRecord, ModelManifest
+from shipway.client import Client, NoAnswer
 from shipway.components.deploy import launch, parity
 from shipway.components.deploy.parity import check_endpoint, kept_rows
 from shipway.components.deploy.rollout import CheckFailed, Rollout
 from shipway.components.deploy.spec import EndpointSpec
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
-from shipway.components.predict.core import Client, NoAnswer
 from shipway.context import Context
 from shipway.errors import InvalidSpec, NotFound, UserError
 from shipway.executors.process import ProcessExecutor, service
+from shipway.patience import Patience
 from shipway.registry import Registry
 from shipway.storage import Store
 from tests.fixtures import typed, waiting
@@ -185,7 +186,7 @@ def test_the_check_waits_for_the_way_to_an_endpoint_that_is_ready(house: House, 
 
 
 def test_a_gateway_that_knows_no_way_is_said(monkeypatch: pytest.MonkeyPatch, house: House, server: Server) -> None:
-    monkeypatch.setattr(parity, "OPENING_S", 0.5)
+    monkeypatch.setattr(parity, "OPENING", Patience(within_s=0.5, first_s=0.1))
     kept = kept_rows(house.record, house.model, 50)
     with (
         late_gateway(server.url, refusals=10**6) as gateway,

@@ -15,10 +15,10 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from shipway.artifacts import DatasetManifest, EvaluationRecord, ModelManifest
+from shipway.client import Client
 from shipway.components.deploy.parity import check_endpoint, kept_rows
 from shipway.components.evaluate.measure import measure
 from shipway.components.evaluate.spec import EvaluationSpec
-from shipway.components.predict.core import Client
 from shipway.recipes import Ragged
 from shipway.scoring import ModelSession
 from shipway.storage import Store

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from shipway import modules, private
+from shipway import locks, modules, private
 from shipway.code.packing import Packed, hash_file
 from shipway.code.reference import CodeRef
 from shipway.code.unpacking import is_whole, unpack
@@ -38,9 +35,8 @@ def install(ref: CodeRef, folder: Path) -> Path:
         NotFound: nothing lies at its address.
         InvalidSpec: something else lies there than its hash says, or it cannot be installed here.
     """
-    private.make_folder(folder)
     target = folder / ref.sha256
-    with _locked(folder / f".{ref.sha256}.lock"):
+    with locks.alone(folder / f".{ref.sha256}.lock"):
         if is_whole(target):
             return target
         work = folder / f".{uuid.uuid4().hex}"
@@ -120,10 +116,3 @@ def _verified(ref: CodeRef, folder: Path, work: Path) -> Path:
     if found != ref.sha256:
         raise InvalidSpec(other_bytes(ref, found))
     return path
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

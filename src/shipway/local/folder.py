@@ -7,7 +7,6 @@ host.lock (held by the host as long as it lives).
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from shipway import private
+from shipway import locks, private
 from shipway.errors import ShipwayError
 
 KILL_S = 10.0  # for the kernel, behind SIGKILL
@@ -123,14 +122,7 @@ class RunFolder:
 
     def host_lives(self) -> bool:
         """Whether a host holds the lock; the kernel lets go of it however the host dies."""
-        if not self.lock.exists():
-            return False
-        with self.lock.open("r") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            return False
+        return locks.is_held(self.lock)
 
     def state(self) -> str:
         """How the run ended, as its host told; empty where the host is still at it, or was killed before it could."""

@@ -10,7 +10,6 @@ kfp.local has no callbacks, keeps no record of a run, and starts a step so that 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -19,14 +18,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from shipway import deaths, modules, references
+from shipway import deaths, modules, parents, references
 from shipway.context import TASK, TITLE
 from shipway.dag import Place
 from shipway.local import executor
 from shipway.local.folder import RunFolder
 
 WATCH = "SHIPWAY_WATCH"  # path of the host's lock: a step that can take it has lost its host
-_PR_SET_PDEATHSIG = 1
 # kfp starts a step from a shell that stays between us and Python, and dies of a signal before Python has cancelled its
 # jobs; `exec` puts Python in the shell's place, where the signals, the parent-death one too, reach it.
 _SHELL_CALL = "_KFP_RUNTIME=true "
@@ -125,7 +123,7 @@ class Hooks:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=parents.dies_with(os.getpid(), signal.SIGTERM),
                 pass_fds=[arguments],
             )
             with self._guard:
@@ -201,10 +199,6 @@ def _without_waiting(task_spec: Any) -> Any:
     task_spec = type(task_spec).FromString(task_spec.SerializeToString())
     task_spec.retry_policy.ClearField("backoff_duration")
     return task_spec
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -6,7 +6,6 @@ told to (TERM, INT) or when whoever started it is gone.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import signal
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from shipway import deaths, private, redaction, references
+from shipway import deaths, locks, parents, private, redaction, references
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.dag import Place
 from shipway.errors import ShipwayError, UserError, one_line
@@ -27,7 +26,6 @@ from shipway.local.folder import RunFolder, remove_scratch
 from shipway.local.hooks import Hooks
 from shipway.local.light import import_kfp
 
-POLL_S = 0.2
 DONE = ("Succeeded", "Cached")
 
 
@@ -145,7 +143,7 @@ class Host:
     def play(self) -> int:
         """Runs the pipeline; the exit code of the run."""
         os.environ.update(self.request.environment)
-        threading.Thread(target=self._watch_parent, args=(os.getppid(),), daemon=True).start()
+        parents.when_gone(self.hooks.stop)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         try:
@@ -209,11 +207,6 @@ class Host:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         threading.Thread(target=self.hooks.stop, daemon=True).start()
 
-    def _watch_parent(self, parent: int) -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL_S)
-        self.hooks.stop()
-
 
 def main() -> int:
     """Entry of the host process."""
@@ -236,9 +229,7 @@ def main() -> int:
 def _host(folder: RunFolder) -> int:
     """Takes the run's lock, its log and its folder for temporary files, and plays it."""
     with folder.lock.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locks.try_lock(lock.fileno()):
             return 75  # another host is on it: the caller follows that one
         with folder.log.open("wb") as log:
             os.dup2(log.fileno(), 1)

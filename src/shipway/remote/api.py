@@ -15,7 +15,7 @@ from kfp_server_api.exceptions import ApiException
 
 from shipway.errors import InvalidSpec, LostAnswer, NotAllowed, NotFound, VersionConflict
 from shipway.remote.confirm import confirm, confirm_created
-from shipway.remote.http import LoginPage, Patience, Transport
+from shipway.remote.http import LoginPage, RequestPatience, Transport
 from shipway.remote.refused import explain
 from shipway.remote.settings import Settings
 from shipway.remote.started import with_key
@@ -31,9 +31,9 @@ class Api:
     KubeflowUnavailable, LostAnswer (only those that create), KubeflowError (anything else).
     """
 
-    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
+    def __init__(self, settings: Settings, patience: RequestPatience | None = None) -> None:
         self.settings = settings
-        self.patience = patience or Patience()
+        self.patience = patience or RequestPatience()
         configuration = kfp.Configuration(host=settings.url)
         configuration.verify_ssl = settings.verify
         configuration.ssl_ca_cert = settings.ca or None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from shipway.errors import KubeflowError, KubeflowUnavailable
-from shipway.remote.http import Patience
+from shipway.patience import Patience
 
 IGNORED = ("mode", "namespace")  # the first is told by the status, the second by where we asked
 
@@ -19,15 +18,14 @@ def confirm(what: str, read: Callable[[], Any], holds: Callable[[Any], bool], pa
     Raises:
         KubeflowError: it never did.
     """
-    for attempt in range(patience.attempts):
-        held = read()
-        if holds(held):
-            return held
-        time.sleep(patience.pause(attempt))
-    raise KubeflowError(
-        f"{what}: Kubeflow answered that it is done, and when asked again it was not; type the command again, and look "
-        f"at the log of its ml-pipeline if that is of no use"
-    )
+    tries = patience.tries()
+    while not holds(held := read()):
+        if not tries.again():
+            raise KubeflowError(
+                f"{what}: Kubeflow answered that it is done, and when asked again it was not; type the command again, "
+                "and look at the log of its ml-pipeline if that is of no use"
+            )
+    return held
 
 
 def confirm_created(what: str, sent: Any, answer: Any, read: Callable[[], Any]) -> Any:

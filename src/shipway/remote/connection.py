@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shipway.errors import InvalidSpec, KubeflowError, NotFound
 from shipway.remote import settings as settings_module
 from shipway.remote.api import Api
-from shipway.remote.http import Patience
+from shipway.remote.http import RequestPatience
 from shipway.remote.kubeflow_run import KubeflowRun
 from shipway.remote.refused import Unsupported
 from shipway.remote.settings import Settings
@@ -34,7 +34,7 @@ def connect(
     ca: str | None = None,
     verify: bool | None = None,
     experiment: str | None = None,
-    patience: Patience | None = None,
+    patience: RequestPatience | None = None,
 ) -> Connection:
     """Kubeflow Pipelines, found and asked once whether it lets us in.
 
@@ -74,7 +74,7 @@ class Connection:
         self.is_multi_user = is_multi_user
 
     @classmethod
-    def open(cls, settings: Settings, patience: Patience | None = None) -> Connection:
+    def open(cls, settings: Settings, patience: RequestPatience | None = None) -> Connection:
         """Checks that it is Kubeflow that answers."""
         api = Api(settings, patience)
         try:

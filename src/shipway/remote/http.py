@@ -7,9 +7,7 @@ carried out, and reads a token once.
 from __future__ import annotations
 
 import json
-import random
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +26,7 @@ from urllib3.exceptions import (
 )
 
 from shipway.errors import KubeflowError, KubeflowUnavailable, LostAnswer
+from shipway.patience import Patience, retry_after
 from shipway.remote.credentials import Credentials
 
 # POSTs that say what shall be, not what shall happen: carried out twice they do what they do once.
@@ -43,24 +42,18 @@ _NEVER_SENT = (NewConnectionError, ConnectTimeoutError, NameResolutionError)
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a request is tried: waits double from `first_s` to `cap_s`, with up to half of it at random."""
+class RequestPatience(Patience):
+    """With Kubeflow's API, whose every try has its own time limits."""
 
-    attempts: int = 6
-    first_s: float = 0.3
-    cap_s: float = 8.0
+    attempts: float = 6
     connect_s: float = 10.0
     read_s: float = 60.0
-
-    def pause(self, attempt: int) -> float:
-        """Seconds before attempt number `attempt` + 1."""
-        return min(self.cap_s, self.first_s * 2.0**attempt) * random.uniform(0.5, 1.0)
 
 
 class Transport(RESTClientObject):  # type: ignore[misc]  # kfp_server_api has no types
     """Sends a request with the credentials as they are now; GET, DELETE, PATCH and settled actions until it works."""
 
-    def __init__(self, configuration: Any, credentials: Credentials, patience: Patience) -> None:
+    def __init__(self, configuration: Any, credentials: Credentials, patience: RequestPatience) -> None:
         super().__init__(configuration)
         self._credentials = credentials
         self._patience = patience
@@ -85,28 +78,25 @@ class Transport(RESTClientObject):  # type: ignore[misc]  # kfp_server_api has n
             LostAnswer: it was sent once and may have been carried out.
         """
         settled = method != "POST" or bool(_ACTIONS.search(url))
-        for attempt in range(self._patience.attempts):
-            last = attempt == self._patience.attempts - 1
+        tries = self._patience.tries()
+        while True:
             try:
                 answer = self._send(method, url, query_params, headers, body, post_params)
             except HTTPError as error:
                 sent = not isinstance(error, _NEVER_SENT)
                 if sent and not settled:
                     raise self._lost(method, url, error) from error
-                if last or isinstance(error, SSLError):
+                if isinstance(error, SSLError) or not tries.again():
                     raise self._unavailable(error) from error
-                time.sleep(self._patience.pause(attempt))
                 continue
             if (
                 answer.status in _PASSING
-                and not last
                 and not is_refusal(answer.status, answer.data)
                 and (settled or answer.status == 429)
+                and tries.again(retry_after(answer.headers))
             ):
-                time.sleep(max(self._patience.pause(attempt), self._asked_to_wait(answer)))
                 continue
             return self._checked(method, url, answer, settled)
-        raise AssertionError("unreachable")
 
     def _send(self, method: str, url: str, query: Any, headers: Any, body: Any, post_params: Any) -> Any:
         sent = {**(headers or {}), **self._credentials.headers()}
@@ -140,10 +130,6 @@ class Transport(RESTClientObject):  # type: ignore[misc]  # kfp_server_api has n
             problem.body = answer.data  # the generated client decodes it
             raise problem
         return response
-
-    def _asked_to_wait(self, answer: Any) -> float:
-        asked = answer.headers.get("retry-after", "")
-        return min(float(asked), 30.0) if asked.isdigit() else 0.0
 
     def _lost(self, method: str, url: str, error: Exception) -> LostAnswer:
         timed_out = isinstance(error, ReadTimeoutError)

@@ -7,12 +7,12 @@ look for that mark before anything is sent again.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from shipway.errors import KubeflowError, LostAnswer, ShipwayError
-from shipway.remote.http import Patience
+from shipway.patience import Patience
 
 T = TypeVar("T")
 LOOKS = 4  # after each lost answer: a request that a proxy gave up on may land a moment later
@@ -36,7 +36,8 @@ def create_once(what: str, create: Callable[[], T], find: Callable[[], T | None]
         KubeflowError: unknown whether it was created, and nothing was sent again: after a timeout nothing was found,
             and the server may still be at it; or it could not be looked for.
     """
-    for attempt in range(patience.attempts):
+    tries = patience.tries()
+    while True:
         try:
             return create()
         except LostAnswer as lost:
@@ -48,10 +49,8 @@ def create_once(what: str, create: Callable[[], T], find: Callable[[], T | None]
                 return found
             if lost.may_go_on:
                 raise _unknown(what, str(lost)) from lost
-            if attempt == patience.attempts - 1:
+            if not tries.again():
                 raise KubeflowError(f"{what}: not created: {lost}") from lost
-            time.sleep(patience.pause(attempt))
-    raise AssertionError("unreachable")
 
 
 def _unknown(what: str, why: str) -> KubeflowError:
@@ -62,10 +61,7 @@ def _unknown(what: str, why: str) -> KubeflowError:
 
 
 def _look(find: Callable[[], T | None], patience: Patience) -> T | None:
-    for look in range(LOOKS):
-        found = find()
-        if found is not None:
-            return found
-        if look < LOOKS - 1:
-            time.sleep(patience.pause(look))
-    return None
+    tries = replace(patience, attempts=LOOKS).tries()
+    while (found := find()) is None and tries.again():
+        pass
+    return found

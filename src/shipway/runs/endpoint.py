@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import html
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
+from shipway.client import Client
 from shipway.errors import ShipwayError, UserError
 from shipway.remote.endpoints import There, by_hand, find, place_of
 
 TIMEOUT_S = 30.0
-BUSY_TRIES = 5
-BUSY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,10 @@ class Endpoint:
         """
         if isinstance(instances, str | bytes) or not isinstance(instances, Sequence):
             raise UserError(f"predict: expected a list of instances, got {type(instances).__name__}; give [...]")
-        body = {"instances": list(instances), **({"parameters": parameters} if parameters else {})}
-        return self._there.post(body) if self._there else _post(self.predict_url, body)
+        if self._there:
+            return self._there.post({"instances": list(instances)} | ({"parameters": parameters} if parameters else {}))
+        with Client(self.predict_url, timeout_s=TIMEOUT_S) as client:
+            return client.predict(instances, **parameters)
 
     @cached_property
     def _there(self) -> There | None:
@@ -95,35 +94,3 @@ class Endpoint:
 
 def _opener() -> Any:
     return build_opener(ProxyHandler({}))  # an endpoint of this machine is never behind a proxy
-
-
-def _post(url: str, body: dict[str, Any]) -> list[Any]:
-    request = Request(url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
-    for tries_left in range(BUSY_TRIES - 1, -1, -1):
-        try:
-            with _opener().open(request, timeout=TIMEOUT_S) as response:
-                predictions: list[Any] = json.loads(response.read())["predictions"]
-        except HTTPError as error:
-            told = _reason(error.read().decode(errors="replace").strip())
-            if error.code == 503 and tries_left:  # it is busy, and says for how long
-                time.sleep(_retry_after(error.headers.get("Retry-After")))
-                continue
-            kind = UserError if error.code < 500 else ShipwayError
-            raise kind(f"predict: {url} answered {error.code}: {told}") from error
-        except (URLError, OSError, ValueError, KeyError) as error:
-            raise ShipwayError(f"predict: no answer from {url}; `shipway endpoints list` shows what runs") from error
-        return predictions
-    raise AssertionError("unreachable")
-
-
-def _retry_after(given: str | None) -> float:
-    """Seconds to wait, never more than `BUSY_S` whatever the endpoint says."""
-    return min(float(given), BUSY_S) if given and given.isascii() and given.isdigit() else 1.0
-
-
-def _reason(body: str) -> str:
-    """What a predictor says in `error`, else the body as it is."""
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return body[:500]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shipway import redaction, references
+from shipway import locks, redaction, references
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.context import RUN, Context
 from shipway.dag import tasks_of
@@ -233,7 +232,7 @@ def start(
     environment = use_store(context)
     run_key = key or prepared.key(fresh=fresh, given=idempotency_key)
     folder = RunFolder(context.home, run_key)
-    with _alone(folder) if idempotency_key else nullcontext():
+    with locks.alone(folder.home / "starting" / run_key) if idempotency_key else nullcontext():
         if folder.host_lives():  # typed twice at once: follow the one that runs
             return _of_before(Here(run_key, context))
         if idempotency_key and not key and (known := _ended(folder, context)) is not None:
@@ -270,16 +269,6 @@ def _request(prepared: Prepared, run_key: str, environment: dict[str, str], *, f
         # Jobs that failed before the command was typed again don't use up its attempts (docs/design.md, Executors).
         environment={**environment, RUN: run_key, "SHIPWAY_INVOCATION": uuid.uuid4().hex},
     )
-
-
-@contextmanager
-def _alone(folder: RunFolder) -> Iterator[None]:
-    """One of those who start the same run at the same moment."""
-    locks = folder.home / "starting"
-    locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (locks / folder.run).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _of_before(run: Here) -> Here:

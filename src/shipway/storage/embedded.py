@@ -7,19 +7,16 @@ listens on 127.0.0.1 (S3 on another address too, where told), survives the proce
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from shipway import private
+from shipway import locks, private
 from shipway.errors import StorageError, StorageUnavailable
 from shipway.storage import processes, weed
 from shipway.storage.base import RESERVED
@@ -54,7 +51,7 @@ def start(home: Path | str, bucket: str = BUCKET, host: str = weed.HOST) -> Serv
         StorageUnavailable: it does not come up; names its log.
     """
     folder = folder_of(home)
-    with _locked(folder):
+    with locks.alone(folder / "lock"):
         known = read_info(home)
         if known is not None and _is_running(known):
             closed = (folder / weed.CERTIFICATE).is_file()  # an older Shipway's server is open to every local process
@@ -73,7 +70,7 @@ def stop(home: Path | str, grace_s: float = STOP_GRACE_S) -> bool:
     folder = folder_of(home)
     if not folder.is_dir():
         return False
-    with _locked(folder):
+    with locks.alone(folder / "lock"):
         known = read_info(home)
         stopped = known is not None and _kill(known, grace_s)
         stopped = _kill_lost(folder, grace_s) or stopped
@@ -199,15 +196,3 @@ def _log_tail(folder: Path) -> str:
         return (folder / "weed.log").read_text(errors="replace")[-4000:]
     except FileNotFoundError:
         return ""
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Two concurrent starts give one server."""
-    private.make_folder(folder)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,6 @@ import hashlib
 import http.client
 import os
 import socket
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -22,12 +21,12 @@ from urllib.parse import quote, urlsplit
 
 from shipway import redaction
 from shipway.errors import InvalidData, NotFound, StorageUnavailable
+from shipway.patience import Patience, retry_after
 from shipway.storage import s3_codes, trust
 from shipway.storage.base import RESERVED
 from shipway.storage.local import disk_error
 
-ATTEMPTS = 4  # without any progress between them
-BACKOFF_S = 0.3
+PATIENCE = Patience(attempts=4)  # without any progress between them
 TIMEOUT_S = 20.0
 BLOCK = 1 << 20
 _LATER = "try again later, or download it yourself and give the file"
@@ -91,7 +90,7 @@ def download(url: str, folder: Path, name_of: Callable[[str | None, str], str]) 
 
 def _blocks(url: str, see: Callable[[email.message.Message], None]) -> Iterator[bytes | None]:
     """The content in blocks; None means: forget what came before, it starts again."""
-    done, furthest, failures, validator = 0, 0, 0, ""
+    done, furthest, validator, tries = 0, 0, "", PATIENCE.tries()
     while True:
         try:
             with closing(_open(url, _resume(done, validator))) as answer:
@@ -109,11 +108,12 @@ def _blocks(url: str, see: Callable[[email.message.Message], None]) -> Iterator[
                 reason = f"broke off at {done} of {total} bytes"
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             reason = f"broke off at {done} bytes ({error or type(error).__name__})"
-        failures = 1 if done > furthest else failures + 1
-        furthest = max(done, furthest)
-        if failures >= ATTEMPTS:
-            raise StorageUnavailable(f"data {redaction.place(url)!r}: {reason}, {ATTEMPTS} times; try again later")
-        time.sleep(BACKOFF_S * 2 ** (failures - 1))
+        if done > furthest:
+            furthest, tries = done, PATIENCE.tries()
+        if not tries.again():
+            raise StorageUnavailable(
+                f"data {redaction.place(url)!r}: {reason}, {PATIENCE.attempts} times; try again later"
+            )
 
 
 def _resume(done: int, validator: str) -> dict[str, str]:
@@ -170,39 +170,32 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> Any:
     request = urllib.request.Request(
         url, headers={"User-Agent": "shipway", "Accept-Encoding": "identity", **headers}, method=method
     )
-    for attempt in range(1, ATTEMPTS + 1):
+    tries, where = PATIENCE.tries(), f"data {redaction.place(url)!r}"
+    cause: Exception
+    while True:
+        asked_s = None
         try:
             return urllib.request.urlopen(request, timeout=TIMEOUT_S, context=trust.context())
         except urllib.error.HTTPError as error:
             body = _beginning(error)
             if error.code < 500 and error.code not in (408, 429):
                 raise _refusal(url, error, body) from error
-            failure = StorageUnavailable(
-                f"data {redaction.place(url)!r}: the server answers {error.code} {error.reason}; {_LATER}"
-            )
-            failure.__cause__ = error
+            cause, asked_s = error, retry_after(error.headers)
+            problem = f"the server answers {error.code} {error.reason}"
         except urllib.error.URLError as error:
             if isinstance(error.reason, socket.gaierror):
                 raise InvalidData(
-                    f"unknown host {urlsplit(url).hostname!r}",
-                    field=f"data {redaction.place(url)!r}",
-                    given=urlsplit(url).hostname,
+                    f"unknown host {urlsplit(url).hostname!r}", field=where, given=urlsplit(url).hostname
                 ) from error
             if untrusted := trust.refused("data", repr(redaction.place(url)), error.reason):
                 raise untrusted from error
-            failure = StorageUnavailable(f"data {redaction.place(url)!r}: nobody answers ({error.reason}); {_LATER}")
-            failure.__cause__ = error
+            cause, problem = error, f"nobody answers ({error.reason})"
         except (OSError, http.client.HTTPException) as error:
-            failure = StorageUnavailable(
-                f"data {redaction.place(url)!r}: no answer ({error or type(error).__name__}); {_LATER}"
-            )
-            failure.__cause__ = error
+            cause, problem = error, f"no answer ({error or type(error).__name__})"
         except ValueError as error:
-            raise InvalidData(f"not an address ({error})", field=f"data {redaction.place(url)!r}") from error
-        if attempt == ATTEMPTS:
-            raise failure
-        time.sleep(BACKOFF_S * 2 ** (attempt - 1))
-    raise AssertionError("unreachable")
+            raise InvalidData(f"not an address ({error})", field=where) from error
+        if not tries.again(asked_s):
+            raise StorageUnavailable(f"{where}: {problem}; {_LATER}") from cause
 
 
 def _beginning(error: urllib.error.HTTPError) -> str:

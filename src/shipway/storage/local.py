@@ -6,7 +6,6 @@ protect nothing.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -18,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from shipway import locks
 from shipway.deaths import FULL
 from shipway.errors import AccessDenied, Conflict, NotFound, StorageError
 from shipway.storage.base import RESERVED, Got, ObjectInfo, is_reserved
@@ -140,7 +140,7 @@ class LocalBackend:
                     if expected is not None:  # pointers and versions survive a power cut
                         os.fsync(file.fileno())
                     stat = os.fstat(file.fileno())
-                with _lock(path.parent):
+                with locks.alone_in(path.parent):
                     if expected is not None:
                         _check(path, expected)
                     os.replace(temporary, path)
@@ -158,17 +158,6 @@ def _check(path: Path, expected: str) -> None:
     if current != expected:
         what = "exists already" if not expected else "is gone" if not current else "has changed since it was read"
         raise Conflict(f"file://{path}: {what}; another writer was first, read it again")
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """The folder's own lock: no lock files to leave behind, and the same one for every root above it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

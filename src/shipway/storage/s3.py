@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shipway.errors import Conflict, NotFound, StorageError
+from shipway.patience import Patience
 from shipway.storage import ranged, trust
 from shipway.storage.base import Got, ObjectInfo
 from shipway.storage.credentials import s3_config
@@ -32,8 +33,7 @@ RANGES_AT_ONCE = min(4, os.cpu_count() or 2)
 BLOCK = MIB  # of a range, on its way to the disk
 BIG = 32 * MIB  # from here on an object travels in parts
 REQUESTS = 32  # small objects at once
-ATTEMPTS = 3  # of what obstore does not repeat by itself
-BACKOFF_S = 0.2
+PATIENCE = Patience(attempts=3)  # with what obstore does not repeat by itself
 WRITER = "shipway-writer"  # user metadata that tells our own write from a rival's
 
 T = TypeVar("T")
@@ -279,15 +279,14 @@ class S3Backend:
 
     def _again(self, key: str, act: Callable[[], T]) -> T:
         """What may be done twice, done again where that helps."""
-        for attempt in range(1, ATTEMPTS + 1):
+        tries = PATIENCE.tries()
+        while True:
             try:
                 with self._errors(key):
                     return act()
             except StorageError as error:
-                if attempt == ATTEMPTS or not worth_another(error):
+                if not worth_another(error) or not tries.again():
                     raise
-            time.sleep(BACKOFF_S * attempt)
-        raise AssertionError("unreachable")
 
     def _errors(self, key: str) -> Any:
         if _threads["lost"]:  # a request would wait for ever

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from shipway.cli import lines
 from shipway.cli.lines import answer_lines, read_lines
-from shipway.components.predict.core import Client
+from shipway.client import Client
 from shipway.errors import ShipwayError, UserError
-from shipway.runs.endpoint import BUSY_TRIES
 from shipway.runs.endpoint import Endpoint as Served
 
 
@@ -126,7 +125,7 @@ class Busy(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("put", [by_command, by_client], ids=["command", "client"])
-@pytest.mark.parametrize(("busy", "asked"), [(0, 1), (3, 4), (99, BUSY_TRIES)])
+@pytest.mark.parametrize(("busy", "asked"), [(0, 1), (3, 4), (99, 5)])
 def test_an_endpoint_that_is_busy_is_asked_again_but_not_for_ever(
     busy: int, asked: int, put: Callable[[str], str]
 ) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from shipway.cli.main import main
 from shipway.remote import Connection, connect
-from shipway.remote.http import Patience
+from shipway.remote.http import RequestPatience
 from tests.fixtures.kfp_server import KfpServer
 
-FAST = Patience(attempts=4, first_s=0.01, cap_s=0.02, connect_s=2.0, read_s=5.0)
+FAST = RequestPatience(attempts=4, first_s=0.01, cap_s=0.02, connect_s=2.0, read_s=5.0)
 LAUNCHER, TENSORFLOW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 DIGESTS = {"launcher": LAUNCHER, "tensorflow": TENSORFLOW}
 

@@ -10,7 +10,7 @@ import pytest
 
 from shipway.errors import InvalidSpec, JobFailed, KubeflowError, NotFound
 from shipway.remote import Connection, connect, kubeflow_run
-from shipway.remote.http import Patience
+from shipway.remote.http import RequestPatience
 from tests.fixtures.kfp_server import KfpServer
 from tests.unit.remote.conftest import DIGESTS, FAST, SMALL
 
@@ -203,7 +203,7 @@ def test_a_name_longer_than_kubeflows_column_is_cut_before_its_mark(
 def test_after_a_timeout_nothing_is_sent_again_and_a_run_that_came_about_is_found(
     server: KfpServer, published: str
 ) -> None:
-    hasty = connect(server.url, patience=Patience(attempts=3, first_s=0.01, cap_s=0.02, read_s=0.3))
+    hasty = connect(server.url, patience=RequestPatience(attempts=3, first_s=0.01, cap_s=0.02, read_s=0.3))
     server.faults.add("POST", "/runs", after=True, delay_s=2.0)
     run = hasty.submit(published)
     assert list(server.state.runs) == [run.key]

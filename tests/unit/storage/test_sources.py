@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from shipway.errors import InvalidData, NotFound, StorageUnavailable
+from shipway.patience import Patience
 from shipway.storage import Store, http
 from shipway.storage.sources import fetch_source, fingerprint_source, has_supported_suffix
 
@@ -81,7 +82,7 @@ class Site:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(http, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(http, "PATIENCE", Patience(attempts=4, first_s=0.01))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     site = Site()
     yield site

@@ -12,7 +12,6 @@ import email.utils
 import functools
 import gc
 import json
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 from shipway import kubeconfig
 from shipway.errors import NotFound, ShipwayError, UserError
+from shipway.patience import Patience, retry_after
 
 PATIENCE_S = 60.0  # for an API server that is restarted, or that throttles
 REQUEST_S = 30.0
@@ -124,8 +124,8 @@ class Api:
             UserError: the credentials are refused, or nobody answers within `patience_s` (default: the connection's).
         """
         patience_s = self.patience_s if patience_s is None else patience_s
-        until = time.monotonic() + patience_s
-        pause, renewed = 0.2, False
+        tries = Patience(within_s=patience_s, first_s=0.2, cap_s=5.0, asked_s=10.0).tries()
+        renewed = False
         while True:
             try:
                 return self._answer(method, path, body, query, content)
@@ -136,12 +136,8 @@ class Api:
                     continue
                 if error.status == 401:
                     raise self._refused() from None
-                if not _may_pass(error) or time.monotonic() + pause > until:
+                if not _may_pass(error) or not tries.again(error.status_details.get("retryAfterSeconds")):
                     raise self._silent(patience_s, error) if error.status == 0 else error from None
-                time.sleep(
-                    max(pause * random.uniform(0.7, 1.3), min(error.status_details.get("retryAfterSeconds", 0), 10))
-                )
-                pause = min(pause * 2, 5.0)
 
     def watch(self, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """Changes as they come (`{"type", "object"}`), until the server ends the watch.
@@ -351,8 +347,8 @@ def explain(error: ApiError, what: str, namespace: str) -> ShipwayError:
 
 def _api_error(status: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> ApiError:
     details = dict(document.get("details") or {})
-    if headers and str(headers.get("Retry-After", "")).isdigit():
-        details["retryAfterSeconds"] = int(headers["Retry-After"])
+    if headers and (asked_s := retry_after(headers)) is not None:
+        details["retryAfterSeconds"] = asked_s
     said = document.get("message") or document.get("error") or ""  # a predictor behind the proxy says `error`
     return ApiError(status, str(document.get("reason", "")), str(said), details)
 

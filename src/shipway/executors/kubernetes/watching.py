@@ -19,12 +19,14 @@ from shipway.errors import ShipwayError
 from shipway.executors.kubernetes.api import Api, ApiError
 from shipway.executors.kubernetes.kinds import PODS, Kind
 from shipway.executors.kubernetes.rendering import JOB
+from shipway.patience import Patience
 
 SELECTOR = f"{labels.MANAGED_BY}=shipway"
 LISTS_APART_S = 60.0
 WATCH_S = 300
 LINGER_S = 20.0  # without anybody who waits: the next job often follows at once
 PAGE = "500"
+PATIENCE = Patience(first_s=0.2, cap_s=10.0)
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,14 @@ class Feed:
         return str((found["metadata"].get("labels") or {}).get(JOB, found["metadata"]["name"]))
 
     def _run(self) -> None:
-        pause, trouble_since = 0.2, 0.0
+        tries, trouble_since = PATIENCE.tries(), 0.0
         while not self._has_ended():
             try:
                 if not self._version:
                     self._list()
                 for change in self._watch():
                     self._take(change)
-                    pause, trouble_since = 0.2, 0.0
+                    tries, trouble_since = PATIENCE.tries(), 0.0
                     if self._is_idle():
                         break
             except Exception as error:  # noqa: BLE001 - whatever it is, all who wait depend on this thread
@@ -120,8 +122,7 @@ class Feed:
                 trouble_since = trouble_since or time.monotonic()
                 refused = error if isinstance(error, ApiError) and error.status == 403 else None
                 self._tell_all(Trouble(str(error) or repr(error), trouble_since, refused))
-                time.sleep(pause)
-                pause = min(pause * 2, 10.0)
+                tries.again()
 
     def _is_idle(self) -> bool:
         return not self._waiting and time.monotonic() - self._idle_since > LINGER_S

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -14,14 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from shipway import modules, private
+from shipway import locks, modules, private
 from shipway.context import Context
 from shipway.executors.base import Handle, Manifest
 from shipway.executors.outcomes import OutcomeRecord, other_spec, read_outcome
 from shipway.executors.process import leases, reaper
 from shipway.executors.process.cluster import ambient
 from shipway.executors.process.environments import environments
-from shipway.executors.process.folder import FINAL, JobFolder, last_lines, locked
+from shipway.executors.process.folder import FINAL, JobFolder, last_lines
 from shipway.executors.process.jobs import read_job
 from shipway.executors.process.plan import Plan
 
@@ -58,7 +57,7 @@ class Attempts:
         """
         private.make_folder(self.home.path)
         private.tighten(self.context.home)
-        with locked(self.home / f".{self.base}.lock"):
+        with locks.alone(self.home / f".{self.base}.lock"):
             self._forget_expired()
             present = self.folders()
             if present:
@@ -128,9 +127,8 @@ class Attempts:
         if notes:
             folder.tell("not-applied", f"not applied here: {', '.join(notes)}", fields=notes)
         leases.hold(folder)
-        descriptor = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = locks.take(folder / "supervisor.lock")  # lives on in the child: no moment without a holder
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # taken here, lives on in the child: no moment without a holder
             folder.write_text("plan.json", plan.to_json())
             self._spawn(folder, descriptor)
         finally:

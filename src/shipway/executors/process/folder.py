@@ -14,7 +14,6 @@ The kernel releases a lock however its holder died, so nobody needs a process id
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import time
@@ -24,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from shipway import deaths, private
+from shipway import deaths, locks, private
 from shipway.errors import ShipwayError, UserError
 from shipway.executors.base import Event
 
@@ -89,16 +88,7 @@ class JobFolder:
 
     def is_supervised(self) -> bool:
         """Whether the supervisor lives."""
-        descriptor = _open_lock(self.path / "supervisor.lock")
-        if descriptor is None:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return locks.is_held(self.path / "supervisor.lock")
 
     def lease(self) -> int:
         """Holds `followers.lock` shared; the job lives while somebody does. Close the descriptor to let go.
@@ -106,16 +96,7 @@ class JobFolder:
         Raises:
             FileNotFoundError: the folder is gone.
         """
-        descriptor = os.open(self.path / "followers.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        return descriptor
-
-
-def _open_lock(path: Path) -> int | None:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
+        return locks.take(self.path / "followers.lock", shared=True)
 
 
 @contextmanager
@@ -136,18 +117,6 @@ def disk_errors(job: str, folder: Path) -> Iterator[None]:
                 f"{where}: {error.strerror}", field=f"job {job}", fix="set SHIPWAY_HOME to a folder of yours"
             ) from error
         raise
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a file's lock alone."""
-    private.make_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def read_lines(path: Path, offset: int, limit: int = 1 << 20) -> tuple[list[str], int]:

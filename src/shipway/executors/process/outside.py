@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from shipway import locks
 from shipway.executors.process.folder import JobFolder
 
 ORPHAN_CHECK_S = 0.4
@@ -64,19 +64,11 @@ class Outside:
             return
         self._next_check = now + ORPHAN_CHECK_S
         try:
-            descriptor = os.open(self.folder / "followers.lock", os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self.folder / "followers.lock", os.O_RDWR)
         except FileNotFoundError:
             yield False
             return
         try:
-            yield _try_lock(descriptor)
+            yield locks.try_lock(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

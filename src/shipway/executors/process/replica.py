@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shipway import parents
 from shipway.deaths import oom_kills
 from shipway.executors.process import reaper
 from shipway.executors.process.folder import JobFolder, read_lines
 from shipway.executors.process.plan import Plan, ReplicaPlan
 from shipway.executors.process.rules import Status, exit_code_of, reason_of
 
-PR_SET_PDEATHSIG = 1
 COMMAND_NOT_STARTED = 127  # what a shell says; permanent under ExitCode
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass
@@ -98,7 +96,7 @@ class Replica:
             try:
                 self.process = subprocess.Popen(
                     self.plan.argv, cwd=work, env=full, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    process_group=0, preexec_fn=_die_with(os.getpid()),
+                    process_group=0, preexec_fn=parents.dies_with(os.getpid()),
                 )  # fmt: skip
             except OSError as error:
                 log.write(f"cannot start {self.plan.argv[0]}: {error.strerror}\n".encode())
@@ -182,14 +180,3 @@ class Replica:
             "exit_code": self.status.exit_code,
             "reason": self.last_end.reason if self.last_end else "",
         }
-
-
-def _die_with(supervisor: int) -> Callable[[], None]:
-    """Runs in the child: it dies when the supervisor does, also when that happened before this line."""
-
-    def prepare() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:
-            os._exit(137)
-
-    return prepare

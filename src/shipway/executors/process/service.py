@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shipway import modules, private
+from shipway import locks, modules, private
 from shipway.context import Context
 from shipway.deaths import last_words
 from shipway.errors import ShipwayError, UserError
 from shipway.executors.base import REPLACED, Event, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
 from shipway.executors.process.service_control import call, fetch_listener
 from shipway.executors.process.service_manifest import KIND, Launch, caller_env, read_manifest
-from shipway.executors.process.service_state import EndpointState, RevisionState, endpoint_folder, locked, tail
+from shipway.executors.process.service_state import EndpointState, RevisionState, endpoint_folder, tail
 from shipway.executors.process.service_supervisor import SOCKET
 
 POLL_S = 0.03
@@ -40,10 +40,9 @@ def ensure(context: Context, manifest: Manifest) -> Handle:
     """
     launch = read_manifest(manifest)
     folder = endpoint_folder(context, launch.name)
-    private.make_folder(folder)
     private.tighten(context.home)
     namespace = str((manifest.get("metadata") or {}).get("namespace") or context.namespace)
-    with locked(folder):
+    with locks.alone(folder / "lock"):
         state = _supervisor(folder)
         if state is None or (launch.port is not None and launch.port != state.port):
             state = _start_supervisor(folder, launch)
@@ -137,7 +136,7 @@ def stop_endpoint(context: Context, name: str) -> bool:
     folder = endpoint_folder(context, name)
     if not folder.is_dir():
         return False
-    with locked(folder):
+    with locks.alone(folder / "lock"):
         state = EndpointState.read(folder)
         if state is None:
             return False

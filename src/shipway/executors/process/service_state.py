@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,14 +146,6 @@ def _revision(raw: dict[str, Any] | None) -> RevisionState | None:
 def endpoint_folder(context: Context, name: str) -> Path:
     """Where the endpoint of this name keeps its state and logs."""
     return context.home / "endpoints" / name
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One `ensure` or stop of an endpoint at a time."""
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def shorten(path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from shipway.artifacts import RunRecord, StepRecord
 from shipway.components.notify import core, launch
 from shipway.errors import InvalidSpec
+from shipway.patience import Patience
 from shipway.storage import Store
 from shipway.summary import build_summary
 
@@ -132,7 +133,7 @@ class Hook:
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Hook]]:
-    monkeypatch.setattr(core, "WAIT_S", 0.01)
+    monkeypatch.setattr(core, "PATIENCE", Patience(attempts=3, first_s=0.01))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     servers: list[HTTPServer] = []
 
@@ -228,7 +229,7 @@ def test_a_runs_end_is_told_to_the_address_of_the_environment(
 def test_a_webhook_that_cannot_be_called_fails_no_run(
     run: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    monkeypatch.setattr(core, "WAIT_S", 0.0)
+    monkeypatch.setattr(core, "PATIENCE", Patience(attempts=3, first_s=0.01))
     launch.notify("SUCCEEDED", "p", "bot", url, str(tmp_path / "report.html"))
     assert StepRecord.from_json(run.get("runs/run-1/steps/notify.json")).state == "Succeeded"
     assert "secret" not in told(run)

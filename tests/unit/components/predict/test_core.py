@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipway.components.predict.core import Client, Query, Reader, read_v1
+from shipway.client import Client
+from shipway.components.predict.core import Query, Reader, read_v1
 from shipway.errors import UserError
 from shipway.inputs import BadRequest, load_input
 from shipway.inputs.json_kinds import shown
