@@ -48,6 +48,16 @@ def distinct(hashes: U64) -> U64:
     return found
 
 
+def copies(hashes: U64) -> NDArray[np.int64]:
+    """How many equal ones stand in front of each, shape (n,)."""
+    order = np.argsort(hashes, kind="stable")
+    in_order = hashes[order]
+    firsts = np.flatnonzero(np.concatenate([[True], in_order[1:] != in_order[:-1]]))
+    found = np.empty(len(hashes), dtype=np.int64)
+    found[order] = np.arange(len(hashes)) - np.repeat(firsts, np.diff(firsts, append=len(hashes)))
+    return found
+
+
 def mix(values: U64) -> U64:
     """A bijection of 64-bit words that spreads near values over the whole range."""
     with np.errstate(over="ignore"):

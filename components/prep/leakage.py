@@ -11,6 +11,7 @@ import polars as pl
 
 from shipway.artifacts import SPLITS
 from shipway.components.prep.hashes import SPLIT_CODE, distinct
+from shipway.components.prep.pool import Pool
 from shipway.components.prep.spill import GROUP_RECORD, HASH_RECORD, Records, read_records
 
 TRAIN = SPLIT_CODE["train"]  # the smallest code: an input stands in train if its smallest code is this
@@ -58,6 +59,11 @@ class Leakage:
             if code != TRAIN:
                 self.leaked_rows[name] += int((in_train & (records["split"] == code)).sum())
 
+    def add(self, other: Leakage) -> None:
+        """Adds another bucket's counts: no input and no group stands in two."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
     def document(self, rows: dict[str, int]) -> dict[str, float]:
         """What the manifest keeps: counts, and shares of the split's rows."""
         found: dict[str, float] = {"shared_groups": float(self.shared_groups)}
@@ -67,19 +73,26 @@ class Leakage:
         return found
 
 
-def measure(scratch: Path, buckets: int) -> Leakage:
-    """Reads all hash buckets; leaves `groups-<split>-<bucket>.parquet` with the sorted distinct group hashes."""
+def measure(scratch: Path, buckets: int, pool: Pool) -> Leakage:
+    """Of all hash buckets; leaves `groups-<split>-<bucket>.parquet` with the sorted distinct group hashes."""
     found = Leakage()
-    for number in range(buckets):
-        found.add_contents(read_records(scratch, "hashes", number, HASH_RECORD))
-        records = read_records(scratch, "groups", number, GROUP_RECORD)
-        sides = [distinct(records["group"][records["split"] == code]) for code in range(len(SPLITS))]
-        found.shared_groups += sum(map(len, sides)) - len(distinct(np.concatenate(sides)))
-        for name, mine in zip(SPLITS, sides, strict=True):
-            if len(mine):
-                found.groups[name] += len(mine)
-                frame = pl.DataFrame({"group_hash": mine})
-                frame.write_parquet(scratch / f"groups-{name}-{number:05d}.parquet")
+    for part in pool.run(measure_bucket, ((scratch, number) for number in range(buckets))):
+        found.add(part)
+    return found
+
+
+def measure_bucket(scratch: Path, number: int, owner: str) -> Leakage:
+    """Of one of them."""
+    found = Leakage()
+    found.add_contents(read_records(scratch, "hashes", number, HASH_RECORD))
+    records = read_records(scratch, "groups", number, GROUP_RECORD)
+    sides = [distinct(records["group"][records["split"] == code]) for code in range(len(SPLITS))]
+    found.shared_groups = sum(map(len, sides)) - len(distinct(np.concatenate(sides)))
+    for name, mine in zip(SPLITS, sides, strict=True):
+        if len(mine):
+            found.groups[name] = len(mine)
+            frame = pl.DataFrame({"group_hash": mine})
+            frame.write_parquet(scratch / f"groups-{name}-{number:05d}.parquet")
     return found
 
 

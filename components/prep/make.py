@@ -63,7 +63,7 @@ def _encode(
         quarantine = _quarantine(core.write_quarantine(taken, out / "bad.parquet"), out / "bad.parquet", store, prefix)
         check_rows(statistics, spec, f"{uri}/quarantine", taken.origins.locate)
         notes = check_sides(statistics, spec)
-        leakage = measure(scratch, taken.layout.hash_buckets)
+        leakage = measure(scratch, taken.layout.hash_buckets, pool)
         taken = core.refined(taken, pool)
         encoder = core.fit_encoder(taken, spec, pool)
         core.write_encoder(encoder, out / "encoder.json")

@@ -14,9 +14,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from queue import Queue
+from queue import SimpleQueue
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, NoReturn, Self, TypeVar
 
 from shipway import modules, parents
 from shipway.errors import ShipwayError
@@ -28,7 +28,7 @@ class Pool:
     """Runs `function(*arguments, owner=...)` over many arguments.
 
     Args:
-        workers: Processes; 1 runs everything in this one.
+        workers: Processes, this one among them.
     """
 
     def __init__(self, workers: int) -> None:
@@ -55,15 +55,11 @@ class Pool:
 
         Args:
             function: Importable by name; gets `owner=`, the name of the process it runs in.
-            tasks: Positional arguments, taken one ahead of the workers.
+            tasks: Positional arguments, taken by each process as it is done with the one before.
         """
-        if self.workers <= 1:
-            for arguments in tasks:
-                yield function(*arguments, owner="p0")
-            return
-        while len(self._processes) < self.workers:
-            self._processes.append(_start(f"p{len(self._processes)}"))
-        yield from _Dispatch(self._processes, function).results(tasks)
+        while len(self._processes) < self.workers - 1:
+            self._processes.append(_start(f"p{len(self._processes) + 1}"))
+        yield from _Shared(self._processes, function, tasks).results()
 
 
 def in_order(results: Iterable[tuple[int, R]], numbers: Iterable[int]) -> Iterator[R]:
@@ -76,53 +72,64 @@ def in_order(results: Iterable[tuple[int, R]], numbers: Iterable[int]) -> Iterat
         yield early.pop(number)
 
 
-class _Dispatch:
-    """One thread per process hands it a task and waits for its answer."""
+class _Shared:
+    """Tasks that processes take from one iterator; each of the others has a thread that hands it its next one."""
 
-    def __init__(self, processes: list[subprocess.Popen[bytes]], function: Callable[..., Any]) -> None:
+    def __init__(
+        self, processes: list[subprocess.Popen[bytes]], function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]
+    ) -> None:
         self.processes = processes
         self.function = function
-        self.todo: Queue[tuple[Any, ...] | None] = Queue(maxsize=len(processes))
-        self.done: Queue[tuple[bool, Any]] = Queue()
+        self.tasks = iter(tasks)
+        self.taking = threading.Lock()
+        self.done: SimpleQueue[tuple[bool, Any] | None] = SimpleQueue()  # None: a thread has ended
 
-    def results(self, tasks: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        threads = [threading.Thread(target=self._serve, args=(p,), daemon=True) for p in self.processes]
-        for thread in threads:
-            thread.start()
-        sent = received = 0
+    def results(self) -> Iterator[Any]:
+        for process in self.processes:
+            threading.Thread(target=self._serve, args=(process,), daemon=True).start()
+        at_work = len(self.processes)
         try:
-            for arguments in tasks:
-                self.todo.put(arguments)
-                sent += 1
+            while (arguments := self._next()) is not None:
+                yield self.function(*arguments, owner="p0")
                 while not self.done.empty():
-                    yield self._take()
-                    received += 1
-            while received < sent:
-                yield self._take()
-                received += 1
+                    if (answer := self.done.get()) is not None:
+                        yield _value(answer)
+                    else:
+                        at_work -= 1
+            while at_work:
+                if (answer := self.done.get()) is not None:
+                    yield _value(answer)
+                else:
+                    at_work -= 1
         finally:
-            for _ in threads:
-                self.todo.put(None)
-        for thread in threads:
-            thread.join()
+            self.tasks = iter(())
 
-    def _take(self) -> Any:
-        ok, value = self.done.get()
-        if not ok:
-            raise value
-        return value
+    def _next(self) -> tuple[Any, ...] | None:
+        with self.taking:
+            return next(self.tasks, None)
 
     def _serve(self, process: subprocess.Popen[bytes]) -> None:
-        while (arguments := self.todo.get()) is not None:
-            try:
+        try:
+            while (arguments := self._next()) is not None:
                 assert process.stdin is not None
                 assert process.stdout is not None
                 _send(process.stdin, (self.function, arguments))
                 self.done.put(_receive(process.stdout))
-            except (OSError, EOFError):
-                code = process.wait()
-                reason = "killed, perhaps for its memory" if code == -9 else f"exit code {code}"
-                self.done.put((False, ShipwayError(f"prep: a worker process ended ({reason}); see its lines above")))
+        except (OSError, EOFError):
+            code = process.wait()
+            reason = "killed, perhaps for its memory" if code == -9 else f"exit code {code}"
+            self.done.put((False, ShipwayError(f"prep: a worker process ended ({reason}); see its lines above")))
+        except Exception as error:  # noqa: BLE001 - of the next task: raised in the caller's thread
+            self.done.put((False, error))
+        finally:
+            self.done.put(None)
+
+
+def _value(answer: tuple[bool, Any]) -> Any:
+    ok, value = answer
+    if not ok:
+        raise value
+    return value
 
 
 def _start(owner: str) -> subprocess.Popen[bytes]:
@@ -147,7 +154,7 @@ def _receive(pipe: IO[bytes]) -> Any:
     return pickle.loads(pipe.read(struct.unpack("<Q", head)[0]))
 
 
-def work(owner: str) -> None:
+def work(owner: str) -> NoReturn:
     """Answers tasks until the pipe closes, or whoever fed it is gone."""
     parents.when_gone(lambda: os._exit(1))  # a task may run for minutes: it must not outlive the step that asked
     answers = os.fdopen(os.dup(1), "wb")
@@ -156,7 +163,8 @@ def work(owner: str) -> None:
         try:
             function, arguments = _receive(sys.stdin.buffer)
         except EOFError:
-            return
+            sys.stdout.flush()
+            os._exit(0)  # the end of an interpreter with Polars and frames in it takes 0.2 s
         try:
             answer = (True, function(*arguments, owner=owner))
         except Exception as error:  # noqa: BLE001 - it is raised again in the parent

@@ -16,7 +16,7 @@ import polars as pl
 
 from shipway.artifacts import FileRef, Shard
 from shipway.components.prep.columns import OURS
-from shipway.components.prep.hashes import GOLDEN, U64, mix
+from shipway.components.prep.hashes import GOLDEN, U64, copies, mix
 from shipway.components.prep.rows import row_prefix
 from shipway.components.prep.schema import Schema, schema_of
 from shipway.components.prep.spec import DatasetSpec
@@ -26,6 +26,7 @@ from shipway.recipes.base import Encoder, Packs, load_recipe
 
 CHUNK_ROWS = 4_096
 CHUNK_SIZE = 1 << 18  # sum of the input's sizes
+ZSTD_LEVEL = 1  # of row files: 4 % more bytes than by the usual 3, in two thirds of the time
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,13 @@ def shuffled_rows(scratch: Path, split: str, bucket: int, buckets: int) -> pl.Da
     if not len(rows):
         return rows
     hashes: U64 = rows.get_column("_row_hash").to_numpy()
-    copies = rows.select(pl.int_range(pl.len()).over("_row_hash")).to_series().to_numpy()
+    before = copies(hashes)
     digits = hashes.astype(">u8").tobytes().hex()
     ids = [digits[i : i + 16] for i in range(0, len(digits), 16)]
-    for place in np.flatnonzero(copies).tolist():
-        ids[place] += f"-{copies[place]}"
+    for place in np.flatnonzero(before).tolist():
+        ids[place] += f"-{before[place]}"
     with np.errstate(over="ignore"):
-        order = np.argsort(mix(mix(hashes) + GOLDEN * copies.astype(np.uint64)), kind="stable")
+        order = np.argsort(mix(mix(hashes) + GOLDEN * before.astype(np.uint64)), kind="stable")
     return rows.with_columns(pl.Series("row_id", ids))[order]
 
 
@@ -161,7 +162,7 @@ def _write_part(rows: pl.DataFrame, is_unseen: pl.Expr, number: int, written: Wr
     name = f"{written.split}/{number:05d}"
     shard, table = (target.scratch / f"{written.split}-{number:05d}.{kind}" for kind in ("tfrecord", "parquet"))
     known = rows.filter(~is_unseen)
-    rows.write_parquet(table)
+    rows.write_parquet(table, compression_level=ZSTD_LEVEL)
     files = [(table, f"rows/{name}.parquet", written.row_files, len(rows))]
     if len(known):
         encoder = _encoder(target.encoder, target.spec.recipe)

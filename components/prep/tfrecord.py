@@ -8,8 +8,10 @@ did.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import chain, pairwise
+from operator import add
 from typing import BinaryIO
 
 import numpy as np
@@ -20,8 +22,10 @@ from shipway.recipes.arrays import Ragged
 
 Column = NDArray[np.generic] | Ragged
 Bytes = NDArray[np.uint8]
+Entries = tuple[list[Iterable[bytes]], NDArray[np.int64]]
 
 MASK_DELTA = np.uint32(0xA282EAD8)
+SIZES = 4_096  # of records and fields whose heads are kept
 _INT64_LIST, _FLOAT_LIST, _BYTES_LIST = 3, 2, 1  # field numbers of Feature.kind
 
 
@@ -33,20 +37,25 @@ def masked_crcs(records: Iterable[bytes]) -> bytes:
 
 def write_records(file: BinaryIO, records: Sequence[bytes]) -> int:
     """Appends framed records; gives back the bytes written."""
-    lengths = list(map(len, records))
-    raw = [
-        struct.pack("<Q", length) for length in sorted(set(lengths))
-    ]  # lengths repeat, and with them their checksums
-    heads = {
-        length: head + crc
-        for length, head, crc in zip(sorted(set(lengths)), raw, _fours(masked_crcs(raw)), strict=True)
-    }
-    parts = zip(map(heads.__getitem__, lengths), records, _fours(masked_crcs(records)), strict=True)
-    return file.write(b"".join(chain.from_iterable(parts)))
+    heads = _by_size(_frame_head, list(map(len, records)))
+    return file.write(b"".join(chain.from_iterable(zip(heads, records, _fours(masked_crcs(records)), strict=True))))
+
+
+@lru_cache(SIZES)
+def _frame_head(size: int) -> bytes:
+    """A record's length and the checksum of that."""
+    length = struct.pack("<Q", size)
+    return length + masked_crcs([length])
 
 
 def _fours(data: bytes) -> list[bytes]:
     return [data[i : i + 4] for i in range(0, len(data), 4)]
+
+
+def _by_size(head: Callable[[int], bytes], sizes: list[int]) -> Iterator[bytes]:
+    """A head for each size, made once for equal ones: sizes repeat."""
+    heads = {size: head(size) for size in set(sizes)}
+    return map(heads.__getitem__, sizes)
 
 
 def serialise(columns: Mapping[str, Column]) -> list[bytes]:
@@ -60,10 +69,14 @@ def serialise(columns: Mapping[str, Column]) -> list[bytes]:
     Raises:
         TypeError: a dtype that tf.train.Feature has no list for.
     """
-    encoded = [_feature_entries(name, columns[name]) for name in sorted(columns)]
-    features = list(map(b"".join, zip(*encoded, strict=True)))
-    heads = {size: varint(1 << 3 | 2) + varint(size) for size in set(map(len, features))}  # lengths repeat
-    return [heads[len(entries)] + entries for entries in features]
+    parts: list[Iterable[bytes]] = []
+    sizes: NDArray[np.int64] | int = 0
+    for name in sorted(columns):
+        found, taken = _feature_entries(name, columns[name])
+        parts += found
+        sizes = sizes + taken
+    heads = _by_size(partial(_head, 1), np.asarray(sizes).tolist())
+    return list(map(b"".join, zip(heads, *parts, strict=True)))
 
 
 def varint(number: int) -> bytes:
@@ -78,43 +91,84 @@ def varint(number: int) -> bytes:
 
 def _field(number: int, payload: bytes) -> bytes:
     """A length-delimited field."""
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
+    return _head(number, len(payload)) + payload
 
 
-def _feature_entries(name: str, column: Column) -> list[bytes]:
-    """One map entry of `Features.feature` per row: key, and a Feature with a packed list."""
-    values, offsets = _flatten(column)
-    if np.issubdtype(values.dtype, np.floating):
-        kind, payload, ends = _FLOAT_LIST, values.astype("<f4").tobytes(), offsets * 4
-    elif np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_:
-        kind = _INT64_LIST
-        buffer, widths = pack_varints(values.astype(np.int64))
-        payload = buffer.tobytes()
-        ends = np.concatenate([[0], np.cumsum(widths)])[offsets]
-    elif values.dtype == np.object_ and set(map(type, values)) <= {bytes}:
-        sizes = {size: varint(1 << 3 | 2) + varint(size) for size in set(map(len, values))}
-        kind, fields = _BYTES_LIST, [sizes[len(value)] + value for value in values.tolist()]
-        payload = b"".join(fields)
-        ends = np.cumsum([0, *map(len, fields)], dtype=np.int64)[offsets]
-    else:
-        raise TypeError(
-            f"feature {name!r}: dtype {values.dtype} has no place in tf.train.Feature; use int64, float32, or bytes "
-            "as objects"
-        )
+def _feature_entries(name: str, column: Column) -> Entries:
+    """One map entry of `Features.feature` per row: key, and a Feature with a packed list.
+
+    Returns:
+        What stands behind each other in an entry, each for all rows, and the bytes of each row's entry, shape (n,).
+    """
     key = _field(1, name.encode())
-    lengths = np.diff(ends).tolist()
-    heads = {size: _entry_head(key, kind, size) for size in set(lengths)}
-    bounds = pairwise(ends.tolist())
-    return [heads[size] + payload[start:end] for size, (start, end) in zip(lengths, bounds, strict=True)]
+    values, offsets = _flatten(column)
+    if values.dtype == np.object_ and set(map(type, values)) <= {bytes}:
+        return _bytes_entries(key, values.tolist(), offsets)
+    if np.issubdtype(values.dtype, np.floating):
+        payload, ends = values.astype("<f4").tobytes(), offsets * 4
+        return _packed_entries(key, _FLOAT_LIST, payload, ends)
+    if np.issubdtype(values.dtype, np.integer) or values.dtype == np.bool_:
+        return _int_entries(key, values.astype(np.int64), offsets)
+    raise TypeError(
+        f"feature {name!r}: dtype {values.dtype} has no place in tf.train.Feature; use int64, float32, or bytes "
+        "as objects"
+    )
 
 
+def _bytes_entries(key: bytes, values: list[bytes], offsets: NDArray[np.int64]) -> Entries:
+    lengths = list(map(len, values))
+    if len(values) == len(offsets) - 1 and np.all(np.diff(offsets) == 1):  # one a row, as it stands
+        heads = list(_by_size(partial(_bytes_head, key), lengths))
+        return [heads, values], _lengths(heads) + np.array(lengths, dtype=np.int64)
+    fields = list(map(add, _by_size(partial(_head, 1), lengths), values))
+    ends = np.concatenate([[0], np.cumsum(_lengths(fields))])[offsets]
+    return _packed_entries(key, _BYTES_LIST, b"".join(fields), ends)
+
+
+def _int_entries(key: bytes, values: NDArray[np.int64], offsets: NDArray[np.int64]) -> Entries:
+    if len(values) == len(offsets) - 1 and np.all(np.diff(offsets) == 1):
+        distinct, places = np.unique(values, return_inverse=True)
+        if len(distinct) < len(values):  # classes: an entry for each of them
+            parts, sizes = _int_entries(key, distinct, np.arange(len(distinct) + 1))
+            entries = list(map(b"".join, zip(*parts, strict=True)))
+            return [map(entries.__getitem__, places.tolist())], sizes[places]
+    buffer, widths = pack_varints(values)
+    return _packed_entries(key, _INT64_LIST, buffer.tobytes(), np.concatenate([[0], np.cumsum(widths)])[offsets])
+
+
+def _packed_entries(key: bytes, kind: int, payload: bytes, ends: NDArray[np.int64]) -> Entries:
+    """Of rows' values one behind the other; `ends` are their places in the payload, shape (n + 1,)."""
+    lengths = np.diff(ends)
+    heads = list(_by_size(partial(_entry_head, key, kind), lengths.tolist()))
+    slices = [payload[start:end] for start, end in pairwise(ends.tolist())]
+    return [heads, slices], _lengths(heads) + lengths
+
+
+def _lengths(parts: list[bytes]) -> NDArray[np.int64]:
+    return np.fromiter(map(len, parts), np.int64, len(parts))
+
+
+@lru_cache(SIZES)
+def _bytes_head(key: bytes, size: int) -> bytes:
+    """Everything of a map entry in front of its one value of `size` bytes."""
+    field = _head(1, size)
+    return _entry_head(key, _BYTES_LIST, len(field) + size) + field
+
+
+@lru_cache(SIZES)
 def _entry_head(key: bytes, kind: int, size: int) -> bytes:
     """Everything of a map entry in front of `size` bytes of values: numbers are packed, bytes are fields already."""
     is_packed = size and kind != _BYTES_LIST  # an empty list is left out, as protobuf does
-    packed = varint(1 << 3 | 2) + varint(size) if is_packed else b""
-    kind_field = varint(kind << 3 | 2) + varint(len(packed) + size) + packed
-    value = varint(2 << 3 | 2) + varint(len(kind_field) + size) + kind_field
-    return varint(1 << 3 | 2) + varint(len(key) + len(value) + size) + key + value
+    packed = _head(1, size) if is_packed else b""
+    kind_field = _head(kind, len(packed) + size) + packed
+    value = _head(2, len(kind_field) + size) + kind_field
+    return _head(1, len(key) + len(value) + size) + key + value
+
+
+@lru_cache(SIZES)
+def _head(number: int, size: int) -> bytes:
+    """What stands in front of a length-delimited field's `size` bytes."""
+    return varint(number << 3 | 2) + varint(size)
 
 
 def _flatten(column: Column) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
