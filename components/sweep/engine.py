@@ -190,7 +190,7 @@ class Engine:
             state=status.state,
             params=dict(request.params),
             metrics={name: value for name, value in reported.items() if value is not None},
-            history=history,
+            history=core.thinned(history),
             seconds=status.seconds,
             seed=request.seed,
             job=request.runner,

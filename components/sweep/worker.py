@@ -36,6 +36,7 @@ from shipway.training.progress import LAPSED, LOOKS
 
 REQUEST = "SHIPWAY_TRIAL"
 LEASE_S = "SHIPWAY_SWEEP_LEASE_S"  # an engine that shows no sign of life for so long is gone
+TELL_S = 1.0  # a status holds every report before it: written at each, thousands of reports would take hours
 
 Report = Callable[[int, dict[str, float]], bool]
 
@@ -113,6 +114,7 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
     """One trial; whatever its function raises is the trial's failure, and the next one runs all the same."""
     reports: list[tuple[int, dict[str, float | None]]] = []
     stopped = False
+    told = -math.inf
 
     def tell(state: str, metrics: Mapping[str, float | None] | None = None, error: BaseException | None = None) -> None:
         status = Status(
@@ -126,12 +128,14 @@ def _run(ledger: Ledger, lease: Lease, request: Request) -> None:
         ledger.set_status(request.number, request.attempt, status)
 
     def report(step: int, metrics: dict[str, float]) -> bool:
-        nonlocal stopped
+        nonlocal stopped, told
         if stopped:
             raise Stopped
         reports.append((int(step), _plain(metrics)))
         print(f"trial {request.number} step {step} {_text(reports[-1][1])}", flush=True)
-        tell("Running")
+        if request.is_judged or time.monotonic() - told > TELL_S:
+            tell("Running")
+            told = time.monotonic()
         lease.check()
         stopped = request.is_judged and _wait_for_verdict(ledger, lease, request, int(step))
         return not stopped
