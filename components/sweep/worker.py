@@ -29,7 +29,7 @@ heed_sigterm(within_s=1.0)
 from shipway.code.given import use_given
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import CorruptArtifact, RetryableError, ShipwayError, UserError, one_line
-from shipway.functions.calling import load
+from shipway.functions.calling import load, raised_at
 from shipway.functions.reporting import Stopped
 from shipway.storage import open_folder
 from shipway.training.progress import LAPSED, LOOKS
@@ -228,7 +228,9 @@ def _text(metrics: Mapping[str, float | None]) -> str:
 
 def _one_line(error: BaseException) -> str:
     text = one_line(error)[:500]
-    return text if isinstance(error, ShipwayError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, ShipwayError):
+        return text
+    return f"{type(error).__name__}{': ' if text else ''}{text}{raised_at(error)}"
 
 
 def main(argv: list[str]) -> int:

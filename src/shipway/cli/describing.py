@@ -59,9 +59,12 @@ def describe(
         fields = [(section, ", ".join(names)) for section, names in details["sections"].items()]
         table(["overrides of", "fields"], fields)
     if entry.kind == "pipeline":
-        required = " ".join(f"{i['name']}=..." for i in details["inputs"] if i["required"])
+        required = [f"{i['name']}=..." for i in details["inputs"] if i["required"]]
         say()
-        say(f"Next: shipway run {entry.name} --local --param {required}", style="dim")
+        say(
+            f"Next: shipway run {entry.name} --local {' '.join(['--param', *required] if required else [])}",
+            style="dim",
+        )
     else:
         say()
         facts([("image", details["image"]), ("import", details["import"])])

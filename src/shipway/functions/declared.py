@@ -227,19 +227,19 @@ def _metrics(function: ast.FunctionDef, parameters: Collection[str]) -> tuple[st
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             continue  # what those return is not this function's
         if isinstance(node, ast.Return) and node.value is not None:
-            returned += [SCORE if each in parameters else each for each in _named_in(node.value)]
+            returned += _named_in(node.value, parameters)
         elif isinstance(node, ast.Call) and _is_report(node.func):
             reported += [each.arg for each in node.keywords if each.arg and each.arg != "step"]
         pending = [*ast.iter_child_nodes(node), *pending]
     return tuple(dict.fromkeys(returned or reported))
 
 
-def _named_in(value: ast.expr) -> list[str]:
+def _named_in(value: ast.expr, parameters: Collection[str]) -> list[str]:
     while isinstance(value, ast.Call) and len(value.args) == 1:  # float(accuracy)
         value = value.args[0]
     if isinstance(value, ast.Dict):
         return [each.value for each in value.keys if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-    return [value.id] if isinstance(value, ast.Name) else []
+    return [SCORE if value.id in parameters else value.id] if isinstance(value, ast.Name) else []
 
 
 def _is_report(called: ast.expr) -> bool:

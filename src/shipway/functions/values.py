@@ -17,7 +17,7 @@ from typing import Any
 
 MOST_CHARS = 10_000
 _PLAIN = (bool, int, str, bytes, type(None))
-_BRACKETS = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
+_BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), frozenset: ("{", "}")}
 _NUMBERS = "biuf"  # kinds of NumPy's types: bool, whole, unsigned, floating
 
 
