@@ -14,6 +14,7 @@ from shipway.components.sweep.spec import Objective, Parameter, SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.functions.declared import Declared, objective_of
+from shipway.functions.reporting import MOST_POINTS
 from shipway.recipes import Recipe, load_recipe
 from shipway.recipes.base import ChecksParams
 from shipway.specs import parse
@@ -110,6 +111,7 @@ def check_function(spec: SweepSpec, function: Declared) -> None:
     Raises:
         InvalidSpec: a parameter that it does not take or lacks, or a value that its annotation excludes.
     """
+    function.check_needs_no_context()
     fixed = spec.training.params if spec.training else {}
     function.check_names({**fixed, **{each.name: None for each in spec.parameters}}, "sweep.parameters")
     for index, parameter in enumerate(spec.parameters):
@@ -209,6 +211,20 @@ def final_value(objective: Objective, metrics: Mapping[str, float], history: lis
     if not math.isfinite(value):
         raise ValueError(f"the trial's {name} is {value}")
     return float(value)
+
+
+def thinned(history: list[list[float]]) -> list[list[float]]:
+    """A trial's [step, value] as its record keeps them: of thousands every so many, the extremes and the last.
+
+    A page of a sweep holds every trial's.
+    """
+    every = -(-len(history) // MOST_POINTS) or 1
+    if every == 1:
+        return history
+    finite = [index for index, (_, value) in enumerate(history) if math.isfinite(value)]
+    kept = {*range(0, len(history), every), len(history) - 1}
+    kept |= {find(finite, key=lambda index: history[index][1]) for find in (min, max) if finite}
+    return [history[index] for index in sorted(kept)]
 
 
 def best_trial(

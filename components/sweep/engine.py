@@ -226,7 +226,7 @@ class Engine:
             state=status.state,
             params=dict(request.params),
             metrics={name: value for name, value in reported.items() if value is not None},
-            history=history,
+            history=core.thinned(history),
             seconds=status.seconds,
             seed=core.trial_training(self.spec, {}).seed,
             job=request.runner,

@@ -84,9 +84,9 @@ def _call(text: str) -> tuple[str, list[Any]]:
 
 
 def _literal(node: ast.expr) -> Any:
-    """Python's literals, and JSON's names of true and false."""
-    if isinstance(node, ast.Name) and node.id in ("true", "false"):
-        return node.id == "true"
+    """Python's literals, JSON's names of true and false, and words without quotes."""
+    if isinstance(node, ast.Name):
+        return {"true": True, "false": False}.get(node.id, node.id)
     return ast.literal_eval(node)
 
 

@@ -186,6 +186,17 @@ class FeasibleSpace(Spec):
     list: Scalars | None = None
     distribution: Literal["uniform", "logUniform"] | None = None
 
+    @field_validator("list", mode="before")
+    @classmethod
+    def _single_values(cls, values: Any) -> Any:
+        for value in values if isinstance(values, list) else []:
+            if not isinstance(value, Scalar):
+                raise ValueError(
+                    f"a choice is a number, a text, true or false, not {value!r:.80}; give it a name, and look up in "
+                    "the function what that stands for"
+                )
+        return values
+
     @field_validator("list", mode="after")
     @classmethod
     def _whole_numbers(cls, values: Any) -> Any:

@@ -26,13 +26,13 @@ from shipway.code.given import use_given
 from shipway.components.sweep.calls import CALL, TRIAL, Call, read_values
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import CorruptArtifact, RetryableError, ShipwayError, UserError, one_line
-from shipway.functions.calling import load
+from shipway.functions.calling import load, raised_at
 from shipway.functions.reporting import Stopped
 from shipway.storage import open_folder
 from shipway.training.progress import LAPSED, LOOKS, print_metrics
 
-TELL_EVERY_S = 0.1  # how far a trial is that nobody judges: a function may report a thousand times a second
 LEASE_S = "SHIPWAY_SWEEP_LEASE_S"  # an engine that shows no sign of life for so long is gone
+TELL_S = 1.0  # a status holds every report before it: written at each, thousands of reports would take hours
 
 Report = Callable[[int, dict[str, float]], bool]
 
@@ -111,7 +111,7 @@ def _run(ledger: Ledger, lease: Lease, request: Request, function: str, document
     """One trial; whatever its function raises is the trial's failure, and the next one runs all the same."""
     reports: list[tuple[int, dict[str, float | None]]] = []
     stopped = False
-    told = 0.0
+    told = -math.inf
 
     def tell(state: str, metrics: Mapping[str, float | None] | None = None, error: BaseException | None = None) -> None:
         nonlocal told
@@ -127,12 +127,12 @@ def _run(ledger: Ledger, lease: Lease, request: Request, function: str, document
         ledger.set_status(request.number, request.attempt, status)
 
     def report(step: int, metrics: dict[str, float]) -> bool:
-        nonlocal stopped
+        nonlocal stopped, told
         if stopped:
             raise Stopped
         reports.append((int(step), _plain(metrics)))
         print(f"trial {request.number} step {step} {_text(reports[-1][1])}", flush=True)
-        if request.is_judged or time.monotonic() - told > TELL_EVERY_S:
+        if request.is_judged or time.monotonic() - told > TELL_S:
             tell("Running")
         lease.check()
         stopped = request.is_judged and _wait_for_verdict(ledger, lease, request, int(step))
@@ -192,7 +192,9 @@ def _text(metrics: Mapping[str, float | None]) -> str:
 
 def _one_line(error: BaseException) -> str:
     text = one_line(error)[:500]
-    return text if isinstance(error, ShipwayError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, ShipwayError):
+        return text
+    return f"{type(error).__name__}{': ' if text else ''}{text}{raised_at(error)}"
 
 
 def main(argv: list[str]) -> int:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from shipway.errors import NotFound
+from shipway.errors import InvalidSpec, NotFound
 from shipway.planning.presets import presets
 
 if TYPE_CHECKING:
@@ -35,13 +35,19 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One component (`evaluate.model`) or pipeline (`train_and_deploy`)."""
+    """One component (`evaluate.model`) or pipeline (`train_and_deploy`).
+
+    Attributes:
+        function: kfp's component object; None of a pipeline that does not load.
+        problem: Why it does not.
+    """
 
     kind: Literal["component", "pipeline"]
     name: str
     module: str
-    function: Any  # kfp's component object
+    function: Any
     pipeline: Pipeline | None = None
+    problem: str = ""
 
     @property
     def description(self) -> str:
@@ -50,7 +56,9 @@ class Entry:
         return " ".join(text.split("\n\n")[0].split())
 
     def summary(self) -> dict[str, Any]:
-        """Kind, name, what it does."""
+        """Kind, name, what it does; of a pipeline that does not load the `error` in place of that."""
+        if self.problem:
+            return {"kind": self.kind, "name": self.name, "description": "", "error": self.problem}
         return {"kind": self.kind, "name": self.name, "description": self.description}
 
     def details(self) -> dict[str, Any]:
@@ -93,26 +101,39 @@ class Entry:
 
 
 def catalog() -> list[Entry]:
-    """All pipelines that have a folder, and all shipped components, by name."""
-    return [*_pipelines(), *_components()]
+    """All pipelines that have a folder, and all shipped components, by name. One that does not load hides no other."""
+    from shipway.planning import find_all
+
+    return [*map(_listed, find_all()), *_components()]
 
 
 def find(name: str) -> Entry:
-    """The entry of that name.
+    """The entry of that name; no other pipeline is loaded.
 
     Raises:
         NotFound: names the nearest.
+        InvalidSpec: it does not load.
     """
-    entries = {entry.name: entry for entry in catalog()}
-    if name not in entries:
-        raise NotFound("unknown name", field="describe", given=name, allowed=sorted(entries))
-    return entries[name]
-
-
-def _pipelines() -> list[Entry]:
     from shipway.planning import find_all
 
-    return [Entry("pipeline", each.name, each.module_name, each.function, each) for each in find_all()]
+    pipelines = {pipeline.name: pipeline for pipeline in find_all()}
+    if name in pipelines:
+        return _loaded(pipelines[name])
+    components = {entry.name: entry for entry in _components()}
+    if name not in components:
+        raise NotFound("unknown name", field="describe", given=name, allowed=sorted([*pipelines, *components]))
+    return components[name]
+
+
+def _loaded(pipeline: Pipeline) -> Entry:
+    return Entry("pipeline", pipeline.name, pipeline.module_name, pipeline.function, pipeline)
+
+
+def _listed(pipeline: Pipeline) -> Entry:
+    try:
+        return _loaded(pipeline)
+    except InvalidSpec as error:
+        return Entry("pipeline", pipeline.name, pipeline.module_name, None, pipeline, str(error))
 
 
 def _components() -> list[Entry]:

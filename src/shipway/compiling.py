@@ -12,6 +12,7 @@ import yaml
 
 from shipway import images
 from shipway.context import TITLE
+from shipway.dag import tasks_of
 from shipway.errors import InvalidSpec
 from shipway.store_secret import DEFAULT_SECRET, give_store
 
@@ -40,7 +41,7 @@ def compile_pipeline(
     follow the same registry and digests.
 
     Raises:
-        InvalidSpec: unknown image name, malformed registry, digest or Secret's name.
+        InvalidSpec: unknown image name, malformed registry, digest or Secret's name; tasks that wait for each other.
     """
     from kfp import compiler
 
@@ -57,6 +58,7 @@ def compile_pipeline(
     try:
         compiler.Compiler().compile(function, str(part))
         documents = [_with_images(document, names) for document in yaml.safe_load_all(part.read_text(encoding="utf-8"))]
+        tasks_of(documents[0])  # refuses tasks that wait for each other
         if len(documents) == 1:
             documents.append({})  # without any setting of Kubernetes' kfp writes no platform spec
         give_store(documents[0], documents[1], secret, set(names.values()))

@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from shipway.errors import InvalidSpec
+
 # What kfp and its compiler for Argo put around tasks, and name themselves.
 _AROUND = re.compile(r"root|onExit|iteration-item|(exit-handler|condition|condition-branches|for-loop)-\d+")
 _ITERATION = re.compile(r"iteration-iterations\((\d+):|for-loop-\d+-iteration-(\d+)$")  # Argo's name, kfp.local's
@@ -114,6 +116,9 @@ def tasks_of(spec: Any) -> dict[str, Task]:
 
     Args:
         spec: A pipeline spec, as a document or as kfp's message.
+
+    Raises:
+        InvalidSpec: tasks wait for each other in a circle, which kfp's compiler lets through.
     """
     if not isinstance(spec, Mapping):
         from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
@@ -143,12 +148,15 @@ def _leaves(spec: Mapping[str, Any], dag: Mapping[str, Any], around: tuple[str, 
     found: dict[str, Mapping[str, Any]] = {}
     done: set[str] = set()
 
-    def place(name: str) -> None:
+    def place(name: str, waiting: tuple[str, ...] = ()) -> None:
+        if name in waiting:
+            circle = " waits for ".join((*waiting[waiting.index(name) :], name))
+            raise InvalidSpec(f"tasks wait for each other: {circle}", field="pipeline", fix="take one `after` out")
         if name in done or name not in tasks:
             return
-        done.add(name)
         for before in sorted(tasks[name].get("dependentTasks") or []):
-            place(before)
+            place(before, (*waiting, name))
+        done.add(name)
         inner = _component(spec, tasks[name]).get("dag")
         path = (*around, name)
         found.update(_leaves(spec, inner, path) if inner else {Place.within(path).name: tasks[name]})

@@ -27,6 +27,7 @@ _TYPES: dict[str, Any] = {
     "LIST": list,
     "STRUCT": dict,
 }
+MOST_VALUES = 10_000  # of one array: parameters are kept with the run and shown
 
 
 def inputs_of(spec: Any) -> dict[str, dict[str, Any]]:
@@ -54,7 +55,8 @@ def check_params(
 
     Args:
         inputs: As `inputs_of` gives them.
-        params: Text as typed, what YAML or Python made of it, or a table where text is expected.
+        params: Text as typed, what YAML or Python made of it, or a table where text is expected; `data` may be several
+            by name.
         pipeline: Its name, for messages.
         keep: (parameter, table) -> URI of a file that holds it; called when all else has been checked.
 
@@ -67,11 +69,65 @@ def check_params(
     given = {key: value for key, value in params.items() if value is not None}  # an empty line of a file: not given
     kinds = {key: str(inputs[key].get("parameterType")) for key in given}
     whole = {key: value for key, value in given.items() if kinds[key] == "STRING" and tables.is_table(value)}
+    several: dict[str, Any] = {}
+    if kinds.get("data") == "STRUCT" and isinstance(given["data"], Mapping):
+        several = {name: value for name, value in given["data"].items() if tables.is_table(value)}
+        given["data"] = {name: value for name, value in given["data"].items() if name not in several}
     checked = {key: value if key in whole else _typed(key, value, kinds[key]) for key, value in given.items()}
     missing = [key for key, about in inputs.items() if not about.get("isOptional") and _is_empty(checked.get(key))]
     if missing:
         raise InvalidSpec(f"missing; {pipeline} needs {', '.join(f'{key}=...' for key in missing)}", field=missing[0])
+    if several:
+        checked["data"] |= {name: keep(f"data.{name}", value) for name, value in several.items()}
     return checked | {key: keep(key, value) for key, value in whole.items()}
+
+
+def plain(value: Any, field: str) -> Any:
+    """A value as JSON has it: arrays, tuples and ranges as lists, numbers of NumPy as Python's, paths as text.
+
+    Args:
+        value: Of Python.
+        field: Where it was given, for messages.
+
+    Raises:
+        InvalidSpec: JSON has no such value; names where in it.
+    """
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # an array, a Series, a number of NumPy
+        if getattr(value, "size", 1) > MOST_VALUES:
+            raise InvalidSpec(
+                field=field, given=tables.described(value), allowed=f"at most {MOST_VALUES:,} values",
+                fix="write them to a file, and give its path",
+            )  # fmt: skip
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, float):
+        raise InvalidSpec(field=field, given=value, allowed="a finite number")
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise InvalidSpec(f"the name {key!r:.80} is no text; put it in quotes", field=field)
+        return {key: plain(each, f"{field}.{key}") for key, each in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [plain(each, f"{field}[{index}]") for index, each in enumerate(value)]
+    raise InvalidSpec(
+        f"got {tables.described(value) or f'{value!r:.80}'}, of type {type(value).__name__}",
+        field=field,
+        allowed="numbers, text, true, false, and lists and dicts of these",
+    )
+
+
+def mapping(value: Any, field: str, allowed: str) -> dict[str, Any]:
+    """A mapping that a person gave, or an empty one for None.
+
+    Raises:
+        InvalidSpec: it is none.
+    """
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidSpec(field=field, given=value, allowed=allowed)
+    return dict(value or {})
 
 
 def _is_empty(value: Any) -> bool:
@@ -86,11 +142,9 @@ def _typed(key: str, given: Any, kind: str) -> Any:
         raise _wrong(key, given, kind) from error
     if isinstance(value, os.PathLike) and kind == "STRING":
         value = os.fspath(value)
-    elif isinstance(value, tuple) and kind == "LIST":
-        value = list(value)
-    elif isinstance(value, Mapping) and kind == "STRUCT":
-        value = dict(value)
-    elif kind == "NUMBER_INTEGER" and isinstance(value, float) and value.is_integer():
+    elif isinstance(value, list | tuple | range | Mapping) or hasattr(value, "dtype"):
+        value = plain(value, key)
+    if kind == "NUMBER_INTEGER" and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, _TYPES.get(kind, object)):
         raise _wrong(key, given, kind)

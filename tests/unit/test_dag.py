@@ -9,6 +9,7 @@ import yaml
 
 from shipway.compiling import compile_pipeline
 from shipway.dag import Place, attempt_of, distinct, find_task, tasks_of, titles_of
+from shipway.errors import InvalidSpec
 from shipway.planning import find
 
 ROOMS = f"{Path(__file__).parents[1]}/fixtures/rooms.py:rooms"
@@ -73,3 +74,11 @@ def test_a_task_of_another_pipeline_is_known_by_its_own_name_where_only_one_has_
     assert find_task("a.train", ["b.train", "a.train"]) == "a.train"
     assert find_task("train", ["b.train", "gate"]) == "b.train"
     assert find_task("train", ["b.train", "a.train"]) == ""
+
+
+def test_tasks_that_wait_for_each_other_are_named() -> None:
+    tasks = {"a": {"dependentTasks": ["c"]}, "b": {"dependentTasks": ["a"]}, "c": {"dependentTasks": ["b"]}, "d": {}}
+    with pytest.raises(
+        InvalidSpec, match=r"tasks wait for each other: a waits for c waits for b waits for a; take one"
+    ):
+        tasks_of({"root": {"dag": {"tasks": tasks}}})

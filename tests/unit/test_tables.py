@@ -178,3 +178,42 @@ def test_no_table_is_written_before_every_other_parameter_is_right() -> None:
 def test_the_error_of_a_table_is_the_users(store: Store) -> None:
     with pytest.raises(InvalidData):
         tables.keep("data", pl.DataFrame({"x": []}), store)
+
+
+def test_values_of_python_and_numpy_become_those_of_json() -> None:
+    given = {
+        "rate": np.float32(0.5),
+        "sizes": np.arange(3),
+        "pair": (1, range(2)),
+        "folder": Path("/x"),
+        "on": np.True_,
+    }
+    assert checked(data="a", more=given, rows=np.int64(3), share=np.float64(0.5), names=np.array(["a"])) == {
+        "data": "a", "rows": 3, "share": 0.5, "names": ["a"],
+        "more": {"rate": 0.5, "sizes": [0, 1, 2], "pair": [1, [0, 1]], "folder": "/x", "on": True},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        (b"a", r"more\.x\[1\]: got b'a', of type bytes; expected numbers, text, true, false, and lists and dicts"),
+        ({1}, r"more\.x\[1\]: got \{1\}, of type set"),
+        (float("nan"), r"more\.x\[1\]: expected a finite number, got nan"),
+        (np.float32("inf"), r"more\.x\[1\]: expected a finite number, got inf"),
+        ({1: 2}, r"more\.x\[1\]: the name 1 is no text"),
+        (pd.DataFrame(ROWS), r"more\.x\[1\]: got a pandas DataFrame of 4 x 3, of type DataFrame"),
+        (np.zeros(20_000), r"more\.x\[1\]: expected at most 10,000 values, got .*give its path"),
+    ],
+)
+def test_what_json_has_not_is_named_with_its_place(value: Any, line: str) -> None:
+    with pytest.raises(InvalidSpec, match=line) as caught:
+        checked(data="a", more={"x": [0, value]})
+    assert "\n" not in str(caught.value)
+
+
+def test_tables_among_data_by_name_become_their_addresses() -> None:
+    inputs = {"data": {"parameterType": "STRUCT", "isOptional": True}}
+    given = {"data": {"rows": pd.DataFrame(ROWS), "words": Path("/words.txt")}}
+    found = check_params(inputs, given, pipeline="p", keep=lambda name, table: f"s3://{name}/{len(table)}")
+    assert found == {"data": {"rows": "s3://data.rows/4", "words": "/words.txt"}}

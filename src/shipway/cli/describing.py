@@ -13,7 +13,7 @@ from shipway.store_secret import DEFAULT_SECRET
 
 
 def list_(as_json: AsJson = False) -> None:
-    """Components and pipelines, with what each does."""
+    """Components and pipelines, with what each does; of a pipeline of yours that does not load, why."""
     from shipway.catalog import catalog
 
     entries = catalog()
@@ -21,10 +21,14 @@ def list_(as_json: AsJson = False) -> None:
         print_json([entry.summary() for entry in entries])
         return
     for kind in ("pipeline", "component"):
-        rows = [(entry.name, entry.summary()["description"]) for entry in entries if entry.kind == kind]
+        rows = [(entry.name, _line(entry.summary())) for entry in entries if entry.kind == kind]
         table([kind, "what it does"], rows)
         say()
     say("Next: shipway describe NAME", style="dim")
+
+
+def _line(summary: dict[str, Any]) -> str:
+    return f"does not load: {summary['error']}" if "error" in summary else str(summary["description"])
 
 
 def describe(
@@ -55,9 +59,12 @@ def describe(
         fields = [(section, ", ".join(names)) for section, names in details["sections"].items()]
         table(["overrides of", "fields"], fields)
     if entry.kind == "pipeline":
-        required = " ".join(f"{i['name']}=..." for i in details["inputs"] if i["required"])
+        required = [f"{i['name']}=..." for i in details["inputs"] if i["required"]]
         say()
-        say(f"Next: shipway run {entry.name} --local --param {required}", style="dim")
+        say(
+            f"Next: shipway run {entry.name} --local {' '.join(['--param', *required] if required else [])}",
+            style="dim",
+        )
     else:
         say()
         facts([("image", details["image"]), ("import", details["import"])])

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from shipway import modules
 from shipway.errors import InvalidSpec
 from shipway.functions.reporting import Reporter, Tell, metrics_of, reporting
+
+_OURS = re.escape(str(Path(__file__).parents[1]))
+_NOT_OWN = re.compile(rf"^{_OURS}/|/(site|dist)-packages/|/lib/python3\.\d+/|^<frozen ")
 
 
 def run_trial(document: Mapping[str, Any], report: Tell) -> dict[str, float]:
@@ -66,3 +72,13 @@ def seed(number: int) -> None:
     if keras is not None:
         keras.backend.clear_session()
         keras.utils.set_random_seed(number)
+
+
+def raised_at(error: BaseException) -> str:
+    """The last line of a person's own that an error came through, ` (own_train.py:7: total / 0)`; empty without one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if not _NOT_OWN.search(each.filename)]
+    if not own:
+        return ""
+    text = f": {own[-1].line:.60}" if own[-1].line else ""
+    return f" ({Path(own[-1].filename).name}:{own[-1].lineno}{text})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,20 @@ class Declared:
                     fix="give it here, or a default in the function",
                 )
 
+    def check_needs_no_context(self) -> None:
+        """Refuses a function that only a training can call.
+
+        Raises:
+            InvalidSpec: a trial has no context to give it.
+        """
+        if CONTEXT in self.parameters and self.parameters[CONTEXT].is_required:
+            raise InvalidSpec(
+                f"{self.name} ({self.where}) needs {CONTEXT!r}, which trainings are given and trials are not",
+                field="function",
+                given=self.name,
+                fix=f"give it a default, {CONTEXT}=None, or call shipway.train",
+            )
+
     def check_kind(self, name: str, value: Any, what: str) -> None:
         """Refuses a value that is none of what the parameter's annotation says.
 
@@ -144,7 +158,8 @@ def declared(text: str, name: str, where: str) -> Declared | None:
             given=found.args.posonlyargs[0].arg,
             fix="take the '/' out",
         )
-    return Declared(name, place, _parameters(found.args), found.args.kwarg is not None, _metrics(found))
+    parameters = _parameters(found.args)
+    return Declared(name, place, parameters, found.args.kwarg is not None, _metrics(found, parameters))
 
 
 def is_lower_better(metric: str) -> bool:
@@ -199,8 +214,11 @@ def _parameter(argument: ast.arg, default: ast.expr | None) -> Parameter:
     return Parameter(argument.arg, default is None, value, kind)
 
 
-def _metrics(function: ast.FunctionDef) -> tuple[str, ...]:
-    """Names of metrics that the source shows: keys of a returned dict, a returned variable, keywords of `report`."""
+def _metrics(function: ast.FunctionDef, parameters: Collection[str]) -> tuple[str, ...]:
+    """Names of metrics that the source shows: keys of a returned dict, a returned variable, keywords of `report`.
+
+    A number that is returned and called as a parameter is a score: the parameter has the name already.
+    """
     returned: list[str] = []
     reported: list[str] = []
     pending: list[ast.AST] = list(function.body)
@@ -209,19 +227,19 @@ def _metrics(function: ast.FunctionDef) -> tuple[str, ...]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             continue  # what those return is not this function's
         if isinstance(node, ast.Return) and node.value is not None:
-            returned += _named_in(node.value)
+            returned += _named_in(node.value, parameters)
         elif isinstance(node, ast.Call) and _is_report(node.func):
             reported += [each.arg for each in node.keywords if each.arg and each.arg != "step"]
         pending = [*ast.iter_child_nodes(node), *pending]
     return tuple(dict.fromkeys(returned or reported))
 
 
-def _named_in(value: ast.expr) -> list[str]:
+def _named_in(value: ast.expr, parameters: Collection[str]) -> list[str]:
     while isinstance(value, ast.Call) and len(value.args) == 1:  # float(accuracy)
         value = value.args[0]
     if isinstance(value, ast.Dict):
         return [each.value for each in value.keys if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-    return [value.id] if isinstance(value, ast.Name) else []
+    return [SCORE if value.id in parameters else value.id] if isinstance(value, ast.Name) else []
 
 
 def _is_report(called: ast.expr) -> bool:

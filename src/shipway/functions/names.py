@@ -18,6 +18,7 @@ class Names:
         imported: (module, line) of imports in bodies; those that an `except ImportError` answers are left out.
         relative: Lines of relative imports.
         chains: Dotted names that are read, `sklearn.datasets.load_digits`.
+        noted: Those of `read` that stand in annotations alone.
     """
 
     read: dict[str, int] = field(default_factory=dict)
@@ -25,6 +26,7 @@ class Names:
     imported: list[tuple[str, int]] = field(default_factory=list)
     relative: list[int] = field(default_factory=list)
     chains: set[str] = field(default_factory=set)
+    noted: set[str] = field(default_factory=set)
 
 
 def names_of(text: str, own: str = "") -> Names:
@@ -38,9 +40,11 @@ def names_of(text: str, own: str = "") -> Names:
     lines = _lines_of_names(tree)
     read, written = _globals(symtable.symtable(text, "<source>", "exec"))
     read -= {own}
+    noted = read - _globals(symtable.symtable(_without_annotations(text), "<source>", "exec"))[0]
     found = Names(
         read={name: lines.get(name, 1) for name in sorted(read, key=lambda each: lines.get(each, 0))},
         written={name: lines.get(name, 1) for name in sorted(written)},
+        noted=noted,
     )
     for node, is_guarded in _walk(tree):
         if isinstance(node, ast.Import) and not is_guarded:
@@ -69,6 +73,18 @@ def _globals(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:
             if symbol.is_declared_global() and symbol.is_assigned():
                 written.add(symbol.get_name())
     return read, written
+
+
+def _without_annotations(text: str) -> str:
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+    return ast.unparse(tree)
 
 
 def _lines_of_names(tree: ast.AST) -> dict[str, int]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 R = TypeVar("R")
+_OF_A_TRIAL = ("trial", "state", "seconds", "error")  # columns that every table of trials has
 
 
 class _Outcome(Generic[R]):
@@ -101,12 +102,13 @@ class Sweep(_Outcome["SweepRecord"]):
         order = list(self.source.declared.parameters)
         names = sorted(record.best_params, key=lambda name: (order.index(name) if name in order else len(order), name))
         metrics = dict.fromkeys([record.objective, *(name for trial in record.trials for name in trial.metrics)])
+        told = {name: f"{name} (metric)" if name in {*names, *_OF_A_TRIAL} else name for name in metrics}
         return [
             {
                 "trial": trial.number,
                 "state": trial.state,
-                **{name: trial.params.get(name) for name in names},
-                **{name: _value(trial, name, record.objective) for name in metrics},
+                **{f"{name} (parameter)" if name in _OF_A_TRIAL else name: trial.params.get(name) for name in names},
+                **{column: _value(trial, name, record.objective) for name, column in told.items()},
                 "seconds": trial.seconds,
                 "error": trial.error,
             }

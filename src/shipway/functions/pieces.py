@@ -24,6 +24,11 @@ class Piece:
     def at(self, line: int) -> str:
         return f"{shown_file(self.file)}:{self.line + line - 1}"
 
+    @property
+    def is_decorated(self) -> bool:
+        """Whether a decorator stands above it."""
+        return bool(getattr(ast.parse(self.text).body[0], "decorator_list", ()))
+
 
 def piece_of(thing: Any) -> Piece | None:
     """A function's or class's own lines; None where nobody has them."""
@@ -41,6 +46,31 @@ def piece_of(thing: Any) -> Piece | None:
     if not tree.body or not isinstance(tree.body[0], ast.FunctionDef):
         return None
     return Piece(text, thing.__code__.co_filename, max(first, 1))
+
+
+def assigned(name: str, filename: str) -> Piece | None:
+    """The one statement that gives a name its value at the top of a file; of a notebook in the newest cell that does.
+
+    None where there is none, where there are several, and where it gives other names their values, too.
+    """
+    cells = _cells()
+    for each in reversed(cells) if filename in cells else [filename]:
+        whole = linecache.getlines(each)
+        nodes = [node for node in ast.parse("".join(whole)).body if name in _assigned_by(node)]
+        if len(nodes) == 1 and _assigned_by(nodes[0]) == [name]:
+            first = nodes[0].lineno
+            return Piece("".join(whole[first - 1 : nodes[0].end_lineno]), each, first)
+        if nodes:
+            return None
+    return None
+
+
+def _assigned_by(node: ast.stmt) -> list[str]:
+    """The names that a statement assigns."""
+    targets: list[ast.expr] = node.targets if isinstance(node, ast.Assign) else []
+    if isinstance(node, ast.AnnAssign | ast.AugAssign):
+        targets = [node.target]
+    return [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
 
 
 def _class_piece(thing: type) -> Piece | None:

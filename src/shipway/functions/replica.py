@@ -94,6 +94,7 @@ def _call(function: Any, document: FunctionDocument, context: TrainingContext) -
         LostPeer: another worker went away.
         FunctionFailed: it raised.
     """
+    from shipway.functions.calling import raised_at
     from shipway.training.progress import EventFile, ProgressFile, print_metrics
 
     progress = ProgressFile()
@@ -118,7 +119,7 @@ def _call(function: Any, document: FunctionDocument, context: TrainingContext) -
         except (Exception, SystemExit) as error:
             _raise_lost_peer(error, document.workers)
             traceback.print_exc()
-            raise FunctionFailed(f"{name} raised {type(error).__name__}: {error} ({_line(error)})") from error
+            raise FunctionFailed(f"{name} raised {type(error).__name__}: {error}{raised_at(error)}") from error
     return metrics_of(result, name, reporter.last), reporter.history
 
 
@@ -129,14 +130,6 @@ def _raise_lost_peer(error: BaseException, workers: int) -> None:
 
         if (lost := lost_peer(error, workers)) is not None:
             raise lost from error
-
-
-def _line(error: BaseException) -> str:
-    """The last line of a person's own that an error came through."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if "site-packages" not in each.filename and "shipway/functions" not in each.filename]
-    last = (own or frames)[-1]
-    return f"{Path(last.filename).name}:{last.lineno}"
 
 
 def _rank() -> int:

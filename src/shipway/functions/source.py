@@ -9,22 +9,25 @@ import __future__
 
 import builtins
 import inspect
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter, itemgetter
 from types import FunctionType, ModuleType
 from typing import Any
 
 from shipway.code.checking import contents
 from shipway.errors import InvalidSpec, nearest
+from shipway.functions.callables import plain_function, where_of
 from shipway.functions.declared import Declared, declared
 from shipway.functions.names import Names, names_of
 from shipway.functions.needs import Needs
-from shipway.functions.pieces import piece_of, shown_file
+from shipway.functions.pieces import Piece, assigned, piece_of
+from shipway.functions.values import written
 
-LITERAL_CHARS = 10_000
 SAME = ("shipway", "tensorflow", "tensorflow-cpu")  # in the images under one of these names
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def extract(function: Callable[..., Any]) -> Source:
     Raises:
         InvalidSpec: names file, line and name of what cannot travel, and what to do instead.
     """
-    plain = _plain_function(function)
+    plain = plain_function(function)
     collector = _Collector(plain)
     collector.define(plain.__name__, plain)
     collector.needs.tell()
@@ -99,42 +102,6 @@ def extract(function: Callable[..., Any]) -> Source:
         requirements=dict(sorted(collector.needs.requirements.items())),
         where=where_of(plain),
     )
-
-
-def where_of(function: FunctionType, line: int = 1) -> str:
-    """`train.py:12`, or `In [3]:2` of a notebook.
-
-    Args:
-        function: The function.
-        line: Counted from the source's first.
-    """
-    code = function.__code__
-    return f"{shown_file(code.co_filename)}:{code.co_firstlineno + line - 1}"
-
-
-def _plain_function(function: Any) -> FunctionType:
-    if not callable(function):
-        raise InvalidSpec(f"got {type(function).__name__} {function!r:.80}, expected a function", field="function")
-    found = inspect.unwrap(function)
-    if inspect.ismethod(found):
-        raise InvalidSpec(
-            f"{found.__qualname__} is a method of an object, which cannot travel",
-            field="function",
-            fix="give a function that makes the object",
-        )
-    if not isinstance(found, FunctionType):
-        raise InvalidSpec(
-            f"a {type(function).__name__} has no source that could travel",
-            field="function",
-            fix="give a function made by `def`",
-        )
-    if found.__name__ == "<lambda>":
-        raise InvalidSpec("a lambda cannot travel", field=where_of(found), fix="give it a name: def train(...): ...")
-    if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
-        raise InvalidSpec(
-            f"{found.__name__} is async or a generator", field=where_of(found), fix="give one that returns"
-        )
-    return found
 
 
 @dataclass
@@ -172,7 +139,9 @@ class _Collector:
             return
         self._seen.add(name)
         plain = inspect.unwrap(thing)
-        piece = piece_of(plain)
+        piece, own = piece_of(plain), plain.__name__
+        if piece is None or (plain is not thing and not piece.is_decorated):
+            piece, own = assigned(name, self.root.__code__.co_filename), name
         if piece is None:
             kind = "class" if isinstance(plain, type) else "function"
             self.problems.append(
@@ -180,13 +149,24 @@ class _Collector:
                 "in a console"
             )
             return
-        found = names_of(piece.text, plain.__name__)
         closed = [each for each in getattr(getattr(plain, "__code__", None), "co_freevars", ()) if each != "__class__"]
         for each in closed:
             self.problems.append(
                 f"{piece.at(1)}: {name} closes over {each!r} of the function around it, which cannot travel; define "
                 f"{name} at the top level and pass {each} as a parameter"
             )
+        self._take(name, piece, own, closed)
+
+    def _take(self, name: str, piece: Piece, own: str, closed: Collection[str] = ()) -> None:
+        """Takes over a piece of source that defines a name, after all that it uses.
+
+        Args:
+            name: As it is used here.
+            piece: Its statement.
+            own: The name that the statement gives it.
+            closed: Variables of a function around it, told already.
+        """
+        found = names_of(piece.text, own)
         for each, line in found.written.items():
             self.problems.append(
                 f"{piece.at(line)}: {name} assigns the global {each!r}, which no other process would see; return it"
@@ -197,32 +177,57 @@ class _Collector:
             self.needs.add(module, f"{piece.at(line)}: {name}")
         for each, line in found.read.items():
             if each not in closed and each not in found.written:
-                self._resolve(each, found, f"{piece.at(line)}: {name}")
-        alias = "" if name == plain.__name__ else f"\n\n\n{name} = {plain.__name__}"
+                is_needed = each not in found.noted or not self._has_future()
+                self._resolve(each, found, f"{piece.at(line)}: {name}", is_needed)
+        alias = "" if name == own else f"\n\n\n{name} = {own}"
         self.definitions[name] = piece.text.rstrip() + alias
 
-    def _resolve(self, name: str, found: Names, where: str) -> None:
+    def _resolve(self, name: str, found: Names, where: str, is_needed: bool = True) -> None:
+        """Finds what stands behind a name; one that is not needed may stay unknown: nothing reads it."""
         if name in self._seen or name in self.imports or name in self.values:
             if name in self.imports:
                 self._submodules(name, found, where)
             return
         if name not in self.namespace:
             if not hasattr(builtins, name):
-                self.problems.append(
-                    f"{where} uses {name!r}, which is not defined{nearest(name, self.namespace)}; define or import it"
-                )
+                if is_needed:
+                    self.problems.append(
+                        f"{where} uses {name!r}, which is not defined{nearest(name, self.namespace)}; define or "
+                        "import it"
+                    )
             elif not _is_pythons(name):
                 self._import_object(name, getattr(builtins, name), where)
             return
         value = self.namespace[name]
         if isinstance(value, ModuleType):
             self._import_module(name, value, found, where)
-        elif (text := literal(value)) is not None:
-            self.values[name] = f"{name} = {text}"
         elif self._is_of_the_same_kind(value):
             self.define(name, value)
-        else:
-            self._import_object(name, value, where)
+        elif not self._write(name, value, where):
+            self._import_object(name, value, where, is_needed)
+
+    def _write(self, name: str, value: Any, where: str) -> bool:
+        """Writes a value down, behind the classes that it is made of; False where it has no such source."""
+        if _is_a_definition(value) and _importable(name, value, self.namespace) is None:
+            piece = assigned(name, self.root.__code__.co_filename)
+            if piece is not None:
+                self._seen.add(name)
+                self._take(name, piece, name)
+            return piece is not None
+        source = written(value)
+        if source is None or any(self.namespace.get(each, kind) is not kind for each, kind in source.classes.items()):
+            return False
+        for each, kind in source.classes.items():
+            if self._is_of_the_same_kind(kind):
+                self.define(each, kind)
+            else:
+                self._import_object(each, kind, where)
+        for statement in source.imports:
+            self.imports[statement] = statement
+            self.needs.add(statement.split()[1], where)
+        into = self.definitions if source.classes else self.values
+        into[name] = f"{name} = {source.text}"
+        return True
 
     def _is_of_the_same_kind(self, value: Any) -> bool:
         """Whether it is a function or class of the notebook or file that the function stands in."""
@@ -252,33 +257,25 @@ class _Collector:
                     break
                 self.imports[full] = f"import {full}" if name == full.partition(".")[0] else f"import {full} as _"
 
-    def _import_object(self, name: str, value: Any, where: str) -> None:
+    def _import_object(self, name: str, value: Any, where: str, is_needed: bool = True) -> None:
         place = _importable(name, value, self.namespace)
         if place is None:
-            self.problems.append(
-                f"{where} uses the global {name!r}, a {type(value).__name__}, which is no import, no plain value and "
-                f"no function of the same notebook or file; make it inside the function, or pass it as a parameter"
-            )
+            if is_needed:
+                self.problems.append(
+                    f"{where} uses the global {name!r}, of type {type(value).__name__}, which is no import, no small "
+                    "plain value and no function of the same notebook or file; make it inside the function, or pass "
+                    "it as a parameter (a table: write it to a file, and read that inside)"
+                )
             return
         module, attribute = place
         self.imports[name] = f"from {module} import {attribute}" + ("" if attribute == name else f" as {name}")
         self.needs.add(module, where)
 
 
-def literal(value: Any) -> str | None:
-    """A plain value as source that gives an equal one; None where there is none."""
-    text = repr(value) if _is_plain(value) else ""
-    return text if 0 < len(text) <= LITERAL_CHARS else None
-
-
-def _is_plain(value: Any) -> bool:
-    if type(value) is float:
-        return value == value and abs(value) != float("inf")
-    if type(value) in (list, tuple, set) and (value or type(value) is not set):
-        return all(map(_is_plain, value))
-    if type(value) is dict:
-        return all(_is_plain(key) and _is_plain(each) for key, each in value.items())
-    return type(value) in _PLAIN
+def _is_a_definition(value: Any) -> bool:
+    """Whether it is made once and never changes, so that its own statement makes an equal one elsewhere."""
+    made_by = type(value).__module__
+    return made_by in ("typing", "types") or isinstance(value, re.Pattern | partial | attrgetter | itemgetter)
 
 
 def _is_pythons(name: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from shipway.functions.source import Source, extract
 from shipway.functions.travelling import origin, write
+from shipway.parameters import mapping
 
 
 def packed(function: Callable[..., Any], name: str, *, is_cluster: bool) -> tuple[Source, dict[str, Any]]:
@@ -26,3 +27,13 @@ def packed(function: Callable[..., Any], name: str, *, is_cluster: bool) -> tupl
         "origin": origin(source, getattr(function, "__globals__", {})),
     }
     return source, params
+
+
+def sections(overrides: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Overrides as they are given from Python, copied.
+
+    Raises:
+        InvalidSpec: they, or a section, are no mapping.
+    """
+    whole = mapping(overrides, "overrides", "a dict of sections: {'training': {'resources': {'cpu': '4'}}}")
+    return {name: mapping(value, f"overrides.{name}", "a dict of fields") for name, value in whole.items()}

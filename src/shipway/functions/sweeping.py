@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shipway import runs
 from shipway.errors import InvalidSpec
 from shipway.functions.outcomes import Sweep
-from shipway.functions.starting import packed
+from shipway.functions.starting import packed, sections
+from shipway.parameters import mapping, plain
 from shipway.remote.where import connected
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ def sweep(
     source, params = packed(function, name, is_cluster=connection is not None)
     values = _plain(space)
     declared = source.declared
-    fixed = (overrides or {}).get("training", {}).get("params", {})
+    whole = sections(overrides)
+    fixed = mapping(whole.get("training", {}).get("params"), "overrides.training.params", "a dict of arguments")
     declared.check_names({**fixed, **values}, "space")
     for parameter, choices in values.items():
         for choice in choices if isinstance(choices, list) else []:
             declared.check_kind(parameter, choice, f"space[{parameter!r}]")
-    whole: dict[str, Any] = {key: dict(value) for key, value in (overrides or {}).items()}
     if early_stopping is not None:
         whole.setdefault("sweep", {})["earlyStopping"] = early_stopping
     params |= {"space": values, "objective": objective or declared.objective, "trials": trials, "parallel": parallel}
@@ -87,14 +88,20 @@ def _plain(space: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain_values(name: str, values: Any) -> Any:
-    if isinstance(values, str | Mapping):
+    if isinstance(values, str):
         return values
-    try:
-        return [each.item() if hasattr(each, "item") else each for each in values]
-    except TypeError:
+    field = f"space[{name!r}]"
+    if isinstance(values, Mapping) and "parameterType" not in values:
         raise InvalidSpec(
-            field=f"space[{name!r}]",
+            field=field, given=dict(values), allowed="a list of values, or text such as 'uniform(0, 0.5)'"
+        )
+    if isinstance(values, Mapping):  # as Katib has it
+        return plain(values, field)
+    if not isinstance(values, Iterable):
+        raise InvalidSpec(
+            field=field,
             given=values,
             allowed="a list of values, or text such as 'uniform(0, 0.5)'",
             fix=f"a single value is a list of one: [{values!r:.40}]",
-        ) from None
+        )
+    return [plain(each, f"{field}[{index}]") for index, each in enumerate(values)]

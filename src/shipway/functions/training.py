@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shipway import runs
 from shipway.functions.outcomes import Training
-from shipway.functions.starting import packed
+from shipway.functions.starting import packed, sections
+from shipway.parameters import mapping, plain
 from shipway.remote.where import connected
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def train(
     *,
     workers: int = 1,
     strategy: str = "",
-    data: Mapping[str, str | Path] | None = None,
+    data: Mapping[str, Any] | None = None,
     name: str = "",
     overrides: Mapping[str, Any] | None = None,
     here: bool = False,
@@ -43,7 +43,8 @@ def train(
         params: Its keyword arguments; plain values.
         workers: Replicas, the chief among them.
         strategy: `single`, `mirrored`, `multi_worker` or `horovod`; default `multi_worker` for several workers.
-        data: Name -> `s3://` address or local path; each worker has it as `context.data[name]`.
+        data: Name -> `s3://` address, local path, or table (pandas, Polars, Arrow: kept in the store as Parquet); each
+            worker has it as the path `context.data[name]`.
         name: What the training is called; default the function's name.
         overrides: Anything else: `{"training": {"resources": {"cpu": "4", "gpu": 1}}}`.
         here: This machine, though a Kubeflow is configured.
@@ -58,16 +59,16 @@ def train(
     """
     connection = connected(kfp, here=here)
     source, about = packed(function, name, is_cluster=connection is not None)
-    arguments = dict(params or {})
+    arguments = plain(mapping(params, "params", "a dict of the function's arguments"), "params")
     source.declared.check_names(arguments, "params")
     for parameter, value in arguments.items():
         source.declared.check_kind(parameter, value, f"params[{parameter!r}]")
     whole = about | {
         "params": arguments,
-        "data": {each: str(place) for each, place in (data or {}).items()},
-        "strategy": strategy or ("multi_worker" if workers > 1 else "single"),
+        "data": mapping(data, "data", "a dict of addresses, paths and tables by name"),
+        "strategy": strategy or ("single" if workers in (0, 1) else "multi_worker"),
         "workers": workers,
-        "overrides": dict(overrides or {}),
+        "overrides": sections(overrides),
     }
     run = runs.run(
         "train_function", whole, kfp=connection, here=connection is None, fresh=fresh, started_by=started_by, key=key

@@ -208,6 +208,11 @@ def pipeline_folders() -> list[Path]:
                 field=PIPELINES,
                 given=str(folder),
             )
+        if (folder / "pipeline.py").is_file():
+            raise InvalidSpec(
+                f"{str(folder)!r} is a pipeline's own folder", field=PIPELINES, given=str(folder),
+                fix=f"name the folder that holds it, {str(folder.parent)!r}",
+            )  # fmt: skip
     return folders
 
 

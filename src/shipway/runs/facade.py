@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -295,12 +296,20 @@ class Run:
         """
         from shipway.runs.views import shown
 
-        with shown(self) if on_event is None else nullcontext(on_event) as tell:
-            for changes in self._looks(timeout_s):
-                for event in changes:
-                    tell(event)
-                if on_event is None:
-                    tell({"kind": "look"})  # seconds pass, though nothing was told
+        try:
+            with shown(self) if on_event is None else nullcontext(on_event) as tell:
+                for changes in self._looks(timeout_s):
+                    for event in changes:
+                        tell(event)
+                    if on_event is None:
+                        tell({"kind": "look"})  # seconds pass, though nothing was told
+        except KeyboardInterrupt:
+            if on_event is None:
+                print(
+                    f"Run {self.key} goes on: shipway.load_run({self.key!r}).wait(), or .cancel() ends it.",
+                    file=sys.stderr,
+                )
+            raise
         return self
 
     def cancel(self, timeout_s: float = CANCEL_S) -> str:

@@ -100,3 +100,16 @@ def test_whole_numbers_come_back_from_kubeflow_as_they_were() -> None:
     function = read("def train(n, rate: float, decay=1.0, sizes=None):\n    return n\n")
     given = {"n": 3.0, "rate": 1.0, "decay": 2.0, "sizes": [8.0, 2.5]}
     assert repr(restored(given, function)) == repr({"n": 3, "rate": 1.0, "decay": 2.0, "sizes": [8, 2.5]})
+
+
+def test_a_parameter_that_is_returned_is_a_score_and_no_metric_of_its_name() -> None:
+    assert read("def train(x):\n    return x\n").metrics == ("score",)
+    assert read("def train(x):\n    return {'x': x}\n").metrics == ("x",)
+
+
+def test_what_only_a_training_is_given_is_refused_of_a_trial() -> None:
+    with pytest.raises(
+        InvalidSpec, match=r"train \(cell:1\) needs 'context', which trainings are given .*context=None"
+    ):
+        read("def train(x, context):\n    return 1.0\n").check_needs_no_context()
+    read(TRAIN).check_needs_no_context()

@@ -163,3 +163,25 @@ def test_no_file_of_a_folder_stands_in_for_another_module(pipelines: Path, tmp_p
     assert done.returncode == 0, done.stderr
     assert str(place) not in done.stdout
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_folder_that_does_not_load_hides_no_other(pipelines: Path) -> None:
+    """`list` says what is wrong with it, and `describe` of another never looks at it."""
+    from shipway import catalog
+
+    make(pipelines, "broken", pipeline="def broken(:")
+    make(pipelines, "bare")
+    entries = {entry.name: entry.summary() for entry in catalog.catalog()}
+    assert entries["bare"]["description"] == catalog.find("bare").description
+    assert entries["broken"]["error"].startswith(
+        f"pipeline: {pipelines}/broken/pipeline.py does not import: SyntaxError"
+    )
+    with pytest.raises(InvalidSpec, match=r"broken/pipeline\.py does not import"):
+        catalog.find("broken")
+
+
+def test_the_variable_names_the_folder_around_pipelines(pipelines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(pipelines, "bare")
+    monkeypatch.setenv("SHIPWAY_PIPELINES", str(pipelines / "bare"))
+    with pytest.raises(InvalidSpec, match=r"bare' is a pipeline's own folder; name the folder that holds it, '"):
+        find("bare")

@@ -183,3 +183,27 @@ def test_trials_of_a_distributed_training_see_its_global_batch() -> None:
     trial = core.trial_training(spec, {"dropout": 0.1})
     assert (trial.strategy, trial.workers, trial.batch_size) == ("single", 1, 64)
     assert trial.params == {"dim": 8, "dropout": 0.1}
+
+
+@pytest.mark.parametrize("value", [None, [1], {"a": 1}])
+def test_a_choice_that_is_no_single_value_is_one_line(value: Any) -> None:
+    document = {"objective": "maximize accuracy", "parameters": {"layers": [2, value]}}
+    with pytest.raises(InvalidSpec, match=r"^sweep.parameters\[0\].feasibleSpace.list: a choice is .*; give it a name"):
+        parse(SweepSpec, document, "sweep")
+
+
+def test_words_of_a_choice_need_no_quotes() -> None:
+    parameters = {"kind": "choice(adam, 'sgd', true)"}
+    spec = parse(SweepSpec, {"objective": "maximize accuracy", "parameters": parameters}, "sweep")
+    assert spec.parameters[0].feasibleSpace.list == ["adam", "sgd", True]
+
+
+def test_a_long_history_is_thinned_and_keeps_its_extremes_and_its_end() -> None:
+    history = [[float(step), 1.0 / step] for step in range(1, 20_001)]
+    history[777][1], history[778][1], history[5][1] = 9.0, -9.0, float("nan")
+    kept = core.thinned(history)
+    assert len(kept) <= 1003
+    assert [778.0, 9.0] in kept
+    assert [779.0, -9.0] in kept
+    assert kept[-1] == history[-1]
+    assert core.thinned(history[:900]) == history[:900]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import shipway
 from shipway.components.sweep.engine import Engine
 from shipway.components.sweep.experiment import runner_manifest
 from shipway.components.sweep.ledger import Ledger, Request
@@ -26,7 +28,6 @@ SPACE = {
         {"name": "rate", "parameterType": "double", "feasibleSpace": {"min": 0.1, "max": 0.5}},
         {"name": "kind", "parameterType": "categorical", "feasibleSpace": {"list": ["1", "b"]}},
     ],
-    "function": "tests.unit.components.sweep.test_worker:score",
 }
 VALUES = {"rate": 0.25, "kind": "1"}
 seen: list[dict[str, Any]] = []
@@ -37,18 +38,28 @@ def score(**params: Any) -> float:
     return 1.0
 
 
-def spec() -> SweepSpec:
-    return parse(SweepSpec, SPACE, "sweep")
+def talkative(**params: Any) -> float:
+    for step in range(5000):
+        shipway.report(step=step, accuracy=1.0)
+    return 1.0
 
 
-def run(folder: Path, stored: Request, monkeypatch: pytest.MonkeyPatch) -> int:
+def failing(**params: Any) -> float:
+    return float(1 / 0)
+
+
+def spec(function: str = "score") -> SweepSpec:
+    return parse(SweepSpec, {**SPACE, "function": f"{__name__}:{function}"}, "sweep")
+
+
+def run(folder: Path, stored: Request, monkeypatch: pytest.MonkeyPatch, function: str = "score") -> int:
     """One runner, started as its manifest says, on a request as it lies in the store."""
     uri = folder.as_uri()
     ledger = Ledger(open_folder(uri))
     ledger.request(stored)
     ledger.assign("s-w0-1", 0, {"number": stored.number, "attempt": stored.attempt})
     ledger.assign("s-w0-1", 1, {"end": True})
-    manifest = runner_manifest(spec(), "s-w0-1", uri, "file:///rows", uri, 0)
+    manifest = runner_manifest(spec(function), "s-w0-1", uri, "file:///rows", uri, 0)
     [replica] = manifest["spec"]["tfReplicaSpecs"].values()
     [container] = replica["template"]["spec"]["containers"]
     for variable in container["env"]:
@@ -106,3 +117,26 @@ def test_a_sweep_that_goes_on_takes_no_parameters_from_outside_its_space(
     engine = Engine(spec(), Search(spec(), VALUES), ledger, trials)
     with pytest.raises(CorruptArtifact, match="trials/0000: its parameters are not of this sweep's space"):
         engine.run()
+
+
+def test_thousands_of_reports_are_few_writes_and_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write holds all reports before it: one a report would take hours."""
+    written = []
+    real = Ledger.set_status
+    monkeypatch.setattr(Ledger, "set_status", lambda self, *given: [written.append(given), real(self, *given)][1])
+    request = Request(3, 1, VALUES)
+    assert run(tmp_path, request, monkeypatch, "talkative") == 0
+    assert len(written) < 1000
+    status = Ledger(open_folder(tmp_path.as_uri())).status(3, request.attempt)
+    assert status is not None
+    assert [step for step, _ in status.reports] == list(range(5000))
+
+
+def test_a_trial_that_raises_says_in_which_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(3, 1, VALUES)
+    assert run(tmp_path, request, monkeypatch, "failing") == 0
+    status = Ledger(open_folder(tmp_path.as_uri())).status(3, request.attempt)
+    assert status is not None
+    assert re.fullmatch(
+        r"ZeroDivisionError: division by zero \(test_worker\.py:\d+: return float\(1 / 0\)\)", status.error
+    )
