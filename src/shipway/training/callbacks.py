@@ -38,11 +38,12 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
         report: Report | None,
         total: int,
         interval: int,
+        steps_per_epoch: float,
     ) -> None:
         super().__init__()
         self.spec, self.rule, self.state, self.best_weights, self.dist = spec, rule, state.model_copy(), best, dist
         self.checkpoints, self.evaluation, self.monitor, self.report = checkpoints, evaluation, monitor, report
-        self.total, self.interval = total, interval
+        self.total, self.interval, self.steps_per_epoch = total, interval, steps_per_epoch
         self._supports_tf_logs = False
         self._names = ("loss", *evaluation.head.batch_metrics)
         self._sums = np.zeros(1 + len(self._names))  # steps of this worker since the last interval, and those numbers
@@ -117,7 +118,7 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.checkpoints.save(self.state, self.model.get_weights(), optimizer, self.best_weights)
 
     def _epoch(self) -> float:
-        return round(self.state.step * self.spec.epochs / self.total, 4)
+        return round(self.state.step / self.steps_per_epoch, 4)
 
     def _rate(self, now: float) -> float:
         return round(float(self._sums[0]) * self._batch / max(now - self._began, 1e-9), 1)

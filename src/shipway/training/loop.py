@@ -140,7 +140,7 @@ def _fit(
         return fitted
     evaluation = Evaluation(model, task.head, parser, _loaded(parser, manifest, "eval", work), dist)
     interval_end = IntervalCallback(
-        spec, rule, state, best, dist, checkpoints, evaluation, monitor, report, total, interval
+        spec, rule, state, best, dist, checkpoints, evaluation, monitor, report, total, interval, rows / batch
     )
     while not interval_end.state.finished:
         start = interval_end.state.step
