@@ -94,6 +94,27 @@ def test_a_chunk_is_encoded_as_each_text_alone_and_as_the_definition_says(texts:
         assert values[offsets[i] : offsets[i + 1]].tolist() == slow_grams(text, 1024, apart), repr(text)
 
 
+@settings(deadline=None, max_examples=60)
+@given(TEXTS)
+def test_counted_ids_are_those_of_the_texts(texts: list[str]) -> None:
+    for some in (texts, [*texts, STRANGE], [STRANGE, *texts]):
+        characters = tx.normalise(some)
+        found = gr.words(characters)
+        values, _ = gr.grams(characters, found, 3, 2, 5, 1024)
+        expected = np.bincount(values, minlength=1024)
+        counts = np.zeros(1024, dtype=np.int64)
+        gr.count_grams(characters, found, 3, 2, 5, counts)
+        assert counts.tolist() == expected.tolist()
+
+
+def test_words_whose_hashes_share_their_top_bits_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, "SPREAD", np.uint64(1))  # as they are, hashes of "b" and "c" are 98 and 99
+    counts = vocabulary.WordCounts()
+    characters = tx.normalise(["c b c b c a b a"])
+    counts.add(characters, gr.words(characters))
+    assert counts.most_common(9) == ["b", "c", "a"]
+
+
 @settings(deadline=None, max_examples=40)
 @given(TEXTS)
 def test_where_blocks_end_changes_no_id(texts: list[str]) -> None:

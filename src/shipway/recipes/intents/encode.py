@@ -206,8 +206,8 @@ class Counts:
         for texts in tx.blocks(frame["text"].fill_null("").to_list()):
             characters = tx.normalise(texts, self.params.fold_accents)
             found = gr.words(characters)
-            values, _ = _grams(characters, found, self.params)
-            np.add.at(self.grams, values, 1)
+            shortest, longest = self.params.char_ngrams_min, self.params.char_ngrams_max
+            gr.count_grams(characters, found, self.params.word_ngrams, shortest, longest, self.grams)
             self.words.add(characters, found)
         self.rows += len(frame)
 
@@ -232,7 +232,7 @@ class Counts:
 
 
 def _grams(
-    characters: tx.Characters, found: gr.Words, params: EncoderParams, version: int = FORMAT
+    characters: tx.Characters, found: gr.Words, params: EncoderParams, version: int
 ) -> tuple[tx.IntArray, tx.IntArray]:
     shortest, longest = params.char_ngrams_min, params.char_ngrams_max
     return gr.grams(characters, found, params.word_ngrams, shortest, longest, params.buckets, apart=version > 1)

@@ -146,6 +146,32 @@ def grams(
         (ids from `word_buckets` on, those with a space inside from `inner_buckets` on). The values are this thread's
         until it asks for the next block's.
     """
+    ids, bounds, parts = _windows(characters, found, word_ngrams, chars_min, chars_max, buckets, apart)
+    return _by_text(ids, bounds, parts, len(characters))
+
+
+def count_grams(
+    characters: Characters,
+    found: Words,
+    word_ngrams: int,
+    chars_min: int,
+    chars_max: int,
+    counts: IntArray,
+) -> None:
+    """Adds how often each id comes to `counts`, shape (buckets,): `grams` without putting them in order by text."""
+    ids, bounds, parts = _windows(characters, found, word_ngrams, chars_min, chars_max, len(counts), apart=True)
+    for bound, (offsets, n) in zip(bounds, parts, strict=False):
+        for left in range(1, n):  # windows that reach into the next text become padding
+            places = offsets[1:] - left
+            ids[bound + places[places >= 0]] = 0
+    np.add.at(counts, ids, 1)
+    counts[0] = 0
+
+
+def _windows(
+    characters: Characters, found: Words, word_ngrams: int, chars_min: int, chars_max: int, buckets: int, apart: bool
+) -> tuple[IntArray, IntArray, list[tuple[IntArray, int]]]:
+    """Arguments of `_by_text`; the ids are this thread's until it asks for the next block's."""
     words_of, codes_of = word_ngrams, max(chars_max - chars_min + 1, 0)
     counts = [len(found.hashes)] * words_of + [len(characters.codes)] * codes_of
     bounds = np.cumsum([0, *counts])
@@ -156,7 +182,7 @@ def grams(
     _code_windows(characters.codes, chars_min, chars_max, zones, ids[bounds[words_of] :])
     parts = [(found.offsets, n) for n in range(1, word_ngrams + 1)]
     parts += [(characters.starts, n) for n in range(chars_min, chars_max + 1)]
-    return _by_text(ids, bounds, parts, len(characters))
+    return ids, bounds, parts
 
 
 def _word_windows(found: Words, longest: int, end: int, ids: IntArray) -> None:
@@ -193,7 +219,7 @@ def _code_windows(
         _mixed(some, 16 + n, mixed, left)
         np.right_shift(mixed, np.uint64(32), out=mixed)
         # As `bucket` does, with each window's own zone.
-        np.multiply(mixed, _either(inner, sizes, left), out=mixed)
+        np.multiply(mixed, sizes[0] if sizes[0] == sizes[1] else _either(inner, sizes, left), out=mixed)
         np.right_shift(mixed, np.uint64(32), out=mixed)
         place = (n - shortest) * count
         np.add(mixed, _either(inner, firsts, left), out=ids[place : place + size], casting="unsafe")

@@ -12,6 +12,7 @@ from shipway.recipes.intents import text as tx
 
 MOST = 300_000  # distinct words; some tens of MB
 AT_ONCE = 1 << 17  # words that are sorted together
+SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd; words that differ in their first letter have near hashes
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class _Distinct:
     """Words by hash, each once, sorted.
 
     Attributes:
-        hashes: uint64, shape (n,).
+        hashes: The words' own times `SPREAD`, uint64, shape (n,).
         counts: int64, shape (n,).
         letters: All words' code points one behind the other, uint32.
         begins, lengths: Each word's place among them, int64, shape (n,).
@@ -38,14 +39,14 @@ class _Distinct:
         hashes = np.concatenate([part.hashes for part in parts])
         if not len(hashes):
             return parts[0]
-        begins = np.concatenate([part.begins + end for part, end in zip(parts, ends[:-1], strict=True)])
-        order = np.argsort(hashes)  # not stable, and faster for it
+        order = _order(hashes)
         in_order = hashes[order]
         firsts = np.flatnonzero(np.concatenate(([True], in_order[1:] != in_order[:-1])))
         counts = np.add.reduceat(np.concatenate([part.counts for part in parts])[order], firsts)
-        kept = np.minimum.reduceat(order, firsts)  # of equal words the first
+        kept = order[firsts]  # of equal words the first
+        begins = np.concatenate([part.begins + end for part, end in zip(parts, ends[:-1], strict=True)])[kept]
         lengths = np.concatenate([part.lengths for part in parts])[kept]
-        letters = np.concatenate([part.letters for part in parts])[gr.runs(begins[kept], lengths)]
+        letters = np.concatenate([part.letters for part in parts])[gr.runs(begins, lengths)]
         return cls(in_order[firsts], counts, letters, np.cumsum(lengths) - lengths, lengths)
 
     def at(self, places: NDArray[np.int64]) -> _Distinct:
@@ -58,6 +59,18 @@ class _Distinct:
         """Spelled out."""
         begin = self.begins[place]
         return self.letters[begin : begin + self.lengths[place]].tobytes().decode("utf-32-le", "replace")
+
+
+def _order(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """As a stable `np.argsort`, in a quarter of the time: numbers of a hash's top bits and its place are sorted."""
+    bits = np.uint64(len(hashes).bit_length())
+    places = np.arange(len(hashes), dtype=np.uint64)
+    keys = np.sort(hashes >> bits << bits | places)
+    order = (keys & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    in_order = hashes[order]
+    if np.all(in_order[1:] >= in_order[:-1]):
+        return order
+    return np.argsort(hashes, kind="stable")  # two hashes that differ in their low bits alone
 
 
 class WordCounts:
@@ -73,7 +86,8 @@ class WordCounts:
         """Counts the words of a block."""
         ones, lengths = np.ones(len(found.hashes), dtype=np.int64), found.ends - found.begins
         letters = characters.codes.astype("<u4")
-        self._waiting.append(_Distinct(found.hashes, ones, letters, found.begins, lengths))
+        hashes = found.hashes * SPREAD
+        self._waiting.append(_Distinct(hashes, ones, letters, found.begins, lengths))
         self._size += len(ones)
         if self._size > AT_ONCE:
             self._settle()

@@ -9,7 +9,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipway.components.prep.hashes import hash_strings, mix, split_codes, text_form
+from shipway.components.prep.hashes import copies, hash_strings, mix, split_codes, text_form
 from shipway.inputs.text import kind
 
 WHITE = (  # Unicode White_Space
@@ -54,6 +54,19 @@ def hashes(*values: str) -> np.ndarray:  # type: ignore[type-arg]
 @given(texts)
 def test_normalising_is_what_the_definition_says(text: str) -> None:
     assert normalised(text) == reference_normalise(text)
+
+
+@settings(deadline=None)
+@given(st.lists(texts | st.just("plain words") | st.just(None), max_size=8))
+def test_normalising_a_text_depends_on_no_other(column: list[str | None]) -> None:
+    together = pl.DataFrame({"text": column}, schema={"text": pl.String}).select(kind.content()).to_series()
+    assert together.to_list() == [None if text is None else reference_normalise(text) for text in column]
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+def test_equal_rows_are_numbered_in_their_order(values: list[int]) -> None:
+    expected = [values[:place].count(value) for place, value in enumerate(values)]
+    assert copies(np.array(values, dtype=np.uint64)).tolist() == expected
 
 
 @settings(deadline=None)

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +20,18 @@ JOBS = """
 import os, signal, sys, time
 from shipway.errors import InvalidData
 
-def square(number, owner):
+def square(number, mark, owner):
     print("a library that prints")
+    meet(mark, owner)
     return number * number, os.getpid(), owner
+
+def meet(mark, owner):
+    # The first process waits until the other has begun.
+    if owner != "p0":
+        open(mark, "w").close()
+    deadline = time.monotonic() + 60
+    while not os.path.exists(mark) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 def refuse(number, owner):
     if number == 3:
@@ -30,8 +41,15 @@ def refuse(number, owner):
 def break_down(number, owner):
     return 1 // number
 
-def die(owner):
-    os.kill(os.getpid(), signal.SIGKILL)
+def die(mark, owner):
+    meet(mark, owner)
+    if owner != "p0":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def refuse_elsewhere(mark, owner):
+    meet(mark, owner)
+    if owner != "p0":
+        raise InvalidData("refused elsewhere")
 
 def wait(path, owner):
     open(path, "w").write(str(os.getpid()))
@@ -50,20 +68,34 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     return importlib.import_module("prep_pool_jobs")
 
 
-def test_results_come_from_several_processes_and_errors_by_their_class(jobs: object) -> None:
+def test_results_come_from_all_processes_and_errors_by_their_class(jobs: Any, tmp_path: Path) -> None:
+    mark = str(tmp_path / "begun")
     with Pool(2) as pool:
-        results = list(pool.run(jobs.square, ((number,) for number in range(20))))  # type: ignore[attr-defined]
+        results = list(pool.run(jobs.square, ((number, mark) for number in range(20))))
         assert sorted(square for square, _, _ in results) == [number * number for number in range(20)]
-        assert os.getpid() not in {pid for _, pid, _ in results}
+        assert {owner for _, _, owner in results} == {"p0", "p1"}
+        assert {owner for _, pid, owner in results if pid == os.getpid()} == {"p0"}
         with pytest.raises(InvalidData, match="row 3 is bad"):
-            list(pool.run(jobs.refuse, ((number,) for number in range(9))))  # type: ignore[attr-defined]
-    with Pool(2) as pool, pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        list(pool.run(jobs.break_down, [(0,)]))  # type: ignore[attr-defined]
+            list(pool.run(jobs.refuse, ((number,) for number in range(9))))
+    with Pool(2) as pool, pytest.raises(InvalidData, match="refused elsewhere"):
+        list(pool.run(jobs.refuse_elsewhere, [(str(tmp_path / "refused"),)] * 2))
+    with Pool(1) as pool, pytest.raises(ZeroDivisionError):
+        list(pool.run(jobs.break_down, [(0,)]))
     with Pool(2) as pool, pytest.raises(ShipwayError, match="killed, perhaps for its memory"):
-        list(pool.run(jobs.die, [()]))  # type: ignore[attr-defined]
+        list(pool.run(jobs.die, [(str(tmp_path / "killed"),)] * 2))
 
 
-def test_workers_end_with_a_parent_that_is_killed(jobs: object, tmp_path: Path) -> None:
+def test_a_mistake_that_is_found_while_tasks_are_made_ends_the_run(jobs: Any, tmp_path: Path) -> None:
+    def tasks() -> Iterator[tuple[int, str]]:
+        for number in range(4):
+            yield number, str(tmp_path / "begun")
+        raise InvalidData("the file was cut")
+
+    with Pool(2) as pool, pytest.raises(InvalidData, match="the file was cut"):
+        list(pool.run(jobs.square, tasks()))
+
+
+def test_workers_end_with_a_parent_that_is_killed(jobs: Any, tmp_path: Path) -> None:
     code = "import sys; import prep_pool_jobs as j; from shipway.components.prep.pool import Pool\n"
     code += "with Pool(2) as pool: list(pool.run(j.wait, [(sys.argv[1],), (sys.argv[2],)]))"
     marks = [tmp_path / "a", tmp_path / "b"]
@@ -75,7 +107,8 @@ def test_workers_end_with_a_parent_that_is_killed(jobs: object, tmp_path: Path) 
         assert time.monotonic() < deadline
         assert parent.poll() is None
         time.sleep(0.02)
-    workers = [int(mark.read_text()) for mark in marks]
+    workers = {int(mark.read_text()) for mark in marks} - {parent.pid}
+    assert len(workers) == 1
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     while any(_alive(pid) for pid in workers):
