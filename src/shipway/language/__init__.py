@@ -1,7 +1,7 @@
 """Sentence encoders: frozen models that give a text a vector, near to those of texts that mean the same.
 
     encoder = open_encoder("use-multilingual-3")       shipped, of the extra `language`
-    encoder = open_encoder("s3://bucket/mine/encoder.json#sha256=...")   one of your own (docs/language.md)
+    encoder = open_encoder("s3://bucket/encoders/3f2a.../encoder.json#sha256=3f2a...")   one of yours
     encoder.encode(["turn on the light", "mach das Licht an"])           float32 (2, 512)
 
 Whoever needs vectors goes through `open_encoder`: prep, evaluation and predictor thereby use the same code, and a

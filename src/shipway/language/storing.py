@@ -1,4 +1,4 @@
-"""Encoders in object storage: a description with its files beside it, the description last."""
+"""Encoders in object storage: a folder named by the hash of its description, which is written last."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def publish(model: str | Path, tokenizer: str | Path, to: str, *, name: str, wid
     Args:
         model: An ONNX file, all in one, with an input `input_ids`.
         tokenizer: `tokenizer.json` of Hugging Face's `tokenizers`, or a `.model` of SentencePiece.
-        to: Folder for the files, `s3://bucket/encoders/mine`.
+        to: Folder, `s3://bucket/encoders`. Each encoder has one of its own in it, named by hash: none is ever replaced.
         name: What to call it.
         width: Numbers of a vector.
         settings: More fields of `EncoderDescription`: `languages`, `pooling`, `max_tokens`, ...
 
     Returns:
-        What names it from now on: `s3://bucket/encoders/mine/encoder.json#sha256=...`.
+        What names it from now on: `s3://bucket/encoders/3f2a.../encoder.json#sha256=3f2a...`.
 
     Raises:
         InvalidSpec: a setting is wrong.
@@ -38,9 +38,7 @@ def publish(model: str | Path, tokenizer: str | Path, to: str, *, name: str, wid
         CorruptArtifact: the model holds what no served model may, cannot be read, or has another width.
     """
     from shipway.language.encoder import OnnxEncoder
-    from shipway.storage import open_folder
 
-    store = open_folder(to)
     with tempfile.TemporaryDirectory(prefix="shipway-encoder-") as scratch:
         folder = Path(scratch)
         files = {
@@ -49,9 +47,22 @@ def publish(model: str | Path, tokenizer: str | Path, to: str, *, name: str, wid
         }
         description = _described({"name": name, "width": width, **settings}, files)
         OnnxEncoder(folder, description, threads=1)
+        return upload(folder, description, to)
+
+
+def upload(folder: Path, description: EncoderDescription, to: str) -> str:
+    """Puts an encoder that lies in a folder here into object storage; one that is there already is left as it is.
+
+    Returns:
+        What names it there, as `publish`.
+    """
+    from shipway.storage import open_folder
+
+    text = description.to_json()
+    store = open_folder(f"{to.rstrip('/')}/{sha256_hex(text)}")
+    if store.head(FILE) is None:
         for file in description.files:
             store.upload(folder / file.path, file.path)
-        text = description.to_json()
         store.put(FILE, text.encode())
     return str(EncoderRef(f"{store.uri}/{FILE}", sha256_hex(text)))
 
@@ -117,5 +128,5 @@ def _described(settings: dict[str, Any], files: dict[str, FileRef]) -> EncoderDe
 def _other(ref: EncoderRef, given: str) -> str:
     return (
         f"{ref.uri} has sha256 {given}, and {ref.sha256} was asked for: another encoder lies there by now; put the old "
-        "one back, or train again with the new one's hash"
+        "one back, or train again with the one that is there"
     )
