@@ -1,0 +1,52 @@
+"""The way to an encoder: by name or address, once in a process."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from shipway.errors import InvalidSpec
+from shipway.language.reference import NONE, SHIPPED, EncoderRef, check_reference
+
+if TYPE_CHECKING:
+    from shipway.language.base import SentenceEncoder
+
+_opening = threading.Lock()
+_opened: dict[tuple[str, int | None], SentenceEncoder] = {}
+
+
+def open_encoder(reference: str, *, threads: int | None = None, where: str = "sentence_encoder") -> SentenceEncoder:
+    """The encoder; whoever asks for it again in this process is given the same one.
+
+    Args:
+        reference: `use-multilingual-3`, or `s3://.../encoder.json#sha256=...` as `publish` gives it.
+        threads: Threads of one inference; None lets the runtime choose.
+        where: The field that names it, for messages.
+
+    Raises:
+        InvalidSpec: an unknown name, an address without its hash, or another encoder lies there by now.
+        NotFound: nothing lies there.
+        UserError: the extra `language` is not installed.
+        CorruptArtifact: its files are not what they should be.
+        StorageError: the storage does not answer, or refuses.
+    """
+    if check_reference(reference, where) == NONE:
+        raise InvalidSpec(f"{NONE} is no encoder", field=where, given=reference, allowed=SHIPPED)
+    with _opening:
+        if (reference, threads) not in _opened:
+            _opened[reference, threads] = _open(reference, threads, where)
+        return _opened[reference, threads]
+
+
+def _open(reference: str, threads: int | None, where: str) -> SentenceEncoder:
+    from shipway.language.encoder import OnnxEncoder
+
+    if reference in SHIPPED:
+        from shipway.language.shipped import shipped_folder
+
+        folder, description = shipped_folder()
+    else:
+        from shipway.language.storing import fetched_folder
+
+        folder, description = fetched_folder(EncoderRef.parse(reference, where), where)
+    return OnnxEncoder(folder, description, threads)
