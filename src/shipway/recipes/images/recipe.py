@@ -27,7 +27,7 @@ class ImageRecipe:
     """
 
     input = "image"
-    # Convolutions add up thousands of products, each runtime in its own order: 1.8e-5 was seen in a probability, between
+    # Convolutions add up thousands of products, each runtime in its own order: 1.8e-5 was seen in a score, between
     # a small network's ONNX and its SavedModel on 512 drawn images of 48 pixels; every tag was the same.
     tolerance = 1e-4
     EncoderParams: type[BaseModel] = EncoderParams
