@@ -15,7 +15,7 @@ from shipway.errors import InvalidData
 from shipway.storage import folders
 from shipway.storage.local import disk_error
 
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 LEAST_BYTES = 1 << 30  # an archive may always unpack to as much, however small it is
 TIMES = 20  # beyond that to this many times its own size: images and Parquet are compressed already
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
@@ -57,7 +57,7 @@ def unpack(path: Path, shown: str, folder: Path, wanted: Callable[[str], bool], 
     folder.mkdir(parents=True, exist_ok=True)
     most = max(LEAST_BYTES, TIMES * path.stat().st_size)
     left_out: dict[str, str] = {}
-    members = _zip(path) if path.name.lower().endswith(".zip") else _tar(path)
+    members = _zip(path) if _is_zip(path) else _tar(path)
     count = total = 0
     try:
         for member in members:
@@ -88,6 +88,13 @@ def unpack(path: Path, shown: str, folder: Path, wanted: Callable[[str], bool], 
             given=shown,
         ) from error
     return left_out
+
+
+def _is_zip(path: Path) -> bool:
+    """By its first bytes; by its name where they say nothing, so that the message is of what it should be."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    return head.startswith(b"PK") or (path.name.lower().endswith(".zip") and not head.startswith(b"\x1f\x8b"))
 
 
 def _why_left_out(name: str) -> str | None:

@@ -270,7 +270,8 @@ def _add(found: Found, place: _Place, spec: DatasetSpec, schema: Schema, folder:
         rows.writerows(_described(entry.name) for entry in place.files)
     source = open_catalogue(path, place.shown, columns, start, spec)
     size = sum(entry.size_bytes for entry in place.files)
-    found.sources.append(replace(source, files=column, place=place.uri, files_bytes=size))
+    tops = tuple(sorted({entry.name.partition("/")[0] for entry in place.files}))
+    found.sources.append(replace(source, files=column, place=place.uri, files_bytes=size, tops=tops))
 
 
 def _described(name: str) -> tuple[str, str, str]:

@@ -63,6 +63,7 @@ class Source:
         files: How its rows name files, of an input that reads such.
         place: Folder or `s3://` prefix that they are below.
         files_bytes: Of those files, together.
+        tops: Topmost folders of such files, where no table names them.
     """
 
     path: Path
@@ -82,6 +83,7 @@ class Source:
     files: FileColumn | None = None
     place: str = ""
     files_bytes: int = 0
+    tops: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -115,7 +117,7 @@ def open_source(path: Path, shown: str, spec: DatasetSpec) -> Source:
             f"{shown!r} is of no known kind",
             field="data",
             given=shown,
-            allowed=f"{ENDINGS}, or give format=csv|tsv|jsonl|parquet",
+            allowed=f"{ENDINGS}, or name the format by overrides.dataset.format",
         )
     schema = schema_of(spec)
     roles = tuple(dict.fromkeys(source for _, source in _roles(spec)))
@@ -342,11 +344,22 @@ def check_columns(source: Source, spec: DatasetSpec) -> None:
             where = (
                 f"the first {JSON_LINES:,} lines of {source.shown!r}" if source.kind == "jsonl" else f"{source.shown!r}"
             )
-            own = "|".join(schema_of(spec).formats) if spec.format == "auto" and source.read is None else ""
-            other = f"; if the file is of another format, give format={own}" if own else ""
+            own = "|".join(schema_of(spec).formats) if spec.format == "auto" and source.kind == "csv" else ""
+            other = f"; if the file is of another format, give overrides.dataset.format={own}" if own else ""
             raise InvalidData(
-                f"no column {name!r} in {where}; {_has(name, source.columns)}{other}", field=field, given=name
+                f"no column {name!r} in {where}; {_has(name, source.columns)}{other}{_bytes_hint(source, spec)}",
+                field=field,
+                given=name,
             )
+
+
+def _bytes_hint(source: Source, spec: DatasetSpec) -> str:
+    """Names a Parquet file's column of bytes, where rows that name files are expected."""
+    if schema_of(spec).files is None or source.kind != "parquet":
+        return ""
+    columns = pl.scan_parquet(source.path, glob=False).collect_schema()
+    named = next((name for name, dtype in columns.items() if holds_bytes(dtype)), None)
+    return f"; column {named!r} holds bytes: give overrides.dataset.input.bytes_column={named}" if named else ""
 
 
 def _has(name: str, columns: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", "name it {name}.zst"),
     (b"\x04\x22\x4d\x18", "compressed with lz4", "decompress it: lz4 -d {name}"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and give the file inside"),
-    (b"PAR1", "Parquet", "name it {name}.parquet, or give format=parquet"),
+    (b"PAR1", "Parquet", "name it {name}.parquet, or give overrides.dataset.format=parquet"),
     (b"ARROW1", "an Arrow (Feather) file", "write it as Parquet: polars.read_ipc(...).write_parquet(...)"),
     (b"Obj\x01", "an Avro file", "write it as Parquet or JSON lines"),
     (b"ORC", "an ORC file", "write it as Parquet"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.report import dataset_report
 from shipway.components.prep.schema import Schema, check, schema_of
-from shipway.components.prep.shards import Target, as_shard
+from shipway.components.prep.shards import Target, Written, as_shard
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import check_rows, check_sides
@@ -81,6 +82,7 @@ def _encode(
     left_out = {} if target.counts_unseen else core.without_unseen(statistics, written)
     read = noted.with_counted(read, statistics)
     notes = [*_row_notes(read, statistics, schema), *notes, *_leakage_notes(statistics, leakage, schema)]
+    notes += _unanswerable_notes(written)
     document = publish.statistics_document(statistics, schema.kind.unit, leakage, notes)
     document["reading"] = read
     document["comparison"] = _compared(document, store, spec.name)
@@ -135,6 +137,11 @@ def _leakage_notes(statistics: Statistics, leakage: Leakage, schema: Schema) -> 
     if leakage.conflicting_inputs and schema.has_classes:
         found.append(f"{leakage.conflicting_inputs:,} inputs stand there with different labels")
     return found
+
+
+def _unanswerable_notes(written: Mapping[str, Written]) -> list[str]:
+    rows = sum((part.unanswerable for part in written.values()), Counter())
+    return [f"{count:,} rows have {why}" for why, count in rows.most_common()]
 
 
 def _quarantine(rows: int, path: Path, store: Store, prefix: str) -> list[Shard]:

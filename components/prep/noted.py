@@ -4,8 +4,10 @@ written otherwise. Kept in the manifest (`statistics.reading`), shown in the rep
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from shipway.components.prep.checks import SPLIT_NAMES
 from shipway.components.prep.heads import JSON_LINES, Source
 from shipway.components.prep.schema import schema_of
 from shipway.components.prep.sources import row_columns
@@ -24,8 +26,8 @@ def document(sources: list[Source], skipped: Mapping[str, str], spec: DatasetSpe
         `files`: how many are read. `columns`: of the row files. `skipped`: name -> reason. `quoting`: file -> how its
         quotes are read, where that was a choice. `left_out`: file -> columns whose type is no text. `labels`: what the
         spec says of reading them, the rows whose label is written otherwise than given, and the commonest such changes
-        as [given, written, rows]. `copies`: files that differ by their compression alone. `unread`: column -> rows, of
-        JSON lines.
+        as [given, written, rows]. `copies`: files that differ by their compression alone. `sides`: files or folders
+        that are called as splits are, and are not taken for these. `unread`: column -> rows, of JSON lines.
     """
     return {
         "files": len(sources),
@@ -36,6 +38,7 @@ def document(sources: list[Source], skipped: Mapping[str, str], spec: DatasetSpe
         "left_out": {source.shown: list(source.left_out) for source in sources if source.left_out},
         "labels": {"how": _labels_read(spec), "rows": 0, "changes": []},
         "copies": _copies(sources),
+        "sides": _sides(sources, spec),
     }
 
 
@@ -50,6 +53,14 @@ def _copies(sources: list[Source]) -> list[list[str]]:
     for source in sources:
         alike.setdefault(source.shown.removesuffix(source.compression), []).append(source.shown)
     return [names for names in alike.values() if len(names) > 1][:KEPT]
+
+
+def _sides(sources: list[Source], spec: DatasetSpec) -> list[str]:
+    """Names of files or folders that look like a split, where no column says that they are one."""
+    names = [top for source in sources for top in source.tops]
+    names += [Path(source.shown).name.partition(".")[0] for source in sources if not source.tops]
+    is_split = len(names) > 1 and not spec.split_column and {name.lower() for name in names} <= {*SPLIT_NAMES}
+    return sorted(names) if is_split else []
 
 
 def with_counted(read: Mapping[str, Any], statistics: Statistics) -> dict[str, Any]:
@@ -75,6 +86,10 @@ def notes(read: Mapping[str, Any]) -> list[str]:
         f"{' and '.join(names)} are both read: if one is a copy of the other, its rows count twice"
         for names in read.get("copies", [])[:SHOWN]
     ]
+    if read.get("sides"):
+        column = next((name for name in ("folder", "file") if name in read["columns"]), None)
+        named = f"split_column={column}" if column else "a column with these words, named by split_column,"
+        found.append(f"rows of {', '.join(read['sides'])} are put together and split anew; {named} keeps them apart")
     found += [f"{file}: {why}" for file, why in list(read.get("quoting", {}).items())[:SHOWN]]
     found += [
         f"{file}: columns left out, since their type cannot be written as text: {', '.join(columns)}"

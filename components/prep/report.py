@@ -65,7 +65,10 @@ def _read(report: Report, statistics: Mapping[str, Any]) -> None:
         for given, written, count in read.get("labels", {}).get("changes", [])
     ]
     if rows:
-        report.section("How the source was read", f"{read['files']} files were read, {read['skipped_files']} skipped.")
+        report.section(
+            "How the source was read",
+            f"{read['files']} file{'s were' if read['files'] > 1 else ' was'} read, {read['skipped_files']} skipped.",
+        )
         report.table(["what", "where", "how"], rows)
 
 

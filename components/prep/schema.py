@@ -45,6 +45,7 @@ class Schema:
         labels: What the label column holds.
         reading: The section `dataset.labels`.
         sources: The input's columns in the rows -> columns of the source.
+        format: As the spec names it.
     """
 
     kind: Input
@@ -53,6 +54,7 @@ class Schema:
     labels: Labels
     reading: BaseModel
     sources: Mapping[str, str]
+    format: str = "auto"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,8 +83,17 @@ class Schema:
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """Endings of the names of such files: `more` of `shipway.storage.sources`."""
+        """Endings of the names of such files, of those of one format where it is given: `more` of
+        `shipway.storage.sources`."""
+        given = self.formats.get(self.format)
+        if given is not None:
+            return (*given.suffixes, *given.also)
         return tuple(suffix for format in self.formats.values() for suffix in format.suffixes)
+
+    @property
+    def format_names(self) -> tuple[str, ...]:
+        """What `dataset.format` may be beside `auto`."""
+        return (*FORMATS[1:], *self.formats)
 
     @property
     def takes_lists(self) -> bool:
@@ -157,8 +168,8 @@ def _schema(recipe: str, sections: str, format: str, _code: str) -> Schema:
             given=kind.name,
             allowed=f"names other than {', '.join((*OURS, *SCORED))}, without _ or source_ in front",
         )
-    schema = Schema(kind, params, task.name, task.labels, reading, sources)
-    formats = (*FORMATS, *schema.formats)
+    schema = Schema(kind, params, task.name, task.labels, reading, sources, format)
+    formats = ("auto", *schema.format_names)
     if format not in formats:
         raise InvalidSpec("unknown format", field="dataset.format", given=format, allowed=formats)
     return schema

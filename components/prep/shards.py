@@ -23,6 +23,7 @@ from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import append_frame, iter_frames, remove
 from shipway.components.prep.tfrecord import serialise, write_records
 from shipway.recipes.base import Encoder, Packs, load_recipe
+from shipway.tasks.base import TellsUnanswerable
 
 CHUNK_ROWS = 4_096
 CHUNK_SIZE = 1 << 18  # sum of the input's sizes
@@ -81,6 +82,7 @@ class Written:
     shards: list[Shard] = field(default_factory=list)
     row_files: list[Shard] = field(default_factory=list)
     unseen: Unseen = field(default_factory=Unseen)
+    unanswerable: Counter[str] = field(default_factory=Counter)  # why -> rows
 
     def add(self, other: Written) -> None:
         """Takes in another task's files."""
@@ -89,6 +91,7 @@ class Written:
         self.unseen.rows += other.unseen.rows
         self.unseen.classes += other.unseen.classes
         self.unseen.unknown += other.unseen.unknown
+        self.unanswerable += other.unanswerable
 
 
 def ordered_rows(scratch: Path, split: str, bucket: int, buckets: int) -> pl.DataFrame:
@@ -165,10 +168,14 @@ def _write_part(rows: pl.DataFrame, is_unseen: pl.Expr, number: int, written: Wr
     rows.write_parquet(table, compression_level=ZSTD_LEVEL)
     files = [(table, f"rows/{name}.parquet", written.row_files, len(rows))]
     if len(known):
-        encoder = _encoder(target.encoder, target.spec.recipe)
+        encoder, schema = _encoder(target.encoder, target.spec.recipe), schema_of(target.spec)
         with shard.open("wb") as file:
-            for records in encode_rows(known, encoder, schema_of(target.spec)):
+            for records in encode_rows(known, encoder, schema):
                 write_records(file, records)
+        if isinstance(schema.labels, TellsUnanswerable):
+            for chunk, values in chunks(known, schema):
+                labels = chunk.get_column("label").to_list()
+                written.unanswerable.update(schema.labels.unanswerable(encoder, labels, values))
         files.append((shard, f"{name}.tfrecord", written.shards, len(known)))
     refs = Store.open(target.store_uri).upload_many([(path, f"{target.prefix}/{key}") for path, key, _, _ in files])
     for (path, key, shards, count), ref in zip(files, refs, strict=True):

@@ -67,7 +67,8 @@ def find_sources(files: Sequence[Path], spec: DatasetSpec) -> list[Source]:
             sources.append(open_source(path, shown, spec))
     found = [source for source in sources if source.columns]
     if not found:
-        raise InvalidData(f"{spec.data!r} is empty", field="data", given=spec.data, allowed="a header and rows")
+        what = "is empty" if all(path.stat().st_size == 0 for path in files) else "has no rows in it"
+        raise InvalidData(f"{spec.data!r} {what}", field="data", given=spec.data, allowed="a header and rows")
     for source in found:
         check_columns(source, spec)
     return found
@@ -76,7 +77,11 @@ def find_sources(files: Sequence[Path], spec: DatasetSpec) -> list[Source]:
 def empty_files(files: Sequence[Path], sources: list[Source]) -> dict[str, str]:
     """The files that hold nothing, not even a header, by name; a run or a copy that failed may have left them."""
     read = {source.path for source in sources}
-    return {shown: "it is empty" for path, shown in _shown(files).items() if path not in read}
+    return {
+        shown: "it has no rows in it" if path.stat().st_size else "it is empty"
+        for path, shown in _shown(files).items()
+        if path not in read
+    }
 
 
 def _shown(files: Sequence[Path]) -> dict[Path, str]:

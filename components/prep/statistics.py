@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ SIZES = 2_048  # a bin for each size up to this one; above it, STEPS for each do
 STEPS = 16
 BINS = SIZES + 32 * STEPS
 CHANGES = 1_000
-EXAMPLES = 5
+EXAMPLES, REASONS = 3, 20  # bad rows that are kept of each reason, and of how many reasons
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,18 @@ class Statistics:
     def count_bad(self, bad: pl.DataFrame, piece: int) -> None:
         """Adds rows with `_row`, `raw` and `reason`."""
         self.bad.update(bad.get_column("reason").to_list())
-        room = EXAMPLES - len(self.examples)
-        if room > 0:
-            self.examples += [BadExample(piece, row, reason, raw) for row, raw, reason in bad.head(room).iter_rows()]
+        first = bad.group_by("reason", maintain_order=True).head(EXAMPLES).select("_row", "raw", "reason")
+        self._keep(BadExample(piece, row, reason, raw) for row, raw, reason in first.iter_rows())
+
+    def _keep(self, examples: Iterable[BadExample]) -> None:
+        """Takes in examples; those that come first in the source stay."""
+        counts: Counter[str] = Counter()
+        kept = []
+        for example in sorted([*self.examples, *examples], key=lambda example: (example.piece, example.row)):
+            counts[example.reason] += 1
+            if counts[example.reason] <= EXAMPLES and len(counts) <= REASONS:
+                kept.append(example)
+        self.examples = kept
 
     def add(self, other: Statistics) -> None:
         """Adds another piece's counts."""
@@ -148,7 +158,7 @@ class Statistics:
         self.relabelled += other.relabelled
         self.changes.update(other.changes)
         self.unread.update(other.unread)
-        self.examples = sorted([*self.examples, *other.examples], key=lambda e: (e.piece, e.row))[:EXAMPLES]
+        self._keep(other.examples)
 
     def classes(self, split: str | None = None) -> dict[str, int]:
         """Class -> rows that name it, of one split or of all; sorted by name."""

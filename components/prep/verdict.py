@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Callable
 
 from shipway.artifacts import SPLITS
@@ -9,6 +11,7 @@ from shipway.components.prep.schema import Schema, schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.errors import InvalidData
+from shipway.inputs.base import FileColumn
 
 MANY_LABELS = 20_000
 
@@ -32,7 +35,7 @@ def check_rows(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, l
     labels, schema = statistics.classes(), schema_of(spec)
     if len(labels) < schema.labels.least_classes:
         raise InvalidData(
-            f"all {statistics.rows:,} rows have the label {_only(labels)}; {_needs(schema)}",
+            f"{_alike(statistics.rows, '', labels)}; {_needs(schema)}{_folder_hint(locate(0, 0)[0], schema)}",
             field=f"label_column {spec.label_column!r}",
         )
     if len(labels) > MANY_LABELS and len(labels) > statistics.rows / 2:
@@ -42,25 +45,59 @@ def check_rows(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, l
         )
 
 
-def _only(labels: dict[str, int]) -> str:
-    return " or ".join(map(repr, labels)) or "of no class"
+def _alike(rows: int, where: str, labels: dict[str, int]) -> str:
+    if not labels:
+        return f"no label of the {rows:,} rows{where} names anything"
+    return f"all {rows:,} rows{where} have the label {' or '.join(map(repr, labels))}"
+
+
+def _folder_hint(file: str, schema: Schema) -> str:
+    if schema.files is None or not file.endswith("/"):
+        return ""
+    return "; in a folder without tables a file's label is the name of the folder that it lies in"
 
 
 def _needs(schema: Schema) -> str:
     least = schema.labels.least_classes
-    return f"{schema.task} needs rows of at least {'two' if least == 2 else least}"
+    return f"{schema.task} needs rows of at least {('one', 'two')[least - 1] if least in (1, 2) else least}"
 
 
 def _too_many_bad(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, locate: Locate) -> str:
     bad = statistics.bad_rows
-    kinds = ", ".join(f"{count:,} with {reason}" for reason, count in statistics.bad.most_common(3))
-    shown = [(*locate(example.piece, example.row), example) for example in statistics.examples[:3]]
-    examples = "; ".join(f"{file} row {row}: {example.reason}" for file, row, example in shown)
+    files, places = schema_of(spec).files, defaultdict(list)
+    for example in statistics.examples:
+        places[example.reason].append(_place(*locate(example.piece, example.row), example.raw, files))
+    kinds = [
+        f"{count:,} with {reason}{_such_as(places[reason], count)}" for reason, count in statistics.bad.most_common(3)
+    ]
     return (
         f"data: {bad:,} of {statistics.records:,} rows are bad ({bad / statistics.records:.1%}, "
-        f"max_bad_fraction allows {spec.max_bad_fraction:.1%}): {kinds}; "
-        f"for example {examples}; all of them lie in {quarantine_uri}"
+        f"max_bad_fraction allows {spec.max_bad_fraction:.1%}): {', '.join(kinds)}; all of them lie in {quarantine_uri}"
     )
+
+
+def _such_as(places: list[str], count: int) -> str:
+    shown = "; ".join(places[:3])
+    return f" ({'for example ' if count > len(places[:3]) else ''}{shown})" if shown else ""
+
+
+def _place(file: str, row: int, raw: str, files: FileColumn | None) -> str:
+    """Where a bad row stands; of one that names a file, which one: a folder has no rows to count."""
+    name = _file_of(raw, files.path_column) if files else ""
+    if not name:
+        return f"{file} row {row}"
+    return f"{file}{name}" if file.endswith("/") else f"{file} row {row} ({name})"
+
+
+def _file_of(raw: str, column: str) -> str:
+    """The file that a bad row names, which is all that is kept of one that is not there."""
+    if not raw.startswith("{"):
+        return raw
+    try:
+        row = json.loads(raw)
+    except ValueError:  # it was cut
+        return ""
+    return str(row.get(column) or row.get(f"source_{column}") or "")
 
 
 def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
@@ -78,7 +115,7 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
     empty = _check_filled(rows, spec, how)
     if len(train) < schema.labels.least_classes:
         raise InvalidData(
-            f"all {rows['train']:,} rows of train have the label {_only(train)}; {_needs(schema)}, "
+            f"{_alike(rows['train'], ' of train', train)}; {_needs(schema)}, "
             f"and the others stand in eval or test alone: {_more_labels(spec)}",
             field=how,
         )

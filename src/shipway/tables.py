@@ -7,6 +7,7 @@ columns and types make the same file: so the data step of a second run with them
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sys
 import tempfile
@@ -126,7 +127,7 @@ def _from_pandas(name: str, table: Any) -> pl.DataFrame:
 
 
 def _column(name: str, label: str, series: Any) -> pl.Series:
-    """NaN and NaT are missing values, as pandas means them."""
+    """NaN and NaT are missing values, as pandas means them; lists that no type of Parquet fits are JSON."""
     import polars as pl
 
     kind, zone = series.dtype.kind, getattr(series.dtype, "tz", None)
@@ -138,14 +139,31 @@ def _column(name: str, label: str, series: Any) -> pl.Series:
     values = series.astype(object).where(series.notna(), None).tolist()
     try:
         return pl.Series(label, values, strict=True)
-    except (pl.exceptions.PolarsError, TypeError, OverflowError):
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError):
+        texts = _as_json(values)
+        if texts is not None:
+            return pl.Series(label, texts)
         kinds = sorted({type(value).__name__ for value in values if value is not None})
+        is_plain = not {*kinds} & {"dict", "list", "ndarray", "tuple"}
         raise InvalidData(
             f"column {label!r} holds values of several kinds or of none that Parquet has ({', '.join(kinds)})",
             field=name,
             given=label,
-            fix="give it one: .astype(str), for example",
+            fix=f"give it one: {'.astype(str)' if is_plain else '.map(json.dumps)'}, for example",
         ) from None
+
+
+def _as_json(values: list[Any]) -> list[str | None] | None:
+    """Lists of several kinds, as spans `[0, 3, "room"]` are, as their JSON; None where others are among them."""
+    if not all(isinstance(value, list | tuple) or value is None for value in values):
+        return None
+    try:
+        return [
+            None if value is None else json.dumps(value, ensure_ascii=False, default=lambda number: number.item())
+            for value in values
+        ]
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 def _check(name: str, schema: pl.Schema) -> None:

@@ -95,6 +95,7 @@ def test_lists_of_json_lines_are_labels_and_bad_ones_have_their_reason(store: St
     given = {"input": {"column": "sentence"}, "label_column": "entities"}
     manifest, _ = make_dataset(spec(tmp_path / "rows.jsonl", **given), store)
     statistics: Any = manifest.statistics
+    assert statistics["notes"] == [], "another way of writing a list is no change"
     assert statistics["bad"] == {
         "two spans overlap; each character belongs to one span at most": 1,
         "a span ends behind the text": 1,
@@ -130,16 +131,34 @@ def test_texts_with_marks_are_read_where_the_format_is_named(store: Store, tmp_p
     assert len(rows_of(store, manifest)) == 200
 
 
+def test_a_chatbots_folder_is_read_and_what_no_answer_can_have_is_noted(store: Store, tmp_path: Path) -> None:
+    texts = [f"set [ lamp ](device) {n} to 2[{n % 7}](level)0" for n in range(60)]
+    lines = "\n".join(f"    - {text}" for text in texts)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/nlu.yml").write_text(f"nlu:\n- intent: set\n  examples: |\n{lines}\n")
+    (tmp_path / "in/stories.yml").write_text("stories: []\n")
+    manifest, _ = make_dataset(spec(tmp_path / "in", format="marked"), store)
+    statistics: Any = manifest.statistics
+    skipped, changed, cut = statistics["notes"]
+    assert "stories.yml (it has no rows in it)" in skipped
+    assert "changed those of 60 rows" in changed, "blanks at a span's ends are taken off"
+    assert cut.startswith("60 rows have a span that begins or ends within a word")
+    assert {parse(label)[0][:2] for label in rows_of(store, manifest)["label"]} == {(5, 9)}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "given", "says"),
     [
         ("a.conll", "in O\nUlm B-\n", {}, r"data: 'a.conll' line 2: 'B-' is no tag; expected O, B-<type>"),
-        ("a.conll", "\n\n", {}, "is empty"),
+        ("a.conll", "\n\n", {}, "has no rows in it"),
         ("a.conll", "in O\n", {"label_column": "ner"}, "label_column: no column 'ner' in 'a.conll'; it has text, "),
         ("a.jsonl", '{"text": "a"}\n', {}, "label_column: no column 'label'"),
         ("a.txt", "[a](x)\n", {"format": "marekd"}, r"format 'marekd'; .*conll, marked \(did you mean 'marked'"),
         ("a.txt", "[a]()\n", {"format": "marked"}, r"data: 'a.txt' line 1: '\[a\]\(\)' has no type"),
-        ("nlu.txt", "set [two](number)\n", {}, r"no column 'text' in 'nlu.txt'; .* give format=conll\|marked$"),
+        ("nlu.txt", "set [two](number)\n", {}, r"no column 'text' in 'nlu.txt'; .* give over.*format=conll\|marked$"),
+        ("rows.jsonl", '{"tokens": ["a"], "tags": ["O"]}\n', {}, r"no column 'text' .*; it has tokens, tags$"),
+        ("nlu.yml", "nlu: []\n", {}, r"unsupported format '.yml'; expected .*\.iob2, alone or with .*dataset.format$"),
+        ("a.conll", "in O\n\nUlm O\n", {}, "no label of the 2 rows names anything; spans needs rows of at least one"),
         ("a.conll.gz", "in O\n", {}, "data: 'a.conll.gz' cannot be read"),
     ],
 )  # fmt: skip

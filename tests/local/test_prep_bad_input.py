@@ -97,7 +97,7 @@ CASES = [
         "too many bad rows",
         written("rows.csv", QUARTER_BAD),
         {},
-        "10 of 40 rows are bad (25.0%, max_bad_fraction allows 5.0%): 10 with empty text; for example rows.csv row 2",
+        "10 of 40 rows are bad (25.0%, max_bad_fraction allows 5.0%): 10 with empty text (for example rows.csv row 2",
     ),
     (
         "the wrong quoting",

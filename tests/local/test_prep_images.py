@@ -119,6 +119,18 @@ def _tar(top: Path, photos: Path, files: dict[str, bytes]) -> dict[str, Any]:
     return {"source": top / "photos.tar.gz"}
 
 
+def _tar_named_zip(top: Path, photos: Path, files: dict[str, bytes]) -> dict[str, Any]:
+    with tarfile.open(top / "photos.zip", "w:gz") as archive:
+        archive.add(photos, ".")
+    return {"source": top / "photos.zip"}
+
+
+def _tar_xz(top: Path, photos: Path, files: dict[str, bytes]) -> dict[str, Any]:
+    with tarfile.open(top / "photos.tar.xz", "w:xz") as archive:
+        archive.add(photos, ".")
+    return {"source": top}
+
+
 def _parquet(top: Path, photos: Path, files: dict[str, bytes]) -> dict[str, Any]:
     frame = {"image": list(files.values()), "label": [name.split("/")[0] for name in files]}
     pl.DataFrame(frame).write_parquet(top / "rows.parquet")
@@ -140,7 +152,7 @@ def _base64(top: Path, photos: Path, files: dict[str, bytes]) -> dict[str, Any]:
     return {"source": top / "rows.csv", "input": {"bytes_column": "photo"}}
 
 
-WAYS = (_folder, _csv, _windows_csv, _jsonl, _flat, _zip, _tar, _parquet, _structs, _base64)
+WAYS = (_folder, _csv, _windows_csv, _jsonl, _flat, _zip, _tar, _tar_named_zip, _tar_xz, _parquet, _structs, _base64)
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +213,14 @@ def test_bad_files_are_set_aside_with_their_reason_and_the_rest_goes_on(store: S
         "empty label": 1,
     }
     assert len(rows_of(store, manifest)) == ROWS + 1, "one is there twice, the second time under a wrong name"
+    with pytest.raises(
+        InvalidData,
+        match=r"2 with the path leads out .*row .* \(../outside.jpg\); .*row 61 \(disc/cut.jpg\)\)",
+    ):
+        prepared(store, tmp_path / "photos", input={"max_bytes": 5000})
+    (tmp_path / "photos" / "labels.csv").unlink()
+    with pytest.raises(InvalidData, match=r"1 with the image is cut: its data end too early \(photos/disc/cut.jpg\)"):
+        prepared(store, tmp_path / "photos")
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -224,6 +244,15 @@ def test_a_folder_of_splits_keeps_them(store: Store, tmp_path: Path) -> None:
         for folder, split in (("train", "train"), ("val", "eval"), ("test", "test"))
         for label in ("disc", "bar")
     }
+
+
+def test_folders_that_are_called_as_splits_are_told_where_nobody_says_that_they_are(
+    store: Store, tmp_path: Path
+) -> None:
+    for split in ("train", "test"):
+        pictures.write_folder(tmp_path / "photos" / split, ROWS // 2)
+    notes: Any = prepared(store, tmp_path / "photos").statistics["notes"]
+    assert notes[0] == "rows of test, train are put together and split anew; split_column=folder keeps them apart"
 
 
 def test_equal_files_are_one_group_and_near_ones_are_not_looked_for(store: Store, tmp_path: Path) -> None:
@@ -288,6 +317,17 @@ def _no_bytes_column(top: Path) -> dict[str, Any]:
     return {"source": top / "rows.parquet", "input": {"bytes_column": "image"}}
 
 
+def _bytes_in_parquet(top: Path) -> dict[str, Any]:
+    pl.DataFrame({"photo": [b"x"], "label": ["x"]}).write_parquet(top / "rows.parquet")
+    return {"source": top / "rows.parquet"}
+
+
+def _one_folder_deeper(top: Path) -> dict[str, Any]:
+    for label in ("disc", "bar"):
+        pictures.write_folder(top / "photos" / label / "raw", 1)
+    return {"source": top / "photos"}
+
+
 def _no_label_folder(top: Path) -> dict[str, Any]:
     pictures.write_folder(top / "photos", 4)
     return {"source": top / "photos", "label_column": "tags"}
@@ -326,6 +366,8 @@ WRONG = (
     (_flat_without_labels, "lie beside each other and no table says their labels"),
     (_no_path_column, "dataset.input.path_column: no column 'path' in 'rows.csv'; it has image, label"),
     (_no_bytes_column, "dataset.input.bytes_column: no column 'image' in 'rows.parquet'; it has "),
+    (_bytes_in_parquet, "column 'photo' holds bytes: give overrides.dataset.input.bytes_column=photo"),
+    (_one_folder_deeper, "a file's label is the name of the folder that it lies in"),
     (_no_label_folder, "label_column: no column 'tags' in 'photos/'; it has path, label, folder"),
     (_no_root, "no folder"),
     (_cut_zip, "cannot be read as an archive to its end"),

@@ -89,7 +89,7 @@ def test_part_files_of_any_name_are_read_where_the_format_is_given(
     assert reading["skipped"]["other.parquet"] == "its name says parquet, format=csv is given"
     assert total(prepared(local_store_uri, folder / name, format="csv")[0]) == 120
     if not name.endswith(".csv"):
-        with pytest.raises(InvalidData, match=r"or give format=csv"):
+        with pytest.raises(InvalidData, match=r"name the format by overrides.dataset.format"):
             prepared(local_store_uri, folder / name)
 
 

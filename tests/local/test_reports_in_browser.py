@@ -144,6 +144,10 @@ def run_summary() -> str:
     return summary_report(build_summary(record, read=lambda kind, uri: artifacts.get(kind))).render()
 
 
+CUT = """[...document.querySelectorAll('figure.chart svg text')].filter(label => {
+    const [place, chart] = [label, label.ownerSVGElement].map(element => element.getBoundingClientRect());
+    return place.left < chart.left - 1 || place.top < chart.top - 1;
+}).map(label => label.textContent)"""
 MADE = (gallery, dataset, sweep, training, evaluation, decision, model_card, deployment, run_summary)
 REPORTS: dict[str, Callable[[], str]] = {made.__name__: made for made in MADE}
 
@@ -204,6 +208,7 @@ def test_a_report_opens_in_the_sandbox_without_a_complaint(
     assert seen.frame.locator("h1").inner_text()
     ground = seen.frame.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 28)"}[scheme]
+    assert seen.frame.evaluate(CUT) == [], "labels that begin outside of their chart"
     overflow = seen.frame.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0, "the page itself scrolls sideways; wide tables must scroll in their own box"
     if folder := os.environ.get("SHIPWAY_SCREENSHOTS"):  # to look at them

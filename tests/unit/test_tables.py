@@ -90,9 +90,23 @@ def test_pandas_columns_keep_their_types(store: Store) -> None:
     assert found["f"].to_list() == [1.5, None]
 
 
+def test_lists_of_several_kinds_are_their_json(store: Store) -> None:
+    spans = [[[0, 3, "rööm"], (np.int64(4), 5, "n")], [], None]
+    assert kept(store, pd.DataFrame({"spans": spans}))["spans"].to_list() == [
+        '[[0, 3, "rööm"], [4, 5, "n"]]',
+        "[]",
+        None,
+    ]
+
+
 @pytest.mark.parametrize(
     ("table", "line"),
     [
+        (
+            pd.DataFrame({"x": [[1, {2}], [3]]}),
+            r"data: column 'x' holds values of several kinds .* \(list\); give it one",
+        ),
+        (pd.DataFrame({"x": [np.zeros((2, 2, 3))] * 2}), r"data: column 'x' holds values .* \(ndarray\); give it one"),
         (pd.DataFrame({0: ["a"]}), "data: column 0 has no text for a name; rename the columns to text"),
         (
             pd.DataFrame([["a", "b"]], columns=["x", "x"]),

@@ -127,7 +127,7 @@ def predict(
         print_json([_told(wording, line, answer) for line, answer in zip(text, predictions, strict=True)])
         return
     headings = wording.headings(predictions)
-    rows = [(line, *wording.cells(answer, headings)) for line, answer in zip(text, predictions, strict=True)]
+    rows = [(line, *wording.cells(answer, headings, line)) for line, answer in zip(text, predictions, strict=True)]
     table([wording.given, *headings], rows)
 
 
@@ -142,7 +142,7 @@ def _answer_input(put: Callable[[list[Any]], list[Any]], wording: Wording, as_js
             print(json.dumps(_told(wording, given, answer), ensure_ascii=False), flush=is_typed)
             continue
         headings = headings or wording.headings([answer])
-        cells = [" ".join(cell.split()) for cell in wording.cells(answer, headings)]
+        cells = [" ".join(cell.split()) for cell in wording.cells(answer, headings, given)]
         print(*cells, given.replace("\r", " "), sep="\t", flush=is_typed)
     sys.stdout.flush()
 

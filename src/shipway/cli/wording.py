@@ -78,10 +78,14 @@ class Wording:
         names = dict.fromkeys(name for answer in answers if isinstance(answer, Mapping) for name in answer)
         return [*names] or [ANSWER]
 
-    def cells(self, answer: Any, headings: Sequence[str]) -> list[str]:
-        """An answer under those headings."""
+    def cells(self, answer: Any, headings: Sequence[str], line: str) -> list[str]:
+        """An answer under those headings; `line` is what was typed for it."""
         if self.answers is not None:
+            from shipway.tasks.base import QuotesInput
+
             try:
+                if isinstance(self.answers, QuotesInput):
+                    return self.answers.quoted(answer, line)
                 return self.answers.line(answer)
             except (KeyError, TypeError, ValueError, AttributeError, IndexError):  # another server's answer
                 return [_cell(answer), *[""] * (len(headings) - 1)]

@@ -31,10 +31,13 @@ class Format:
         suffixes: Endings of their names in small letters, `.conll`; a folder is searched for them.
         read: A file's rows in order, as frames of equal columns, text or bytes; a function of a module, since several
             processes read. A column may be any that the spec names, not only the input's.
+        also: Endings that a folder is searched for only where `dataset.format` names this format, as others use them
+            too.
     """
 
     suffixes: tuple[str, ...]
     read: Callable[[Path], Iterator[pl.DataFrame]]
+    also: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from markupsafe import Markup
 
 from shipway.pages.numbers import number
-from shipway.pages.svg import CHARACTER, Scale, domain, figure, legend, shorten, text
+from shipway.pages.svg import Scale, domain, figure, legend, shorten, text, width_of
 
 WIDTH = 912  # of the page's column
 SERIES = 6  # distinct colours in report.css
@@ -40,7 +40,7 @@ def bars(
     rows = list(values.items() if isinstance(values, Mapping) else values)
     shown = rows[:limit]
     ends = [v for _, v in shown] + [bound for pair in (intervals or {}).values() for bound in pair]
-    left = 14 + CHARACTER * max((min(len(str(label)), 32) for label, _ in shown), default=4)
+    left = 14 + max((width_of(shorten(label, 32)) for label, _ in shown), default=24)
     scale = Scale(*_bounds(ends, high), left, WIDTH - 90)
     parts = [Markup('<line class="axis" x1="{0}" x2="{0}" y1="4" y2="{1}"/>').format(scale(0), 8 + 26 * len(shown))]
     for index, (label, value) in enumerate(shown):
@@ -88,7 +88,7 @@ def columns(
     y = Scale(low, high, height - bottom, 14)
     parts = _grid_y(y, left, format)
     slot = (WIDTH - left - 12) / max(len(values), 1)
-    widest = max((len(str(label)) for label in labels), default=1) * CHARACTER + 8
+    widest = max((width_of(shorten(label, 24)) for label in labels), default=8) + 8
     every = max(1, math.ceil(widest / slot))
     for index, (label, value) in enumerate(zip(labels, values, strict=True)):
         x = left + index * slot

@@ -10,9 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from shipway.pages.numbers import number
-from shipway.pages.svg import CHARACTER, figure, shorten, text
+from shipway.pages.svg import figure, shorten, text, width_of
 
 SHADES = 8
+NAME = 24  # characters of a class's name
 MAX_CLASSES = 150
 
 
@@ -62,8 +63,7 @@ def _grid(
     most = max(len(rows), len(columns), 1)
     cell = max(5.0, min(34.0, math.floor(620 / most)))
     fits = cell >= 10
-    left = 12 + CHARACTER * min(max((len(r) for r in rows), default=1), 24) if fits else 12
-    top = left if fits else 12
+    left, top = (12 + (_widest(names) if fits else 0) for names in (rows, columns))
     parts = [Markup('<rect class="cells" x="{}" y="{}" width="{}" height="{}"/>').format(
         left, top, cell * len(columns), cell * len(rows)
     )]  # fmt: skip
@@ -71,9 +71,9 @@ def _grid(
     if fits:
         size = f"font-size:{min(12, cell - 1)}px"
         for i, name in enumerate(rows):
-            parts.append(_label(left - 6, top + cell * (i + 0.5), shorten(name, 24), size, turned=False))
+            parts.append(_label(left - 6, top + cell * (i + 0.5), shorten(name, NAME), size, turned=False))
         for j, name in enumerate(columns):
-            parts.append(_label(left + cell * (j + 0.5), top - 6, shorten(name, 24), size, turned=True))
+            parts.append(_label(left + cell * (j + 0.5), top - 6, shorten(name, NAME), size, turned=True))
     if cell >= 24:
         parts.extend(_numbers(table, shares, left, top, cell))
     width, height = left + cell * len(columns) + 12, top + cell * len(rows) + 12
@@ -83,6 +83,10 @@ def _grid(
     return Markup('<div class="matrix" data-matrix="{}">{}</div>').format(
         json.dumps(data, ensure_ascii=False, separators=(",", ":")), drawn
     )
+
+
+def _widest(names: Sequence[str]) -> float:
+    return max((width_of(shorten(name, NAME)) for name in names), default=7.0)
 
 
 def _compact(table: Sequence[Sequence[float]]) -> list[list[float]]:

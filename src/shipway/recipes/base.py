@@ -141,6 +141,26 @@ class ChecksParams(Protocol):
         ...
 
 
+@runtime_checkable
+class StatesTolerance(Protocol):
+    """What a recipe may offer beside `Recipe` where a network's numbers are less exact than `TOLERANCE`.
+
+    Attributes:
+        tolerance: How far a variant's outputs may be from the trained model's to be served, and a served answer from
+            the one that evaluation kept; relative where an output is above 1.
+    """
+
+    tolerance: float
+
+
+TOLERANCE = 1e-5  # where a recipe states none
+
+
+def tolerance_of(recipe: Recipe) -> float:
+    """What a recipe states, or `TOLERANCE`."""
+    return recipe.tolerance if isinstance(recipe, StatesTolerance) else TOLERANCE
+
+
 class OwnRecipe(Recipe, FitsItself, Protocol):
     """A recipe whose model is of any framework: `FitsItself` is what it has in place of a tf_keras model."""
 

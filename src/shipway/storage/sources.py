@@ -17,7 +17,7 @@ Suffixes = tuple[str, ...]
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 NAMED = (*FORMATS, ".tab", ".txt", ".json", ".pq")  # readable too, where a file is named itself: not swept up by folder
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
-SUPPORTED = f"{', '.join(FORMATS)}, alone or with {', '.join(COMPRESSIONS)}"
+GIVE = "or name the format by overrides.dataset.format"
 # What a folder holds beside its rows, when any other name is taken because the format is given.
 BESIDE = (".crc", ".md5", ".sha1", ".sha256", ".md", ".html", ".pdf", ".log", ".py", ".ipynb", ".yaml", ".yml")
 ENDINGS_OF = {
@@ -40,9 +40,9 @@ def fingerprint_source(uri: str, format: str = "auto", more: Suffixes = ()) -> s
 
     Args:
         uri: A path, `file://`, `s3://`, `http://` or `https://` URI of a file or a folder.
-        format: `auto` takes files by their suffix; with csv, tsv, jsonl or parquet given, any name will do that does
-            not say another format (`part-00000`, `part-00000-<uuid>.c000`).
-        more: Endings of further names that `auto` takes: of formats that an input brings.
+        format: `auto` takes files by their suffix; with another given, any name will do that does not say another
+            format (`part-00000`, `part-00000-<uuid>.c000`).
+        more: Endings of further names that are taken: of formats that an input brings, of the given one.
 
     Returns:
         16 hexadecimal digits.
@@ -162,7 +162,9 @@ def _why_skipped(name: str, format: str, more: Suffixes) -> str | None:
             return None
         if has_supported_suffix(name, NAMED):
             return "read only where it is named itself, or format is given"
-        return f"its name says no format; expected {_supported(more)}, or give format=csv|tsv|jsonl|parquet"
+        return "its name says no format"
+    if more and name.lower().endswith(more):
+        return None
     if has_supported_suffix(name, BESIDE):
         return "its name says that it holds no rows"
     other = next((kind for kind, endings in ENDINGS_OF.items() if has_supported_suffix(name, endings)), format)
@@ -172,7 +174,9 @@ def _why_skipped(name: str, format: str, more: Suffixes) -> str | None:
 
 
 def _supported(more: Suffixes) -> str:
-    return ", ".join([SUPPORTED, *more])
+    packed = [name for name in more if not name.endswith(COMPRESSIONS) and f"{name}{COMPRESSIONS[0]}" in more]
+    alone = [name for name in more if not any(name.startswith(other) for other in packed)]
+    return ", ".join([*FORMATS, *packed, f"alone or with {', '.join(COMPRESSIONS)}", *alone])
 
 
 def _sorted_out(names: list[str], format: str, more: Suffixes) -> tuple[list[str], dict[str, str]]:
@@ -187,7 +191,7 @@ def _none_left(where: str, skipped: dict[str, str], more: Suffixes) -> InvalidDa
     return InvalidData(
         f"no supported file in it ({f'it has {some}' if some else 'it is empty'})",
         field=f"data {where!r}",
-        allowed=_supported(more),
+        allowed=f"{_supported(more)}, {GIVE}",
     )
 
 
@@ -219,7 +223,7 @@ def _local_files(top: Path, format: str, more: Suffixes) -> tuple[list[Path], di
             "unsupported format",
             field=f"data {str(top)!r}",
             given=top.suffix,
-            allowed=f"{_supported(more)}, or give format=csv|tsv|jsonl|parquet",
+            allowed=f"{_supported(more)}, {GIVE}",
         )
     return [top], {}
 
@@ -272,7 +276,7 @@ def _objects(uri: str, format: str, more: Suffixes) -> tuple[list[tuple[str, Obj
             raise InvalidData(
                 "unsupported format",
                 field=f"data {uri!r}",
-                allowed=f"{_supported(more)}, or give format=csv|tsv|jsonl|parquet",
+                allowed=f"{_supported(more)}, {GIVE}",
             )
         return [(name, single)], {}
     prefix = f"{key}/" if key else ""
@@ -319,5 +323,5 @@ def _http_name(url: str, offered: str | None, media: str, format: str, more: Suf
     raise InvalidData(
         f"cannot tell its format (name {last!r}, type {media or 'not given'!r})",
         field=f"data {redaction.place(url)!r}",
-        allowed=f"an address that ends in {_supported(more)}, or give format=csv|tsv|jsonl|parquet",
+        allowed=f"an address that ends in {_supported(more)}, {GIVE}",
     )

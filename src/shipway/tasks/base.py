@@ -133,11 +133,26 @@ class TellsChanges(Protocol):
 class ChecksInputs(Protocol):
     """What labels may offer beside `Labels`: a look at a row's label and input together; prep asks for it."""
 
-    def misfits(self, labels: pl.Series, values: Sequence[Any]) -> pl.Series:
-        """Why a label does not fit its row's input, strings; null where it does.
+    def fitted(self, labels: pl.Series, values: Sequence[Any]) -> tuple[pl.Series, pl.Series]:
+        """The labels as they fit their rows' inputs, and why one does not: strings, null where it does.
 
         Args:
             labels: As `read` gives them, of rows that are good so far.
+            values: The same rows' inputs, as the encoder gets them.
+        """
+        ...
+
+
+@runtime_checkable
+class TellsUnanswerable(Protocol):
+    """What labels may offer beside `Labels` where an encoder may leave out what a label names; prep tells it."""
+
+    def unanswerable(self, encoder: Encoder, labels: Sequence[str], values: Sequence[Any]) -> Mapping[str, int]:
+        """What of a chunk of rows no answer can match: why, as it stands behind "3 rows have ", and how many rows.
+
+        Args:
+            encoder: The recipe's.
+            labels: As `read` gives them.
             values: The same rows' inputs, as the encoder gets them.
         """
         ...
@@ -318,6 +333,20 @@ class LocatesAnswers(Protocol):
             encoder: The recipe's.
             columns: As `decode` gives them.
             values: The same rows' inputs, as the encoder got them.
+        """
+        ...
+
+
+@runtime_checkable
+class QuotesInput(Protocol):
+    """What answers may offer beside `Answers`: their cells in words of what was asked, where an answer holds places."""
+
+    def quoted(self, answer: Mapping[str, Any], line: str) -> list[str]:
+        """As `line` gives them.
+
+        Args:
+            answer: To one instance.
+            line: As a person typed the instance.
         """
         ...
 

@@ -16,6 +16,7 @@ from shipway.artifacts import FeatureSpec, FileRef, ModelManifest
 from shipway.artifacts.model import ONNX, SAVED_MODEL
 from shipway.recipes import KerasRecipe, load_recipe
 from shipway.recipes.arrays import stack_padded
+from shipway.recipes.base import tolerance_of
 from shipway.recipes.own_fit import Arrays
 from shipway.scoring.runtimes import open_saved_model
 from shipway.storage import open_folder, write_artifact
@@ -53,13 +54,14 @@ def publish(fitted: Fitted, work: Path, output_uri: str, job: str, image: str) -
     """
     folder = work / "model"
     folder.mkdir(parents=True, exist_ok=True)
-    task = task_of(load_recipe(fitted.spec.recipe))
+    recipe = load_recipe(fitted.spec.recipe)
+    task, tolerance = task_of(recipe), tolerance_of(recipe)
     serving = _serving(fitted, task, work)
     document = fitted.encoder.to_document()
     (folder / ENCODER).write_text(json.dumps(document, sort_keys=True, ensure_ascii=False), encoding="utf-8")
     rows = _real_rows(fitted, serving.inputs, work)
-    saved, reference = _saved_model(serving, rows, folder / "saved_model")
-    onnx = _onnx(fitted, task, serving, rows, reference, folder / "model.onnx")
+    saved, reference = _saved_model(serving, rows, folder / "saved_model", tolerance)
+    onnx = _onnx(fitted, task, serving, rows, reference, folder / "model.onnx", tolerance)
     target = f"{output_uri}/model"
     files: list[FileRef] = open_folder(output_uri).upload_folder(folder, "model")
     weights, made = hash_arrays(fitted.weights), [*onnx, saved]
@@ -134,7 +136,7 @@ def _eval_outputs(
     )
 
 
-def _saved_model(serving: Serving, rows: Arrays, folder: Path) -> tuple[Made, Arrays]:
+def _saved_model(serving: Serving, rows: Arrays, folder: Path, tolerance: float) -> tuple[Made, Arrays]:
     """Writes the SavedModel, which the others are compared with; and what it gives for the rows."""
     save(serving, folder)
     opened: list[Any] = []
@@ -146,10 +148,14 @@ def _saved_model(serving: Serving, rows: Arrays, folder: Path) -> tuple[Made, Ar
 
     speed = measure_speed(open_it, rows)
     expected = opened[0].signatures["serving_default"](**{name: tf.constant(value) for name, value in rows.items()})
-    return Made(SAVED_MODEL, folder.name, None, speed), {name: np.asarray(expected[name]) for name in serving.outputs}
+    return Made(SAVED_MODEL, folder.name, None, speed, tolerance), {
+        name: np.asarray(expected[name]) for name in serving.outputs
+    }
 
 
-def _onnx(fitted: Fitted, task: Task, serving: Serving, rows: Arrays, reference: Arrays, path: Path) -> list[Made]:
+def _onnx(
+    fitted: Fitted, task: Task, serving: Serving, rows: Arrays, reference: Arrays, path: Path, tolerance: float
+) -> list[Made]:
     """Converts, and compares ONNX Runtime with the SavedModel on real rows; a conversion that fails is said so."""
     outputs = list(serving.outputs)
     try:
@@ -163,7 +169,14 @@ def _onnx(fitted: Fitted, task: Task, serving: Serving, rows: Arrays, reference:
         print(f"shipway: no ONNX: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr, flush=True)
         path.unlink(missing_ok=True)
         return []
-    return [Made(ONNX, path.name, parity_of(task.answers, fitted.encoder, rows, reference, given), speed)]
+    parity = parity_of(task.answers, fitted.encoder, rows, reference, given, tolerance)
+    if not parity.passed:
+        print(
+            "shipway: the SavedModel is served, which takes TensorFlow: "
+            f"on {parity.rows} rows ONNX is up to {parity.max_abs_diff:.3g} away, allowed are {tolerance:g}",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+    return [Made(ONNX, path.name, parity, speed, tolerance)]
 
 
 def _real_rows(fitted: Fitted, features: dict[str, FeatureSpec], work: Path) -> Arrays:

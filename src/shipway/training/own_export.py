@@ -10,7 +10,7 @@ from shipway.artifacts import FeatureSpec, FileRef, ModelManifest
 from shipway.artifacts.model import ONNX
 from shipway.errors import CorruptArtifact, InvalidSpec, UserError
 from shipway.recipes import Encoder
-from shipway.recipes.base import OwnRecipe
+from shipway.recipes.base import OwnRecipe, tolerance_of
 from shipway.recipes.own_fit import Arrays
 from shipway.scoring.runtimes import open_onnx
 from shipway.storage import open_folder, write_artifact
@@ -47,7 +47,8 @@ def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str,
         signature, given = _opened(path, recipe, task, trained.encoder, rows)
         reference = predicted(recipe, task, trained.encoder, model, rows)
     taken = {name: rows[name] for name in signature.inputs}
-    parity = parity_of(task.answers, trained.encoder, taken, reference, given)
+    tolerance = tolerance_of(recipe)
+    parity = parity_of(task.answers, trained.encoder, taken, reference, given, tolerance)
     if not parity.passed:
         raise UserError(
             f"on {parity.rows} rows of the eval split its ONNX gives numbers up to "
@@ -58,7 +59,7 @@ def publish(trained: Trained, model: Any, work: Path, output_uri: str, job: str,
     speed = measure_speed(lambda: run_onnx(path, list(signature.outputs), threads=1), taken, threads=1)
     target = f"{output_uri}/model"
     files: list[FileRef] = open_folder(output_uri).upload_folder(folder, "model")
-    made = [Made(ONNX, MODEL, parity, speed)]
+    made = [Made(ONNX, MODEL, parity, speed, tolerance)]
     manifest = manifest_of(trained, task, signature, target, files, hash_onnx(path), made, job, image)
     write_artifact(manifest, target)
     return manifest

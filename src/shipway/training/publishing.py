@@ -26,7 +26,6 @@ from shipway.tasks.base import Answers
 from shipway.training.checkpoint import LoopState
 from shipway.training.spec import FitSpec
 
-TOLERANCE = 1e-5
 ENCODER = "encoder.json"
 PARITY_ROWS = 256
 LIBRARIES = ("tensorflow-cpu", "tensorflow", "tf-keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "horovod", "polars")
@@ -72,32 +71,36 @@ class Made:
 
     Attributes:
         path: What a runtime opens, below the folder.
+        tolerance: The recipe's.
     """
 
     format: str
     path: str
     parity: Parity | None
     speed: Speed
+    tolerance: float
 
     def variant(self, files: list[FileRef]) -> Variant:
         """With those of the folder's files that are its own."""
         own = [file for file in files if file.path == self.path or file.path.startswith(f"{self.path}/")]
         return Variant(
-            name=self.format, format=self.format, path=self.path, files=own, tolerance=TOLERANCE,
+            name=self.format, format=self.format, path=self.path, files=own, tolerance=self.tolerance,
             parity=self.parity, speed=self.speed,
         )  # fmt: skip
 
 
-def parity_of(answers: Answers, encoder: Encoder, rows: Arrays, reference: Arrays, given: Arrays) -> Parity:
+def parity_of(
+    answers: Answers, encoder: Encoder, rows: Arrays, reference: Arrays, given: Arrays, tolerance: float
+) -> Parity:
     """How far ONNX Runtime's outputs are from the trained model's on the same rows."""
     difference = max(_difference(given[name], reference[name]) for name in reference)
     is_finite = bool(np.isfinite(difference))
     return Parity(
         max_abs_diff=difference if is_finite else 1.0,
-        agreement=_agreement(answers, encoder, rows, reference, given) if is_finite else 0.0,
+        agreement=_agreement(answers, encoder, rows, reference, given, tolerance) if is_finite else 0.0,
         rows=len(next(iter(rows.values()))),
-        passed=is_finite and difference <= TOLERANCE,
-        tolerance=TOLERANCE,
+        passed=is_finite and difference <= tolerance,
+        tolerance=tolerance,
     )
 
 
@@ -112,13 +115,15 @@ def _difference(given: NDArray[Any], reference: NDArray[Any]) -> float:
     return float(np.max(np.where(np.isfinite(gap), gap, np.inf), initial=0.0))
 
 
-def _agreement(answers: Answers, encoder: Encoder, rows: Arrays, reference: Arrays, given: Arrays) -> float:
+def _agreement(
+    answers: Answers, encoder: Encoder, rows: Arrays, reference: Arrays, given: Arrays, tolerance: float
+) -> float:
     """Share of rows whose answer a caller reads as the same."""
     everything, settings = answers.everything(), answers.Settings()
     columns = answers.decode(encoder, given, rows)
     served = answers.documents(encoder.labels, columns, everything, settings)
     expected = answers.decode(encoder, reference, rows)
-    return float(answers.differences(encoder.labels, expected, served, TOLERANCE)[1].mean())
+    return float(answers.differences(encoder.labels, expected, served, tolerance)[1].mean())
 
 
 def run_onnx(path: Path, outputs: Sequence[str], threads: int | None = None) -> Callable[[Arrays], Arrays]:

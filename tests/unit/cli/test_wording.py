@@ -20,9 +20,9 @@ def journey(monkeypatch: pytest.MonkeyPatch) -> Wording:
     return Wording.of(waiting.REFERENCE)
 
 
-def shown(wording: Wording, answer: Any) -> list[tuple[str, str]]:
+def shown(wording: Wording, answer: Any, line: str = "") -> list[tuple[str, str]]:
     headings = wording.headings([answer])
-    return list(zip(headings, wording.cells(answer, headings), strict=True))
+    return list(zip(headings, wording.cells(answer, headings, line), strict=True))
 
 
 def test_a_known_model_is_asked_and_answers_in_its_own_words(journey: Wording) -> None:
@@ -32,6 +32,14 @@ def test_a_known_model_is_asked_and_answers_in_its_own_words(journey: Wording) -
     assert shown(journey, {"minutes": 9.5, "raw": 9.5}) == [("minutes", "9.50")]
     with pytest.raises(UserError, match="expected stops and passengers, got 'three'"):
         journey.instance("three")
+
+
+def test_spans_are_told_in_the_words_of_the_line() -> None:
+    spans = [{"start": 3, "end": 8, "type": "room", "score": 0.75}, {"start": 10, "end": 13, "type": "n", "score": 0.5}]
+    line = "👍🏽 la\nmp  \u0663\u0664\u0665"
+    told = [("spans", "room: la mp, n: \u0663\u0664\u0665"), ("least sure", "0.500")]
+    assert shown(Wording.of("entities"), {"spans": spans}, line) == told
+    assert shown(Wording.of("entities"), {"spans": []}) == [("spans", "(none)"), ("least sure", "")]
 
 
 def test_a_recipe_that_nobody_allowed_is_not_imported_and_its_answers_are_shown_as_they_are() -> None:

@@ -11,7 +11,8 @@ from shipway import pages
 def gallery(classes: int = 12) -> pages.Report:
     """Every block once, with hostile labels among them."""
     random.seed(3)
-    labels = ["<script>alert(1)</script>", 'say "hi" & go', *(f"intent_{i}" for i in range(classes - 2))]
+    labels = ["<script>alert(1)</script>", 'say "hi" & go', "MOMMY_COMMAND_WWW", "打开客厅的灯和空调"]
+    labels += [f"intent_{i}" for i in range(classes - 4)]
     counts = [[random.randint(60, 99) if i == j else int(random.random() < 0.12) * 6 for j in labels] for i in labels]
     trials = [
         {"lr": 10 ** random.uniform(-4, -1), "dropout": random.random(), "arch": random.choice(["bag", "lstm", "cnn"])}
@@ -34,7 +35,7 @@ def gallery(classes: int = 12) -> pages.Report:
         .section("Scores", "On the test split.")
         .chart(
             pages.bars(
-                {"this model": 0.934, "linear SVM": 0.912, "majority <class>": 0.041},
+                {"this model": 0.934, "linear SVM": 0.912, "majority <class>": 0.041, "MOMMY_COMMAND_WWW": 0.5},
                 title="Accuracy beside the baselines",
                 format=pages.percent,
                 highlight=["this model"],

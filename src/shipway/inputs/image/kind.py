@@ -67,19 +67,27 @@ class Limits(Spec):
 
 
 class Image:
-    """Implements `shipway.inputs.Input`, and of `shipway.inputs.base` `ReadsFiles`, `StandsFor` and `TakesLong`."""
+    """Implements `shipway.inputs.Input`, and of `shipway.inputs.base` `Bindable`, `GivesFeatures`, `ReadsFiles`,
+    `ShowsColumns`, `StandsFor` and `TakesLong`."""
 
     name = "image"
     Params: type[BaseModel] = Params
     Limits: type[BaseModel] = Limits
     tensor = ("image", "BYTES", [-1])
     unit = "bytes"
-    shown = ("path",)
+    shown: tuple[str, ...] = ("path",)
     formats: Mapping[str, Format] = {}
     threads = 4
     example = "<photo.jpg as base64>"
     example_line = "photo.jpg"
-    endings = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif")
+    endings = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif")
+
+    def bind(self, params: BaseModel) -> Image:
+        """The same, whose previews name files by the column that the dataset has for them."""
+        named, bound = cast(Params, params).path_column, Image()
+        # A column that is called as one of ours is kept as source_<name>.
+        bound.shown = tuple(name for name in (f"source_{named}", named) if name != "image")
+        return bound
 
     def columns(self, params: BaseModel) -> dict[str, str]:
         return {"image": cast(Params, params).bytes_column or CONTENT}
@@ -119,8 +127,9 @@ class Image:
         import polars as pl
 
         shown = [_shown(data) for data in rows.get_column("image")]
-        if "path" in rows.columns:
-            names = rows.get_column("path")
+        column = next((name for name in self.shown if name in rows.columns), None)
+        if column is not None:
+            names = rows.get_column(column)
             shown = [f"{name}, {text}" if name else text for name, text in zip(names, shown, strict=True)]
         return pl.Series(shown, dtype=pl.String)
 

@@ -14,6 +14,7 @@ from shipway.inputs.base import BadRequest
 from shipway.inputs.json_kinds import check_names, kind_of, shown
 
 SCHEME = "s3://"
+_FOR_ADDRESSES = str.maketrans("-_", "+/")  # RFC 4648 section 5, as some clients write it
 EXPECTED = 'base64, {"b64": base64} or {"address": "s3://..."}'
 
 
@@ -66,7 +67,7 @@ def _decoded(text: str, where: str, limits: Any) -> bytes:
         raise BadRequest(f"{where}: the image is larger than the {limits.max_bytes:,} bytes that are allowed")
     text = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        data = base64.b64decode("".join(text.split()), validate=True)
+        data = base64.b64decode("".join(text.split()).translate(_FOR_ADDRESSES), validate=True)
     except (binascii.Error, ValueError):
         raise BadRequest(f"{where} is not base64, got {shown(text)}; expected {EXPECTED}") from None
     return _bounded(data, where, limits)
@@ -88,9 +89,11 @@ def _fetched(address: str, where: str, limits: Any) -> bytes:
         raise BadRequest(f"{where}: {given} is no s3:// address")
     if not any(address.startswith(prefix) for prefix in limits.allow_addresses) or ".." in address.split("/"):
         allowed = (
-            ", ".join(limits.allow_addresses) or "none: send the image itself, or set endpoint.input.allow_addresses"
+            f"allowed are addresses below {', '.join(limits.allow_addresses)}"
+            if limits.allow_addresses
+            else "no address is: send the image itself, or set endpoint.input.allow_addresses"
         )
-        raise BadRequest(f"{where}: {given} is not allowed here; allowed are addresses below {allowed}")
+        raise BadRequest(f"{where}: {given} is not allowed here; {allowed}")
     try:
         store, key = open_uri(address)
         info = store.head(key)
@@ -121,8 +124,9 @@ def from_line(line: str) -> Any:
         return line
     path = Path(line).expanduser()
     try:
-        if not path.is_file():
-            raise BadRequest(f"{line[:80]!r}: no such file; expected the path of an image, or an s3:// address")
-        return as_instance(path.read_bytes())
+        data = path.read_bytes() if path.is_file() else None
     except (OSError, ValueError) as error:
         raise BadRequest(f"{line[:80]!r} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if data is None:
+        raise BadRequest(f"{line[:80]!r}: no such file; expected the path of an image, or an s3:// address")
+    return as_instance(data)

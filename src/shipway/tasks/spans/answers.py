@@ -39,7 +39,7 @@ class Settings(Spec):
 
 
 class SpanAnswers:
-    """Implements `shipway.tasks.base.Answers` and `LocatesAnswers`."""
+    """Implements `shipway.tasks.base.Answers`, `LocatesAnswers` and `QuotesInput`."""
 
     Params: type[BaseModel] = Params
     Settings: type[BaseModel] = Settings
@@ -117,6 +117,11 @@ class SpanAnswers:
         spans = answer["spans"]
         told = ", ".join(f"{span['type']} {span['start']}-{span['end']}" for span in spans)
         return [told or "(none)", f"{min(span['score'] for span in spans):.3f}" if spans else ""]
+
+    def quoted(self, answer: Mapping[str, Any], line: str) -> list[str]:
+        pieces = (" ".join(line[span["start"] : span["end"]].split()) for span in answer["spans"])
+        told = [f"{span['type']}: {piece}" for span, piece in zip(answer["spans"], pieces, strict=True)]
+        return [", ".join(told) or "(none)", *self.line(answer)[1:]]
 
     def everything(self) -> BaseModel:
         return Params(least_score=0.0)

@@ -37,8 +37,10 @@ FORMATS: Mapping[str, Format] = {
     "conll": Format(
         tuple(f"{end}{packed}" for end in (".conll", ".bio", ".iob", ".iob2") for packed in ("", *_OPENERS)), conll
     ),
-    "marked": Format((), marked),  # no ending is theirs alone
+    "marked": Format((), marked, (".md", ".yml", ".yaml", ".txt")),  # no ending is theirs alone
 }
+# Sections of a chatbot's other files, which lie beside the one with its texts.
+_OTHER_SECTIONS = ("stories", "rules", "intents", "responses", "slots", "forms", "actions", "pipeline", "policies")
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -53,6 +55,13 @@ def _lines(path: Path) -> Iterator[str]:
                     given=path.name,
                     fix="convert the file, for example iconv -f WINDOWS-1252 -t UTF-8",
                 ) from None
+            if number == 1 and "\r" in text.rstrip("\r\n"):
+                raise InvalidData(
+                    f"{path.name!r} has the line ends of old Macs (CR alone)",
+                    field="data",
+                    given=path.name,
+                    fix=f"convert it: tr '\\r' '\\n' < {path.name} > lf-{path.name}",
+                )
             yield text.removeprefix("\ufeff") if number == 1 else text
 
 
@@ -76,18 +85,28 @@ def _examples(path: Path, name: str) -> Iterator[Tagged]:
 
     document = load_yaml("".join(_lines(path)), name)
     sections = document.get("nlu") if isinstance(document, dict) else None
+    if sections is None and isinstance(document, dict) and any(key in document for key in _OTHER_SECTIONS):
+        return
     if not isinstance(sections, list):
         raise InvalidData("no list 'nlu' in it", field=name, allowed="nlu: [{intent: ..., examples: ...}]")
     for section in sections:
         intent, examples = (section.get(key) if isinstance(section, dict) else None for key in ("intent", "examples"))
         if intent is None:
             continue
-        if not isinstance(examples, str):
-            raise InvalidData(
-                f"intent {intent!r} has no text of examples",
-                field=name,
-                given=intent,
-                allowed="examples: | and '- ' lines",
-            )
+        for text in _texts(examples, intent, name):
+            yield unmarked(text, f"{name} intent {intent!r}", str(intent))
+
+
+def _texts(examples: Any, intent: object, name: str) -> Iterator[str]:
+    """Those of a text with `- ` before each, or of a list of objects with `text`."""
+    if isinstance(examples, str):
         for line in filter(None, map(str.strip, examples.splitlines())):
-            yield unmarked(line.removeprefix("-").strip(), f"{name} intent {intent!r}", str(intent))
+            yield line.removeprefix("-").strip()
+        return
+    items = examples if isinstance(examples, list) else []
+    texts: list[Any] = [item.get("text") if isinstance(item, dict) else item for item in items]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise InvalidData(
+            f"intent {intent!r} has no text of examples", field=name, given=intent, allowed="examples: | and '- ' lines"
+        )
+    yield from (text.strip().removeprefix("- ").strip() for text in texts)

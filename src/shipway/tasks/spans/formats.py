@@ -13,10 +13,16 @@ from typing import NamedTuple
 from shipway.errors import InvalidData
 from shipway.tasks.spans.spans import Span
 
-_TAG = re.compile(r"O|([BIESLU])-(\S+)")
-_SAME = str.maketrans("LU", "ES")  # BILOU writes last and unit
-_MARK = re.compile(r"\[(?P<words>[^\[\]]*)\](?:\((?P<type>[^()]*)\)|(?P<json>\{[^{}]*\}))")
+_TAG = re.compile(r"O|([BIESLUMW])-(\S+)")
+_SAME = str.maketrans("LUMW", "ESIS")  # BILOU writes last and unit; BMES middle, BMEWO whole
+_BLANKS = re.compile(" +")  # no other white space, which may stand within a token: 10 000 with a narrow one
+_MARK = re.compile(
+    r"\[(?P<words>[^\[\]]*)\](?:\((?P<type>[^()]*)\)|(?P<json>\{[^{}]*\})|\[(?P<several>\s*\{[^\[\]]*)\])"
+)
+_COMMENT = re.compile(r"#\s*[\w.-]+\s*=")  # of CoNLL-U: # text = O
+_BULLET = re.compile(r"[-*+] ")
 _TAGS = "O, B-<type> or I-<type>, with E- and S- where ends are marked"
+_LONGEST = 2_000  # tokens of a file without an empty line: hardly one sentence
 
 
 class Tagged(NamedTuple):
@@ -44,43 +50,68 @@ def read_conll(lines: Iterable[str], name: str) -> Iterator[Tagged]:
     """The sentences of a CoNLL file, each its tokens with one blank between.
 
     Args:
-        lines: A token each, its columns divided by tabs or blanks: the token first, its tag last; an empty line ends a
-            sentence. Lines of `-DOCSTART-` and `# newdoc` begin a document; other lines that begin with # and end in no
-            tag are skipped.
+        lines: A token each, its columns, as many in each line, divided by tabs or blanks: the token first, its tag
+            last; an empty line ends a sentence. Lines of `-DOCSTART-` and `# newdoc` begin a document; other lines that
+            begin with # and end in no tag are skipped.
         name: Of the file.
 
     Raises:
-        InvalidData: a line that is none of these, or a tag that continues nothing where the file's scheme (IOB1, IOB2
-            or BIOES, BILOU) has another for that.
+        InvalidData: a line that is none of these, a tag that continues nothing where the file's scheme (IOB1, IOB2 or
+            BIOES, BILOU, BMES) has another for that, or thousands of lines without an empty one.
     """
     sentence: list[Token] = []
-    scheme, documents = _Scheme(name), 0
+    scheme, documents, width, has_ended = _Scheme(name), 0, 0, False
     for number, line in enumerate(lines, 1):
-        columns = line.strip("\r\n ").split("\t") if "\t" in line.strip() else line.split()
-        columns = [column.strip() for column in columns]
         is_document = line.startswith(("-DOCSTART-", "# newdoc"))
-        if is_document or not any(columns):
+        if is_document or not line.strip():
             if sentence:
                 yield _tagged(sentence, scheme, str(documents))
+            has_ended |= bool(sentence)
             sentence, documents = [], documents + is_document
             continue
+        columns = _columns(line)
         match = _TAG.fullmatch(columns[-1])
-        if columns[0].startswith("#") and not match:
+        if columns[0].startswith("#") and (not match or _COMMENT.match(line)):
             continue
-        if len(columns) < 2 or not columns[0]:
-            raise InvalidData(
-                f"{line.strip()[:40]!r}",
-                field=f"{name} line {number}",
-                given=line.strip()[:40],
-                allowed="a token and, behind it, its tag",
-            )
-        if not match:
-            raise InvalidData(
-                f"{columns[-1][:40]!r} is no tag", field=f"{name} line {number}", given=columns[-1][:40], allowed=_TAGS
-            )
+        width = width or len(columns)
+        _check_line(columns, width, bool(match), line, f"{name} line {number}")
+        assert match is not None
         sentence.append(Token(number, columns[0], (match[1] or "O").translate(_SAME), match[2] or ""))
+        if len(sentence) == _LONGEST and not has_ended:
+            raise InvalidData(
+                f"no empty line in its first {number:,} lines", field=name, allowed="one behind each sentence"
+            )
     if sentence:
         yield _tagged(sentence, scheme, str(documents))
+
+
+def _columns(line: str) -> list[str]:
+    plain = line.strip("\r\n ")
+    return [column.strip(" ") for column in (plain.split("\t") if "\t" in plain.strip() else _BLANKS.split(plain))]
+
+
+def _check_line(columns: list[str], width: int, has_tag: bool, line: str, where: str) -> None:
+    """Refuses a line that is not a token, other columns and a tag.
+
+    Args:
+        columns: Of the line.
+        width: Columns of the file's first token.
+        has_tag: Its last column is one.
+        line: As it stands there.
+        where: For messages.
+    """
+    given = line.strip()[:40]
+    if len(columns) < 2 or not columns[0]:
+        raise InvalidData(f"{given!r}", field=where, given=given, allowed="a token and, behind it, its tag")
+    if not has_tag:
+        raise InvalidData(f"{columns[-1][:40]!r} is no tag", field=where, given=columns[-1][:40], allowed=_TAGS)
+    if len(columns) != width:
+        raise InvalidData(
+            f"{given!r} has {len(columns)} columns, the file's first token {width}",
+            field=where,
+            given=given,
+            allowed="as many in each line, with tabs between them where a token holds blanks",
+        )
 
 
 class _Scheme:
@@ -142,10 +173,11 @@ def read_marked(lines: Iterable[str], name: str) -> Iterator[Tagged]:
     """Texts whose spans are marked as tools for chatbots do: `[two](number)` or `[two]{"entity": "number"}`.
 
     Args:
-        lines: A text each; empty ones are skipped. Where the first text has `- ` before it, all have. Lines in front of
-            the first text or among such a list that begin with # or <!-- are headings; of texts below a heading only
-            those below `## intent:NAME` count. Of `(number:2)` the part behind the colon, and of an object all but
-            `entity`, is left out. Other brackets stand for themselves.
+        lines: A text each; empty ones are skipped. Where the first text has `- ` (or `* `, `+ `) before it, all have.
+            Lines in front of the first text or among such a list that begin with # are headings, and what stands from
+            <!-- to --> is left out; of texts below a heading only those below `## intent:NAME` count. Of `(number:2)`
+            the part behind the colon, and of an object all but `entity`, is left out. Other brackets stand for
+            themselves.
         name: Of the file.
 
     Raises:
@@ -153,16 +185,21 @@ def read_marked(lines: Iterable[str], name: str) -> Iterator[Tagged]:
     """
     is_list: bool | None = None
     intent: str | None = ""
+    in_comment = False
     for number, line in enumerate(map(str.strip, lines), 1):
         where = f"{name} line {number}"
         if not line:
             continue
-        if is_list is not False and line.startswith(("#", "<!--")):
-            _, found, named = line.partition("intent:")
-            intent = (named.strip() if found else None) if line.startswith("#") else intent
+        if in_comment or (is_list is not False and line.startswith("<!--")):
+            in_comment = "-->" not in line
             continue
-        is_list = line.startswith("- ") if is_list is None else is_list
-        if is_list and not line.startswith("- "):
+        if is_list is not False and line.startswith("#"):
+            _, found, named = line.partition("intent:")
+            intent = named.strip() if found else None
+            continue
+        bullet = _BULLET.match(line)
+        is_list = bullet is not None if is_list is None else is_list
+        if is_list and not bullet:
             raise InvalidData(
                 f"{line[:40]!r}",
                 field=where,
@@ -170,7 +207,7 @@ def read_marked(lines: Iterable[str], name: str) -> Iterator[Tagged]:
                 allowed="'- ' before it, as other texts of the file have it",
             )
         if intent is not None:
-            yield unmarked(line.removeprefix("- ").strip() if is_list else line, where, intent)
+            yield unmarked(line[2:].strip() if is_list else line, where, intent)
 
 
 def _written(token: Token) -> str:
@@ -184,7 +221,8 @@ def unmarked(line: str, where: str, part: str = "") -> Tagged:
     at = length = 0
     for match in _MARK.finditer(line):
         words, kind = match["words"], match["type"]
-        name = _entity(match["json"], where) if kind is None else kind.partition(":")[0].strip()
+        of_object = match["json"] or match["several"]
+        name = _entity(of_object, where) if kind is None else kind.partition(":")[0].strip()
         if not words.strip() or not name:
             missing = "type" if words.strip() else "words"
             raise InvalidData(
@@ -199,10 +237,19 @@ def unmarked(line: str, where: str, part: str = "") -> Tagged:
 
 
 def _entity(document: str, where: str) -> str:
+    """The type that an object names, or the only one of several objects."""
     try:
-        found = json.loads(document)["entity"]
-    except (ValueError, KeyError, RecursionError):
-        found = None
+        objects = json.loads(f"[{document}]")
+        found = objects[0]["entity"]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        objects, found = [], None
+    if len(objects) > 1:
+        raise InvalidData(
+            f"{document[:60]!r} names {len(objects)} types for the same words",
+            field=where,
+            given=document[:60],
+            allowed="one: each character belongs to one span at most",
+        )
     if not isinstance(found, str):
         raise InvalidData(
             f"{document[:60]!r} names no type", field=where, given=document[:60], allowed='{"entity": "type"}'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +13,7 @@ from shipway.characters import plain_form
 from shipway.recipes.arrays import Encoded
 from shipway.specs import Spec
 from shipway.tasks.spans.files import FORMATS
-from shipway.tasks.spans.spans import BEHIND, BadSpans, parse, read_spans, write_spans
+from shipway.tasks.spans.spans import BEHIND, BLANKS, BadSpans, Span, parse, read_spans, write_spans
 from shipway.tasks.spans.tags import SpanEncoder, targets
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from shipway.recipes.base import Encoder
 
 SHOWN = 10  # pairs in one note
+NOT_WHOLE = (
+    "a span that begins or ends within a word: a model answers whole ones, so that no answer has its bounds "
+    "(places are Unicode code points from 0, the end exclusive)"
+)
+NOT_READ = "a span behind the last word that the encoder reads, so that none finds it (its max_words)"
 
 
 class Params(Spec):
@@ -29,7 +34,8 @@ class Params(Spec):
 
 
 class SpanLabels:
-    """Implements `shipway.tasks.base.Labels`, `ChecksInputs`, `BringsFormats` and `TakesLists`."""
+    """Implements `shipway.tasks.base.Labels`, and of it `BringsFormats`, `ChecksInputs`, `TakesLists`, `TellsChanges`
+    and `TellsUnanswerable`."""
 
     Params: type[BaseModel] = Params
     least_classes = 1
@@ -45,12 +51,33 @@ class SpanLabels:
         )
         return found.struct.field("label"), found.struct.field("reason")
 
-    def misfits(self, labels: pl.Series, values: Sequence[Any]) -> pl.Series:
-        """A span must lie within its text."""
+    def fitted(self, labels: pl.Series, values: Sequence[Any]) -> tuple[pl.Series, pl.Series]:
+        """Spans without the blanks at their ends, which belong to no word; each must lie within its text."""
         import polars as pl
 
-        reasons = [BEHIND if _end(label) > len(text) else None for label, text in zip(labels, values, strict=True)]
-        return pl.Series("reason", reasons, dtype=pl.String)
+        rows = [_within(label, text) for label, text in zip(labels, values, strict=True)]
+        names = (labels.name, "reason")
+        found = [pl.Series(name, [row[i] for row in rows], dtype=pl.String) for i, name in enumerate(names)]
+        return found[0], found[1]
+
+    def is_changed(self, given: pl.Series, labels: pl.Series) -> pl.Series:
+        """Whether a row has other spans than its cell says: without blanks at their ends."""
+        import polars as pl
+
+        pairs = zip(given, labels, strict=True)
+        return pl.Series([read_spans(cell) != parse(label) for cell, label in pairs], dtype=pl.Boolean)
+
+    def unanswerable(self, encoder: Encoder, labels: Sequence[str], values: Sequence[Any]) -> Mapping[str, int]:
+        """Spans that are not of whole words, or behind the last one that the encoder reads."""
+        starts, ends = cast(SpanEncoder, encoder).token_offsets(values)
+        why: Counter[str] = Counter()
+        for row, label in enumerate(labels):
+            begins, stops = {*starts.row(row).tolist()}, {*ends.row(row).tolist()}
+            outside = [span for span in parse(label) if span.start not in begins or span.end not in stops]
+            last = max(stops, default=0)
+            why[NOT_READ] += any(span.start >= last for span in outside)
+            why[NOT_WHOLE] += any(span.start < last for span in outside)
+        return +why
 
     def classes(self, labels: pl.Series) -> pl.Series:
         """The types that each label names, sorted."""
@@ -98,5 +125,20 @@ def _judged(cell: str | None) -> tuple[str | None, str | None]:
         return cell, str(error)
 
 
-def _end(label: str) -> int:
-    return max((span.end for span in parse(label)), default=0)
+def _within(label: str, text: str) -> tuple[str, str | None]:
+    """A row's label with its spans as they lie in the text, and why one does not."""
+    if label == "[]":
+        return label, None
+    spans = parse(label)
+    if spans[-1].end > len(text):
+        return label, BEHIND
+    words = [text[span.start : span.end] for span in spans]
+    if all(found == found.strip() for found in words):
+        return label, None
+    if not all(map(str.strip, words)):
+        return label, BLANKS
+    trimmed = [
+        Span(span.end - len(found.lstrip()), span.start + len(found.rstrip()), span.type)
+        for span, found in zip(spans, words, strict=True)
+    ]
+    return write_spans(trimmed), None

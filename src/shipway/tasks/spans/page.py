@@ -19,7 +19,7 @@ def add_sections(page: Report, found: Details, labels: list[str], counts: list[l
         labels: Of `counts`: the model's types, those that only the rows have, and `NONE`.
         counts: Spans by true and answered type.
     """
-    page.section("How it errs", about_mistakes(found))
+    page.section("How it errs")
     if found.unknown_types:
         page.callout("warn", about_unknown(found), "Train again with rows that have them.")
     if found.worst:

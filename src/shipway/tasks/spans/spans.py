@@ -11,16 +11,20 @@ from typing import Any, NamedTuple
 from shipway.characters import CONTROL
 
 NOT_JSON = "label is not JSON; expected a list of [start, end, type], [] for none"
+PYTHON = "label is a list as Python shows it and not JSON; write it by json.dumps"
 NOT_A_LIST = "label is not a list of spans; expected a list of [start, end, type], [] for none"
 NOT_A_SPAN = "a span is not [start, end, type] or an object of these: two whole numbers and a text"
 BEFORE = "a span begins before the text"
 BEHIND = "a span ends behind the text"
 EMPTY = "a span is empty; its end must be above its start"
+BLANKS = "a span is of blanks alone"
 NO_TYPE = "a span's type is empty"
 BAD_TYPE = "a span's type holds a control character, or U+FFFD: decoded wrongly before it came here"
 OVERLAP = "two spans overlap; each character belongs to one span at most"
 
-TYPES = ("type", "label", "entity")  # names of a span's type, as annotation tools write them
+# Names of a span's parts, as annotation tools write them.
+STARTS, ENDS, TYPES = ("start", "start_offset"), ("end", "end_offset"), ("type", "label", "entity")
+_PYTHON = re.compile(r"\s*\[\s*[\[({].*'", re.DOTALL)  # brackets around tuples, or names in single quotes
 _LARGEST = 2**31 - 1  # no text is that long
 _NOT_IN_A_NAME = re.compile(f"{CONTROL}|[\n\r\t\ufffd\ud800-\udfff]")
 
@@ -41,8 +45,8 @@ def read_spans(cell: str) -> list[Span]:
     """The spans of a cell, sorted.
 
     Args:
-        cell: JSON: a list of `[start, end, type]` or of objects with these names; a type may be called as in `TYPES`,
-            and others in an object are ignored.
+        cell: JSON: a list of `[start, end, type]` or of objects with these names, or others of `STARTS`, `ENDS` and
+            `TYPES`; what else an object has is ignored.
 
     Raises:
         BadSpans: it holds none, or spans that no text could have.
@@ -50,7 +54,7 @@ def read_spans(cell: str) -> list[Span]:
     try:
         found = json.loads(cell)
     except (ValueError, RecursionError):
-        raise BadSpans(NOT_JSON) from None
+        raise BadSpans(PYTHON if _PYTHON.match(cell) else NOT_JSON) from None
     if not isinstance(found, list):
         raise BadSpans(NOT_A_LIST)
     return checked(sorted(map(_span, found)))
@@ -94,7 +98,7 @@ def types_in(labels: Iterable[str]) -> list[str]:
 
 def _span(item: Any) -> Span:
     if isinstance(item, dict):
-        item = [item.get("start"), item.get("end"), next((item[name] for name in TYPES if name in item), None)]
+        item = [next((item[name] for name in names if name in item), None) for names in (STARTS, ENDS, TYPES)]
     if not isinstance(item, list) or len(item) != 3 or [type(part) for part in item] != [int, int, str]:
         raise BadSpans(NOT_A_SPAN)
     start, end, name = item

@@ -211,7 +211,7 @@ def parquet() -> bytes:
         (zstandard.compress(table(PLAIN).encode()), "is compressed with zstd; name it rows.csv.zst"),
         (zipped("rows.csv"), "is a zip archive; unpack it"),
         (zipped("xl/workbook.xml"), "is an Excel workbook; save it as CSV UTF-8"),
-        (parquet(), "is Parquet; name it rows.csv.parquet, or give format=parquet"),
+        (parquet(), "is Parquet; name it rows.csv.parquet, or give overrides.dataset.format=parquet"),
         (table(PLAIN).encode("utf-16"), "is UTF-16; convert it: iconv -f UTF-16 -t UTF-8"),
         (table(PLAIN).encode("utf-16-le"), "is UTF-16LE; convert it"),
         (table(PLAIN).encode("utf-32"), "is UTF-32; convert it"),

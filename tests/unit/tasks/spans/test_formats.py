@@ -17,6 +17,7 @@ from shipway.tasks.spans.spans import Span
 
 WORDS = ["two", "Zürich", "e\u0301t\u00e9", "👩‍👧", "in", "the", "#", "(a)"]
 TYPES = ["PER", "LOC", "B-7"]
+ENDED = {"BIOES": "BISE", "BILOU": "BIUL", "BMES": "BMSE", "BMEWO": "BMWE"}  # begin, within; then, where it ends there
 
 
 def conll(text: str) -> list[Tagged]:
@@ -57,13 +58,13 @@ def tags(sentence: list[tuple[str, int, str]], scheme: str) -> list[str]:
         letter = "BI"[part]
         if scheme == "IOB1" and part == 0 and not (i and sentence[i - 1][2] == kind):
             letter = "I"
-        if scheme in ("BIOES", "BILOU") and not goes_on:
-            letter = ("SE" if scheme == "BIOES" else "UL")[part]
+        if scheme in ENDED:
+            letter = ENDED[scheme][part + 2 * (not goes_on)]
         written.append("O" if part < 0 else f"{letter}-{kind}")
     return written
 
 
-@pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "BIOES", "BILOU"])
+@pytest.mark.parametrize("scheme", ["IOB1", "IOB2", *ENDED])
 @given(sentences(), st.sampled_from(["\t", " ", "\tNN\t", " NN I-NP "]))
 @settings(deadline=None)
 def test_a_file_of_any_scheme_gives_the_spans_that_were_written(scheme: str, found: Any, between: str) -> None:
@@ -92,11 +93,23 @@ def test_documents_are_numbered_and_empty_lines_make_no_sentence() -> None:
         ("a B-X\nb E-Y\n", "line 2: E-Y continues no span of Y"),
         ("a S-X\nb E-X\n", "line 2: E-X continues no span of X"),
         ("a O\nb I-X\n\nc S-X\n", "line 2: I-X continues no span of X"),
+        ("a B-X\n\nNew York I-X\n", "line 3: 'New York I-X' has 3 columns, the file's first token 2; expected as many"),
+        ("a O\n" * 3000, "a.conll: no empty line in its first 2,000 lines; expected one behind each sentence"),
     ],
 )
 def test_a_wrong_line_is_named_with_what_is_allowed(text: str, says: str) -> None:
     with pytest.raises(InvalidData, match=says):
         conll(text)
+
+
+def test_only_tabs_and_plain_blanks_divide_columns() -> None:
+    narrow = "10\u202f000 B-N\nUlm\u00a0Ost\tB-N"
+    assert [row.text for row in conll(narrow.split("\n")[0])] == ["10\u202f000"]
+    assert conll(narrow.split("\n")[1]) == [Tagged("Ulm\u00a0Ost", [Span(0, 7, "N")], "0")]
+
+
+def test_a_comment_that_ends_as_a_tag_does_is_no_token() -> None:
+    assert conll("# text = O\na NN O\n# B-X O\n") == [Tagged("a #", [], "0")]
 
 
 plain = st.text(
@@ -159,6 +172,27 @@ def test_headings_of_a_list_say_which_intent_and_what_is_no_text() -> None:
         list(read_marked(["- a", "b"], "nlu.md"))
 
 
+@pytest.mark.parametrize("bullet", ["-", "*", "+"])
+def test_a_list_may_have_any_bullet_and_a_comment_any_length(bullet: str) -> None:
+    lines = [
+        "<!-- ours,",
+        "## intent: no",
+        "- none -->",
+        "## intent:go",
+        f"{bullet} [two](number)",
+        "## synonym:x",
+        f"{bullet} y",
+    ]
+    assert list(read_marked(lines, "nlu.md")) == [Tagged("two", [Span(0, 3, "number")], "go")]
+
+
+def test_a_list_of_objects_names_one_type() -> None:
+    [found] = read_marked(['a [two][{"entity": "number", "role": "n"}] b'], "nlu.md")
+    assert found == Tagged("a two b", [Span(2, 5, "number")])
+    with pytest.raises(InvalidData, match="names 2 types for the same words; expected one: each character belongs"):
+        list(read_marked(['a [two][{"entity": "number"}, {"entity": "room"}] b'], "nlu.md"))
+
+
 def rows(path: Path, read: Any) -> list[tuple[str, ...]]:
     return [row for frame in read(path) for row in frame.iter_rows()]
 
@@ -178,6 +212,20 @@ def test_conll_files_are_rows_with_document_and_file(
     expected = [("in Ulm", '[[3,6,"LOC"]]', "dev 1", "dev"), ("a", "[]", "dev 1", "dev"), ("b", "[]", "dev 1", "dev")]
     assert rows(path, files.conll) == expected
     assert [len(frame) for frame in files.conll(path)] == [2, 1]
+
+
+def test_lines_that_end_in_cr_alone_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_bytes(b"in O\rUlm B-LOC\r")
+    with pytest.raises(InvalidData, match=r"'a\.conll' has the line ends of old Macs \(CR alone\); convert it: tr "):
+        rows(tmp_path / "a.conll", files.conll)
+
+
+def test_examples_may_be_a_list_and_a_chatbots_other_files_have_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "nlu.yml"
+    path.write_text("nlu:\n- intent: a\n  examples:\n  - text: |\n      [two](n) b\n    metadata: {x: y}\n  - c\n")
+    assert rows(path, files.marked) == [("two b", '[[0,3,"n"]]', "a", "nlu"), ("c", "[]", "a", "nlu")]
+    path.write_text("version: '3.1'\nstories: []\n")
+    assert rows(path, files.marked) == []
 
 
 def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
@@ -209,8 +257,9 @@ nlu:
     ]
     for text, says in [
         ("a: [", r"data: 'nlu\.yml'"),
-        ("intents: []", "no list 'nlu' in it; expected nlu: "),
+        ("other: []", "no list 'nlu' in it; expected nlu: "),
         ("nlu: [{intent: a}]", "intent 'a' has no text of examples"),
+        ("nlu: [{intent: a, examples: [{metadata: b}]}]", "intent 'a' has no text of examples"),
         ('nlu: [{intent: a, examples: "- [x]()"}]', r"intent 'a': '\[x\]\(\)' has no type"),
     ]:
         path.write_text(text)

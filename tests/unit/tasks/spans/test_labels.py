@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from shipway.errors import InvalidData
 from shipway.recipes import Ragged
+from shipway.recipes.entities.encode import EntitiesEncoder
+from shipway.recipes.entities.params import EncoderParams
 from shipway.tasks import classes_in, load_task
-from shipway.tasks.base import ChecksInputs
+from shipway.tasks.base import ChecksInputs, TellsChanges, TellsUnanswerable
+from shipway.tasks.spans.labels import NOT_READ, NOT_WHOLE
 from shipway.tasks.spans.spans import Span, parse, types_in, write_spans
 from shipway.tasks.spans.tags import places, tag_count, tag_names, to_tags
 from tests.fixtures import named
@@ -38,6 +41,7 @@ def read(*cells: str | None) -> list[tuple[str | None, str | None]]:
         '[{"start": 0, "end": 3, "type": "number", "text": "two"}, {"type": " room ", "end": 17, "start": 12}]',
         ' [[0,3,"number"],{"start":12,"end":17,"type":"room"}]',
         '[{"start": 0, "end": 3, "label": "number"}, {"start": 12, "end": 17, "entity": "room", "value": "a"}]',
+        '[{"start_offset": 0, "end_offset": 3, "label": "number", "id": 1}, [12, 17, "room"]]',
     ],
 )
 def test_every_way_of_writing_spans_has_one_form_that_stays_as_it_is(cell: str) -> None:
@@ -57,7 +61,8 @@ def test_a_row_without_spans_is_a_good_one() -> None:
         (None, "empty label"),
         ("  ", "empty label"),
         ("room", "not JSON"),
-        ("[[0, 3, 'room']]", "not JSON"),
+        ("[[0, 3, 'room']]", "a list as Python shows it and not JSON; write it by json.dumps"),
+        ('[(0, 3, "room\'s")]', "a list as Python shows it"),
         ("[" * 100_000, "not JSON"),
         ("[[" + "9" * 5000 + ', 3, "room"]]', "not JSON"),
         ('{"start": 0}', "not a list of spans"),
@@ -89,12 +94,30 @@ def test_a_bad_cell_says_why(cell: str | None, reason: str) -> None:
 def test_a_span_must_lie_within_its_text_counted_in_code_points() -> None:
     assert isinstance(labels, ChecksInputs)
     family = "👩‍👩‍👧"
-    found = labels.misfits(
+    _, found = labels.fitted(
         pl.Series(['[[0,5,"a"]]', '[[0,6,"a"]]', "[]", '[[0,1,"a"],[1,2,"a"]]', '[[0,2,"a"]]']),
         [family, family, "", "e\u0301", "\u00e9"],
     )
     assert [reason is None for reason in found] == [True, False, True, True, False]
     assert found[1] == "a span ends behind the text"
+
+
+def test_blanks_at_a_spans_ends_are_taken_off_and_that_is_a_change() -> None:
+    given = ['[[3,8,"a"],[8,9,"b"]]', '[[0,2,"a"]]', '[[2,3,"a"]]']
+    fitted, reasons = labels.fitted(pl.Series("label", given), ["in \u00a0Ulm x", "in", "in  "])
+    assert fitted.to_list() == ['[[4,7,"a"],[8,9,"b"]]', given[1], given[2]]
+    assert reasons.to_list() == [None, None, "a span is of blanks alone"]
+    assert isinstance(labels, TellsChanges)
+    cells = pl.Series(['[[3, 8, "a"], {"start": 8, "end": 9, "type": "b"}]', '[{"start": 0, "end": 2, "type": "a"}]'])
+    assert labels.is_changed(cells, fitted.head(2)).to_list() == [True, False], "another way of writing is none"
+
+
+def test_spans_that_no_answer_can_have_are_counted_by_rows() -> None:
+    assert isinstance(labels, TellsUnanswerable)
+    texts = ["set to 20\u00b0", "set to 200", "in the hall of the house", "in 7 rooms"]
+    encoder = EntitiesEncoder(EncoderParams(max_words=4), ["a"], [], "")
+    cells = ['[[7,9,"a"]]', '[[7,9,"a"]]', '[[0,2,"a"],[19,24,"a"]]', '[[3,4,"a"],[5,9,"a"]]']
+    assert labels.unanswerable(encoder, cells, texts) == {NOT_WHOLE: 2, NOT_READ: 1}
 
 
 def test_types_are_the_classes_of_a_row() -> None:
