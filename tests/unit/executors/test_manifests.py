@@ -56,7 +56,7 @@ WRONG: dict[str, tuple[Manifest, str]] = {
                     r"expected a Worker or Chief with at least"),
     "chief and master": (tfjob("j", {"Chief": "1", "Master": "1"}), r"tfReplicaSpecs: Chief and Master together"),
     "two chiefs": (tfjob("j", {"Chief": (2, "1")}), r"tfReplicaSpecs\.Chief\.replicas: expected 1"),
-    "container": (changed(JOB, f"{CONTAINER}.name", "main"), r"containers: expected one container named 'tensorflow'"),
+    "container": (changed(JOB, f"{CONTAINER}.name", "main"), r"\[0\]\.name: expected one of tensorflow, got 'main'"),
     "image": (changed(JOB, f"{CONTAINER}.image", "python:3"),
               r"containers\[0\]\.image: no environment of this machine stands for image 'python:3'.*SHIPWAY_ENVIRON"),
     "command": (changed(JOB, f"{CONTAINER}.command", []), r"containers\[0\]\.command: missing; a process has no image"),
