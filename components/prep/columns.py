@@ -49,9 +49,12 @@ def check_slices(slices: Iterable[str], names: Sequence[str]) -> None:
     """
     for name in slices:
         if name not in names:
+            shown = [*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])]
             raise InvalidSpec(
-                f"evaluation.slices: the rows will have no column {name!r}; expected one of "
-                f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}{nearest(name, names)}"
+                "the rows will have no column",
+                field="evaluation.slices",
+                given=name,
+                allowed=f"one of {', '.join(shown)}{nearest(name, names)}",
             )
 
 

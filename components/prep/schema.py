@@ -141,7 +141,9 @@ def check(spec: DatasetSpec) -> None:
     schema = schema_of(spec)
     columns = [*schema.needed, spec.label_column, *filter(None, [spec.split_column])]
     if len(set(columns)) < len(columns):
-        raise InvalidSpec(f"{INPUT_COLUMN}, label_column and split_column must differ, got {', '.join(columns)}")
+        raise InvalidSpec(
+            f"{INPUT_COLUMN}, label_column and split_column must differ, got {', '.join(columns)}", field="label_column"
+        )
     if schema.files is not None and schema.files.root is None and tables.is_kept(spec.data):
         raise InvalidSpec(
             f"its column {schema.files.path_column} names files, and a table from Python lies beside none",

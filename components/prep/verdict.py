@@ -27,7 +27,7 @@ def check_rows(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, l
     if not statistics.records:
         raise InvalidData(f"{spec.data!r} has a header but no rows", field="data", given=spec.data)
     if statistics.bad_rows > spec.max_bad_fraction * statistics.records:
-        raise InvalidData(_too_many_bad(statistics, spec, quarantine_uri, locate))
+        raise InvalidData(_too_many_bad(statistics, spec, quarantine_uri, locate), field="data")
     if not statistics.rows:
         raise InvalidData(
             f"none of {statistics.records:,} rows is good; all of them lie in {quarantine_uri}", field="data"
@@ -71,7 +71,7 @@ def _too_many_bad(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str
         f"{count:,} with {reason}{_such_as(places[reason], count)}" for reason, count in statistics.bad.most_common(3)
     ]
     return (
-        f"data: {bad:,} of {statistics.records:,} rows are bad ({bad / statistics.records:.1%}, "
+        f"{bad:,} of {statistics.records:,} rows are bad ({bad / statistics.records:.1%}, "
         f"max_bad_fraction allows {spec.max_bad_fraction:.1%}): {', '.join(kinds)}; all of them lie in {quarantine_uri}"
     )
 
@@ -126,7 +126,7 @@ def check_sides(statistics: Statistics, spec: DatasetSpec) -> list[str]:
         labels = statistics.classes(split)
         unseen = {label: count for label, count in labels.items() if label not in train}
         if unseen and spec.unseen_labels == "error":
-            raise InvalidData(_unseen(how, split, unseen, spec))
+            raise _unseen(how, split, unseen, spec)
         if labels and len(unseen) == len(labels):
             raise InvalidData(
                 f"train has no row of any label of {split} ({', '.join(map(repr, list(unseen)[:5]))}), "
@@ -175,10 +175,11 @@ def _more_labels(spec: DatasetSpec) -> str:
     return f"give more groups, try another seed than {spec.seed}, or name a split_column"
 
 
-def _unseen(how: str, split: str, unseen: dict[str, int], spec: DatasetSpec) -> str:
+def _unseen(how: str, split: str, unseen: dict[str, int], spec: DatasetSpec) -> InvalidData:
     shown = ", ".join(f"{label!r} ({count:,} rows)" for label, count in list(unseen.items())[:5])
-    return (
-        f"{how}: {len(unseen)} label(s) of {split} have no row in train: {shown}; {_more_labels(spec)}, or set "
-        "overrides.dataset.on_unseen_label (of a dataset spec: on_unseen_label) to count, which scores those rows as "
-        "wrong, or to quarantine, which leaves them out"
+    return InvalidData(
+        f"{len(unseen)} label(s) of {split} have no row in train: {shown}",
+        field=how,
+        fix=f"{_more_labels(spec)}, or set overrides.dataset.on_unseen_label (of a dataset spec: on_unseen_label) to "
+        "count, which scores those rows as wrong, or to quarantine, which leaves them out",
     )

@@ -135,7 +135,7 @@ def with_best(spec: TrainingSpec, best: str) -> TrainingSpec:
     except ValueError as error:
         raise InvalidSpec(f"not JSON ({error})", field="best", allowed="an object of recipe parameters") from error
     if not isinstance(found, dict):
-        raise InvalidSpec(f"best: expected an object of recipe parameters, got {best:.80}")
+        raise InvalidSpec(field="best", given=best, allowed="an object of recipe parameters")
     merged = spec.model_copy(update={"params": {**spec.params, **found}})
     return merged.model_copy(update={"params": merged.recipe_params().model_dump(mode="json")})
 

@@ -45,7 +45,7 @@ def main() -> int:
 def _document() -> TrainingDocument:
     text = os.environ.get(DOCUMENT)
     if not text:
-        raise InvalidSpec(f"{DOCUMENT} is not set; `shipway job run manifest.yaml` starts a worker with it")
+        raise InvalidSpec("is not set", field=DOCUMENT, fix="`shipway job run manifest.yaml` starts a worker with it")
     return parse(TrainingDocument, text, DOCUMENT)
 
 

@@ -37,7 +37,7 @@ def load() -> Any:
     try:
         config.load_kube_config(where(), client_configuration=configuration)
     except config.ConfigException as error:
-        raise NotFound(" ".join(str(error).split())) from error
+        raise NotFound(" ".join(str(error).split()), field=where()) from error
     # What is no kubeconfig at all comes out of the client as whatever broke first.
     except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError) as error:
         raise NotFound(f"cannot be read as a kubeconfig ({type(error).__name__})", field=where()) from error

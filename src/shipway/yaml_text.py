@@ -55,7 +55,7 @@ def load_yaml(text: str, where: str) -> Any:
     """
     documents = load_all_yaml(text, where)
     if len(documents) > 1:
-        raise InvalidSpec(f"{where}: expected one document, got {len(documents)}, divided by '---'")
+        raise InvalidSpec(field=where, given=len(documents), allowed="one document", fix="they are divided by '---'")
     return documents[0] if documents else None
 
 

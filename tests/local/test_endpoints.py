@@ -340,7 +340,7 @@ def test_a_field_that_means_nothing_here_is_named_or_refused(context: Context, m
     service.follow(context, handle, lambda event: told.append(event.message))
     assert "resources" in told[0]
     document["spec"]["predictor"]["containers"][0]["volumeDevices"] = []
-    with pytest.raises(InvalidSpec, match=r"containers\[0\]\.volumeDevices: not supported"):
+    with pytest.raises(InvalidSpec, match=r"containers\[0\]\.volumeDevices: unknown field"):
         service.ensure(context, document)
 
 

@@ -196,7 +196,7 @@ def test_a_sweep_whose_function_gives_nothing_ends_with_its_first_trial(
     monkeypatch.setenv("SHIPWAY_RUN", "test-silent")
     document = {"objective": "maximize score", "parameters": {"x": [1, 2, 3]}, "parallelTrialCount": 1,
                 **coded(own.silent)}  # fmt: skip
-    with pytest.raises(InvalidSpec, match="silent returned nothing and reported nothing; return a number or a dict"):
+    with pytest.raises(InvalidSpec, match="silent: returned nothing and reported nothing; return a number or a dict"):
         play(parse(SweepSpec, document, "sweep"), "", "")
 
 

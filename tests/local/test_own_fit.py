@@ -191,7 +191,7 @@ def test_a_package_that_is_missing_is_named_in_one_line(data: Data) -> None:
     [
         ({"label": [1]}, "predict: 'probabilities' is missing among label; expected shape"),
         ({"probabilities": [[0.5, 0.5]]}, r"predict: 'probabilities' is of shape \(1, 2\); expected shape \(\d+, 5\)"),
-        ([1], "predict gives a list, expected a mapping of names to arrays"),
+        ([1], "predict: expected a mapping of names to arrays, got 'list'"),
     ],
 )
 def test_predictions_that_the_task_cannot_read_are_refused_in_one_line(

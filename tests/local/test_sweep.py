@@ -90,7 +90,9 @@ def test_a_sweep_without_one_finite_value_fails_however_many_failures_are_allowe
 
 def test_an_objective_that_a_function_does_not_give_ends_the_sweep_with_the_first_trial() -> None:
     wrong = {**BOWL, "objective": "maximize scroe", "parallelTrialCount": 1}
-    with pytest.raises(InvalidSpec, match=r"bowl gave no metric 'scroe'; it gave loss, score \(did you mean 'score'"):
+    with pytest.raises(
+        InvalidSpec, match=r"bowl: gave no metric 'scroe'; expected one of loss, score \(did you mean 'score'"
+    ):
         run(wrong)
 
 
@@ -146,8 +148,8 @@ def test_a_trial_that_gives_back_no_metrics_fails_alone_and_is_told_what_it_gave
     told = {trial.params["kind"]: trial.error for trial in record.trials}
     assert told.pop("good") == ""
     assert told.pop("vanish").endswith("its process ended with 0 before the trial was done")
-    assert "odd returned nothing and reported nothing" in told["nothing"]
-    assert "odd returned [('score', 1)], expected a number, a dict" in told["pairs"]
+    assert "odd: returned nothing and reported nothing" in told["nothing"]
+    assert "what odd returned: expected a number, a dict" in told["pairs"]
     assert all("score is" in told[kind] and "expected a number" in told[kind] for kind in ("word", "huge")), told
     assert len({trial.job for trial in record.trials}) == 1  # none took the runner with it but the last
 

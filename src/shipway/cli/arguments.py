@@ -82,7 +82,9 @@ def read_params(path: Path) -> dict[str, Any]:
         raise InvalidSpec(f"cannot be read: {error}", field=f"--params-file {path}") from error
     document = load_yaml(text, f"--params-file {path}")
     if not isinstance(document, Mapping):
-        raise InvalidSpec(f"--params-file {path}: expected a mapping of parameters, got {type(document).__name__}")
+        raise InvalidSpec(
+            field=f"--params-file {path}", given=type(document).__name__, allowed="a mapping of parameters"
+        )
     return {str(key): value for key, value in document.items()}
 
 

@@ -17,7 +17,7 @@ from shipway import modules
 from shipway.code.packing import BUILD, PACKED
 from shipway.code.reference import CodeRef
 from shipway.code.unpacking import top_modules
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 
 CONTENTS = "contents.json"  # what the images have: distribution -> version (`python -m tools.images lock` writes it)
 
@@ -36,42 +36,49 @@ def check_code(code: str, named: Iterable[str] = (), where: str = "code") -> Non
     """
     folder = modules.code_in_use()
     name, held = CodeRef.parse(code, where).name, top_modules(Path(folder))
-    told = f"{where}: {'it' if name == PACKED else name}"  # packing dropped the name of the person's folder
+    told = "it" if name == PACKED else name  # packing dropped the name of the person's folder
     wanted = {name.partition(":")[0].partition(".")[0] for name in named}
     if not wanted:
         raise InvalidSpec(
-            f"{told} holds nothing that is named", fix=f"give recipe={held[0] if held else 'module'}:NAME too"
+            f"{told} holds nothing that is named",
+            field=where,
+            fix=f"give recipe={held[0] if held else 'module'}:NAME too",
         )
     for top in sorted(wanted):
         if top not in held and not _is_installed(top, folder):
             raise InvalidSpec(
-                f"{told} holds no module {top!r}, which is named; it holds {', '.join(held) or 'none'}"
-                f"{nearest(top, held)}{_hint(Path(folder))}"
+                f"{told} holds no module {top!r}, which is named",
+                field=where,
+                given=top,
+                allowed=held,
+                fix=_hint(Path(folder)),
             )
     in_images = contents()
     brought = {str(canonicalize_name(each.name)): each for each in distributions(path=[folder]) if each.name}
     for name, distribution in brought.items():
         if not _tops(distribution) & wanted:  # what is named comes from the code, whatever is installed
-            _check_conflict(told, name, distribution.version, folder, in_images)
+            _check_conflict(where, told, name, distribution.version, folder, in_images)
     extras = _extras(brought)
     for name, distribution in brought.items():
         for need in _needs(distribution, extras.get(name, {""})):
             _check_need(distribution, need, brought, folder, in_images)
 
 
-def _check_conflict(told: str, name: str, version: str, folder: str, in_images: dict[str, str]) -> None:
+def _check_conflict(where: str, told: str, name: str, version: str, folder: str, in_images: dict[str, str]) -> None:
     """What is installed comes first: another version of it in the code would be there and never be used."""
     has = in_images.get(name)
     here = _version_here(name, folder)
     if has not in (None, version):
         raise InvalidSpec(
             f"{told} brings {name} {version}, and the images have {has}, which comes first",
+            field=where,
             fix=f"leave it out, or use {name}=={has}",
         )
     if has is None and here not in (None, version):
         raise InvalidSpec(
-            f"{told} brings {name} {version}, and {here} is installed here, which comes first; uninstall it here, or "
-            f"bring {name}=={here}"
+            f"{told} brings {name} {version}, and {here} is installed here, which comes first",
+            field=where,
+            fix=f"uninstall it here, or bring {name}=={here}",
         )
 
 
@@ -140,6 +147,6 @@ def _tops(distribution: Distribution) -> set[str]:
 def _hint(folder: Path) -> str:
     """A folder of a project that keeps its package below."""
     if (folder / "pyproject.toml").exists() or (folder / "setup.py").exists():
-        return f". It is a project: build its wheel and give that, {BUILD}"
+        return f"it is a project: build its wheel and give that, {BUILD}"
     below = {path.parts[len(folder.parts)] for path in folder.glob("*/*/__init__.py")}
-    return f". Modules lie one folder below? Give that folder ({', '.join(sorted(below)[:3])})" if below else ""
+    return f"if its modules lie one folder below, give that folder ({', '.join(sorted(below)[:3])})" if below else ""

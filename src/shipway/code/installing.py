@@ -86,11 +86,13 @@ def keep(packed: Packed) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def other_bytes(ref: CodeRef, found: str) -> str:
-    """What is said of an address where something else lies than its hash says."""
-    return (
-        f"code: {ref.uri} has sha256 {found}, and {ref.sha256} was asked for: something else lies there by now; "
-        "nothing of it was run. Put the old bytes back, or start a run with the new hash"
+def other_bytes(ref: CodeRef, found: str) -> InvalidSpec:
+    """The error of an address where something else lies than its hash says."""
+    return InvalidSpec(
+        f"{ref.uri} has sha256 {found}, and {ref.sha256} was asked for: something else lies there by now; nothing of "
+        "it was run",
+        field="code",
+        fix="put the old bytes back, or start a run with the new hash",
     )
 
 
@@ -114,5 +116,5 @@ def _verified(ref: CodeRef, folder: Path, work: Path) -> Path:
         raise
     found = hash_file(path)
     if found != ref.sha256:
-        raise InvalidSpec(other_bytes(ref, found))
+        raise other_bytes(ref, found)
     return path

@@ -54,7 +54,7 @@ def pin(text: str, where: str = "code") -> str:
     with tempfile.TemporaryDirectory(prefix="shipway-code-") as folder:
         packed = _fetch(address, Path(folder), where) if "://" in text else pack(Path(text).expanduser(), Path(folder))
         if mark and packed.sha256 != digest:
-            raise InvalidSpec(other_bytes(CodeRef(address, digest), packed.sha256))
+            raise other_bytes(CodeRef(address, digest), packed.sha256)
         keep(packed)
         return str(CodeRef(f"{Context.current().store_uri}/{packed.key}", packed.sha256))
 

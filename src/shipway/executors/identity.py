@@ -48,9 +48,11 @@ def check_model_name(name: Any, where: str = "name") -> str:
         )
     fitting = re.sub(r"[^a-z0-9]+", "-", str(name).lower())[:MODEL_NAME_MAX].strip("-").lstrip("-0123456789")
     raise InvalidSpec(
-        f"{where}: got {str(name)[:80]!r}, expected up to {MODEL_NAME_MAX} lower case letters, digits and '-', "
-        "beginning with a letter and ending with a letter or digit"
-        + (f" (did you mean {fitting!r}?)" if fitting and not reserved_name(fitting) else "")
+        field=where,
+        given=name,
+        allowed=f"up to {MODEL_NAME_MAX} lower case letters, digits and '-', beginning with a letter and ending with a "
+        "letter or digit",
+        fix=f"did you mean {fitting!r}?" if fitting and not reserved_name(fitting) else "",
     )
 
 

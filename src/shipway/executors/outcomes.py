@@ -107,6 +107,8 @@ def raise_for(outcome: Outcome, handle: Handle) -> None:
 def other_spec(base: str, given: str, present: str, where: str) -> Conflict:
     """The error of a name that is taken by a job with another spec."""
     return Conflict(
-        f"metadata.name: job {base!r} exists {where} with another spec (sha256 {present[:12]}, given {given[:12]}); "
-        "choose another name, or start a fresh run"
+        f"job {base!r} exists {where} with another spec (sha256 {present[:12]}, given {given[:12]})",
+        field="metadata.name",
+        given=base,
+        fix="choose another name, or start a fresh run",
     )

@@ -59,7 +59,9 @@ class _Outcome(Generic[R]):
         if self._record is None and self._is_done:
             self._record = self._read()
         if self._record is None:
-            raise NotFound(f"run {self.run.key} is {self.run.state}; what came of it is told when it has succeeded")
+            raise NotFound(
+                f"is {self.run.state}; what came of it is told when it has succeeded", field=f"run {self.run.key}"
+            )
         return self._record
 
     def _read(self) -> R | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.functions.declared import SCORE
 
 MOST_POINTS = 1000  # kept of a metric
@@ -120,18 +120,23 @@ def metrics_of(result: Any, name: str, reported: Mapping[str, float], objective:
             found = {**reported, called: float(result)}
         except (TypeError, ValueError, OverflowError):
             raise InvalidSpec(
-                f"{name} returned {result!r:.80}, expected a number, a dict of metric names to numbers, or None after "
-                f"shipway.report({called}=...)"
+                field=f"what {name} returned",
+                given=result,
+                allowed=f"a number, a dict of metric names to numbers, or None after shipway.report({called}=...)",
             ) from None
     if objective and not found:
         raise InvalidSpec(
-            f"{name} returned nothing and reported nothing; return a number or a dict of metrics, or call "
-            f"shipway.report({objective}=...)"
+            "returned nothing and reported nothing",
+            field=name,
+            fix=f"return a number or a dict of metrics, or call shipway.report({objective}=...)",
         )
     if objective and objective not in found:
         raise InvalidSpec(
-            f"{name} gave no metric {objective!r}; it gave {', '.join(sorted(found))}{nearest(objective, found)}; "
-            "return or report it, or name another objective"
+            "gave no metric",
+            field=name,
+            given=objective,
+            allowed=sorted(found),
+            fix="return or report it, or name another objective",
         )
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.inputs.base import BadRequest, Bindable, Format, Input
 from shipway.specs import parse
 
@@ -25,10 +25,7 @@ def load_input(name: str) -> Input:
         InvalidSpec: none of that name.
     """
     if name not in SHIPPED:
-        raise InvalidSpec(
-            f"input: unknown input {name!r}; expected one of {', '.join(SHIPPED)}, or a recipe's own object"
-            f"{nearest(name, SHIPPED)}"
-        )
+        raise InvalidSpec("unknown input", field="input", given=name, allowed=(*SHIPPED, "a recipe's own object"))
     found: Input = import_module(f"shipway.inputs.{name}").kind
     return found
 

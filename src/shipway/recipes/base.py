@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from shipway import modules
 from shipway.artifacts import FeatureSpec
 from shipway.code.given import allowing, use_given
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.recipes.absent import allow_mention_of_polars
 from shipway.recipes.arrays import Encoded
 from shipway.recipes.own_fit import FitsItself, Rows
@@ -269,8 +269,7 @@ def load_recipe(reference: str) -> Recipe:
     if not attribute:
         if module_name not in BUILT_IN:
             raise InvalidSpec(
-                f"recipe: unknown recipe {reference!r}; expected one of {', '.join(BUILT_IN)} "
-                f"or 'package.module:name'{nearest(reference, BUILT_IN)}"
+                "unknown recipe", field="recipe", given=reference, allowed=(*BUILT_IN, "'package.module:name'")
             )
         module_name, attribute = f"shipway.recipes.{module_name}", "recipe"
     allow_mention_of_polars()

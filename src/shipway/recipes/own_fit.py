@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from shipway.errors import InvalidSpec, UserError, nearest
+from shipway.errors import InvalidSpec, UserError
 from shipway.recipes.arrays import Encoded
 
 if TYPE_CHECKING:
@@ -131,10 +131,7 @@ def strategies_of(recipe: Recipe, known: Sequence[str]) -> tuple[str, ...]:
     """
     named = _names(recipe, "strategies") or (("single",) if isinstance(recipe, FitsItself) else tuple(known))
     if unknown := [name for name in named if name not in known]:
-        raise InvalidSpec(
-            f"recipe {recipe.name}: strategies: {unknown[0]!r}; expected some of {', '.join(known)}"
-            f"{nearest(str(unknown[0]), known)}"
-        )
+        raise InvalidSpec(field=f"recipe {recipe.name}: strategies", given=unknown[0], allowed=known)
     return named
 
 

@@ -195,7 +195,7 @@ class Connection:
 
     def _of_kubeflow(self, run: Run) -> KubeflowRun:
         if not isinstance(run.backend, KubeflowRun):
-            raise InvalidSpec(f"run {run.key} is of this machine, not of Kubeflow at {self.settings.url}")
+            raise InvalidSpec(f"is of this machine, not of Kubeflow at {self.settings.url}", field=f"run {run.key}")
         return run.backend
 
     def runs(self, limit: int = 10) -> list[Run]:

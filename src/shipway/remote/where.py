@@ -24,7 +24,7 @@ def connected(kfp: Connection | str | None = None, *, here: bool = False) -> Con
     """
     if here:
         if kfp is not None:
-            raise InvalidSpec(f"this machine and Kubeflow at {address_of(kfp)}: one place at a time")
+            raise InvalidSpec(f"this machine and Kubeflow at {address_of(kfp)}: one place at a time", field="kfp")
         return None
     if kfp is not None and not isinstance(kfp, str):
         return kfp

@@ -38,8 +38,10 @@ def find_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise InvalidSpec(
-            f"zone: unknown time zone {name!r}; expected a name like UTC or Europe/Berlin"
-            f"{nearest(name, available_timezones())}"
+            "unknown time zone",
+            field="zone",
+            given=name,
+            allowed=f"a name like UTC or Europe/Berlin{nearest(name, available_timezones())}",
         ) from error
 
 

@@ -48,7 +48,9 @@ class Endpoint:
             ShipwayError: it does not answer.
         """
         if isinstance(instances, str | bytes) or not isinstance(instances, Sequence):
-            raise UserError(f"predict: expected a list of instances, got {type(instances).__name__}; give [...]")
+            raise UserError(
+                field="predict", given=type(instances).__name__, allowed="a list of instances", fix="give [...]"
+            )
         if self._there:
             return self._there.post({"instances": list(instances)} | ({"parameters": parameters} if parameters else {}))
         with Client(self.predict_url, timeout_s=TIMEOUT_S) as client:

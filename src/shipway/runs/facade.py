@@ -7,45 +7,23 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shipway.ending import ENDED
-from shipway.errors import InvalidSpec, JobFailed, NotFound, ShipwayError, nearest
-from shipway.runs.backend import Backend, Event, OnEvent
-from shipway.summary import build_summary, endpoint_of, fact, figures_of, measured, model_of, reports_of
-
-if TYPE_CHECKING:
-    from shipway.artifacts import (
-        DecisionRecord,
-        EvaluationRecord,
-        RunRecord,
-        StepRecord,
-        SweepRecord,
-        TrainingRecord,
-    )
-    from shipway.runs.endpoint import Endpoint
-    from shipway.runs.model import Model
-    from shipway.runs.page import Page
+from shipway.errors import InvalidSpec, JobFailed, ShipwayError
+from shipway.runs.backend import Event, OnEvent
+from shipway.runs.results import Results
 
 CANCEL_S = 120.0
 
 
-class Run:
-    """A run, here or on Kubeflow, as it was when it was last looked at: `refresh`, `wait` and printing it look again.
+class Run(Results):
+    """A run, here or on Kubeflow, as it was at the last look: `refresh`, `wait` and printing it look again.
 
-    Attributes:
-        backend: Its place.
+    What it is and what is done with it stand here, what it gave stands in `Results`.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-
     # What it is
-
-    @property
-    def key(self) -> str:
-        """Its key; Kubeflow's id of it there."""
-        return self.backend.key
 
     @property
     def name(self) -> str:
@@ -78,16 +56,6 @@ class Run:
         return self.backend.is_new
 
     @property
-    def record(self) -> RunRecord:
-        """All that is known of it, as one document: pipeline, parameters, steps, error, who started it."""
-        return self.backend.record
-
-    @property
-    def steps(self) -> dict[str, StepRecord]:
-        """The newest record of every step, by its name, in the pipeline's order."""
-        return {step.name: step for step in self.record.steps}
-
-    @property
     def titles(self) -> dict[str, str]:
         """The pipeline's tasks, path -> what screens call it."""
         return self.backend.titles
@@ -116,145 +84,6 @@ class Run:
     def url(self) -> str:
         """Its page in Kubeflow's UI; empty where there is none."""
         return self.backend.url
-
-    @property
-    def note(self) -> str:
-        """Why the records of its steps could not be read; empty where they could."""
-        return self.backend.note
-
-    # What it found
-
-    def output(self, role: str, name: str) -> Any:
-        """One small fact that a step gave out, `run.output("evaluate", "uri")`; None where there is none.
-
-        Of several steps of one role it is the headline's (`shipway.summary`); `steps` has them all.
-        """
-        return fact(self.record.steps, role, name)
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """What the evaluations measured first, named by the split that it was measured on: `test_accuracy`.
-
-        Of several on one split it is the weightiest's (`shipway.summary.of_role`).
-        """
-        return {name: value for name, (value, _) in measured(self.record.steps).items()}
-
-    @property
-    def figures(self) -> str:
-        """The same for a person: `test accuracy 93.4 %, test macro f1 91.0 %`."""
-        return figures_of(self.record.steps)
-
-    @property
-    def evaluation(self) -> EvaluationRecord | None:
-        """The model's score, once it was evaluated."""
-        from shipway.artifacts import EvaluationRecord
-
-        found: EvaluationRecord | None = self._artifact(EvaluationRecord, "evaluate")
-        return found
-
-    @property
-    def decision(self) -> DecisionRecord | None:
-        """What the gate decided, once it did."""
-        from shipway.artifacts import DecisionRecord
-
-        found: DecisionRecord | None = self._artifact(DecisionRecord, "gate")
-        return found
-
-    @property
-    def sweep(self) -> SweepRecord | None:
-        """Every trial, once the sweep ended."""
-        from shipway.artifacts import SweepRecord
-
-        found: SweepRecord | None = self._artifact(SweepRecord, "sweep")
-        return found
-
-    @property
-    def training(self) -> TrainingRecord | None:
-        """What a function gave that was trained (`shipway.train`), once it ended."""
-        from shipway.artifacts import TrainingRecord
-
-        found: TrainingRecord | None = self._artifact(TrainingRecord, "train")
-        return found
-
-    @property
-    def model(self) -> Model | None:
-        """The registered version, if the gate blessed one."""
-        told = model_of(self.record)
-        if told is None:
-            return None
-        from shipway.runs.model import Model
-
-        self.backend.open_store()
-        return Model(told["name"], told["version"])
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        """Where the model answers, once it was deployed."""
-        told = endpoint_of(self.record)
-        if told is None:
-            return None
-        from shipway.runs.endpoint import Endpoint
-
-        return Endpoint(told["name"], told["predict_url"], told["version"])
-
-    @property
-    def reports(self) -> dict[str, str]:
-        """URIs of the steps' HTML reports, by title."""
-        return {title: uri for title, (_, uri) in reports_of(self.record.steps).items()}
-
-    def report(self, title: str | None = None) -> Page:
-        """A step's report by title, the newest when none is named: HTML, which a notebook shows.
-
-        Raises:
-            NotFound: no such report; names those there are.
-        """
-        from shipway.runs.page import Page
-        from shipway.storage import open_uri
-
-        found = self.reports
-        title = title or next(reversed(found), None)
-        if title is None or title not in found:
-            if self.note:
-                raise NotFound(f"no report {title!r} of run {self.key}: {self.note}", field="report", given=title)
-            if not found:
-                self.backend.open_store()
-            raise NotFound(
-                f"no report {title!r} in run {self.key}; there are {', '.join(found) or 'none yet'}"
-                f"{nearest(title or '', found)}",
-                field="report",
-                given=title,
-            )
-        self.backend.open_store()
-        store, key = open_uri(found[title])
-        return Page(store.get(key).decode())
-
-    def logs(self, step: str | None = None) -> str:
-        """What steps printed: the one that is named by title, name or role; else the one that failed, else all.
-
-        Raises:
-            NotFound: no step is called so; names those there are.
-        """
-        from shipway.runs.wanted import wanted_steps
-
-        names = wanted_steps(self.steps, step, f"run {self.key}")
-        texts, notes = self.backend.logs(set(names))
-        shown = [text if len(texts) == 1 else f"==> {name} <==\n{text}" for name, text in texts.items()]
-        return "\n".join([*shown, *notes])
-
-    def _artifact(self, kind: Any, role: str) -> Any:
-        from shipway.storage import read_artifact
-
-        uri = self.output(role, "uri")
-        if not uri:
-            return None
-        self.backend.open_store()
-        return read_artifact(kind, f"{uri}/record.json")
-
-    def summary(self) -> dict[str, Any]:
-        """All of it as one plain document, as `shipway runs show --json` prints it (`shipway.summary`)."""
-        record, facts = self.record, self.backend.facts
-        where = {key: facts.pop(key, "") for key in ("home", "store")}
-        return {**build_summary(record, **where), "note": self.note, **facts}
 
     # What one does with it
 

@@ -34,7 +34,7 @@ def open_onnx(path: Path, threads: int | None = None) -> Any:
     try:
         import onnxruntime as ort
     except ImportError as error:
-        raise UserError("onnxruntime is not installed here", fix="pip install 'shipway[serve]'") from error
+        raise UserError("is not installed here", field="onnxruntime", fix="pip install 'shipway[serve]'") from error
     options = ort.SessionOptions()
     options.log_severity_level = 3
     _bound_memory(ort)
@@ -77,8 +77,8 @@ def open_saved_model(folder: Path) -> Any:
         import tensorflow as tf
     except ImportError as error:
         raise UserError(
-            "this model is served by its SavedModel (its ONNX failed the parity check) and "
-            "tensorflow is not installed here",
+            "is not installed here, and this model is served by its SavedModel (its ONNX failed the parity check)",
+            field="tensorflow",
             fix="pip install 'shipway[train]'",
         ) from error
     try:

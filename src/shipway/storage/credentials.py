@@ -48,8 +48,9 @@ def s3_config() -> S3Config:
         if info is not None:
             redaction.know_key(info.secret_key)
             return info.config
-    where = endpoint or "object storage"
     raise AccessDenied(
-        f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL), "
-        "or start the local store with `shipway store start`"
+        "no credentials",
+        field=endpoint or "object storage",
+        fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL), or start the local store with "
+        "`shipway store start`",
     )

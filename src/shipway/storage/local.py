@@ -170,7 +170,7 @@ def _errors(path: Path) -> Iterator[None]:
     except (IsADirectoryError, NotADirectoryError) as error:
         raise NotFound("is a folder, or below a file, not an object", field=error.filename or path) from error
     except PermissionError as error:
-        raise AccessDenied(f"{error.filename or path}: permission denied for user id {os.getuid()}") from error
+        raise AccessDenied(f"permission denied for user id {os.getuid()}", field=error.filename or path) from error
     except OSError as error:
         raise disk_error(error, path) from error
 

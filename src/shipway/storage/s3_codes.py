@@ -66,14 +66,14 @@ def meaning(where: str, endpoint: str | None, code: str, text: str) -> ShipwayEr
         bucket = "/".join(where.split("/")[:3])
         return NotFound(f"no such bucket at {who}", field=bucket, fix="create it first")
     if code == "RequestTimeTooSkewed":
-        return AccessDenied(f"{where}: {_clock(who, text)}")
+        return AccessDenied(_clock(who, text), field=where)
     if code in ("AccessDenied", "ExpiredPresignRequest", "RequestExpired") and "expired" in low:
-        return AccessDenied(f"{where}: {who} says that the request has expired ({code}); {clock_hint(endpoint)}")
+        return AccessDenied(f"{who} says that the request has expired ({code})", field=where, fix=clock_hint(endpoint))
     if code == "AccessDenied":
         return denied(where, endpoint, code)
     if code in _MEANINGS:
         kind, words = _MEANINGS[code]
-        return kind(f"{where}: {who} {words} ({code})")
+        return kind(f"{who} {words} ({code})", field=where)
     return None
 
 
@@ -90,9 +90,11 @@ def denied(where: str, endpoint: str | None, code: str) -> ShipwayError:
     """
     who = endpoint or "Amazon S3"
     if off := skew_s(endpoint):
-        return AccessDenied(f"{where}: {who} refuses the request, and {_off_by(off)}; set this machine's clock")
+        return AccessDenied(
+            f"{who} refuses the request, and {_off_by(off)}", field=where, fix="set this machine's clock"
+        )
     what = f"refuses the credentials, or does not let them do this ({code})" if code else "refuses the credentials"
-    return AccessDenied(f"{where}: {who} {what}; {_KEYS}")
+    return AccessDenied(f"{who} {what}", field=where, fix=_KEYS)
 
 
 def full_disk(endpoint: str | None) -> str:

@@ -148,8 +148,10 @@ def kind_of(uri: str) -> tuple[str, str]:
         return "http", uri
     allowed = ("file", "s3", "http", "https")
     raise InvalidData(
-        f"data {redaction.place(uri)!r}: unknown scheme {scheme!r}; expected a path or one of "
-        f"{', '.join(f'{name}://' for name in allowed)}{nearest(scheme, allowed)}"
+        "unknown scheme",
+        field=f"data {redaction.place(uri)!r}",
+        given=scheme,
+        allowed=f"a path or one of {', '.join(f'{name}://' for name in allowed)}{nearest(scheme, allowed)}",
     )
 
 

@@ -188,7 +188,9 @@ def _parts(uri: str) -> tuple[str, str]:
         _URI.validate_python(uri)
     except ValidationError as error:
         message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise InvalidSpec(f"{message}, for example s3://shipway or file:///data") from error
+        raise InvalidSpec(
+            message, field="URI", given=uri, allowed="an address such as s3://shipway or file:///data"
+        ) from error
     scheme, _, rest = uri.partition("://")
     if scheme == "file" and not rest.startswith("/"):
         raise InvalidSpec("a file URI has three slashes, file:///path", field=f"URI {uri!r}")

@@ -221,7 +221,7 @@ def predicted(recipe: OwnRecipe, task: Task, encoder: Encoder, model: Any, featu
     outputs = recipe.predict(model, features)
     where = f"recipe {recipe.name}: predict"
     if not isinstance(outputs, Mapping):
-        raise InvalidSpec(f"{where} gives a {type(outputs).__name__}, expected a mapping of names to arrays")
+        raise InvalidSpec(field=where, given=type(outputs).__name__, allowed="a mapping of names to arrays")
     rows = len(next(iter(features.values())))
     return {
         name: fitting_array(np.asarray(outputs.get(name)), name, [rows, *shape], where, sorted(outputs))

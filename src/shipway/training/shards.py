@@ -102,7 +102,9 @@ def own_shards(shards: Sequence[Shard], share: Share) -> list[Shard]:
     """
     if len(shards) < share.size:
         raise InvalidData(
-            (f"input 'stream' with {share.size} workers needs as many shards, the dataset has {len(shards)}"),
+            f"'stream' with {share.size} workers needs as many shards, the dataset has {len(shards)}",
+            field="training.input",
+            given="stream",
             fix="prepare it with smaller shards, or set training.input to memory",
         )
     return sorted(shards, key=lambda shard: (-shard.rows, shard.path))[share.rank :: share.size]

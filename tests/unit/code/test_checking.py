@@ -37,7 +37,7 @@ def test_code_that_lacks_the_named_module_says_what_it_holds(tmp_path: Path) -> 
     wheel = wheels.build(tmp_path / "a", files={"trams/__init__.py": "", "more.py": ""})
     check(wheel, "trams:recipe", "trams.deep:other")
     told = refused(wheel, "tram:recipe")
-    assert "mine-1.0-py3-none-any.whl holds no module 'tram', which is named; it holds more, trams" in told
+    assert "mine-1.0-py3-none-any.whl holds no module 'tram', which is named; expected one of more, trams" in told
     assert "(did you mean 'trams'?)" in told
     check(wheel, "pydantic:BaseModel")  # the image has it
     with pytest.raises(InvalidSpec, match="holds nothing that is named; give recipe=more:NAME too"):
@@ -47,9 +47,9 @@ def test_code_that_lacks_the_named_module_says_what_it_holds(tmp_path: Path) -> 
 def test_a_projects_folder_is_told_from_its_package(tmp_path: Path) -> None:
     (tmp_path / "p/src/mine").mkdir(parents=True)
     (tmp_path / "p/src/mine/__init__.py").write_text("")
-    assert "Modules lie one folder below? Give that folder (src)" in refused(tmp_path / "p", "mine:recipe")
+    assert "if its modules lie one folder below, give that folder (src)" in refused(tmp_path / "p", "mine:recipe")
     (tmp_path / "p/pyproject.toml").write_text("")
-    assert "It is a project: build its wheel and give that, pip wheel --no-deps" in refused(tmp_path / "p", "mine:x")
+    assert "it is a project: build its wheel and give that, pip wheel --no-deps" in refused(tmp_path / "p", "mine:x")
     check(tmp_path / "p/src", "mine:recipe")
 
 

@@ -32,7 +32,7 @@ def plan(manifest: Manifest) -> Any:
 
 WRONG: dict[str, tuple[Manifest, str]] = {
     "no mapping": ([], r"manifest: expected a mapping, got \[\]"),  # type: ignore[dict-item]
-    "kind": (changed(JOB, "kind", "TFjob"), r"kind: .* does not play kubeflow.org/v1 TFjob.*did you mean 'TFJob'"),
+    "kind": (changed(JOB, "kind", "TFjob"), r"kind: .* not play 'kubeflow.org/v1 TFjob'.*did you mean '.*TFJob'"),
     "version": (changed(JOB, "apiVersion", "kubeflow.org/v2"), r"kind: .* expected kubeflow.org/v1 TFJob"),
     "no spec": (changed(JOB, "spec", {}), r"spec\.tfReplicaSpecs: expected a Worker or Chief"),
     "unknown": (changed(JOB, "spec.runPolcy", {}), r"spec\.runPolcy: unknown field.*did you mean 'runPolicy'"),
@@ -56,7 +56,7 @@ WRONG: dict[str, tuple[Manifest, str]] = {
                     r"expected a Worker or Chief with at least"),
     "chief and master": (tfjob("j", {"Chief": "1", "Master": "1"}), r"tfReplicaSpecs: Chief and Master together"),
     "two chiefs": (tfjob("j", {"Chief": (2, "1")}), r"tfReplicaSpecs\.Chief\.replicas: expected 1"),
-    "container": (changed(JOB, f"{CONTAINER}.name", "main"), r"containers: expected one container named 'tensorflow'"),
+    "container": (changed(JOB, f"{CONTAINER}.name", "main"), r"\[0\]\.name: expected one of tensorflow, got 'main'"),
     "image": (changed(JOB, f"{CONTAINER}.image", "python:3"),
               r"containers\[0\]\.image: no environment of this machine stands for image 'python:3'.*SHIPWAY_ENVIRON"),
     "command": (changed(JOB, f"{CONTAINER}.command", []), r"containers\[0\]\.command: missing; a process has no image"),

@@ -87,7 +87,9 @@ def test_a_recipe_may_name_the_strategies_that_it_can_do(monkeypatch: pytest.Mon
     with pytest.raises(InvalidSpec, match=r"houses:recipe' cannot do 'horovod'; expected single or mirrored\."):
         check_training(FitSpec(recipe=houses.REFERENCE, strategy="horovod", workers=2))
     monkeypatch.setattr(houses.HouseRecipe, "strategies", "mirored")
-    with pytest.raises(InvalidSpec, match=r"strategies: 'mirored'; expected some of single.*did you mean 'mirrored'"):
+    with pytest.raises(
+        InvalidSpec, match=r"strategies: expected one of single.*got 'mirored' .did you mean 'mirrored'"
+    ):
         check_training(FitSpec(recipe=houses.REFERENCE))
 
 

@@ -290,6 +290,7 @@ def connected() -> Any:
         except NotFound as error:
             raise UserError(
                 f"no cluster: {error}",
+                field="KUBECONFIG",
                 fix=(
                     "set KUBECONFIG to a kubeconfig file with a current context, or run with SHIPWAY_EXECUTOR=process"
                 ),

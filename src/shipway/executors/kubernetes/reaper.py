@@ -55,11 +55,11 @@ def reap(api: Api, context: Context) -> list[Reaped]:
         try:
             found.append(Reaped(_end(api, context, kind, job, base), silent_s))
         except ShipwayError as error:  # it ended meanwhile, or a policy keeps it: the others are not its fault
-            refused.append(str(error))
+            refused.append(error)
             continue
         print(f"{kind.name} {found[-1].handle.name}: ended, its step has been silent for {silent_s:.0f} s", flush=True)
     if refused:
-        raise UserError("; ".join(refused))
+        raise UserError.all_of(refused)
     return found
 
 

@@ -148,9 +148,10 @@ def _refuse_strangers(present: Mapping[str, Any] | None) -> None:
         return
     name, namespace = present["metadata"]["name"], present["metadata"]["namespace"]
     raise Conflict(
-        f"{SERVICE} {name}: one of that name in namespace {namespace} was not made by Shipway and is left alone; give "
-        f"the model another name, or hand it over: `kubectl -n {namespace} label {KIND.plural} {name} "
-        f"{labels.MANAGED_BY}=shipway --overwrite`"
+        f"one of that name in namespace {namespace} was not made by Shipway and is left alone",
+        field=f"{SERVICE} {name}",
+        fix=f"give the model another name, or hand it over: `kubectl -n {namespace} label {KIND.plural} {name} "
+        f"{labels.MANAGED_BY}=shipway --overwrite`",
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shipway import labels
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.executors.base import Manifest
 from shipway.executors.process.fields import Fields
@@ -24,6 +24,7 @@ from shipway.executors.process.pods import Identity as Pod
 
 FAULT = f"{labels.PREFIX}/fault"  # annotation: what a test wants to go wrong
 KINDS = ("TFJob", "MPIJob", "Job")
+_PLAYED = ("kubeflow.org/v1 TFJob", "kubeflow.org/v1 MPIJob", "kubeflow.org/v2beta1 MPIJob", "batch/v1 Job")
 BATCH_BACKOFF_LIMIT = 6  # a batch Job's default; the launcher of an MPIJob v2beta1 is one
 _TF_ROLES = {"Chief": "chief", "Evaluator": "evaluator", "Master": "master", "PS": "ps", "Worker": "worker"}
 _RESTART = ("Never", "OnFailure", "Always", "ExitCode")
@@ -83,8 +84,7 @@ def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Pa
         parts = _batch_job(spec, job)
     else:
         raise InvalidSpec(
-            f"kind: the process executor does not play {version} {kind}; expected kubeflow.org/v1 TFJob, "
-            f"kubeflow.org/v1 or v2beta1 MPIJob, or batch/v1 Job{nearest(kind, KINDS)}"
+            "the process executor does not play", field="kind", given=f"{version} {kind}", allowed=_PLAYED
         )
     spec.done()
     faults = [clause.strip() for clause in str(job.annotations.get(FAULT, "")).split(";") if clause.strip()]
@@ -182,7 +182,7 @@ def _batch_job(spec: Fields, job: _Job) -> dict[str, Any]:
     for field in ("parallelism", "completions"):
         if spec.natural(field, 1) != 1:
             raise InvalidSpec(
-                f"{spec.at(field)}: expected 1, got {spec.value[field]}; use a TFJob for several replicas"
+                field=spec.at(field), given=spec.value[field], allowed="1", fix="use a TFJob for several replicas"
             )
     for field in ("podFailurePolicy", "backoffLimitPerIndex", "maxFailedIndexes", "successPolicy", "managedBy"):
         spec.refuse(field, "only backoffLimit is")
@@ -223,7 +223,7 @@ def _mpijob(spec: Fields, job: _Job, version: str) -> dict[str, Any]:
     if len(launchers) != 1:
         raise InvalidSpec(field=f"{roles.at('Launcher')}.replicas", given=len(launchers), allowed="1")
     if not workers:
-        raise InvalidSpec(f"{roles.at('Worker')}.replicas: expected at least 1, got 0")
+        raise InvalidSpec(field=f"{roles.at('Worker')}.replicas", given=0, allowed="at least 1")
     if is_v2 and run["backoff_limit"] is None:
         run["backoff_limit"] = BATCH_BACKOFF_LIMIT
     return run | {

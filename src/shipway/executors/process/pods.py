@@ -1,4 +1,4 @@
-"""Reads a pod template: one container, its command and environment."""
+"""Reads a pod, of a job or of an endpoint: one container, its command and environment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shipway.errors import InvalidSpec
@@ -15,6 +15,8 @@ from shipway.executors.process.fields import Fields
 from shipway.podsecurity import WRITABLE
 
 DEFAULT_GRACE_S = 10
+PREDICTOR_GRACE_S = 30
+PREDICTOR_START_S = 300.0  # where no probe says how long a start may take
 
 # Understood, and of no meaning for processes of one machine.
 _POD_NOT_APPLIED = (
@@ -25,30 +27,33 @@ _POD_NOT_APPLIED = (
 )  # fmt: skip
 _CONTAINER_NOT_APPLIED = (
     "envFrom", "imagePullPolicy", "livenessProbe", "ports", "readinessProbe", "resources", "securityContext",
-    "startupProbe", "stdin", "terminationMessagePath", "terminationMessagePolicy", "tty",
+    "stdin", "terminationMessagePath", "terminationMessagePolicy", "tty",
 )  # fmt: skip
+_PREDICTOR_NOT_APPLIED = ("deploymentStrategy", "maxReplicas", "minReplicas", "timeout")  # one process serves
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a pod's downward API may tell its container."""
+    """What a pod's downward API may tell its container, and `variables`, by whose names secrets are known here."""
 
     pod: str
     namespace: str
     uid: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    variables: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 @dataclass(frozen=True)
 class Container:
-    """A pod template's only container, as processes need it."""
+    """A pod's only container, as processes need it; `start_s`: how long a predictor may take until it serves."""
 
     argv: list[str]
     env: dict[str, str]
     python: Path
     grace_s: float
+    start_s: float = PREDICTOR_START_S
 
 
 def read_template(
@@ -66,19 +71,45 @@ def read_template(
     template.take("metadata", dict, {})  # labels and annotations for others: the scheduler, a service mesh
     pod = template.child("spec")
     template.done()
+    container, grace_s = _only_container(pod, DEFAULT_GRACE_S)
+    if container.value.get("name") != name:
+        raise InvalidSpec(field=container.at("name"), given=container.value.get("name"), allowed=[name])
+    container.skip("startupProbe")
+    container.refuse("lifecycle", "there is no container to hook into")
+    return _container(container, known, who, grace_s, is_played)
+
+
+def read_predictor(predictor: Fields, known: Mapping[str, Path], who: Identity) -> Container:
+    """The container of an InferenceService's predictor, which is a pod with a few fields of KServe's own.
+
+    Args:
+        predictor: `spec.predictor`.
+        known: Image to interpreter.
+        who: What fieldRef may ask for.
+    """
+    predictor.skip(*_PREDICTOR_NOT_APPLIED)
+    container, grace_s = _only_container(predictor, PREDICTOR_GRACE_S)
+    container.skip("lifecycle")  # a predictor drains on SIGTERM
+    probe = container.child("startupProbe")
+    tries, period_s = probe.natural("failureThreshold", 3), probe.natural("periodSeconds", 10)
+    read = _container(container, known, who, grace_s, is_played=True)
+    return replace(read, start_s=float(tries or 0) * (period_s or 0)) if probe.value else read
+
+
+def _only_container(pod: Fields, grace_s: int) -> tuple[Fields, float]:
+    """It, and the seconds between SIGTERM and SIGKILL."""
     pod.skip(*_POD_NOT_APPLIED)
     pod.refuse("initContainers", "let the command itself do that work")
     pod.refuse("hostPID", "processes see each other anyway")
     _volumes(pod)
     pod.take("restartPolicy", str, "")  # the operator overwrites it with the replica spec's
-    grace = pod.natural("terminationGracePeriodSeconds", DEFAULT_GRACE_S)
+    grace = pod.natural("terminationGracePeriodSeconds", grace_s)
     containers = pod.children("containers")
     pod.done()
-    named = [container for container in containers if container.value.get("name") == name]
-    if len(named) != 1 or len(containers) != 1:
+    if len(containers) != 1:
         given = ", ".join(str(container.value.get("name")) for container in containers) or "none"
-        raise InvalidSpec(f"{pod.at('containers')}: expected one container named {name!r}, got {given}")
-    return _container(named[0], known, who, float(grace or 0), is_played)
+        raise InvalidSpec(field=pod.at("containers"), given=given, allowed="one container")
+    return containers[0], float(grace or 0)
 
 
 def _container(
@@ -86,8 +117,7 @@ def _container(
 ) -> Container:
     container.take("name", str, "")
     container.skip(*_CONTAINER_NOT_APPLIED)
-    container.refuse("workingDir", "a replica works in a private folder of its own")
-    container.refuse("lifecycle", "there is no container to hook into")
+    container.refuse("workingDir", "it works in a private folder of its own")
     _mounts(container)
     python = environment_of(container.require("image", str), known, container.at("image"))
     env = _environment(container.children("env"), who)
@@ -123,7 +153,7 @@ def _volumes(pod: Fields) -> None:
         if not isinstance(volume.value.get("emptyDir"), dict):
             raise InvalidSpec(
                 f"volume {volume.value.get('name')!r} cannot be honoured by the process executor; "
-                f"replicas exchange data through object storage (an emptyDir at {', '.join(_SCRATCH)} "
+                f"data go through object storage (an emptyDir at {', '.join(_SCRATCH)} "
                 "is allowed)",
                 field=volume.path,
                 given=volume.value.get("name"),
@@ -169,12 +199,12 @@ def _value_from(source: Fields, name: str, who: Identity) -> str | None:
             optional = bool((source.value[kind] or {}).get("optional"))
             source.skip(kind)
             source.done()
-            if name not in os.environ and not optional:
+            if name not in who.variables and not optional:
                 what = kind.removesuffix("KeyRef")
                 raise InvalidSpec(
                     f"there is no {what} here", field=source.at(kind), fix=f"set {name} in the environment"
                 )
-            return os.environ.get(name)
+            return who.variables.get(name)
     raise InvalidSpec(
         field=source.path, given=sorted(source.value), allowed="fieldRef, secretKeyRef or configMapKeyRef"
     )

@@ -295,7 +295,7 @@ class _Teller:
         revision = _target(state, handle.spec_hash) if state else None
         fields = read_manifest(revision.manifest).not_applied if revision and not handle.adopted else []
         if fields:
-            self._tell("not_applied", f"not applied here: {'; '.join(fields)}", {"fields": fields})
+            self._tell("not_applied", f"not applied here: {', '.join(fields)}", {"fields": fields})
 
     def state(self, name: str, revision: RevisionState) -> None:
         now = f"{revision.state} (restarts {revision.restarts})"

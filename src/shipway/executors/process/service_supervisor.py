@@ -72,7 +72,7 @@ class Supervisor:
             return
         self.state.revisions = left.revisions
         for record in left.all():
-            revision = Revision(record, read_manifest(record.manifest), self.folder)
+            revision = Revision(record, read_manifest(record.manifest, self.env), self.folder)
             if record.process is None or not record.process.alive:
                 if left.current is record:  # it served, and nobody stopped it
                     self.current = revision
@@ -113,7 +113,7 @@ class Supervisor:
 
     def _apply(self, manifest: dict[str, Any]) -> None:
         """Brings a new revision up; one that was still coming up is given up for it."""
-        launch = read_manifest(manifest)
+        launch = read_manifest(manifest, self.env)
         if self.incoming is not None:
             self._drain(self.incoming)
         self.state.revisions += 1

@@ -34,7 +34,9 @@ def confusion_matrix(labels: Ints, predictions: Ints, classes: int) -> Ints:
         outside = (ids < 0) | (ids >= classes)
         if outside.any():
             row = int(outside.argmax())
-            raise InvalidData(f"{what} of row {row} is class {ids[row]}", allowed=f"0 to {classes - 1}")
+            raise InvalidData(
+                field=f"{what} of row {row}", given=int(ids[row]), allowed=f"a class from 0 to {classes - 1}"
+            )
     pairs = labels.astype(np.int64) * classes + predictions
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 

@@ -103,12 +103,33 @@ def test_a_foreign_image_and_a_secret_reference_are_refused_here() -> None:
     assert read_manifest(service(EndpointSpec(name="bot", image="registry.example.com/ml/python-predictor@sha256:0")))
     manifest = service(EndpointSpec(name="bot"))
     manifest["spec"]["predictor"]["containers"][0]["env"] = [{"name": "KEY", "valueFrom": {"secretKeyRef": {}}}]
-    with pytest.raises(InvalidSpec, match=r"env\[0\] \(KEY\): valueFrom"):
+    with pytest.raises(InvalidSpec, match=r"env\[0\]\.valueFrom\.secretKeyRef: there is no secret here; set KEY"):
         read_manifest(manifest)
     manifest = service(EndpointSpec(name="bot"))
     manifest["spec"]["transformer"] = {}
-    with pytest.raises(InvalidSpec, match=r"spec\.transformer: not supported"):
+    with pytest.raises(InvalidSpec, match=r"spec\.transformer: unknown field"):
         read_manifest(manifest)
+
+
+def test_a_predictor_is_read_as_any_pod_is() -> None:
+    manifest = service(EndpointSpec(name="bot", deadline_s=120), namespace="ml")
+    container = manifest["spec"]["predictor"]["containers"][0]
+    container["env"] = [
+        {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "theirs", "key": "k"}}},
+        {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        {"name": "BOTH", "value": "$(NAMESPACE)/$(KEY)"},
+    ]
+    container["args"] = ["--key=$(KEY)"]
+    launch = read_manifest(manifest, {"KEY": "secret"})
+    assert launch.env == {"KEY": "secret", "NAMESPACE": "ml", "BOTH": "ml/secret"}
+    assert launch.command[-1] == "--key=secret"
+    assert (launch.start_deadline_s, launch.grace_s) == (
+        120.0,
+        manifest["spec"]["predictor"]["terminationGracePeriodSeconds"],
+    )
+    assert "spec.predictor.containers[0].startupProbe" not in launch.not_applied
+    del container["startupProbe"]
+    assert read_manifest(manifest, {"KEY": "secret"}).start_deadline_s == 300.0
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_calibration_error_is_its_definition_row_by_row(n: int, bins: int, seed:
 
 
 def test_a_class_id_out_of_range_names_the_first_row() -> None:
-    with pytest.raises(InvalidData, match="label of row 1 is class 7; expected 0 to 2"):
+    with pytest.raises(InvalidData, match="label of row 1: expected a class from 0 to 2, got 7"):
         figures.confusion_matrix(np.array([0, 7, 9]), np.array([0, 0, 0]), 3)
 
 
