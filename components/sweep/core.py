@@ -189,6 +189,11 @@ def trial_training(spec: SweepSpec, values: Mapping[str, Any]) -> TrainingSpec:
     )
 
 
+def trial_limit_s(spec: SweepSpec) -> float | None:
+    """Seconds that one trial may take; None: as long as it likes."""
+    return spec.trial_deadline_s or (spec.training.deadline_s if spec.training else None)
+
+
 def final_value(objective: Objective, metrics: Mapping[str, float], history: list[list[float]]) -> float:
     """The objective that a finished trial is judged by.
 
