@@ -20,6 +20,7 @@ LOCAL: dict[str, dict[str, Reader]] = {
     "sobol": _SEED,
     "hyperband": {**_SEED, "eta": int, "r_l": int, "resource_name": str},
 }
+TPE = ("tpe", "multivariate-tpe")
 # Katib has these; here they need libraries (torch) or machinery that a sweep of ours does without.
 KATIB_ONLY: dict[str, dict[str, Reader]] = {
     "bayesianoptimization": {

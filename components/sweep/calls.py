@@ -57,13 +57,11 @@ def value_text(value: Any) -> str:
 
 def read_values(params: Mapping[str, Any]) -> dict[str, Any]:
     """Values that Katib passed as text: it replaces text, whatever the parameter's type."""
-    return {name: _read_value(value) for name, value in params.items()}
+    return {name: _read_value(text) for name, text in params.items()}
 
 
-def _read_value(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _read_value(text: str) -> Any:
     try:
-        return json.loads(value)
+        return json.loads(text)
     except ValueError:
-        return value
+        return text

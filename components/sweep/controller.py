@@ -101,7 +101,7 @@ def play(manifest: Manifest) -> None:
     )
     publish(record, uri)
     best = next(trial for trial in record.trials if trial.number == record.best_trial)
-    print(f"best: {describe_trial(best, spec)}", flush=True)
+    print(f"best: {describe_trial(best, spec)}\nreport: {uri}/report.html", flush=True)
 
 
 def run_trial(document: Mapping[str, Any], report: Callable[[int, dict[str, float]], bool]) -> dict[str, float]:

@@ -191,6 +191,11 @@ def trial_training(spec: SweepSpec, values: Mapping[str, Any]) -> TrainingSpec:
     )
 
 
+def trial_limit_s(spec: SweepSpec) -> float | None:
+    """Seconds that one trial may take; None: as long as it likes."""
+    return spec.trial_deadline_s or (spec.training.deadline_s if spec.training else None)
+
+
 def final_value(objective: Objective, metrics: Mapping[str, float], history: list[list[float]]) -> float:
     """The objective that a finished trial is judged by.
 
@@ -248,11 +253,11 @@ def best_trial(
         return sign * final_value(objective, trial.metrics, trial.history)
 
     best = max(finished, key=value)
-    usual = next((trial for trial in finished if defaults and _is_same(trial.params, defaults)), best)
+    usual = next((trial for trial in finished if defaults and is_same_choice(trial.params, defaults)), best)
     return usual if value(best) - value(usual) <= best.metrics.get(stderr_of(objective), 0.0) else best
 
 
-def _is_same(params: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+def is_same_choice(params: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
     """Whether these are one choice; a search keeps logarithms, and may give 0.0020000000000000005 for 0.002."""
     return params.keys() == others.keys() and all(
         math.isclose(value, others[name]) if isinstance(value, float) else value == others[name]

@@ -59,19 +59,18 @@ def play(
         InvalidSpec: another sweep lies in the folder, or the defaults failed by the user's own mistake.
         JobFailed: more trials failed than allowed, or none ended with a value of the objective.
     """
-    training = spec.training
     if unused := [each.name for each in spec.algorithm.algorithmSettings if each.name in algorithms.NOT_APPLIED]:
         print(f"not applied here: {', '.join(unused)} of {spec.algorithm.algorithmName}", flush=True)
     ledger = Ledger(open_folder(uri))
     ledger.claim(dict(origin))
-    search = Search(spec, first, reports=math.ceil(training.epochs) if training else 0)
+    search = Search(spec, first, reports=math.ceil(spec.training.epochs) if spec.training else 0)
     trials = PackedTrials(
         sweep=name,
         ledger=ledger,
         jobs=Jobs(executors.current(), on_start),
         manifest=runner,
         slots=slots,
-        deadline_s=spec.trial_deadline_s or (training.deadline_s if training else None),
+        deadline_s=core.trial_limit_s(spec),
         engine=f"{os.uname().nodename}-{os.getpid()}",
     )
     threading.Thread(target=_warm_up, daemon=True).start()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import SweepRecord, TrialRecord
 from shipway.components.sweep.calls import value_text
+from shipway.components.sweep.core import trial_limit_s
 from shipway.components.sweep.space import Values
 from shipway.components.sweep.spec import Parameter, Scalar, SweepSpec
 from shipway.context import Context
@@ -49,9 +50,8 @@ def play(
 def deadline_s(spec: SweepSpec) -> float:
     """Seconds for all rounds of trials: a collector may hang when its trial has ended, and Katib has no limit of its
     own."""
-    one = spec.trial_deadline_s or (spec.training.deadline_s if spec.training else 3600.0)
     rounds = math.ceil((spec.maxTrialCount + spec.maxFailedTrialCount) / spec.parallelTrialCount)
-    return rounds * (one + SETTLE_S)
+    return rounds * ((trial_limit_s(spec) or 3600.0) + SETTLE_S)
 
 
 def best_trial(spec: SweepSpec, status: Mapping[str, Any]) -> TrialRecord:

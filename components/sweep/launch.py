@@ -26,7 +26,7 @@ def search(dataset: Any, spec: str, sweep: Any, report: Any, task_config: Any = 
     """Searches, and writes the `SweepRecord` and its report.
 
     Args:
-        dataset: `Input[Dataset]`.
+        dataset: `Input[Dataset]`; None for a function that needs none.
         spec: A SweepSpec as JSON or YAML.
         sweep: `Output[Artifact]`.
         report: `Output[HTML]`.
@@ -35,38 +35,31 @@ def search(dataset: Any, spec: str, sweep: Any, report: Any, task_config: Any = 
     Returns:
         The best parameters as JSON.
     """
+    from shipway.components.sweep.page import publish
+
     with step("sweep") as current:
-        document = parse(SweepSpec, spec, "sweep")
-        use(document.training.code if document.training else "", "sweep.training.code")
-        manifest = DatasetManifest.read(dataset.path)
-        record, uri = play(document, manifest.uri, manifest.fingerprint, current, task_config)
-        return _hand_on(record, uri, sweep, report, current)
+        document, dataset_uri, fingerprint = parse(SweepSpec, spec, "sweep"), "", ""
+        if dataset is not None:
+            use(document.training.code if document.training else "", "sweep.training.code")
+            manifest = DatasetManifest.read(dataset.path)
+            dataset_uri, fingerprint = manifest.uri, manifest.fingerprint
+        elif not document.function:
+            raise InvalidSpec("missing", field="sweep.function", allowed="`module:name` of a function in training.code")
+        record, uri = play(document, dataset_uri, fingerprint, current, task_config)
+        record.write(sweep.path)
+        publish(record, uri).write(report.path)
+        current.report("Sweep", f"{uri}/report.html")
+        current.output(
+            uri=uri, best=record.best_params, best_value=record.best_value, trials=len(record.trials),
+            objective=record.objective,
+        )  # fmt: skip
+        return json.dumps(record.best_params, sort_keys=True)
     raise AssertionError("unreachable")
 
 
 def function(spec: str, sweep: Any, report: Any, task_config: Any = None) -> str:
     """`search` over a function of a person's own, which needs no dataset."""
-    with step("sweep") as current:
-        document = parse(SweepSpec, spec, "sweep")
-        if not document.function:
-            raise InvalidSpec("missing", field="sweep.function", allowed="`module:name` of a function in training.code")
-        record, uri = play(document, "", "", current, task_config)
-        return _hand_on(record, uri, sweep, report, current)
-    raise AssertionError("unreachable")
-
-
-def _hand_on(record: SweepRecord, uri: str, sweep: Any, report: Any, current: Step) -> str:
-    """Writes what was found for whoever reads it; the best parameters as JSON."""
-    from shipway.components.sweep.page import publish
-
-    record.write(sweep.path)
-    publish(record, uri).write(report.path)
-    current.report("Sweep", f"{uri}/report.html")
-    current.output(
-        uri=uri, best=record.best_params, best_value=record.best_value, trials=len(record.trials),
-        objective=record.objective,
-    )  # fmt: skip
-    return json.dumps(record.best_params, sort_keys=True)
+    return search(None, spec, sweep, report, task_config)
 
 
 def play(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shipway.artifacts import SweepRecord, TrialRecord
+from shipway.components.sweep.core import is_same_choice
 from shipway.pages import Report, bars, duration, lines, number, parallel_coordinates, percent
 from shipway.storage import open_folder
 
@@ -52,17 +53,20 @@ def publish(record: SweepRecord, uri: str) -> Report:
 def _head(page: Report, record: SweepRecord) -> None:
     finished = [trial for trial in record.trials if trial.state == "Succeeded"]
     states = {state: sum(t.state == state for t in record.trials) for state in ("EarlyStopped", "Failed", "Killed")}
-    top = _ahead(record)
+    top = _ahead(record) if record.defaults else None
     taken = f"Best {record.objective}" if top is None else f"{record.objective} of the defaults"
     figures: dict[str, object] = {
         taken: (number(record.best_value), f"trial {record.best_trial}"),
         "Trials": (len(record.trials), f"{len(finished)} finished"),
         "Time in trials": duration(sum(trial.seconds for trial in record.trials)),
     }
-    default = next((t for t in record.trials if t.number == 0 and t.state == "Succeeded"), None)
+    default = next((trial for trial in finished if is_same_choice(trial.params, record.defaults)), None)
     first = _value(default, record) if default else None
-    if top is None and first is not None and record.best_value is not None:
-        figures["Over the defaults"] = (f"{record.best_value - first:+.4g}", f"trial 0 had {number(first)}")
+    if top is None and default and first is not None and record.best_value is not None:
+        figures["Over the defaults"] = (
+            f"{record.best_value - first:+.4g}",
+            f"trial {default.number} had {number(first)}",
+        )
     page.tiles(figures)
     if top is not None:
         page.callout(

@@ -16,6 +16,7 @@ import numpy as np
 import optuna
 
 from shipway.artifacts import TrialRecord
+from shipway.components.sweep import algorithms
 from shipway.components.sweep.space import Space, Values
 from shipway.components.sweep.spec import SweepSpec
 
@@ -180,7 +181,7 @@ class Search:
 
     def _draw(self, number: int, redraw: int) -> dict[str, float]:
         random = np.random.default_rng([self.seed, number, redraw])
-        modelled = self.name in ("tpe", "multivariate-tpe")
+        modelled = self.name in algorithms.TPE
         startup = int(self.settings.get("n_startup", STARTUP_TRIALS))
         if redraw == 0 and self.name == "sobol":
             return self.space.from_unit(_sobol_point(len(self.space.axes), self.seed, number))
@@ -205,7 +206,7 @@ class Search:
                 warn_independent_sampling=False,
                 seed=self.seed,
             )
-        if self.name not in ("tpe", "multivariate-tpe"):
+        if self.name not in algorithms.TPE:
             return optuna.samplers.RandomSampler(seed=seed)
         gamma = self.settings.get("gamma")
         return optuna.samplers.TPESampler(

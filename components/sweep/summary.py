@@ -36,6 +36,7 @@ def make_record(
         best_trial=best.number if best else None,
         best_value=core.final_value(spec.objective, best.metrics, best.history) if best else None,
         best_params=dict(best.params) if best else dict(first),
+        defaults=dict(first),
         trials=trials,
         importance=dict(importance or {}),
         dataset_fingerprint=dataset_fingerprint,

@@ -328,9 +328,8 @@ def record_of(name: str) -> SweepRecord:
     return SweepRecord.from_json(open_folder(Context.current().uri("sweeps", name)).get("record.json"))
 
 
-@pytest.mark.parametrize("trial", [of_tfjobs(COMMAND), of_jobs(COMMAND)], ids=["TFJob", "Job"])
-def test_an_experiment_manifest_is_played_with_a_job_for_each_trial(trial: dict[str, Any]) -> None:
-    executor, manifest = executors.current(), experiment("bowl", trial)
+def test_an_experiment_manifest_is_played_with_a_job_for_each_trial() -> None:
+    executor, manifest = executors.current(), experiment("bowl", of_tfjobs(COMMAND))
     handle = executor.ensure(manifest)
     outcome = executor.follow(handle)
     text = [line.text for line in executor.logs(handle)]

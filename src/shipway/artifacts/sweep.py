@@ -34,6 +34,7 @@ class SweepRecord(Artifact):
     best_trial: int | None = None
     best_value: float | None = None
     best_params: dict[str, object] = Field(default_factory=dict)
+    defaults: dict[str, object] = Field(default_factory=dict)  # without a sweep; empty: nobody knows them
     trials: list[TrialRecord] = Field(default_factory=list)
     importance: dict[str, float] = Field(default_factory=dict)
     dataset_fingerprint: str = ""

@@ -19,7 +19,9 @@ app = typer.Typer(help="Jobs from manifests.", no_args_is_help=True, rich_markup
 
 @app.command()
 def run(
-    manifest: Annotated[Path, typer.Argument(help="YAML of a TFJob, MPIJob or InferenceService.")],
+    manifest: Annotated[
+        Path, typer.Argument(help="YAML of a TFJob, MPIJob, batch Job, InferenceService or Katib Experiment.")
+    ],
     deadline: Annotated[float | None, typer.Option(help="Seconds until the job is ended as failed.")] = None,
     retries: Annotated[int, typer.Option(min=0, help="New attempts after a failure.")] = 0,
     as_json: AsJson = False,

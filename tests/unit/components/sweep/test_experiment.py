@@ -107,7 +107,7 @@ BAD = [
     (("spec", "trialTemplate", "trialSpec"), ..., "a template in a ConfigMap cannot be read"),
     (("spec", "trialTemplate", "trialParameters"), [{"name": "x", "reference": "hiden"}], "did you mean 'hidden'"),
     (("spec", "metricsCollectorSpec", "collector"), {"kind": "File"}, "'File' cannot be honoured here"),
-    (("spec", "trialTemplate", "trialSpec", "kind"), "PyTorchJob", "kind: expected one of TFJob, MPIJob, Job, got"),
+    (("spec", "trialTemplate", "trialSpec", "kind"), "PyTorchJob", "trialSpec.kind: expected one of TFJob, MPIJob"),
     (("spec", "algorithm"), {"algorithmName": "bayesianoptimization"}, "spec: .*runs on a cluster's Katib only"),
     (("metadata", "name"), "x" * 41, "metadata.name: .*41 characters; Katib allows 40"),
     (("spec", "parameters"), [{"name": "x", "parameterType": "double", "feasibleSpace": {"min": "1", "max": "a"}}],
