@@ -120,7 +120,7 @@ def test_long_names_that_begin_alike_stay_apart() -> None:
         ("x-explainer", "ends with '-explainer'"), ("shipway-check", "begins with 'shipway-'"),
         ("x-worker-0", "ends like a job's replica"), ("bot-train-0123456789-chief-11", "ends like a job's replica"),
         ("X", "did you mean 'x'"), ("my bot", "did you mean 'my-bot'"), ("bot\n", "did you mean 'bot'"),
-        ("X-Candidate", r"a letter or digit$"),
+        ("X-Candidate", r"a letter or digit, got 'X-Candidate'$"),
     ],
 )  # fmt: skip
 def test_a_name_that_would_meet_another_models_is_refused_in_one_line(name: str, told: str) -> None:

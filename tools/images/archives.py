@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+from shipway import locks
 from tools.images.builds import build
 from tools.images.engines import engine
 from tools.images.settings import ROOT, STAND_IN, check_name, inputs_hash, reference, settings
@@ -20,7 +18,7 @@ def base_here() -> str:
     """$BASE, or what images/base.env pins, else the stand-in, which is made where it is not there (a minute)."""
     found = os.environ.get("BASE") or settings()["BASE"]
     if not found:
-        with _locked("base"):
+        with locks.alone(_folder() / "base.lock"):
             subprocess.run([ROOT / "tools/images/stand-in.sh"], check=True)
     return found or STAND_IN
 
@@ -39,7 +37,8 @@ def archive(name: str) -> Path:
     base = base_here()
     used = engine("buildah" if base == STAND_IN else None)
     target = _folder() / f"{name}-{inputs_hash(base)[:16]}.tar"
-    with _locked("tensorflow" if name == "horovod" else name):  # the one is built on the other
+    built_on = "tensorflow" if name == "horovod" else name  # made one after the other
+    with locks.alone(_folder() / f"{built_on}.lock"):
         if not target.exists():
             build(name, given_base=base, with_engine=used)
             part = target.with_suffix(".part")
@@ -54,12 +53,3 @@ def archive(name: str) -> Path:
 def _folder() -> Path:
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "shipway" / "images"
     return Path(os.environ.get(VARIABLE, default))
-
-
-@contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
-    """One build of a name at a time."""
-    _folder().mkdir(parents=True, exist_ok=True)
-    with (_folder() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

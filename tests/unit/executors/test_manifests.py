@@ -33,7 +33,7 @@ def plan(manifest: Manifest) -> Any:
 WRONG: dict[str, tuple[Manifest, str]] = {
     "no mapping": ([], r"manifest: expected a mapping, got \[\]"),  # type: ignore[dict-item]
     "kind": (changed(JOB, "kind", "TFjob"), r"kind: .* not play 'kubeflow.org/v1 TFjob'.*did you mean '.*TFJob'"),
-    "version": (changed(JOB, "apiVersion", "kubeflow.org/v2"), r"kind: .* expected kubeflow.org/v1 TFJob"),
+    "version": (changed(JOB, "apiVersion", "kubeflow.org/v2"), r"kind: .* expected one of kubeflow.org/v1 TFJob"),
     "no spec": (changed(JOB, "spec", {}), r"spec\.tfReplicaSpecs: expected a Worker or Chief"),
     "unknown": (changed(JOB, "spec.runPolcy", {}), r"spec\.runPolcy: unknown field.*did you mean 'runPolicy'"),
     "role": (changed(JOB, "spec.tfReplicaSpecs.Wroker", {}), r"tfReplicaSpecs\.Wroker: unknown.*mean 'Worker'"),
