@@ -30,6 +30,16 @@ def test_what_was_put_is_got(store: Store) -> None:
     assert (head.key, head.size_bytes, head.etag) == ("a/b.bin", 5, info.etag)
 
 
+def test_many_small_objects_are_got_in_the_order_of_their_keys(store: Store) -> None:
+    content = {f"many/{number}": b"x" * (number % 5) for number in range(70)}
+    for key, data in content.items():
+        store.put(key, data)
+    keys = [*reversed(content), "many/missing"]
+    expected = [content[key] if len(content[key]) <= 3 else len(content[key]) for key in keys[:-1]]
+    assert store.get_many(keys, 3) == [*expected, None]
+    assert store.get_many([], 3) == []
+
+
 def test_a_missing_object_is_not_found(store: Store) -> None:
     assert store.head("nothing") is None
     assert store.get_versioned("nothing") is None

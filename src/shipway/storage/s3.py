@@ -21,7 +21,7 @@ from shipway.storage import ranged, trust
 from shipway.storage.base import Got, ObjectInfo
 from shipway.storage.credentials import s3_config
 from shipway.storage.local import disk_error
-from shipway.storage.parallel import gather
+from shipway.storage.parallel import gather, spread
 from shipway.storage.s3_errors import LostRace, s3_errors, worth_another
 from shipway.storage.server import S3Config
 
@@ -110,27 +110,15 @@ class S3Backend:
         return self._read(key, fetch)
 
     def get_many(self, keys: list[str], most: int) -> list[Got]:
-        """By asynchronous requests, as `download_many`."""
+        """By threads: content that stays in memory costs half the CPU time of asynchronous requests."""
 
-        async def fetch(key: str) -> Got:
+        def fetch(key: str) -> Got:
             try:
-                return await self._get_at_most(key, most)
+                return self._read(key, lambda: _at_most(self._store.get(key), most))
             except NotFound:
                 return None
 
-        return gather(fetch, keys, REQUESTS)
-
-    async def _get_at_most(self, key: str, most: int) -> Got:
-        try:
-            with self._errors(key):
-                result = await self._store.get_async(key)
-                if result.meta["size"] > most:
-                    return int(result.meta["size"])
-                return bytes(await result.bytes_async())
-        except StorageError as error:
-            if not worth_another(error):
-                raise
-        return (await asyncio.to_thread(self.get, key))[0]
+        return spread(fetch, keys, REQUESTS)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         if length == 0:
@@ -298,6 +286,11 @@ class S3Backend:
 
     def _written(self, key: str, data: bytes, result: Any) -> ObjectInfo:
         return ObjectInfo(key, len(data), result["e_tag"] or "", time.time())
+
+
+def _at_most(result: Any, most: int) -> Got:
+    size = int(result.meta["size"])
+    return size if size > most else bytes(result.bytes())
 
 
 def _info(meta: Any) -> ObjectInfo:

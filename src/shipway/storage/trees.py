@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -104,14 +105,16 @@ class Contents:
             yield from map(self._from_disk, names)
             return
         store, prefix = _bucket(self._place)
-        start, count = 0, AT_FIRST
-        while start < len(names):
-            some = names[start : start + count]
-            got = self._from_store(store, prefix, some)
-            yield from got
-            start += len(some)
-            held = sum(map(len, got)) // len(got)
-            count = min(max(GROUP_BYTES // max(held, 1), AT_LEAST), AT_MOST)
+        count = AT_FIRST
+        with ThreadPoolExecutor(1) as ahead:  # the next ones travel while these are worked on
+            waiting = ahead.submit(self._from_store, store, prefix, names[:count])
+            start = count
+            while got := waiting.result():
+                held = sum(map(len, got)) // len(got)
+                count = min(max(GROUP_BYTES // max(held, 1), AT_LEAST), AT_MOST)
+                waiting = ahead.submit(self._from_store, store, prefix, names[start : start + count])
+                start += count
+                yield from got
 
     def _below(self, path: str | None) -> str | None:
         """A row's path relative to the place, "" for none; None where it leads elsewhere."""
