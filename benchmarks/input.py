@@ -30,7 +30,6 @@ def _measure(manifest: Any, folder: Path) -> dict[str, Any]:
 
     from shipway.artifacts import FeatureSpec
     from shipway.components.prep.tfrecord import serialise
-    from shipway.recipes.arrays import Ragged
     from shipway.training import data as td
     from shipway.training import shards as sh
     from shipway.training.order import Share
@@ -55,8 +54,7 @@ def _measure(manifest: Any, folder: Path) -> dict[str, Any]:
 
     paths = sh.fetch_shards(manifest, shards, folder / "held")
     split = parser.load(paths, ROWS)
-    grams = Ragged(split["grams"].flat_values.numpy(), split["grams"].row_splits.numpy())
-    records = tf.constant(serialise({"grams": grams, "label": split["label"].numpy()}))
+    records = tf.constant(serialise(split))
     plain = td.Parser(parser.features, targets)
 
     def baseline(_work: Path) -> None:

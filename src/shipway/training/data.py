@@ -1,15 +1,15 @@
 """A dataset's records as tensors, and batches that are a pure function of (seed, step, world size).
 
-Two ways in. `memory`: the parsed split is held as ragged tensors, and each step's global batch is a slice of a seeded
-permutation over all records; worker w of n takes the w-th part of it, so the global batch holds the same examples for
-any n. `stream`: each worker downloads and reads only its share of the shards, again each epoch; its batches depend on
-the number of workers, since its share does. Imports TensorFlow.
+Two ways in. `memory`: the split is held as arrays, and each step's global batch is a slice of a seeded permutation
+over all records; worker w of n takes the w-th part of it, so the global batch holds the same examples for any n.
+`stream`: each worker downloads only its share of the shards, and reads each of them again each epoch, what is unpacked
+from a file; its batches depend on the number of workers, since its share does. Imports TensorFlow.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,17 @@ from numpy.typing import NDArray
 from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
 from shipway.errors import CorruptArtifact, InvalidSpec
 from shipway.recipes import Encoder
+from shipway.recipes.arrays import Encoded, concatenate, part, take
 from shipway.tasks.base import TARGET_PADDING
-from shipway.training.order import Share, local_batches, permutation
+from shipway.training.held import Padding, Piece, StreamOrder, UnpackedShards, narrow
+from shipway.training.order import Order, Share
 from shipway.training.shards import packer_of
 from shipway.training.unpacking import DTYPES as DTYPES
-from shipway.training.unpacking import Unpacking, is_ragged
+from shipway.training.unpacking import Unpacking, as_columns, is_ragged
 
 PARSE_BATCH = 1024
 HELD_BYTES = 512 << 20  # of a split's features; where they take more, each batch is unpacked by itself
-UNPACK_BATCH = 256  # an encoder is slow with a few rows; arrays of many rows are fresh pages each time
+UNPACKED_TOGETHER = 256  # rows: an encoder is slow with a few, arrays of many are fresh pages each time
 PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "uint8": 0, "bytes": b""}  # of features
 
 Batch = tuple[dict[str, Any], dict[str, Any]]  # features and targets by name, dense
@@ -56,6 +58,7 @@ class Parser:
         self.is_late = is_late
         self._padding = {name: PADDING[spec.dtype] for name, spec in features.items()}
         self._padding |= {name: TARGET_PADDING[spec.dtype] for name, spec in targets.items()}
+        self._rows = Padding(self.tensors, self._padding)
         self._schema: dict[str, Any] = {}
         self._padding_schema: dict[str, Any] = {}  # where it differs
         held = self.features if unpacking is None else unpacking.packed
@@ -171,49 +174,78 @@ class Parser:
         batches = tf.data.TFRecordDataset([str(path) for path in paths]).batch(PARSE_BATCH)
         return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
 
-    def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
-        """A whole split as one tensor for each feature and target.
+    def blocks(self, paths: Sequence[Path]) -> Iterator[Encoded]:
+        """Columns of some rows after the other: features, or what the records hold where `is_late`; and targets.
+
+        Raises:
+            CorruptArtifact: a damaged record.
+        """
+        try:
+            for columns in map(as_columns, self._held(paths)):
+                if self.unpacking is None or self.is_late:
+                    yield columns
+                    continue
+                for start in range(0, rows_in(columns), UNPACKED_TOGETHER):
+                    some = part(columns, start, min(start + UNPACKED_TOGETHER, rows_in(columns)))
+                    yield self.unpacking.encoded(some) | {name: some[name] for name in self.targets}
+        except tf.errors.DataLossError as error:
+            raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
+
+    def load(self, paths: Sequence[Path], rows: int) -> Encoded:
+        """A whole split's columns, as `blocks` gives them, whole numbers in the least room.
 
         Raises:
             CorruptArtifact: the files hold another number of records than the manifest says.
         """
-        try:
-            parts = list(self._held(paths))
-        except tf.errors.DataLossError as error:
-            raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
-        merged = {name: tf.concat([part[name] for part in parts], axis=0) for name in self._schema}
-        merged = merged if self.is_late else self._unpacked(merged)
-        found = rows_in(merged)
+        columns = concatenate(map(narrow, self.blocks(paths)))
+        found = rows_in(columns)
         if found != rows:
             raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")
-        return merged
+        return columns
+
+    def rows(self, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+        """Rows of columns one behind the other, in the order of `tensors`, padded as `dense` does."""
+        if not self.is_late:
+            return self._rows(pieces)
+        assert self.unpacking is not None
+        some = concatenate(take(columns, picked) for columns, picked in pieces)
+        made = self.unpacking.encoded(some) | {name: some[name] for name in self.targets}
+        return self._rows([(made, np.arange(rows_in(made)))])
+
+    def sides(self, arrays: Sequence[Any]) -> Batch:
+        """What `rows` gave, as features and targets."""
+        return self._sides(dict(zip(self.tensors, arrays, strict=True)))
+
+    def batches(self, pieces: Callable[[int], Sequence[Piece]], batch: int, step: int) -> Any:
+        """A tf.data.Dataset of (features, targets), without end.
+
+        Args:
+            pieces: The rows of a step's batch; called from several threads at once.
+            batch: How many they are.
+            step: The first one.
+        """
+        types = [DTYPES[spec.dtype] for spec in self.tensors.values()]
+
+        def made(number: Any) -> Batch:
+            arrays = tf.numpy_function(lambda step: self.rows(pieces(int(step))), [number], types, stateful=False)
+            for array, spec in zip(arrays, self.tensors.values(), strict=True):
+                array.set_shape([batch, *spec.shape])
+            return self.sides(arrays)
+
+        steps = tf.data.Dataset.counter(step)
+        return _ready(steps.map(made, num_parallel_calls=self.parallel, deterministic=True))
 
 
-def rows_in(tensors: Mapping[str, Any]) -> int:
-    """Rows of parsed tensors."""
-    value = next(iter(tensors.values()))
-    return int(value.nrows() if isinstance(value, tf.RaggedTensor) else value.shape[0])
+def rows_in(columns: Mapping[str, Any]) -> int:
+    """Rows of columns, or of parsed tensors."""
+    value = next(iter(columns.values()))
+    return int(value.nrows()) if isinstance(value, tf.RaggedTensor) else len(value)
 
 
-def memory_batches(
-    parser: Parser, split: dict[str, Any], rows: int, batch: int, seed: int, step: int, share: Share
-) -> Any:
+def memory_batches(parser: Parser, split: Encoded, rows: int, batch: int, seed: int, step: int, share: Share) -> Any:
     """A tf.data.Dataset of (features, targets): this worker's part of each global batch from `step` on, without end."""
-
-    def gather(picked: Any) -> Any:
-        return parser.dense({name: tf.gather(value, picked) for name, value in split.items()})
-
-    indices = tf.data.Dataset.from_generator(
-        lambda: _blocks(local_batches(rows, batch, seed, step, share)),
-        output_signature=tf.TensorSpec((None, batch // share.size), tf.int64),
-    )
-    return _ready(indices.unbatch().map(gather, num_parallel_calls=parser.parallel, deterministic=True))
-
-
-def _blocks(batches: Iterator[NDArray[np.int64]], size: int = 64) -> Iterator[NDArray[np.int64]]:
-    """Several steps' indices at once: a Python call for each step would cost as much as gathering its rows."""
-    while True:
-        yield np.stack([next(batches) for _ in range(size)])
+    order = Order(rows, seed)
+    return parser.batches(lambda number: [(split, order.local_batch(batch, number, share))], batch // share.size, step)
 
 
 def stream_batches(
@@ -225,39 +257,25 @@ def stream_batches(
     skips whole shards without reading them.
     """
     rows = [shard.rows for shard in shards]
-    per_epoch = sum(rows)
-    epoch, skip = divmod(step * batch, per_epoch)
+    order = StreamOrder(rows, batch, seed)
+    if parser.unpacking is not None and not parser.is_late:
+        unpacked = UnpackedShards(lambda shard: parser.blocks([paths[shard]]), rows, paths[0].parent)
+
+        def pieces(number: int) -> list[Piece]:
+            return [(unpacked(shard, coming), np.arange(begin, end)) for shard, begin, end, coming in order(number)]
+
+        return parser.batches(pieces, batch, step)
 
     def orders() -> Iterator[tuple[list[str], int]]:
-        number, left = epoch, skip
-        while True:
-            order = permutation(len(shards), seed, number).tolist()
-            while left and rows[order[0]] <= left:
-                left -= rows[order.pop(0)]
-            yield [str(paths[i]) for i in order], left
-            number, left = number + 1, 0
+        for names, left in order.shards(step):
+            yield [str(paths[i]) for i in names], left
 
     files = tf.data.Dataset.from_generator(
         orders, output_signature=(tf.TensorSpec((None,), tf.string), tf.TensorSpec((), tf.int64))
     )
     records = files.flat_map(lambda names, left: tf.data.TFRecordDataset(names).skip(left))
-    if parser.unpacking is None or parser.is_late:
-        batches = records.batch(batch, drop_remainder=True)
-        return _ready(batches.map(parser.padded, num_parallel_calls=parser.parallel, deterministic=True))
-    several = max(UNPACK_BATCH // batch, 1)  # batches at once
-
-    def block(serialised: Any) -> dict[str, Any]:
-        return {name: _cut(value, several, batch) for name, value in parser(serialised).items()}
-
-    blocks = records.batch(several * batch, drop_remainder=True).map(block).prefetch(2)
-    return _ready(blocks.unbatch().map(parser.dense, num_parallel_calls=2, deterministic=True))
-
-
-def _cut(value: Any, several: int, batch: int) -> Any:
-    """Rows to batches of them, one more dimension in front."""
-    if isinstance(value, tf.RaggedTensor):
-        return tf.RaggedTensor.from_uniform_row_length(value, batch, nrows=several)
-    return tf.reshape(value, tf.concat([[several, batch], tf.shape(value)[1:]], 0))
+    batches = records.batch(batch, drop_remainder=True)
+    return _ready(batches.map(parser.padded, num_parallel_calls=parser.parallel, deterministic=True))
 
 
 def _ready(dataset: Any) -> Any:
@@ -268,9 +286,8 @@ def _ready(dataset: Any) -> Any:
     return dataset.prefetch(4).with_options(options)
 
 
-def padded_batches(parser: Parser, split: dict[str, Any], batch: int, share: Share) -> Iterator[Batch]:
+def padded_batches(parser: Parser, split: Encoded, batch: int, share: Share) -> Iterator[Batch]:
     """Every row of this worker's part of a split, once, in batches: for evaluation."""
     mine = np.arange(share.rank, rows_in(split), share.size)
     for start in range(0, len(mine), batch):
-        picked = tf.constant(mine[start : start + batch])
-        yield parser.dense({name: tf.gather(value, picked) for name, value in split.items()})
+        yield parser.sides(list(map(tf.constant, parser.rows([(split, mine[start : start + batch])]))))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +24,38 @@ class Share:
 
 
 ALONE = Share(0, 1)
+IntArray = NDArray[np.int64]
 
 
 def permutation(rows: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of an epoch's records, from Philox(seed, epoch)."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(rows)
+
+
+class Order:
+    """Permutations by epoch; those in use are kept, for several threads at once."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rows = rows
+        self._of = lru_cache(maxsize=3)(lambda epoch: permutation(rows, seed, epoch))
+
+    def __call__(self, epoch: int) -> IntArray:
+        return self._of(epoch)
+
+    def local_batch(self, batch: int, step: int, share: Share) -> IntArray:
+        """Of a step's `global_batch` the part that is this worker's."""
+        local = batch // share.size
+        first = step * batch + share.rank * local
+        return self.at(np.arange(first, first + local))
+
+    def at(self, positions: IntArray) -> IntArray:
+        """Records at positions of the endless sequence of permutations."""
+        epochs = positions // self.rows
+        picked = np.empty(len(positions), np.int64)
+        for epoch in np.unique(epochs).tolist():
+            mine = epochs == epoch
+            picked[mine] = self(epoch)[positions[mine] - epoch * self.rows]
+        return picked
 
 
 def global_batch(rows: int, batch: int, seed: int, step: int) -> NDArray[np.int64]:
@@ -35,31 +64,10 @@ def global_batch(rows: int, batch: int, seed: int, step: int) -> NDArray[np.int6
     Epochs follow each other without a gap: step s holds positions [s * batch, (s + 1) * batch) of the endless sequence
     of permutations, so no record is left out and a batch may span epochs.
     """
-    return _picked(rows, seed, np.arange(step * batch, (step + 1) * batch), {})
+    return Order(rows, seed).at(np.arange(step * batch, (step + 1) * batch))
 
 
-def local_batches(rows: int, batch: int, seed: int, step: int, share: Share) -> Iterator[NDArray[np.int64]]:
-    """Of each `global_batch` from `step` on the part that is this worker's; without end."""
-    local = batch // share.size
-    orders: dict[int, NDArray[np.int64]] = {}
-    while True:
-        first = step * batch + share.rank * local
-        yield _picked(rows, seed, np.arange(first, first + local), orders)
-        step += 1
-
-
-def _picked(
-    rows: int, seed: int, positions: NDArray[np.int64], orders: dict[int, NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    """Records at positions of the endless sequence; `orders` keeps the permutations that are still in use."""
-    epochs = positions // rows
-    needed = np.unique(epochs)
-    for gone in [epoch for epoch in orders if epoch < needed[0]]:
-        del orders[gone]
-    picked = np.empty(len(positions), np.int64)
-    for epoch in needed.tolist():
-        if epoch not in orders:
-            orders[epoch] = permutation(rows, seed, epoch)
-        mine = epochs == epoch
-        picked[mine] = orders[epoch][positions[mine] - epoch * rows]
-    return picked
+def local_batches(rows: int, batch: int, seed: int, step: int, share: Share) -> Iterator[IntArray]:
+    """`Order.local_batch` of every step from `step` on; without end."""
+    order = Order(rows, seed)
+    return (order.local_batch(batch, number, share) for number in count(step))

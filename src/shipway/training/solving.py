@@ -1,4 +1,4 @@
-"""Weights that a recipe solves for before the training starts. Imports TensorFlow."""
+"""Weights that a recipe solves for before the training starts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
-import tensorflow as tf
-from numpy.typing import NDArray
-
-from shipway.recipes import Encoder, Ragged, load_recipe
+from shipway.recipes import Encoder, load_recipe
+from shipway.recipes.arrays import Encoded
 from shipway.recipes.base import SolvesWeights
 from shipway.recipes.own_fit import Rows
 from shipway.training.spec import FitSpec
 
 
 def solve_weights(
-    spec: FitSpec, model: Any, encoder: Encoder, targets: Collection[str], loaded: Callable[[str], dict[str, Any]]
+    spec: FitSpec, model: Any, encoder: Encoder, targets: Collection[str], loaded: Callable[[str], Encoded]
 ) -> None:
     """Lets the recipe set what it solves for, where it does.
 
@@ -25,23 +23,16 @@ def solve_weights(
         model: A fresh one; a checkpoint holds what was solved, so that a resumed training does not do it again.
         encoder: The dataset's.
         targets: Names of a record's targets.
-        loaded: A split's parsed tensors, targets among them.
+        loaded: A split's columns, targets among them.
     """
     recipe = load_recipe(spec.recipe)
     if not isinstance(recipe, SolvesWeights):
         return
 
     def rows(split: str) -> Rows:
-        arrays = {name: _as_numpy(value) for name, value in loaded(split).items()}
+        arrays = loaded(split)
         return {name: arrays[name] for name in arrays.keys() - targets}, {name: arrays[name] for name in targets}
 
     told = recipe.solve_weights(model, spec.recipe_params(), encoder, rows)
     if told:
         print(f"shipway: {told}", file=sys.stderr, flush=True)
-
-
-def _as_numpy(value: Any) -> NDArray[Any] | Ragged:
-    if isinstance(value, tf.RaggedTensor):
-        return Ragged(value.flat_values.numpy(), value.row_splits.numpy())
-    array: NDArray[Any] = value.numpy()
-    return array

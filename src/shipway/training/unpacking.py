@@ -59,17 +59,35 @@ class Unpacking:
         for name, spec in self.packed.items():
             value = next(parts)
             records[name] = Ragged(value.reshape(-1), next(parts) * _width(spec)) if is_ragged(spec) else value
+        encoded = self.encoded(records)
+        return [array for name, spec in self._features.items() for array in _arrays(encoded[name], spec)]
+
+    def encoded(self, records: Encoded) -> Encoded:
+        """The features of some records, without TensorFlow.
+
+        Raises:
+            UnreadableRecord: one that looked in order.
+        """
         try:
-            encoded = self._encoder.unpack(records, tuple(self._features))
+            return self._encoder.unpack(records, tuple(self._features))
         except BadRequest as error:
             raise UnreadableRecord(f"{UNREADABLE}: {error}") from error
-        return [array for name, spec in self._features.items() for array in _arrays(encoded[name], spec)]
 
 
 def unreadable(error: Exception) -> str | None:
     """Why a record could not be unpacked, where an error of TensorFlow's says so."""
     found = re.search(rf"{UNREADABLE}: ([^\n]*)", str(error))
     return found[1] if found else None
+
+
+def as_columns(parsed: Mapping[str, Any]) -> Encoded:
+    """Parsed tensors as arrays."""
+    return {
+        name: Ragged(value.flat_values.numpy().reshape(-1, *value.shape[2:]), value.row_splits.numpy())
+        if isinstance(value, tf.RaggedTensor)
+        else value.numpy()
+        for name, value in parsed.items()
+    }
 
 
 def _parts(value: Any) -> tuple[Any, ...]:
