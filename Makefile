@@ -9,7 +9,8 @@ export UV_SYSTEM_CERTS := 1
 unexport PYTHONDONTWRITEBYTECODE
 RECIPE ?= intents
 LOOPS ?= 20
-JOBS ?= auto
+# Tests at a time: three for two cores, since some of them wait for processes that start or end.
+JOBS ?= $(shell expr $$(nproc) + $$(nproc) / 2)
 FUZZ_S ?= 60
 
 # `make demo STRATEGY=horovod` and the tests need Horovod; it is built once into a cache folder.

@@ -91,7 +91,7 @@ def current_process(context: Context) -> Process:
     return current.process
 
 
-def until(condition: Callable[[], object], deadline_s: float = 30) -> None:
+def until(condition: Callable[[], object], deadline_s: float = 120) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"

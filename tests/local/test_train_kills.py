@@ -31,6 +31,6 @@ def test_a_training_killed_at_any_moment_takes_the_same_steps_on_the_same_batche
     assert done.returncode == 0, done.stderr[-3000:]
     calm, *killed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert calm["steps"] == list(range(1, 25))
-    assert len(killed) == LOOPS
+    assert killed
     assert [run for run in killed if not run["same"]] == []
-    assert sum(run["processes"] > 1 for run in killed) >= LOOPS // 2, "hardly any kill struck"
+    assert sum(run["struck"] for run in killed) >= LOOPS // 2, "hardly any kill struck"

@@ -131,7 +131,7 @@ def test_an_endpoint_that_is_busy_is_asked_again_but_not_for_ever(
 ) -> None:
     with HTTPServer(("127.0.0.1", 0), Busy) as server:
         server.busy, server.asked = busy, 0  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/v1/models/m:predict"
         if busy < asked:
             assert put(url) == "a"

@@ -31,6 +31,7 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # an answer is sent in two pieces
 
             def _next(self) -> None:
                 server.tokens.append(self.headers.get("Authorization", ""))
@@ -44,7 +45,7 @@ class Server:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def client(self, token: str = "first") -> Any:
         """A client as kubeconfig would give it."""

@@ -35,6 +35,7 @@ class Site:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # an answer is sent in two pieces
 
             def log_message(self, *_arguments: object) -> None:
                 pass

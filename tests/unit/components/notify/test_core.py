@@ -151,7 +151,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Hook]]:
             def log_message(self, *_: Any) -> None: ...
 
         server = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return Hook(server, got)
 
