@@ -41,7 +41,9 @@ def parallel_coordinates(
     scales = {name: _axis([row.get(name) for row in kept]) for name in names}
     spots = {name: 70 + (width - 140) * (i / max(len(names) - 1, 1)) for i, name in enumerate(names)}
     # The best is drawn last, and of equals the first.
-    order = sorted(kept[::-1], key=lambda row: float(row[objective]), reverse=not maximize)
+    sign = 1 if maximize else -1
+    places = sorted(range(len(kept)), key=lambda place: (sign * float(kept[place][objective]), -place))
+    order = [kept[place] for place in places]
     parts: list[Markup] = []
     for rank, row in enumerate(order):
         level = "best" if rank == len(order) - 1 else f"p{1 + rank * LEVELS // len(order)}"

@@ -62,7 +62,7 @@ def calibrate(found: Candidates, rule: ThresholdRule) -> float | None:
         place = int((2 * right / (named + found.true)).argmax())
         # The lowest score that is named is the least sure of these rows alone: of others, tags as good lie below it.
         below = float(values[place - 1]) if place else FLOOR
-        return max(_middle(below, float(values[place])), np.nextafter(np.float32(below), np.float32(1)).item())
+        return max(_middle(below, float(values[place])), float(np.nextafter(np.float32(below), np.float32(1))))
     enough = np.flatnonzero(precision >= rule.precision)
     place = int(enough[0] if len(enough) else precision.argmax())
     return max(0.0, float(values[place]) - SLACK)
