@@ -25,7 +25,7 @@ from shipway.canonical import fingerprint
 from shipway.components.evaluate.baselines import Beside, measure_baselines
 from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
 from shipway.errors import ShipwayError
-from shipway.inputs.base import StandsFor
+from shipway.inputs.base import ShowsColumns, StandsFor
 from shipway.scoring import ModelSession
 from shipway.scoring.predictions import Predicted, describe_rows, predict_rows
 from shipway.scoring.rows import input_columns, read_frames, read_rows
@@ -97,7 +97,7 @@ def measure(
         files=files,
         columns=predicted.columns,
         example=_example(session, dataset, rows, folder / PREDICTIONS),
-        example_line=session.kind.example_line if isinstance(session.kind, StandsFor) else "",
+        example_line=_example_line(session, dataset, rows, folder / PREDICTIONS),
         left_out=found.left_out,
         with_left_out=evaluated.with_left_out if found.left_out else "",
         model_uri=model.uri,
@@ -196,6 +196,17 @@ def _example(session: ModelSession, dataset: DatasetManifest, rows: pl.DataFrame
     if not len(short):
         return None
     return session.kind.instance(first.row(int(short[credit[short].argmax()]), named=True))
+
+
+def _example_line(session: ModelSession, dataset: DatasetManifest, rows: pl.DataFrame, path: Path) -> str:
+    """What a person types for the row that the model answers best, of the first; empty where it is the instance."""
+    if not isinstance(session.kind, StandsFor):
+        return ""
+    wanted = session.kind.shown if isinstance(session.kind, ShowsColumns) else ()
+    known = pl.scan_parquet(path, glob=False).collect_schema()
+    first = next(read_frames(path, ["label", *(name for name in wanted if name in known)]))
+    best = int(session.task.evaluation.credit(rows)[: len(first)].argmax())
+    return session.kind.example_line(dataset.source_uri, first.row(best, named=True))
 
 
 def _upload(store: Store, prefix: str, folder: Path, names: list[str]) -> dict[str, FileRef]:

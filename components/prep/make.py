@@ -22,7 +22,7 @@ from shipway.components.prep.schema import Schema, check, schema_of
 from shipway.components.prep.shards import Target, Written, as_shard
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
-from shipway.components.prep.verdict import check_rows, check_sides
+from shipway.components.prep.verdict import bad_places, check_rows, check_sides
 
 if TYPE_CHECKING:
     from shipway.storage import Store
@@ -85,6 +85,7 @@ def _encode(
     notes += _unanswerable_notes(written)
     document = publish.statistics_document(statistics, schema.kind.unit, leakage, notes)
     document["reading"] = read
+    document["bad_places"] = bad_places(statistics, spec, taken.origins.locate)
     document["comparison"] = _compared(document, store, spec.name)
     files = ["encoder.json", *(f"groups/{split}.parquet" for split in SPLITS)]
     prepared = publish.Prepared(

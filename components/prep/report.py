@@ -29,7 +29,7 @@ def dataset_report(manifest: DatasetManifest) -> Report:
         sortable=False,
     )
     _labels(report, statistics, {name: manifest.splits[name].class_counts for name in SPLITS})
-    _content(report, statistics)
+    _content(report, statistics, manifest.uri)
     _read(report, statistics)
     _comparison(report, statistics)
     report.section("Encoder").facts({"recipe": manifest.recipe, **manifest.recipe_params})
@@ -92,7 +92,7 @@ def _labels(report: Report, statistics: Mapping[str, Any], splits: Mapping[str, 
         )
 
 
-def _content(report: Report, statistics: Mapping[str, Any]) -> None:
+def _content(report: Report, statistics: Mapping[str, Any], uri: str) -> None:
     report.section("Inputs")
     histogram: dict[str, int] = statistics["size_histogram"]
     unit = statistics["size_unit"]
@@ -111,8 +111,12 @@ def _content(report: Report, statistics: Mapping[str, Any]) -> None:
             }
         )
     if statistics["bad"]:
-        report.section("Quarantine", "Rows that were set aside, by reason; the quarantine names file and row of each.")
-        report.table(["reason", "rows"], list(statistics["bad"].items()))
+        report.section(
+            "Quarantine", f"Rows that were set aside, by reason; {uri}/quarantine names file and row of each."
+        )
+        places = statistics.get("bad_places", {})
+        rows = [[reason, count, "; ".join(places.get(reason, []))] for reason, count in statistics["bad"].items()]
+        report.table(["reason", "rows", "such as"], rows)
     if statistics["missing"]:
         report.section("Missing values").table(["column", "rows without a value"], list(statistics["missing"].items()))
 

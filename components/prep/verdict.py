@@ -63,12 +63,10 @@ def _needs(schema: Schema) -> str:
 
 
 def _too_many_bad(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str, locate: Locate) -> str:
-    bad = statistics.bad_rows
-    files, places = schema_of(spec).files, defaultdict(list)
-    for example in statistics.examples:
-        places[example.reason].append(_place(*locate(example.piece, example.row), example.raw, files))
+    bad, places = statistics.bad_rows, bad_places(statistics, spec, locate)
     kinds = [
-        f"{count:,} with {reason}{_such_as(places[reason], count)}" for reason, count in statistics.bad.most_common(3)
+        f"{count:,} with {reason}{_such_as(places.get(reason, []), count)}"
+        for reason, count in statistics.bad.most_common(3)
     ]
     return (
         f"{bad:,} of {statistics.records:,} rows are bad ({bad / statistics.records:.1%}, "
@@ -77,8 +75,17 @@ def _too_many_bad(statistics: Statistics, spec: DatasetSpec, quarantine_uri: str
 
 
 def _such_as(places: list[str], count: int) -> str:
-    shown = "; ".join(places[:3])
-    return f" ({'for example ' if count > len(places[:3]) else ''}{shown})" if shown else ""
+    shown = "; ".join(places)
+    return f" ({'for example ' if count > len(places) else ''}{shown})" if shown else ""
+
+
+def bad_places(statistics: Statistics, spec: DatasetSpec, locate: Locate) -> dict[str, list[str]]:
+    """Reason -> where some of its bad rows stand, as a person reads it."""
+    files = schema_of(spec).files
+    places: dict[str, list[str]] = defaultdict(list)
+    for example in statistics.examples:
+        places[example.reason].append(_place(*locate(example.piece, example.row), example.raw, files))
+    return dict(places)
 
 
 def _place(file: str, row: int, raw: str, files: FileColumn | None) -> str:

@@ -267,13 +267,12 @@ def _endpoint(record: RunRecord, step: StepRecord) -> dict[str, Any] | None:
 
 def all_told(summary: Mapping[str, Any]) -> list[tuple[str, list[str], list[tuple[Any, ...]]]]:
     """What several steps told, as tables: title, columns, rows; empty where each kind was told once."""
-    from shipway.pages.numbers import number, percent
+    from shipway.pages.numbers import number
 
     cells: dict[str, tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
         "sweep": ("searches", lambda s: {"best": s.get("best_value"), "parameters": _listed(s["best_parameters"])}),
         "evaluation": ("evaluations", lambda e: {
-            "split": e["split"], "rows": number(e["rows"]), "accuracy": percent(e["metrics"].get("accuracy")),
-            "macro F1": percent(e["metrics"].get("macro_f1")),
+            "split": e["split"], "rows": number(e["rows"]), "measured": _measured(e),
         }),
         "decision": ("decisions", lambda d: {"decision": d["decision"], "reason": d["reason"]}),
         "model": ("models", lambda m: {"model": m["name"], "version": m["version"]}),
@@ -287,6 +286,14 @@ def all_told(summary: Mapping[str, Any]) -> list[tuple[str, list[str], list[tupl
         title = f"All {len(several)} {noun}; where one speaks for the run, it is that of {shown}"
         tables.append((title, ["step", *read(several[0])], rows))
     return tables
+
+
+def _measured(evaluation: Mapping[str, Any]) -> str:
+    """The task's first two metrics."""
+    from shipway.pages.numbers import figure, inline
+
+    metrics, shown = evaluation["metrics"], evaluation["shown"][:2]
+    return ", ".join(f"{inline(info['title'])} {figure(metrics[info['name']], info['is_share'])}" for info in shown)
 
 
 def _listed(parameters: Mapping[str, Any]) -> str:

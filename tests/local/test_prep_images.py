@@ -213,6 +213,8 @@ def test_bad_files_are_set_aside_with_their_reason_and_the_rest_goes_on(store: S
         "empty label": 1,
     }
     assert len(rows_of(store, manifest)) == ROWS + 1, "one is there twice, the second time under a wrong name"
+    page = store.get(f"{manifest.uri.removeprefix(f'{store.uri}/')}/report.html").decode()
+    assert "labels.csv row 62 (disc/empty.png)" in page
     with pytest.raises(
         InvalidData,
         match=r"2 with the path leads out .*row .* \(../outside.jpg\); .*row 61 \(disc/cut.jpg\)\)",

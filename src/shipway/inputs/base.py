@@ -164,11 +164,18 @@ class StandsFor(Protocol):
 
     Attributes:
         example: In commands and pages that show a request, `<photo.jpg as base64>`.
-        example_line: The line that a person types for one, `photo.jpg`.
     """
 
     example: Any
-    example_line: str
+
+    def example_line(self, source: str, row: Mapping[str, Any]) -> str:
+        """The line that a person types for a row, `photo.jpg` where it cannot be told on this machine.
+
+        Args:
+            source: Of the dataset, as it was given.
+            row: Its columns that the input shows, by name.
+        """
+        ...
 
 
 @runtime_checkable

@@ -138,7 +138,10 @@ def lines(
     x = _scale([p[0] for p in every] + list((marks or {}).values()), left, WIDTH - 16, log_x, margin=0.0)
     y = _scale([p[1] for p in every], height - bottom, 24, log_y, margin=0.06)
     parts = _grid_y(y, left, format)
+    is_counted = all(float(p[0]).is_integer() for p in every)  # trials, steps: none is half
     for tick in x.ticks(7):
+        if is_counted and not tick.is_integer():
+            continue
         parts.append(text(x(tick), height - bottom + 18, number(tick), anchor="middle", kind="tick"))
     names: list[tuple[str, str]] = []
     for index, (name, found) in enumerate(dots.items()):

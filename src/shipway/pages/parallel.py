@@ -23,7 +23,8 @@ def parallel_coordinates(
     maximize: bool = True,
     title: str = "",
 ) -> Markup:
-    """One line per row across `axes` and the objective; the better, the stronger; the best stands out.
+    """One line per row across `axes` and the objective; the better, the stronger; the best, the first of equals, stands
+    out.
 
     Args:
         rows: Mappings that hold the axes' keys and the objective (rows without a finite objective are left out).
@@ -39,7 +40,10 @@ def parallel_coordinates(
     width = max(912, 120 * len(names))
     scales = {name: _axis([row.get(name) for row in kept]) for name in names}
     spots = {name: 70 + (width - 140) * (i / max(len(names) - 1, 1)) for i, name in enumerate(names)}
-    order = sorted(kept, key=lambda row: float(row[objective]), reverse=not maximize)  # the best is drawn last
+    # The best is drawn last, and of equals the first.
+    sign = 1 if maximize else -1
+    places = sorted(range(len(kept)), key=lambda place: (sign * float(kept[place][objective]), -place))
+    order = [kept[place] for place in places]
     parts: list[Markup] = []
     for rank, row in enumerate(order):
         level = "best" if rank == len(order) - 1 else f"p{1 + rank * LEVELS // len(order)}"

@@ -152,6 +152,18 @@ def test_a_chart_of_nearly_nothing_is_still_a_chart(chart: Markup) -> None:
     assert not re.search(r"\b(nan|inf|infinity)\b", chart, re.I)
 
 
+@pytest.mark.parametrize("maximize", [True, False])
+def test_of_equal_trials_the_first_is_drawn_as_the_best(maximize: bool) -> None:
+    rows = [{"x": x, "y": 1.0} for x in (1, 2, 3)]
+    drawn = pages.parallel_coordinates(rows, ["x"], "y", maximize=maximize)
+    assert re.findall(r'"trial best" d="[^"]*"><title>([^<]*)<', drawn) == ["x 1, y 1"]
+
+
+def test_what_is_counted_has_whole_numbers_on_its_axis() -> None:
+    drawn = pages.lines({"best": [(0, 0.5), (1, 0.75), (2, 0.8)]})
+    assert re.findall(r'text-anchor="middle" class="tick">([^<]*)<', drawn) == ["0", "1", "2"]
+
+
 def test_charts_and_html_refuse_plain_strings() -> None:
     with pytest.raises(TypeError, match="expected"):
         pages.Report("t").chart("<svg>")  # type: ignore[arg-type]

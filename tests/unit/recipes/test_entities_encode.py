@@ -89,8 +89,8 @@ def test_its_document_gives_an_equal_encoder(encoder: EntitiesEncoder) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"recipe": "intents"}, "expected recipe 'entities' of format 1, got 'intents'"),
-        ({"format": 2}, "got 'entities' of format 2"),
+        ({"recipe": "intents"}, "expected recipe 'entities' of format 2, got 'intents'"),
+        ({"format": 1}, "got 'entities' of format 1"),
         ({"vocabulary": None}, "encoder.json: TypeError"),
         ({"params": {"word_chars": 0}}, "encoder.json: ValidationError"),
     ],

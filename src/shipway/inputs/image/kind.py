@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
     from scipy.sparse import csr_array
 
+EXAMPLE_LINE = "photo.jpg"
 CONTENT = "image content"  # the source column that stands for a file's bytes where rows name files
 WARM_UP_SIDES = (32, 256, 1024)  # pixels
 JSON_TOKENS = 16  # a string in an object
@@ -76,10 +78,10 @@ class Image:
     tensor = ("image", "BYTES", [-1])
     unit = "bytes"
     shown: tuple[str, ...] = ("path",)
+    root: str | None = None
     formats: Mapping[str, Format] = {}
     threads = 4
     example = "<photo.jpg as base64>"
-    example_line = "photo.jpg"
     endings = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif")
 
     def bind(self, params: BaseModel) -> Image:
@@ -87,7 +89,15 @@ class Image:
         named, bound = cast(Params, params).path_column, Image()
         # A column that is called as one of ours is kept as source_<name>.
         bound.shown = tuple(name for name in (f"source_{named}", named) if name != "image")
+        bound.root = cast(Params, params).root
         return bound
+
+    def example_line(self, source: str, row: Mapping[str, Any]) -> str:
+        """The row's file where it lies on this machine."""
+        named = next((row[name] for name in self.shown if row.get(name)), None)
+        place = Path(self.root or source)
+        path = Path(place if place.is_dir() else place.parent, str(named).replace("\\", "/"))
+        return str(path) if named and path.is_file() else EXAMPLE_LINE
 
     def columns(self, params: BaseModel) -> dict[str, str]:
         return {"image": cast(Params, params).bytes_column or CONTENT}

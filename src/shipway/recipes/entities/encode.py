@@ -22,7 +22,7 @@ from shipway.tasks.spans.tokens import tokens
 if TYPE_CHECKING:
     import polars as pl
 
-FORMAT = 1  # of encoder.json, of the tokens and of the hash; a change of any is a new number
+FORMAT = 2  # of encoder.json, of the tokens and of the hash; a change of any is a new number
 MAX_COUNTED_WORDS = 300_000  # about 50 MB
 FIRST_CHARACTER = 2  # 0 is padding, 1 every unknown character
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import BaseModel
 
 from shipway.artifacts import FeatureSpec
-from shipway.characters import plain_form
+from shipway.characters import FORMAT_CHARACTERS, plain_form
 from shipway.recipes.arrays import Encoded
 from shipway.specs import Spec
 from shipway.tasks.spans.files import FORMATS
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from shipway.recipes.base import Encoder
 
 SHOWN = 10  # pairs in one note
+# Blanks and format characters, which stand in no token where they stand at its ends.
+_NOT_SEEN = f"[\\s{FORMAT_CHARACTERS}]"
+_UNSEEN, _BEGIN, _END = re.compile(f"{_NOT_SEEN}*"), re.compile(f"^{_NOT_SEEN}+"), re.compile(f"{_NOT_SEEN}+$")
+_UNSEEN_END = re.compile(f"^{_NOT_SEEN}|{_NOT_SEEN}$")
 NOT_WHOLE = (
     "a span that begins or ends within a word: a model answers whole ones, so that no answer has its bounds "
     "(places are Unicode code points from 0, the end exclusive)"
@@ -52,7 +57,8 @@ class SpanLabels:
         return found.struct.field("label"), found.struct.field("reason")
 
     def fitted(self, labels: pl.Series, values: Sequence[Any]) -> tuple[pl.Series, pl.Series]:
-        """Spans without the blanks at their ends, which belong to no word; each must lie within its text."""
+        """Spans without the blanks and unseen characters at their ends, which belong to no word; each must lie within
+        its text."""
         import polars as pl
 
         rows = [_within(label, text) for label, text in zip(labels, values, strict=True)]
@@ -133,12 +139,12 @@ def _within(label: str, text: str) -> tuple[str, str | None]:
     if spans[-1].end > len(text):
         return label, BEHIND
     words = [text[span.start : span.end] for span in spans]
-    if all(found == found.strip() for found in words):
+    if not any(map(_UNSEEN_END.search, words)):
         return label, None
-    if not all(map(str.strip, words)):
+    if any(map(_UNSEEN.fullmatch, words)):
         return label, BLANKS
     trimmed = [
-        Span(span.end - len(found.lstrip()), span.start + len(found.rstrip()), span.type)
+        Span(span.start + len(found) - len(_BEGIN.sub("", found)), span.start + len(_END.sub("", found)), span.type)
         for span, found in zip(spans, words, strict=True)
     ]
     return write_spans(trimmed), None

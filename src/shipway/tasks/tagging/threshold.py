@@ -7,6 +7,7 @@ F1 Measure").
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from pydantic import Field
 from shipway.specs import Spec
 from shipway.tasks.classification.threshold import SLACK
 
+_LEAST = 1e-7
 FLOOR = 0.02  # lower scores are no candidates, so that of many tags a row keeps few
 
 
@@ -24,7 +26,8 @@ class ThresholdRule(Spec):
     """How the threshold is found on the eval split."""
 
     precision: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The lowest threshold from which on this share of the named tags is right; null: where micro F1 is highest."""
+    """The lowest threshold from which on this share of the named tags is right; null: where micro F1 is highest, in the
+    middle (of log-odds) between the scores that it divides."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,18 @@ def calibrate(found: Candidates, rule: ThresholdRule) -> float | None:
     precision = right / named
     if rule.precision is None:
         place = int((2 * right / (named + found.true)).argmax())
-    else:
-        enough = np.flatnonzero(precision >= rule.precision)
-        place = int(enough[0] if len(enough) else precision.argmax())
+        # The lowest score that is named is the least sure of these rows alone: of others, tags as good lie below it.
+        below = float(values[place - 1]) if place else FLOOR
+        return max(_middle(below, float(values[place])), float(np.nextafter(np.float32(below), np.float32(1))))
+    enough = np.flatnonzero(precision >= rule.precision)
+    place = int(enough[0] if len(enough) else precision.argmax())
     return max(0.0, float(values[place]) - SLACK)
+
+
+def _middle(low: float, high: float) -> float:
+    """Between two probabilities, of log-odds; half-way between 0 and 1 is 0.5 however near to them they are."""
+    ends = (min(max(value, _LEAST), 1 - _LEAST) for value in (low, high))
+    return 1 / (1 + math.exp(-sum(math.log(value / (1 - value)) for value in ends) / 2))
 
 
 def at(found: Candidates, threshold: float) -> tuple[float, float, float]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shipway.characters import FORMAT_CHARACTERS
 from shipway.errors import InvalidData
 from shipway.recipes import Ragged
 from shipway.recipes.entities.encode import EntitiesEncoder
@@ -103,8 +106,12 @@ def test_a_span_must_lie_within_its_text_counted_in_code_points() -> None:
 
 
 def test_blanks_at_a_spans_ends_are_taken_off_and_that_is_a_change() -> None:
+    assert re.findall(f"[{FORMAT_CHARACTERS}]", "".join(map(chr, range(0x110000)))) == [
+        character for character in map(chr, range(0x110000)) if unicodedata.category(character) == "Cf"
+        and not 0x110BD <= ord(character) < 0xE0000
+    ]  # fmt: skip
     given = ['[[3,8,"a"],[8,9,"b"]]', '[[0,2,"a"]]', '[[2,3,"a"]]']
-    fitted, reasons = labels.fitted(pl.Series("label", given), ["in \u00a0Ulm x", "in", "in  "])
+    fitted, reasons = labels.fitted(pl.Series("label", given), ["in \u00a0Ulm\u200fx", "in", "in \ufeff"])
     assert fitted.to_list() == ['[[4,7,"a"],[8,9,"b"]]', given[1], given[2]]
     assert reasons.to_list() == [None, None, "a span is of blanks alone"]
     assert isinstance(labels, TellsChanges)

@@ -29,6 +29,29 @@ def test_no_other_threshold_has_a_higher_f1(n: int, seed: int) -> None:
     assert at(found, threshold)[0] >= max(others) - 1e-9
 
 
+@pytest.mark.parametrize(
+    ("scores", "right", "threshold"),
+    [
+        ([0.97, 0.99, 1.0], [True, True, True], 0.448),  # down to FLOOR nothing says where tags end
+        ([0.2, 0.8, 0.9], [False, True, True], 0.5),
+        ([0.01, 0.02, 1.0], [False, False, True], None),
+        ([0.5, 0.5], [False, True], 0.125),
+    ],
+)
+def test_of_thresholds_that_are_as_good_here_the_middle_one_is_taken(
+    scores: list[float], right: list[bool], threshold: float | None
+) -> None:
+    found = Candidates(np.array(scores, np.float32), np.array(right), sum(right))
+    given = calibrate(found, ThresholdRule())
+    assert given is not None
+    assert threshold is None or given == pytest.approx(threshold, abs=1e-3)
+    assert (
+        scores[right.index(True)]
+        >= given
+        > max([s for s, r in zip(scores, right, strict=True) if not r and s < 0.5], default=0)
+    )
+
+
 def test_figures_at_a_threshold_are_scikit_learns_and_count_tags_that_are_no_candidates() -> None:
     found = drawn(100, 3)
     named = found.scores >= np.float32(0.4)
