@@ -67,7 +67,9 @@ def assigned(name: str, filename: str) -> Piece | None:
 def _in_a_cell(thing: Any) -> Piece | None:
     """A function that a cell under `%%time` made, which Python knows by no file."""
     code = getattr(thing, "__code__", None)
-    for cell in reversed(_cells()) if code is not None else ():
+    if code is None:
+        return None
+    for cell in reversed(_cells()):
         whole = _lines(cell)
         for node in ast.parse("".join(whole)).body:
             if isinstance(node, ast.FunctionDef) and node.name == code.co_name:

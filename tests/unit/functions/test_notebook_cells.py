@@ -33,9 +33,10 @@ for cell in json.load(sys.stdin):
 
 def test_what_cells_define_travels_and_a_run_of_before_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "own_beside.py").write_text("def scaled(x):\n    return 10 * x\n")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "IPYTHONDIR": str(tmp_path / "ipython")}
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER], input=json.dumps(CELLS), cwd=tmp_path,
-        capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "IPYTHONDIR": str(tmp_path / "ipython")},
+        [sys.executable, "-c", DRIVER], input=json.dumps(CELLS), cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "FOUND" in done.stdout, done.stdout + done.stderr
     files, refused, result = json.loads(done.stdout.rpartition("FOUND")[2])
