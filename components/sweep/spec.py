@@ -314,7 +314,7 @@ class SweepSpec(Spec):
 
 def _short_space(name: str, space: Any) -> dict[str, Any]:
     """One value of the short form; `list` is a choice, a mapping is Katib's, a text an expression."""
-    if isinstance(space, Mapping):
+    if isinstance(space, Mapping) and {"parameterType", "feasibleSpace"} & space.keys():
         return dict(space)
     if isinstance(space, list | tuple):
         return categories(space)

@@ -26,8 +26,9 @@ from shipway.code.given import use_given
 from shipway.components.sweep.calls import CALL, TRIAL, Call, read_values
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
 from shipway.errors import CorruptArtifact, RetryableError, ShipwayError, UserError, one_line
-from shipway.functions.calling import load, raised_at
+from shipway.functions.calling import load
 from shipway.functions.reporting import Stopped
+from shipway.objects import raised_at
 from shipway.storage import open_folder
 from shipway.training.progress import LAPSED, LOOKS, print_metrics
 

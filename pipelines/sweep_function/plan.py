@@ -75,6 +75,7 @@ class SweepFunction(FunctionPlan):
         return {"sweep": with_objective(sweep, function), "training": training}
 
     def check_here(self, specs: Specs) -> None:
+        super().check_here(specs)
         from shipway.doctor import require_local
 
         require_local()

@@ -43,6 +43,7 @@ class TrainFunction(FunctionPlan):
         return {"training": training}
 
     def check_here(self, specs: Specs) -> None:
+        super().check_here(specs)
         from shipway.components.train.core import runs_here
         from shipway.doctor import require_local
 

@@ -44,7 +44,8 @@ def use_code(folder: str) -> None:
     if folder == _code:
         return
     before, _code = _code, folder
-    sys.path[:] = [path for path in sys.path if path != before] + [folder] * bool(folder)
+    # Without code before, `before` is empty, and so is a notebook's own entry for the folder that it stands in.
+    sys.path[:] = [path for path in sys.path if not before or path != before] + [folder] * bool(folder)
     for name, module in list(sys.modules.items()):
         origin = getattr(module, "__file__", None) or ""
         if before and origin.startswith(before + os.sep):

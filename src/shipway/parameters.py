@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 from shipway import tables
@@ -116,6 +117,7 @@ def plain(value: Any, field: str) -> Any:
         f"got {tables.described(value) or f'{value!r:.80}'}, of type {type(value).__name__}",
         field=field,
         allowed="numbers, text, true, false, and lists and dicts of these",
+        fix="quotes make text of it" if isinstance(value, date) else "",
     )
 
 

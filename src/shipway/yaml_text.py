@@ -6,6 +6,7 @@ PyYAML and json both take the last of two equal keys: who edits the first one ch
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -32,6 +33,12 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, Hashable):
                 lines[key] = line
         return super().construct_mapping(node, deep=deep)
+
+
+# Numbers as JSON and YAML 1.2 have them; PyYAML reads `1e-3` as text, and a learning rate would be one.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 class _Twice(Exception):

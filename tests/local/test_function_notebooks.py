@@ -39,7 +39,7 @@ def test_the_notebook_of_a_sweep_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "<iframe sandbox" in shown
     assert "class Digits:" in shown
     assert "'python': '3.11" in shown
-    assert "In [9]:5: peeks uses the global 'images', a ndarray, which is no import" in shown
+    assert "In [9]:5: peeks uses the global 'images', of type ndarray, which is no import" in shown
     assert "Stopped the object store." in shown
 
 

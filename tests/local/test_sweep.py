@@ -171,7 +171,7 @@ def test_a_sweep_that_failed_runs_its_failed_trials_again_when_it_is_typed_again
 
 def test_a_mistake_that_no_trial_could_survive_ends_the_sweep_with_the_first() -> None:
     document = {**BOWL, "function": "cheap_trials:bwol", "parallelTrialCount": 1}
-    with pytest.raises(InvalidSpec, match=r"'cheap_trials:bwol' cannot be loaded: .*is it on PYTHONPATH"):
+    with pytest.raises(InvalidSpec, match=r"'cheap_trials:bwol' cannot be loaded: .*has no 'bwol'"):
         run(document)
     assert records(uri_of(document)) == []
 

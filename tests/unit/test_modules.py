@@ -53,3 +53,17 @@ def test_the_module_that_a_person_names_is_taken_from_their_folder_before_an_ins
         assert modules.load("tabulate").who == "mine"  # type: ignore[attr-defined]
     finally:
         del sys.modules["tabulate"]
+
+
+def test_a_runs_code_takes_no_entry_out_of_the_path_but_that_of_the_run_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty entry is a notebook's own folder."""
+    monkeypatch.setattr(sys, "path", ["/lib", "", "/more"])
+    monkeypatch.setattr(modules, "_code", "")
+    modules.use_code("/code/1")
+    assert sys.path == ["/lib", "", "/more", "/code/1"]
+    modules.use_code("/code/2")
+    assert sys.path == ["/lib", "", "/more", "/code/2"]
+    modules.use_code("")
+    assert sys.path == ["/lib", "", "/more"]

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import random
-import re
 import sys
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from shipway import modules
 from shipway.errors import InvalidSpec
 from shipway.functions.reporting import Reporter, Tell, metrics_of, reporting
-
-_OURS = re.escape(str(Path(__file__).parents[1]))
-_NOT_OWN = re.compile(rf"^{_OURS}/|/(site|dist)-packages/|/lib/python3\.\d+/|^<frozen ")
+from shipway.objects import load_object
 
 
 def run_trial(document: Mapping[str, Any], report: Tell) -> dict[str, float]:
@@ -43,17 +37,9 @@ def load(reference: str) -> Callable[..., Any]:
     """The function `package.module:name`.
 
     Raises:
-        InvalidSpec: it cannot be imported, or is none.
+        InvalidSpec: it cannot be loaded, or is no function.
     """
-    module, _, name = reference.partition(":")
-    try:
-        found = getattr(modules.load(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InvalidSpec(
-            f"{reference!r} cannot be loaded: {error}; is it on PYTHONPATH, or given as code=?",
-            field="function",
-            given=reference,
-        ) from error
+    found = load_object(reference, "function")
     if not callable(found):
         raise InvalidSpec(
             f"{reference!r} is a {type(found).__name__}, expected a function", field="function", given=reference
@@ -72,13 +58,3 @@ def seed(number: int) -> None:
     if keras is not None:
         keras.backend.clear_session()
         keras.utils.set_random_seed(number)
-
-
-def raised_at(error: BaseException) -> str:
-    """The last line of a person's own that an error came through, ` (own_train.py:7: total / 0)`; empty without one."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if not _NOT_OWN.search(each.filename)]
-    if not own:
-        return ""
-    text = f": {own[-1].line:.60}" if own[-1].line else ""
-    return f" ({Path(own[-1].filename).name}:{own[-1].lineno}{text})"

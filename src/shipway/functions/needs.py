@@ -81,7 +81,7 @@ def own_files(top: str, beside: Path | None = None) -> dict[str, str]:
             fix="install it where trials run",
         )
     try:
-        return {str(path.relative_to(place.parent)): path.read_text(encoding="utf-8") for path in paths}
+        return {str(path.relative_to(place.parent)): path.read_text(encoding="utf-8-sig") for path in paths}
     except UnicodeDecodeError as error:
         raise InvalidSpec(f"source that is not UTF-8 cannot travel: {error}", field=place) from error
 
@@ -153,6 +153,8 @@ class Needs:
             return
         for module, line in found.imported:
             self.add(module, f"{path}:{line}: the module")
+        for line in found.relative if "/" not in path else ():
+            self.problems.append(f"{path}:{line}: the module imports relatively, and is in no package; import by name")
 
     def tell(self) -> None:
         """Raises InvalidSpec with the first problems."""

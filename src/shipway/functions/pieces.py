@@ -37,7 +37,7 @@ def piece_of(thing: Any) -> Piece | None:
             return _class_piece(thing)
         lines, first = inspect.getsourcelines(thing)
     except (OSError, TypeError, SyntaxError):
-        return None
+        return _in_a_cell(thing)
     text = textwrap.dedent("".join(lines))
     try:
         tree = ast.parse(text)
@@ -53,9 +53,8 @@ def assigned(name: str, filename: str) -> Piece | None:
 
     None where there is none, where there are several, and where it gives other names their values, too.
     """
-    cells = _cells()
-    for each in reversed(cells) if filename in cells else [filename]:
-        whole = linecache.getlines(each)
+    for each in reversed(_cells()) if _is_of_a_notebook(filename) else [filename]:
+        whole = _lines(each)
         nodes = [node for node in ast.parse("".join(whole)).body if name in _assigned_by(node)]
         if len(nodes) == 1 and _assigned_by(nodes[0]) == [name]:
             first = nodes[0].lineno
@@ -63,6 +62,40 @@ def assigned(name: str, filename: str) -> Piece | None:
         if nodes:
             return None
     return None
+
+
+def _in_a_cell(thing: Any) -> Piece | None:
+    """A function that a cell under `%%time` made, which Python knows by no file."""
+    code = getattr(thing, "__code__", None)
+    if code is None:
+        return None
+    for cell in reversed(_cells()):
+        whole = _lines(cell)
+        for node in ast.parse("".join(whole)).body:
+            if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                if first == code.co_firstlineno:
+                    return Piece("".join(whole[first - 1 : node.end_lineno]), cell, first)
+    return None
+
+
+def _is_of_a_notebook(filename: str) -> bool:
+    return filename in _cells() or (shell() is not None and filename.startswith("<"))
+
+
+def _lines(filename: str) -> list[str]:
+    """Of a file or a cell, those under its `%%time`."""
+    whole = linecache.getlines(filename)
+    if whole and whole[0].startswith("get_ipython().run_cell_magic("):
+        called = ast.parse("".join(whole)).body[0]
+        body = called.value.args[-1] if isinstance(called, ast.Expr) and isinstance(called.value, ast.Call) else None
+        if isinstance(body, ast.Constant) and isinstance(body.value, str):
+            try:
+                ast.parse(body.value)
+            except SyntaxError:  # %%bash
+                return []
+            return body.value.splitlines(keepends=True)
+    return whole
 
 
 def _assigned_by(node: ast.stmt) -> list[str]:
@@ -88,7 +121,7 @@ def _class_piece(thing: type) -> Piece | None:
 
 def _class_in(filename: str, name: str, line: int = 0) -> Piece | None:
     """The class of that name in a file or cell, around a line where one is given."""
-    whole = linecache.getlines(filename)
+    whole = _lines(filename)
     for node in ast.walk(ast.parse("".join(whole))):
         if isinstance(node, ast.ClassDef) and node.name == name:
             first = min([node.lineno, *(each.lineno for each in node.decorator_list)])

@@ -7,8 +7,10 @@ from typing import Any
 
 from shipway.errors import InvalidSpec
 from shipway.executors import identity
-from shipway.functions.travelling import with_file
+from shipway.functions.travelling import declared_by, with_file
+from shipway.objects import load_object
 from shipway.planning import Plan
+from shipway.planning.base import Specs
 
 
 class FunctionPlan(Plan):
@@ -25,3 +27,8 @@ class FunctionPlan(Plan):
             raise InvalidSpec(
                 "missing", field="function", fix="give function=train.py:train, or `module:name` of code=..."
             )
+
+    def check_here(self, specs: Specs) -> None:
+        reference = next(str(spec.function) for spec in specs.values() if getattr(spec, "function", ""))
+        if declared_by(reference) is None:  # nothing tells what is in it: at least it is there
+            load_object(reference, "function")

@@ -25,6 +25,7 @@ from shipway.functions.declared import CONTEXT
 from shipway.functions.kept import KeptFolder
 from shipway.functions.reporting import Reporter, finite, metrics_of, reporting
 from shipway.functions.spec import FunctionDocument
+from shipway.objects import raised_at
 from shipway.specs import parse
 from shipway.termination import heed_sigterm
 from shipway.training.rank import RANK, adopt_container_environment
@@ -94,7 +95,6 @@ def _call(function: Any, document: FunctionDocument, context: TrainingContext) -
         LostPeer: another worker went away.
         FunctionFailed: it raised.
     """
-    from shipway.functions.calling import raised_at
     from shipway.training.progress import EventFile, ProgressFile, print_metrics
 
     progress = ProgressFile()

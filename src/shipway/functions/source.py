@@ -199,7 +199,11 @@ class _Collector:
                 self._import_object(name, getattr(builtins, name), where)
             return
         value = self.namespace[name]
-        if isinstance(value, ModuleType):
+        if name == "get_ipython":
+            self.problems.append(
+                f"{where} uses a ! or % of the notebook, which only a notebook has; write it in Python"
+            )
+        elif isinstance(value, ModuleType):
             self._import_module(name, value, found, where)
         elif self._is_of_the_same_kind(value):
             self.define(name, value)

@@ -91,10 +91,6 @@ def _plain_values(name: str, values: Any) -> Any:
     if isinstance(values, str):
         return values
     field = f"space[{name!r}]"
-    if isinstance(values, Mapping) and "parameterType" not in values:
-        raise InvalidSpec(
-            field=field, given=dict(values), allowed="a list of values, or text such as 'uniform(0, 0.5)'"
-        )
     if isinstance(values, Mapping):  # as Katib has it
         return plain(values, field)
     if not isinstance(values, Iterable):

@@ -15,15 +15,15 @@ from typing import Any
 from shipway import modules, private
 from shipway.canonical import fingerprint, sha256_hex
 from shipway.context import Context
-from shipway.errors import InvalidSpec, NotFound, nearest
+from shipway.errors import NOTHING, InvalidSpec, NotFound, nearest
 from shipway.functions.declared import Declared, declared
 from shipway.functions.names import functions_in
-from shipway.functions.needs import Needs
+from shipway.functions.needs import Needs, kind_of
 from shipway.functions.pieces import shell
 from shipway.functions.source import Source
 from shipway.images import VERSION
 
-FILE = re.compile(r"(?P<path>.+\.py):(?P<name>\w+)")
+FILE = re.compile(r"(?P<path>.+\.py)(:(?P<name>\w+))?")
 _GIT_S = 5.0
 
 
@@ -35,22 +35,31 @@ def of_file(path: Path, name: str) -> Source:
         InvalidSpec: it does not parse, or imports what is not installed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise NotFound(f"no file {str(path)!r}", field="function", given=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSpec(f"{path}: cannot be read: {error}", field="function") from error
-    if declared(text, name, path.name) is None:
+    if not name or declared(text, name, path.name) is None:
         names = functions_in(text)
+        what = f"{path} has no function {name!r}" if name else f"{path}: which function is not said"
         raise NotFound(
-            f"{path} has no function {name!r}; it has {', '.join(names) or 'none'}{nearest(name, names)}",
+            f"{what}; it has {', '.join(names) or 'none'}{nearest(name, names)}",
             field="function",
-            given=name,
+            given=name if name else NOTHING,
+            fix="" if name else f"give {path}:{names[0] if names else 'train'}",
         )
     needs = Needs(beside=path.parent)
     needs.add_file(path.name, text)
     needs.tell()
-    return Source(name, path.stem, {**needs.own, path.name: text}, needs.requirements, path.name)
+    module = _module_of(path)
+    return Source(name, module, {**needs.own, f"{module}.py": text}, needs.requirements, path.name)
+
+
+def _module_of(path: Path) -> str:
+    """What the file is called on its way: another name than its own where that is none of a module, or is taken."""
+    is_taken = not path.stem.isidentifier() or kind_of(path.stem) in ("standard", "installed")
+    return f"own_{re.sub(r'[^0-9A-Za-z]+', '_', path.stem)}" if is_taken else path.stem
 
 
 def write(source: Source) -> Path:
@@ -81,7 +90,7 @@ def with_file(params: Mapping[str, Any]) -> Mapping[str, Any]:
             given=params["function"],
             fix="give `module:name` of the code, or leave code out",
         )
-    source = of_file(Path(found["path"]).expanduser(), found["name"])
+    source = of_file(Path(found["path"]).expanduser(), found["name"] or "")
     return {**params, "function": source.reference, "code": str(write(source)), "origin": origin(source)}
 
 
@@ -102,7 +111,7 @@ def declared_by(reference: str) -> Declared | None:
     path = Path(spec.origin) if spec is not None and spec.origin else None
     if path is None or path.suffix != ".py" or not path.is_file():
         return None
-    return declared(path.read_text(encoding="utf-8"), name, path.name)
+    return declared(path.read_text(encoding="utf-8-sig"), name, path.name)
 
 
 def origin(source: Source, namespace: dict[str, Any] | None = None) -> dict[str, Any]:

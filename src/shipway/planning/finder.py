@@ -133,7 +133,7 @@ class Pipeline:
             if self.package:
                 return import_module(name)
             return _load_file(Path(name)) if name.endswith(".py") else cast(ModuleType, modules.load(name))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InvalidSpec(
                 f"{self._shown(name)} does not import: {type(error).__name__}: {error}", field="pipeline"
             ) from error

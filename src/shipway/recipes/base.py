@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from shipway import modules
 from shipway.artifacts import FeatureSpec
 from shipway.code.given import allowing, use_given
-from shipway.errors import InvalidSpec
+from shipway.errors import InvalidSpec, nearest
+from shipway.objects import load_object
 from shipway.recipes.absent import allow_mention_of_polars
 from shipway.recipes.arrays import Encoded
 from shipway.recipes.own_fit import FitsItself, Rows
@@ -273,20 +274,14 @@ def load_recipe(reference: str) -> Recipe:
             )
         module_name, attribute = f"shipway.recipes.{module_name}", "recipe"
     allow_mention_of_polars()
-    try:
-        found = getattr(modules.load(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    found = load_object(f"{module_name}:{attribute}", "recipe")
+    if not isinstance(found, Recipe) or isinstance(found, type):
+        is_class = isinstance(found, type)
         raise InvalidSpec(
-            (f"{reference!r} cannot be loaded: {error}; is its package on PYTHONPATH, or given as code=?"),
+            f"{reference!r} is {'a class' if is_class else f'of type {type(found).__name__}'}, not a recipe",
             field="recipe",
             given=reference,
-        ) from error
-    if not isinstance(found, Recipe):
-        raise InvalidSpec(
-            f"{reference!r} is a {type(found).__name__}, not a recipe",
-            field="recipe",
-            given=reference,
-            fix="see docs/recipes.md",
+            fix=f"make one of it: {attribute} = {found.__name__}()" if is_class else "see docs/recipes.md",
         )
     if isinstance(found, KerasRecipe) == isinstance(found, FitsItself):
         raise InvalidSpec(

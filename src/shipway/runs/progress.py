@@ -142,7 +142,9 @@ def highlights(step: StepRecord) -> str:
         is_reference = isinstance(value, str) and (len(value) > 40 or "fingerprint" in name or "://" in value)
         if name in ("job", "objective", "uri") or (is_reference and name != "url"):
             continue
-        shown = figure(value, _is_share(name, step.outputs)) if isinstance(value, float) else number(value)
+        # A function of one's own may call 93.4 an accuracy.
+        is_share = isinstance(value, float) and abs(value) <= 1 and _is_share(name, step.outputs)
+        shown = figure(value, is_share) if isinstance(value, float) else number(value)
         words.append(f"{name.replace('_', ' ')} {shown}")
     return ", ".join(words[:4])
 
