@@ -98,7 +98,7 @@ def test_the_model_gives_the_solver_s_own_margins_and_training_leaves_them() -> 
     encoder = fitted()
     model = built(encoder)
     grams, labels = split(encoder)
-    found = linear.solve(encoder, (grams, labels), (grams, labels))
+    found = linear.solve(encoder, *2 * [linear.Split(grams, None, labels)])
     model.fit(inputs(encoder), labels, batch_size=8, epochs=2, verbose=0)
     texts = [*TEXTS, "", "never seen before", "the the the stop a 1"]
     wanted = (
@@ -114,9 +114,9 @@ def test_the_model_gives_the_solver_s_own_margins_and_training_leaves_them() -> 
 def test_the_solver_is_a_linear_svm_over_tf_idf_and_gives_the_same_twice() -> None:
     encoder = fitted()
     grams, labels = split(encoder)
-    first = linear.solve(encoder, (grams, labels), (grams, labels))
+    first = linear.solve(encoder, *2 * [linear.Split(grams, None, labels)])
     linear._solved.clear()
-    again = linear.solve(encoder, (grams, labels), (grams, labels))
+    again = linear.solve(encoder, *2 * [linear.Split(grams, None, labels)])
     assert first is not again
     assert first.table.tobytes() == again.table.tobytes()
     assert first.bias.tobytes() == again.bias.tobytes()
@@ -132,7 +132,7 @@ def test_few_classes_and_classes_without_rows_are_no_trouble(labels: list[str]) 
     rows = [(text, label) for text, label in ROWS if label in labels]
     encoder = fitted([*rows, ("rare", "never")] if "never" in labels else rows)
     grams, ids = split(encoder, rows)
-    found = linear.solve(encoder, (grams, ids), (grams, ids))
+    found = linear.solve(encoder, *2 * [linear.Split(grams, None, ids)])
     margins = linear.features(grams, encoder) @ found.table.astype(np.float32) + found.bias
     assert margins.shape == (len(rows), len(labels))
     assert margins.argmax(1).tolist() == ids.tolist()
@@ -155,3 +155,21 @@ def test_a_recurrent_model_has_the_same_weights_and_answers_with_and_without_a_g
     there.set_weights(here.get_weights())
     given = {name: dense(encoder.encode(TEXTS))[name] for name in ("grams", "words")}
     np.testing.assert_allclose(here(given), there(given), atol=1e-6)
+
+
+def test_vectors_are_used_where_the_eval_split_is_answered_no_worse_with_them() -> None:
+    encoder = fitted()
+    grams, labels = split(encoder)
+    of_labels = np.eye(4, dtype=np.float32)[labels]
+    alone = linear.solve(encoder, *2 * [linear.Split(grams, None, labels)])
+    assert alone.sentence_table is None
+    helped = linear.solve(encoder, *2 * [linear.Split(grams, of_labels, labels)])
+    assert helped.uses_sentences
+    assert helped.told == "with sentence vectors 1.0000 of the eval split are right, 1.0000 without"
+    misled = linear.solve(
+        encoder, linear.Split(grams, 9 * of_labels, labels), linear.Split(grams, of_labels[:, [1, 2, 3, 0]], labels)
+    )
+    assert not misled.uses_sentences
+    assert misled.told.endswith("without: they are left out")
+    assert misled.table.tobytes() == alone.table.tobytes()
+    assert misled.temperature == alone.temperature

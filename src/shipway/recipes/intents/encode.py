@@ -1,4 +1,7 @@
-"""The intents encoder: texts to n-gram buckets and word ids. Numpy only: the same code in prep and in the predictor."""
+"""The intents encoder: texts to n-gram buckets and word ids, and to a sentence encoder's vectors where one is asked.
+
+Numpy only: the same code in prep and in the predictor.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from shipway.recipes.arrays import Encoded, Ragged
 from shipway.recipes.intents import grams as gr
 from shipway.recipes.intents import text as tx
 from shipway.recipes.intents.params import EncoderParams
+from shipway.recipes.intents.sentences import Sentences
 from shipway.recipes.intents.vocabulary import WordCounts
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ READABLE = (1, FORMAT)  # 1: runs of characters across a space had no buckets of
 class IntentsEncoder:
     """Texts to `grams` (ids of hash buckets) and `words` (word ids); both count from 1, 0 is padding.
 
+    With a sentence encoder also to `sentence`, its vector.
+
     Args:
         params: What was fitted.
         labels: Class names by id.
@@ -35,6 +41,7 @@ class IntentsEncoder:
         rows: Texts of the training split.
         vocabulary: Words with an id of their own, most frequent first.
         version: FORMAT of the hash that the counts are of.
+        sentences: The sentence encoder, where there is one.
     """
 
     def __init__(
@@ -45,8 +52,9 @@ class IntentsEncoder:
         rows: int,
         vocabulary: Sequence[str],
         version: int = FORMAT,
+        sentences: Sentences | None = None,
     ) -> None:
-        self.params = params
+        self.params, self.sentences = params, sentences
         self.version = version
         self.rows = rows
         self.counts = counts
@@ -68,25 +76,35 @@ class IntentsEncoder:
 
     @property
     def features(self) -> dict[str, FeatureSpec]:
-        """`grams` and `words`, int64 of variable length."""
-        return {name: FeatureSpec(dtype="int64", shape=[None]) for name in ("grams", "words")}
+        """`grams` and `words`, int64 of variable length; `sentence`, float32 (width,)."""
+        features = {name: FeatureSpec(dtype="int64", shape=[None]) for name in ("grams", "words")}
+        if self.sentences is not None:
+            features["sentence"] = FeatureSpec(dtype="float32", shape=[self.sentences.identity.width])
+        return features
 
     @property
     def packed(self) -> dict[str, FeatureSpec]:
-        """The text itself, UTF-8."""
-        return {"text": FeatureSpec(dtype="bytes", shape=[])}
+        """The text itself, UTF-8, and its vector: that takes as long as all else together, so it is made once."""
+        names = ["text", *(["sentence"] if self.sentences is not None else [])]
+        return {name: FeatureSpec(dtype="bytes", shape=[]) for name in names}
 
     def pack(self, texts: Sequence[str]) -> Encoded:
-        """The texts' bytes, shape (n,)."""
+        """The bytes of the texts, and of their vectors, shape (n,)."""
         packed = np.empty(len(texts), dtype=object)
         packed[:] = [text.encode("utf-8", "surrogatepass") for text in texts]
-        return {"text": packed}
+        return {"text": packed, **({} if self.sentences is None else {"sentence": self.sentences.pack(texts)})}
 
     def unpack(self, records: Encoded, features: Collection[str]) -> Encoded:
-        """As `encode` gives them."""
+        """As `encode` gives them; a vector's numbers in half precision."""
         texts = records["text"]
         assert not isinstance(texts, Ragged)
-        return self._encoded([text.decode("utf-8", "surrogatepass") for text in texts.tolist()], features)
+        of_text = [name for name in features if name != "sentence"]
+        encoded = self._encoded([text.decode("utf-8", "surrogatepass") for text in texts.tolist()], of_text)
+        if self.sentences is not None and "sentence" in features:
+            vectors = records["sentence"]
+            assert not isinstance(vectors, Ragged)
+            encoded["sentence"] = self.sentences.unpack(vectors)
+        return encoded
 
     @property
     def word_ids(self) -> int:
@@ -115,8 +133,9 @@ class IntentsEncoder:
         return np.concatenate(([0.0], weights)).astype(np.float32)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """`grams` and `words` of each text, as `Ragged`."""
-        return self._encoded(texts, ("grams", "words"))
+        """`grams` and `words` of each text, as `Ragged`, and its vector."""
+        encoded = self._encoded(texts, ("grams", "words"))
+        return encoded | ({} if self.sentences is None else {"sentence": self.sentences.encode(texts)})
 
     def _encoded(self, texts: Sequence[str], features: Collection[str]) -> Encoded:
         parts: dict[str, list[Ragged]] = {name: [] for name in features}
@@ -152,10 +171,16 @@ class IntentsEncoder:
 
     def to_document(self) -> dict[str, Any]:
         """JSON: parameters, labels, vocabulary, and the bucket counts (uint32 little endian, zlib, base64)."""
+        params, sentences = self.params.model_dump(mode="json"), {}
+        if self.sentences is None:
+            del params["sentence_encoder"]  # as it was written before there was any
+        else:
+            sentences = {"sentences": self.sentences.to_document()}
         return {
             "recipe": "intents",
             "format": self.version,
-            "params": self.params.model_dump(mode="json"),
+            "params": params,
+            **sentences,
             "labels": self.labels,
             "rows": self.rows,
             "vocabulary": self.vocabulary,
@@ -181,7 +206,10 @@ class IntentsEncoder:
             if len(counts) != params.buckets:
                 raise ValueError(f"{len(counts)} counts for {params.buckets} buckets")
             rows, version = int(document["rows"]), int(document["format"])
-            return cls(params, document["labels"], counts.astype(np.uint32), rows, document["vocabulary"], version)
+            sentences = Sentences.from_document(document["sentences"]) if "sentences" in document else None
+            return cls(
+                params, document["labels"], counts.astype(np.uint32), rows, document["vocabulary"], version, sentences
+            )
         except (KeyError, ValueError, TypeError, zlib.error) as error:
             raise CorruptArtifact(f"encoder.json: {type(error).__name__}: {error}; run prep again") from error
 
@@ -228,7 +256,8 @@ class Counts:
             raise InvalidData("the training split has no rows; an encoder needs some to fit on", field="encode")
         bounded = np.minimum(self.grams, np.iinfo(np.uint32).max).astype(np.uint32)
         vocabulary = self.words.most_common(self.params.vocabulary)
-        return IntentsEncoder(self.params, sorted(self.labels), bounded, self.rows, vocabulary)
+        sentences = Sentences.of(self.params.sentence_encoder)
+        return IntentsEncoder(self.params, sorted(self.labels), bounded, self.rows, vocabulary, FORMAT, sentences)
 
 
 def _grams(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,24 +27,50 @@ MAX_WEIGHTS = 1 << 26  # grams times classes: 128 MB in half precision
 USUAL_TEMPERATURE = 0.2  # of margins with C = 1, where too few rows are held out to measure it
 SEED = 0
 
-Rows = tuple[Ragged, NDArray[np.int64]]  # `grams` of a split and class ids, shape (n,)
+# One vector beside 150 n-grams: a row is so many times as long for the solver.
+VECTOR_WORK = 4
+
+
+@dataclass(frozen=True)
+class Split:
+    """Encoded rows.
+
+    Attributes:
+        grams: Their n-grams.
+        sentence: Their vectors, float32 (n, width); None where the encoder gives none.
+        labels: Class ids, shape (n,).
+    """
+
+    grams: Ragged
+    sentence: NDArray[np.float32] | None
+    labels: NDArray[np.int64]
+
 
 _solved: dict[bytes, Solution] = {}  # of the last dataset: the trials of a sweep share it
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Log probabilities are `log_softmax((features @ table + bias) / temperature)`.
+    """Log probabilities are `log_softmax((features @ table + unit(sentence) @ sentence_table + bias) / temperature)`.
 
     Attributes:
         table: float16, shape (gram ids below `first_across`, classes).
         bias: float32, shape (classes,).
         temperature: Measured on held-out rows.
+        sentence_table: float32, shape (width, classes), of vectors of length 1; zeros where they did not help, None
+            where there are none.
+        told: What the vectors brought on the held-out rows.
     """
 
     table: NDArray[np.float16]
     bias: NDArray[np.float32]
     temperature: float
+    sentence_table: NDArray[np.float32] | None = None
+    told: str = ""
+
+    @property
+    def uses_sentences(self) -> bool:
+        return self.sentence_table is not None and bool(self.sentence_table.any())
 
 
 def refusal(params: Params, encoder: IntentsEncoder) -> str | None:
@@ -54,8 +80,9 @@ def refusal(params: Params, encoder: IntentsEncoder) -> str | None:
         return "it is switched off by members or svm_weight"
     if classes < 2:
         return "there is one class only"
-    if encoder.rows * classes > MAX_WORK:
-        return f"{encoder.rows:,} rows x {classes:,} classes are above {MAX_WORK:,}"
+    most = MAX_WORK if encoder.sentences is None else MAX_WORK // VECTOR_WORK
+    if encoder.rows * classes > most:
+        return f"{encoder.rows:,} rows x {classes:,} classes are above {most:,}"
     if encoder.first_across * classes > MAX_WEIGHTS:
         return f"{encoder.first_across:,} n-grams x {classes:,} classes are above {MAX_WEIGHTS:,}"
     return None
@@ -76,35 +103,64 @@ def features(grams: Ragged, encoder: IntentsEncoder) -> Any:
     return matrix.astype(np.float32)
 
 
-def solve(encoder: IntentsEncoder, train: Rows, held_out: Rows) -> Solution:
-    """A one-vs-rest linear SVM (C = 1, squared hinge loss); the same rows give the same numbers."""
-    grams, labels = train
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of length 1, as `model.SolvedLinear` takes them."""
+    lengths: NDArray[np.float32] = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True)) + np.float32(1e-6)
+    return vectors / lengths
+
+
+def solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
+    """A one-vs-rest linear SVM (C = 1, squared hinge loss); the same rows give the same numbers.
+
+    With vectors it is solved twice, and they are used where the held-out rows are answered at least as well with them.
+    """
     key = hashlib.sha256(encoder.idf().tobytes())
-    for part in (grams, held_out[0]):
-        key.update(part.values.tobytes() + part.offsets.tobytes())
-    key.update(labels.tobytes() + held_out[1].tobytes())
-    found = _solved.get(key.digest())
-    if found is None:
+    for split in (train, held_out):
+        key.update(split.grams.values.tobytes() + split.grams.offsets.tobytes() + split.labels.tobytes())
+        key.update(b"" if split.sentence is None else split.sentence.tobytes())
+    solution = _solved.get(key.digest())
+    if solution is None:
         _solved.clear()
-        found = _solved[key.digest()] = _solve(encoder, train, held_out)
-    return found
+        solution = _solved[key.digest()] = _solve(encoder, train, held_out)
+    return solution
 
 
-def _solve(encoder: IntentsEncoder, train: Rows, held_out: Rows) -> Solution:
+def _solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
+    of_grams, of_held_out = features(train.grams, encoder), features(held_out.grams, encoder)
+    classes = len(encoder.labels)
+    weights, bias = _fit(of_grams, train.labels, classes)
+    table = weights.T.astype(np.float16)
+    margins = of_held_out @ table.astype(np.float32) + bias
+    alone = Solution(table, bias.astype(np.float32), calibrate(margins, held_out.labels, USUAL_TEMPERATURE))
+    if train.sentence is None or held_out.sentence is None:
+        return alone
+    from scipy import sparse
+
+    width = train.sentence.shape[1]
+    weights, bias = _fit(sparse.hstack([of_grams, unit(train.sentence)], format="csr"), train.labels, classes)
+    table, of_vectors = weights.T[:-width].astype(np.float16), weights.T[-width:].astype(np.float32)
+    both = of_held_out @ table.astype(np.float32) + unit(held_out.sentence) @ of_vectors + bias
+    right, right_alone = (float((each.argmax(axis=1) == held_out.labels).mean()) for each in (both, margins))
+    told = f"with sentence vectors {right:.4f} of the eval split are right, {right_alone:.4f} without"
+    if right < right_alone:
+        nothing = np.zeros((width, classes), np.float32)
+        return replace(alone, sentence_table=nothing, told=f"{told}: they are left out")
+    temperature = calibrate(both, held_out.labels, USUAL_TEMPERATURE)
+    return Solution(table, bias.astype(np.float32), temperature, of_vectors, told)
+
+
+def _fit(rows: Any, labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights, shape (classes, columns of the rows), and bias."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    classes = len(encoder.labels)
     # A class without training rows is nobody's answer: its margin is -1, as that of a problem without positives.
-    weights, bias = np.zeros((classes, encoder.first_across)), np.full(classes, -1.0)
-    grams, labels = train
+    weights, bias = np.zeros((classes, rows.shape[1])), np.full(classes, -1.0)
     if len(np.unique(labels)) > 1:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # one class of many, by a margin that nobody sees
-            solved = LinearSVC(C=1.0, random_state=SEED).fit(features(grams, encoder), labels)
+            solved = LinearSVC(C=1.0, random_state=SEED).fit(rows, labels)
         both = len(solved.classes_) == 2  # scikit-learn then keeps the second class' margin only
         weights[solved.classes_] = np.vstack([-solved.coef_, solved.coef_]) if both else solved.coef_
         bias[solved.classes_] = np.concatenate([-solved.intercept_, solved.intercept_]) if both else solved.intercept_
-    table = weights.T.astype(np.float16)
-    margins = features(held_out[0], encoder) @ table.astype(np.float32) + bias
-    return Solution(table, bias.astype(np.float32), calibrate(margins, held_out[1], USUAL_TEMPERATURE))
+    return weights, bias

@@ -60,6 +60,21 @@ class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
         return [tf.reshape(part, [-1, 2 * self._dim]) for part in parts]
 
 
+class SentenceGate(tf_keras.layers.Layer):  # type: ignore[misc]
+    """A sentence encoder's vectors, brought to length 1; zeros where `set_open(False)` was called. Never trained."""
+
+    def build(self, _shape: Any) -> None:
+        self.open = self.add_weight("open", (), initializer="ones", trainable=False)
+
+    def set_open(self, is_open: bool) -> None:
+        """Whether what lies behind sees the vectors."""
+        self.set_weights([np.float32(is_open)])
+
+    def call(self, vectors: Any) -> Any:
+        length = tf.sqrt(tf.reduce_sum(tf.square(vectors), axis=1, keepdims=True)) + 1e-6
+        return vectors / length * self.open
+
+
 class SolvedLinear(tf_keras.layers.Layer):  # type: ignore[misc]
     """Logits of the linear SVM that `linear.solve` finds; uniform until `take` was called, never trained.
 
@@ -69,11 +84,14 @@ class SolvedLinear(tf_keras.layers.Layer):  # type: ignore[misc]
         idf: Weight of each gram id that it knows, float32, shape (ids,); other ids count for nothing.
         first_char_gram: Ids below it are words.
         classes: How many.
+        width: Of the vectors that it weighs too; 0: there are none.
     """
 
-    def __init__(self, idf: NDArray[np.float32], first_char_gram: int, classes: int, **kwargs: Any) -> None:
+    def __init__(
+        self, idf: NDArray[np.float32], first_char_gram: int, classes: int, width: int = 0, **kwargs: Any
+    ) -> None:
         super().__init__(dtype="float32", **kwargs)  # whatever the policy: no cast of the whole table at each call
-        self._idf, self._cut, self._classes = idf, first_char_gram, classes
+        self._idf, self._cut, self._classes, self._width = idf, first_char_gram, classes, width
 
     def build(self, _shape: Any) -> None:
         idf = tf_keras.initializers.Constant(self._idf)
@@ -83,12 +101,16 @@ class SolvedLinear(tf_keras.layers.Layer):  # type: ignore[misc]
         )
         self.bias = self.add_weight("bias", (self._classes,), initializer="zeros", trainable=False)
         self.temperature = self.add_weight("temperature", (), initializer="ones", trainable=False)
+        if self._width:
+            shape = (self._width, self._classes)
+            self.sentence_table = self.add_weight("sentence_table", shape, initializer="zeros", trainable=False)
 
     def take(self, solution: Solution) -> None:
         """Sets its weights."""
-        self.set_weights([self._idf, solution.table, solution.bias, np.float32(solution.temperature)])
+        weights = [self._idf, solution.table, solution.bias, np.float32(solution.temperature)]
+        self.set_weights([*weights, *([solution.sentence_table] if self._width else [])])
 
-    def call(self, grams: Any) -> Any:
+    def call(self, grams: Any, sentence: Any = None) -> Any:
         known = tf.where(grams < len(self._idf), grams, tf.zeros_like(grams))
         weights = tf.gather(self.idf, known)
         is_word = tf.cast(known < self._cut, tf.float32)
@@ -97,11 +119,14 @@ class SolvedLinear(tf_keras.layers.Layer):  # type: ignore[misc]
         rows = tf.cast(tf.gather(self.table, known), tf.float32)
         # An n-gram is in one of the two bags only: one product does for both.
         margins = tf.squeeze(tf.matmul(tf.reduce_sum(unit, axis=1, keepdims=True), rows), 1) + self.bias
+        if sentence is not None:
+            margins += tf.matmul(tf.cast(sentence, tf.float32), self.sentence_table)
         return margins / self.temperature
 
 
 def build(params: Params, encoder: IntentsEncoder) -> Any:
-    """The uncompiled model: `grams`, and `words` where they are read, int64 (n, length) -> logits (n, classes).
+    """The uncompiled model: `grams`, `words` where they are read, int64 (n, length), and `sentence` where the encoder
+    gives vectors, float32 (n, width) -> logits (n, classes).
 
     Its members are models of their own that share their input and nothing else: the first is a linear SVM that is
     solved for (or, where `refusal` says so, trained and linear in its bags), the others have hidden units and the part
@@ -120,22 +145,28 @@ def build(params: Params, encoder: IntentsEncoder) -> Any:
     if params.architecture != "bag" or params.embeddings:
         inputs["words"] = words
         read = _reader(params, encoder, words)
+    sentence, width = None, 0
+    if encoder.sentences is not None:
+        width = encoder.sentences.identity.width
+        inputs["sentence"] = tf_keras.Input((width,), dtype=tf.float32, name="sentence")
+        sentence = SentenceGate(name="sentence_gate")(inputs["sentence"])
     answers = [
-        _member(params, classes, number, bag, None if number == 0 and params.members > 1 else read)
+        _member(params, classes, number, bag, None if number == 0 and params.members > 1 else read, sentence)
         for number, bag in zip(numbers, bags, strict=True)
     ]
     if params.members == 1:
         return tf_keras.Model(inputs, answers[0], name="intents")
     linear = None
     if solved:
-        table = SolvedLinear(idf[: encoder.first_across], encoder.first_char_gram, classes, name="solved")
-        linear = table(grams)
+        table = SolvedLinear(idf[: encoder.first_across], encoder.first_char_gram, classes, width, name="solved")
+        linear = table(grams) if sentence is None else table(grams, sentence)
     return tf_keras.Model(inputs, Committee(params.svm_weight, name="logits")(answers, linear), name="intents")
 
 
-def _member(params: Params, classes: int, number: int, bag: Any, read: Any) -> Any:
+def _member(params: Params, classes: int, number: int, bag: Any, read: Any, sentence: Any) -> Any:
     """Logits of one member: a direct path, and but for the first of several, hidden units beside it."""
-    joined = bag if read is None else tf_keras.layers.Concatenate(name=f"joined_{number}")([bag, read])
+    parts = [bag, *(part for part in (read, sentence) if part is not None)]
+    joined = bag if len(parts) == 1 else tf_keras.layers.Concatenate(name=f"joined_{number}")(parts)
     dropped = StepDropout(params.dropout, name=f"drop_joined_{number}")(joined)
     logits = tf_keras.layers.Dense(classes, name=f"direct_{number}")(dropped)
     if not params.hidden or (number == 0 and params.members > 1):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from shipway.language.reference import NONE, check_reference
 from shipway.specs import Spec
 
 Architecture = Literal["bag", "lstm", "gru", "cnn"]
@@ -27,6 +28,15 @@ class EncoderParams(Spec):
     )
     unknown_buckets: Annotated[int, Field(ge=1, le=10_000, description="ids shared by all other words")] = 64
     max_words: Annotated[int, Field(ge=1, le=4096, description="words of a text that are kept")] = 64
+    sentence_encoder: Annotated[
+        str,
+        Field(description="none, use-multilingual-3 (extra `language`), or the address of one of yours with its hash"),
+    ] = NONE
+
+    @field_validator("sentence_encoder")
+    @classmethod
+    def _some_encoder(cls, value: str) -> str:
+        return check_reference(value, "encoder.sentence_encoder")
 
     @model_validator(mode="after")
     def _some_feature(self) -> Self:

@@ -67,7 +67,7 @@ class IntentsRecipe:
 
     def solve_weights(self, model: Any, params: BaseModel, encoder: Encoder, rows: Callable[[str], Rows]) -> str:
         """Solves for the committee's linear SVM."""
-        from shipway.recipes.intents.linear import refusal, solve
+        from shipway.recipes.intents.linear import Split, refusal, solve
 
         assert isinstance(encoder, IntentsEncoder)
         why = refusal(parse(Params, params.model_dump(), "params"), encoder)
@@ -77,13 +77,17 @@ class IntentsRecipe:
         split = {}
         for name in ("train", "eval"):
             encoded, targets = rows(name)
-            grams, labels = encoded["grams"], targets["label"]
+            grams, sentence, labels = encoded["grams"], encoded.get("sentence"), targets["label"]
             assert isinstance(grams, Ragged)
+            assert not isinstance(sentence, Ragged)
             assert not isinstance(labels, Ragged)
-            split[name] = grams, labels
+            split[name] = Split(grams, sentence, labels)
         solution = solve(encoder, split["train"], split["eval"])
         model.get_layer("solved").take(solution)
+        if solution.sentence_table is not None:
+            model.get_layer("sentence_gate").set_open(solution.uses_sentences)
         return (
             f"linear SVM of {solution.table.shape[0]:,} n-grams x {solution.table.shape[1]:,} classes solved in "
             f"{time.monotonic() - began:.1f} s, temperature {solution.temperature:.2f}"
+            f"{f'; {solution.told}' if solution.told else ''}"
         )

@@ -1,0 +1,84 @@
+"""Which sentence encoder an intents encoder asks beside its n-grams; nothing heavy is imported before it encodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shipway.language.base import EncoderIdentity, as_stored
+from shipway.language.reference import NONE, SHIPPED
+
+if TYPE_CHECKING:
+    from shipway.language.base import SentenceEncoder
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """A sentence encoder as an intents encoder keeps it.
+
+    Attributes:
+        reference: Where it lies in object storage, with its hash: whoever serves the model needs no package for it.
+        identity: What a model was trained with.
+    """
+
+    reference: str
+    identity: EncoderIdentity
+
+    @classmethod
+    def of(cls, reference: str) -> Self | None:
+        """The encoder that a parameter names, put into the store where Shipway ships it; None for `none`."""
+        if reference == NONE:
+            return None
+        from shipway.language import open_encoder
+
+        identity = EncoderIdentity.of(open_encoder(reference, where="encoder.sentence_encoder"))
+        if reference in SHIPPED:
+            from shipway.context import Context
+            from shipway.language.shipped import shipped_folder
+            from shipway.language.storing import upload
+
+            reference = upload(*shipped_folder(), Context.current().uri("encoders"))
+        return cls(reference, identity)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 (n, width).
+
+        Raises:
+            InvalidSpec: it is not the encoder that the model was trained with.
+        """
+        return self._opened().encode(texts)
+
+    def pack(self, texts: Sequence[str]) -> NDArray[np.object_]:
+        """As shards hold them: the bytes of each row, float16 little endian, shape (n,)."""
+        packed = np.empty(len(texts), dtype=object)
+        packed[:] = [row.tobytes() for row in as_stored(self.encode(texts)).astype("<f2")]
+        return packed
+
+    def unpack(self, records: NDArray[np.object_]) -> NDArray[np.float32]:
+        """float32 (n, width), of `pack`."""
+        joined = np.frombuffer(b"".join(records.tolist()), dtype="<f2")
+        return joined.reshape(len(records), self.identity.width).astype(np.float32)
+
+    def _opened(self) -> SentenceEncoder:
+        from shipway.language import open_encoder
+
+        encoder = open_encoder(self.reference, where="encoder.sentence_encoder")
+        self.identity.check(encoder, "encoder.sentence_encoder")
+        return encoder
+
+    def to_document(self) -> dict[str, Any]:
+        return {"reference": self.reference, **asdict(self.identity)}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Self:
+        """What `to_document` described.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing or no such thing.
+        """
+        identity = EncoderIdentity(str(document["name"]), str(document["digest"]), int(document["width"]))
+        return cls(str(document["reference"]), identity)

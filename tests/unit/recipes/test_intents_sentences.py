@@ -1,0 +1,66 @@
+"""The intents encoder with a sentence encoder's vectors beside its n-grams."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from shipway.errors import InvalidSpec
+from shipway.recipes import load_recipe
+from shipway.recipes.intents.encode import IntentsEncoder
+from shipway.recipes.intents.params import EncoderParams
+from shipway.specs import parse
+
+TEXTS = ["turn on the light", "mach das Licht an", "", "\U0001f600 \u00e9t\u00e9", "x" * 10_000]
+
+
+@pytest.fixture
+def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IntentsEncoder:
+    monkeypatch.setenv("SHIPWAY_STORE", (tmp_path / "store").as_uri())
+    frame = pl.DataFrame({"text": TEXTS, "label": ["on", "on", "none", "none", "none"]})
+    params = EncoderParams(buckets=256, sentence_encoder="use-multilingual-3")
+    fitted = load_recipe("intents").fit_encoder([frame], params)
+    assert isinstance(fitted, IntentsEncoder)
+    return fitted
+
+
+def test_vectors_are_packed_in_half_precision_and_what_serves_asks_the_same_encoder(encoder: IntentsEncoder) -> None:
+    assert {name: (spec.dtype, spec.shape) for name, spec in encoder.features.items()} == {
+        "grams": ("int64", [None]), "words": ("int64", [None]), "sentence": ("float32", [512]),
+    }  # fmt: skip
+    encoded, packed = encoder.encode(TEXTS), encoder.pack(TEXTS)
+    assert [len(row) for row in packed["sentence"]] == [1024] * len(TEXTS)
+    unpacked = encoder.unpack(packed, ("grams", "sentence"))
+    assert set(unpacked) == {"grams", "sentence"}
+    np.testing.assert_allclose(unpacked["sentence"], encoded["sentence"], atol=1e-3)
+    again = load_recipe("intents").load_encoder(json.loads(json.dumps(encoder.to_document())))
+    assert isinstance(again, IntentsEncoder)
+    assert again.sentences == encoder.sentences
+    assert again.sentences is not None
+    assert "/encoders/" in again.sentences.reference, "whoever serves needs no package"
+    np.testing.assert_array_equal(again.encode(TEXTS)["sentence"], encoded["sentence"])
+    unit = encoded["sentence"] / np.linalg.norm(encoded["sentence"], axis=1, keepdims=True)
+    assert unit[0] @ unit[1] > 0.7, "the same in another language"
+
+
+def test_without_one_nothing_is_said_of_it() -> None:
+    frame = pl.DataFrame({"text": TEXTS[:2], "label": ["on", "off"]})
+    document = load_recipe("intents").fit_encoder([frame], EncoderParams(buckets=256)).to_document()
+    assert "sentence" not in json.dumps(document)
+
+
+def test_an_encoder_that_is_another_by_now_is_refused(encoder: IntentsEncoder) -> None:
+    document = encoder.to_document()
+    document["sentences"]["digest"] = "0" * 64
+    with pytest.raises(InvalidSpec, match=r"encoder\.sentence_encoder: the model was trained with use-multilingual-3"):
+        load_recipe("intents").load_encoder(document).encode(TEXTS)
+
+
+@pytest.mark.parametrize("name", ["use-multilingual-4", "s3://bucket/encoder.json"])
+def test_a_name_that_is_none_is_refused_before_anything_starts(name: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"encoder\.sentence_encoder"):
+        parse(EncoderParams, {"sentence_encoder": name}, "encoder")
