@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from shipway import modules
 from shipway.artifacts import FeatureSpec
 from shipway.code.given import allowing, use_given
-from shipway.errors import InvalidSpec, nearest
+from shipway.errors import InvalidSpec
 from shipway.objects import load_object
 from shipway.recipes.absent import allow_mention_of_polars
 from shipway.recipes.arrays import Encoded
