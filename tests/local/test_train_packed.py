@@ -76,7 +76,7 @@ def parser_of(tiny: Tiny) -> Any:
 def test_a_batch_of_packed_records_is_the_encoders_features_padded(tiny: Tiny, tmp_path: Path) -> None:
     parser = parser_of(tiny)
     split = parser.load(written(tmp_path, list(range(ROWS))), ROWS)
-    features, targets = parser.sides(parser.rows([(split, np.arange(5, 9))]))
+    features, targets = parser.dense({name: value[5:9] for name, value in split.items()})
     assert np.asarray(targets["label"]).tolist() == [5, 6, 7, 8]
     assert np.asarray(features["square"]).tolist() == [[25], [36], [49], [64]]
     assert np.asarray(features["texts"]).tolist() == [[b"5", b"", b""], [b"6", b"6", b""], [b"7"] * 3, [b""] * 3]

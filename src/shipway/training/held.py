@@ -251,15 +251,20 @@ class StreamOrder:
             yield order, left
             left = 0
 
-    def __call__(self, step: int) -> Iterator[tuple[int, int, int, int]]:
-        """Shard, its first and last row (not included), and the shard that comes behind it."""
+    def pieces(self, step: int, rows_of: Callable[[int, int], Encoded]) -> Iterator[Piece]:
+        """The rows of a step's batch.
+
+        Args:
+            step: Which.
+            rows_of: A shard's rows, told which shard comes behind it.
+        """
         wanted = self._batch
         epochs = self.shards(step)
         (order, begin), (following, _) = next(epochs), next(epochs)
         while True:
             for shard, coming in pairwise([*order, following[0]]):
                 end = min(self._rows[shard], begin + wanted)
-                yield shard, begin, end, coming
+                yield rows_of(shard, coming), np.arange(begin, end)
                 wanted, begin = wanted - (end - begin), 0
                 if not wanted:
                     return
