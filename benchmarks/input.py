@@ -33,6 +33,7 @@ def _measure(manifest: Any, folder: Path) -> dict[str, Any]:
     from shipway.training import data as td
     from shipway.training import shards as sh
     from shipway.training.order import Share
+    from shipway.training.unpacking import as_columns
 
     targets = {"label": FeatureSpec(dtype="int64", shape=[])}
     encoder, _ = sh.fetch_encoder(manifest, "intents", folder)
@@ -54,7 +55,7 @@ def _measure(manifest: Any, folder: Path) -> dict[str, Any]:
 
     paths = sh.fetch_shards(manifest, shards, folder / "held")
     split = parser.load(paths, ROWS)
-    records = tf.constant(serialise(split))
+    records = tf.constant(serialise(as_columns(split)))
     plain = td.Parser(parser.features, targets)
 
     def baseline(_work: Path) -> None:

@@ -82,9 +82,7 @@ def _bare(manifest: Any, folder: Path) -> float:
     recipe.compile_model(model, recipe.Params())
     parser = td.Parser.of(manifest, encoder, ["grams"], task_of(recipe).labels.targets(encoder))
     split = parser.load(sh.fetch_shards(manifest, sh.split_shards(manifest, "train"), folder / "bare"), ROWS)
-    grams = tf.RaggedTensor.from_row_splits(split["grams"].values.astype("int64"), split["grams"].offsets)
-    held = {"grams": grams, "label": split["label"].astype("int64")}
-    rows = tf.data.Dataset.from_tensor_slices(held).shuffle(ROWS).repeat().batch(BATCH, drop_remainder=True)
+    rows = tf.data.Dataset.from_tensor_slices(split).shuffle(ROWS).repeat().batch(BATCH, drop_remainder=True)
     began: list[float] = []
     clock = tf_keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda *_: began.append(time.perf_counter()),

@@ -1,9 +1,9 @@
 """A dataset's records as tensors, and batches that are a pure function of (seed, step, world size).
 
-Two ways in. `memory`: the split is held as arrays, and each step's global batch is a slice of a seeded permutation
-over all records; worker w of n takes the w-th part of it, so the global batch holds the same examples for any n.
-`stream`: each worker downloads only its share of the shards, and reads each of them again each epoch, what is unpacked
-from a file; its batches depend on the number of workers, since its share does. Imports TensorFlow.
+Two ways in. `memory`: the parsed split is held as tensors, and each step's global batch is a slice of a seeded
+permutation over all records; worker w of n takes the w-th part of it, so the global batch holds the same examples for
+any n. `stream`: each worker downloads only its share of the shards, and reads each of them again each epoch, unpacked
+ones from a file; its batches depend on the number of workers, since its share does. Imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from shipway.artifacts import DatasetManifest, FeatureSpec, Shard
 from shipway.errors import CorruptArtifact, InvalidSpec
 from shipway.recipes import Encoder
-from shipway.recipes.arrays import Encoded, concatenate, part, take
+from shipway.recipes.arrays import Encoded, concatenate, part
 from shipway.tasks.base import TARGET_PADDING
 from shipway.training.held import Padding, Piece, StreamOrder, UnpackedShards, narrow
-from shipway.training.order import Order, Share
+from shipway.training.order import Share, local_batches
 from shipway.training.shards import packer_of
 from shipway.training.unpacking import DTYPES as DTYPES
-from shipway.training.unpacking import Unpacking, as_columns, is_ragged
+from shipway.training.unpacking import Unpacking, as_columns, as_tensors, is_ragged
 
 PARSE_BATCH = 1024
 HELD_BYTES = 512 << 20  # of a split's features; where they take more, each batch is unpacked by itself
-UNPACKED_TOGETHER = 256  # rows: an encoder is slow with a few, arrays of many are fresh pages each time
+UNPACK_BATCH = 256  # an encoder is slow with a few rows; arrays of many rows are fresh pages each time
 PADDING: dict[str, Any] = {"int64": 0, "float32": 0.0, "uint8": 0, "bytes": b""}  # of features
 
 Batch = tuple[dict[str, Any], dict[str, Any]]  # features and targets by name, dense
@@ -73,6 +73,8 @@ class Parser:
             self._padding_schema[name] = tf.io.FixedLenSequenceFeature(
                 spec.shape[1:], DTYPES[spec.dtype], allow_missing=True, default_value=self._padding.get(name)
             )
+
+        self._parsed = tf.function(lambda serialised: tf.io.parse_example(serialised, self._schema))
 
     @classmethod
     def of(
@@ -150,6 +152,8 @@ class Parser:
         return {name: tensors[name] for name in self.features}, {name: tensors[name] for name in self.targets}
 
     def _padded(self, name: str, value: Any) -> Any:
+        dtype = DTYPES[self.tensors[name].dtype]
+        value = value if value.dtype == dtype else tf.cast(value, dtype)  # `load` narrows whole numbers
         if not is_ragged(self.tensors[name]):
             return value
         # A batch of empty texts still needs one column, as `Ragged.to_padded` gives it.
@@ -157,6 +161,25 @@ class Parser:
         inner = [tf.constant(size, tf.int64) for size in self.tensors[name].shape[1:]]
         shape = tf.stack([tf.constant(-1, tf.int64), longest, *inner])
         return value.to_tensor(default_value=self._padding[name], shape=shape)
+
+    def unpacked(self, pieces: Callable[[int], Sequence[Piece]], batch: int, step: int) -> Any:
+        """A tf.data.Dataset of (features, targets) of rows that are unpacked already, without end.
+
+        Args:
+            pieces: The rows of a step's batch; called from several threads at once.
+            batch: How many they are.
+            step: The first one.
+        """
+        specs = self.tensors
+        types = [DTYPES[spec.dtype] for spec in specs.values()]
+
+        def made(number: Any) -> Batch:
+            arrays = tf.numpy_function(lambda step: self._rows(pieces(int(step))), [number], types, stateful=False)
+            for array, spec in zip(arrays, specs.values(), strict=True):
+                array.set_shape([batch, *spec.shape])
+            return self._sides(dict(zip(specs, arrays, strict=True)))
+
+        return tf.data.Dataset.counter(step).map(made, num_parallel_calls=self.parallel, deterministic=True)
 
     def read(self, paths: Sequence[Path]) -> Any:
         """Parsed batches of each file in turn: no interleaving, which measured several times slower."""
@@ -181,71 +204,56 @@ class Parser:
             CorruptArtifact: a damaged record.
         """
         try:
-            for columns in map(as_columns, self._held(paths)):
+            for serialised in tf.data.TFRecordDataset([str(path) for path in paths]).batch(PARSE_BATCH).prefetch(2):
+                columns = as_columns(self._parsed(serialised))
                 if self.unpacking is None or self.is_late:
                     yield columns
                     continue
-                for start in range(0, rows_in(columns), UNPACKED_TOGETHER):
-                    some = part(columns, start, min(start + UNPACKED_TOGETHER, rows_in(columns)))
-                    yield self.unpacking.encoded(some) | {name: some[name] for name in self.targets}
+                rows = len(next(iter(columns.values())))
+                for start in range(0, rows, UNPACK_BATCH):
+                    some = part(columns, start, min(start + UNPACK_BATCH, rows))
+                    yield self.unpacking.columns(some) | {name: some[name] for name in self.targets}
         except tf.errors.DataLossError as error:
             raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
 
-    def load(self, paths: Sequence[Path], rows: int) -> Encoded:
-        """A whole split's columns, as `blocks` gives them, whole numbers in the least room.
+    def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
+        """A whole split as one tensor for each feature and target; whole numbers in half the room, where they fit.
 
         Raises:
             CorruptArtifact: the files hold another number of records than the manifest says.
         """
-        columns = concatenate(map(narrow, self.blocks(paths)))
-        found = rows_in(columns)
+        split = as_tensors(concatenate(map(narrow, self.blocks(paths))))
+        found = rows_in(split)
         if found != rows:
             raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")
-        return columns
-
-    def rows(self, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
-        """Rows of columns one behind the other, in the order of `tensors`, padded as `dense` does."""
-        if not self.is_late:
-            return self._rows(pieces)
-        assert self.unpacking is not None
-        some = concatenate(take(columns, picked) for columns, picked in pieces)
-        made = self.unpacking.encoded(some) | {name: some[name] for name in self.targets}
-        return self._rows([(made, np.arange(rows_in(made)))])
-
-    def sides(self, arrays: Sequence[Any]) -> Batch:
-        """What `rows` gave, as features and targets."""
-        return self._sides(dict(zip(self.tensors, arrays, strict=True)))
-
-    def batches(self, pieces: Callable[[int], Sequence[Piece]], batch: int, step: int) -> Any:
-        """A tf.data.Dataset of (features, targets), without end.
-
-        Args:
-            pieces: The rows of a step's batch; called from several threads at once.
-            batch: How many they are.
-            step: The first one.
-        """
-        types = [DTYPES[spec.dtype] for spec in self.tensors.values()]
-
-        def made(number: Any) -> Batch:
-            arrays = tf.numpy_function(lambda step: self.rows(pieces(int(step))), [number], types, stateful=False)
-            for array, spec in zip(arrays, self.tensors.values(), strict=True):
-                array.set_shape([batch, *spec.shape])
-            return self.sides(arrays)
-
-        steps = tf.data.Dataset.counter(step)
-        return _ready(steps.map(made, num_parallel_calls=self.parallel, deterministic=True))
+        return split
 
 
-def rows_in(columns: Mapping[str, Any]) -> int:
-    """Rows of columns, or of parsed tensors."""
-    value = next(iter(columns.values()))
-    return int(value.nrows()) if isinstance(value, tf.RaggedTensor) else len(value)
+def rows_in(tensors: Mapping[str, Any]) -> int:
+    """Rows of parsed tensors."""
+    value = next(iter(tensors.values()))
+    return int(value.nrows() if isinstance(value, tf.RaggedTensor) else value.shape[0])
 
 
-def memory_batches(parser: Parser, split: Encoded, rows: int, batch: int, seed: int, step: int, share: Share) -> Any:
+def memory_batches(
+    parser: Parser, split: dict[str, Any], rows: int, batch: int, seed: int, step: int, share: Share
+) -> Any:
     """A tf.data.Dataset of (features, targets): this worker's part of each global batch from `step` on, without end."""
-    order = Order(rows, seed)
-    return parser.batches(lambda number: [(split, order.local_batch(batch, number, share))], batch // share.size, step)
+
+    def gather(picked: Any) -> Any:
+        return parser.dense({name: tf.gather(value, picked) for name, value in split.items()})
+
+    indices = tf.data.Dataset.from_generator(
+        lambda: _blocks(local_batches(rows, batch, seed, step, share)),
+        output_signature=tf.TensorSpec((None, batch // share.size), tf.int64),
+    )
+    return _ready(indices.unbatch().map(gather, num_parallel_calls=parser.parallel, deterministic=True))
+
+
+def _blocks(batches: Iterator[NDArray[np.int64]], size: int = 64) -> Iterator[NDArray[np.int64]]:
+    """Several steps' indices at once: a Python call for each step would cost as much as gathering its rows."""
+    while True:
+        yield np.stack([next(batches) for _ in range(size)])
 
 
 def stream_batches(
@@ -260,15 +268,11 @@ def stream_batches(
     order = StreamOrder(rows, batch, seed)
     if parser.unpacking is not None and not parser.is_late:
         unpacked = UnpackedShards(lambda shard: parser.blocks([paths[shard]]), rows, paths[0].parent)
-
-        def pieces(number: int) -> list[Piece]:
-            return [(unpacked(shard, coming), np.arange(begin, end)) for shard, begin, end, coming in order(number)]
-
-        return parser.batches(pieces, batch, step)
+        return _ready(parser.unpacked(lambda number: list(order.pieces(number, unpacked)), batch, step))
 
     def orders() -> Iterator[tuple[list[str], int]]:
-        for names, left in order.shards(step):
-            yield [str(paths[i]) for i in names], left
+        for numbers, left in order.shards(step):
+            yield [str(paths[i]) for i in numbers], left
 
     files = tf.data.Dataset.from_generator(
         orders, output_signature=(tf.TensorSpec((None,), tf.string), tf.TensorSpec((), tf.int64))
@@ -286,8 +290,9 @@ def _ready(dataset: Any) -> Any:
     return dataset.prefetch(4).with_options(options)
 
 
-def padded_batches(parser: Parser, split: Encoded, batch: int, share: Share) -> Iterator[Batch]:
+def padded_batches(parser: Parser, split: dict[str, Any], batch: int, share: Share) -> Iterator[Batch]:
     """Every row of this worker's part of a split, once, in batches: for evaluation."""
     mine = np.arange(share.rank, rows_in(split), share.size)
     for start in range(0, len(mine), batch):
-        yield parser.sides(list(map(tf.constant, parser.rows([(split, mine[start : start + batch])]))))
+        picked = tf.constant(mine[start : start + batch])
+        yield parser.dense({name: tf.gather(value, picked) for name, value in split.items()})

@@ -38,27 +38,23 @@ class Buffers:
     """Memory for arrays, used again as soon as nobody holds the array that it was given for."""
 
     def __init__(self) -> None:
-        self._free: list[NDArray[np.uint8]] = []
+        self._owners: list[NDArray[np.uint8]] = []
         self._lock = threading.Lock()
 
     def __call__(self, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
         """An array with whatever was in it before."""
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         with self._lock:
-            idle = [i for i in range(len(self._free)) if sys.getrefcount(self._free[i]) == 2]
-            large = [i for i in idle if len(self._free[i]) >= size]
-            if large:
-                return np.ndarray(shape, dtype, self._free[large[0]])
-            for i in reversed(idle):  # too small for what comes now
-                del self._free[i]
-            self._free.append(_aligned(size + size // 4))
-            return np.ndarray(shape, dtype, self._free[-1])
-
-
-def _aligned(size: int) -> NDArray[np.uint8]:
-    raw = np.empty(size + ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return np.ndarray(size, np.uint8, raw, start)
+            # Every view of memory, TensorFlow's too, refers to the array that owns it: this list does, and the call.
+            idle = [i for i in range(len(self._owners)) if sys.getrefcount(self._owners[i]) == 2]
+            large = [i for i in idle if len(self._owners[i]) >= size + ALIGNMENT]
+            if not large:
+                for i in reversed(idle):  # too small for what comes now
+                    del self._owners[i]
+                self._owners.append(np.empty(size + size // 4 + ALIGNMENT, dtype=np.uint8))
+            owner = self._owners[large[0] if large else -1]
+            start = -owner.ctypes.data % ALIGNMENT
+            return owner[start : start + size].view(dtype).reshape(shape)
 
 
 class Padding:
@@ -251,15 +247,20 @@ class StreamOrder:
             yield order, left
             left = 0
 
-    def __call__(self, step: int) -> Iterator[tuple[int, int, int, int]]:
-        """Shard, its first and last row (not included), and the shard that comes behind it."""
+    def pieces(self, step: int, rows_of: Callable[[int, int], Encoded]) -> Iterator[Piece]:
+        """The rows of a step's batch.
+
+        Args:
+            step: Which.
+            rows_of: A shard's rows, told which shard comes behind it.
+        """
         wanted = self._batch
         epochs = self.shards(step)
         (order, begin), (following, _) = next(epochs), next(epochs)
         while True:
             for shard, coming in pairwise([*order, following[0]]):
                 end = min(self._rows[shard], begin + wanted)
-                yield shard, begin, end, coming
+                yield rows_of(shard, coming), np.arange(begin, end)
                 wanted, begin = wanted - (end - begin), 0
                 if not wanted:
                     return

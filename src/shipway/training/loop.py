@@ -19,7 +19,6 @@ import tf_keras
 from shipway.artifacts import DatasetManifest
 from shipway.errors import ShipwayError
 from shipway.recipes import Encoder, KerasRecipe, load_recipe
-from shipway.recipes.arrays import Encoded
 from shipway.recipes.layers import bind_steps
 from shipway.storage import read_artifact
 from shipway.tasks import task_of
@@ -207,13 +206,13 @@ def _resume(
 
 
 @lru_cache(maxsize=4)
-def _cached(parser: td.Parser, uri: str, fingerprint: str, split: str, work: Path) -> Encoded:
+def _cached(parser: td.Parser, uri: str, fingerprint: str, split: str, work: Path) -> dict[str, Any]:
     manifest = read_artifact(DatasetManifest, uri)
     shards = sh.split_shards(manifest, split)
     return parser.load(sh.fetch_shards(manifest, shards, work / fingerprint), manifest.splits[split].encoded_rows)
 
 
-def _loaded(parser: td.Parser, manifest: DatasetManifest, split: str, work: Path) -> Encoded:
+def _loaded(parser: td.Parser, manifest: DatasetManifest, split: str, work: Path) -> dict[str, Any]:
     """A parsed split; kept, since the trials of a sweep share it."""
     return _cached(parser, manifest.uri, manifest.fingerprint, split, work)
 

@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shipway.recipes.arrays import Encoded
 from shipway.tasks.base import TrainingHead
 from shipway.training import data as td
 from shipway.training.distribution import Distribution
@@ -64,7 +63,9 @@ class Evaluation:
         head: The task's.
     """
 
-    def __init__(self, model: Any, head: TrainingHead, parser: td.Parser, split: Encoded, dist: Distribution) -> None:
+    def __init__(
+        self, model: Any, head: TrainingHead, parser: td.Parser, split: dict[str, Any], dist: Distribution
+    ) -> None:
         self.head = head
         self._parser, self._split, self._dist = parser, split, dist
         signature = [

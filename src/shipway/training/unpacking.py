@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec
 from shipway.inputs.base import BadRequest
@@ -73,6 +74,10 @@ class Unpacking:
         except BadRequest as error:
             raise UnreadableRecord(f"{UNREADABLE}: {error}") from error
 
+    def columns(self, records: Encoded) -> Encoded:
+        """`encoded`, rows of items of several numbers as such."""
+        return {name: _items(value, self._features[name]) for name, value in self.encoded(records).items()}
+
 
 def unreadable(error: Exception) -> str | None:
     """Why a record could not be unpacked, where an error of TensorFlow's says so."""
@@ -87,6 +92,16 @@ def as_columns(parsed: Mapping[str, Any]) -> Encoded:
         if isinstance(value, tf.RaggedTensor)
         else value.numpy()
         for name, value in parsed.items()
+    }
+
+
+def as_tensors(columns: Encoded) -> dict[str, Any]:
+    """Arrays as parsed tensors."""
+    return {
+        name: tf.RaggedTensor.from_row_splits(tf.constant(value.values), tf.constant(value.offsets), validate=False)
+        if isinstance(value, Ragged)
+        else tf.constant(value)
+        for name, value in columns.items()
     }
 
 
@@ -114,6 +129,14 @@ def _tensor(spec: FeatureSpec, made: Any) -> Any:
     if inner:
         values, splits = tf.reshape(values, [-1, *inner]), splits // _width(spec)
     return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+
+
+def _items(value: Any, spec: FeatureSpec) -> NDArray[Any] | Ragged:
+    if not isinstance(value, Ragged):
+        return np.asarray(value)
+    if value.values.ndim == len(spec.shape):
+        return value
+    return Ragged(value.values.reshape(-1, *spec.shape[1:]), value.offsets // _width(spec))
 
 
 def _width(spec: FeatureSpec) -> int:
