@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shipway.errors import CorruptArtifact, InvalidData
+from shipway.errors import CorruptArtifact, InvalidData, one_line
 from shipway.language.description import EncoderDescription
 from shipway.language.padded import check_inputs, run_padded
 from shipway.language.tokenizing import open_tokenizer
@@ -54,16 +54,16 @@ class OnnxEncoder:
         return vectors
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        rows = self._tokenize(texts)
         try:
+            rows = self._tokenize(texts)
             if self._description.feeding == "windows":
                 vectors = run_windows(self._session, rows, self.width)
             else:
                 vectors = run_padded(self._session, rows, self._description)
         except CorruptArtifact:
             raise
-        except Exception as error:  # ONNX Runtime's, which has classes of its own for each
-            raise CorruptArtifact(f"sentence encoder {self.name}: ONNX Runtime cannot compute: {error}") from error
+        except Exception as error:  # compiled libraries have classes of their own
+            raise CorruptArtifact(f"sentence encoder {self.name}: it cannot be asked: {one_line(error)}") from error
         if not np.isfinite(vectors).all():
             raise CorruptArtifact(f"sentence encoder {self.name}: it gives numbers that are not finite")
         if self._description.is_normalized:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,8 @@ from shipway import private
 from shipway.context import Context
 from shipway.errors import CorruptArtifact
 from shipway.language.description import FILE, EncoderDescription
+
+_ABANDONED_S = 3600  # a process that was killed leaves its scratch folder; no encoder takes that long to fetch
 
 
 def kept_folder(key: str) -> Path:
@@ -37,6 +40,7 @@ def keep(key: str, fill: Callable[[Path], None]) -> tuple[Path, EncoderDescripti
     with suppress(CorruptArtifact):
         return folder, _verified(folder, key)
     private.make_folder(folder.parent)
+    _clean(folder.parent)
     scratch = folder.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         scratch.mkdir(mode=0o700)
@@ -68,6 +72,14 @@ def check_file(path: Path, sha256: str, where: str) -> None:
         given = hashlib.file_digest(file, "sha256").hexdigest()
     if given != sha256:
         raise CorruptArtifact(f"{where}: {path.name} has sha256 {given}, expected {sha256}")
+
+
+def _clean(root: Path) -> None:
+    """Removes what killed processes left."""
+    for left in root.glob(".*"):
+        with suppress(OSError):  # its process is at it, after all
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left)
 
 
 def _verified(folder: Path, key: str) -> EncoderDescription:

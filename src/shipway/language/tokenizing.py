@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from shipway.errors import CorruptArtifact, UserError
+from shipway.errors import CorruptArtifact, UserError, one_line
 from shipway.language.description import SENTENCEPIECE, EncoderDescription
 
 EXTRA = "pip install 'shipway[language]'"
@@ -27,10 +27,8 @@ def open_tokenizer(path: Path, description: EncoderDescription) -> Tokenize:
         opened = _sentencepiece(path, description) if is_sentencepiece else _tokenizers(path, description.max_tokens)
     except ImportError as error:
         raise absent(error.name or "a tokenizer") from error
-    except UserError:
-        raise
     except Exception as error:  # whatever class the compiled library raises
-        raise CorruptArtifact(f"{path}: not a tokenizer that can be read: {error}") from error
+        raise CorruptArtifact(f"{path}: not a tokenizer that can be read: {one_line(error)}") from error
     return lambda texts: opened([_HALF.sub("\ufffd", text) for text in texts])
 
 

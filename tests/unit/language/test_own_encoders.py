@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
+from shipway.errors import CorruptArtifact, InvalidSpec, NotFound, UserError
 from shipway.language import open_encoder, publish
 from shipway.language.padded import BUDGET
 
@@ -180,6 +182,27 @@ def test_a_file_that_was_replaced_is_neither_opened_nor_kept(own: Callable[..., 
     assert list((tmp_path / "home/cache/encoders").iterdir()) == []
 
 
+def test_what_a_killed_process_left_goes_and_what_another_is_at_stays(own: Callable[..., str], tmp_path: Path) -> None:
+    kept = tmp_path / "home/cache/encoders"
+    for name in (".1-left", ".2-at-work"):
+        (kept / name).mkdir(parents=True)
+        (kept / name / "encoder.onnx").touch()
+    os.utime(kept / ".1-left", (0, 0))
+    open_encoder(own())
+    assert sorted(path.name for path in kept.glob(".*")) == [".2-at-work"]
+
+
+def test_a_tokenizers_library_that_is_absent_says_what_to_install(
+    own: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = own()
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(
+        UserError, match=r"need tokenizers, which is not installed here; pip install 'shipway\[language\]'"
+    ):
+        open_encoder(reference)
+
+
 def test_publishing_again_changes_nothing_that_is_there(own: Callable[..., str]) -> None:
     reference = own()
     before = {path.name: path.stat().st_mtime_ns for path in folder_of(reference).iterdir()}
@@ -200,6 +223,7 @@ def test_a_broken_encoder_is_not_published(own: Callable[..., str], tmp_path: Pa
         ({"model": tmp_path / "absent.onnx"}, NotFound, "model: no such file"),
         ({"tokenizer": write_model(tmp_path / "c.json")}, CorruptArtifact, "not a tokenizer that can be read"),
         ({"tokenizer": write_model(tmp_path / "d.txt")}, InvalidSpec, "ends neither with .json nor with .model"),
+        ({"output": "pooler"}, CorruptArtifact, "it cannot be asked: .*pooler"),
         ({"poling": "mean"}, InvalidSpec, r"poling: unknown setting.*did you mean 'pooling'"),
         ({"pooling": "max"}, InvalidSpec, "encoder.pooling"),
         ({"max_tokens": 2, "before": [1], "after": [2]}, InvalidSpec, "leaves no room"),
