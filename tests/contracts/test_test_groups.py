@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -46,3 +47,12 @@ def test_what_the_tests_of_a_module_share_is_made_once(tmp_path: Path) -> None:
     (tmp_path / "test_sharing.py").write_text(SHARING)
     run_on_two_workers(tmp_path, "-p", "tests.fixtures.one_worker")
     assert len(list(tmp_path.glob("made-by-*"))) == 1
+
+
+def test_no_test_module_imports_tensorflow_where_all_workers_would() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            tops = {name.partition(".")[0] for name in names}
+            assert not tops & {"tensorflow", "tf_keras"}, f"{path.relative_to(ROOT)}:{node.lineno}"

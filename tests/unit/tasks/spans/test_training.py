@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -15,6 +14,8 @@ from seqeval.metrics import f1_score
 from shipway.tasks import load_task
 from shipway.tasks.spans.tags import places, tag_count, tag_names
 from shipway.tasks.spans.training import span_counts
+
+pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("tensorflow")]
 
 head = load_task("spans").head
 TYPES = ["number", "room"]
@@ -33,6 +34,8 @@ def batches(draw: st.DrawFn) -> tuple[Any, Any]:
 
 
 def sums(truth: Any, logits: Any) -> np.ndarray[Any, Any]:
+    import tensorflow as tf
+
     found: np.ndarray[Any, Any] = head.sums(tf.constant(logits, tf.float32), {"label": tf.constant(truth)}).numpy()
     return found
 
@@ -44,6 +47,8 @@ def spans(tags: Any) -> set[tuple[int, ...]]:
 @given(batches())
 @settings(deadline=None, max_examples=80)
 def test_spans_are_counted_as_numpy_and_seqeval_count_them(found: Any) -> None:
+    import tensorflow as tf
+
     truth, answers = found
     true, ours = spans(truth), spans(np.where(truth >= 0, answers, 0))
     counts = span_counts(tf.constant(truth), tf.constant(np.where(truth >= 0, answers, -1)))
@@ -60,6 +65,8 @@ def test_spans_are_counted_as_numpy_and_seqeval_count_them(found: Any) -> None:
 
 
 def test_sums_of_batches_of_any_width_add_up_in_a_compiled_step() -> None:
+    import tensorflow as tf
+
     random = np.random.default_rng(3)
     truth, logits = random.integers(0, TAGS, (6, 7)), random.normal(size=(6, 7, TAGS))
     step = tf.function(
@@ -87,12 +94,16 @@ def test_the_standard_error_is_what_resampled_counts_scatter_by() -> None:
 
 
 def test_a_batch_without_a_token_has_a_number() -> None:
+    import tensorflow as tf
+
     nothing = {"label": tf.constant([[-1, -1]], tf.int64)}
     assert float(head.batch(tf.zeros((1, 2, TAGS)), nothing)["token_accuracy"]) == 0
     assert np.isfinite(head.sums(tf.zeros((1, 2, TAGS)), nothing)).all()
 
 
 def test_a_model_may_choose_its_tags_itself() -> None:
+    import tensorflow as tf
+
     logits = tf.constant([[[5.0, 1, 0, 0, 0], [0, 1, 5, 0, 0]]])
     own = {"logits": logits, "tags": tf.constant([[1, 2]], tf.int32)}
     truth = {"label": tf.constant([[1, 2]], tf.int64)}
