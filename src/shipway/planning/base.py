@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from shipway.errors import InvalidSpec
 from shipway.specs import parse
 
 if TYPE_CHECKING:
@@ -37,6 +38,29 @@ class Plan:
     flat: Mapping[str, Sequence[tuple[str, str]]] = {}
     decided: Collection[str] = ()
     whole: Collection[str] = ()
+
+    def check_names(self, place: object) -> None:
+        """Refuses a plan that names what it has not: such a parameter would set nothing, without a word.
+
+        Args:
+            place: Its file, for messages.
+
+        Raises:
+            InvalidSpec: a section, a field or a flat parameter that there is not.
+        """
+        for parameter, targets in self.flat.items():
+            for section, path in targets:
+                field = f"pipeline: {place}: flat[{parameter!r}]"
+                if section not in self.sections:
+                    raise InvalidSpec("unknown section", field=field, given=section, allowed=self.sections)
+                fields = self.sections[section].model_fields
+                if fields and path.partition(".")[0] not in fields:
+                    raise InvalidSpec(f"section {section} has no field", field=field, given=path, allowed=fields)
+        for name in self.decided:
+            if name not in self.flat:
+                raise InvalidSpec(
+                    "no flat parameter", field=f"pipeline: {place}: decided", given=name, allowed=self.flat
+                )
 
     def take_along(self, params: Mapping[str, Any], pin: Callable[[str], str]) -> dict[str, Any]:
         """Parameters as they travel: what names something on the machine of the person who types is packed.

@@ -101,7 +101,7 @@ class Pipeline:
         """What there is to configure; None for a bare function, and for a folder without `plan.py`.
 
         Raises:
-            InvalidSpec: `plan.py` does not import, or holds no plan.
+            InvalidSpec: `plan.py` does not import, holds no plan, or one that names what it has not.
         """
         if self.folder is None or not (self.folder / "plan.py").is_file():
             return None
@@ -110,6 +110,7 @@ class Pipeline:
             raise InvalidSpec(
                 field=f"pipeline: {self.folder / 'plan.py'}", allowed="`plan`, a shipway.planning.Plan with sections"
             )
+        found.check_names(self.folder / "plan.py")
         return found
 
     @property

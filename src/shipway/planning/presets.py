@@ -28,7 +28,7 @@ def read_preset(folder: Path, preset: str) -> dict[str, Any]:
     """A preset's sections; of a pipeline that has no default, none.
 
     Raises:
-        InvalidSpec: no such preset.
+        InvalidSpec: no such preset, or a file that holds no mapping.
     """
     path = folder / "params" / f"{preset}.yaml"
     names = presets(folder)
@@ -36,4 +36,7 @@ def read_preset(folder: Path, preset: str) -> dict[str, Any]:
         if preset == DEFAULT:
             return {}
         raise InvalidSpec("unknown preset", field="preset", given=preset, allowed=names or ("none",))
-    return load_yaml(path.read_text(encoding="utf-8"), f"preset {preset}") or {}
+    found = load_yaml(path.read_text(encoding="utf-8"), f"preset {preset}") or {}
+    if not isinstance(found, dict):
+        raise InvalidSpec(field=f"preset {preset}: {path}", given=found, allowed="a mapping of sections")
+    return found

@@ -134,8 +134,9 @@ class Run(Results):
                         tell({"kind": "look"})  # seconds pass, though nothing was told
         except KeyboardInterrupt:
             if on_event is None:
+                place = "" if self.backend.is_here else ", kfp=..."
                 print(
-                    f"Run {self.key} goes on: shipway.load_run({self.key!r}).wait(), or .cancel() ends it.",
+                    f"Run {self.key} goes on: shipway.load_run({self.key!r}{place}).wait(), or .cancel() ends it.",
                     file=sys.stderr,
                 )
             raise

@@ -11,6 +11,7 @@ import pytest
 
 from shipway.errors import InvalidSpec, NotFound
 from shipway.planning import find, find_all
+from shipway.planning.resolving import resolve
 
 SHIPPED = ("image_tagging", "sweep_function", "train_and_deploy", "train_function")
 PIPELINE = """
@@ -185,3 +186,46 @@ def test_the_variable_names_the_folder_around_pipelines(pipelines: Path, monkeyp
     monkeypatch.setenv("SHIPWAY_PIPELINES", str(pipelines / "bare"))
     with pytest.raises(InvalidSpec, match=r"bare' is a pipeline's own folder; name the folder that holds it, '"):
         find("bare")
+
+
+FLAT_PLAN = """
+from pydantic import BaseModel
+from shipway.planning import Plan
+
+class Rows(BaseModel):
+    top: int = 3
+
+class Churn(Plan):
+    sections = {{"rows": Rows}}
+    flat = {flat}
+    decided = {decided}
+
+plan = Churn()
+"""
+
+
+@pytest.mark.parametrize(
+    ("flat", "decided", "line"),
+    [
+        ({"top": [("rws", "top")]}, (), r"plan.py: flat\['top'\]: unknown section 'rws'; expected one of rows"),
+        ({"top": [("rows", "tpo")]}, (), r"section rows has no field 'tpo'; expected one of top"),
+        ({"top": [("rows", "top")]}, ("tops",), r"decided: no flat parameter 'tops'; expected one of top"),
+    ],
+)
+def test_a_plan_that_names_what_it_has_not_is_refused(
+    flat: object, decided: object, line: str, pipelines: Path
+) -> None:
+    """Its parameter would set nothing."""
+    make(pipelines, "churn", plan=FLAT_PLAN.format(flat=flat, decided=decided))
+    with pytest.raises(InvalidSpec, match=line):
+        assert find("churn").plan
+
+
+def test_a_preset_that_is_no_mapping_is_one_line(pipelines: Path) -> None:
+    place = make(pipelines, "churn", plan=PLAN)
+    (place / "params").mkdir()
+    (place / "params" / "default.yaml").write_text("- a\n")
+    with pytest.raises(
+        InvalidSpec, match=r"preset default: .*default.yaml: expected a mapping of sections, got \['a'\]"
+    ):
+        resolve(find("churn"), {})

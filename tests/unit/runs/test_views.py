@@ -56,6 +56,22 @@ def test_a_run_prints_as_what_it_is(record: RunRecord) -> None:
     assert all(line.partition(": ")[2].replace("'", "&#x27;") in page for line in lines[-6:])
 
 
+def test_who_interrupts_the_waiting_is_told_that_the_run_goes_on(
+    record: RunRecord, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: Here) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Here, "changes", interrupted)
+    run = run_of(record)
+    with pytest.raises(KeyboardInterrupt):
+        run.wait()
+    assert "Run run-1 goes on: shipway.load_run('run-1').wait(), or .cancel() ends it." in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        run.wait(lambda event: None)
+    assert not capsys.readouterr().err
+
+
 def test_a_notebook_shows_no_markup_of_a_strangers_and_no_secret(record: RunRecord) -> None:
     error = StepError(kind="InvalidData", message="row 1: <script>alert(1)</script>\x1b[31m")
     steps = [StepRecord(run="run-1", task="dataset", title="<b>x", state="Failed", error=error)]
