@@ -16,8 +16,8 @@ def follow(jobs: int) -> dict[str, Any]:
     """What a process of its own measured."""
     command = [sys.executable, "-m", "benchmarks._cluster_fleet", str(jobs)]
     done = subprocess.run(command, env=os.environ, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    line: dict[str, Any] = json.loads(done.stdout)
+    return line
 
 
 class OwnAccount:
@@ -40,18 +40,18 @@ class OwnAccount:
         """A connection as this account."""
         from shipway.executors.kubernetes.api import connected
 
-        found = connected()
+        own = connected()
         token = self._kubectl("create", "token", "bench", "-n", self.name, "--duration=2h").strip()
-        found.configuration.api_key = {"authorization": f"Bearer {token}"}
-        found.configuration.cert_file = found.configuration.key_file = None
-        return type(found)(found.configuration)
+        own.configuration.api_key = {"authorization": f"Bearer {token}"}
+        own.configuration.cert_file = own.configuration.key_file = None
+        return type(own)(own.configuration)
 
     def served(self, api: Any) -> int:
         """Requests of this account that the server has begun, by its own count."""
         from tests.fixtures.follow_many import series
 
-        found = series(api, "apiserver_flowcontrol_dispatched_requests_total")
-        return int(sum(value for labels, value in found if labels["flow_schema"] == self.name))
+        samples = series(api, "apiserver_flowcontrol_dispatched_requests_total")
+        return int(sum(value for labels, value in samples if labels["flow_schema"] == self.name))
 
     def close(self) -> None:
         """Takes away what lies outside the namespace."""

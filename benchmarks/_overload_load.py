@@ -64,14 +64,14 @@ class Load:
     def _read(self, number: int) -> None:
         block = self.sockets[number].recv(1 << 16)
         data = self.data[number] + block
-        head, found, body = data.partition(b"\r\n\r\n")
-        if block and (not found or len(body) < int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])):
+        head, separator, body = data.partition(b"\r\n\r\n")
+        if block and (not separator or len(body) < int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])):
             self.data[number] = data
             return
         self.data[number] = b""
         sent_at = self.sent_at.pop(number, None)
         if sent_at is not None:
-            status = int(head[9:12]) if found else 0
+            status = int(head[9:12]) if separator else 0
             self.codes[status] += 1
             if status == 200:
                 self.latencies.append((time.perf_counter() - sent_at) * 1000)

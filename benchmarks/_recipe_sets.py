@@ -45,15 +45,17 @@ def write_set(path: Path, name: str) -> dict[str, str]:
         write_intents_csv(path, name, rows_per_intent=LANGUAGE_ROWS)
         return {"group_column": "group"}
     classes, rows = DOCSTRINGS[name]
-    found = _classes(rows)
-    if len(found) < classes:
-        raise ValueError(f"{name}: the environment has {len(found)} modules with {rows} docstrings, not {classes}")
+    sentences_of = _classes(rows)
+    if len(sentences_of) < classes:
+        raise ValueError(
+            f"{name}: the environment has {len(sentences_of)} modules with {rows} docstrings, not {classes}"
+        )
     draw = random.Random(name)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["text", "label"])
-        for label in sorted(draw.sample(sorted(found), classes)):
-            writer.writerows((sentence, label) for sentence in draw.sample(sorted(found[label]), rows))
+        for label in sorted(draw.sample(sorted(sentences_of), classes)):
+            writer.writerows((sentence, label) for sentence in draw.sample(sorted(sentences_of[label]), rows))
     return {}
 
 
@@ -86,7 +88,7 @@ def _classes(rows: int) -> dict[str, set[str]]:
 @cache
 def _sentences() -> dict[tuple[str, ...], set[str]]:
     """First sentences of all docstrings by module; files are parsed, nothing is imported."""
-    found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    sentences_of: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for root in (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")):
         for path in sorted(Path(root).rglob("*.py")):
             module = path.relative_to(root).with_suffix("").parts
@@ -94,8 +96,8 @@ def _sentences() -> dict[tuple[str, ...], set[str]]:
                 continue
             for sentence in _first_sentences(path):
                 if len(sentence) in LENGTHS and len(sentence.split()) >= MIN_WORDS:
-                    found[module].add(sentence)
-    return dict(found)
+                    sentences_of[module].add(sentence)
+    return dict(sentences_of)
 
 
 def _first_sentences(path: Path) -> Iterator[str]:

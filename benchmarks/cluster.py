@@ -78,10 +78,10 @@ def _running(pod: dict[str, Any]) -> str:
     return f"running {name}" if pod.get("status", {}).get("phase") == "Running" else ""
 
 
-def _succeeded(found: dict[str, Any]) -> str:
-    conditions = (found.get("status") or {}).get("conditions") or []
+def _succeeded(item: dict[str, Any]) -> str:
+    conditions = (item.get("status") or {}).get("conditions") or []
     is_done = any(each["type"] == "Succeeded" and each["status"] == "True" for each in conditions)
-    return f"succeeded {found['metadata']['name']}" if is_done else ""
+    return f"succeeded {item['metadata']['name']}" if is_done else ""
 
 
 def applied(name: str, context: Context) -> Manifest:
@@ -110,12 +110,12 @@ def starts_and_ends(bed: Any, context: Context) -> tuple[dict[str, list[float]],
                 bed.kubectl("apply", "-n", context.namespace, "-f", "-", document=made)
             seconds[way].append(seen.at(f"running {name}") - began)
             seen.at(f"succeeded {name}")
-    return {way: found[1:] for way, found in seconds.items()}, ends[1:]  # the first round finds caches cold
+    return {way: times[1:] for way, times in seconds.items()}, ends[1:]  # the first round finds caches cold
 
 
 def step_s(context: Context) -> list[float]:
     """From a job's end to the exit of the process of the step: `shipway job run`, as a person types it."""
-    seen, found = Seen(Api(), context.namespace), []
+    seen, seconds = Seen(Api(), context.namespace), []
     command = str(Path(sys.executable).with_name("shipway"))
     environment = {**os.environ, "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_NAMESPACE": context.namespace,
                    "SHIPWAY_STORE": context.store_uri, "SHIPWAY_HOME": str(context.home)}  # fmt: skip
@@ -123,8 +123,8 @@ def step_s(context: Context) -> list[float]:
         path = Path(context.home) / f"step-{number}.json"
         path.write_text(json.dumps(job(f"step-{number}")))
         subprocess.run([command, "job", "run", str(path)], env=environment, check=True, stdout=subprocess.DEVNULL)
-        found.append(time.perf_counter() - seen.at(f"succeeded step-{number}"))
-    return found
+        seconds.append(time.perf_counter() - seen.at(f"succeeded step-{number}"))
+    return seconds
 
 
 @contextmanager
@@ -174,7 +174,7 @@ def main(fleets: tuple[int, ...] = FLEETS) -> dict[str, Any]:
         "ratio": round(ratio, 3),
         "meets_goal": is_met,
         "details": {
-            "first_replica_s": {way: round(statistics.median(found), 3) for way, found in starts.items()},
+            "first_replica_s": {way: round(statistics.median(times), 3) for way, times in starts.items()},
             "rounds": ROUNDS,
             "from_jobs_end_s": {
                 "to_plays": [round(each, 3) for each in sorted(ends)],

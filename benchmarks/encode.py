@@ -102,11 +102,11 @@ def main() -> dict[str, Any]:
         sides = {"ours": open_encoder(NAME, threads=THREADS).encode, "package": USE(threads=THREADS).encode}
         first = texts[:100]
         cosine = min(float(a @ b) for a, b in zip(sides["ours"](first), sides["package"](first), strict=True))
-        found = measure(sides, texts)
-        ratio = found["ours"]["texts_per_s"] / found["package"]["texts_per_s"]
+        measured = measure(sides, texts)
+        ratio = measured["ours"]["texts_per_s"] / measured["package"]["texts_per_s"]
         details = {
-            **found,
-            "one_p50_ratio": round(found["package"]["one_p50_ms"] / found["ours"]["one_p50_ms"], 2),
+            **measured,
+            "one_p50_ratio": round(measured["package"]["one_p50_ms"] / measured["ours"]["one_p50_ms"], 2),
             "memory_mb": memory_mb(),
             "least_cosine": round(cosine, 6),
             "threads": THREADS,

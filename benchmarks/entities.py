@@ -36,7 +36,7 @@ def measure(language: str, folder: Path) -> dict[str, Any]:
          "group_column": "group", "preset": PRESET, "overrides": json.dumps(OVERRIDES)},
     )  # fmt: skip
     evaluation = run["evaluation"]
-    baselines = {name: found["metrics"]["f1"] for name, found in evaluation["baselines"].items()}
+    baselines = {name: baseline["metrics"]["f1"] for name, baseline in evaluation["baselines"].items()}
     low, high = evaluation["intervals"]["f1"]
     return {
         "ours": round(100 * evaluation["metrics"]["f1"], 2),

@@ -83,8 +83,8 @@ def write_digits(folder: Path) -> Path:
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    for number, (pixels, digit) in enumerate(zip(found.images, found.target, strict=True)):
+    digits = load_digits()
+    for number, (pixels, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
         path = folder / str(digit) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(path)

@@ -68,8 +68,8 @@ def _measure(port: int, texts: Path, core: int) -> dict[str, Any]:
         memory_mb[0] = memory_mb[0] if i else _memory_mb(port)
         double = _run([*opened, str(capacity * 2), str(SECONDS), str(texts)], core)
         time.sleep(2 * SHORT_S)  # a capacity measured with a short queue would count refusals
-        found = {"capacity_per_s": round(capacity), "failures": closed_line["failures"]}
-        rounds.append(found | {"idle": _rounded(idle), "double": _rounded(double)})
+        line = {"capacity_per_s": round(capacity), "failures": closed_line["failures"]}
+        rounds.append(line | {"idle": _rounded(idle), "double": _rounded(double)})
     memory_mb[1] = _memory_mb(port)
     answer_cpu_us = _cpu_us(port, texts, core)
     return {"rounds": rounds, "memory_mb": [round(mb) for mb in memory_mb], "answer_cpu_us": answer_cpu_us}
@@ -84,8 +84,8 @@ def _cpu_us(port: int, texts: Path, core: int) -> int:
 
 def _run(command: list[str], core: int) -> dict[str, Any]:
     command = ["taskset", "-c", str(core), *command]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return found
+    line: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return line
 
 
 def _rounded(line: dict[str, Any]) -> dict[str, Any]:

@@ -119,11 +119,11 @@ def write_images(folder: Path, images: int) -> None:
 
 def _measure(place: str, source: str, folder: Path) -> dict[str, list[tuple[float, float, float]]]:
     sides = {"ours": OURS, "script": PACK.format(read=READ[place])}
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
+    runs_of: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
     for number in range(ROUNDS):
         for name in sides if number % 2 else reversed(sides):
-            found[name].append(timed(sides[name], source, folder / f"{name}-{place}-{number}"))
-    return found
+            runs_of[name].append(timed(sides[name], source, folder / f"{name}-{place}-{number}"))
+    return runs_of
 
 
 def _told(images: int, runs: list[tuple[float, float, float]]) -> dict[str, float]:
@@ -148,8 +148,8 @@ def main() -> dict[str, Any]:
         prefix = f"bench-{uuid.uuid4().hex[:8]}"
         Store.open("s3://shipway").upload_folder(folder / "store", prefix)
         for place, source in (("disk", str(folder / "disk")), ("store", f"s3://shipway/{prefix}")):
-            found = _measure(place, source, folder)
-            details |= {f"{place}_{name}": _told(IMAGES[place], runs) for name, runs in found.items()}
+            runs_of = _measure(place, source, folder)
+            details |= {f"{place}_{name}": _told(IMAGES[place], runs) for name, runs in runs_of.items()}
     finally:
         embedded.stop(folder / "home", grace_s=0)
         shutil.rmtree(folder, ignore_errors=True)

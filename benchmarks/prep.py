@@ -91,8 +91,8 @@ def timed(code: str, data: Path | str, out: Path) -> tuple[float, float, float]:
     status, usage = 0, None
     while usage is None:
         peak = max(peak, sum(_held(pid) for pid in _tree(process.pid)))
-        found, status, rusage = os.wait4(process.pid, os.WNOHANG)
-        usage = rusage if found else None
+        ended, status, rusage = os.wait4(process.pid, os.WNOHANG)
+        usage = rusage if ended else None
         time.sleep(0.01)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -125,13 +125,13 @@ def main() -> dict[str, Any]:
         write_rows(data, ROWS)
         size = data.stat().st_size
         sides = {"ours": OURS, "script": SCRIPT}
-        found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
+        runs_of: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
         for number in range(ROUNDS):
             for name in sides if number % 2 else reversed(sides):
-                found[name].append(timed(sides[name], data, folder / f"{name}-{number}"))
+                runs_of[name].append(timed(sides[name], data, folder / f"{name}-{number}"))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    seconds = {name: statistics.median(took for took, _, _ in runs) for name, runs in found.items()}
+    seconds = {name: statistics.median(took for took, _, _ in runs) for name, runs in runs_of.items()}
     ratio = round(seconds["script"] / seconds["ours"], 3)
     return {
         "name": "prep",
@@ -149,7 +149,7 @@ def main() -> dict[str, Any]:
                     "cpu_s": round(statistics.median(cpu for _, cpu, _ in runs), 1),
                     "peak_memory_mb": round(max(peak for _, _, peak in runs)),
                 }
-                for name, runs in found.items()
+                for name, runs in runs_of.items()
             },
         },
     }

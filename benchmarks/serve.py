@@ -42,8 +42,8 @@ def main() -> dict[str, Any]:
         model, ours, env = prepare(folder)
         plain = [sys.executable, str(HERE / "_serve_baseline.py"), str(model), PORT]
         with _server(ours, env, folder) as (port, ready_s), _server(plain, env, folder) as (plain_port, plain_ready_s):
-            found = _measure({"ours": port, "plain": plain_port}, model / "texts.json")
-        return _line(found, {"ours": ready_s, "plain": plain_ready_s})
+            measured = _measure({"ours": port, "plain": plain_port}, model / "texts.json")
+        return _line(measured, {"ours": ready_s, "plain": plain_ready_s})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -81,11 +81,11 @@ def _measure(ports: dict[str, int], texts: Path) -> dict[str, dict[int, dict[str
     }
 
 
-def _line(found: dict[str, dict[int, dict[str, float]]], ready_s: dict[str, float]) -> dict[str, Any]:
-    ours, plain = found["ours"], found["plain"]
+def _line(measured: dict[str, dict[int, dict[str, float]]], ready_s: dict[str, float]) -> dict[str, Any]:
+    ours, plain = measured["ours"], measured["plain"]
     ratio = round(ours[16]["requests_per_s"] / plain[16]["requests_per_s"], 2)
     is_no_slower_alone = ours[1]["p50_ms"] <= plain[1]["p50_ms"]
-    failures = sum(line["failures"] for side in found.values() for line in side.values())
+    failures = sum(line["failures"] for side in measured.values() for line in side.values())
     return {
         "name": "serve",
         "ratio": ratio,
@@ -93,8 +93,8 @@ def _line(found: dict[str, dict[int, dict[str, float]]], ready_s: dict[str, floa
         "meets_goal": ratio >= GOAL and is_no_slower_alone and not failures,
         "baseline": "plain kserve.Model that calls the SavedModel in its loop, requests/s at 16 clients",
         "details": {
-            side: {**{f"clients_{n}": line for n, line in found[side].items()}, "ready_s": round(ready_s[side], 1)}
-            for side in found
+            side: {**{f"clients_{n}": line for n, line in measured[side].items()}, "ready_s": round(ready_s[side], 1)}
+            for side in measured
         },
     }
 

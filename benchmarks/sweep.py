@@ -69,11 +69,13 @@ def replay(
             if search.report(number, epoch, value) and epoch < len(curve):
                 state = "EarlyStopped"
                 break
-        found = max(value for _, value in history)  # training keeps its best checkpoint
+        best_of_run = max(value for _, value in history)  # training keeps its best checkpoint
         if state == "Succeeded":
-            best = max(best, found)
+            best = max(best, best_of_run)
         search.tell(
-            TrialRecord(number=number, state=state, params=params, metrics={"val_accuracy": found}, history=history)
+            TrialRecord(
+                number=number, state=state, params=params, metrics={"val_accuracy": best_of_run}, history=history
+            )
         )
     return 100 * (table.best - best)
 

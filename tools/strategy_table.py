@@ -50,7 +50,7 @@ def proofs(folder: Path) -> list[Proof]:
     Raises:
         ValueError: a mark says what there is not; names the file and the line.
     """
-    found = []
+    proven = []
     for path in sorted(folder.rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")
         if "mark.proves" not in text:
@@ -59,11 +59,11 @@ def proofs(folder: Path) -> list[Proof]:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 marks = [mark for decorator in node.decorator_list for mark in _marks(decorator)]
-                found += [_proof(mark, node.name, path) for mark in marks]
+                proven += [_proof(mark, node.name, path) for mark in marks]
                 seen |= {*marks}
         if lost := [mark.lineno for mark in _marks(ast.parse(text)) if mark.lineno not in {one.lineno for one in seen}]:
             raise ValueError(f"{path}:{lost[0]}: `proves` marks no test; put it on a test or on its pytest.param")
-    return found
+    return proven
 
 
 def _marks(tree: ast.AST) -> Iterator[ast.Call]:
@@ -87,7 +87,7 @@ def _proof(mark: ast.Call, test: str, path: Path) -> Proof:
     return Proof(**given, test=test, path=path.relative_to(ROOT).as_posix(), is_refusal=bool(is_refusal))
 
 
-def strategy_table(found: list[Proof]) -> str:
+def strategy_table(proven: list[Proof]) -> str:
     """A Markdown table: a row for each recipe and executor, a column for each strategy."""
     lines = [
         f"| recipe | jobs by | {' | '.join(f'`{name}`' for name in STRATEGIES)} |",
@@ -96,15 +96,15 @@ def strategy_table(found: list[Proof]) -> str:
     for recipe in (*BUILT_IN, *OTHERS):
         name = f"`{recipe}`" if recipe in BUILT_IN else recipe
         for executor in EXECUTORS:
-            mine = [one for one in found if (one.recipe, one.executor) == (recipe, executor)]
+            mine = [one for one in proven if (one.recipe, one.executor) == (recipe, executor)]
             cells = [_cell([one for one in mine if one.strategy == strategy]) for strategy in STRATEGIES]
             lines.append(f"| {name} | `{executor}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(found: list[Proof]) -> str:
+def _cell(proven: list[Proof]) -> str:
     links = []
-    for one in found:
+    for one in proven:
         words = one.test.removeprefix("test_").replace("_", " ")
         links.append(f"{'refused: ' if one.is_refusal else ''}[{words}](../{one.path})")
     return "<br>".join(links) or EMPTY

@@ -102,12 +102,12 @@ def check(url: str, model: Any, evaluation: Any, report: Any, rows: int, recipe:
         kept = kept_rows(
             EvaluationRecord.read(evaluation.path), manifest, int(rows), recipes=[recipe] if recipe else []
         )
-        found = check_endpoint(url, kept, manifest.served.tolerance)
-        check_report(url, found).write(report.path)
-        current.output(url=url, rows=found.rows, max_abs_diff=found.max_abs_diff, passed=found.passed)
-        if not found.passed:
-            raise CheckFailed(f"deploy.check: {url}: {found.reason}")
-        return Checked(found.max_abs_diff, found.latency_ms(0.5))
+        result = check_endpoint(url, kept, manifest.served.tolerance)
+        check_report(url, result).write(report.path)
+        current.output(url=url, rows=result.rows, max_abs_diff=result.max_abs_diff, passed=result.passed)
+        if not result.passed:
+            raise CheckFailed(f"deploy.check: {url}: {result.reason}")
+        return Checked(result.max_abs_diff, result.latency_ms(0.5))
 
 
 def _deploy(

@@ -36,7 +36,7 @@ def deployment_report(done: Deployment) -> Report:
     report.section("Checks", "Evaluation's held-out rows, sent through HTTP and compared with its kept predictions.")
     report.table(
         ["Where", "Rows", "Largest difference", "Allowed", "Same answer", "p50 (ms)", "p99 (ms)"],
-        [_row(where, found) for where, found in done.checks.items()],
+        [_row(where, result) for where, result in done.checks.items()],
     )
     _latencies(report, last)
     report.section("Details").facts(
@@ -50,40 +50,40 @@ def deployment_report(done: Deployment) -> Report:
     return report
 
 
-def check_report(url: str, found: CheckResult) -> Report:
+def check_report(url: str, result: CheckResult) -> Report:
     """One check of an endpoint."""
     report = Report("Endpoint check", url)
-    report.callout("good" if found.passed else "bad", "Passed" if found.passed else "Failed", found.reason)
+    report.callout("good" if result.passed else "bad", "Passed" if result.passed else "Failed", result.reason)
     report.table(
         ["Where", "Rows", "Largest difference", "Allowed", "Same answer", "p50 (ms)", "p99 (ms)"],
-        [_row(url, found)],
+        [_row(url, result)],
     )
-    if found.differences:
+    if result.differences:
         report.section("Rows that differ").table(
             ["Row", "Instance", "Expected", "Got", "Difference"],
-            [(d.row, d.preview, d.expected, d.got, d.max_abs_diff) for d in found.differences],
+            [(d.row, d.preview, d.expected, d.got, d.max_abs_diff) for d in result.differences],
             max_rows=50,
         )
-    _latencies(report, found)
+    _latencies(report, result)
     return report
 
 
-def _row(where: str, found: CheckResult) -> list[object]:
+def _row(where: str, result: CheckResult) -> list[object]:
     return [
         where,
-        found.rows,
-        (f"{found.max_abs_diff:.1e}", found.max_abs_diff),
-        (f"{found.tolerance:g}", found.tolerance),
-        f"{found.agreement:.1%}",
-        number(found.latency_ms(0.5)),
-        number(found.latency_ms(0.99)),
+        result.rows,
+        (f"{result.max_abs_diff:.1e}", result.max_abs_diff),
+        (f"{result.tolerance:g}", result.tolerance),
+        f"{result.agreement:.1%}",
+        number(result.latency_ms(0.5)),
+        number(result.latency_ms(0.99)),
     ]
 
 
-def _latencies(report: Report, found: CheckResult) -> None:
-    if not found.latencies_ms:
+def _latencies(report: Report, result: CheckResult) -> None:
+    if not result.latencies_ms:
         return
     bounds = (0.0, *_BINS_MS, float("inf"))
-    counts = [sum(low <= value < high for value in found.latencies_ms) for low, high in itertools.pairwise(bounds)]
+    counts = [sum(low <= value < high for value in result.latencies_ms) for low, high in itertools.pairwise(bounds)]
     names = [f"< {high:g}" for high in _BINS_MS] + [f">= {_BINS_MS[-1]:g}"]
     report.chart(columns(names, counts, title="Latency of single requests", x_label="ms", y_label="requests"))

@@ -153,19 +153,19 @@ class Rollout:
 
     def _check_verdict(self) -> Standing:
         """The champion; stops before any work where the verdict is stale already."""
-        found = self.registry.champion(self.spec.name)
-        if found.version != self.version.version and found.sequence != self.judged:
+        champion = self.registry.champion(self.spec.name)
+        if champion.version != self.version.version and champion.sequence != self.judged:
             raise self._superseded()
-        return found
+        return champion
 
     def _check_crown(self, crowned: Standing) -> None:
-        found = self.registry.champion(self.spec.name)
-        if found.move != crowned.move:
+        champion = self.registry.champion(self.spec.name)
+        if champion.move != crowned.move:
             raise self._superseded()
 
     def _superseded(self) -> Superseded:
-        found = self.registry.champion(self.spec.name)
-        there = f"version {found.version}" if found.version else "none"
+        champion = self.registry.champion(self.spec.name)
+        there = f"version {champion.version}" if champion.version else "none"
         return Superseded(
             f"deploy: the champion of {self.spec.name} was moved meanwhile and is {there} now; version "
             f"{self.version.version} was not judged against that: run again, or deploy it by hand: "
@@ -175,8 +175,8 @@ class Rollout:
     def _leave_to_others(self) -> None:
         """Another deployment is ahead: where it has been through, and we came behind it, the endpoint is given back."""
         recorded, _ = self._recorded()
-        found = self.registry.champion(self.spec.name)
-        if recorded and recorded.get("version") == found.version:
+        champion = self.registry.champion(self.spec.name)
+        if recorded and recorded.get("version") == champion.version:
             self.executor.follow(self.executor.ensure(self._before(recorded)), deadline_s=self.spec.deadline_s)
 
     def _try_candidate(self, kept: Kept, result: Deployment) -> None:
@@ -241,12 +241,12 @@ class Rollout:
         return outcome
 
     def _checked(self, url: str, kept: Kept) -> CheckResult:
-        found = check_endpoint(
+        result = check_endpoint(
             predict_url(url, self.spec.name, "v1"), kept, self.version.model.served.tolerance, self.version.version
         )
-        if not found.passed:
-            raise CheckFailed(f"deploy.check: version {self.version.version} at {url}: {found.reason}")
-        return found
+        if not result.passed:
+            raise CheckFailed(f"deploy.check: version {self.version.version} at {url}: {result.reason}")
+        return result
 
     def _before(self, recorded: dict[str, Any]) -> Manifest:
         """The manifest of what was served, made anew: what lies in the store is not what runs.
@@ -289,11 +289,11 @@ class Rollout:
         Raises:
             CorruptArtifact: the record was edited.
         """
-        found = self.registry.store.get_versioned(self.key)
-        if found is None:
+        versioned = self.registry.store.get_versioned(self.key)
+        if versioned is None:
             return {}, None
         try:
-            record = json.loads(found[0])
+            record = json.loads(versioned[0])
         except ValueError as error:
             raise CorruptArtifact(f"{self.key}: not JSON ({error}); remove it and deploy again") from error
         if not isinstance(record, dict):
@@ -306,8 +306,8 @@ class Rollout:
         if not is_whole:
             lacking = "no seal, settings or variant: an earlier Shipway wrote it"
             print(f"{self.key}: {lacking}: deployed as for the first time", flush=True)
-            return {}, found[1]
-        return record, found[1]
+            return {}, versioned[1]
+        return record, versioned[1]
 
     def _record(self, manifest: Manifest, result: Deployment, etag: str | None) -> None:
         record: dict[str, Any] = {

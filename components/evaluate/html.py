@@ -111,8 +111,8 @@ def _is_sure(lost: BaselineMetrics) -> bool:
 def _difference(baseline: BaselineMetrics, primary: MetricInfo) -> object:
     if baseline.difference is None:
         return None
-    found, is_share = baseline.difference_interval, primary.is_share
-    between = f" ({change(found.low, is_share)} to {change(found.high, is_share)})" if found else ""
+    interval, is_share = baseline.difference_interval, primary.is_share
+    between = f" ({change(interval.low, is_share)} to {change(interval.high, is_share)})" if interval else ""
     return f"{change(baseline.difference, is_share)}{between}", baseline.difference
 
 

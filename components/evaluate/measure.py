@@ -31,7 +31,7 @@ from shipway.scoring.predictions import Predicted, describe_rows, predict_rows
 from shipway.scoring.rows import input_columns, read_frames, read_rows
 from shipway.storage import Store
 from shipway.tasks import Task, classes_in
-from shipway.tasks.evaluated import Found
+from shipway.tasks.evaluated import ScoredSplit
 
 PREDICTIONS = "predictions.parquet"
 _EXAMPLE_CHARACTERS = (8, 60)
@@ -71,8 +71,8 @@ def measure(
     rows = predicted.rows
     classes = [*session.labels, *sorted(classes_in(task, rows["label"]) - set(session.labels))]
     statistics = task.evaluation.statistics(rows, classes)
-    found = _found(session, dataset, spec, predicted, classes, folder)
-    evaluated = task.evaluation.measure(found, params)
+    scored = _found(session, dataset, spec, predicted, classes, folder)
+    evaluated = task.evaluation.measure(scored, params)
     metrics = {**measuring.figures(statistics, task.evaluation.metrics), **evaluated.metrics}
     beside = Beside(session, dataset, spec, rows, folder / PREDICTIONS)
     prefix = f"evaluations/{evaluation_id(model, dataset, spec)}"
@@ -98,8 +98,8 @@ def measure(
         columns=predicted.columns,
         example=_example(session, dataset, rows, folder / PREDICTIONS),
         example_line=_example_line(session, dataset, rows, folder / PREDICTIONS),
-        left_out=found.left_out,
-        with_left_out=evaluated.with_left_out if found.left_out else "",
+        left_out=scored.left_out,
+        with_left_out=evaluated.with_left_out if scored.left_out else "",
         model_uri=model.uri,
         model_digest=model.digest,
         variant=model.serving,
@@ -121,7 +121,7 @@ def _found(
     predicted: Predicted,
     classes: list[str],
     folder: Path,
-) -> Found:
+) -> ScoredSplit:
     def calibration() -> pl.DataFrame | None:
         part = dataset.splits.get("eval")
         if part is None or not part.rows:
@@ -131,7 +131,7 @@ def _found(
         frames = read_rows(dataset, "eval", session.kind)
         return pl.concat([describe_rows(session, frame, batch_size=spec.batch_size) for frame in frames])
 
-    return Found(
+    return ScoredSplit(
         labels=session.labels,
         classes=classes,
         split=spec.split,
@@ -165,11 +165,11 @@ def _shown(task: Task, metrics: dict[str, float]) -> list[MetricInfo]:
 def _intervals(task: Task, statistics: csr_array, rows: pl.DataFrame, spec: EvaluationSpec) -> dict[str, Interval]:
     if not spec.bootstrap:
         return {}
-    found = measuring.intervals(
+    by_metric = measuring.intervals(
         statistics, measuring.group_numbers(rows["group_hash"]), task.evaluation.metrics,
         resamples=spec.bootstrap, level=spec.level, seed=spec.seed,
     )  # fmt: skip
-    return {name: Interval(low=low, high=high, level=spec.level) for name, (low, high) in found.items()}
+    return {name: Interval(low=low, high=high, level=spec.level) for name, (low, high) in by_metric.items()}
 
 
 def _slices(task: Task, path: Path, column: str, statistics: csr_array, spec: EvaluationSpec) -> Iterator[SliceMetrics]:
@@ -178,9 +178,9 @@ def _slices(task: Task, path: Path, column: str, statistics: csr_array, spec: Ev
     totals = values.value_counts().sort("count", "value", descending=[True, False]).head(spec.max_slice_values)
     numbers = {value: number for number, value in enumerate(totals["value"])}
     part = values.replace_strict(numbers, default=-1, return_dtype=pl.Int64).to_numpy()
-    found = measuring.figures_of_parts(statistics, part, len(totals), task.evaluation.metrics)
+    by_metric = measuring.figures_of_parts(statistics, part, len(totals), task.evaluation.metrics)
     for number, (value, rows) in enumerate(totals.iter_rows()):
-        metrics = {name: float(figures[number]) for name, figures in found.items()}
+        metrics = {name: float(figures[number]) for name, figures in by_metric.items()}
         yield SliceMetrics(column=column, value=value, rows=rows, metrics=metrics)
 
 

@@ -89,13 +89,13 @@ def _error(steps: list[StepRecord], state: str, stop: Stop, told: str) -> StepEr
 
 def parsed(records: Iterable[str]) -> list[StepRecord]:
     """Those that can be read, in the order in which they began."""
-    found = []
+    steps = []
     for text in records:
         try:
-            found.append(StepRecord.from_json(text, "step record"))
+            steps.append(StepRecord.from_json(text, "step record"))
         except CorruptArtifact as error:
             print(f"notify: {error}")
-    return sorted(found, key=lambda step: step.started_at)
+    return sorted(steps, key=lambda step: step.started_at)
 
 
 def _of_this_attempt(steps: list[StepRecord]) -> list[StepRecord]:
@@ -106,10 +106,10 @@ def _of_this_attempt(steps: list[StepRecord]) -> list[StepRecord]:
 
 def _time(text: str, otherwise: datetime) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return otherwise
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def summary_report(summary: Mapping[str, Any]) -> Report:

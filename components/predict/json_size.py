@@ -18,13 +18,13 @@ def is_within(data: bytes, max_tokens: int) -> bool:
     """
     position = depth = count = 0
     while position < len(data):
-        found = _STRUCTURE.search(data, position, position + _SLICE)
-        if found is None:
+        match = _STRUCTURE.search(data, position, position + _SLICE)
+        if match is None:
             position += _SLICE
             continue
-        position = found.end()
+        position = match.end()
         count += 1
-        mark = data[found.start()]
+        mark = data[match.start()]
         depth += _DEPTH.get(mark, 0)
         if count > max_tokens or depth > MAX_DEPTH:
             return False

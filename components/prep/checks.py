@@ -66,9 +66,9 @@ def _fitting(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     places = reasons.is_null().arg_true()
     good = rows[places]
     assert isinstance(schema.labels, ChecksInputs)
-    labels, found = schema.labels.fitted(good.get_column("label"), schema.kind.values(good))
+    labels, misfits = schema.labels.fitted(good.get_column("label"), schema.kind.values(good))
     fitting = rows.get_column("label").scatter(places, labels)
-    return rows.with_columns(fitting, reasons.scatter(places, found))
+    return rows.with_columns(fitting, reasons.scatter(places, misfits))
 
 
 def as_json(frame: pl.DataFrame, columns: Iterable[str]) -> pl.Expr:

@@ -61,17 +61,19 @@ def compare(statistics: Mapping[str, Any], champion: DatasetManifest) -> dict[st
 
 def notes(comparison: Mapping[str, Any]) -> list[str]:
     """What of it a person should read first."""
-    found = []
+    sentences = []
     for key, what in (
         ("new_labels", "labels that the champion does not know"),
         ("gone_labels", "labels that are gone"),
     ):
         if comparison[key]:
-            found.append(f"{len(comparison[key])} {what}: {', '.join(comparison[key][:10])}")
+            sentences.append(f"{len(comparison[key])} {what}: {', '.join(comparison[key][:10])}")
     for key, what in (("label_psi", "label distribution"), ("size_psi", "size of the inputs")):
         if comparison[key] is not None and comparison[key] > DRIFT:
-            found.append(f"the {what} has moved since the champion's data (PSI {comparison[key]:.2f}, above {DRIFT})")
-    return found
+            sentences.append(
+                f"the {what} has moved since the champion's data (PSI {comparison[key]:.2f}, above {DRIFT})"
+            )
+    return sentences
 
 
 def stability_index(then: Mapping[str, int], now: Mapping[str, int]) -> float:

@@ -27,7 +27,7 @@ USELESS = "its name says no file of this input and no table"
 
 
 @dataclass
-class Found:
+class Opened:
     """What lies in a source.
 
     Attributes:
@@ -86,8 +86,8 @@ def data_fingerprint(spec: DatasetSpec) -> str:
         parts += [[entry.name, _version(place.uri, entry)] for entry in (*place.tables, *place.archives)]
         parts += [[entry.name, entry.size_bytes, entry.version] for entry in place.files]
     for root in roots:
-        found = _sorted(_local_or_s3(root), "", schema)
-        parts.append([[entry.name, entry.size_bytes, entry.version] for entry in found.files])
+        entries = _sorted(_local_or_s3(root), "", schema)
+        parts.append([[entry.name, entry.size_bytes, entry.version] for entry in entries.files])
     return fingerprint(parts)
 
 
@@ -97,7 +97,7 @@ def _version(place: str, entry: trees.Entry) -> str:
     return stored.file_identity(Path(place, entry.name))
 
 
-def open_sources(spec: DatasetSpec, folder: Path, *, unpacks: bool = True) -> Found:
+def open_sources(spec: DatasetSpec, folder: Path, *, unpacks: bool = True) -> Opened:
     """The files of rows, on this machine; those of object storage and of HTTP are fetched into `folder`.
 
     Args:
@@ -117,17 +117,17 @@ def open_sources(spec: DatasetSpec, folder: Path, *, unpacks: bool = True) -> Fo
         files = stored.fetch_source(spec.data, folder, spec.format, schema.suffixes)
         sources = find_sources(files, spec)
         skipped = stored.skipped_files(spec.data, spec.format, schema.suffixes)
-        return Found(sources, skipped | empty_files(files, sources))
+        return Opened(sources, skipped | empty_files(files, sources))
     place = _folder(spec, schema)
-    found = Found()
+    opened = Opened()
     if place is None:
         [path] = stored.fetch_source(spec.data, folder / "given", spec.format, (*schema.suffixes, *ARCHIVES))
         if is_archive(path.name):
             if unpacks:
                 top = folder / "unpacked"
-                found.skipped |= _unpack(path, path.name, top, column, schema)
-                _add(found, _sorted(str(top), path.name, schema), spec, schema, folder)
-            return found
+                opened.skipped |= _unpack(path, path.name, top, column, schema)
+                _add(opened, _sorted(str(top), path.name, schema), spec, schema, folder)
+            return opened
         is_http = stored.kind_of(spec.data)[0] == "http"
         root = column.root or (None if is_http else trees.parent_of(_local_or_s3(spec.data)))
         if root is None:
@@ -136,17 +136,17 @@ def open_sources(spec: DatasetSpec, folder: Path, *, unpacks: bool = True) -> Fo
                 field=f"data {redaction.place(spec.data)!r}",
                 fix="give dataset.input.root, a folder or s3:// prefix",
             )
-        _add_tables(found, [path], "", _local_or_s3(root), spec, schema)
-        return found
+        _add_tables(opened, [path], "", _local_or_s3(root), spec, schema)
+        return opened
     if place.archives and unpacks:
         top = folder / "unpacked"
         for path, entry in zip(_fetched(place, place.archives, folder / "archives"), place.archives, strict=True):
             left_out = _unpack(path, entry.name, top / entry.name, column, schema)
-            found.skipped |= {f"{entry.name}/{name}": why for name, why in left_out.items()}
-        _add(found, _sorted(str(top), place.shown, schema), spec, schema, folder)
+            opened.skipped |= {f"{entry.name}/{name}": why for name, why in left_out.items()}
+        _add(opened, _sorted(str(top), place.shown, schema), spec, schema, folder)
     if place.files or place.tables or not place.archives:
-        _add(found, place, spec, schema, folder)
-    return found
+        _add(opened, place, spec, schema, folder)
+    return opened
 
 
 def look(spec: DatasetSpec) -> list[str]:
@@ -163,11 +163,11 @@ def look(spec: DatasetSpec) -> list[str]:
     from shipway.components.prep.sources import row_columns
 
     with tempfile.TemporaryDirectory(prefix="shipway-look-") as folder:
-        found = open_sources(spec, Path(folder), unpacks=False)
-        if not found.sources:
+        opened = open_sources(spec, Path(folder), unpacks=False)
+        if not opened.sources:
             return []
-        check_slices(spec.slices, row_columns(found.sources, spec))
-        return noted.notes(noted.document(found.sources, found.skipped, spec))
+        check_slices(spec.slices, row_columns(opened.sources, spec))
+        return noted.notes(noted.document(opened.sources, opened.skipped, spec))
 
 
 def _local_or_s3(uri: str) -> str:
@@ -226,24 +226,24 @@ def _fetched(place: _Place, entries: Iterable[trees.Entry], folder: Path) -> lis
     return [path for _, path in paths]
 
 
-def _add(found: Found, place: _Place, spec: DatasetSpec, schema: Schema, folder: Path) -> None:
+def _add(opened: Opened, place: _Place, spec: DatasetSpec, schema: Schema, folder: Path) -> None:
     """Takes in a folder: its tables, or where it has none each of its files as a row."""
     from shipway.components.prep.heads import open_catalogue
 
     column = schema.files
     assert column is not None
-    found.skipped |= {folders.readable(entry.name): USELESS for entry in place.others}
+    opened.skipped |= {folders.readable(entry.name): USELESS for entry in place.others}
     if place.tables:
         tables = _fetched(place, place.tables, folder / "tables")
         top = folder / "tables" if place.uri.startswith(trees.SCHEME) else Path(place.uri)
         for table, entry in zip(tables, place.tables, strict=True):
             above = str(Path(entry.name).parent)
             root = place.uri if above == "." else f"{place.uri}/{above}"
-            _add_tables(found, [table], str(table.relative_to(top)), _local_or_s3(column.root or root), spec, schema)
+            _add_tables(opened, [table], str(table.relative_to(top)), _local_or_s3(column.root or root), spec, schema)
         return
     assert isinstance(schema.kind, ReadsFiles)
     if not place.files:
-        few = "; ".join(f"{name}: {why}" for name, why in list(found.skipped.items())[:3])
+        few = "; ".join(f"{name}: {why}" for name, why in list(opened.skipped.items())[:3])
         what = f"has {few}" if few else "is empty"
         raise InvalidData(
             f"no file of input {schema.kind.name!r} in it (it {what})",
@@ -261,7 +261,7 @@ def _add(found: Found, place: _Place, spec: DatasetSpec, schema: Schema, folder:
             ),
         )
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"catalogue-{len(found.sources)}.csv"
+    path = folder / f"catalogue-{len(opened.sources)}.csv"
     columns = (column.path_column, "label", "folder")
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
@@ -271,7 +271,7 @@ def _add(found: Found, place: _Place, spec: DatasetSpec, schema: Schema, folder:
     source = open_catalogue(path, place.shown, columns, start, spec)
     size = sum(entry.size_bytes for entry in place.files)
     tops = tuple(sorted({entry.name.partition("/")[0] for entry in place.files}))
-    found.sources.append(replace(source, files=column, place=place.uri, files_bytes=size, tops=tops))
+    opened.sources.append(replace(source, files=column, place=place.uri, files_bytes=size, tops=tops))
 
 
 def _described(name: str) -> tuple[str, str, str]:
@@ -280,12 +280,12 @@ def _described(name: str) -> tuple[str, str, str]:
     return (name, parts[-2], parts[0]) if len(parts) > 1 else (name, "", "")
 
 
-def _add_tables(found: Found, paths: list[Path], shown: str, root: str, spec: DatasetSpec, schema: Schema) -> None:
+def _add_tables(opened: Opened, paths: list[Path], shown: str, root: str, spec: DatasetSpec, schema: Schema) -> None:
     from shipway.components.prep.sources import find_sources
 
     for source in find_sources(paths, spec):
-        is_new = root not in found.counted
+        is_new = root not in opened.counted
         size = sum(entry.size_bytes for entry in _sorted(root, "", schema).files) if is_new else 0
-        found.counted.add(root)
+        opened.counted.add(root)
         named = replace(source, shown=shown or source.shown, files=schema.files, place=root, files_bytes=size)
-        found.sources.append(named)
+        opened.sources.append(named)

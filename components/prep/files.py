@@ -29,23 +29,23 @@ def with_files(parsed: Parsed, place: str, column: FileColumn | None, frame_byte
     paths: list[str | None] = frame.get_column(f"{USER}{column.path_column}").to_list()
     numbers: list[int] = frame.get_column("_row").to_list()
     whole = replace(parsed, frame=frame.clear(), records=len(parsed.bad))
-    found: list[bytes | None] = []
+    contents: list[bytes | None] = []
     bad: list[Bad] = []
     held = start = 0
     for at, data in enumerate(Contents(place, column.max_bytes).read(paths), 1):
         if isinstance(data, str):
             bad.append((numbers[at - 1], f"{paths[at - 1] or ''}"[:RAW_CHARS], data))
-            found.append(None)
+            contents.append(None)
         else:
-            found.append(data)
+            contents.append(data)
             held += len(data)
         if held >= frame_bytes or at - start >= FRAME_ROWS or at == len(frame):
-            cells = pl.Series(f"{USER}{column.content}", found, dtype=pl.Binary)
+            cells = pl.Series(f"{USER}{column.content}", contents, dtype=pl.Binary)
             rows = frame.slice(start, at - start).with_columns(cells).filter(cells.is_not_null())
             wrong = pl.concat([whole.bad, bad_frame(bad)])
             yield replace(whole, frame=rows, bad=wrong, records=whole.records + at - start)
             whole = Parsed(frame.clear(), bad_frame([]), 0)
-            found, bad, held, start = [], [], 0, at
+            contents, bad, held, start = [], [], 0, at
     if whole.records:
         empty = whole.frame.with_columns(pl.Series(f"{USER}{column.content}", [], dtype=pl.Binary))
         yield replace(whole, frame=empty)

@@ -44,8 +44,8 @@ def distinct(hashes: U64) -> U64:
     in_order = np.sort(hashes)
     is_first = np.ones(len(hashes), dtype=bool)
     np.not_equal(in_order[1:], in_order[:-1], out=is_first[1:])
-    found: U64 = in_order[is_first]
-    return found
+    unique: U64 = in_order[is_first]
+    return unique
 
 
 def copies(hashes: U64) -> NDArray[np.int64]:
@@ -53,9 +53,9 @@ def copies(hashes: U64) -> NDArray[np.int64]:
     order = np.argsort(hashes, kind="stable")
     in_order = hashes[order]
     firsts = np.flatnonzero(np.concatenate([[True], in_order[1:] != in_order[:-1]]))
-    found = np.empty(len(hashes), dtype=np.int64)
-    found[order] = np.arange(len(hashes)) - np.repeat(firsts, np.diff(firsts, append=len(hashes)))
-    return found
+    numbers = np.empty(len(hashes), dtype=np.int64)
+    numbers[order] = np.arange(len(hashes)) - np.repeat(firsts, np.diff(firsts, append=len(hashes)))
+    return numbers
 
 
 def mix(values: U64) -> U64:

@@ -99,7 +99,7 @@ class Source:
 
 def _kind(path: Path, spec: DatasetSpec) -> tuple[str | None, str]:
     formats = schema_of(spec).formats
-    own = next((name for name, found in formats.items() if path.name.lower().endswith(found.suffixes)), None)
+    own = next((name for name, form in formats.items() if path.name.lower().endswith(form.suffixes)), None)
     if spec.format in formats or (own and spec.format == "auto"):
         return spec.format if spec.format in formats else own, ""
     suffix = path.suffix.lower()

@@ -28,20 +28,20 @@ def dataset(spec: str, dataset: Any, report: Any) -> None:
 
         wanted = parse(DatasetSpec, spec, "dataset")
         use(wanted.code, "dataset.code")
-        manifest, found = make_dataset(wanted, Store.open())
-        _tell_dataset(current, manifest, found)
+        manifest, is_reused = make_dataset(wanted, Store.open())
+        _tell_dataset(current, manifest, is_reused)
         manifest.write(dataset.path)
         _copy_report(current, "Dataset", manifest.uri, report)
 
 
-def _tell_dataset(current: Step, manifest: DatasetManifest, found: bool) -> None:
+def _tell_dataset(current: Step, manifest: DatasetManifest, is_reused: bool) -> None:
     current.output(
         dataset=manifest.uri,
         rows={split: part.rows for split, part in manifest.splits.items()},
         labels=len(manifest.labels),
         quarantined_rows=manifest.quarantined_rows,
         notes=manifest.statistics.get("notes", []),
-        reused=found,
+        reused=is_reused,
     )
 
 

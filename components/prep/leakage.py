@@ -66,34 +66,34 @@ class Leakage:
 
     def document(self, rows: dict[str, int]) -> dict[str, float]:
         """What the manifest keeps: counts, and shares of the split's rows."""
-        found: dict[str, float] = {"shared_groups": float(self.shared_groups)}
+        figures: dict[str, float] = {"shared_groups": float(self.shared_groups)}
         for split in ("eval", "test"):
-            found[f"{split}_rows_in_train"] = float(self.leaked_rows[split])
-            found[f"{split}_share_in_train"] = self.leaked_rows[split] / rows[split] if rows[split] else 0.0
-        return found
+            figures[f"{split}_rows_in_train"] = float(self.leaked_rows[split])
+            figures[f"{split}_share_in_train"] = self.leaked_rows[split] / rows[split] if rows[split] else 0.0
+        return figures
 
 
 def measure(scratch: Path, buckets: int, pool: Pool) -> Leakage:
     """Of all hash buckets; leaves `groups-<split>-<bucket>.parquet` with the sorted distinct group hashes."""
-    found = Leakage()
+    leakage = Leakage()
     for part in pool.run(measure_bucket, ((scratch, number) for number in range(buckets))):
-        found.add(part)
-    return found
+        leakage.add(part)
+    return leakage
 
 
 def measure_bucket(scratch: Path, number: int, owner: str) -> Leakage:
     """Of one of them."""
-    found = Leakage()
-    found.add_contents(read_records(scratch, "hashes", number, HASH_RECORD))
+    leakage = Leakage()
+    leakage.add_contents(read_records(scratch, "hashes", number, HASH_RECORD))
     records = read_records(scratch, "groups", number, GROUP_RECORD)
     sides = [distinct(records["group"][records["split"] == code]) for code in range(len(SPLITS))]
-    found.shared_groups = sum(map(len, sides)) - len(distinct(np.concatenate(sides)))
+    leakage.shared_groups = sum(map(len, sides)) - len(distinct(np.concatenate(sides)))
     for name, mine in zip(SPLITS, sides, strict=True):
         if len(mine):
-            found.groups[name] = len(mine)
+            leakage.groups[name] = len(mine)
             frame = pl.DataFrame({"group_hash": mine})
             frame.write_parquet(scratch / f"groups-{name}-{number:05d}.parquet")
-    return found
+    return leakage
 
 
 def write_group_hashes(scratch: Path, split: str, path: Path) -> None:

@@ -36,10 +36,10 @@ def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool
     check(spec)
     source = data_fingerprint(spec)
     prefix = f"datasets/{publish.folder_fingerprint(spec, source)}"
-    found = publish.find_published(store, prefix)
-    if found is not None:
-        _check_slices(found.statistics.get("reading"), spec)
-        return found, True
+    published = publish.find_published(store, prefix)
+    if published is not None:
+        _check_slices(published.statistics.get("reading"), spec)
+        return published, True
     with _workplace() as folder:
         given = open_sources(spec, folder / "source")
         read = noted.document(given.sources, given.skipped, spec)
@@ -126,7 +126,7 @@ def _row_notes(read: dict[str, Any], statistics: Statistics, schema: Schema) -> 
 
 def _leakage_notes(statistics: Statistics, leakage: Leakage, schema: Schema) -> list[str]:
     rows = statistics.split_rows()
-    found = [
+    sentences = [
         f"{leakage.leaked_rows[split]:,} of {rows[split]:,} rows of {split} "
         f"({leakage.leaked_rows[split] / rows[split]:.1%}) have an input that also stands in train: "
         "figures on them flatter the model"
@@ -134,10 +134,10 @@ def _leakage_notes(statistics: Statistics, leakage: Leakage, schema: Schema) -> 
         if leakage.leaked_rows[split]
     ]
     if leakage.shared_groups:
-        found.append(f"{leakage.shared_groups:,} groups stand in more than one split")
+        sentences.append(f"{leakage.shared_groups:,} groups stand in more than one split")
     if leakage.conflicting_inputs and schema.has_classes:
-        found.append(f"{leakage.conflicting_inputs:,} inputs stand there with different labels")
-    return found
+        sentences.append(f"{leakage.conflicting_inputs:,} inputs stand there with different labels")
+    return sentences
 
 
 def _unanswerable_notes(written: Mapping[str, Written]) -> list[str]:

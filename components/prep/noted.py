@@ -77,30 +77,34 @@ def with_counted(read: Mapping[str, Any], statistics: Statistics) -> dict[str, A
 
 def notes(read: Mapping[str, Any]) -> list[str]:
     """One line for each thing that a person should know."""
-    found = []
+    sentences = []
     if read.get("skipped"):
         some = "; ".join(f"{name} ({why})" for name, why in list(read["skipped"].items())[:SHOWN])
         more = "; ..." if read["skipped_files"] > SHOWN else ""
-        found.append(f"{read['skipped_files']} files of the source are skipped: {some}{more}")
-    found += [
+        sentences.append(f"{read['skipped_files']} files of the source are skipped: {some}{more}")
+    sentences += [
         f"{' and '.join(names)} are both read: if one is a copy of the other, its rows count twice"
         for names in read.get("copies", [])[:SHOWN]
     ]
     if read.get("sides"):
         column = next((name for name in ("folder", "file") if name in read["columns"]), None)
         named = f"split_column={column}" if column else "a column with these words, named by split_column,"
-        found.append(f"rows of {', '.join(read['sides'])} are put together and split anew; {named} keeps them apart")
-    found += [f"{file}: {why}" for file, why in list(read.get("quoting", {}).items())[:SHOWN]]
-    found += [
+        sentences.append(
+            f"rows of {', '.join(read['sides'])} are put together and split anew; {named} keeps them apart"
+        )
+    sentences += [f"{file}: {why}" for file, why in list(read.get("quoting", {}).items())[:SHOWN]]
+    sentences += [
         f"{file}: columns left out, since their type cannot be written as text: {', '.join(columns)}"
         for file, columns in list(read.get("left_out", {}).items())[:SHOWN]
     ]
     if read.get("unread"):
         some = ", ".join(f"{name!r} ({rows:,} rows)" for name, rows in list(read["unread"].items())[:SHOWN])
-        found.append(f"columns left out, since the first {JSON_LINES:,} lines of their file have none of them: {some}")
+        sentences.append(
+            f"columns left out, since the first {JSON_LINES:,} lines of their file have none of them: {some}"
+        )
     labels = read.get("labels", {})
     if labels.get("rows"):
         some = ", ".join(f"{given!a} to {written!r}" for given, written, _ in labels["changes"][:SHOWN])
         how = f" (labels.{labels['how']})" if labels["how"] else ""
-        found.append(f"reading the labels{how} changed those of {labels['rows']:,} rows: {some}")
-    return found
+        sentences.append(f"reading the labels{how} changed those of {labels['rows']:,} rows: {some}")
+    return sentences

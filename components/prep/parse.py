@@ -180,10 +180,10 @@ def _quoted_record(lines: list[bytes], first: int, delimiter: bytes) -> tuple[in
     at, position = first, 0
     fields: list[bytes] = []
     while True:
-        found = _field(lines, at, position, delimiter)
-        if found is None:
+        field = _field(lines, at, position, delimiter)
+        if field is None:
             return first + 1, None
-        at, end, content = found
+        at, end, content = field
         fields.append(content)
         if lines[at][end:] in (b"", b"\r"):
             return at + 1, fields
@@ -218,9 +218,9 @@ def _field_of_lines(lines: list[bytes], at: int, start: int, delimiter: bytes) -
 
 
 def _match_end(pattern: re.Pattern[bytes], line: bytes, start: int) -> int:
-    found = pattern.match(line, start)
-    assert found is not None  # it matches nothing, too
-    return found.end()
+    match = pattern.match(line, start)
+    assert match is not None  # it matches nothing, too
+    return match.end()
 
 
 def bad_frame(bad: list[Bad]) -> pl.DataFrame:

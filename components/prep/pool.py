@@ -65,10 +65,10 @@ class Pool:
 def in_order(results: Iterable[tuple[int, R]], numbers: Iterable[int]) -> Iterator[R]:
     """Numbered results as `Pool.run` gives them, by number: what is made of them does not depend on who was faster."""
     early: dict[int, R] = {}
-    found = iter(results)
+    arriving = iter(results)
     for number in numbers:
         while number not in early:
-            early.update([next(found)])
+            early.update([next(arriving)])
         yield early.pop(number)
 
 

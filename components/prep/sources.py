@@ -65,13 +65,13 @@ def find_sources(files: Sequence[Path], spec: DatasetSpec) -> list[Source]:
     for path, shown in _shown(files).items():
         with reading(shown):
             sources.append(open_source(path, shown, spec))
-    found = [source for source in sources if source.columns]
-    if not found:
+    tables = [source for source in sources if source.columns]
+    if not tables:
         what = "is empty" if all(path.stat().st_size == 0 for path in files) else "has no rows in it"
         raise InvalidData(f"{spec.data!r} {what}", field="data", given=spec.data, allowed="a header and rows")
-    for source in found:
+    for source in tables:
         check_columns(source, spec)
-    return found
+    return tables
 
 
 def empty_files(files: Sequence[Path], sources: list[Source]) -> dict[str, str]:

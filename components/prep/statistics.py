@@ -179,8 +179,8 @@ class Statistics:
             return {}
         ends = np.cumsum(self.sizes)
         quantiles = {"min": 0.0, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-        found = {name: np.searchsorted(ends, max(1, np.ceil(q * total))) for name, q in quantiles.items()}
-        return {name: int(_begins()[position]) for name, position in found.items()}
+        positions = {name: np.searchsorted(ends, max(1, np.ceil(q * total))) for name, q in quantiles.items()}
+        return {name: int(_begins()[position]) for name, position in positions.items()}
 
     def document(self, unit: str) -> dict[str, Any]:
         """What the manifest keeps.

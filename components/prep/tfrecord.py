@@ -72,8 +72,8 @@ def serialise(columns: Mapping[str, Column]) -> list[bytes]:
     parts: list[Iterable[bytes]] = []
     sizes: NDArray[np.int64] | int = 0
     for name in sorted(columns):
-        found, taken = _feature_entries(name, columns[name])
-        parts += found
+        entries, taken = _feature_entries(name, columns[name])
+        parts += entries
         sizes = sizes + taken
     heads = _by_size(partial(_head, 1), np.asarray(sizes).tolist())
     return list(map(b"".join, zip(heads, *parts, strict=True)))

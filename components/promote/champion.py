@@ -152,10 +152,10 @@ def _compare(
 
 def _shared(task: Task, labels: pl.Series, known: set[str]) -> NDArray[np.bool_]:
     """Rows all of whose classes both models know; all rows where the task has no classes."""
-    found = task.labels.classes(labels)
-    if found is None:
+    classes = task.labels.classes(labels)
+    if classes is None:
         return np.ones(len(labels), dtype=bool)
-    return found.list.eval(pl.element().is_in(list(known))).list.all().to_numpy()
+    return classes.list.eval(pl.element().is_in(list(known))).list.all().to_numpy()
 
 
 def _lost(task: Task, evaluation: EvaluationRecord, path: Path, is_lost: NDArray[np.bool_]) -> list[dict[str, str]]:
@@ -206,8 +206,8 @@ def _leak(version: ModelVersion, dataset: DatasetManifest, split: str) -> tuple[
             f"{dataset.group_column or 'their text'}: whether it saw these test rows is unknown"
         )
     tested = np.concatenate([*_hashes(dataset.uri, ours)])
-    found = sum(int(np.isin(part, tested, assume_unique=True).sum()) for part in _hashes(theirs.uri, train))
-    return found, ""
+    shared = sum(int(np.isin(part, tested, assume_unique=True).sum()) for part in _hashes(theirs.uri, train))
+    return shared, ""
 
 
 def _hashes(uri: str, file: FileRef) -> Iterator[NDArray[np.uint64]]:

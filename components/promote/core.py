@@ -83,14 +83,14 @@ def _baselines(rule: BaselineRule, evaluation: EvaluationRecord) -> Iterator[Rul
     value = evaluation.metrics[primary.name]
     for name in rule.must_not_lose_to or ():
         sure = "surely " if rule.only_sure_losses else ""
-        found = measured.get(name)
-        title = f"does not {sure}lose to the {found.title if found else name}"
+        beside = measured.get(name)
+        title = f"does not {sure}lose to the {beside.title if beside else name}"
         title += f" by more than {rule.margin:g}" if rule.margin else ""
-        if found is None:
+        if beside is None:
             yield RuleResult(rule=title, passed=True, applies=False, detail="not measured by this evaluation")
             continue
-        interval = found.difference_interval if rule.only_sure_losses else None
-        difference = value - found.metrics[primary.name]
+        interval = beside.difference_interval if rule.only_sure_losses else None
+        difference = value - beside.metrics[primary.name]
         between = f" ({interval.low:+.4f} to {interval.high:+.4f})" if interval else ""
         low, high = (interval.low, interval.high) if interval else (difference, difference)
         ahead = -low if primary.lower_is_better else high  # at best
@@ -99,8 +99,8 @@ def _baselines(rule: BaselineRule, evaluation: EvaluationRecord) -> Iterator[Rul
             passed=ahead >= -rule.margin - 1e-12,
             value=ahead,
             bound=-rule.margin,
-            detail=f"{primary.name} {value:.4f}, the baseline's {found.metrics[primary.name]:.4f}, difference "
-            f"{difference:+.4f}{between}" + (", the baseline fitted on a sample" if found.sampled else ""),
+            detail=f"{primary.name} {value:.4f}, the baseline's {beside.metrics[primary.name]:.4f}, difference "
+            f"{difference:+.4f}{between}" + (", the baseline fitted on a sample" if beside.sampled else ""),
         )
 
 
@@ -133,10 +133,10 @@ def _against_champion(rules: ChampionRules, champion: Champion, lower: set[str])
 
 
 def _compared(comparison: Comparison, figures: Figures, *, better: bool, lower_is_better: bool) -> RuleResult:
-    found = figures.metrics[comparison.metric]
-    gain, least = found["difference"], found["low"]
+    figure = figures.metrics[comparison.metric]
+    gain, least = figure["difference"], figure["low"]
     if lower_is_better:
-        gain, least = -gain, -found["high"]
+        gain, least = -gain, -figure["high"]
     value = least if comparison.confident else gain
     bound = comparison.margin if better else -comparison.margin
     title = "better than" if better else "no worse than"
@@ -148,8 +148,8 @@ def _compared(comparison: Comparison, figures: Figures, *, better: bool, lower_i
         passed=passed,
         value=value,
         bound=bound,
-        detail=f"{found['challenger']:.4f} against {found['champion']:.4f}, difference {found['difference']:+.4f} "
-        f"({found['low']:+.4f} to {found['high']:+.4f}) on {figures.rows} rows",
+        detail=f"{figure['challenger']:.4f} against {figure['champion']:.4f}, difference {figure['difference']:+.4f} "
+        f"({figure['low']:+.4f} to {figure['high']:+.4f}) on {figures.rows} rows",
     )
 
 

@@ -80,13 +80,13 @@ def _table(page: Report, figures: Figures, shown: list[MetricInfo], caption: str
         [
             [
                 info.name,
-                (figure(found["champion"], info.is_share), found["champion"]),
-                (figure(found["challenger"], info.is_share), found["challenger"]),
-                (change(found["difference"], info.is_share), found["difference"]),
-                f"{change(found['low'], info.is_share)} to {change(found['high'], info.is_share)}",
+                (figure(metric["champion"], info.is_share), metric["champion"]),
+                (figure(metric["challenger"], info.is_share), metric["challenger"]),
+                (change(metric["difference"], info.is_share), metric["difference"]),
+                f"{change(metric['low'], info.is_share)} to {change(metric['high'], info.is_share)}",
             ]
             for info in shown
-            if (found := figures.metrics.get(info.name))
+            if (metric := figures.metrics.get(info.name))
         ],
         caption=caption,
         sortable=False,

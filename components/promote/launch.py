@@ -33,7 +33,7 @@ def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, sp
         policy = parse(PromotionPolicy, spec, "promotion")
         use(policy.code, "promotion.code")
         scored = EvaluationRecord.read(evaluation.path)
-        found, champion = decide(
+        decided, champion = decide(
             ModelManifest.read(model.path),
             DatasetManifest.read(dataset.path),
             scored,
@@ -41,14 +41,14 @@ def gate(model: Any, dataset: Any, evaluation: Any, record: Any, report: Any, sp
             Registry(Store.open(current.context.store_uri)),
         )
         current.output(
-            uri=found.uri,
-            decision=found.decision,
-            reason=found.reason,
+            uri=decided.uri,
+            decision=decided.decision,
+            reason=decided.reason,
             champion=champion.state,
             champion_version=champion.version,
-            failed=[rule.rule for rule in found.rules if rule.applies and not rule.passed],
+            failed=[rule.rule for rule in decided.rules if rule.applies and not rule.passed],
         )
-        current.report("Decision", f"{found.uri}/report.html")
-        decision_report(found, champion, scored).write(report.path)
-        found.write(record.path)
-        return found.decision
+        current.report("Decision", f"{decided.uri}/report.html")
+        decision_report(decided, champion, scored).write(report.path)
+        decided.write(record.path)
+        return decided.decision

@@ -238,16 +238,16 @@ def _formats(collector: Mapping[str, Any]) -> list[str]:
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     space = parameter.feasibleSpace
     whole = parameter.parameterType == "int"
-    found: dict[str, Any] = {}
+    feasible: dict[str, Any] = {}
     for field in ("min", "max", "step"):
         bound = getattr(space, field)
         if bound is not None:
-            found[field] = str(int(bound)) if whole else repr(float(bound))
+            feasible[field] = str(int(bound)) if whole else repr(float(bound))
     if space.list is not None:
-        found["list"] = [value_text(value) for value in space.list]
+        feasible["list"] = [value_text(value) for value in space.list]
     if space.distribution is not None:
-        found["distribution"] = space.distribution
-    return {"name": parameter.name, "parameterType": parameter.parameterType, "feasibleSpace": found}
+        feasible["distribution"] = space.distribution
+    return {"name": parameter.name, "parameterType": parameter.parameterType, "feasibleSpace": feasible}
 
 
 def _single_worker(

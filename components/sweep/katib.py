@@ -60,9 +60,9 @@ def best_trial(spec: SweepSpec, status: Mapping[str, Any]) -> TrialRecord:
     Raises:
         JobFailed: the status names none.
     """
-    found = status.get("currentOptimalTrial") or {}
-    assigned = {each["name"]: each["value"] for each in found.get("parameterAssignments") or []}
-    reported = {each["name"]: each for each in (found.get("observation") or {}).get("metrics") or []}
+    optimal = status.get("currentOptimalTrial") or {}
+    assigned = {each["name"]: each["value"] for each in optimal.get("parameterAssignments") or []}
+    reported = {each["name"]: each for each in (optimal.get("observation") or {}).get("metrics") or []}
     objective = spec.objective.objectiveMetricName
     metrics = {
         name: value for name, each in reported.items() if (value := _number(each.get(spec.objective.strategy(name))))
@@ -77,7 +77,7 @@ def best_trial(spec: SweepSpec, status: Mapping[str, Any]) -> TrialRecord:
         )
     params: Values = {parameter.name: typed(parameter, assigned[parameter.name]) for parameter in spec.parameters}
     return TrialRecord(
-        number=0, state="Succeeded", params=dict(params), metrics=metrics, job=found.get("bestTrialName", "")
+        number=0, state="Succeeded", params=dict(params), metrics=metrics, job=optimal.get("bestTrialName", "")
     )
 
 

@@ -107,7 +107,7 @@ class Ledger:
 
     def trials(self) -> dict[int, Known]:
         """Every trial that any engine began, in order of numbers."""
-        found: dict[int, Known] = {}
+        by_number: dict[int, Known] = {}
         attempts: dict[int, int] = {}
         records = set()
         for info in self.store.list("trials/"):
@@ -115,19 +115,19 @@ class Ledger:
             if not match:
                 continue
             number, attempt, kind = int(match[1]), int(match[2] or 0), match[3]
-            found.setdefault(number, Known())
+            by_number.setdefault(number, Known())
             if kind == "record":
                 records.add(number)
             elif kind == "request":
                 attempts[number] = max(attempt, attempts.get(number, 0))
-        for number, known in found.items():
+        for number, known in by_number.items():
             if number in records:
                 raw = self._read(f"trials/{number:04}/record.json") or {}
                 known.memory = raw.pop("memory", {})
                 known.record = TrialRecord.model_validate(raw)
             if number in attempts and (known.record is None or known.record.state == "Failed"):
                 known.request = self.read_request(number, attempts[number])
-        return dict(sorted((n, k) for n, k in found.items() if k.record or k.request))
+        return dict(sorted((n, k) for n, k in by_number.items() if k.record or k.request))
 
     def finish(self, record: TrialRecord, memory: dict[str, Any]) -> None:
         """Writes a finished trial down; from here on a restarted sweep does not run it again."""
@@ -181,12 +181,12 @@ class Ledger:
 
     def runners(self) -> dict[str, int]:
         """Runner -> how much work it was given."""
-        found: dict[str, int] = {}
+        starts: dict[str, int] = {}
         for info in self.store.list("runners/"):
             match = _RUNNER_KEY.fullmatch(info.key)
             if match:
-                found[match[1]] = max(found.get(match[1], 0), int(match[2]) + 1)
-        return found
+                starts[match[1]] = max(starts.get(match[1], 0), int(match[2]) + 1)
+        return starts
 
     def renew_lease(self, beat: int, engine: str) -> None:
         """Says that the engine lives."""
@@ -198,10 +198,10 @@ class Ledger:
 
     def _read(self, key: str) -> dict[str, Any] | None:
         try:
-            found = json.loads(self.store.get(key))
+            document = json.loads(self.store.get(key))
         except NotFound:
             return None
-        return found if isinstance(found, dict) else None
+        return document if isinstance(document, dict) else None
 
     def _write(self, key: str, document: dict[str, Any]) -> None:
         self.store.put(key, json.dumps(document, ensure_ascii=False).encode())

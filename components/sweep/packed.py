@@ -98,7 +98,7 @@ class PackedTrials:
     def poll(self) -> list[tuple[Request, Status]]:
         """The state of every attempt under way; a final one has left its slot."""
         self._renew()
-        found = []
+        statuses = []
         for slot in self._slots:
             request = slot.request
             if request is None:
@@ -122,8 +122,8 @@ class PackedTrials:
                     f"took longer than {self.deadline_s:g} s" if slot.has_begun else f"did not begin in {START_S:g} s"
                 )
                 status = self._crashed(slot, status, what)
-            found.append((request, status))
-        return found
+            statuses.append((request, status))
+        return statuses
 
     def decide(self, request: Request, step: int, stop: bool) -> None:
         """Tells a trial whether to go on behind a step that it reported."""

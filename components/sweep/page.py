@@ -140,12 +140,12 @@ def _shown(record: SweepRecord) -> list[TrialRecord]:
 def _climb(record: SweepRecord) -> list[tuple[int, float]]:
     """(trial, best value up to it)."""
     sign = 1 if record.direction == "maximize" else -1
-    found: list[tuple[int, float]] = []
+    points: list[tuple[int, float]] = []
     for trial in record.trials:
         value = _value(trial, record)
         if trial.state == "Succeeded" and value is not None:
-            found.append((trial.number, value if not found else sign * max(sign * value, sign * found[-1][1])))
-    return found
+            points.append((trial.number, value if not points else sign * max(sign * value, sign * points[-1][1])))
+    return points
 
 
 def _ahead(record: SweepRecord) -> tuple[int, float] | None:
@@ -154,7 +154,7 @@ def _ahead(record: SweepRecord) -> tuple[int, float] | None:
     sign = 1 if record.direction == "maximize" else -1
     if not climb or record.best_value is None or sign * (climb[-1][1] - record.best_value) <= 0:
         return None
-    return next(found for found in climb if found[1] == climb[-1][1])
+    return next(point for point in climb if point[1] == climb[-1][1])
 
 
 def _value(trial: TrialRecord, record: SweepRecord) -> float | None:

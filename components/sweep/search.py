@@ -133,12 +133,12 @@ class Search:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = optuna.importance.get_param_importances(
+                shares = optuna.importance.get_param_importances(
                     self.study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self.seed)
                 )
         except (RuntimeError, ValueError):
             return {}
-        return {name: round(float(share), 6) for name, share in found.items()}
+        return {name: round(float(share), 6) for name, share in shares.items()}
 
     def export(self, path: Path) -> None:
         """Writes the study as an SQLite file that Optuna's own tools open."""

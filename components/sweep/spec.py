@@ -100,7 +100,7 @@ class Objective(Spec):
 
     def strategy(self, metric: str) -> Strategy:
         """How a metric's final value comes from what was reported."""
-        return next((found.value for found in self.metricStrategies if found.name == metric), "latest")
+        return next((stated.value for stated in self.metricStrategies if stated.name == metric), "latest")
 
 
 class Setting(Spec):

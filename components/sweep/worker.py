@@ -60,9 +60,9 @@ class Lease:
         if now - self._looked < self.seconds / LOOKS:
             return
         self._looked = now
-        found = self.ledger.lease()
-        if found != self._seen:
-            self._seen, self._changed = found, now
+        lease = self.ledger.lease()
+        if lease != self._seen:
+            self._seen, self._changed = lease, now
         elif now - self._changed > LAPSED * self.seconds:
             raise EngineGone(f"the sweep's engine showed no sign of life for {now - self._changed:.0f} s")
 

@@ -71,12 +71,12 @@ def _foreign_image(spec: Spec) -> str:
 
 def _annotations(spec: Spec) -> dict[str, str]:
     """Of the job object."""
-    found = {labels.MISTAKES_ARE_FINAL: "true"}
+    annotations = {labels.MISTAKES_ARE_FINAL: "true"}
     if isinstance(spec, TrainingSpec):
         recipe = load_recipe(spec.recipe)
         if own_image(recipe) or (spec.image and isinstance(recipe, FitsItself)):
-            found[labels.RECIPE_IMAGE] = image_of(spec)
-    return found
+            annotations[labels.RECIPE_IMAGE] = image_of(spec)
+    return annotations
 
 
 def render(

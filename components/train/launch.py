@@ -131,12 +131,12 @@ def with_best(spec: TrainingSpec, best: str) -> TrainingSpec:
     if not best.strip():
         return spec
     try:
-        found = json.loads(best)
+        parameters = json.loads(best)
     except ValueError as error:
         raise InvalidSpec(f"not JSON ({error})", field="best", allowed="an object of recipe parameters") from error
-    if not isinstance(found, dict):
+    if not isinstance(parameters, dict):
         raise InvalidSpec(field="best", given=best, allowed="an object of recipe parameters")
-    merged = spec.model_copy(update={"params": {**spec.params, **found}})
+    merged = spec.model_copy(update={"params": {**spec.params, **parameters}})
     return merged.model_copy(update={"params": merged.recipe_params().model_dump(mode="json")})
 
 

@@ -23,12 +23,12 @@ _MADE = re.compile(r"/(?P<run>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[^/]+
 
 def makers(records: Iterable[StepRecord], run: str) -> dict[str, set[str]]:
     """Other runs that made what the run's steps read: run -> URIs."""
-    found: dict[str, set[str]] = {}
+    uris_by_run: dict[str, set[str]] = {}
     for uri in (uri for record in records for uri in record.inputs.values()):
         made = _MADE.search(uri)
         if made and made["run"] != run:
-            found.setdefault(made["run"], set()).add(uri)
-    return found
+            uris_by_run.setdefault(made["run"], set()).add(uri)
+    return uris_by_run
 
 
 def cached_steps(
@@ -47,7 +47,7 @@ def cached_steps(
         StorageError: the store does not answer, or refuses.
     """
     own = {record.name for record in records}
-    found = []
+    earlier = []
     for maker, uris in makers(records, run).items():
         theirs = _read_all(store, maker)
         worked = [record for record in theirs if uris & set(record.made.values())]
@@ -59,21 +59,21 @@ def cached_steps(
             made = record.moved(task, record.iteration)
             if task and made.name not in own:
                 made = made.model_copy(update={"run": run, "state": "Cached", "cached_from": maker, "error": None})
-                found.append(made)
+                earlier.append(made)
     # In the order in which they were made; in this run they took no time, and stand behind what began it.
-    found.sort(key=lambda record: record.started_at)
+    earlier.sort(key=lambda record: record.started_at)
     began = min((record.started_at for record in records if record.started_at), default="")
-    return [record.model_copy(update={"started_at": began}) for record in found]
+    return [record.model_copy(update={"started_at": began}) for record in earlier]
 
 
 def _read_all(store: Store, run: str) -> Sequence[StepRecord]:
     """A run's records but those that cannot be read; empty where they were cleaned away."""
     from shipway.artifacts import StepRecord
 
-    found = []
+    records = []
     for info in store.list(f"runs/{run}/steps/"):
         try:
-            found.append(StepRecord.from_json(store.get(info.key), info.key))
+            records.append(StepRecord.from_json(store.get(info.key), info.key))
         except (NotFound, CorruptArtifact):
             continue
-    return found
+    return records

@@ -139,15 +139,15 @@ def _listed(pipeline: Pipeline) -> Entry:
 def _components() -> list[Entry]:
     """Every kfp component that a room's component.py defines."""
     folder = Path(str(files("shipway"))) / "components"
-    found = []
+    entries = []
     for path in sorted(folder.glob("*/component.py")):
         verb = path.parent.name
         module = import_module(f"shipway.components.{verb}.component")
         for name, value in vars(module).items():
             # One object under two names (an alias) is one component.
             if hasattr(value, "python_func") and value.python_func.__name__ == name:
-                found.append(Entry("component", f"{verb}.{name}", module.__name__, value))
-    return found
+                entries.append(Entry("component", f"{verb}.{name}", module.__name__, value))
+    return entries
 
 
 def _python(function: Any) -> Any:
@@ -165,7 +165,7 @@ def _image(spec: Any) -> str:
 
 def _arguments(docstring: str) -> dict[str, str]:
     """Names and texts of a Google-style Args section; outputs stand there too."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     name, inside = "", False
     for line in docstring.splitlines():
         if line.strip() == "Args:":
@@ -179,7 +179,7 @@ def _arguments(docstring: str) -> dict[str, str]:
         head, colon, rest = line.strip().partition(":")
         if indent == 4 and colon and head.replace("_", "").isalnum():
             name = head
-            found[name] = rest.strip()
+            descriptions[name] = rest.strip()
         elif name:
-            found[name] += f" {line.strip()}"
-    return found
+            descriptions[name] += f" {line.strip()}"
+    return descriptions

@@ -84,13 +84,13 @@ def rewritten(registry: str | None, digests: Mapping[str, str]) -> dict[str, str
         raise InvalidSpec(
             f"{registry!r} is not host[:port][/path] in lower case, without a scheme", field="registry", given=registry
         )
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for name, image in images.ALL.items():
         repository, tag = image.rsplit(":", 1)
         if registry is not None:
             repository = f"{registry.rstrip('/')}/{repository.rsplit('/', 1)[1]}"
-        found[image] = f"{repository}@{digests[name]}" if name in digests else f"{repository}:{tag}"
-    return found
+        addresses[image] = f"{repository}@{digests[name]}" if name in digests else f"{repository}:{tag}"
+    return addresses
 
 
 def _with_images(node: Any, names: Mapping[str, str]) -> Any:

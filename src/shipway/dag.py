@@ -51,8 +51,8 @@ class Place(NamedTuple):
         names, iterations = list[str](), list[str]()
         *around, own = (part.partition("(")[0] if ":" not in part else part for part in path)  # without the attempt
         for part in around:
-            if found := _ITERATION.match(part):
-                iterations.append(found[1] or found[2])
+            if match := _ITERATION.match(part):
+                iterations.append(match[1] or match[2])
             elif not _AROUND.fullmatch(part):
                 names.append(part)
         return cls(".".join((*names, own)), ".".join(iterations))
@@ -69,8 +69,8 @@ class Place(NamedTuple):
 
 def attempt_of(node: str) -> int:
     """Of a node of Argo: of `train-x7f.root.job.executor(1)` 1."""
-    found = _EXECUTOR.fullmatch(node.rpartition(".")[2])
-    return int(found[1] or 0) if found else 0
+    match = _EXECUTOR.fullmatch(node.rpartition(".")[2])
+    return int(match[1] or 0) if match else 0
 
 
 NOWHERE = Place("")
@@ -124,9 +124,9 @@ def tasks_of(spec: Any) -> dict[str, Task]:
         from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
         spec = MessageToDict(spec)
-    found = _leaves(spec, (spec.get("root") or {}).get("dag") or {}, ())
-    titles = distinct({name: _title(name, task) for name, task in found.items()})
-    return {name: _read(spec, name, task, titles[name]) for name, task in found.items()}
+    leaves = _leaves(spec, (spec.get("root") or {}).get("dag") or {}, ())
+    titles = distinct({name: _title(name, task) for name, task in leaves.items()})
+    return {name: _read(spec, name, task, titles[name]) for name, task in leaves.items()}
 
 
 def titles_of(spec: Any) -> dict[str, str]:
@@ -145,7 +145,7 @@ def distinct(titles: Mapping[str, str]) -> dict[str, str]:
 
 def _leaves(spec: Mapping[str, Any], dag: Mapping[str, Any], around: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
     tasks: dict[str, Any] = dict(dag.get("tasks") or {})
-    found: dict[str, Mapping[str, Any]] = {}
+    leaves: dict[str, Mapping[str, Any]] = {}
     done: set[str] = set()
 
     def place(name: str, waiting: tuple[str, ...] = ()) -> None:
@@ -159,11 +159,11 @@ def _leaves(spec: Mapping[str, Any], dag: Mapping[str, Any], around: tuple[str, 
         done.add(name)
         inner = _component(spec, tasks[name]).get("dag")
         path = (*around, name)
-        found.update(_leaves(spec, inner, path) if inner else {Place.within(path).name: tasks[name]})
+        leaves.update(_leaves(spec, inner, path) if inner else {Place.within(path).name: tasks[name]})
 
     for name in sorted(tasks):
         place(name)
-    return found
+    return leaves
 
 
 def _component(spec: Mapping[str, Any], task: Mapping[str, Any]) -> Mapping[str, Any]:

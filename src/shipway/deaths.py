@@ -29,15 +29,15 @@ _NOISE = re.compile(
 
 def oom_kills() -> int:
     """How many processes the kernel has ended for want of memory: of this machine, or of this container alone."""
-    found = 0
+    kills = 0
     for path, key in (("/proc/vmstat", "oom_kill"), (_CGROUP / "memory.events", "oom_kill")):
         try:
             with open(path, encoding="ascii") as file:
                 words = (line.split() for line in file)
-                found += next((int(word[1]) for word in words if word[0] == key), 0)
+                kills += next((int(word[1]) for word in words if word[0] == key), 0)
         except OSError:
             continue
-    return found
+    return kills
 
 
 def how(returncode: int, oom_kills_before: int | None = None) -> str:
@@ -63,19 +63,19 @@ def how(returncode: int, oom_kills_before: int | None = None) -> str:
 def last_words(lines: Sequence[str]) -> str:
     """The one line of a log that says why its process ended: our own error, an exception, else the last that says
     anything; empty where there is none."""
-    found = ""
+    last_line = ""
     plain = ""
     is_traceback = False
     for line in lines:
         if match := _OURS.match(line):
-            found, is_traceback = match["words"], False
+            last_line, is_traceback = match["words"], False
         elif line.strip() == _TRACEBACK:
             is_traceback = True
         elif is_traceback and line[:1].strip() and not _NOISE.match(line):
-            found, is_traceback = line.strip(), False
+            last_line, is_traceback = line.strip(), False
         elif re.search(r"[^\W_]", line) and not _NOISE.match(line):
             plain = line.strip()
-    return one_line(found or plain)
+    return one_line(last_line or plain)
 
 
 def tail(path: Path) -> list[str]:

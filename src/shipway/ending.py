@@ -84,12 +84,12 @@ def _is_handled(name: str, names: Mapping[str, str]) -> bool:
 
 def reasons(workflow: Mapping[str, Any] | None) -> dict[str, str]:
     """Step -> what the Workflow says of its container's end, `OOMKilled (exit code 137)`; the last attempt's."""
-    found: dict[str, str] = {}
+    messages: dict[str, str] = {}
     for node in sorted(_nodes(workflow), key=lambda node: str(node.get("finishedAt") or "")):
         step = Place.of_node(str(node.get("name") or ""))
         if step and node.get("type") == "Pod" and node.get("phase") in ("Failed", "Error") and node.get("message"):
-            found[step.name] = str(node["message"])
-    return found
+            messages[step.name] = str(node["message"])
+    return messages
 
 
 def _nodes(workflow: Mapping[str, Any] | None) -> Iterable[Mapping[str, Any]]:
@@ -128,5 +128,5 @@ def lost(stop: Stop, reason: str = "") -> StepError:
 
 
 def _moment(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

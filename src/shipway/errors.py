@@ -211,7 +211,7 @@ class Cancelled(ShipwayError):
 
 def harmless(text: str, keep: str = "\n\t") -> str:
     """The text with what a terminal would obey written as an escape: rows, names and logs are strangers'."""
-    return _OBEYED.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+    return _OBEYED.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
 
 
 def one_line(text: object) -> str:
@@ -244,11 +244,11 @@ def short(text: str) -> str:
 
 def exit_code_of(kind: str) -> int:
     """The exit code of the error class of that name, as records keep it; 1 for what is none of ours."""
-    found = globals().get(kind)
-    return found.exit_code if isinstance(found, type) and issubclass(found, ShipwayError) else 1
+    error_class = globals().get(kind)
+    return error_class.exit_code if isinstance(error_class, type) and issubclass(error_class, ShipwayError) else 1
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the closest allowed word, or an empty string."""
-    found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    matches = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

@@ -42,10 +42,10 @@ def reason(cells: pl.Expr, name: str) -> pl.Expr:
     import polars as pl
 
     text = cells.cast(pl.String).str.strip_chars().fill_null("")
-    found = pl.when(parsed(cells).is_not_null()).then(pl.lit(None, pl.String))
+    told = pl.when(parsed(cells).is_not_null()).then(pl.lit(None, pl.String))
     for pattern, words in ((NUMBER, TOO_LARGE), *REASONS):
-        found = found.when(text.str.contains(pattern)).then(pl.lit(f"{name} {words}"))  # type: ignore[assignment]
-    return found.otherwise(pl.lit(f"{name} {NOT_A_NUMBER}"))
+        told = told.when(text.str.contains(pattern)).then(pl.lit(f"{name} {words}"))  # type: ignore[assignment]
+    return told.otherwise(pl.lit(f"{name} {NOT_A_NUMBER}"))
 
 
 def read(text: str) -> float:

@@ -26,7 +26,7 @@ def load_object(reference: str, field: str) -> Any:
     """
     module, _, name = reference.partition(":")
     try:
-        found = modules.load(module)
+        loaded = modules.load(module)
     except (Exception, SystemExit) as error:
         is_absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
         kind = "" if is_absent else f"{type(error).__name__}: "
@@ -34,13 +34,13 @@ def load_object(reference: str, field: str) -> Any:
         raise InvalidSpec(
             f"{reference!r} cannot be loaded: {kind}{error}{where}", field=field, given=reference
         ) from error
-    if not hasattr(found, name):
+    if not hasattr(loaded, name):
         raise InvalidSpec(
-            f"{reference!r} cannot be loaded: module {module!r} has no {name!r}{nearest(name, vars(found))}",
+            f"{reference!r} cannot be loaded: module {module!r} has no {name!r}{nearest(name, vars(loaded))}",
             field=field,
             given=reference,
         )
-    return getattr(found, name)
+    return getattr(loaded, name)
 
 
 def raised_at(error: BaseException) -> str:

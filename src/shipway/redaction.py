@@ -74,14 +74,14 @@ def text(given: str) -> str:
     for value in _values():
         given = given.replace(value, HIDDEN)
     if "://" in given:
-        given = _URL.sub(lambda found: address(found[0]), given)
-    given = _HEADER.sub(lambda found: f"{found[1]}{found[2]}{HIDDEN}", given)
+        given = _URL.sub(lambda match: address(match[0]), given)
+    given = _HEADER.sub(lambda match: f"{match[1]}{match[2]}{HIDDEN}", given)
     given = _BEARER.sub(rf"\1 {HIDDEN}", given)
     if "=" in given:
         given = _hide_assigned(given)
     if "%" in given:
         given = _ENCODED.sub(
-            lambda found: f"{found[1]}{found[2]}{HIDDEN}" if is_secret_name(found[1]) else found[0], given
+            lambda match: f"{match[1]}{match[2]}{HIDDEN}" if is_secret_name(match[1]) else match[0], given
         )
     given = _FLAG.sub(_hide_value, _LINE.sub(_hide_value, _PRIVATE.sub(rf"\1{HIDDEN}", given)))
     return _hide_quoted(given)
@@ -90,39 +90,39 @@ def text(given: str) -> str:
 def _hide_assigned(given: str) -> str:
     """Of `name=value`; what another value holds is looked at, too."""
     parts, at = [], 0
-    for found in _ASSIGNED.finditer(given):
-        is_secret = is_secret_name(found[2]) or (
-            bool(found[1]) and found[2].lower() == "key"
+    for match in _ASSIGNED.finditer(given):
+        is_secret = is_secret_name(match[2]) or (
+            bool(match[1]) and match[2].lower() == "key"
         )  # a path without its host
-        value = _PLAIN.match(given, found.end()) if is_secret and found.start() >= at else None
+        value = _PLAIN.match(given, match.end()) if is_secret and match.start() >= at else None
         if value is not None and not value[0].startswith(HIDDEN):
-            parts += [given[at : found.end()], HIDDEN]
+            parts += [given[at : match.end()], HIDDEN]
             at = value.end()
     return "".join([*parts, given[at:]])
 
 
-def _hide_value(found: re.Match[str]) -> str:
+def _hide_value(match: re.Match[str]) -> str:
     """Of `name: value` and `--name value`."""
-    if not is_secret_name(found[2]) or found[4].startswith(HIDDEN) or is_reference(found[4]):
-        return found[0]
-    return f"{found[1]}{found[2]}{found[3]}{HIDDEN}{found[5] if found.re is _LINE else ''}"
+    if not is_secret_name(match[2]) or match[4].startswith(HIDDEN) or is_reference(match[4]):
+        return match[0]
+    return f"{match[1]}{match[2]}{match[3]}{HIDDEN}{match[5] if match.re is _LINE else ''}"
 
 
 def _hide_quoted(given: str) -> str:
     """Of `"name": "value"`, also within a text that is itself a value, however often."""
     parts, at = [], 0
-    for found in _QUOTED.finditer(given):
-        if found.start() < at or not is_secret_name(found[2]):
+    for match in _QUOTED.finditer(given):
+        if match.start() < at or not is_secret_name(match[2]):
             continue
-        start, end, quote = found.start(3), found.end(), found[3] or ""
+        start, end, quote = match.start(3), match.end(), match[3] or ""
         if quote:
             closing = re.compile(rf"(?<!\\){re.escape(quote)}").search(given, end)
             end = closing.end() if closing else len(given)
-            if closing and closing.start() == found.end():  # of an empty value there is nothing to hide
+            if closing and closing.start() == match.end():  # of an empty value there is nothing to hide
                 continue
         else:
-            start = found.start() + len(found[0].rstrip("0123456789"))
-        parts += [given[at:start], f"{found[1]}{HIDDEN}{found[1]}"]
+            start = match.start() + len(match[0].rstrip("0123456789"))
+        parts += [given[at:start], f"{match[1]}{HIDDEN}{match[1]}"]
         at = end
     return "".join([*parts, given[at:]])
 
@@ -136,12 +136,12 @@ def address(url: str) -> str:
     names = [unquote_plus(name) for name, _ in _PAIR.findall(shown)]
     signed = any(_SIGNATURE.fullmatch(name) for name in names)
 
-    def hide(found: re.Match[str]) -> str:
-        name, value = unquote_plus(found[1]), unquote_plus(found[2])
+    def hide(match: re.Match[str]) -> str:
+        name, value = unquote_plus(match[1]), unquote_plus(match[2])
         is_secret = name.lower() == "key" or is_secret_name(name) or (signed and _SIGNED.fullmatch(name))
         if not is_secret and "://" in value:  # an address within an address
             is_secret = address(value) != value
-        return f"{found[1]}={HIDDEN}" if is_secret and value else found[0]
+        return f"{match[1]}={HIDDEN}" if is_secret and value else match[0]
 
     return _PAIR.sub(hide, shown)
 

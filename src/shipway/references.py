@@ -82,9 +82,9 @@ def reveal_all(value: Any) -> Any:
 
 def _put_back(text: str) -> str:
     """Also within a text that a pipeline puts together; not within a document, whose reader asks for what it opens."""
-    found = reveal(text)
-    if found != text or text.lstrip().startswith("{"):
-        return found
+    revealed = reveal(text)
+    if revealed != text or text.lstrip().startswith("{"):
+        return revealed
     for shown in sorted(_table, key=len, reverse=True):
         text = text.replace(shown, _table[shown])
     return text

@@ -105,11 +105,11 @@ def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:
     for part in location:
         annotations = [m.model_fields[part].annotation for m in current if part in m.model_fields]
         if annotations:
-            current = {found for annotation in annotations for found in _models_in(annotation)}
+            current = {each for annotation in annotations for each in _models_in(annotation)}
     return {name for m in current for name in m.model_fields}
 
 
 def _models_in(annotation: Any) -> set[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {annotation}
-    return {found for inner in get_args(annotation) for found in _models_in(inner)}
+    return {model for inner in get_args(annotation) for model in _models_in(inner)}

@@ -33,8 +33,8 @@ SECURITY: dict[str, Any] = {
 
 def executors(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Executor -> its container, in the order of the IR; importers and the like have none."""
-    found = (documents[0].get("deploymentSpec") or {}).get("executors") or {}
-    return {name: dict(executor["container"]) for name, executor in found.items() if "container" in executor}
+    by_name = (documents[0].get("deploymentSpec") or {}).get("executors") or {}
+    return {name: dict(executor["container"]) for name, executor in by_name.items() if "container" in executor}
 
 
 def ours(documents: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -125,14 +125,14 @@ def step_pod(
 
 def required_keys(documents: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Secret -> keys without which some task's pod cannot start; a Secret that only the run names is left out."""
-    found: dict[str, list[str]] = {}
+    keys_by_secret: dict[str, list[str]] = {}
     for executor in executors(documents):
         for entry in step_environment(documents, executor):
             wanted = _secret_of(entry)
             if wanted.get("name") and not wanted.get("optional"):
-                keys = found.setdefault(wanted["name"], [])
+                keys = keys_by_secret.setdefault(wanted["name"], [])
                 keys += [wanted["key"]] if wanted["key"] not in keys else []
-    return found
+    return keys_by_secret
 
 
 def taken(documents: Sequence[Mapping[str, Any]], executor: str, secret: str = "") -> dict[str, str]:

@@ -46,10 +46,10 @@ def policy(store_uri: str, role: Role) -> dict[str, Any]:
 def seaweed_actions(store_uri: str, role: Role) -> list[str]:
     """The same as actions of a SeaweedFS identity (`s3.configure -actions`)."""
     bucket, prefix = _place(store_uri)
-    found = [f"List:{bucket}"]
+    actions = [f"List:{bucket}"]
     for name, is_written in FOLDERS[role].items():
-        found += [f"{verb}:{bucket}/{prefix}{name}/*" for verb in ("Read", *(["Write"] if is_written else []))]
-    return found
+        actions += [f"{verb}:{bucket}/{prefix}{name}/*" for verb in ("Read", *(["Write"] if is_written else []))]
+    return actions
 
 
 def _place(store_uri: str) -> tuple[str, str]:

@@ -21,21 +21,21 @@ def of_role(steps: Iterable[StepRecord], role: str) -> list[StepRecord]:
     Several may play one: a loop of trainings, two evaluations. Where one has to speak for the run, it is the last
     outside of loops, and the last of all where all are in loops.
     """
-    found = [piece for step in steps for piece in step.pieces if piece.role == role]
-    return sorted(found, key=lambda piece: not piece.iteration)
+    pieces = [piece for step in steps for piece in step.pieces if piece.role == role]
+    return sorted(pieces, key=lambda piece: not piece.iteration)
 
 
 def fact(steps: Iterable[StepRecord], role: str, *names: str) -> Any:
     """The first of the named outputs, of the weightiest step of that role that gave out any."""
-    found = (piece.outputs.get(name) for piece in reversed(of_role(steps, role)) for name in names)
-    return next((value for value in found if value is not None), None)
+    values = (piece.outputs.get(name) for piece in reversed(of_role(steps, role)) for name in names)
+    return next((value for value in values if value is not None), None)
 
 
 def reports_of(steps: Iterable[StepRecord]) -> dict[str, tuple[str, str]]:
     """Reports by title: step and URI; where several steps have one of that title, with the step's name behind it."""
-    found = [(title, step.name, uri) for step in steps for title, uri in step.reports.items()]
-    often = Counter(title for title, _, _ in found)
-    return {title if often[title] == 1 else f"{title} ({name})": (name, uri) for title, name, uri in found}
+    reports = [(title, step.name, uri) for step in steps for title, uri in step.reports.items()]
+    often = Counter(title for title, _, _ in reports)
+    return {title if often[title] == 1 else f"{title} ({name})": (name, uri) for title, name, uri in reports}
 
 
 def measured(steps: Iterable[StepRecord]) -> dict[str, tuple[float, bool]]:
@@ -43,13 +43,13 @@ def measured(steps: Iterable[StepRecord]) -> dict[str, tuple[float, bool]]:
 
     Of several on one split it is the weightiest's.
     """
-    found: dict[str, tuple[float, bool]] = {}
+    figures: dict[str, tuple[float, bool]] = {}
     for step in of_role(steps, "evaluate"):
         metrics, split, shown = (step.outputs.get(key) for key in ("metrics", "split", "shown"))
         if isinstance(metrics, dict) and isinstance(shown, list) and split:
             for info in shown[:METRICS]:
-                found[f"{split}_{info['name']}"] = float(metrics[info["name"]]), bool(info["is_share"])
-    return found
+                figures[f"{split}_{info['name']}"] = float(metrics[info["name"]]), bool(info["is_share"])
+    return figures
 
 
 def figures_of(steps: Iterable[StepRecord]) -> str:
@@ -95,8 +95,8 @@ def build_summary(
         is the weightiest's, and `several` has all of them, `{"evaluation": [{"step": ..., "is_shown": ..., ...}]}`, in
         the order of the steps.
     """
-    found = _told(record, read or _read)
-    shown = {kind: next(reversed(told.values()), None) for kind, told in found.items()}
+    documents = _told(record, read or _read)
+    shown = {kind: next(reversed(told.values()), None) for kind, told in documents.items()}
     sweep = shown["sweep"] or {}
     titles = distinct({piece.name: piece.label for step in record.steps for piece in step.pieces})
     return {
@@ -119,7 +119,7 @@ def build_summary(
                 for name, title in titles.items()
                 if name in told
             ]
-            for kind, told in found.items()
+            for kind, told in documents.items()
             if len(told) > 1
         },
         "reports": {title: uri for title, (_, uri) in reports_of(record.steps).items()},

@@ -33,13 +33,13 @@ def heed_sigterm(within_s: float | None = None) -> None:
 def _stay_behind(child: int, heard: set[signal.Signals], within_s: float | None) -> None:
     told = False
     while True:
-        found = signal.sigtimedwait(heard, within_s) if told and within_s else signal.sigwaitinfo(heard)
-        if found is None:
+        caught = signal.sigtimedwait(heard, within_s) if told and within_s else signal.sigwaitinfo(heard)
+        if caught is None:
             os.kill(child, signal.SIGKILL)
             os._exit(128 + signal.SIGTERM)
-        if found.si_signo in PASSED_ON:
-            os.kill(child, found.si_signo)
-            told = told or found.si_signo == signal.SIGTERM
+        if caught.si_signo in PASSED_ON:
+            os.kill(child, caught.si_signo)
+            told = told or caught.si_signo == signal.SIGTERM
         _reap(child)
 
 

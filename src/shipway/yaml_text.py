@@ -109,12 +109,12 @@ def load_json(text: str, where: str) -> Any:
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
             raise InvalidSpec(f"the key {twice!r} stands twice", field=where, given=twice, fix="leave one of them")
-        return found
+        return mapping
 
     try:
         return check_tree(json.loads(text, object_pairs_hook=unique), where)

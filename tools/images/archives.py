@@ -16,11 +16,11 @@ VARIABLE = "SHIPWAY_IMAGE_ARCHIVES"
 
 def base_here() -> str:
     """$BASE, or what images/base.env pins, else the stand-in, which is made where it is not there (a minute)."""
-    found = os.environ.get("BASE") or settings()["BASE"]
-    if not found:
+    base = os.environ.get("BASE") or settings()["BASE"]
+    if not base:
         with locks.alone(_folder() / "base.lock"):
             subprocess.run([ROOT / "tools/images/stand-in.sh"], check=True)
-    return found or STAND_IN
+    return base or STAND_IN
 
 
 def archive(name: str) -> Path:

@@ -48,16 +48,18 @@ def report(dependencies: Sequence[dict[str, Any]]) -> tuple[list[str], bool]:
         dependencies: As pip-audit lists them: `vulns` of each one it found, `skip_reason` of each it did not. By
             itself pip-audit calls a listing without findings clean, though it could look up nothing at all.
     """
-    found = {(one["name"], one["version"]): one["vulns"] for one in dependencies if "skip_reason" not in one}
+    vulnerabilities_of = {
+        (one["name"], one["version"]): one["vulns"] for one in dependencies if "skip_reason" not in one
+    }
     skipped = sorted({one["name"] for one in dependencies if "skip_reason" in one})
     lines = [
         f"{name} {version}: {vulnerability['id']}, mended in {', '.join(vulnerability['fix_versions']) or 'no version'}"
-        for (name, version), vulnerabilities in sorted(found.items())
+        for (name, version), vulnerabilities in sorted(vulnerabilities_of.items())
         for vulnerability in vulnerabilities
     ]
     is_clean = not lines and not skipped
     if skipped:
         few = ", ".join(skipped[:3])
-        lines.append(f"not looked up: {len(skipped)} of {len(found) + len(skipped)} packages ({few} ...)")
+        lines.append(f"not looked up: {len(skipped)} of {len(vulnerabilities_of) + len(skipped)} packages ({few} ...)")
     known = "nothing is known" if not lines else "see above"
-    return [*lines, f"{len(found)} packages looked up: {known}"], is_clean
+    return [*lines, f"{len(vulnerabilities_of)} packages looked up: {known}"], is_clean

@@ -148,8 +148,8 @@ def container(engine: Engine, tag: str, bundle: Path) -> Iterator[Container]:
     working = engine.run("from", "--pull-never", tag, capture=True)
     try:
         root = Path(engine.run("mount", working, capture=True))
-        found = json.loads(engine.run("inspect", "--type", "image", tag, capture=True))
-        made = Container(root, found["OCIv1"]["config"], bundle)
+        inspected = json.loads(engine.run("inspect", "--type", "image", tag, capture=True))
+        made = Container(root, inspected["OCIv1"]["config"], bundle)
         try:
             yield made
         finally:

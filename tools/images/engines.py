@@ -133,7 +133,7 @@ def secrets() -> Iterator[dict[str, Path]]:
 
     with tempfile.TemporaryDirectory(prefix="shipway-build-") as folder:
         conf, bundle = Path(folder, "pip.conf"), Path(folder, "ca.crt")
-        found = authorities()
-        bundle.write_bytes(found.read_bytes() if found else b"")
-        conf.write_text(pip_conf(with_authorities=found is not None), encoding="utf-8")
+        bundle_here = authorities()
+        bundle.write_bytes(bundle_here.read_bytes() if bundle_here else b"")
+        conf.write_text(pip_conf(with_authorities=bundle_here is not None), encoding="utf-8")
         yield {"pip.conf": conf, "ca.crt": bundle}

@@ -15,13 +15,13 @@ KEPT = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "ret
 def pip_settings() -> dict[str, str]:
     """What configuration files and PIP_* variables say; a variable wins, as it does with pip."""
     listed = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], text=True)
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for line in sorted(listed.splitlines(), key=lambda line: line.startswith(":env:")):
         key, equals, value = line.partition("=")
         section, dot, name = key.partition(".")
         if equals and dot and section in ("global", "install", ":env:"):
-            found[name.replace("_", "-")] = str(ast.literal_eval(value))
-    return found
+            settings[name.replace("_", "-")] = str(ast.literal_eval(value))
+    return settings
 
 
 def pip_conf(*, with_authorities: bool) -> str:

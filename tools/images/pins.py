@@ -26,13 +26,15 @@ def pin(overlay: Path, registry: str, digests: Path = OUT / "digests.json") -> s
     for path, mend in ((digests, "python -m tools.images push --registry ..."), (file, "ls manifests/overlays")):
         if not path.is_file():
             raise NotFound(f"pin: no {path}; {mend}")
-    found = str(json.loads(digests.read_text(encoding="utf-8")).get("launcher", ""))
-    if not _DIGEST.fullmatch(found):
-        raise InvalidSpec(f"{digests}: launcher: {found!r} is no digest; push it: python -m tools.images push launcher")
+    digest = str(json.loads(digests.read_text(encoding="utf-8")).get("launcher", ""))
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidSpec(
+            f"{digests}: launcher: {digest!r} is no digest; push it: python -m tools.images push launcher"
+        )
     place = f"{registry.rstrip('/')}/{NAME.rpartition('/')[2]}"
-    entry = f"  - name: {NAME}\n    newName: {place}\n    digest: {found}\n"
+    entry = f"  - name: {NAME}\n    newName: {place}\n    digest: {digest}\n"
     text, count = _ENTRY.subn(entry, file.read_text(encoding="utf-8"))
     if count != 1:
         raise InvalidSpec(f"{file}: images: expected one entry with name {NAME} and newName, found {count}")
     file.write_text(text, encoding="utf-8")
-    return f"{place}@{found}"
+    return f"{place}@{digest}"

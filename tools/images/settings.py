@@ -40,15 +40,15 @@ def base(given: str | None = None) -> str:
     Raises:
         InvalidSpec: it is not pinned, and not an image of this machine alone (localhost/...).
     """
-    found = given or os.environ.get("BASE") or settings()["BASE"]
-    if not found:
+    reference = given or os.environ.get("BASE") or settings()["BASE"]
+    if not reference:
         raise InvalidSpec(
             "images/base.env: BASE is not set; write docker.io/library/python:3.11-slim-bookworm@sha256:... with the "
             "digest you checked, or build a stand-in with tools/images/stand-in.sh and say BASE=" + STAND_IN
         )
-    if not found.startswith("localhost/") and not re.search(r"@sha256:[0-9a-f]{64}$", found):
-        raise InvalidSpec(f"BASE: {found!r} is not pinned; expected name:tag@sha256: and 64 hexadecimal digits")
-    return found
+    if not reference.startswith("localhost/") and not re.search(r"@sha256:[0-9a-f]{64}$", reference):
+        raise InvalidSpec(f"BASE: {reference!r} is not pinned; expected name:tag@sha256: and 64 hexadecimal digits")
+    return reference
 
 
 def check_name(name: str) -> str:

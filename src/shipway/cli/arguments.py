@@ -96,15 +96,15 @@ def _typed(value: str, where: str) -> Any:
     from shipway.yaml_text import load_yaml
 
     try:
-        found = load_yaml(value, where)
+        parsed = load_yaml(value, where)
     except InvalidSpec:
         if value.lstrip()[:1] in ("{", "[", "&"):  # meant as YAML: a key that stands twice, a bracket too few
             raise
         return value
     is_null = value.strip().lower() in ("", "~", "null")
-    if (found is None and not is_null) or (isinstance(found, str) and value.strip()[:1] not in ("'", '"')):
+    if (parsed is None and not is_null) or (isinstance(parsed, str) and value.strip()[:1] not in ("'", '"')):
         return value
-    return found
+    return parsed
 
 
 def _put(params: dict[str, Any], path: Sequence[str], value: Any, pair: str) -> None:

@@ -22,8 +22,8 @@ def watch(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json: AsJ
     from shipway.cli.following import follow
     from shipway.runs import load_run
 
-    found = load_run(run, here=local, kfp=kfp)
-    follow(found, titles=found.titles, as_json=as_json)
+    handle = load_run(run, here=local, kfp=kfp)
+    follow(handle, titles=handle.titles, as_json=as_json)
 
 
 def cancel(run: Key, kfp: Kfp = None, local: Local = False, as_json: AsJson = False) -> None:
@@ -31,11 +31,11 @@ def cancel(run: Key, kfp: Kfp = None, local: Local = False, as_json: AsJson = Fa
     from shipway.ending import ENDED
     from shipway.runs import load_run
 
-    found = load_run(run, here=local, kfp=kfp)
-    before, state = found.state, found.cancel()
-    name = found.key if found.is_here else found.name
+    handle = load_run(run, here=local, kfp=kfp)
+    before, state = handle.state, handle.cancel()
+    name = handle.key if handle.is_here else handle.name
     if as_json:
-        print_json({"run": found.key, "state": state, "was_over": before == state})
+        print_json({"run": handle.key, "state": state, "was_over": before == state})
         if state not in ENDED:
             raise typer.Exit(1)
     elif before == state:
@@ -43,7 +43,7 @@ def cancel(run: Key, kfp: Kfp = None, local: Local = False, as_json: AsJson = Fa
     elif state == "Cancelled":
         say(f"Run {name} is stopped.")
     elif state == "Cancelling":
-        say(f"Run {name} has been told to stop and has not ended yet. Next: shipway watch {found.key}")
+        say(f"Run {name} has been told to stop and has not ended yet. Next: shipway watch {handle.key}")
         raise typer.Exit(1)
     else:
         say(f"Run {name} was faster than the cancellation: {state}.")
@@ -54,8 +54,8 @@ def retry(run: Key, kfp: Kfp = None, local: Local = False, watch: Watch = False,
     from shipway.cli.following import after_start
     from shipway.runs import load_run
 
-    found = load_run(run, here=local, kfp=kfp).retry()
-    after_start(found, found.titles, watch=watch or found.is_here, as_json=as_json)
+    retried = load_run(run, here=local, kfp=kfp).retry()
+    after_start(retried, retried.titles, watch=watch or retried.is_here, as_json=as_json)
 
 
 def clone(
@@ -73,16 +73,16 @@ def clone(
     from shipway.runs.here import Here
 
     changes = collect_params(param or [], params_file)
-    found = load_run(run, here=local, kfp=kfp)
-    if isinstance(found.backend, Here):
-        _play_again(found.backend, changes, as_json=as_json)
+    original = load_run(run, here=local, kfp=kfp)
+    if isinstance(original.backend, Here):
+        _play_again(original.backend, changes, as_json=as_json)
     from shipway.cli.following import after_start
     from shipway.cli.kubeflow import show_submission
     from shipway.remote.where import connected
 
     kubeflow = connected(kfp)
     assert kubeflow is not None, "the run is Kubeflow's"
-    submission = kubeflow.prepare_clone(found, changes)
+    submission = kubeflow.prepare_clone(original, changes)
     if not as_json:
         show_submission(kubeflow, submission)
         say()
@@ -102,13 +102,13 @@ def artifacts(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json:
     """What a run's steps made: names, URIs, reports."""
     from shipway.runs import load_run
 
-    found = load_run(run, here=local, kfp=kfp)
-    rows = [row for step in found.steps.values() for piece in step.pieces for row in _made(piece)]
+    handle = load_run(run, here=local, kfp=kfp)
+    rows = [row for step in handle.steps.values() for piece in step.pieces for row in _made(piece)]
     if as_json:
         print_json([{"step": step, "name": name, "uri": uri} for step, name, uri in rows])
         return
     if not rows:
-        say(f"No step left a record of what it made{'' if found.is_here else _why_none(found.note)}.")
+        say(f"No step left a record of what it made{'' if handle.is_here else _why_none(handle.note)}.")
         return
     table(["step", "artifact", "uri"], rows)
 

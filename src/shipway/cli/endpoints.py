@@ -24,23 +24,23 @@ Name = Annotated[str, typer.Argument(help="The endpoint's name.")]
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Endpoints, with what they serve and where."""
-    found = [_document(state) for state in _running()]
+    documents = [_document(state) for state in _running()]
     if as_json:
-        print_json(found)
+        print_json(documents)
         return
-    if not found:
+    if not documents:
         say("No endpoint is running. Next: shipway demo")
         return
-    rows = [(e["name"], e["state"], e["version"], e["url"]) for e in found]
+    rows = [(e["name"], e["state"], e["version"], e["url"]) for e in documents]
     table(["endpoint", "state", "version", "url"], rows, right=["version"])
-    for lost in (endpoint for endpoint in found if endpoint["state"] == "Lost"):
+    for lost in (endpoint for endpoint in documents if endpoint["state"] == "Lost"):
         say(
             f"{lost['name']} was killed, and nothing serves it: shipway endpoints deploy {lost['name']} "
             f"{lost['version'] or ''}".rstrip()
             + " brings it back",
             style="yellow",
         )
-    say(f"Next: shipway predict {found[0]['name']} '...'", style="dim")
+    say(f"Next: shipway predict {documents[0]['name']} '...'", style="dim")
 
 
 @app.command()
@@ -48,14 +48,14 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """One endpoint: state, revisions, how to ask it."""
     from shipway.cli.screens import curl_line
 
-    found = _document(_find(name))
+    document = _document(_find(name))
     if as_json:
-        print_json(found)
+        print_json(document)
         return
     heading(f"endpoint {name}")
-    facts([(key.replace("_", " "), found[key]) for key in ("state", "url", "predict_url", "version", "log")])
+    facts([(key.replace("_", " "), document[key]) for key in ("state", "url", "predict_url", "version", "log")])
     say()
-    say(curl_line(found, "..."))
+    say(curl_line(document, "..."))
 
 
 @app.command()
@@ -188,8 +188,8 @@ def _document(state: EndpointState) -> dict[str, Any]:
 
 def _served_version(name: str) -> int | None:
     """The registered version that deploy recorded for the endpoint."""
-    found = _recorded(name).get("version")
-    return int(found) if found is not None else None
+    recorded_version = _recorded(name).get("version")
+    return int(recorded_version) if recorded_version is not None else None
 
 
 def _recorded(name: str) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _recorded(name: str) -> dict[str, Any]:
     from shipway.local.store import open_store
 
     try:
-        found = json.loads(open_store().get(f"endpoints/{name}.json"))
+        document = json.loads(open_store().get(f"endpoints/{name}.json"))
     except (ShipwayError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

@@ -34,31 +34,31 @@ def read_digests(pairs: list[str] | None, file: Path | None = None) -> dict[str,
     """`image=sha256:...` pairs, over what a JSON file says."""
     from shipway.errors import InvalidSpec
 
-    found = _digest_file(file) if file else {}
+    digests = _digest_file(file) if file else {}
     for pair in pairs or []:
         image, equals, value = pair.partition("=")
         if not equals:
             raise InvalidSpec(
                 field=f"--digest {pair!r}", allowed="image=sha256:..., as in --digest launcher=sha256:0123..."
             )
-        found[image] = value
-    return found
+        digests[image] = value
+    return digests
 
 
 def _digest_file(file: Path) -> dict[str, str]:
     from shipway.errors import InvalidSpec
 
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        digests = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidSpec(
             error.strerror, field=f"--digests {file}", fix="`make images` writes dist/images/digests.json"
         ) from error
     except ValueError as error:
         raise InvalidSpec(f"not JSON ({error})", field=f"--digests {file}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+    if not isinstance(digests, dict) or not all(isinstance(value, str) for value in digests.values()):
         raise InvalidSpec(field=f"--digests {file}", allowed='an object such as {"launcher": "sha256:..."}')
-    return found
+    return digests
 
 
 def publish(

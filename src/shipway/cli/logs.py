@@ -35,11 +35,11 @@ def logs(
     from shipway.runs import load_run
     from shipway.runs.here import Here
 
-    found = load_run(run, here=local, kfp=kfp)
-    if isinstance(found.backend, Here):
-        _print_files(found, found.backend, step, follow=follow, tail=tail, is_raw=raw)
+    handle = load_run(run, here=local, kfp=kfp)
+    if isinstance(handle.backend, Here):
+        _print_files(handle, handle.backend, step, follow=follow, tail=tail, is_raw=raw)
     else:
-        print_pods(found, step, follow=follow, tail=tail, is_raw=raw)
+        print_pods(handle, step, follow=follow, tail=tail, is_raw=raw)
 
 
 def _print_files(run: Run, here: Here, step: str | None, *, follow: bool, tail: int, is_raw: bool) -> None:

@@ -146,9 +146,9 @@ def _jobs(context: Context) -> list[JobFolder]:
     from shipway.executors.process.attempts import bury
     from shipway.executors.process.folder import JobFolder
 
-    found = [JobFolder(path.parent) for path in sorted((context.home / "jobs").glob("*/manifest.json"))]
-    supervised = [job for job in found if job.is_supervised()]
-    for job in found:
+    folders = [JobFolder(path.parent) for path in sorted((context.home / "jobs").glob("*/manifest.json"))]
+    supervised = [job for job in folders if job.is_supervised()]
+    for job in folders:
         if job not in supervised:
             bury(job, "Cancelled")
     return supervised

@@ -64,38 +64,38 @@ def show(
     from shipway.registry.card import variants_table
 
     registry = _registry()
-    found = registry.get(name, version)
-    aliases = [alias for alias, target in registry.aliases(name).items() if target == found.version]
+    shown = registry.get(name, version)
+    aliases = [alias for alias, target in registry.aliases(name).items() if target == shown.version]
     if as_json:
         print_json(
-            {**found.model_dump(mode="json"), "aliases": aliases, "card": registry.card_uri(name, found.version)}
+            {**shown.model_dump(mode="json"), "aliases": aliases, "card": registry.card_uri(name, shown.version)}
         )
         return
-    heading(f"{found.name} version {found.version}" + (f" ({', '.join(aliases)})" if aliases else ""))
-    model = found.model
+    heading(f"{shown.name} version {shown.version}" + (f" ({', '.join(aliases)})" if aliases else ""))
+    model = shown.model
     pairs: list[tuple[str, Any]] = [
-        ("created", found.created_at),
-        ("run", found.run),
-        ("digest", found.digest),
+        ("created", shown.created_at),
+        ("run", shown.run),
+        ("digest", shown.digest),
         ("files", model.uri),
         ("served variant", f"{model.serving} ({model.served.digest})"),
         ("task", f"{model.task}, {len(model.labels)} labels" if model.labels else model.task),
         ("trained", model.how_trained),
         *([("code", model.code)] if model.code else []),
         ("parameters", ", ".join(f"{key}={value}" for key, value in sorted(model.params.items()))),
-        ("dataset", f"{found.dataset_uri} ({found.dataset_source})" if found.dataset_source else found.dataset_uri),
-        ("card", registry.card_uri(name, found.version)),
+        ("dataset", f"{shown.dataset_uri} ({shown.dataset_source})" if shown.dataset_source else shown.dataset_uri),
+        ("card", registry.card_uri(name, shown.version)),
     ]
-    if found.decision:
-        pairs.append(("decision", f"{found.decision.decision}: {found.decision.reason}"))
+    if shown.decision:
+        pairs.append(("decision", f"{shown.decision.decision}: {shown.decision.reason}"))
     facts(pairs)
-    if found.evaluation:
+    if shown.evaluation:
         say()
         metrics = [
-            (inline(info.title), figure(found.evaluation.metrics[info.name], info.is_share))
-            for info in found.evaluation.shown
+            (inline(info.title), figure(shown.evaluation.metrics[info.name], info.is_share))
+            for info in shown.evaluation.shown
         ]
-        table([f"metric ({found.evaluation.split} split)", "value"], metrics, right=["value"])
+        table([f"metric ({shown.evaluation.split} split)", "value"], metrics, right=["value"])
     say()
     columns, rows = variants_table(model)
     table(columns, rows, right=columns[1:])
@@ -111,23 +111,27 @@ def diff(
     """What differs between two versions."""
     from shipway.pages.numbers import number
 
-    found = _registry().diff(name, before, after)
+    differences = _registry().diff(name, before, after)
     if as_json:
-        print_json(found)
+        print_json(differences)
         return
-    columns = ["", f"version {found.before}", f"version {found.after}"]
-    for title, rows in (("metrics", found.metrics), ("parameters", found.params), ("facts", found.facts)):
+    columns = ["", f"version {differences.before}", f"version {differences.after}"]
+    for title, rows in (
+        ("metrics", differences.metrics),
+        ("parameters", differences.params),
+        ("facts", differences.facts),
+    ):
         if rows:
             table([title, *columns[1:]], [(key, number(a), number(b)) for key, (a, b) in rows.items()])
             say()
-    if found.metrics and not found.same_test_rows:
+    if differences.metrics and not differences.same_test_rows:
         say("The metrics are of different test rows: they do not compare.", style="yellow")
-    for title, labels in (("new labels", found.new_labels), ("gone labels", found.gone_labels)):
+    for title, labels in (("new labels", differences.new_labels), ("gone labels", differences.gone_labels)):
         if labels:
             say(f"{title}: {', '.join(labels)}")
-    for path, change in found.files.items():
+    for path, change in differences.files.items():
         say(f"{change:8} {path}", style="dim")
-    if not (found.metrics or found.params or found.facts or found.files):
+    if not (differences.metrics or differences.params or differences.facts or differences.files):
         say("Nothing differs.")
 
 
@@ -178,18 +182,18 @@ def _seen(registry: Registry, name: str, given: str | None) -> Standing:
     """The champion as it is, which is the one that the person saw."""
     from shipway.errors import InvalidSpec, Superseded
 
-    found = registry.champion(name, to_move=True)
+    champion = registry.champion(name, to_move=True)
     if given is None:
-        return found
+        return champion
     if given != "none" and not re.fullmatch(r"v?\d{1,18}", given):
         raise InvalidSpec(field="--from", given=given, allowed="the champion's number, or none")
     wanted = None if given == "none" else int(given.removeprefix("v"))
-    if found.version != wanted:
-        there = "none" if found.version is None else f"version {found.version}"
+    if champion.version != wanted:
+        there = "none" if champion.version is None else f"version {champion.version}"
         raise Superseded(
             f"models: the champion of {name} is {there}, not {given}; look again: shipway models list {name}"
         )
-    return found
+    return champion
 
 
 def _anything() -> bool:

@@ -20,14 +20,14 @@ def list_(run: Key = "last", kfp: Kfp = None, local: Local = False, as_json: AsJ
     from shipway.summary import reports_of
 
     loaded = load_run(run, here=local, kfp=kfp)
-    found = reports_of(loaded.record.steps)
+    reports = reports_of(loaded.record.steps)
     if as_json:
-        print_json([{"title": title, "step": step, "uri": uri} for title, (step, uri) in found.items()])
+        print_json([{"title": title, "step": step, "uri": uri} for title, (step, uri) in reports.items()])
         return
-    if not found and (why := loaded.note):
+    if not reports and (why := loaded.note):
         say(f"No report was found: {why}.")
         return
-    table(["report", "step", "uri"], [(title, step, uri) for title, (step, uri) in found.items()])
+    table(["report", "step", "uri"], [(title, step, uri) for title, (step, uri) in reports.items()])
     say(f"Next: shipway reports open {run} [TITLE]", style="dim")
 
 
@@ -48,18 +48,18 @@ def open_(
     from shipway.runs import load_run
 
     loaded = load_run(run, here=local, kfp=kfp)
-    found, key = loaded.reports, loaded.key
-    if title is not None and title not in found:
+    reports, key = loaded.reports, loaded.key
+    if title is not None and title not in reports:
         why = f"; {loaded.note}" if loaded.note else ""
         raise NotFound(
-            f"no report {title!r}; there are {', '.join(found) or 'none'}{why}{nearest(title, found)}",
+            f"no report {title!r}; there are {', '.join(reports) or 'none'}{why}{nearest(title, reports)}",
             field="reports",
             given=title,
         )
     folder = out or Context.current().home / "reports" / key
     folder.mkdir(parents=True, exist_ok=True) if out else private.make_folder(folder)
     saved: dict[str, str] = {}
-    for name in found:
+    for name in reports:
         if title is None or name == title:
             path = _free(folder / f"{_file_name(name)}.html", saved)
             page = loaded.report(name)

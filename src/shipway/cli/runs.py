@@ -30,9 +30,9 @@ def list_(
     from shipway.runs.progress import MARKS
 
     kubeflow = connected(kfp, here=local)
-    found = list_runs(limit, here=kubeflow is None, kfp=kubeflow)
-    schedules = schedule_names(kubeflow, found) if kubeflow is not None else {}
-    rows = [_row(run, schedules) for run in found]
+    listed = list_runs(limit, here=kubeflow is None, kfp=kubeflow)
+    schedules = schedule_names(kubeflow, listed) if kubeflow is not None else {}
+    rows = [_row(run, schedules) for run in listed]
     if as_json:
         print_json(rows)
         return
@@ -46,7 +46,7 @@ def list_(
             row["started_at"].replace("T", " ")[:19], duration(row["seconds"]), row["started_by"],
             run.figures, row["decision"],
         )
-        for run, row in zip(found, rows, strict=True)
+        for run, row in zip(listed, rows, strict=True)
     ]  # fmt: skip
     styles = [MARKS.get(row["state"]) if row["state"] != "Succeeded" else None for row in rows]
     columns = ["run", "name", "state", "started (UTC)", "took", "started by", "metrics", "decision"]
@@ -155,9 +155,9 @@ def _took(step: dict[str, Any]) -> float | str:
 
 
 def _rows(summaries: list[dict[str, Any]], facts: Any) -> dict[str, list[Any]]:
-    found = [facts(summary) for summary in summaries]
-    names = list(dict.fromkeys(name for each in found for name in each))
-    return {name: [each.get(name) for each in found] for name in names}
+    facts_of_runs = [facts(summary) for summary in summaries]
+    names = list(dict.fromkeys(name for each in facts_of_runs for name in each))
+    return {name: [each.get(name) for each in facts_of_runs] for name in names}
 
 
 def _shown(value: Any) -> str:

@@ -71,16 +71,16 @@ def create(
 def list_(kfp: Kfp = None, as_json: AsJson = False) -> None:
     """Schedules, with when each runs next."""
     kubeflow = _kubeflow(kfp)
-    found = kubeflow.schedules()
+    schedules = kubeflow.schedules()
     if as_json:
-        print_json([document(kubeflow, schedule) for schedule in found])
+        print_json([document(kubeflow, schedule) for schedule in schedules])
         return
-    if not found:
+    if not schedules:
         say("No schedules yet. Next: shipway schedule create PIPELINE --when 'every monday at 01:00'")
         return
-    names = [schedule.name for schedule in found]
+    names = [schedule.name for schedule in schedules]
     rows = []
-    for schedule in found:
+    for schedule in schedules:
         shown = document(kubeflow, schedule)
         moments = shown["next"]
         state = shown["state"] + ("" if schedule.said else ", made elsewhere")
@@ -90,7 +90,7 @@ def list_(kfp: Kfp = None, as_json: AsJson = False) -> None:
         name = f"{schedule.name} ({schedule.parts[0].recurring_run_id})" if is_ambiguous else schedule.name
         rows.append((name, f"{shown['when']}{end}", shown["zone"], state, moments[0] if moments else ""))
     table(["schedule", "when", "zone", "state", "next"], rows)
-    for schedule in found:
+    for schedule in schedules:
         if schedule.runs_out:
             say(
                 f"{schedule.name}: its clock changes are written down until {schedule.end:%Y-%m-%d}, and nothing runs "

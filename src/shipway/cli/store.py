@@ -45,11 +45,11 @@ def stop(as_json: AsJson = False) -> None:
 def _report(as_json: bool) -> None:
     from shipway.cli.machine import store_status
 
-    found = store_status()
+    status = store_status()
     if as_json:
-        print_json(found)
+        print_json(status)
         return
-    facts([(key.replace("_", " "), value) for key, value in found.items() if value is not None])
+    facts([(key.replace("_", " "), value) for key, value in status.items() if value is not None])
 
 
 @app.command()
@@ -157,11 +157,11 @@ def _download(store: object, key: str, path: Path) -> tuple[int, int]:
         store.download(key, path / key.rsplit("/", 1)[-1] if path.is_dir() else path)
         return 1, one.size_bytes
     folder = f"{key.rstrip('/')}/" if key else ""
-    found = list(store.list(folder))
-    if not found:
+    objects = list(store.list(folder))
+    if not objects:
         raise NotFound(f"nothing at {key!r}; `shipway store ls` shows what there is", field="store cp", given=key)
-    store.download_many([(info.key, path / info.key.removeprefix(folder), None) for info in found])
-    return len(found), sum(info.size_bytes for info in found)
+    store.download_many([(info.key, path / info.key.removeprefix(folder), None) for info in objects])
+    return len(objects), sum(info.size_bytes for info in objects)
 
 
 @app.command()

@@ -44,8 +44,8 @@ class Wording:
         from shipway.tasks import task_of
 
         try:
-            found = load_stored_recipe(recipe, "predict", code=code)
-            return cls(input_of(found), task_of(found).answers)
+            loaded = load_stored_recipe(recipe, "predict", code=code)
+            return cls(input_of(loaded), task_of(loaded).answers)
         except ShipwayError as error:
             return cls(unknown=str(error) if recipe else "")
 
@@ -66,10 +66,10 @@ class Wording:
             except ValueError as error:
                 raise UserError(str(error)) from error
         try:
-            found = json.loads(line)
+            parsed = json.loads(line)
         except ValueError:
             return line
-        return found if isinstance(found, dict | list) else line
+        return parsed if isinstance(parsed, dict | list) else line
 
     def headings(self, answers: Sequence[Any]) -> list[str]:
         """Of the cells; of answers in unknown words the names that occur."""

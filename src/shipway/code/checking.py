@@ -115,17 +115,17 @@ def _needs(distribution: Distribution, extras: Iterable[str]) -> list[Requiremen
 
 def _extras(brought: Mapping[str, Distribution]) -> dict[str, set[str]]:
     """Extras that distributions ask of each other; "" is the distribution itself."""
-    found: dict[str, set[str]] = {}
+    extras: dict[str, set[str]] = {}
     for distribution in brought.values():
         for need in _needs(distribution, [""]):
-            found.setdefault(str(canonicalize_name(need.name)), {""}).update(need.extras)
-    return found
+            extras.setdefault(str(canonicalize_name(need.name)), {""}).update(need.extras)
+    return extras
 
 
 def contents() -> dict[str, str]:
     """Distributions of all our images; one lock makes their versions equal."""
-    found: dict[str, str] = json.loads((files("shipway.code") / CONTENTS).read_text(encoding="utf-8"))
-    return found
+    names: dict[str, str] = json.loads((files("shipway.code") / CONTENTS).read_text(encoding="utf-8"))
+    return names
 
 
 def _version_here(name: str, folder: str) -> str | None:

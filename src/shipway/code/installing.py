@@ -86,10 +86,10 @@ def keep(packed: Packed) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def other_bytes(ref: CodeRef, found: str) -> InvalidSpec:
+def other_bytes(ref: CodeRef, actual: str) -> InvalidSpec:
     """The error of an address where something else lies than its hash says."""
     return InvalidSpec(
-        f"{ref.uri} has sha256 {found}, and {ref.sha256} was asked for: something else lies there by now; nothing of "
+        f"{ref.uri} has sha256 {actual}, and {ref.sha256} was asked for: something else lies there by now; nothing of "
         "it was run",
         field="code",
         fix="put the old bytes back, or start a run with the new hash",
@@ -114,7 +114,7 @@ def _verified(ref: CodeRef, folder: Path, work: Path) -> Path:
     except StorageError as error:
         error.args = (f"code: {ref.uri}: {error}",)
         raise
-    found = hash_file(path)
-    if found != ref.sha256:
-        raise other_bytes(ref, found)
+    actual = hash_file(path)
+    if actual != ref.sha256:
+        raise other_bytes(ref, actual)
     return path

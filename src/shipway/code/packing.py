@@ -127,7 +127,7 @@ def _wheels_of(folder: Path) -> list[tuple[str, Path]]:
 
 def _files_of(folder: Path) -> list[tuple[str, Path]]:
     """All files but hidden ones and bytecode; at least one module among them."""
-    real, found = folder.resolve(), []
+    real, files = folder.resolve(), []
     for top, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _stays_behind(Path(top, name)))
         for name in (*folders, *names):
@@ -145,8 +145,8 @@ def _files_of(folder: Path) -> list[tuple[str, Path]]:
                     f"{str(path)!a}: no module or file of a package is called so", field="code", fix="rename it"
                 )
             if not name.startswith(".") and not name.endswith((".pyc", ".pyo")) and path.is_file():
-                found.append((path.relative_to(folder).as_posix(), path))
-    return found if any(name.endswith(".py") for name, _ in found) else []
+                files.append((path.relative_to(folder).as_posix(), path))
+    return files if any(name.endswith(".py") for name, _ in files) else []
 
 
 def _stays_behind(folder: Path) -> bool:

@@ -73,9 +73,9 @@ def is_whole(folder: Path) -> bool:
 
 def top_modules(folder: Path) -> list[str]:
     """Names that can be imported from an unpacked folder."""
-    found = {path.name.split(".")[0] for path in folder.iterdir() if path.suffix in (".py", ".so")}
-    found |= {path.name for path in folder.iterdir() if path.is_dir() and path.name.isidentifier()}
-    return sorted(found - {"__pycache__"})
+    modules = {path.name.split(".")[0] for path in folder.iterdir() if path.suffix in (".py", ".so")}
+    modules |= {path.name for path in folder.iterdir() if path.is_dir() and path.name.isidentifier()}
+    return sorted(modules - {"__pycache__"})
 
 
 def _extract(archive: Path, name: str, folder: Path, files: dict[str, str], *, is_wheel: bool) -> None:

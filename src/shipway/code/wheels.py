@@ -73,14 +73,14 @@ def read_wheels(paths: Iterable[Path]) -> list[Wheel]:
     Raises:
         InvalidSpec: one is none or does not fit, or two are of one distribution.
     """
-    found: dict[str, Wheel] = {}
+    by_name: dict[str, Wheel] = {}
     for wheel in map(read_wheel, paths):
-        other = found.setdefault(wheel.name, wheel)
+        other = by_name.setdefault(wheel.name, wheel)
         if other is not wheel:
             raise InvalidSpec(
                 f"{other.path.name} and {wheel.path.name} are of one distribution", field="code", fix="remove one"
             )
-    return list(found.values())
+    return list(by_name.values())
 
 
 def _metadata(path: Path, name: str) -> Message:

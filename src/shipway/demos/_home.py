@@ -141,14 +141,14 @@ def _of_intent(label: str, templates: list[Template], walker: _Walker, most: int
     rows: dict[str, Sentence] = {}
     for template in templates:
         walker.seed(f"{seed}/{label}/{template.text}/{template.combination}")
-        found = 0
+        taken = 0
         for _ in range(wanted * TRIES):
             text, slots, choices = walker.walk(template)
             if text and text.lower() not in rows:
                 group = f"{template.text} {choices}".strip() if few else template.text
                 rows[text.lower()] = Sentence(text, slots, group, template.domain, template.combination)
-                found += 1
-            if found >= wanted:
+                taken += 1
+            if taken >= wanted:
                 break
     ordered = list(rows.values())
     random.Random(f"{seed}/{label}").shuffle(ordered)

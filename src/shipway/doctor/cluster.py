@@ -107,13 +107,13 @@ def _namespace(checkup: Checkup) -> Iterator[Finding]:
     from shipway.executors.kubernetes.api import ApiError
 
     try:
-        found = checkup.api.find(f"/api/v1/namespaces/{checkup.namespace}")
+        existing = checkup.api.find(f"/api/v1/namespaces/{checkup.namespace}")
     except ApiError as error:
         if error.status != 403:
             raise
         yield Finding("namespace", "info", f"{checkup.namespace}, which {checkup.user} may not look at")
         return
-    if found is None:
+    if existing is None:
         checkup.can_start = False
         yield Finding(
             "namespace",
@@ -121,14 +121,14 @@ def _namespace(checkup: Checkup) -> Iterator[Finding]:
             f"{checkup.namespace!r}: there is none; SHIPWAY_NAMESPACE or --namespace names another",
             f"kubectl create namespace {checkup.namespace}",
         )
-    elif "deletionTimestamp" in found["metadata"]:
+    elif "deletionTimestamp" in existing["metadata"]:
         checkup.can_start = False
         name = checkup.namespace
         yield Finding(
             "namespace", "missing", f"{name!r} is being deleted", f"kubectl wait --for=delete namespace/{name}"
         )
     else:
-        level = (found["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce", "")
+        level = (existing["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce", "")
         if level == "restricted" and mpi.V1 in (mpi.served(checkup.api) or []):
             yield Finding(
                 "namespace",

@@ -44,9 +44,9 @@ def _deeds() -> Iterator[tuple[str, Callable[[], object]]]:
         from shipway.executors.kubernetes.own_pod import own_pod
 
         yield "read its own pod", own_pod
-    key, found = f"jobs/doctor/{os.environ['HOSTNAME']}", []  # where a replica's own keys may write too
-    yield "open", lambda: found.append(Store.open())
-    store = found[0]
+    key, opened = f"jobs/doctor/{os.environ['HOSTNAME']}", []  # where a replica's own keys may write too
+    yield "open", lambda: opened.append(Store.open())
+    store = opened[0]
     yield "write", lambda: store.put(key, b"x")
     yield "read", lambda: store.get(key)
     yield "list", lambda: list(store.list("jobs/doctor"))

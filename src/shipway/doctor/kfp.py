@@ -30,14 +30,14 @@ def settings(checkup: Checkup) -> Iterator[Finding]:
 def variables(checkup: Checkup, namespace: str, owner: dict[str, Any]) -> dict[str, str]:
     """The variables of a Deployment's first container; a Secret's are empty, since nobody needs them here."""
     container = owner["spec"]["template"]["spec"]["containers"][0]
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for each in container.get("envFrom") or []:
-        found |= _config(checkup, namespace, (each.get("configMapRef") or {}).get("name", ""))
+        values |= _config(checkup, namespace, (each.get("configMapRef") or {}).get("name", ""))
     for each in container.get("env") or []:
         reference = (each.get("valueFrom") or {}).get("configMapKeyRef") or {}
         given = _config(checkup, namespace, reference.get("name", "")).get(reference.get("key", ""), "")
-        found[each["name"]] = each.get("value") or given
-    return found
+        values[each["name"]] = each.get("value") or given
+    return values
 
 
 def security(checkup: Checkup) -> dict[str, Any]:
@@ -53,20 +53,20 @@ def security(checkup: Checkup) -> dict[str, Any]:
             raise
         return {}
     numbers = {"runAsUser": told.get(f"{prefix}_USER", ""), "runAsGroup": told.get(f"{prefix}_GROUP", "")}
-    found: dict[str, Any] = {name: int(value) for name, value in numbers.items() if value.isdigit()}
+    context: dict[str, Any] = {name: int(value) for name, value in numbers.items() if value.isdigit()}
     root = told.get(f"{prefix}_NON_ROOT", "").lower()
-    return found | ({"runAsNonRoot": root == "true"} if root in ("true", "false") else {})
+    return context | ({"runAsNonRoot": root == "true"} if root in ("true", "false") else {})
 
 
 def deployment(checkup: Checkup, namespace: str, name: str) -> dict[str, Any] | None:
     """One of KFP's; None where there is none."""
-    found: dict[str, Any] | None = checkup.api.find(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
-    return found
+    existing: dict[str, Any] | None = checkup.api.find(f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
+    return existing
 
 
 def _config(checkup: Checkup, namespace: str, name: str) -> dict[str, str]:
-    found = checkup.api.find(f"/api/v1/namespaces/{namespace}/configmaps/{name}") if name else None
-    return dict((found or {}).get("data") or {})
+    config = checkup.api.find(f"/api/v1/namespaces/{namespace}/configmaps/{name}") if name else None
+    return dict((config or {}).get("data") or {})
 
 
 def _requeue(namespace: str, given: str) -> Finding:

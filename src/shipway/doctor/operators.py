@@ -36,14 +36,14 @@ def kinds(checkup: Checkup) -> Iterator[Finding]:
     """Each kind in a version that we speak."""
     served = {group: list(_served(checkup, group)) for group in {wanted.group for wanted in WANTED}}
     for wanted in WANTED:
-        found = [version for version, plural in served[wanted.group] if plural == wanted.plural]
-        usable = next((version for version in wanted.versions if version in found), "")
+        versions = [version for version, plural in served[wanted.group] if plural == wanted.plural]
+        usable = next((version for version in wanted.versions if version in versions), "")
         if usable:
             checkup.kinds[wanted.plural] = usable
             yield Finding(wanted.plural, "ok", f"{wanted.group}/{usable}")
-        elif found:
+        elif versions:
             needs = " or ".join(wanted.versions)
-            text = f"served as {wanted.group}/{', '.join(found)}, needs {needs} (for {wanted.use})"
+            text = f"served as {wanted.group}/{', '.join(versions)}, needs {needs} (for {wanted.use})"
             yield Finding(wanted.plural, wanted.without, text, wanted.mend)
         else:
             text = f"no {wanted.plural}.{wanted.group} here (for {wanted.use})"
@@ -58,8 +58,8 @@ def running(checkup: Checkup) -> Iterator[Finding]:
     for plural, name in names.items():
         if plural not in checkup.kinds:
             continue
-        found = checkup.api.get("/apis/apps/v1/deployments", fieldSelector=f"metadata.name={name}")["items"]
-        yield _running(name, plural, found)
+        deployments = checkup.api.get("/apis/apps/v1/deployments", fieldSelector=f"metadata.name={name}")["items"]
+        yield _running(name, plural, deployments)
 
 
 def serving_mode(checkup: Checkup) -> Iterator[Finding]:
@@ -67,11 +67,11 @@ def serving_mode(checkup: Checkup) -> Iterator[Finding]:
     if "inferenceservices" not in checkup.kinds:
         return
     for namespace in ("kserve", "kubeflow"):
-        found = checkup.api.find(f"/api/v1/namespaces/{namespace}/configmaps/inferenceservice-config")
-        if found is None:
+        config = checkup.api.find(f"/api/v1/namespaces/{namespace}/configmaps/inferenceservice-config")
+        if config is None:
             continue
         try:
-            mode = str(json.loads((found.get("data") or {}).get("deploy") or "{}").get("defaultDeploymentMode", ""))
+            mode = str(json.loads((config.get("data") or {}).get("deploy") or "{}").get("defaultDeploymentMode", ""))
         except ValueError:
             mode = ""
         if mode in STANDARD or checkup.api.find("/apis/serving.knative.dev") is not None:
@@ -88,23 +88,23 @@ def serving_mode(checkup: Checkup) -> Iterator[Finding]:
 
 def _served(checkup: Checkup, group: str) -> Iterator[tuple[str, str]]:
     """Version and plural of each kind of an API group."""
-    found = checkup.api.find(f"/apis/{group}")
-    for version in (found or {}).get("versions") or []:
+    group_document = checkup.api.find(f"/apis/{group}")
+    for version in (group_document or {}).get("versions") or []:
         resources = checkup.api.find(f"/apis/{group}/{version['version']}") or {}
         for resource in resources.get("resources") or []:
             yield version["version"], resource["name"]
 
 
-def _running(name: str, plural: str, found: list[dict[str, Any]]) -> Finding:
-    if not found:
+def _running(name: str, plural: str, deployments: list[dict[str, Any]]) -> Finding:
+    if not deployments:
         return Finding(name, "warn", f"no Deployment of that name; somebody else must act on {plural}",
                        f"kubectl get deployments -A | grep {name}")  # fmt: skip
-    metadata, status = found[0]["metadata"], found[0].get("status") or {}
+    metadata, status = deployments[0]["metadata"], deployments[0].get("status") or {}
     where = metadata["namespace"]
     if int(status.get("availableReplicas") or 0) > 0:
-        containers = found[0]["spec"]["template"]["spec"]["containers"]
+        containers = deployments[0]["spec"]["template"]["spec"]["containers"]
         return Finding(name, "ok", f"runs in {where} ({containers[0]['image']})")
-    if found[0]["spec"].get("replicas") == 0:
+    if deployments[0]["spec"].get("replicas") == 0:
         return Finding(name, "missing", f"scaled to none in {where}",
                        f"kubectl -n {where} scale deployment/{name} --replicas=1")  # fmt: skip
     look = f"kubectl -n {where} describe deployment/{name} && kubectl -n {where} logs deployment/{name}"

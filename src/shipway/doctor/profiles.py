@@ -13,13 +13,13 @@ ENABLED = "pipelines.kubeflow.org/enabled"  # KFP's profile controller looks aft
 def profile(checkup: Checkup) -> Iterator[Finding]:
     """Nothing where KFP serves one user and there are no profiles."""
     is_multi = _is_multi_user(checkup)
-    found = checkup.api.find(f"/apis/kubeflow.org/v1/profiles/{checkup.namespace}")
-    if found is None:
+    existing = checkup.api.find(f"/apis/kubeflow.org/v1/profiles/{checkup.namespace}")
+    if existing is None:
         if is_multi:
             text = f"{checkup.namespace} is none, and Kubeflow Pipelines runs nothing outside of one"
             yield Finding("profile", "missing", text, "kubectl get profiles; then --namespace names yours")
         return
-    owner = str(((found.get("spec") or {}).get("owner") or {}).get("name") or "nobody")
+    owner = str(((existing.get("spec") or {}).get("owner") or {}).get("name") or "nobody")
     if not checkup.kfp:
         yield Finding("profile", "ok", f"{checkup.namespace}, of {owner}")
         return

@@ -29,9 +29,9 @@ ANYTHING = (*TOO_MUCH, ("", "pods", "list"), ("", "configmaps", "get"), ("kubefl
 def admission(checkup: Checkup) -> Iterator[Finding]:
     """The policies of manifests/admission, whether they look at this namespace, and at the account of its steps."""
     what, path = "admission policies", "/apis/admissionregistration.k8s.io/v1"
-    found = {name: checkup.api.find(f"{path}/validatingadmissionpolicies/{name}") for name in POLICIES}
+    policies = {name: checkup.api.find(f"{path}/validatingadmissionpolicies/{name}") for name in POLICIES}
     bound = {name: checkup.api.find(f"{path}/validatingadmissionpolicybindings/{name}") for name in POLICIES}
-    gone = [name for name in POLICIES if found[name] is None or bound[name] is None]
+    gone = [name for name in POLICIES if policies[name] is None or bound[name] is None]
     label = f"kubectl label --overwrite namespace {checkup.namespace} {LABEL}={ENFORCE}"
     if gone:
         text = f"no {', '.join(gone)}: a step may have its jobs mount any Secret of {checkup.namespace}"
@@ -42,7 +42,9 @@ def admission(checkup: Checkup) -> Iterator[Finding]:
         yield Finding(what, "warn", f"installed, and not in force in {checkup.namespace}", label)
         return
     steps = checkup.steps.rpartition(":")[2]
-    blind = [name for name, each in found.items() if f"'{steps}'" not in str((each or {})["spec"]["matchConditions"])]
+    blind = [
+        name for name, each in policies.items() if f"'{steps}'" not in str((each or {})["spec"]["matchConditions"])
+    ]
     if blind:
         text = f"{', '.join(blind)} do not name {steps}, which steps run as: they refuse it nothing"
         yield Finding(what, "warn", text, "add it to matchConditions in manifests/admission, and apply them again")
@@ -72,8 +74,8 @@ def tokens(checkup: Checkup) -> Iterator[Finding]:
     """Whether pods get a token that did not ask for one."""
     given = []
     for name in (REPLICA, PREDICTOR):
-        found = checkup.api.find(f"{checkup.core}/serviceaccounts/{name}")
-        if found is not None and found.get("automountServiceAccountToken") is not False:
+        account = checkup.api.find(f"{checkup.core}/serviceaccounts/{name}")
+        if account is not None and account.get("automountServiceAccountToken") is not False:
             given.append(name)
     if given:
         text = f"{', '.join(given)} mount a token where a pod does not refuse it"
@@ -85,9 +87,9 @@ def tokens(checkup: Checkup) -> Iterator[Finding]:
 def network(checkup: Checkup) -> Iterator[Finding]:
     """The network policies; whether the cluster's network enforces any, the API cannot say."""
     path = f"/apis/networking.k8s.io/v1/namespaces/{checkup.namespace}/networkpolicies"
-    found = {name: checkup.api.find(f"{path}/{name}") for name in FENCES}
-    gone = [name for name, each in found.items() if each is None]
-    training = found["shipway-training"]
+    policies = {name: checkup.api.find(f"{path}/{name}") for name in FENCES}
+    gone = [name for name, each in policies.items() if each is None]
+    training = policies["shipway-training"]
     if gone:
         text = f"no {', '.join(gone)}: replicas take commands from whoever reaches them"
         yield Finding("network policies", "warn", text, checkup.install)
@@ -101,10 +103,10 @@ def network(checkup: Checkup) -> Iterator[Finding]:
 
 def keys(checkup: Checkup) -> Iterator[Finding]:
     """Whether replicas and predictors hold keys of their own, or those with which steps move aliases."""
-    found = checkup.api.find(f"{checkup.core}/secrets/{DEFAULT_SECRET}")
-    if found is None:  # told before
+    secret = checkup.api.find(f"{checkup.core}/secrets/{DEFAULT_SECRET}")
+    if secret is None:  # told before
         return
-    steps = contents(found)
+    steps = contents(secret)
     checkup.replica_secret = steps.get(REPLICA_SECRET, "")
     for role, variable in (("replica", REPLICA_SECRET), ("predictor", PREDICTOR_SECRET)):
         yield _keys_of(checkup, role, variable, steps)

@@ -94,12 +94,12 @@ def judge(part: Part, image: str, named: str = "") -> Finding:
         named: A version that it says elsewhere, for an image without a tag that says one.
     """
     what = f"version: {part.what}"
-    found = read(image) or read(f":{named}")
-    if found is None:
+    version = read(image) or read(f":{named}")
+    if version is None:
         return Finding(what, "info", f"cannot be read from {image}; run with {part.known or 'none'}")
-    text = f"{found[0]}.{found[1]}"
+    text = f"{version[0]}.{version[1]}"
     for fact in FACTS:
-        if fact.deployment == part.deployment and found < fact.below:
+        if fact.deployment == part.deployment and version < fact.below:
             return Finding(what, fact.state, f"{text}: {fact.says}", fact.mend)
     if not part.known:
         return Finding(what, "info", f"{text}; no version of it was run with Shipway")
@@ -110,8 +110,8 @@ def judge(part: Part, image: str, named: str = "") -> Finding:
 
 def read(image: str) -> Version | None:
     """Major and minor of an image's tag; None for a digest alone, `latest`, or a commit."""
-    found = _TAG.search(image.partition("@")[0])
-    return (int(found[1]), int(found[2])) if found else None
+    match = _TAG.search(image.partition("@")[0])
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _find(checkup: Checkup, name: str) -> dict[str, Any] | None:

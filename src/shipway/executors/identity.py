@@ -134,8 +134,8 @@ def base_name(manifest: Manifest) -> str:
 
 def split_attempt(name: str) -> tuple[str, int]:
     """The base name and number of an attempt's name; checkpoints lie under the base name."""
-    found = _ATTEMPT.fullmatch(name)
-    return (found["base"], int(found["attempt"])) if found else (name, 0)
+    match = _ATTEMPT.fullmatch(name)
+    return (match["base"], int(match["attempt"])) if match else (name, 0)
 
 
 def attempt_of(handle: Handle) -> tuple[str, int]:

@@ -19,49 +19,49 @@ def plain_function(function: Any) -> FunctionType:
     """
     if not callable(function):
         raise InvalidSpec(f"got {type(function).__name__} {function!r:.80}, expected a function", field="function")
-    found = inspect.unwrap(function)
-    if inspect.ismethod(found):
+    plain = inspect.unwrap(function)
+    if inspect.ismethod(plain):
         raise InvalidSpec(
-            f"{found.__qualname__} is a method of an object, which cannot travel",
+            f"{plain.__qualname__} is a method of an object, which cannot travel",
             field="function",
             fix="give a function that makes the object",
         )
-    if isinstance(found, partial):
-        name, fixed = getattr(found.func, "__name__", "the function"), ", ".join(found.keywords)
+    if isinstance(plain, partial):
+        name, fixed = getattr(plain.func, "__name__", "the function"), ", ".join(plain.keywords)
         raise InvalidSpec(
             f"a functools.partial of {name} cannot travel",
             field="function",
             fix=f"give {name} itself, and {fixed or 'what it fixes'} with its other parameters",
         )
-    if not isinstance(found, FunctionType):
-        what = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+    if not isinstance(plain, FunctionType):
+        what = f"the class {plain.__name__}" if isinstance(plain, type) else f"a {type(plain).__name__}"
         raise InvalidSpec(
             f"{what} has no source that could travel", field="function", fix="give a function made by `def`"
         )
-    if found.__name__ == "<lambda>":
-        raise InvalidSpec("a lambda cannot travel", field=where_of(found), fix="give it a name: def train(...): ...")
-    if inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
+    if plain.__name__ == "<lambda>":
+        raise InvalidSpec("a lambda cannot travel", field=where_of(plain), fix="give it a name: def train(...): ...")
+    if inspect.iscoroutinefunction(plain) or inspect.isgeneratorfunction(plain):
         raise InvalidSpec(
-            f"{found.__name__} is async or a generator", field=where_of(found), fix="give one that returns"
+            f"{plain.__name__} is async or a generator", field=where_of(plain), fix="give one that returns"
         )
-    _check_decorators(function, found)
-    return found
+    _check_decorators(function, plain)
+    return plain
 
 
-def _check_decorators(function: Any, found: FunctionType) -> None:
+def _check_decorators(function: Any, plain: FunctionType) -> None:
     """Refuses what decorators hid, or what they would add and the source does not show."""
-    names = [name for name, value in found.__globals__.items() if value is function]
-    if found.__code__.co_freevars and names and found.__name__ not in names:
+    names = [name for name, value in plain.__globals__.items() if value is function]
+    if plain.__code__.co_freevars and names and plain.__name__ not in names:
         raise InvalidSpec(
-            f"{names[0]} is a function {found.__name__!r} that a decorator made, which hides what it decorates",
-            field=where_of(found),
-            fix=f"put @functools.wraps above {found.__name__}, or take the decorator off",
+            f"{names[0]} is a function {plain.__name__!r} that a decorator made, which hides what it decorates",
+            field=where_of(plain),
+            fix=f"put @functools.wraps above {plain.__name__}, or take the decorator off",
         )
-    piece = piece_of(found)
-    if found is not function and piece is not None and not piece.is_decorated:
+    piece = piece_of(plain)
+    if plain is not function and piece is not None and not piece.is_decorated:
         raise InvalidSpec(
-            f"{found.__name__} was decorated by a call, which would be lost",
-            field=where_of(found),
+            f"{plain.__name__} was decorated by a call, which would be lost",
+            field=where_of(plain),
             fix="write the decorator with @ above its def",
         )
 

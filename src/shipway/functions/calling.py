@@ -39,12 +39,12 @@ def load(reference: str) -> Callable[..., Any]:
     Raises:
         InvalidSpec: it cannot be loaded, or is no function.
     """
-    found = load_object(reference, "function")
-    if not callable(found):
+    attribute = load_object(reference, "function")
+    if not callable(attribute):
         raise InvalidSpec(
-            f"{reference!r} is a {type(found).__name__}, expected a function", field="function", given=reference
+            f"{reference!r} is a {type(attribute).__name__}, expected a function", field="function", given=reference
         )
-    made: Callable[..., Any] = found
+    made: Callable[..., Any] = attribute
     return made
 
 

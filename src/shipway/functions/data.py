@@ -41,8 +41,8 @@ def fetch(name: str, uri: str, folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         store.download(key, path)
         return path
-    found = _below(name, uri)
-    store.download_many((each.key, target / each.key.removeprefix(f"{key.rstrip('/')}/"), None) for each in found)
+    objects = _below(name, uri)
+    store.download_many((each.key, target / each.key.removeprefix(f"{key.rstrip('/')}/"), None) for each in objects)
     return target
 
 
@@ -59,8 +59,8 @@ def _identity(name: str, uri: str) -> Any:
 
     store, key = open_uri(uri)
     info = store.head(key)
-    found = [info] if info is not None else _below(name, uri)
-    return [[each.key, each.size_bytes, each.etag] for each in found]
+    objects = [info] if info is not None else _below(name, uri)
+    return [[each.key, each.size_bytes, each.etag] for each in objects]
 
 
 def _here(name: str, place: str) -> Path:
@@ -79,7 +79,7 @@ def _below(name: str, uri: str) -> list[Any]:
     from shipway.storage import open_uri
 
     store, key = open_uri(uri)
-    found = list(store.list(f"{key.rstrip('/')}/"))
-    if not found:
+    objects = list(store.list(f"{key.rstrip('/')}/"))
+    if not objects:
         raise NotFound(f"nothing lies at {uri}", field=f"data.{name}")
-    return found
+    return objects

@@ -147,19 +147,19 @@ def declared(text: str, name: str, where: str) -> Declared | None:
         tree = ast.parse(text)
     except SyntaxError as error:
         raise InvalidSpec(f"{error.msg}: {(error.text or '').strip()}", field=f"{where}:{error.lineno}") from None
-    found = next((each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == name), None)
-    if found is None:
+    definition = next((each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == name), None)
+    if definition is None:
         return None
-    place = where if re.search(r":\d+$", where) else f"{where}:{found.lineno}"
-    if found.args.posonlyargs:
+    place = where if re.search(r":\d+$", where) else f"{where}:{definition.lineno}"
+    if definition.args.posonlyargs:
         raise InvalidSpec(
-            (f"{name}: parameter {found.args.posonlyargs[0].arg!r} stands before '/' and cannot be given by name"),
+            (f"{name}: parameter {definition.args.posonlyargs[0].arg!r} stands before '/' and cannot be given by name"),
             field=place,
-            given=found.args.posonlyargs[0].arg,
+            given=definition.args.posonlyargs[0].arg,
             fix="take the '/' out",
         )
-    parameters = _parameters(found.args)
-    return Declared(name, place, parameters, found.args.kwarg is not None, _metrics(found, parameters))
+    parameters = _parameters(definition.args)
+    return Declared(name, place, parameters, definition.args.kwarg is not None, _metrics(definition, parameters))
 
 
 def is_lower_better(metric: str) -> bool:

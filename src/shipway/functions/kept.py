@@ -141,25 +141,25 @@ class KeptFolder:
                 print(f"shipway: folder not kept: {error}", file=sys.stderr, flush=True)
 
     def _look(self) -> Seen:
-        return {name: found for name, found in self._files(self.folder).items() if name.split("/")[0] != LOGS}
+        return {name: state for name, state in self._files(self.folder).items() if name.split("/")[0] != LOGS}
 
     def _upload_logs(self) -> None:
-        for name, found in self._files(self.folder / LOGS).items():
-            if self._logged.get(name) != found:
+        for name, state in self._files(self.folder / LOGS).items():
+            if self._logged.get(name) != state:
                 self.store.put(f"tensorboard/{name}", (self.folder / LOGS / name).read_bytes())
-                self._logged[name] = found
+                self._logged[name] = state
 
     @staticmethod
     def _files(top: Path) -> Seen:
-        found: Seen = {}
+        states: Seen = {}
         for path in sorted(top.rglob("*")) if top.is_dir() else []:
             try:
                 if path.is_file() and not path.is_symlink():
                     about = path.stat()
-                    found[path.relative_to(top).as_posix()] = (about.st_size, about.st_mtime_ns)
+                    states[path.relative_to(top).as_posix()] = (about.st_size, about.st_mtime_ns)
             except FileNotFoundError:  # a temporary file that is gone again
                 continue
-        return found
+        return states
 
     def _path(self, name: str) -> Path:
         path = (self.folder / name).resolve()

@@ -85,10 +85,10 @@ class Meeting:
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads(self.store.get(f"starts/{name}.json"))
+            document = json.loads(self.store.get(f"starts/{name}.json"))
         except (NotFound, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return document if isinstance(document, dict) else {}
 
     def _write(self, name: str, document: dict[str, Any]) -> None:
         self.store.put(f"starts/{name}.json", json.dumps(document).encode())

@@ -41,21 +41,21 @@ def names_of(text: str, own: str = "") -> Names:
     read, written = _globals(symtable.symtable(text, "<source>", "exec"))
     read -= {own}
     noted = read - _globals(symtable.symtable(_without_annotations(text), "<source>", "exec"))[0]
-    found = Names(
+    names = Names(
         read={name: lines.get(name, 1) for name in sorted(read, key=lambda each: lines.get(each, 0))},
         written={name: lines.get(name, 1) for name in sorted(written)},
         noted=noted,
     )
     for node, is_guarded in _walk(tree):
         if isinstance(node, ast.Import) and not is_guarded:
-            found.imported.extend((alias.name, node.lineno) for alias in node.names)
+            names.imported.extend((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level:
-            found.relative.append(node.lineno)
+            names.relative.append(node.lineno)
         elif isinstance(node, ast.ImportFrom) and not is_guarded and node.module != "__future__":
-            found.imported.append((node.module or "", node.lineno))
+            names.imported.append((node.module or "", node.lineno))
         elif isinstance(node, ast.Attribute) and (dotted := _dotted(node)):
-            found.chains.add(dotted)
-    return found
+            names.chains.add(dotted)
+    return names
 
 
 def _globals(table: symtable.SymbolTable) -> tuple[set[str], set[str]]:

@@ -139,21 +139,21 @@ class Needs:
             self.requirements |= distributions_of(module)
         elif kind == "own" and top not in self._seen:
             self._seen.add(top)
-            found = own_files(top, self.beside)
-            self.own |= found
-            for path, text in found.items():
+            files = own_files(top, self.beside)
+            self.own |= files
+            for path, text in files.items():
                 self.add_file(path, text)
 
     def add_file(self, path: str, text: str) -> None:
         """Notes the imports of a whole file."""
         try:
-            found = names_of(text)
+            names = names_of(text)
         except SyntaxError as error:
             self.problems.append(f"{path}:{error.lineno}: {error.msg}")
             return
-        for module, line in found.imported:
+        for module, line in names.imported:
             self.add(module, f"{path}:{line}: the module")
-        for line in found.relative if "/" not in path else ():
+        for line in names.relative if "/" not in path else ():
             self.problems.append(f"{path}:{line}: the module imports relatively, and is in no package; import by name")
 
     def tell(self) -> None:

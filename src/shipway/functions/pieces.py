@@ -110,11 +110,11 @@ def _class_piece(thing: type) -> Piece | None:
     """A class of a notebook has no file: its methods know their cell, else the newest cell that defines it."""
     codes = [each.__code__ for each in vars(thing).values() if isinstance(each, FunctionType)]
     for code in codes:
-        if found := _class_in(code.co_filename, thing.__name__, code.co_firstlineno):
-            return found
+        if piece := _class_in(code.co_filename, thing.__name__, code.co_firstlineno):
+            return piece
     for cell in reversed(_cells()):
-        if thing.__module__ == "__main__" and (found := _class_in(cell, thing.__name__)):
-            return found
+        if thing.__module__ == "__main__" and (piece := _class_in(cell, thing.__name__)):
+            return piece
     lines, first = inspect.getsourcelines(thing)
     return Piece(textwrap.dedent("".join(lines)), inspect.getfile(thing), max(first, 1))
 

@@ -70,9 +70,9 @@ def _run(document: FunctionDocument, work: Path) -> None:
     )
     context.folder.mkdir()
     kept = KeptFolder(context.folder, document.output_uri)
-    found = kept.restore(context.rank, context.workers)
-    if found:
-        print(f"goes on with {found} files that an earlier start had left", flush=True)
+    restored = kept.restore(context.rank, context.workers)
+    if restored:
+        print(f"goes on with {restored} files that an earlier start had left", flush=True)
     if context.is_chief:
         context._keep = kept.keep
         kept.start()

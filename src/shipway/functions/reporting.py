@@ -89,13 +89,13 @@ def numbers(metrics: Mapping[str, Any], where: str) -> dict[str, float]:
     Raises:
         InvalidSpec: one is no number; names it.
     """
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for name, value in metrics.items():
         try:
-            found[str(name)] = float(value)
+            values[str(name)] = float(value)
         except (TypeError, ValueError, OverflowError):
             raise InvalidSpec(f"{name} is {value!r:.80}, expected a number", field=where) from None
-    return found
+    return values
 
 
 def metrics_of(result: Any, name: str, reported: Mapping[str, float], objective: str = "") -> dict[str, float]:
@@ -112,33 +112,33 @@ def metrics_of(result: Any, name: str, reported: Mapping[str, float], objective:
     """
     called = objective or SCORE
     if isinstance(result, Mapping):
-        found = {**reported, **numbers(result, f"what {name} returned")}
+        metrics = {**reported, **numbers(result, f"what {name} returned")}
     elif result is None:
-        found = dict(reported)
+        metrics = dict(reported)
     else:
         try:
-            found = {**reported, called: float(result)}
+            metrics = {**reported, called: float(result)}
         except (TypeError, ValueError, OverflowError):
             raise InvalidSpec(
                 field=f"what {name} returned",
                 given=result,
                 allowed=f"a number, a dict of metric names to numbers, or None after shipway.report({called}=...)",
             ) from None
-    if objective and not found:
+    if objective and not metrics:
         raise InvalidSpec(
             "returned nothing and reported nothing",
             field=name,
             fix=f"return a number or a dict of metrics, or call shipway.report({objective}=...)",
         )
-    if objective and objective not in found:
+    if objective and objective not in metrics:
         raise InvalidSpec(
             "gave no metric",
             field=name,
             given=objective,
-            allowed=sorted(found),
+            allowed=sorted(metrics),
             fix="return or report it, or name another objective",
         )
-    return found
+    return metrics
 
 
 def finite(metrics: Mapping[str, float]) -> dict[str, float]:

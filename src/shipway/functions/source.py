@@ -61,9 +61,9 @@ class Source:
     @property
     def declared(self) -> Declared:
         """Its parameters and metrics."""
-        found = declared(self.text, self.name, self.where)
-        assert found is not None
-        return found
+        declaration = declared(self.text, self.name, self.where)
+        assert declaration is not None
+        return declaration
 
     def check_image(self) -> None:
         """Refuses what the shipped images lack.
@@ -166,27 +166,27 @@ class _Collector:
             own: The name that the statement gives it.
             closed: Variables of a function around it, told already.
         """
-        found = names_of(piece.text, own)
-        for each, line in found.written.items():
+        names = names_of(piece.text, own)
+        for each, line in names.written.items():
             self.problems.append(
                 f"{piece.at(line)}: {name} assigns the global {each!r}, which no other process would see; return it"
             )
-        for line in found.relative:
+        for line in names.relative:
             self.problems.append(f"{piece.at(line)}: {name} imports relatively; name the package in full")
-        for module, line in found.imported:
+        for module, line in names.imported:
             self.needs.add(module, f"{piece.at(line)}: {name}")
-        for each, line in found.read.items():
-            if each not in closed and each not in found.written:
-                is_needed = each not in found.noted or not self._has_future()
-                self._resolve(each, found, f"{piece.at(line)}: {name}", is_needed)
+        for each, line in names.read.items():
+            if each not in closed and each not in names.written:
+                is_needed = each not in names.noted or not self._has_future()
+                self._resolve(each, names, f"{piece.at(line)}: {name}", is_needed)
         alias = "" if name == own else f"\n\n\n{name} = {own}"
         self.definitions[name] = piece.text.rstrip() + alias
 
-    def _resolve(self, name: str, found: Names, where: str, is_needed: bool = True) -> None:
+    def _resolve(self, name: str, names: Names, where: str, is_needed: bool = True) -> None:
         """Finds what stands behind a name; one that is not needed may stay unknown: nothing reads it."""
         if name in self._seen or name in self.imports or name in self.values:
             if name in self.imports:
-                self._submodules(name, found, where)
+                self._submodules(name, names, where)
             return
         if name not in self.namespace:
             if not hasattr(builtins, name):
@@ -204,7 +204,7 @@ class _Collector:
                 f"{where} uses a ! or % of the notebook, which only a notebook has; write it in Python"
             )
         elif isinstance(value, ModuleType):
-            self._import_module(name, value, found, where)
+            self._import_module(name, value, names, where)
         elif self._is_of_the_same_kind(value):
             self.define(name, value)
         elif not self._write(name, value, where):
@@ -240,19 +240,19 @@ class _Collector:
             return plain.__globals__ is self.namespace
         return isinstance(plain, type) and plain.__module__ == self.namespace.get("__name__")
 
-    def _import_module(self, name: str, module: ModuleType, found: Names, where: str) -> None:
+    def _import_module(self, name: str, module: ModuleType, names: Names, where: str) -> None:
         full = module.__name__
         if full == "__main__":
             self.problems.append(f"{where} uses the module __main__, which is another one elsewhere")
             return
         self.imports[name] = f"import {full}" if name == full else f"import {full} as {name}"
         self.needs.add(full, where)
-        self._submodules(name, found, where)
+        self._submodules(name, names, where)
 
-    def _submodules(self, name: str, found: Names, where: str) -> None:
+    def _submodules(self, name: str, names: Names, where: str) -> None:
         """`sklearn.datasets` must be imported by its own name where only `import sklearn` stands before it."""
         module = self.namespace.get(name)
-        for chain in sorted(found.chains):
+        for chain in sorted(names.chains):
             below, full = module, getattr(module, "__name__", "")
             for part in chain.split(".")[1:] if chain.split(".")[0] == name else []:
                 below, full = getattr(below, part, None), f"{full}.{part}"

@@ -80,8 +80,8 @@ def write(source: Source) -> Path:
 
 def with_file(params: Mapping[str, Any]) -> Mapping[str, Any]:
     """A pipeline's parameters, where `function` is `file.py:name` with that file as their `code`."""
-    found = FILE.fullmatch(str(params.get("function", "")))
-    if found is None:
+    match = FILE.fullmatch(str(params.get("function", "")))
+    if match is None:
         return params
     if params.get("code"):
         raise InvalidSpec(
@@ -90,7 +90,7 @@ def with_file(params: Mapping[str, Any]) -> Mapping[str, Any]:
             given=params["function"],
             fix="give `module:name` of the code, or leave code out",
         )
-    source = of_file(Path(found["path"]).expanduser(), found["name"] or "")
+    source = of_file(Path(match["path"]).expanduser(), match["name"] or "")
     return {**params, "function": source.reference, "code": str(write(source)), "origin": origin(source)}
 
 
@@ -116,7 +116,7 @@ def declared_by(reference: str) -> Declared | None:
 
 def origin(source: Source, namespace: dict[str, Any] | None = None) -> dict[str, Any]:
     """Where a function comes from, for a person who asks later: versions, notebook, commit."""
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "function": source.name,
         "from": source.where,
         "shipway": VERSION,
@@ -125,10 +125,10 @@ def origin(source: Source, namespace: dict[str, Any] | None = None) -> dict[str,
         **_commit(),
     }
     if shell() is not None:
-        found["notebook"] = _notebook(namespace or {})
+        facts["notebook"] = _notebook(namespace or {})
     elif sys.argv and sys.argv[0]:
-        found["started_from"] = Path(sys.argv[0]).name
-    return found
+        facts["started_from"] = Path(sys.argv[0]).name
+    return facts
 
 
 def _notebook(namespace: dict[str, Any]) -> dict[str, str]:

@@ -42,12 +42,12 @@ class Written:
 
 def written(value: Any) -> Written | None:
     """The value as source; None where that would be long, or not give an equal one."""
-    found = Written()
+    source = Written()
     try:
-        found.text = _Writer(found).text(value)
+        source.text = _Writer(source).text(value)
     except (_NotPlain, RecursionError):
         return None
-    return found
+    return source
 
 
 @dataclass

@@ -26,8 +26,8 @@ def load_input(name: str) -> Input:
     """
     if name not in SHIPPED:
         raise InvalidSpec("unknown input", field="input", given=name, allowed=(*SHIPPED, "a recipe's own object"))
-    found: Input = import_module(f"shipway.inputs.{name}").kind
-    return found
+    kind: Input = import_module(f"shipway.inputs.{name}").kind
+    return kind
 
 
 def input_of(recipe: Recipe) -> Input:

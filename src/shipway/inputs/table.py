@@ -140,16 +140,16 @@ class Table:
         """A JSON object or list, or a line of CSV: its cells in the order of `numeric` and `categorical`."""
         text = line.strip()
         try:
-            found = (
+            parsed = (
                 json.loads(text)
                 if text[:1] in ("{", "[")
                 else next(csv.reader([text], skipinitialspace=True, strict=True), [])
             )
         except (ValueError, RecursionError, csv.Error):
-            found = None
-        if not found or not isinstance(found, dict | list):
+            parsed = None
+        if not parsed or not isinstance(parsed, dict | list):
             raise BadRequest(f"expected a JSON object by column name, or a line of CSV, got {shown(text)}")
-        return found
+        return parsed
 
     def json_tokens(self, limits: BaseModel) -> int:
         return 16 + 4 * len(self._asked)

@@ -126,11 +126,11 @@ class RunFolder:
 
     def state(self) -> str:
         """How the run ended, as its host told; empty where the host is still at it, or was killed before it could."""
-        found = ""
+        last_state = ""
         for _, event in self.events():
             if event["kind"] == "run":
-                found = str(event["record"]["state"])
-        return found
+                last_state = str(event["record"]["state"])
+        return last_state
 
     def stop_host(self, grace_s: float = 30.0) -> bool:
         """Tells the host to end its steps and itself, and waits for it; False when none lives.

@@ -66,9 +66,9 @@ class Hooks:
         lookup, key_of = cache.LocalCache.get, cache.LocalCache.compute_key
 
         def get(store: Any, key: str) -> Any:
-            found = None if self._fresh else lookup(store, key)
-            self._local.cached, self._local.key = found is not None, key
-            return found
+            cached = None if self._fresh else lookup(store, key)
+            self._local.cached, self._local.key = cached is not None, key
+            return cached
 
         def compute_key(
             store: Any, **parts: Any

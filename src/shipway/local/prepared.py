@@ -70,15 +70,15 @@ def prepare(pipeline: str, params: Mapping[str, Any]) -> Prepared:
         NotFound: no such pipeline.
         InvalidSpec: a parameter is wrong, or the configuration that the parameters make.
     """
-    found = find(pipeline)
-    inputs = inputs_of(found.function.pipeline_spec)
-    written = found.function.component_spec.inputs or {}
+    chosen = find(pipeline)
+    inputs = inputs_of(chosen.function.pipeline_spec)
+    written = chosen.function.component_spec.inputs or {}
     ordered = {name: inputs[name] for name in written if name in inputs}  # as the pipeline's author wrote them
-    given = check_params(ordered, params, pipeline=found.name, keep=_keep)
-    if found.plan is not None:
-        given = found.plan.take_along(given, pin)
+    given = check_params(ordered, params, pipeline=chosen.name, keep=_keep)
+    if chosen.plan is not None:
+        given = chosen.plan.take_along(given, pin)
     checked, hidden = references.hide(_absolute_data(given))
-    return Prepared(found, checked, hidden, resolve(found, checked) if found.plan is not None else None)
+    return Prepared(chosen, checked, hidden, resolve(chosen, checked) if chosen.plan is not None else None)
 
 
 def _keep(name: str, table: Any) -> str:

@@ -131,8 +131,8 @@ def lines(
         format: Text of a y value.
         marks: Name to an x value, drawn as a dashed vertical line (a chosen threshold).
     """
-    curves = {name: _drawable(found, log_x, log_y) for name, found in series.items()}
-    dots = {name: _drawable(found, log_x, log_y) for name, found in (points or {}).items()}
+    curves = {name: _drawable(line_points, log_x, log_y) for name, line_points in series.items()}
+    dots = {name: _drawable(line_points, log_x, log_y) for name, line_points in (points or {}).items()}
     every = [p for group in (*curves.values(), *dots.values()) for p in group if math.isfinite(p[1])]
     height, left, bottom = 280, 64, 46
     x = _scale([p[0] for p in every] + list((marks or {}).values()), left, WIDTH - 16, log_x, margin=0.0)
@@ -144,21 +144,21 @@ def lines(
             continue
         parts.append(text(x(tick), height - bottom + 18, number(tick), anchor="middle", kind="tick"))
     names: list[tuple[str, str]] = []
-    for index, (name, found) in enumerate(dots.items()):
+    for index, (name, line_points) in enumerate(dots.items()):
         kind = f"s{(len(curves) + index) % SERIES + 1}"
         names.append((kind, name))
-        for px, py in found:
+        for px, py in line_points:
             if math.isfinite(py):
                 parts.append(
                     Markup('<circle class="dot {}" cx="{}" cy="{}" r="4"><title>{}: {}, {}</title></circle>').format(
                         kind, x(px), y(py), name, number(px), format(py)
                     )
                 )
-    for index, (name, found) in enumerate(curves.items()):
+    for index, (name, line_points) in enumerate(curves.items()):
         kind = f"s{index % SERIES + 1}"
         names.append((kind, name))
         parts.append(Markup('<path class="line {}" d="{}"><title>{}</title></path>').format(
-            kind, _path(found, x, y, step), name
+            kind, _path(line_points, x, y, step), name
         ))  # fmt: skip
     for name, value in (marks or {}).items():
         parts.append(

@@ -76,8 +76,8 @@ class Pipeline:
 
         import_kfp()
         module = self._load(self.module_name)
-        found = getattr(module, self.function_name, None)
-        if found is None or not hasattr(found, "pipeline_spec"):
+        attribute = getattr(module, self.function_name, None)
+        if attribute is None or not hasattr(attribute, "pipeline_spec"):
             names = [key for key, value in vars(module).items() if hasattr(value, "pipeline_spec")]
             raise InvalidSpec(
                 f"{self._shown(self.module_name)} has no pipeline",
@@ -87,14 +87,14 @@ class Pipeline:
                 fix="" if names else "it has none",
             )
         called = self.name.replace("_", "-")
-        if self.package and found.name != called:
+        if self.package and attribute.name != called:
             raise InvalidSpec(
                 f"{self._shown(self.module_name)}: kfp calls it",
                 field="pipeline",
-                given=found.name,
+                given=attribute.name,
                 allowed=f"{called!r}, as its folder, by which Kubeflow's versions find their plan here",
             )
-        return found
+        return attribute
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -105,13 +105,13 @@ class Pipeline:
         """
         if self.folder is None or not (self.folder / "plan.py").is_file():
             return None
-        found = getattr(self.module("plan"), "plan", None)
-        if not isinstance(found, Plan) or not found.sections:
+        attribute = getattr(self.module("plan"), "plan", None)
+        if not isinstance(attribute, Plan) or not attribute.sections:
             raise InvalidSpec(
                 field=f"pipeline: {self.folder / 'plan.py'}", allowed="`plan`, a shipway.planning.Plan with sections"
             )
-        found.check_names(self.folder / "plan.py")
-        return found
+        attribute.check_names(self.folder / "plan.py")
+        return attribute
 
     @property
     def code_fingerprint(self) -> str:
@@ -181,9 +181,9 @@ def find_all() -> list[Pipeline]:
     Raises:
         InvalidSpec: two of one name, with both places; a folder that is not there, or whose name is no function's.
     """
-    found: dict[str, Pipeline] = {}
+    by_name: dict[str, Pipeline] = {}
     for pipeline in [*_shipped(), *_of_environment(), *_of_distributions()]:
-        other = found.setdefault(pipeline.name, pipeline)
+        other = by_name.setdefault(pipeline.name, pipeline)
         if other is not pipeline:
             raise InvalidSpec(
                 f"two are called {pipeline.name!r}: {other.place}, and {pipeline.place}",
@@ -191,7 +191,7 @@ def find_all() -> list[Pipeline]:
                 given=pipeline.name,
                 fix=f"rename one, or take it out of {PIPELINES}",
             )
-    return sorted(found.values(), key=lambda pipeline: pipeline.name)
+    return sorted(by_name.values(), key=lambda pipeline: pipeline.name)
 
 
 def pipeline_folders() -> list[Path]:
@@ -226,7 +226,7 @@ def _shipped() -> list[Pipeline]:
 
 
 def _of_environment() -> list[Pipeline]:
-    found = []
+    pipelines = []
     for path in (path for folder in pipeline_folders() for path in _inside(folder)):
         if not path.name.isidentifier():
             raise InvalidSpec(
@@ -235,8 +235,8 @@ def _of_environment() -> list[Pipeline]:
             )
         # A name of its own: no module of the folder can stand in for another of that name.
         package = f"shipway_pipeline_{path.name}_{sha256(str(path).encode()).hexdigest()[:8]}"
-        found.append(Pipeline(path.name, path.name, package, path, place=f"{path} ({PIPELINES})"))
-    return found
+        pipelines.append(Pipeline(path.name, path.name, package, path, place=f"{path} ({PIPELINES})"))
+    return pipelines
 
 
 def _of_distributions() -> list[Pipeline]:

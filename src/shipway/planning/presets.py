@@ -13,15 +13,15 @@ DEFAULT = "default"
 
 def presets(folder: Path) -> dict[str, str]:
     """Presets of a pipeline's folder: name -> the comment that opens the file."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for path in sorted((folder / "params").glob("*.yaml")):
         comment: list[str] = []
         for line in path.read_text(encoding="utf-8").splitlines():
             if not line.startswith("#"):
                 break
             comment.append(line.lstrip("# ").strip())
-        found[path.stem] = " ".join(comment)
-    return found
+        descriptions[path.stem] = " ".join(comment)
+    return descriptions
 
 
 def read_preset(folder: Path, preset: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def read_preset(folder: Path, preset: str) -> dict[str, Any]:
         if preset == DEFAULT:
             return {}
         raise InvalidSpec("unknown preset", field="preset", given=preset, allowed=names or ("none",))
-    found = load_yaml(path.read_text(encoding="utf-8"), f"preset {preset}") or {}
-    if not isinstance(found, dict):
-        raise InvalidSpec(field=f"preset {preset}: {path}", given=found, allowed="a mapping of sections")
-    return found
+    sections = load_yaml(path.read_text(encoding="utf-8"), f"preset {preset}") or {}
+    if not isinstance(sections, dict):
+        raise InvalidSpec(field=f"preset {preset}: {path}", given=sections, allowed="a mapping of sections")
+    return sections

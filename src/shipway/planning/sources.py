@@ -43,9 +43,9 @@ def source_of(module_name: str) -> Path:
 def _hashes(root: Path, pattern: str) -> list[str]:
     if root.is_file():
         return [sha256_hex(root.read_bytes())]
-    found: list[str] = []
+    hashes: list[str] = []
     for folder in [root, *(link for link in (root / "components", root / "pipelines") if link.is_symlink())]:
         # A development checkout reaches components and pipelines through links, which rglob does not follow.
         real = folder.resolve()
-        found += [f"{path.relative_to(real)}:{sha256_hex(path.read_bytes())}" for path in sorted(real.rglob(pattern))]
-    return found
+        hashes += [f"{path.relative_to(real)}:{sha256_hex(path.read_bytes())}" for path in sorted(real.rglob(pattern))]
+    return hashes

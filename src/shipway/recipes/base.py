@@ -274,22 +274,22 @@ def load_recipe(reference: str) -> Recipe:
             )
         module_name, attribute = f"shipway.recipes.{module_name}", "recipe"
     allow_mention_of_polars()
-    found = load_object(f"{module_name}:{attribute}", "recipe")
-    if not isinstance(found, Recipe) or isinstance(found, type):
-        is_class = isinstance(found, type)
+    recipe = load_object(f"{module_name}:{attribute}", "recipe")
+    if not isinstance(recipe, Recipe) or isinstance(recipe, type):
+        is_class = isinstance(recipe, type)
         raise InvalidSpec(
-            f"{reference!r} is {'a class' if is_class else f'of type {type(found).__name__}'}, not a recipe",
+            f"{reference!r} is {'a class' if is_class else f'of type {type(recipe).__name__}'}, not a recipe",
             field="recipe",
             given=reference,
-            fix=f"make one of it: {attribute} = {found.__name__}()" if is_class else "see docs/recipes.md",
+            fix=f"make one of it: {attribute} = {recipe.__name__}()" if is_class else "see docs/recipes.md",
         )
-    if isinstance(found, KerasRecipe) == isinstance(found, FitsItself):
+    if isinstance(recipe, KerasRecipe) == isinstance(recipe, FitsItself):
         raise InvalidSpec(
-            f"{reference!r} has {'both' if isinstance(found, FitsItself) else 'neither'}: "
+            f"{reference!r} has {'both' if isinstance(recipe, FitsItself) else 'neither'}: "
             "build_model and compile_model of a tf_keras model, or fit, predict and export of any "
             "other",
             field="recipe",
             given=reference,
             fix="give it one of the two (docs/recipes.md)",
         )
-    return found
+    return recipe

@@ -152,13 +152,13 @@ def packages_of(recipe: Recipe) -> dict[str, str]:
     Raises:
         UserError: one is not installed here.
     """
-    found = {}
+    versions = {}
     for name in _names(recipe, "packages"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             raise missing_package(recipe, name) from None
-    return found
+    return versions
 
 
 def missing_package(recipe: Recipe, name: str) -> UserError:

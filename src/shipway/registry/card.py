@@ -188,10 +188,10 @@ def _cells(metrics: Mapping[str, float], shown: Sequence[MetricInfo]) -> list[st
 
 
 def _interval(evaluation: EvaluationRecord, info: MetricInfo) -> str:
-    found = evaluation.intervals.get(info.name)
-    if found is None:
+    interval = evaluation.intervals.get(info.name)
+    if interval is None:
         return ""
-    return f"{figure(found.low, info.is_share)} to {figure(found.high, info.is_share)} ({found.level:.0%})"
+    return f"{figure(interval.low, info.is_share)} to {figure(interval.high, info.is_share)} ({interval.level:.0%})"
 
 
 def _number(value: float | None) -> str:

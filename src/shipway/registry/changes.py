@@ -59,10 +59,10 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[A
     return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
 
-def _in_order(found: dict[str, Any], *versions: ModelVersion) -> dict[str, Any]:
+def _in_order(values: dict[str, Any], *versions: ModelVersion) -> dict[str, Any]:
     """As their evaluations show them."""
     shown = [info.name for version in versions if version.evaluation for info in version.evaluation.shown]
-    return {name: found[name] for name in dict.fromkeys([*shown, *found]) if name in found}
+    return {name: values[name] for name in dict.fromkeys([*shown, *values]) if name in values}
 
 
 def _metrics(version: ModelVersion) -> dict[str, float]:

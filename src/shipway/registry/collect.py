@@ -123,14 +123,14 @@ class _Sweeper:
 
     def _clear_remains(self, name: str) -> None:
         """Cards, decisions and tombstones of versions that are gone: a collection was stopped behind the version."""
-        found = [
+        remains = [
             info
             for folder in ("cards", "decisions", "tombstones")
             for info in self.store.list(f"models/{name}/{folder}/")
         ]
         # Versions after cards: one that is registered meanwhile has its version before its card.
         there = {str(number) for number in self.registry.versions(name)}
-        if gone := [info.key for info in found if info.key.rsplit("/", 1)[1].split(".")[0] not in there]:
+        if gone := [info.key for info in remains if info.key.rsplit("/", 1)[1].split(".")[0] not in there]:
             self.store.delete(*gone)
 
     def _used(self, name: str) -> dict[int, str]:
@@ -207,13 +207,13 @@ class _Sweeper:
 
     def _recently_mentioned(self) -> set[str]:
         """`datasets/<id>`, `evaluations/<id>` and `jobs/<id>/model` that young step records name."""
-        found: set[str] = set()
+        mentioned: set[str] = set()
         for info in self.store.list("runs/"):
             if info.key.endswith(".json") and self._is_young([info]):
                 text = self.store.get(info.key).decode(errors="replace")
                 for kind, identity in _MENTION.findall(text):
-                    found.add(f"{kind}/{identity}/model" if kind == "jobs" else f"{kind}/{identity}")
-        return found
+                    mentioned.add(f"{kind}/{identity}/model" if kind == "jobs" else f"{kind}/{identity}")
+        return mentioned
 
     def _evaluated_models(self, prefix: str, objects: list[ObjectInfo]) -> set[str]:
         """The model that a kept evaluation judged."""

@@ -124,11 +124,11 @@ class Registry:
 
     def versions(self, name: str) -> Numbers:
         """A name's version numbers, ascending; empty for an unknown name."""
-        found = (
+        matches = (
             re.fullmatch(r"(\d+)\.json", info.key.rsplit("/", 1)[1])
             for info in self.store.list(f"models/{name}/versions/")
         )
-        return sorted(int(match.group(1)) for match in found if match)
+        return sorted(int(match.group(1)) for match in matches if match)
 
     def get(self, name: str, selector: int | str = "latest") -> ModelVersion:
         """One version.
@@ -170,10 +170,10 @@ class Registry:
         if selector == "latest":
             return numbers[-1]
         if selector in ALIASES:
-            found = self.alias(name, str(selector))
-            if found is None:
+            number = self.alias(name, str(selector))
+            if number is None:
                 raise NotFound(f"{name} has no {selector} yet; versions: {_list(numbers)}", field="models")
-            return found
+            return number
         match = re.fullmatch(r"v?(\d{1,18})", str(selector))
         if match is None or int(match.group(1)) not in numbers:
             raise NotFound(
@@ -202,8 +202,8 @@ class Registry:
 
     def aliases(self, name: str) -> dict[str, int]:
         """Alias -> version, of those that are set."""
-        found = {alias: self.alias(name, alias) for alias in ALIASES}
-        return {alias: version for alias, version in found.items() if version is not None}
+        numbers = {alias: self.alias(name, alias) for alias in ALIASES}
+        return {alias: version for alias, version in numbers.items() if version is not None}
 
     def history(self, name: str, alias: Alias = "champion") -> Moves:
         """All moves of an alias, the newest first."""
@@ -223,12 +223,12 @@ class Registry:
         version = self.resolve(name, selector)
         seal = read_version(self.store, name, version).seal
         for _ in range(_ATTEMPTS):
-            found = readable_alias(self.store, name, alias)
-            if found.move is not None and _names(found, version, seal):
-                return found.move
+            standing = readable_alias(self.store, name, alias)
+            if standing.move is not None and _names(standing, version, seal):
+                return standing.move
             move = Move(name=name, alias=alias, version=version, seal_of_version=seal, run=run, reason=reason)
             try:
-                moved = move_alias(self.store, move, expected=found, version_key=version_key(name, version))
+                moved = move_alias(self.store, move, expected=standing, version_key=version_key(name, version))
             except Conflict:
                 continue
             assert moved.move is not None
@@ -276,19 +276,19 @@ class Registry:
             NotFound: the version is being removed.
         """
         seal = read_version(self.store, name, version).seal
-        found = self.champion(name, to_move=True)
-        if not _names(found, version, seal) and found.sequence == seen:
+        standing = self.champion(name, to_move=True)
+        if not _names(standing, version, seal) and standing.sequence == seen:
             move = Move(
                 name=name, alias="champion", version=version, seal_of_version=seal, how=how, run=run, reason=reason
             )
             try:
-                return move_alias(self.store, move, expected=found, version_key=version_key(name, version))
+                return move_alias(self.store, move, expected=standing, version_key=version_key(name, version))
             except Conflict:
-                found = self.champion(name, to_move=True)
-        if _names(found, version, seal):
-            return found
+                standing = self.champion(name, to_move=True)
+        if _names(standing, version, seal):
+            return standing
         raise Superseded(
-            f"models: the champion of {name} was moved meanwhile: {_told(found)}; version {version} was not decided "
+            f"models: the champion of {name} was moved meanwhile: {_told(standing)}; version {version} was not decided "
             f"against that; look again: shipway models list {name}"
         )
 
@@ -367,15 +367,15 @@ class Registry:
         """The newest decision on a version."""
         key = _decision_key(version.name, version.version)
         try:
-            found = DecisionRecord.from_json(self.store.get(key), where=key)
+            newest = DecisionRecord.from_json(self.store.get(key), where=key)
         except NotFound:
             return version.decision
-        if found.challenger_digest != version.digest:
+        if newest.challenger_digest != version.digest:
             raise CorruptArtifact(
-                f"{key}: it is about model {found.challenger_digest}, version {version.version} of {version.name} is "
+                f"{key}: it is about model {newest.challenger_digest}, version {version.version} of {version.name} is "
                 f"{version.digest}; remove it, and judge the version again"
             )
-        return found
+        return newest
 
     # --- cards and cleaning
 
@@ -456,9 +456,9 @@ class Registry:
                 self.store.put(version_key(draft.name, number), version.to_json().encode(), create=True)
                 return version
             except Conflict:
-                found = self._find(draft.model, evaluation, draft.run)
-                if found is not None:
-                    return found
+                existing = self._find(draft.model, evaluation, draft.run)
+                if existing is not None:
+                    return existing
         raise Conflict(f"models: {_ATTEMPTS} other versions of {draft.name} were registered meanwhile; try again")
 
 

@@ -140,8 +140,8 @@ class Api:
 
     def experiment_id(self, name: str) -> str:
         """The experiment's id; it is made where there is none of that name."""
-        found = self._find_experiment(name)
-        if found is None:
+        experiment = self._find_experiment(name)
+        if experiment is None:
             body = kfp.V2beta1Experiment(display_name=name, namespace=self.settings.namespace or None)
             try:
                 with self._explained(f"experiment {name}"):
@@ -149,10 +149,10 @@ class Api:
                     held = confirm_created(f"experiment {name}", body, made, lambda: self._find_experiment(name))
                     return str(held.experiment_id)
             except (LostAnswer, VersionConflict):
-                found = self._find_experiment(name)
-                if found is None:
+                experiment = self._find_experiment(name)
+                if experiment is None:
                     raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def _find_experiment(self, name: str) -> Any | None:
         with self._explained(f"experiment {name}"):
@@ -175,7 +175,7 @@ class Api:
     def _newest_runs(self, chosen: str, limit: int) -> list[Any]:
         """Those that a filter lets through, the newest first."""
         with self._explained("runs"):
-            found = _pages(
+            runs = _pages(
                 self._runs.run_service_list_runs,
                 "runs",
                 namespace=self._namespace(),
@@ -183,7 +183,7 @@ class Api:
                 filter=chosen,
                 page_size=min(limit, PAGE),
             )
-            return list(islice(found, limit))
+            return list(islice(runs, limit))
 
     def run(self, run_id: str) -> Any:
         """One run, with its tasks."""

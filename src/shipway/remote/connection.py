@@ -54,10 +54,10 @@ def connect(
         KubeflowUnavailable: nothing found, or nobody answers.
         NotAllowed: it does not let us in.
     """
-    found = settings_module.find(
+    address = settings_module.find(
         kfp, namespace=namespace, token=token, cookie=cookie, ca=ca, verify=verify, experiment=experiment
     )
-    return Connection.open(found, patience)
+    return Connection.open(address, patience)
 
 
 class Connection:

@@ -67,8 +67,8 @@ def deadline_of(document: Mapping[str, Any]) -> int:
 def images_of(node: Any) -> set[str]:
     """Every image that the pipeline's tasks run."""
     if isinstance(node, Mapping):
-        found = {str(value) for key, value in node.items() if key == "image" and isinstance(value, str)}
-        return found.union(*(images_of(value) for value in node.values()))
+        images = {str(value) for key, value in node.items() if key == "image" and isinstance(value, str)}
+        return images.union(*(images_of(value) for value in node.values()))
     if isinstance(node, list):
         return set().union(*(images_of(item) for item in node)) if node else set()
     return set()

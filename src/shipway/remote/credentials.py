@@ -59,15 +59,15 @@ class Credentials:
 
     def headers(self) -> dict[str, str]:
         """The headers of one request."""
-        found = {}
+        sent = {}
         if self.token is not None:
-            found["authorization"] = f"Bearer {self.token.read()}"
+            sent["authorization"] = f"Bearer {self.token.read()}"
         if self.cookie is not None:
-            found["Cookie"] = self.cookie.read()
+            sent["Cookie"] = self.cookie.read()
         # A server may echo them. Of a cookie only long parts: the rest is its name and its attributes.
-        parts = [part for value in found.values() for part in re.split(r"Bearer |[=;]\s*", value)]
+        parts = [part for value in sent.values() for part in re.split(r"Bearer |[=;]\s*", value)]
         redaction.know_key(*(part for part in parts if len(part) >= LONG))
-        return found
+        return sent
 
     def describe(self, now: datetime | None = None) -> str:
         """Whose secret it is, from where, until when; never the secret."""
@@ -103,10 +103,10 @@ def read_claims(token: str) -> dict[str, Any]:
     if len(parts) != 3:
         return {}
     try:
-        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (ValueError, binascii.Error):
         return {}
-    return found if isinstance(found, dict) else {}
+    return claims if isinstance(claims, dict) else {}
 
 
 def who_is(claims: dict[str, Any]) -> str:

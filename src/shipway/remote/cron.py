@@ -122,10 +122,10 @@ def parse_cron(text: str) -> Cron:
 
 
 def _field(word: str, index: int) -> frozenset[int]:
-    found: set[int] = set()
+    values: set[int] = set()
     for part in word.split(","):
-        found |= _range(part, word, index)
-    return frozenset(found)
+        values |= _range(part, word, index)
+    return frozenset(values)
 
 
 def _range(part: str, word: str, index: int) -> set[int]:

@@ -107,9 +107,9 @@ def _find(api: Any, name: str, namespace: str) -> dict[str, Any]:
 
     folder = f"/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/{PLURAL}"
     try:
-        found: dict[str, Any] | None = api.find(f"{folder}/{name}")
-        if found is not None:
-            return found
+        service: dict[str, Any] | None = api.find(f"{folder}/{name}")
+        if service is not None:
+            return service
         names = [str(each["metadata"]["name"]) for each in api.get(folder)["items"]]
     except ApiError as error:
         if error.status == 404:

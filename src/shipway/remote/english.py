@@ -54,15 +54,15 @@ def _in_words(said: str, words: str) -> When:
     ) + words[len(words.split()[0]) :]
     rest, _, clock = words.partition(" at ")
     rest = rest.removeprefix("every ").removeprefix("on ")
-    found = re.fullmatch(r"(\d+|other)? ?(second|minute|hour|day|week|month)s?( on (the )?(.+))?", rest)
-    if found and found[5] is None and found[2] != "month":
-        return _interval(said, 2 if found[1] == "other" else int(found[1] or 1), found[2], clock)
+    match = re.fullmatch(r"(\d+|other)? ?(second|minute|hour|day|week|month)s?( on (the )?(.+))?", rest)
+    if match and match[5] is None and match[2] != "month":
+        return _interval(said, 2 if match[1] == "other" else int(match[1] or 1), match[2], clock)
     minute, hour = _clock(said, clock)
-    if found and found[2] == "month" and found[1] is None:
-        days = [_day_of_month(said, day) for day in re.split(r" and (?:the )?", found[5] or "1st")]
+    if match and match[2] == "month" and match[1] is None:
+        days = [_day_of_month(said, day) for day in re.split(r" and (?:the )?", match[5] or "1st")]
         return When(said, parse_cron(f"0 {minute} {hour} {','.join(map(str, sorted(days)))} * *"))
-    if found and found[2] == "week" and found[5]:
-        rest = found[5]
+    if match and match[2] == "week" and match[5]:
+        rest = match[5]
     return When(said, parse_cron(f"0 {minute} {hour} * * {_weekdays(said, rest)}"))
 
 
@@ -93,11 +93,11 @@ def _interval(said: str, count: int, unit: str, clock: str) -> When:
 def _clock(said: str, clock: str) -> tuple[int, int]:
     """Minute and hour; midnight where no time is said."""
     clock = {"": "0:00", "midnight": "0:00", "noon": "12:00"}.get(clock.strip(), clock.strip())
-    found = _TIME.fullmatch(clock)
-    hour, minute = (int(found[1]), int(found[2] or 0)) if found else (99, 0)
-    if found and found[3]:
-        hour = hour % 12 + (12 if found[3] == "pm" else 0) if 1 <= hour <= 12 else 99
-    if hour > 23 or minute > 59 or (found and found[2] is None and not found[3]):
+    match = _TIME.fullmatch(clock)
+    hour, minute = (int(match[1]), int(match[2] or 0)) if match else (99, 0)
+    if match and match[3]:
+        hour = hour % 12 + (12 if match[3] == "pm" else 0) if 1 <= hour <= 12 else 99
+    if hour > 23 or minute > 59 or (match and match[2] is None and not match[3]):
         raise InvalidSpec(
             f"{said!r}: {clock!r} is no time of day; say 01:00, 18:30, 6:30 pm, noon or midnight", field="schedule"
         )
@@ -121,13 +121,13 @@ def _weekdays(said: str, rest: str) -> str:
 
 
 def _day_of_month(said: str, word: str) -> int:
-    found = re.fullmatch(r"(\d{1,2})(st|nd|rd|th)?", word.strip())
-    if not found or not 1 <= int(found[1]) <= 28:
+    match = re.fullmatch(r"(\d{1,2})(st|nd|rd|th)?", word.strip())
+    if not match or not 1 <= int(match[1]) <= 28:
         raise InvalidSpec(
             (f"{said!r}: {word!r} is no day that every month has; say 1st to 28th, or use cron for others"),
             field="schedule",
         )
-    return int(found[1])
+    return int(match[1])
 
 
 def every(interval_s: int, start: datetime, count: int) -> list[datetime]:

@@ -100,15 +100,15 @@ def list_schedules(api: Api) -> list[Schedule]:
             ours.setdefault(str(said["name"]), []).append((said, job))
         else:
             elsewhere.append(job)
-    found = [_newest(name, entries) for name, entries in ours.items()]
-    heirs = {(schedule.name, schedule.said.get("replaces")): schedule for schedule in found}
+    schedules = [_newest(name, entries) for name, entries in ours.items()]
+    heirs = {(schedule.name, schedule.said.get("replaces")): schedule for schedule in schedules}
     for job in elsewhere:
         heir = heirs.get((str(job.display_name), str(job.recurring_run_id)[:ID]))
         if heir is not None:
             heir.older.append(job)
         else:
-            found.append(Schedule(str(job.display_name), [job]))
-    return sorted(found, key=lambda schedule: schedule.name)
+            schedules.append(Schedule(str(job.display_name), [job]))
+    return sorted(schedules, key=lambda schedule: schedule.name)
 
 
 def _newest(name: str, entries: list[tuple[dict[str, Any], Any]]) -> Schedule:

@@ -165,9 +165,9 @@ class KubeflowRun:
         titles = self.titles or dict.fromkeys(plain_names(nodes), "")
         seen = read_tasks(nodes, titles, run=self.key, run_state=state)
         cached = [task for task in titles if any(node.state == "Cached" for node in seen[own_name(task)])]
-        found, self._note = records.try_steps(self.key, cached)
+        told, self._note = records.try_steps(self.key, cached)
         is_all = not self._note and records.cluster_store() is not None
-        return records.merge(titles, seen, found, run=self.key, run_state=state, stop=self.stop, is_all=is_all)
+        return records.merge(titles, seen, told, run=self.key, run_state=state, stop=self.stop, is_all=is_all)
 
     def _error(self, steps: list[StepRecord]) -> StepError | None:
         if self.stop == "deadline":

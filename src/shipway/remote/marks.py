@@ -70,12 +70,12 @@ def read_mark(job: Any) -> dict[str, Any]:
     if not description.startswith(SAID):
         return {}
     try:
-        found = json.loads(description.removeprefix(SAID))
+        document = json.loads(description.removeprefix(SAID))
     except ValueError:
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         return {}
-    said: dict[str, Any] = {KEYS.get(str(key), str(key)): value for key, value in found.items()}
+    said: dict[str, Any] = {KEYS.get(str(key), str(key)): value for key, value in document.items()}
     numbers = (said.setdefault("generation", 0), said.setdefault("part", 1), said.setdefault("parts", 1))
     if not said.get("name") or not all(isinstance(number, int) for number in numbers):
         return {}

@@ -42,11 +42,11 @@ def create_once(what: str, create: Callable[[], T], find: Callable[[], T | None]
             return create()
         except LostAnswer as lost:
             try:
-                found = _look(find, patience)
+                existing = _look(find, patience)
             except ShipwayError as error:  # gone before it could be asked: typed again, it might be created twice
                 raise _unknown(what, f"{lost}; then {error}") from error
-            if found is not None:
-                return found
+            if existing is not None:
+                return existing
             if lost.may_go_on:
                 raise _unknown(what, str(lost)) from lost
             if not tries.again():
@@ -62,6 +62,6 @@ def _unknown(what: str, why: str) -> KubeflowError:
 
 def _look(find: Callable[[], T | None], patience: Patience) -> T | None:
     tries = replace(patience, attempts=LOOKS).tries()
-    while (found := find()) is None and tries.again():
+    while (existing := find()) is None and tries.again():
         pass
-    return found
+    return existing

@@ -65,14 +65,14 @@ def _read(api: Api, pods: dict[tuple[str, int], str], namespace: str) -> tuple[d
     """Pod by pod: one that is still waiting to start must not hide what the others printed."""
     from shipway.executors.kubernetes.api import ApiError
 
-    found, notes = {}, []
+    texts, notes = {}, []
     often = Counter(step for step, _ in pods)
     for (step, attempt), pod in sorted(pods.items()):
         name = step if often[step] == 1 else f"{step}({attempt})"
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         try:
             lines = api.lines(path, {"container": CONTAINER, "tailLines": LINES})
-            found[name] = "".join(f"{line}\n" for line in lines)
+            texts[name] = "".join(f"{line}\n" for line in lines)
         except ApiError as error:
             notes.append(f"No log of {name} (pod {pod}): {error.status or 'no answer'} {error.message}")
-    return found, notes
+    return texts, notes

@@ -79,17 +79,17 @@ def publish(
         file = Path(folder) / f"{compiled.version}.yaml"
         file.write_text(compiled.text, encoding="utf-8")
         owner = _ensure_pipeline(api, compiled)
-        found = _find_version(api, owner.pipeline_id, compiled.version)
-        is_new = found is None
-        if found is None:
-            found = _upload(api, owner, file, compiled, {} if current else {TAG: BESIDE})
-    _refuse_other_content(found, compiled)
-    notes = list(compiled.notes) + (_make_current(api, found) if current else _leave_beside(api, found))
+        version_there = _find_version(api, owner.pipeline_id, compiled.version)
+        is_new = version_there is None
+        if version_there is None:
+            version_there = _upload(api, owner, file, compiled, {} if current else {TAG: BESIDE})
+    _refuse_other_content(version_there, compiled)
+    notes = list(compiled.notes) + (_make_current(api, version_there) if current else _leave_beside(api, version_there))
     return Published(
         pipeline=compiled.name,
         version=compiled.version,
         pipeline_id=owner.pipeline_id,
-        version_id=found.pipeline_version_id,
+        version_id=version_there.pipeline_version_id,
         content=compiled.content,
         is_new=is_new,
         images=compiled.images,
@@ -118,11 +118,11 @@ def _compile(
     from shipway.compiling import compile_pipeline
     from shipway.planning import find
 
-    found = find(pipeline)  # a name with a typo is told before anything else
+    pipeline_found = find(pipeline)  # a name with a typo is told before anything else
     if version is None:
-        if found.plan is None or not found.plan.version:
+        if pipeline_found.plan is None or not pipeline_found.plan.version:
             raise InvalidSpec(f"{pipeline} is your own pipeline: say its version, --version 1.0.0", field="publish")
-        version = found.plan.version
+        version = pipeline_found.plan.version
 
     def compiled(pins: Mapping[str, str]) -> str:
         with tempfile.TemporaryDirectory() as folder:
@@ -164,17 +164,17 @@ def _missing_digests(
     references = rewritten(registry, digests)
     if not used & set(references.values()):
         return {}  # a pipeline of one's own, on images of one's own
-    found = {}
+    asked = {}
     for name, image in images.ALL.items():
         if name in digests or "@" in references[image]:
             continue
         try:
-            found[name] = digest_of(references[image])
+            asked[name] = digest_of(references[image])
         except InvalidSpec:
             if references[image] in used:
                 raise
             notes.append(f"{references[image]}, which only replicas run, goes by its tag: its registry gives no digest")
-    return found
+    return asked
 
 
 def _pinned(text: str) -> str:
@@ -189,9 +189,9 @@ def _pinned(text: str) -> str:
 
 
 def _ensure_pipeline(api: Api, compiled: _Compiled) -> Any:
-    found = api.find_pipeline(compiled.name)
-    if found is not None:
-        return found
+    owner = api.find_pipeline(compiled.name)
+    if owner is not None:
+        return owner
     try:
         return create_once(
             f"pipeline {compiled.name}",
@@ -200,10 +200,10 @@ def _ensure_pipeline(api: Api, compiled: _Compiled) -> Any:
             api.patience,
         )
     except VersionConflict:  # somebody else made it at this very moment
-        found = api.find_pipeline(compiled.name)
-        if found is None:
+        owner = api.find_pipeline(compiled.name)
+        if owner is None:
             raise
-        return found
+        return owner
 
 
 def _find_version(api: Api, pipeline_id: str, name: str) -> Any | None:
@@ -223,14 +223,14 @@ def _upload(api: Api, owner: Any, file: Path, compiled: _Compiled, tags: Mapping
             api.patience,
         )
     except (VersionConflict, LostAnswer):  # published from elsewhere at this very moment; its content decides
-        found = find()
-        if found is None:
+        uploaded = find()
+        if uploaded is None:
             raise
-        return found
+        return uploaded
 
 
-def _refuse_other_content(found: Any, compiled: _Compiled) -> None:
-    there = hash_of_version(found)
+def _refuse_other_content(published: Any, compiled: _Compiled) -> None:
+    there = hash_of_version(published)
     if there != compiled.content:
         raise VersionConflict(
             f"version {compiled.version} is published with other content (sha256 {there[:12]}, "

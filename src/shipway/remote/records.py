@@ -79,13 +79,13 @@ def _asked(ask: Callable[[], T], otherwise: T) -> tuple[T, str]:
     if why and time.monotonic() - asked_at < AGAIN_S:
         return otherwise, why
     try:
-        found = ask()
+        answer = ask()
     except ShipwayError as error:
         why = f"the steps' records cannot be read from here: {' '.join(str(error).split())}"
         _silent[address] = (time.monotonic(), why)
         return otherwise, why
     _silent.pop(address, None)
-    return found, ""
+    return answer, ""
 
 
 def read_steps(run_id: str, store: Store | None = None, cached: Collection[str] = ()) -> list[StepRecord]:
@@ -99,17 +99,17 @@ def read_steps(run_id: str, store: Store | None = None, cached: Collection[str] 
     store = store or cluster_store()
     if store is None:
         return []
-    found = []
+    steps = []
     for info in store.list(f"runs/{run_id}/steps/"):
         if info.key.endswith(".json"):
             try:
-                found.append(StepRecord.from_json(store.get(info.key), info.key))
+                steps.append(StepRecord.from_json(store.get(info.key), info.key))
             except StorageError:
                 raise
             except (ShipwayError, ValueError):  # one torn record must not hide the others
                 continue
-    found.sort(key=lambda record: record.started_at)
-    return [*found, *(cached_steps(store, found, run_id, cached) if cached else ())]
+    steps.sort(key=lambda record: record.started_at)
+    return [*steps, *(cached_steps(store, steps, run_id, cached) if cached else ())]
 
 
 def read_run(run_id: str, store: Store | None = None) -> RunRecord | None:
@@ -129,7 +129,7 @@ def read_run(run_id: str, store: Store | None = None) -> RunRecord | None:
 def merge(
     titles: Mapping[str, str],
     seen: Mapping[str, list[StepRecord]],
-    found: Iterable[StepRecord],
+    told: Iterable[StepRecord],
     *,
     run: str,
     run_state: str,
@@ -150,7 +150,7 @@ def merge(
         stop: What ended it from outside.
         is_all: Whether the records could be read: a failed task without one then left none.
     """
-    mine, others = _by_task(titles, found)
+    mine, others = _by_task(titles, told)
     rows: dict[str, list[StepRecord]] = {task: [] for task in titles}
     for name, nodes in seen.items():
         tasks = [task for task in titles if own_name(task) == name]
@@ -177,12 +177,12 @@ def merge(
 
 
 def _by_task(
-    titles: Mapping[str, str], found: Iterable[StepRecord]
+    titles: Mapping[str, str], told: Iterable[StepRecord]
 ) -> tuple[dict[str, list[StepRecord]], list[StepRecord]]:
     """Records by the task that they are of, in the order of their iterations, and those of none."""
     mine: dict[str, list[StepRecord]] = {task: [] for task in titles}
     others: list[StepRecord] = []
-    for record in found:
+    for record in told:
         task = find_task(record.task, titles)
         if task:
             mine[task].append(record.moved(task, record.iteration))

@@ -86,10 +86,10 @@ def find_schedule(api: Api, name: str) -> Schedule:
         NotFound: names the nearest.
         InvalidSpec: several that were made elsewhere are called so.
     """
-    found = settle(api, name)
-    if found is None:
+    schedule = settle(api, name)
+    if schedule is None:
         raise _unknown(api, name)
-    return found
+    return schedule
 
 
 def _unknown(api: Api, name: str) -> NotFound:
@@ -108,18 +108,18 @@ def settle(api: Api, name: str) -> Schedule | None:
     Raises:
         KubeflowError: runs of what is to be taken away go on, and this Kubeflow would kill them with it.
     """
-    found = pick(list_schedules(api), name)
-    if found is None or not found.said:
-        return found
-    may_fire = found.is_enabled or _is_any_enabled(found.twins)
-    if not (found.is_whole and (may_fire or not _is_any_enabled(found.older))):
-        kept = retire(api, (*found.parts, *found.twins))
+    schedule = pick(list_schedules(api), name)
+    if schedule is None or not schedule.said:
+        return schedule
+    may_fire = schedule.is_enabled or _is_any_enabled(schedule.twins)
+    if not (schedule.is_whole and (may_fire or not _is_any_enabled(schedule.older))):
+        kept = retire(api, (*schedule.parts, *schedule.twins))
         if kept:
             raise kept_for(api, kept, f"schedule {name}: a change of it broke off and cannot be taken back yet")
-        return settle(api, name) if found.older else None
+        return settle(api, name) if schedule.older else None
     if may_fire:  # it broke off between two parts
-        set_enabled(api, found.parts, enabled=True)
-    return Schedule(found.name, found.parts, found.said, older=retire(api, (*found.twins, *found.older)))
+        set_enabled(api, schedule.parts, enabled=True)
+    return Schedule(schedule.name, schedule.parts, schedule.said, older=retire(api, (*schedule.twins, *schedule.older)))
 
 
 def create(api: Api, made: PlannedSchedule) -> Schedule:
@@ -166,17 +166,17 @@ def _make_anew(api: Api, old: Schedule, made: PlannedSchedule, *, enabled: bool)
 
 def _settled(api: Api, name: str, made: list[Any]) -> Schedule:
     """The schedule, if what was made is what stays: somebody else may have made it at the same moment."""
-    found = find_schedule(api, name)
-    stay, ours = ({part.recurring_run_id for part in parts} for parts in (found.parts, made))
+    schedule = find_schedule(api, name)
+    stay, ours = ({part.recurring_run_id for part in parts} for parts in (schedule.parts, made))
     if stay != ours:
-        what = "it is now made of parts of both" if stay & ours else f"theirs stays ({found.trigger})"
+        what = "it is now made of parts of both" if stay & ours else f"theirs stays ({schedule.trigger})"
         raise InvalidSpec(
             f"somebody else made {name!r} at the same moment, and {what}; `shipway schedule change "
             f"{name}` with --when, --param and what else matters says what it shall be",
             field="schedule",
             given=name,
         )
-    return found
+    return schedule
 
 
 def plan_change(api: Api, old: Schedule, **changes: Any) -> PlannedSchedule:
@@ -219,10 +219,10 @@ def set_paused(api: Api, name: str, *, paused: bool) -> Schedule:
     Kubeflow starts a run at once for the last slot that a recurring run missed while it was disabled. Where nothing is
     to be made up for, a schedule of ours is therefore made anew, as by a change; one that was made elsewhere is not.
     """
-    found = find_schedule(api, name)
-    if not paused and not found.is_enabled and found.said and not found.catches_up:
-        return _make_anew(api, found, plan_change(api, found), enabled=True)
-    set_enabled(api, found.parts, enabled=not paused)
+    schedule = find_schedule(api, name)
+    if not paused and not schedule.is_enabled and schedule.said and not schedule.catches_up:
+        return _make_anew(api, schedule, plan_change(api, schedule), enabled=True)
+    set_enabled(api, schedule.parts, enabled=not paused)
     return find_schedule(api, name)
 
 
@@ -240,10 +240,10 @@ def delete(api: Api, name: str, *, cancel_runs: bool = False) -> list[Running]:
     Raises:
         KubeflowError: runs go on, and this Kubeflow would kill them with the schedule: it is only paused.
     """
-    found = pick(list_schedules(api), name)  # whatever a change or a deletion that broke off has left of it
-    if found is None:
+    schedule = pick(list_schedules(api), name)  # whatever a change or a deletion that broke off has left of it
+    if schedule is None:
         raise _unknown(api, name)
-    parts = (*found.parts, *found.twins, *found.older)
+    parts = (*schedule.parts, *schedule.twins, *schedule.older)
     set_enabled(api, parts, enabled=False)
     if cancel_runs:
         cancel_running(api, parts)

@@ -51,8 +51,8 @@ def check_secrets(settings: Settings, target: Target) -> tuple[str, ...]:
         if not _is_same(api, settings, target):
             return (f"{names}: the kubeconfig's cluster may be another than that of {settings.url}",)
         for name, keys in wanted.items():
-            found = api.find(f"/api/v1/namespaces/{namespace}/secrets/{name}")
-            _judge(namespace, name, keys, found, _variables(target.documents, name))
+            secret_there = api.find(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+            _judge(namespace, name, keys, secret_there, _variables(target.documents, name))
     except ApiError as error:
         return (f"{names}: {error.status or 'no answer'} {error.message}",)
     except InvalidSpec:
@@ -63,14 +63,14 @@ def check_secrets(settings: Settings, target: Target) -> tuple[str, ...]:
 
 
 def _judge(
-    namespace: str, name: str, keys: list[str], found: Mapping[str, Any] | None, variables: Mapping[str, str]
+    namespace: str, name: str, keys: list[str], secret_there: Mapping[str, Any] | None, variables: Mapping[str, str]
 ) -> None:
     """Refuses a Secret by which the steps could not start, or not reach the store."""
     where = f"Secret {name} in namespace {namespace}"
-    if found is None:
+    if secret_there is None:
         command = store_access.create_command(namespace, name, keys)
         raise InvalidSpec(f"there is none, and steps take {', '.join(keys)} from it; {command}", field=where)
-    data = store_access.contents(found)
+    data = store_access.contents(secret_there)
     lacks = [key for key in keys if key not in data]
     if lacks:
         command = store_access.patch_command(namespace, name, lacks)
@@ -87,9 +87,9 @@ def _judge(
 def _variables(documents: Sequence[Mapping[str, Any]], secret: str) -> dict[str, str]:
     """Variable -> key of the Secret, in the first step that takes the store from it."""
     for executor in step_pod.executors(documents):
-        found = step_pod.taken(documents, executor, secret)
-        if STORE in found:
-            return found
+        variables = step_pod.taken(documents, executor, secret)
+        if STORE in variables:
+            return variables
     return {}
 
 
@@ -107,7 +107,7 @@ def _is_same(api: Api, settings: Settings, target: Target) -> bool:
     proxy = KUBE_PROXY.format(server="", namespace=settings.install)
     path = f"{proxy}/apis/v2beta1/pipelines/{target.pipeline_id}/versions/{target.version_id}"
     try:
-        found = api.find(path)
+        run_there = api.find(path)
     except ApiError:
         return False
-    return (found or {}).get("pipeline_version_id") == target.version_id
+    return (run_there or {}).get("pipeline_version_id") == target.version_id

@@ -69,9 +69,9 @@ def config_path() -> Path:
 
 def configured_url() -> str:
     """The address that the environment or the file names; empty for none. Reads no more than it must."""
-    found = os.environ.get(KFP) or os.environ.get("KF_PIPELINES_ENDPOINT") or ""
-    if found or not config_path().exists():
-        return found
+    url = os.environ.get(KFP) or os.environ.get("KF_PIPELINES_ENDPOINT") or ""
+    if url or not config_path().exists():
+        return url
     return str(read_config().get("url", ""))
 
 
@@ -193,12 +193,12 @@ def _kfp_context(key: str) -> str:
 def _look_around(settings: Settings) -> Settings:
     """The first of: the cluster this process is in, a forwarded port, the kubeconfig's cluster."""
     tried = []
-    for found in (*_in_cluster(settings), *_forwarded(settings)):
-        return found
+    for candidate in (*_in_cluster(settings), *_forwarded(settings)):
+        return candidate
     tried.append("no Kubernetes pod around this process")
     tried.append(f"nobody answers on localhost ports {', '.join(str(port) for port, _ in FORWARDED)}")
-    for found in _kubeconfig(settings):
-        return found
+    for candidate in _kubeconfig(settings):
+        return candidate
     tried.append("no kubeconfig")
     raise KubeflowUnavailable(
         f"Kubeflow: no address is configured and none was found ({'; '.join(tried)}). Name one by --kfp URL, {KFP}, or "

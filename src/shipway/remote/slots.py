@@ -48,14 +48,14 @@ def slots_of(api: Api, schedule: Schedule, count: int = COUNT) -> list[Slot]:
     """The last slots of the schedule as it is now, the oldest first; what was before its last change is not known."""
     cluster, now = api.settings.cron_zone, datetime.now(UTC).replace(microsecond=0)
     zone = find_zone(schedule.zone or cluster)
-    found: list[Slot] = []
+    slots: list[Slot] = []
     for part in schedule.parts:
         moments = _slots(part, cluster, now, count)
         if moments:
             runs = sorted(api.runs_of(str(part.recurring_run_id), 2 * count), key=lambda run: run.created_at)
-            found += _laid(part, moments, runs, now)
-    found.sort(key=lambda slot: slot.at)
-    return [Slot(one.at.astimezone(zone), one.run, one.name, one.outcome, one.why) for one in found[-count:]]
+            slots += _laid(part, moments, runs, now)
+    slots.sort(key=lambda slot: slot.at)
+    return [Slot(one.at.astimezone(zone), one.run, one.name, one.outcome, one.why) for one in slots[-count:]]
 
 
 def _slots(part: Any, cluster: str, now: datetime, count: int) -> list[datetime]:
@@ -122,12 +122,12 @@ def _slot_of(part: Any, run: Any, moments: list[datetime]) -> datetime | None:
 
 def _alive(at: datetime, runs: Iterable[Any], *, without: Any, limit: int) -> list[Any]:
     """The runs that went on at that time, the one that began first in front; none where there was room for another."""
-    found = []
+    alive = []
     for run in runs:
         created, ended = moment(run.created_at), moment(run.finished_at)
         if run is not without and created and created < at and (ended is None or ended > at):
-            found.append(run)
-    return found if len(found) >= limit else []
+            alive.append(run)
+    return alive if len(alive) >= limit else []
 
 
 def _state(run: Any) -> str:

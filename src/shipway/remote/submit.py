@@ -107,14 +107,14 @@ def find_target(api: Api, pipeline: str, version: str | None = None) -> Target:
 
 def _choose(versions: list[Any], owner_name: str, wanted: str) -> Any:
     names = {str(version.name or version.display_name): version for version in versions}
-    found = names.get(wanted) or names.get(version_name(owner_name, wanted.removeprefix("v")))
-    if found is None:
+    chosen = names.get(wanted) or names.get(version_name(owner_name, wanted.removeprefix("v")))
+    if chosen is None:
         raise NotFound(
             f"{owner_name} has no version {wanted!r}; there are {', '.join(names)}{nearest(wanted, names)}",
             field="version",
             given=wanted,
         )
-    return found
+    return chosen
 
 
 def checked_params(target: Target, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -343,7 +343,7 @@ def start(api: Api, submission: Submission, *, service_account: str | None = Non
 
 def keyed_runs(api: Api, submission: Submission) -> list[Any]:
     """Runs of the same pipeline and idempotency key, the first one first."""
-    found = [
+    keyed = [
         run
         for run in api.runs_with(submission.key)
         if str(run.display_name).endswith(f" {submission.key}")
@@ -351,7 +351,7 @@ def keyed_runs(api: Api, submission: Submission) -> list[Any]:
         and run.pipeline_version_reference
         and run.pipeline_version_reference.pipeline_id == submission.target.pipeline_id
     ]
-    return sorted(found, key=lambda run: (run.created_at, run.run_id))
+    return sorted(keyed, key=lambda run: (run.created_at, run.run_id))
 
 
 def only_one(api: Api, runs: list[Any]) -> Any:

@@ -43,14 +43,14 @@ def nodes_of(details: Iterable[Any] | None, since: datetime | None = None) -> li
         details: `task_details`.
         since: When the run was retried: the failed nodes of the attempt before are listed until they are made anew.
     """
-    found = []
+    nodes = []
     for each in details or ():
         state = STATES.get(str(each.state), "")
         node = Node(str(each.display_name or ""), state, moment(each.start_time), moment(each.end_time))
         is_of_before = since is not None and state in ("Failed", "") and node.ended is not None and node.ended < since
         if node.name and not is_of_before:
-            found.append(node)
-    return found
+            nodes.append(node)
+    return nodes
 
 
 def read_tasks(nodes: Sequence[Node], tasks: Iterable[str], *, run: str, run_state: str) -> dict[str, list[StepRecord]]:
@@ -84,13 +84,13 @@ def _cached(nodes: Sequence[Node], names: Collection[str]) -> set[int]:
     """
     skipped = [node for node in nodes if node.name == EXECUTOR and node.state == "Skipped" and node.began]
     tasks = sorted((n for n in nodes if n.name in names and n.state == "Succeeded"), key=lambda node: node.seconds)
-    found: set[int] = set()
+    taken: set[int] = set()
     for executor in skipped:
-        fitting = (task for task in tasks if id(task) not in found and _holds(task, executor))
+        fitting = (task for task in tasks if id(task) not in taken and _holds(task, executor))
         task = next(fitting, None)
         if task is not None:
-            found.add(id(task))
-    return found
+            taken.add(id(task))
+    return taken
 
 
 def _holds(task: Node, executor: Node) -> bool:
@@ -105,15 +105,15 @@ def _read_task(name: str, nodes: Sequence[Node], cached: set[int], run: str, run
     mine = sorted((node for node in nodes if node.name == name and node.state), key=_began)
     drivers = sorted((node for node in nodes if node.name == f"{name}-driver"), key=_began)
     alone = [d for d in drivers if d.state == "Failed" or (d.state == "Running" and not has_ended)]
-    found = []
+    records = []
     for at, node in enumerate((*mine, *alone)):
         driver = drivers[at] if len(mine) == len(drivers) else node
         state = _state(node, run_state, is_cached=id(node) in cached)
         began = min((each.began for each in (driver, node) if each.began), default=None)
         told = began.isoformat() if began and state != "Skipped" else ""
         took = round(node.seconds, 1) if node in mine and state != "Skipped" else 0.0
-        found.append(StepRecord(run=run, task=name, state=state, started_at=told, seconds=took))
-    return found
+        records.append(StepRecord(run=run, task=name, state=state, started_at=told, seconds=took))
+    return records
 
 
 def _began(node: Node) -> str:

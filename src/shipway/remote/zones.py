@@ -66,21 +66,21 @@ def stretches(
     begin = start or now
     limit = end or max(begin, now) + HORIZON
     edges = _changes(begin, limit, zone, cluster)
-    found: list[Stretch] = []
+    laid: list[Stretch] = []
     for index, lower in enumerate([begin, *edges]):
         inside = lower + timedelta(seconds=1)
         upper = edges[index] - timedelta(seconds=1) if index < len(edges) else limit
         # The controller fires strictly behind the start: one second earlier lets the edge itself fire.
         first = lower - timedelta(seconds=1) if index else start
         text = cron.text if _is_indifferent(cron, zone, cluster, inside) else _shifted(cron, inside, zone, cluster)
-        if found and found[-1].cron == text:
-            found[-1] = Stretch(text, found[-1].start, upper)
+        if laid and laid[-1].cron == text:
+            laid[-1] = Stretch(text, laid[-1].start, upper)
         else:
-            found.append(Stretch(text, first, upper))
-    if len(found) == 1 and end is None:
-        found = [Stretch(found[0].cron, start, None)]
-    _check(cron, zone, cluster, found, begin, limit)
-    return found
+            laid.append(Stretch(text, first, upper))
+    if len(laid) == 1 and end is None:
+        laid = [Stretch(laid[0].cron, start, None)]
+    _check(cron, zone, cluster, laid, begin, limit)
+    return laid
 
 
 def _difference(moment: datetime, zone: ZoneInfo, cluster: ZoneInfo) -> timedelta:
@@ -92,7 +92,7 @@ def _difference(moment: datetime, zone: ZoneInfo, cluster: ZoneInfo) -> timedelt
 
 def _changes(begin: datetime, limit: datetime, zone: ZoneInfo, cluster: ZoneInfo) -> list[datetime]:
     """Moments at which the difference changes, to the second."""
-    found = []
+    edges = []
     moment = begin.astimezone(UTC)
     while moment < limit:
         after = min(moment + timedelta(days=1), limit.astimezone(UTC))
@@ -103,9 +103,9 @@ def _changes(begin: datetime, limit: datetime, zone: ZoneInfo, cluster: ZoneInfo
                 same = _difference(middle, zone, cluster) == _difference(moment, zone, cluster)
                 low, high = (middle, high) if same else (low, middle)
             edge = high.replace(microsecond=0)
-            found.append(edge if edge.second == 0 else edge + timedelta(seconds=60 - edge.second))
+            edges.append(edge if edge.second == 0 else edge + timedelta(seconds=60 - edge.second))
         moment = after
-    return found
+    return edges
 
 
 def _is_indifferent(cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, moment: datetime) -> bool:
@@ -152,10 +152,10 @@ def _text(numbers: set[int], low: int, high: int) -> str:
     return "*" if numbers == set(range(low, high + 1)) else ",".join(str(number) for number in sorted(numbers))
 
 
-def fires(found: list[Stretch], cluster: ZoneInfo, after: datetime, count: int) -> list[datetime]:
+def fires(stretches: list[Stretch], cluster: ZoneInfo, after: datetime, count: int) -> list[datetime]:
     """When the cluster fires, as its controller works it out."""
     moments: list[datetime] = []
-    for stretch in found:
+    for stretch in stretches:
         begin = max(after, stretch.start) if stretch.start else after
         firing = parse_cron(stretch.cron).after(begin, cluster)
         moments += islice(takewhile(lambda at, end=stretch.end: end is None or at <= end, firing), count)  # type: ignore[misc]
@@ -163,11 +163,11 @@ def fires(found: list[Stretch], cluster: ZoneInfo, after: datetime, count: int) 
 
 
 def _check(
-    cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, found: list[Stretch], begin: datetime, limit: datetime
+    cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, stretches: list[Stretch], begin: datetime, limit: datetime
 ) -> None:
     """Both readings give the same moments, or nothing is created."""
     wanted = [at for at in islice(cron.after(begin, zone), CHECKED) if at <= limit]
-    given = [at for at in fires(found, cluster, begin, CHECKED) if at <= limit]
+    given = [at for at in fires(stretches, cluster, begin, CHECKED) if at <= limit]
     if wanted != given:
         differ = next(at for at in sorted({*wanted} ^ {*given}))
         shown = f"{differ.astimezone(zone):%Y-%m-%d %H:%M %Z}"

@@ -70,13 +70,13 @@ def _newest_events(home: Path, since: float) -> list[dict[str, Any]]:
     files = sorted((home / "jobs").glob("*/events.jsonl"), key=_modified)
     if not files or _modified(files[-1]) < since:
         return []
-    found = []
+    events = []
     for line in _tail(files[-1]):
         try:
-            found.append(json.loads(line))
+            events.append(json.loads(line))
         except ValueError:  # the first line of the tail may be half a line
             continue
-    return [event for event in found if isinstance(event, dict)]
+    return [event for event in events if isinstance(event, dict)]
 
 
 def _modified(path: Path) -> float:

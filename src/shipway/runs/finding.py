@@ -67,11 +67,11 @@ def find_here(key: str) -> Here:
     runs = list_here(context)
     if key == "last" and runs:
         return runs[0]
-    found = [run for run in runs if key and key in (run.key, run.record.idempotency_key)]
-    found = found or [run for run in runs if key and run.key.startswith(key)]
+    matching = [run for run in runs if key and key in (run.key, run.record.idempotency_key)]
+    matching = matching or [run for run in runs if key and run.key.startswith(key)]
     if not runs and key == "last":
         raise NotFound("no runs yet on this machine; `shipway demo` makes one", field="run")
-    if len(found) != 1:
+    if len(matching) != 1:
         ask = "`shipway runs list` names them" if runs else "`shipway demo` makes one"
-        raise NotFound(f"{len(found)} runs begin with {key!r} on this machine; {ask}", field="run", given=key)
-    return found[0]
+        raise NotFound(f"{len(matching)} runs begin with {key!r} on this machine; {ask}", field="run", given=key)
+    return matching[0]

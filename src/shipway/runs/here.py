@@ -184,12 +184,12 @@ class Here:
     def logs(self, steps: set[str]) -> tuple[dict[str, str], list[str]]:
         from shipway.remote.noise import own_words
 
-        found = {}
+        texts = {}
         for name, path in self.log_files().items():
             if name in steps:
                 with path.open(encoding="utf-8", errors="replace") as file:
-                    found[name] = redaction.text("".join(own_words(file)))
-        return found, []
+                    texts[name] = redaction.text("".join(own_words(file)))
+        return texts, []
 
     def detail(self, step: str) -> str:
         from shipway.runs.detail import step_detail

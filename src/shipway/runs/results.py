@@ -123,12 +123,12 @@ class Results:
         from shipway.storage import open_uri
 
         self.backend.open_store()
-        found = self.reports
-        title = title or next(reversed(found), None)
-        if title is None or title not in found:
-            there = self.note or f"there are {', '.join(found) or 'none yet'}{nearest(title or '', found)}"
+        reports = self.reports
+        title = title or next(reversed(reports), None)
+        if title is None or title not in reports:
+            there = self.note or f"there are {', '.join(reports) or 'none yet'}{nearest(title or '', reports)}"
             raise NotFound(f"no report {title!r} in run {self.key}; {there}", field="report", given=title)
-        store, key = open_uri(found[title])
+        store, key = open_uri(reports[title])
         return Page(store.get(key).decode())
 
     def logs(self, step: str | None = None) -> str:

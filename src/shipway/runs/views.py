@@ -92,9 +92,13 @@ def _next(run: Run, answers: bool) -> str:
         return "run.wait(), run.cancel()"
     if run.state in ("Failed", "Cancelled"):
         return "run.logs(), run.retry()"
-    found = [f"run.report({next(iter(run.reports))!r})"] if run.reports else []
+    report_call = [f"run.report({next(iter(run.reports))!r})"] if run.reports else []
     return ", ".join(
-        [*(["run.endpoint.predict([...])"] if answers else []), *found, *([] if answers or found else ["run.logs()"])]
+        [
+            *(["run.endpoint.predict([...])"] if answers else []),
+            *report_call,
+            *([] if answers or report_call else ["run.logs()"]),
+        ]
     )
 
 

@@ -53,9 +53,9 @@ def find_steps(wanted: str, called: Mapping[str, Sequence[str]], where: str) -> 
     """
     if wanted in called:
         return [wanted]
-    found = [name for name, words in called.items() if wanted.lower() in [word.lower() for word in words]]
-    if found:
-        return found
+    matching = [name for name, words in called.items() if wanted.lower() in [word.lower() for word in words]]
+    if matching:
+        return matching
     there = ", ".join(f"{name} ({words[0]})" if words[0] != name else name for name, words in called.items())
     names = [*called, *(word for words in called.values() for word in words)]
     raise NotFound(

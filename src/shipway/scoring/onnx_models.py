@@ -165,16 +165,18 @@ def _check_node(
         raise Refused(f"{where} reads {missing!r}, which nothing before it gives")
     given = [sizes[each] if each else None for each in inputs]
     axis = next((i for each in attributes if texts(each, 1) == ["axis"] for i in integers(each, 3)), 0)
-    found = sizes_of_outputs(operation, given, axis, where, seen.grown)
+    output_sizes = sizes_of_outputs(operation, given, axis, where, seen.grown)
     if operation == "Constant" and constant is not None:
-        found = constant
+        output_sizes = constant
     if domain not in _DOMAINS:
-        found = replace(found, elements=max(found.elements, *(_answers(each) for each in attributes), 1))
-    results = [found] * len(outputs)
+        output_sizes = replace(
+            output_sizes, elements=max(output_sizes.elements, *(_answers(each) for each in attributes), 1)
+        )
+    results = [output_sizes] * len(outputs)
     if inner:  # a loop's first inner output is its condition; what it carries on may be anything, but is so large
         results = [Size(max(size.elements for size in inner), UNKNOWN)] * len(outputs)
-    if found.is_constant and operation != "Constant":
-        seen.folded += found.elements * (1 if operation == "Split" else len(outputs))
+    if output_sizes.is_constant and operation != "Constant":
+        seen.folded += output_sizes.elements * (1 if operation == "Split" else len(outputs))
         if seen.folded > MAX_FOLDED + 4 * seen.held:
             raise Refused(
                 f"{where}: with it, opening the file computes {seen.folded} elements of {seen.held} that it holds; "

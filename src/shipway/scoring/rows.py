@@ -46,7 +46,7 @@ def read_rows(
     """
     part = dataset.splits.get(split)
     if part is None or part.rows == 0 or not part.row_files:
-        there = ", ".join(f"{name} ({found.rows} rows)" for name, found in dataset.splits.items())
+        there = ", ".join(f"{name} ({held.rows} rows)" for name, held in dataset.splits.items())
         raise InvalidData(
             f"split {split!r} has no rows; it has {there}",
             field=f"dataset {dataset.name}",

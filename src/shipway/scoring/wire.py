@@ -69,8 +69,8 @@ def messages(message: memoryview, number: int) -> Iterator[memoryview]:
     Raises:
         Malformed: the field is there as a number: a runtime would skip it, which no exporter wants.
     """
-    for found, kind, value in fields(message):
-        if found == number:
+    for tag, kind, value in fields(message):
+        if tag == number:
             if kind != BYTES or isinstance(value, int):
                 raise Malformed(f"field {number} is no message")
             yield value
@@ -93,8 +93,8 @@ def texts(message: memoryview, number: int) -> list[str]:
 def integers(message: memoryview, number: int) -> list[int]:
     """Every int64 in field `number`, packed or not."""
     result: list[int] = []
-    for found, kind, value in fields(message):
-        if found != number:
+    for tag, kind, value in fields(message):
+        if tag != number:
             continue
         if isinstance(value, int):
             result.append(_signed(value))

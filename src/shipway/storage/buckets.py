@@ -52,10 +52,10 @@ def ensure_bucket(bucket: str, config: S3Config | None = None) -> None:
     config = config or s3_config()
     bucket = bucket.removeprefix("s3://").partition("/")[0]
     with _Errors(f"s3://{bucket}", config):
-        found = client(config)
-        if not found.bucket_exists(bucket):
+        connection = client(config)
+        if not connection.bucket_exists(bucket):
             try:
-                found.make_bucket(bucket)
+                connection.make_bucket(bucket)
             except S3Error as error:
                 if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                     raise

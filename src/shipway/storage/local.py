@@ -68,7 +68,7 @@ class LocalBackend:
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         top = self._path(prefix) if prefix else self.root
-        found = []
+        infos = []
         with _errors(top):
             for folder, folders, names in os.walk(top, followlinks=True):
                 folders[:] = [name for name in folders if not name.startswith(RESERVED)]
@@ -78,8 +78,8 @@ class LocalBackend:
                     if is_reserved(key):
                         continue
                     with suppress(FileNotFoundError):  # deleted while we look
-                        found.append(self._info(key, path.stat()))
-        yield from sorted(found, key=lambda info: info.key)
+                        infos.append(self._info(key, path.stat()))
+        yield from sorted(infos, key=lambda info: info.key)
 
     def delete(self, keys: list[str]) -> None:
         for key in keys:

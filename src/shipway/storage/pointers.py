@@ -37,12 +37,12 @@ def read_pointer(store: Store, key: str) -> Pointer | None:
     Raises:
         CorruptArtifact: something else stands there.
     """
-    found = store.get_versioned(key)
-    if found is None:
+    versioned = store.get_versioned(key)
+    if versioned is None:
         return None
     try:
-        raw = json.loads(found[0])
-        return Pointer(int(raw["sequence"]), str(raw["target"]), str(raw.get("updated_at", "")), found[1])
+        raw = json.loads(versioned[0])
+        return Pointer(int(raw["sequence"]), str(raw["target"]), str(raw.get("updated_at", "")), versioned[1])
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptArtifact(f"{store.uri}/{key}: not a pointer (sequence, target); {error}") from error
 

@@ -171,8 +171,8 @@ class S3Backend:
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         def fetch() -> list[ObjectInfo]:
-            found = [_info(meta) for chunk in self._store.list(prefix or None, chunk_size=1000) for meta in chunk]
-            return sorted(found, key=lambda info: info.key)
+            infos = [_info(meta) for chunk in self._store.list(prefix or None, chunk_size=1000) for meta in chunk]
+            return sorted(infos, key=lambda info: info.key)
 
         yield from self._read(prefix, fetch)
 

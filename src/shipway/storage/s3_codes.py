@@ -43,8 +43,8 @@ _FULL_WORDS = ("no writable volumes", "no free volumes", "no space left", "disk 
 
 def code_of(text: str) -> str:
     """The code in an S3 error's XML, empty where there is none."""
-    found = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"\(code: (\w+)\)|code: (\w+),", text)
-    return next((group for group in found.groups() if group), "") if found else ""
+    match = re.search(r"<Code>(\w+)</Code>", text) or re.search(r"\(code: (\w+)\)|code: (\w+),", text)
+    return next((group for group in match.groups() if group), "") if match else ""
 
 
 def meaning(where: str, endpoint: str | None, code: str, text: str) -> ShipwayError | None:

@@ -46,7 +46,7 @@ def s3_errors(where: str, endpoint: str | None) -> Iterator[None]:
         where: The object's URI, which begins the message.
         endpoint: Who should have answered; None is Amazon's.
     """
-    from obstore import exceptions as found
+    from obstore import exceptions as refusals
 
     try:
         yield
@@ -54,11 +54,11 @@ def s3_errors(where: str, endpoint: str | None) -> Iterator[None]:
         if "NoSuchBucket" in str(error):
             raise _other(where, endpoint, error) from error
         raise NotFound("no such object", field=where) from error
-    except (found.AlreadyExistsError, found.PreconditionError) as error:
+    except (refusals.AlreadyExistsError, refusals.PreconditionError) as error:
         raise LostRace(where) from error
-    except (found.PermissionDeniedError, found.UnauthenticatedError) as error:
+    except (refusals.PermissionDeniedError, refusals.UnauthenticatedError) as error:
         raise _other(where, endpoint, error, refused=True) from error
-    except found.BaseError as error:
+    except refusals.BaseError as error:
         raise _other(where, endpoint, error) from error
 
 

@@ -78,11 +78,11 @@ def fetch_source(uri: str, folder: str | Path, format: str = "auto", more: Suffi
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     if kind == "s3":
-        found, _ = _objects(where, format, more)
+        objects, _ = _objects(where, format, more)
         open_folder("/".join(where.split("/")[:3])).download_many(
-            [(info.key, target / name, None) for name, info in found]
+            [(info.key, target / name, None) for name, info in objects]
         )
-        return [target / name for name, _ in found]
+        return [target / name for name, _ in objects]
     return [http.download(where, target, lambda name, media: _http_name(where, name, media, format, more))]
 
 
@@ -282,10 +282,10 @@ def _objects(uri: str, format: str, more: Suffixes) -> tuple[list[tuple[str, Obj
             )
         return [(name, single)], {}
     prefix = f"{key}/" if key else ""
-    found = {info.key.removeprefix(prefix): info for info in store.list(key) if not info.key.endswith("/")}
-    if not found:
+    by_name = {info.key.removeprefix(prefix): info for info in store.list(key) if not info.key.endswith("/")}
+    if not by_name:
         raise NotFound("no such object, and nothing below it", field=f"data {uri!r}")
-    taken, skipped = _sorted_out(list(found), format, more)
+    taken, skipped = _sorted_out(list(by_name), format, more)
     if not taken:
         raise _none_left(uri, skipped, more)
     both = set(taken) & {str(above) for name in taken for above in PurePosixPath(name).parents}
@@ -296,7 +296,7 @@ def _objects(uri: str, format: str, more: Suffixes) -> tuple[list[tuple[str, Obj
             given=min(both),
             fix="rename the object",
         )
-    return [(name, found[name]) for name in taken], skipped
+    return [(name, by_name[name]) for name in taken], skipped
 
 
 _MEDIA = {

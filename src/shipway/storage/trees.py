@@ -72,8 +72,8 @@ def _below(top: str) -> Iterator[Entry]:
                     if entry.is_dir():
                         pending.append((f"{name}{entry.name}/", entry.path))
                     elif entry.is_file():
-                        found = entry.stat()
-                        yield Entry(f"{name}{entry.name}", found.st_size, found.st_mtime_ns)
+                        status = entry.stat()
+                        yield Entry(f"{name}{entry.name}", status.st_size, status.st_mtime_ns)
         except OSError as error:
             raise InvalidData(
                 f"folder {path!r} cannot be looked into: {error.strerror}", field="data", given=path
@@ -153,16 +153,16 @@ class Contents:
     def _from_store(self, store: Store, prefix: str, names: Sequence[str | None]) -> list[bytes | str]:
         there = [name for name in names if name]
         got = dict(zip(there, store.get_many([prefix + name for name in there], self._most), strict=True))
-        found: list[bytes | str] = []
+        contents: list[bytes | str] = []
         for name in names:
             data = got.get(name or "")
             if not name:
-                found.append(NO_PATH if name is not None else OUTSIDE)
+                contents.append(NO_PATH if name is not None else OUTSIDE)
             elif data is None:
-                found.append(NOT_THERE)
+                contents.append(NOT_THERE)
             else:
-                found.append(data if isinstance(data, bytes) else too_large(self._most))
-        return found
+                contents.append(data if isinstance(data, bytes) else too_large(self._most))
+        return contents
 
 
 def _is_plain(name: str) -> bool:

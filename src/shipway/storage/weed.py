@@ -120,10 +120,10 @@ def _make_certificate() -> tuple[str, str]:
 
 def _binary() -> str:
     beside = Path(sys.executable).parent / "weed"
-    found = str(beside) if beside.is_file() else shutil.which("weed")
-    if not found:
+    path = str(beside) if beside.is_file() else shutil.which("weed")
+    if not path:
         raise _not_installed("weed")
-    return found
+    return path
 
 
 def _not_installed(what: str) -> StorageUnavailable:

@@ -53,11 +53,11 @@ def task_of(recipe: Recipe) -> Task:
 
 def is_share(metric: str) -> bool:
     """Whether a shipped task calls a share so, which is shown as a percentage."""
-    found = (load_task(name).metrics.get(metric) for name in SHIPPED)
-    return any(info.is_share for info in found if info is not None)
+    infos = (load_task(name).metrics.get(metric) for name in SHIPPED)
+    return any(info.is_share for info in infos if info is not None)
 
 
 def classes_in(task: Task, labels: pl.Series) -> set[str]:
     """Classes that occur in labels; empty where the task has none."""
-    found = task.labels.classes(labels)
-    return set() if found is None else set(found.explode(empty_as_null=False).unique())
+    classes = task.labels.classes(labels)
+    return set() if classes is None else set(classes.explode(empty_as_null=False).unique())

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from shipway.inputs.base import Format, Input
     from shipway.pages import Report
     from shipway.recipes.base import Encoder
-    from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
+    from shipway.tasks.evaluated import Baseline, Evaluated, Read, ScoredSplit
 
 Documents = list[dict[str, Any]]
 
@@ -397,7 +397,7 @@ class Evaluation(Protocol):
         """How well each row is answered; larger is better: 1 and 0 where an answer is right or wrong."""
         ...
 
-    def measure(self, found: Found, params: BaseModel) -> Evaluated:
+    def measure(self, scored: ScoredSplit, params: BaseModel) -> Evaluated:
         """All that is not a function of sums: further metrics, and details for the page, the rules and the endpoint."""
         ...
 

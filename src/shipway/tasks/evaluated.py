@@ -14,7 +14,7 @@ Read = Callable[[str], bytes]  # name of a file beside an evaluation's record ->
 
 
 @dataclass(frozen=True)
-class Found:
+class ScoredSplit:
     """A scored split.
 
     Attributes:

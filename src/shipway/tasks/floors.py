@@ -67,12 +67,12 @@ def judge_one(
         missing: What no test row has, where there is none of it: `this label`.
         detail: What is said behind its value.
     """
-    rule, found = f"{_title(metric)} of {name} at least {floor:g}", measured.get(name)
-    if found is None or not found.support:
-        hint = nearest(name, measured) if found is None else ""
+    rule, scores = f"{_title(metric)} of {name} at least {floor:g}", measured.get(name)
+    if scores is None or not scores.support:
+        hint = nearest(name, measured) if scores is None else ""
         return RuleResult(rule=rule, passed=False, bound=floor, detail=f"no test row has {missing}{hint}")
-    value = float(getattr(found, metric))
-    told = f"{value:.4f}{detail(found)}"
+    value = float(getattr(scores, metric))
+    told = f"{value:.4f}{detail(scores)}"
     return RuleResult(rule=rule, passed=value >= floor, value=value, bound=floor, detail=told)
 
 

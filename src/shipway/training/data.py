@@ -223,9 +223,9 @@ class Parser:
             CorruptArtifact: the files hold another number of records than the manifest says.
         """
         split = as_tensors(concatenate(map(narrow, self.blocks(paths))))
-        found = rows_in(split)
-        if found != rows:
-            raise CorruptArtifact(f"shards hold {found} records, the manifest says {rows}; prepare the dataset again")
+        records = rows_in(split)
+        if records != rows:
+            raise CorruptArtifact(f"shards hold {records} records, the manifest says {rows}; prepare the dataset again")
         return split
 
 

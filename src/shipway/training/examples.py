@@ -116,7 +116,7 @@ class Examples:
 
     def _take(self, record: memoryview, values: dict[str, list[list[Value]]]) -> None:
         """Appends what each of an example's wanted features holds, an empty list where it is left out."""
-        found: dict[str, list[Value]] = {}
+        by_name: dict[str, list[Value]] = {}
         for features in messages(record, 1):
             for entry in messages(features, 1):
                 name, value = "", memoryview(b"")
@@ -126,9 +126,9 @@ class Examples:
                     elif number == 2 and not isinstance(part, int):
                         value = part
                 if name in self._tensors:
-                    found[name] = _listed(value, name, _KINDS[self._tensors[name].dtype])
+                    by_name[name] = _listed(value, name, _KINDS[self._tensors[name].dtype])
         for name, column in values.items():
-            column.append(found.get(name, []))
+            column.append(by_name.get(name, []))
 
 
 def records(path: Path) -> Iterator[memoryview]:

@@ -160,10 +160,10 @@ class UnpackedShards:
         return self._checked(shard, columns), sum(part.nbytes for value in columns.values() for part in _parts(value))
 
     def _checked(self, shard: int, columns: Encoded) -> Encoded:
-        found = len(next(iter(columns.values())))
-        if found != self._rows[shard]:
+        records = len(next(iter(columns.values())))
+        if records != self._rows[shard]:
             raise CorruptArtifact(
-                f"a shard holds {found} records, the manifest says {self._rows[shard]}; prepare the dataset again"
+                f"a shard holds {records} records, the manifest says {self._rows[shard]}; prepare the dataset again"
             )
         return columns
 

@@ -242,16 +242,16 @@ def fitting_array(
     Raises:
         InvalidSpec: it is missing, or of another shape; a dimension of 1 behind is none.
     """
-    found = list(value.shape)
-    while len(found) > len(shape) and found[-1] == 1:
-        found.pop()
-    is_same = len(found) == len(shape) and all(b in (a, None) for a, b in zip(found, shape, strict=True))
+    dimensions = list(value.shape)
+    while len(dimensions) > len(shape) and dimensions[-1] == 1:
+        dimensions.pop()
+    is_same = len(dimensions) == len(shape) and all(b in (a, None) for a, b in zip(dimensions, shape, strict=True))
     if name not in given or not is_same:
         told = f"of shape {tuple(value.shape)}" if name in given else f"missing among {', '.join(given) or 'nothing'}"
         raise InvalidSpec(
             f"{name!r} is {told}", field=where, given=name, allowed=f"shape {tuple(shape)}, as its task states it"
         )
-    return value.reshape(found)
+    return value.reshape(dimensions)
 
 
 def rows_like(trained: Trained, work: Path, count: int) -> Arrays:

@@ -159,12 +159,12 @@ class LeaseWatch:
         since = time.monotonic()
         while not self._stop.wait(self._lease_s / LOOKS):
             try:
-                found = self._store.get_versioned(LEASE_KEY)
+                lease = self._store.get_versioned(LEASE_KEY)
             except ShipwayError:
                 continue  # a store that is away says nothing about the launcher
-            if found is None or found[0] != seen:
-                seen, since = found[0] if found else None, time.monotonic()
-                if found is None:
+            if lease is None or lease[0] != seen:
+                seen, since = lease[0] if lease else None, time.monotonic()
+                if lease is None:
                     continue  # no launcher ever held a lease: a worker started by hand
             # Judged by this clock alone: the document changes at every renewal, and clocks of two machines differ.
             elif time.monotonic() - since > LAPSED * self._lease_s:

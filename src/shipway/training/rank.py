@@ -34,8 +34,8 @@ def adopt_container_environment(
     except OSError:
         return  # nobody started an sshd for us here
     for variable in variables:
-        name, found, value = os.fsdecode(variable).partition("=")
-        if found:
+        name, separator, value = os.fsdecode(variable).partition("=")
+        if separator:
             environment.setdefault(name, value)
 
 

@@ -73,14 +73,14 @@ def split_shards(manifest: DatasetManifest, split: str) -> list[Shard]:
     Raises:
         InvalidData: the split has no rows.
     """
-    found = manifest.splits.get(split)
-    if found is None or not found.encoded_rows:
+    part = manifest.splits.get(split)
+    if part is None or not part.encoded_rows:
         raise InvalidData(
             f"the {split} split has no rows",
             field=f"dataset {manifest.name}",
             fix="give more data or larger split fractions",
         )
-    return sorted((shard for shard in found.shards if shard.rows), key=lambda shard: shard.path)
+    return sorted((shard for shard in part.shards if shard.rows), key=lambda shard: shard.path)
 
 
 def fetch_shards(manifest: DatasetManifest, shards: Sequence[Shard], folder: Path) -> list[Path]:

@@ -42,14 +42,14 @@ def measure_speed(open_variant: Callable[[], Callable[[Arrays], Any]], rows: Arr
 
 def _times(run: Callable[[Arrays], Any], batches: Iterator[Arrays]) -> list[float]:
     """Seconds of each call; of several, the first is left out: it is of a new shape."""
-    ends, found = time.perf_counter() + BUDGET_S, list[float]()
+    ends, seconds = time.perf_counter() + BUDGET_S, list[float]()
     for batch in islice(batches, CALLS):
         began = time.perf_counter()
         run(batch)
-        found.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - began)
         if time.perf_counter() > ends:
             break
-    return found[1:] or found
+    return seconds[1:] or seconds
 
 
 def _batches(rows: Arrays, size: int) -> Iterator[Arrays]:

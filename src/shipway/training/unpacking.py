@@ -81,8 +81,8 @@ class Unpacking:
 
 def unreadable(error: Exception) -> str | None:
     """Why a record could not be unpacked, where an error of TensorFlow's says so."""
-    found = re.search(rf"{UNREADABLE}: ([^\n]*)", str(error))
-    return found[1] if found else None
+    match = re.search(rf"{UNREADABLE}: ([^\n]*)", str(error))
+    return match[1] if match else None
 
 
 def as_columns(parsed: Mapping[str, Any]) -> Encoded:

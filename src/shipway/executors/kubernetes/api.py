@@ -357,8 +357,8 @@ def _api_error(status: int, document: Mapping[str, Any], headers: Mapping[str, s
 def _document(response: Any) -> dict[str, Any]:
     data = response.read()
     try:
-        found = json.loads(data)
-        return found if isinstance(found, dict) else {"message": str(found)}
+        document = json.loads(data)
+        return document if isinstance(document, dict) else {"message": str(document)}
     except ValueError:
         return {"message": data.decode("utf-8", "replace").strip()[:500]}
 

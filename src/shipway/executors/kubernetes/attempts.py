@@ -62,21 +62,23 @@ class Attempts:
         until = time.monotonic() + GONE_S
         while True:
             try:
-                found = self.api.get(self.kind.path(self.namespace), labelSelector=f"{BASE}={self.base}")["items"]
+                items = self.api.get(self.kind.path(self.namespace), labelSelector=f"{BASE}={self.base}")["items"]
             except ApiError as error:
                 raise explain(error, f"{self.kind.name} {self.base}", self.namespace) from error
-            leaving = [item for item in found if "deletionTimestamp" in item["metadata"]]
+            leaving = [item for item in items if "deletionTimestamp" in item["metadata"]]
             if not leaving or time.monotonic() > until:
-                return max((item for item in found if item not in leaving), key=_attempt, default=None)
+                return max((item for item in items if item not in leaving), key=_attempt, default=None)
             time.sleep(POLL_S)
 
     # -- private ---------------------------------------------------------------------------------------------------
 
     def _from_object(self, job: dict[str, Any], record: OutcomeRecord | None) -> Handle:
-        found = (job["metadata"].get("annotations") or {}).get(labels.SPEC_HASH, "")
-        if found != self.spec_hash:
-            where = f"in namespace {self.namespace}" if found else f"in namespace {self.namespace}, made by others,"
-            raise other_spec(self.base, self.spec_hash, found, where)
+        their_hash = (job["metadata"].get("annotations") or {}).get(labels.SPEC_HASH, "")
+        if their_hash != self.spec_hash:
+            where = (
+                f"in namespace {self.namespace}" if their_hash else f"in namespace {self.namespace}, made by others,"
+            )
+            raise other_spec(self.base, self.spec_hash, their_hash, where)
         attempt, name = _attempt(job), job["metadata"]["name"]
         state, message = job_state(job)
         if state != "Failed":
@@ -142,9 +144,9 @@ class Attempts:
             raise explain(error, f"{self.kind.name} {name}", self.namespace) from error
         if present is None or "deletionTimestamp" in present["metadata"]:
             return self.ensure()
-        found = (present["metadata"].get("annotations") or {}).get(labels.SPEC_HASH, "")
-        if found != self.spec_hash:
-            raise other_spec(self.base, self.spec_hash, found or "none", f"in namespace {self.namespace}")
+        their_hash = (present["metadata"].get("annotations") or {}).get(labels.SPEC_HASH, "")
+        if their_hash != self.spec_hash:
+            raise other_spec(self.base, self.spec_hash, their_hash or "none", f"in namespace {self.namespace}")
         let_peers_speak(self.api, self.kind, present)
         return self._handle(name, adopted=True)
 

@@ -133,8 +133,8 @@ class KubernetesExecutor:
 
     def status(self, handle: Handle) -> dict[str, Any]:
         """The status of the job's object, as its operator wrote it; empty where the object is gone."""
-        found = self.api.find(self._kind(handle).path(handle.namespace, handle.name))
-        return dict((found or {}).get("status") or {})
+        existing = self.api.find(self._kind(handle).path(handle.namespace, handle.name))
+        return dict((existing or {}).get("status") or {})
 
     def suspend(self, handle: Handle) -> None:
         """Stops the replicas and waits until they are gone; keeps the job."""
@@ -162,19 +162,19 @@ class KubernetesExecutor:
         view = wait.view
         while True:
             self.api.keep_open()
-            found = self._next(changes, wait)
-            if isinstance(found, Change):
-                view.take(found)
-            elif isinstance(found, Listed):
+            news = self._next(changes, wait)
+            if isinstance(news, Change):
+                view.take(news)
+            elif isinstance(news, Listed):
                 wait.listed += 1
-            elif isinstance(found, Trouble):
-                view.tell_once("warning", f"the cluster does not answer, waiting goes on: {found.message}")
-                if found.refused is not None and time.monotonic() - found.since > REFUSED_S:
+            elif isinstance(news, Trouble):
+                view.tell_once("warning", f"the cluster does not answer, waiting goes on: {news.message}")
+                if news.refused is not None and time.monotonic() - news.since > REFUSED_S:
                     what = f"{view.handle.kind} {view.handle.name}"
-                    raise explain(found.refused, what, view.handle.namespace) from found.refused
-                if time.monotonic() - found.since > QUIET_S:
+                    raise explain(news.refused, what, view.handle.namespace) from news.refused
+                if time.monotonic() - news.since > QUIET_S:
                     raise UserError(
-                        f"away for {QUIET_S:g} s ({found.message})",
+                        f"away for {QUIET_S:g} s ({news.message})",
                         field=f"cluster {self.api.host}",
                         fix="run this again",
                     )
@@ -315,11 +315,11 @@ class KubernetesExecutor:
 
     def _running_pods(self, handle: Handle) -> list[dict[str, Any]]:
         try:
-            found = self.api.get(PODS.path(handle.namespace), labelSelector=f"{JOB}={handle.name}")["items"]
+            pods = self.api.get(PODS.path(handle.namespace), labelSelector=f"{JOB}={handle.name}")["items"]
         except ApiError as error:
             raise explain(error, f"pods of {handle.kind} {handle.name}", handle.namespace) from error
         # One that is being deleted counts too: resumed at that moment, the operator takes its end for a failure.
-        return [pod for pod in found if pod["status"].get("phase") in ("Pending", "Running")
+        return [pod for pod in pods if pod["status"].get("phase") in ("Pending", "Running")
                 or "deletionTimestamp" in pod["metadata"]]  # fmt: skip
 
     def _set_suspended(self, handle: Handle, value: bool) -> None:

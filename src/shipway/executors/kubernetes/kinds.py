@@ -67,10 +67,10 @@ def kind_of(manifest: Manifest) -> Kind:
 
 def kind_named(name: str, api_version: str = "") -> Kind:
     """The kind of a handle; of two versions the one that `api_version` says, else the first."""
-    found = [kind for kind in KINDS.values() if kind.name == name]
-    if not found:
+    named = [kind for kind in KINDS.values() if kind.name == name]
+    if not named:
         raise InvalidSpec(f"{name!r} cannot be played", field="kind", given=name)
-    return next((kind for kind in found if kind.api_version == api_version), found[0])
+    return next((kind for kind in named if kind.api_version == api_version), named[0])
 
 
 def templates(kind: Kind, manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -125,9 +125,9 @@ def _kept(context: Context, handle: Handle) -> Iterator[LogLine]:
 
     try:
         store = Store.open(context.store_uri)
-        for found in list(store.list(f"jobs/{handle.name}/logs/")):
-            replica = found.key.rpartition("/")[2].removesuffix(".jsonl")
-            for line in store.get(found.key).decode("utf-8", "replace").split("\n"):
+        for file in list(store.list(f"jobs/{handle.name}/logs/")):
+            replica = file.key.rpartition("/")[2].removesuffix(".jsonl")
+            for line in store.get(file.key).decode("utf-8", "replace").split("\n"):
                 restart, text = json.loads(line)
                 yield LogLine(replica, text, restart)
     except (ShipwayError, ValueError):

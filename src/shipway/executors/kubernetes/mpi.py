@@ -41,11 +41,11 @@ def as_served(api: Api, manifest: Manifest) -> Manifest:
         return changed
     if manifest.get("kind") != "MPIJob":
         return manifest
-    asked, found = str(manifest["apiVersion"]), served(api)
-    if found is None or asked in found:
+    asked, versions = str(manifest["apiVersion"]), served(api)
+    if versions is None or asked in versions:
         return manifest
     name = (manifest.get("metadata") or {}).get("name") or "of the trial template"
-    if not found:
+    if not versions:
         raise NotFound(
             f"this cluster serves none ({V1} by the training operator, {V2} by the MPI operator)",
             field=f"MPIJob {name}",
@@ -54,7 +54,7 @@ def as_served(api: Api, manifest: Manifest) -> Manifest:
     if asked == V1 and _notes(manifest).get(labels.SSH_AUTH):
         return as_v2beta1(manifest)
     raise InvalidSpec(
-        f"MPIJob {name} is {asked}, this cluster serves {', '.join(found)}",
+        f"MPIJob {name} is {asked}, this cluster serves {', '.join(versions)}",
         field="apiVersion",
         fix=(
             "write it in that version, or annotate a v1 job whose image runs sshd with "
@@ -65,17 +65,17 @@ def as_served(api: Api, manifest: Manifest) -> Manifest:
 
 def served(api: Api) -> list[str] | None:
     """The versions in which the cluster serves MPIJobs, v1 first; None: we may not ask."""
-    found = []
+    versions = []
     try:
         for version in (V1, V2):
             resources = (api.find(f"/apis/{version}") or {}).get("resources") or []
             if any(resource["name"] == "mpijobs" for resource in resources):
-                found.append(version)
+                versions.append(version)
     except ApiError as error:
         if error.status == 403:
             return None
         raise
-    return found
+    return versions
 
 
 def as_v2beta1(manifest: Manifest) -> Manifest:
@@ -116,8 +116,8 @@ def _trial(manifest: Manifest) -> Manifest | None:
     """The MPIJob that an Experiment's trials are."""
     if manifest.get("kind") != "Experiment":
         return None
-    found = ((manifest.get("spec") or {}).get("trialTemplate") or {}).get("trialSpec")
-    return found if isinstance(found, dict) and found.get("kind") == "MPIJob" else None
+    trial = ((manifest.get("spec") or {}).get("trialTemplate") or {}).get("trialSpec")
+    return trial if isinstance(trial, dict) and trial.get("kind") == "MPIJob" else None
 
 
 def _notes(manifest: Manifest) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def own_pod() -> OwnPod | None:
 def read_pod(pod: Mapping[str, Any]) -> OwnPod:
     """What matters of a step's pod."""
     metadata = pod["metadata"]
-    found = metadata.get("labels") or {}
+    pod_labels = metadata.get("labels") or {}
     workflow = next((each for each in metadata.get("ownerReferences") or [] if each.get("kind") == "Workflow"), None)
     owner = None
     if workflow is not None:
@@ -68,7 +68,7 @@ def read_pod(pod: Mapping[str, Any]) -> OwnPod:
     given = _option(words, "executor_input")
     return OwnPod(
         namespace=metadata["namespace"],
-        run=found.get(RUN_ID, "") or (workflow or {}).get("name", "") or metadata["name"],
+        run=pod_labels.get(RUN_ID, "") or (workflow or {}).get("name", "") or metadata["name"],
         execution=execution,
         owner=owner,
         place=Place.of_node(node) or Place("", execution),

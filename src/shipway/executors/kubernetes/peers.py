@@ -59,7 +59,7 @@ def has_peers(kind: Kind, job: Manifest) -> bool:
     """Whether a job, or an Experiment's trial, has more than one pod."""
     if kind.name == "Experiment":
         trial = (job["spec"].get("trialTemplate") or {}).get("trialSpec") or {}
-        found = KINDS.get((str(trial.get("apiVersion")), str(trial.get("kind"))))
-        return found is not None and has_peers(found, trial)
+        trial_kind = KINDS.get((str(trial.get("apiVersion")), str(trial.get("kind"))))
+        return trial_kind is not None and has_peers(trial_kind, trial)
     replicas = (job["spec"].get(kind.replicas) or {}) if kind.replicas else {}
     return sum(int(each.get("replicas") or 1) for each in replicas.values()) > 1

@@ -31,12 +31,12 @@ class Progress:
 
         try:
             store = Store.open(self._context.store_uri)
-            for found in list(store.list(f"jobs/{self._handle.name}/progress/")):
-                before, following = self._seen.get(found.key, ("", 0))
-                if found.etag == before:
+            for file in list(store.list(f"jobs/{self._handle.name}/progress/")):
+                before, following = self._seen.get(file.key, ("", 0))
+                if file.etag == before:
                     continue
-                lines = store.get(found.key).decode("utf-8", "replace").splitlines()
-                replica = found.key.rpartition("/")[2].removesuffix(".jsonl")
+                lines = store.get(file.key).decode("utf-8", "replace").splitlines()
+                replica = file.key.rpartition("/")[2].removesuffix(".jsonl")
                 for line in lines:
                     data = _read(line)
                     if data is None or int(data.get("line", following)) < following:
@@ -44,17 +44,17 @@ class Progress:
                     following = int(data.pop("line", following)) + 1
                     yield Event(float(data.pop("at", time.time())), "progress", _message(replica, data),
                                 {**data, "replica": replica})  # fmt: skip
-                self._seen[found.key] = (str(found.etag), following)
+                self._seen[file.key] = (str(file.etag), following)
         except ShipwayError:
             return  # a store that is away for a moment hides progress, not the outcome
 
 
 def _read(line: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return record if isinstance(record, dict) else None
 
 
 def _message(replica: str, data: dict[str, Any]) -> str:

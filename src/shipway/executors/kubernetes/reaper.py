@@ -44,7 +44,7 @@ def reap(api: Api, context: Context) -> list[Reaped]:
         UserError: names the jobs that could not be ended, once all were tried.
     """
     store = Store.open(context.store_uri)
-    now, found, refused = _now(store), [], []
+    now, reaped, refused = _now(store), [], []
     for kind, job in _running(api, context.namespace):
         given = job["metadata"]["labels"]
         base, length_s = given.get(BASE, job["metadata"]["name"]), _length_s(given[labels.LEASE])
@@ -53,14 +53,14 @@ def reap(api: Api, context: Context) -> list[Reaped]:
         if silent_s <= LEASES * length_s:
             continue
         try:
-            found.append(Reaped(_end(api, context, kind, job, base), silent_s))
+            reaped.append(Reaped(_end(api, context, kind, job, base), silent_s))
         except ShipwayError as error:  # it ended meanwhile, or a policy keeps it: the others are not its fault
             refused.append(error)
             continue
-        print(f"{kind.name} {found[-1].handle.name}: ended, its step has been silent for {silent_s:.0f} s", flush=True)
+        print(f"{kind.name} {reaped[-1].handle.name}: ended, its step has been silent for {silent_s:.0f} s", flush=True)
     if refused:
         raise UserError.all_of(refused)
-    return found
+    return reaped
 
 
 def main() -> int:
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def _running(api: Api, namespace: str) -> list[tuple[Kind, dict[str, Any]]]:
-    found = []
+    jobs = []
     for kind in KINDS.values():
         if kind.name in (SERVICE, "Job"):  # no step launches a batch Job
             continue
@@ -84,8 +84,8 @@ def _running(api: Api, namespace: str) -> list[tuple[Kind, dict[str, Any]]]:
             if error.status == 404:  # this cluster does not have the kind
                 continue
             raise explain(error, f"{kind.plural} of {kind.api_version}", namespace) from error
-        found += [(kind, item) for item in items if job_state(item)[0] not in ENDED]
-    return found
+        jobs += [(kind, item) for item in items if job_state(item)[0] not in ENDED]
+    return jobs
 
 
 def _end(api: Api, context: Context, kind: Kind, job: dict[str, Any], base: str) -> Handle:

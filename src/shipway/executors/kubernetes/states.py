@@ -73,9 +73,9 @@ def job_state(job: Mapping[str, Any]) -> tuple[State, str]:
     """State and message of a TFJob, MPIJob, batch Job or Experiment."""
     conditions = {c["type"]: c for c in (job.get("status") or {}).get("conditions") or [] if c.get("status") == "True"}
     for ours, theirs in (("Succeeded", ("Succeeded", "Complete")), ("Failed", ("Failed",))):
-        found = next((conditions[name] for name in theirs if name in conditions), None)
-        if found is not None:
-            return ours, str(found.get("message") or found.get("reason") or "")  # type: ignore[return-value]
+        condition = next((conditions[name] for name in theirs if name in conditions), None)
+        if condition is not None:
+            return ours, str(condition.get("message") or condition.get("reason") or "")  # type: ignore[return-value]
     if "Suspended" in conditions:
         return "Suspended", str(conditions["Suspended"].get("message") or "")
     if "Running" in conditions or "Restarting" in conditions or (job.get("status") or {}).get("active"):
@@ -98,7 +98,7 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
     ended = state.get("terminated") or {}
     restarted = (main.get("lastState") or {}).get("terminated") or {}
     waiting, message = _waiting(status, state)
-    found = ended or (restarted if waiting == "CrashLoopBackOff" else {})
+    termination = ended or (restarted if waiting == "CrashLoopBackOff" else {})
     code = ended.get("exitCode")
     return PodState(
         pod=metadata["name"],
@@ -109,8 +109,8 @@ def pod_state(pod: Mapping[str, Any]) -> PodState:
         message=message or str(status.get("message") or ""),
         exit_code=code,
         reason=_end_reason(status, ended),
-        last_lines=tuple(str(found.get("message") or "").rstrip("\n").split("\n")[-LAST_LINES:])
-        if found.get("message")
+        last_lines=tuple(str(termination.get("message") or "").rstrip("\n").split("\n")[-LAST_LINES:])
+        if termination.get("message")
         else (),
         ended_at=seconds_of(ended.get("finishedAt")),
         is_leaving="deletionTimestamp" in metadata,
@@ -146,12 +146,14 @@ def _main_status(pod: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def replica_of(metadata: Mapping[str, Any]) -> str:
     """`worker-1` of a pod, from the labels that its operator gave it."""
-    found = metadata.get("labels") or {}
-    role = found.get("training.kubeflow.org/replica-type") or found.get("training.kubeflow.org/job-role") or ""
-    index = found.get("training.kubeflow.org/replica-index", "0")
+    pod_labels = metadata.get("labels") or {}
+    role = (
+        pod_labels.get("training.kubeflow.org/replica-type") or pod_labels.get("training.kubeflow.org/job-role") or ""
+    )
+    index = pod_labels.get("training.kubeflow.org/replica-index", "0")
     if role:
         return f"{role.lower()}-{index}"
-    return "pod-0" if "batch.kubernetes.io/job-name" in found else str(metadata["name"])
+    return "pod-0" if "batch.kubernetes.io/job-name" in pod_labels else str(metadata["name"])
 
 
 def failure_of(pod: PodState) -> ReplicaFailure:
@@ -169,10 +171,10 @@ def seconds_of(text: Any) -> float:
 
 
 def _waiting(status: Mapping[str, Any], state: Mapping[str, Any]) -> tuple[str, str]:
-    found = state.get("waiting") or {}
-    if found.get("reason") and found["reason"] not in ("ContainerCreating", "PodInitializing"):
-        message = str(found.get("message") or "")
-        return found["reason"], f"{message}; {podsecurity.ADVICE}" if podsecurity.REFUSED in message else message
+    waiting = state.get("waiting") or {}
+    if waiting.get("reason") and waiting["reason"] not in ("ContainerCreating", "PodInitializing"):
+        message = str(waiting.get("message") or "")
+        return waiting["reason"], f"{message}; {podsecurity.ADVICE}" if podsecurity.REFUSED in message else message
     for condition in status.get("conditions") or []:
         is_unplaced = condition.get("type") == "PodScheduled" and condition.get("status") == "False"
         if is_unplaced and condition.get("reason") == "Unschedulable":

@@ -80,9 +80,9 @@ class Feed:
         """From now on `changes` is told of this job; first what is there."""
         with self._lock:
             self._waiting.setdefault(job, []).append(changes)
-            for found in self._objects.values():
-                if self._job(found) == job:
-                    changes.put(Change(self.kind.name, found))
+            for item in self._objects.values():
+                if self._job(item) == job:
+                    changes.put(Change(self.kind.name, item))
             if self._is_listed:
                 changes.put(Listed(self.kind.name))
             if self._thread is None:
@@ -99,8 +99,8 @@ class Feed:
 
     # -- private ---------------------------------------------------------------------------------------------------
 
-    def _job(self, found: Mapping[str, Any]) -> str:
-        return str((found["metadata"].get("labels") or {}).get(JOB, found["metadata"]["name"]))
+    def _job(self, item: Mapping[str, Any]) -> str:
+        return str((item["metadata"].get("labels") or {}).get(JOB, item["metadata"]["name"]))
 
     def _run(self) -> None:
         tries, trouble_since = PATIENCE.tries(), 0.0
@@ -137,11 +137,11 @@ class Feed:
 
     def _list(self) -> None:
         time.sleep(max(0.0, self._listed_at + LISTS_APART_S - time.monotonic()))
-        found: dict[str, dict[str, Any]] = {}
+        listed: dict[str, dict[str, Any]] = {}
         query = {"labelSelector": SELECTOR, "limit": PAGE}
         while True:
             page = self.api.get(self.kind.path(self.namespace), **query)
-            found |= {item["metadata"]["name"]: slim(item) for item in page["items"]}
+            listed |= {item["metadata"]["name"]: slim(item) for item in page["items"]}
             if not page["metadata"].get("continue"):
                 break
             query["continue"] = page["metadata"]["continue"]
@@ -149,9 +149,9 @@ class Feed:
             self._listed_at = time.monotonic()
             self._version = page["metadata"]["resourceVersion"]
             for name, before in list(self._objects.items()):
-                if name not in found or found[name]["metadata"]["uid"] != before["metadata"]["uid"]:
+                if name not in listed or listed[name]["metadata"]["uid"] != before["metadata"]["uid"]:
                     self._tell(Change(self.kind.name, self._objects.pop(name), gone=True))
-            for name, now in found.items():
+            for name, now in listed.items():
                 if self._objects.get(name) != now:
                     self._objects[name] = now
                     self._tell(Change(self.kind.name, now))
@@ -163,12 +163,12 @@ class Feed:
         return self.api.watch(self.kind.path(self.namespace), {**query, "timeoutSeconds": str(WATCH_S)})
 
     def _take(self, change: Mapping[str, Any]) -> None:
-        found = change["object"]
+        item = change["object"]
         with self._lock:
-            self._version = found["metadata"]["resourceVersion"]
+            self._version = item["metadata"]["resourceVersion"]
             if change["type"] == "BOOKMARK":
                 return
-            kept = slim(found)
+            kept = slim(item)
             if change["type"] == "DELETED":
                 self._objects.pop(kept["metadata"]["name"], None)
             else:
@@ -212,21 +212,21 @@ def _feed(api: Api, kind: Kind, namespace: str) -> Feed:
         return _feeds[key]
 
 
-def slim(found: Mapping[str, Any]) -> dict[str, Any]:
+def slim(item: Mapping[str, Any]) -> dict[str, Any]:
     """What a follower reads of an object: a thousand jobs' manifests are not kept."""
-    metadata = found["metadata"]
+    metadata = item["metadata"]
     fields = ("name", "namespace", "uid", "labels", "annotations", "creationTimestamp", "deletionTimestamp",
               "generation")  # fmt: skip
     kept = {key: metadata[key] for key in fields if key in metadata}
     annotations = {
         key: value for key, value in (kept.get("annotations") or {}).items() if key.startswith(labels.PREFIX)
     }
-    spec = found.get("spec") or {}
+    spec = item.get("spec") or {}
     policy = {key: spec[key] for key in ("runPolicy", "nodeName") if key in spec}
     deadline = {"activeDeadlineSeconds": spec["activeDeadlineSeconds"]} if "activeDeadlineSeconds" in spec else {}
     containers = {"containers": [{"name": each["name"]} for each in spec.get("containers", [])]}
     return {
         "metadata": {**kept, "annotations": annotations},
         "spec": {**policy, **deadline, **(containers if "containers" in spec else {})},
-        "status": found.get("status") or {},
+        "status": item.get("status") or {},
     }

@@ -22,7 +22,7 @@ from shipway.executors.process.cluster import ambient
 from shipway.executors.process.environments import environments
 from shipway.executors.process.folder import FINAL, JobFolder, last_lines
 from shipway.executors.process.jobs import read_job
-from shipway.executors.process.plan import Plan
+from shipway.executors.process.plan import JobPlan
 
 POLL_S = 0.05
 INVOCATION = "SHIPWAY_INVOCATION"  # set by `shipway run`: failures of an earlier invocation don't use up attempts
@@ -43,7 +43,7 @@ class Attempts:
         """The folder of all jobs."""
         return JobFolder(self.context.home / "jobs")
 
-    def ensure(self, manifest: Manifest, plan: Plan, notes: list[str], backoff_limit: int) -> Handle:
+    def ensure(self, manifest: Manifest, plan: JobPlan, notes: list[str], backoff_limit: int) -> Handle:
         """The attempt that is adopted, given back, or started; see `Executor.ensure`.
 
         Args:
@@ -66,12 +66,12 @@ class Attempts:
 
     def folders(self) -> list[tuple[int, JobFolder]]:
         """Attempts that got as far as a plan."""
-        found = []
+        numbered = []
         for path in self.home.path.glob(f"{self.base}*/plan.json"):
             document = JobFolder(path.parent).read("plan.json") or {}
             if document.get("base") == self.base:
-                found.append((int(document["attempt"]), JobFolder(path.parent)))
-        return sorted(found, key=lambda pair: pair[0])
+                numbered.append((int(document["attempt"]), JobFolder(path.parent)))
+        return sorted(numbered, key=lambda pair: pair[0])
 
     def failures(self) -> int:
         """How many attempts of this invocation failed: typing a command again is worth a new try."""
@@ -84,10 +84,15 @@ class Attempts:
     # -- private ---------------------------------------------------------------------------------------------------
 
     def _from_folder(
-        self, manifest: Manifest, plan: Plan, notes: list[str], backoff_limit: int, present: list[tuple[int, JobFolder]]
+        self,
+        manifest: Manifest,
+        plan: JobPlan,
+        notes: list[str],
+        backoff_limit: int,
+        present: list[tuple[int, JobFolder]],
     ) -> Handle:
         attempt, folder = present[-1]
-        last = Plan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
+        last = JobPlan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
         if last.spec_hash != plan.spec_hash:
             raise other_spec(self.base, plan.spec_hash, last.spec_hash, f"in {folder.path}")
         state = _settled_state(folder)
@@ -99,7 +104,7 @@ class Attempts:
         leases.let_go(folder)
         return self._start(manifest, notes, attempt + 1)
 
-    def _from_record(self, manifest: Manifest, plan: Plan, notes: list[str], backoff_limit: int) -> Handle:
+    def _from_record(self, manifest: Manifest, plan: JobPlan, notes: list[str], backoff_limit: int) -> Handle:
         """What object storage remembers, where this machine doesn't."""
         record = read_outcome(self.context.store_uri, self.base)
         if record is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from shipway import modules
 from shipway.executors.process import reaper
 from shipway.executors.process.folder import JobFolder
-from shipway.executors.process.plan import Plan, ReplicaPlan
+from shipway.executors.process.plan import JobPlan, ReplicaPlan
 
 # What of the caller's environment an image or a node would bring: where storage is, locale, proxies, tuning.
 AMBIENT = (
@@ -34,7 +34,7 @@ def ambient(environment: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in given.items() if any(fnmatch.fnmatchcase(k, pattern) for pattern in AMBIENT)}
 
 
-def tf_config(plan: Plan, replica: ReplicaPlan, ports: Mapping[str, int]) -> str:
+def tf_config(plan: JobPlan, replica: ReplicaPlan, ports: Mapping[str, int]) -> str:
     """TF_CONFIG as the operator builds it (`genTFConfigJSONStr`): roles in lower case, the evaluator among them,
     addresses of this machine in place of service names."""
     cluster: dict[str, list[str]] = {}
@@ -45,7 +45,7 @@ def tf_config(plan: Plan, replica: ReplicaPlan, ports: Mapping[str, int]) -> str
 
 
 def replica_environment(
-    plan: Plan, replica: ReplicaPlan, ports: Mapping[str, int], folder: JobFolder, scratch: Path | None
+    plan: JobPlan, replica: ReplicaPlan, ports: Mapping[str, int], folder: JobFolder, scratch: Path | None
 ) -> dict[str, str]:
     """Everything a replica sees beside its container's own `env` and its private folder."""
     env = ambient(os.environ)
@@ -58,7 +58,7 @@ def replica_environment(
     return env
 
 
-def _open_mpi(plan: Plan, folder: JobFolder, scratch: Path) -> dict[str, str]:
+def _open_mpi(plan: JobPlan, folder: JobFolder, scratch: Path) -> dict[str, str]:
     """What makes any `mpirun` of the launcher's command start its ranks here, each through our wrapper.
 
     By environment, so that the command's own arguments are played as they stand.

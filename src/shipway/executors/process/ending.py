@@ -99,9 +99,9 @@ def first_failure_of(folder: JobFolder, replica: Replica | None, reason: str = "
 
 def _first_rank(folder: JobFolder, launcher: Replica) -> tuple[str, int] | None:
     """The rank whose failure came first, and its return code."""
-    found = []
+    ends = []
     for path in folder.path.glob(f"replicas/worker-*/{launcher.start}.end.json"):
         end = json.loads(path.read_text(encoding="utf-8"))
         if end["returncode"]:
-            found.append((end["at"], path.parent.name, end["returncode"]))
-    return min(found)[1:] if found else None
+            ends.append((end["at"], path.parent.name, end["returncode"]))
+    return min(ends)[1:] if ends else None

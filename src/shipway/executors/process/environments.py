@@ -81,5 +81,5 @@ def resolve_command(argv: list[str], python: Path) -> list[str]:
     word = argv[0]
     if word in ("python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}"):
         return [str(python), *argv[1:]]
-    found = shutil.which(word, path=f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
-    return [found or word, *argv[1:]]
+    program = shutil.which(word, path=f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    return [program or word, *argv[1:]]

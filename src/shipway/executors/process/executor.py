@@ -111,8 +111,8 @@ class ProcessExecutor:
 
     def running(self) -> list[Handle]:
         """Handles of all jobs whose supervisor lives, for `shipway down`."""
-        found = sorted((self.context.home / "jobs").glob("*/plan.json"))
-        return [self.find(path.parent.name) for path in found if JobFolder(path.parent).is_supervised()]
+        plans = sorted((self.context.home / "jobs").glob("*/plan.json"))
+        return [self.find(path.parent.name) for path in plans if JobFolder(path.parent).is_supervised()]
 
     def find(self, name: str) -> Handle:
         """The handle of a job on this machine, by the name of its attempt.

@@ -69,9 +69,9 @@ def parse_fault(text: str) -> Fault:
     Raises:
         InvalidSpec: shows what a clause looks like.
     """
-    found = _CLAUSE.fullmatch(text)
-    name = f"SIG{found['signal']}" if found else ""
-    if not found or name not in signal.Signals.__members__ or (found["what"] != "started") != bool(found["op"]):
+    clause = _CLAUSE.fullmatch(text)
+    name = f"SIG{clause['signal']}" if clause else ""
+    if not clause or name not in signal.Signals.__members__ or (clause["what"] != "started") != bool(clause["op"]):
         raise InvalidSpec(
             f"cannot read {text!r}; expected, for example, 'kill worker-1 when progress.step>=20 with "
             "KILL', 'kill worker-0 when after>=1.5 with TERM times 2' or 'kill worker-0 when started "
@@ -81,11 +81,11 @@ def parse_fault(text: str) -> Fault:
         )
     return Fault(
         text=text,
-        replica=found["replica"],
-        what=found["what"],
-        key=found["field"] or "",
-        op=found["op"] or ">=",
-        value=float(found["value"] or 0),
+        replica=clause["replica"],
+        what=clause["what"],
+        key=clause["field"] or "",
+        op=clause["op"] or ">=",
+        value=float(clause["value"] or 0),
         signal=signal.Signals[name],
-        times=int(found["times"] or 1),
+        times=int(clause["times"] or 1),
     )

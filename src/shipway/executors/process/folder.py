@@ -46,10 +46,10 @@ class JobFolder:
     def read(self, name: str) -> dict[str, Any] | None:
         """A JSON document of the folder, None where it is absent."""
         try:
-            found = json.loads((self.path / name).read_text(encoding="utf-8"))
+            document = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        return found if isinstance(found, dict) else None
+        return document if isinstance(document, dict) else None
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Replaces a JSON document atomically."""
@@ -62,10 +62,10 @@ class JobFolder:
     def changed(self, name: str) -> int:
         """Tells versions of a file apart: 0 where it is absent, another number after each atomic replacement."""
         try:
-            found = (self.path / name).stat()
+            status = (self.path / name).stat()
         except FileNotFoundError:
             return 0
-        return hash((found.st_mtime_ns, found.st_ino, found.st_size)) or 1
+        return hash((status.st_mtime_ns, status.st_ino, status.st_size)) or 1
 
     def state(self) -> dict[str, Any]:
         """The supervisor's last word; empty before its first."""

@@ -18,7 +18,7 @@ from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.executors.base import Manifest
 from shipway.executors.process.fields import Fields
-from shipway.executors.process.plan import MpiPlan, Plan, ReplicaPlan
+from shipway.executors.process.plan import MpiPlan, JobPlan, ReplicaPlan
 from shipway.executors.process.pods import Container, read_template
 from shipway.executors.process.pods import Identity as Pod
 
@@ -46,7 +46,7 @@ class _Job:
         return Pod(f"{self.name}-{replica}", self.namespace, self.uid, self.labels, self.annotations)
 
 
-def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Path]) -> tuple[Plan, list[str]]:
+def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Path]) -> tuple[JobPlan, list[str]]:
     """The plan of a job, and the paths of fields that are not applied here.
 
     Args:
@@ -99,7 +99,7 @@ def read_job(manifest: Manifest, name: str, attempt: int, known: Mapping[str, Pa
         "faults": faults,
         "mistakes_are_final": job.annotations.get(labels.MISTAKES_ARE_FINAL) == "true",
     }
-    return Plan(**{**common, **parts}), notes
+    return JobPlan(**{**common, **parts}), notes
 
 
 def _run_policy(spec: Fields, key: str = "runPolicy") -> dict[str, Any]:
@@ -129,16 +129,16 @@ def _replicas(
     policy = spec.choose("restartPolicy", _RESTART, "Never")
     template = spec.take("template", dict, {})
     spec.done()
-    replicas, found = [], None
+    replicas, main = [], None
     for index in range(max(count, 1)):
         name = f"{role}-{index}"
         notes = spec.notes if index == 0 else []
-        found = read_template(
+        main = read_template(
             Fields(template, spec.at("template"), notes), container, job.known, job.pod(name), is_played
         )
-        replicas.append(ReplicaPlan(name, role, index, found.argv, found.env, policy, found.grace_s))
-    assert found is not None
-    return replicas[:count], found
+        replicas.append(ReplicaPlan(name, role, index, main.argv, main.env, policy, main.grace_s))
+    assert main is not None
+    return replicas[:count], main
 
 
 def _tfjob(spec: Fields, job: _Job) -> dict[str, Any]:
@@ -151,8 +151,8 @@ def _tfjob(spec: Fields, job: _Job) -> dict[str, Any]:
     given = {name.lower(): name for name in roles.value}
     for title, role in _TF_ROLES.items():
         if role in given:  # the operator's webhook accepts any case
-            found, container = _replicas(roles.child(given[role]), role, "tensorflow", job)
-            replicas += found
+            group, container = _replicas(roles.child(given[role]), role, "tensorflow", job)
+            replicas += group
             python = python or container.python
         else:
             roles.skip(title)

@@ -45,7 +45,7 @@ class MpiPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobPlan:
     """A job, ready to be played.
 
     Attributes:
@@ -87,7 +87,7 @@ class Plan:
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Plan:
+    def from_json(cls, text: str) -> JobPlan:
         """What `to_json` wrote."""
         raw: dict[str, Any] = json.loads(text)
         raw["replicas"] = [ReplicaPlan(**replica) for replica in raw["replicas"]]

@@ -236,9 +236,9 @@ def _downward(path: str, who: Identity, where: str) -> str:
 def _expand(text: str, env: Mapping[str, str]) -> str:
     """Kubernetes' `$(NAME)` in commands and values; an unknown name stays as it is, `$$` is one dollar sign."""
 
-    def replace(found: re.Match[str]) -> str:
-        if found[0] == "$$":
+    def replace(match: re.Match[str]) -> str:
+        if match[0] == "$$":
             return "$"
-        return env.get(found[1], found[0])
+        return env.get(match[1], match[0])
 
     return _REFERENCE.sub(replace, text)

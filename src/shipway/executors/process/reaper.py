@@ -33,7 +33,7 @@ def find(uid: str, replica: str | None = None) -> list[int]:
     needles = [f"{TOKEN}={uid}".encode()]
     if replica is not None:
         needles.append(f"SHIPWAY_REPLICA={replica}".encode())
-    found = []
+    pids = []
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
             continue
@@ -43,8 +43,8 @@ def find(uid: str, replica: str | None = None) -> list[int]:
         except OSError:  # gone, or somebody else's
             continue
         if all(needle in variables for needle in needles):  # a zombie's environment reads as empty
-            found.append(int(name))
-    return found
+            pids.append(int(name))
+    return pids
 
 
 def end(uid: str, replica: str | None = None, rounds: int = 50) -> int:

@@ -18,7 +18,7 @@ from shipway import parents
 from shipway.deaths import oom_kills
 from shipway.executors.process import reaper
 from shipway.executors.process.folder import JobFolder, read_lines
-from shipway.executors.process.plan import Plan, ReplicaPlan
+from shipway.executors.process.plan import JobPlan, ReplicaPlan
 from shipway.executors.process.rules import Status, exit_code_of, reason_of
 
 COMMAND_NOT_STARTED = 127  # what a shell says; permanent under ExitCode
@@ -71,7 +71,7 @@ class Replica:
     def is_alive(self) -> bool:
         return self.process is not None
 
-    def launch(self, plan: Plan, env: Mapping[str, str]) -> bool:
+    def launch(self, plan: JobPlan, env: Mapping[str, str]) -> bool:
         """Starts the command; False (and a `last_end`) where it cannot be started at all."""
         self.start += 1
         self.due_at = None
@@ -147,7 +147,7 @@ class Replica:
 
     def progress(self) -> list[tuple[str, int, dict[str, Any]]]:
         """New progress objects: replica, start, object. An MPI launcher's ranks have folders beside its own."""
-        found = []
+        records = []
         for name, path in self._progress_files():
             try:
                 if path.stat().st_size <= self.offsets.get(path, 0):
@@ -161,8 +161,8 @@ class Replica:
                 except ValueError:
                     continue
                 if isinstance(document, dict):
-                    found.append((name, self.start, document))
-        return found
+                    records.append((name, self.start, document))
+        return records
 
     def _progress_files(self) -> list[tuple[str, Path]]:
         own = f"{self.start}.progress.jsonl"

@@ -118,7 +118,7 @@ def cancel(context: Context, handle: Handle) -> None:
 def list_endpoints(context: Context) -> list[EndpointState]:
     """Every endpoint that nobody stopped; `Lost` where supervisor and keeper were killed, and the predictor went with
     them (`ensure` brings it back)."""
-    found = []
+    states = []
     for path in sorted((context.home / "endpoints").glob("*/state.json")):
         state = EndpointState.read(path.parent)
         if state is None:
@@ -127,8 +127,8 @@ def list_endpoints(context: Context) -> list[EndpointState]:
             continue
         if not state.is_kept:
             state.state = "Lost"
-        found.append(state)
-    return found
+        states.append(state)
+    return states
 
 
 def stop_endpoint(context: Context, name: str) -> bool:

@@ -131,7 +131,7 @@ class EndpointState:
             keeper=_process(raw.get("keeper")),
             current=_revision(raw["current"]),
             incoming=_revision(raw["incoming"]),
-            draining=[found for entry in raw["draining"] if (found := _revision(entry))],
+            draining=[revision for entry in raw["draining"] if (revision := _revision(entry))],
         )
 
 

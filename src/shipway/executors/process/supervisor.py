@@ -24,7 +24,7 @@ from shipway.executors.process.ending import Ending, Failures
 from shipway.executors.process.faults import parse_fault
 from shipway.executors.process.folder import FINAL, JobFolder
 from shipway.executors.process.outside import Outside
-from shipway.executors.process.plan import Plan
+from shipway.executors.process.plan import JobPlan
 from shipway.executors.process.ports import free_ports, is_free
 from shipway.executors.process.replica import Replica
 from shipway.executors.process.rules import Status, after_exit, exceeds_backoff, judge, restart_delay
@@ -38,7 +38,7 @@ PORT_TRIES = 5
 class Supervisor:
     """The job's state machine; `run` returns when the job has ended and no process of it is left."""
 
-    def __init__(self, folder: JobFolder, plan: Plan, outside: Outside) -> None:
+    def __init__(self, folder: JobFolder, plan: JobPlan, outside: Outside) -> None:
         self.folder = folder
         self.plan = plan
         self.replicas = [
@@ -321,7 +321,7 @@ def main(arguments: list[str]) -> int:
     folder = JobFolder(Path(arguments[0]))
     outside = Outside(folder, int(arguments[1]))
     try:
-        plan = Plan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
+        plan = JobPlan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
     except FileNotFoundError:  # the job was deleted before this process could look
         return 0
     if outside.is_ours():  # asked after the plan was read, which may be a successor's

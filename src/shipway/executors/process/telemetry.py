@@ -10,7 +10,7 @@ from typing import Any
 
 from shipway.executors.process import reaper
 from shipway.executors.process.faults import Fault
-from shipway.executors.process.plan import Plan
+from shipway.executors.process.plan import JobPlan
 from shipway.executors.process.replica import Replica
 
 Tell = Callable[..., None]
@@ -19,7 +19,7 @@ Tell = Callable[..., None]
 class Telemetry:
     """Reads what replicas report about themselves."""
 
-    def __init__(self, plan: Plan, replicas: list[Replica], faults: list[Fault], tell: Tell) -> None:
+    def __init__(self, plan: JobPlan, replicas: list[Replica], faults: list[Fault], tell: Tell) -> None:
         self.plan = plan
         self.replicas = replicas
         self.faults = faults

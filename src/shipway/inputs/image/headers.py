@@ -102,10 +102,10 @@ def _jpeg(data: bytes) -> Header:
         if marker == 0xDA:
             if data.endswith(b"\xff\xd9") and at < len(data):
                 break
-            found = _MARKER.search(data, at)
-            if found is None:
+            match = _MARKER.search(data, at)
+            if match is None:
                 raise BadImage(CUT)
-            at = found.start()
+            at = match.start()
     if header is None:
         raise BadImage("the JPEG states no size")
     return header

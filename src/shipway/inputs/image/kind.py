@@ -114,8 +114,8 @@ class Image:
         stated = cast(Params, params)
 
         def reasons(images: pl.Series) -> pl.Series:
-            found = [_reason(data, stated) for data in images]
-            return pl.Series(found, dtype=pl.String)
+            told = [_reason(data, stated) for data in images]
+            return pl.Series(told, dtype=pl.String)
 
         return pl.col("image").map_batches(reasons, return_dtype=pl.String, is_elementwise=True)
 

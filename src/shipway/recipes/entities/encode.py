@@ -138,10 +138,10 @@ def fit(rows: Iterable[pl.DataFrame], params: EncoderParams) -> EntitiesEncoder:
     for frame in rows:
         texts = frame["text"].to_list()
         types.update(types_in(frame["label"].unique()))
-        found = Counter(_words(texts, *tokens(texts)))
-        for word, count in found.items():
+        word_counts = Counter(_words(texts, *tokens(texts)))
+        for word, count in word_counts.items():
             counts[folded(word)] += count
-        characters.update(*found)
+        characters.update(*word_counts)
         total += len(texts)
         if len(counts) > MAX_COUNTED_WORDS:  # a stream without end must not fill the memory
             counts = Counter({word: count for word, count in counts.items() if count > 1})

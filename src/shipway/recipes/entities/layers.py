@@ -53,8 +53,8 @@ class Spelling(tf_keras.layers.Layer):  # type: ignore[misc]
         known = tf.cast(rows > 0, self.compute_dtype)[..., None]
         embedded = tf.cast(self.embedding(rows, training=training), self.compute_dtype) * known
         # Filters are at least 0, so that what stands behind a word adds nothing.
-        found = tf.reduce_max(self.convolution(embedded) * known, 1)
-        return tf.reshape(found, [shape[0], shape[1], self._filters])
+        strongest = tf.reduce_max(self.convolution(embedded) * known, 1)
+        return tf.reshape(strongest, [shape[0], shape[1], self._filters])
 
 
 class BothWays(tf_keras.layers.Layer):  # type: ignore[misc]

@@ -48,8 +48,8 @@ def _reader(params: Params, joined: Any, mask: Any, is_token: Any) -> Any:
     read = joined
     for number in range(LAYERS):
         layer = tf_keras.layers.Conv1D(2 * params.units, 3, padding="same", activation="relu", name=f"read_{number}")
-        found = tf_keras.layers.Multiply(name=f"words_alone_{number}")([layer(read), mask])
-        read = found if number == 0 else tf_keras.layers.Add(name=f"joined_{number}")([read, found])
+        states = tf_keras.layers.Multiply(name=f"words_alone_{number}")([layer(read), mask])
+        read = states if number == 0 else tf_keras.layers.Add(name=f"joined_{number}")([read, states])
     return read
 
 

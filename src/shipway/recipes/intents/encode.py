@@ -141,15 +141,15 @@ class IntentsEncoder:
         parts: dict[str, list[Ragged]] = {name: [] for name in features}
         for block in tx.blocks(texts):
             characters = tx.normalise(block, self.params.fold_accents)
-            found = gr.words(characters)
+            words = gr.words(characters)
             if "grams" in features:
-                parts["grams"].append(self._gram_ids(characters, found))
+                parts["grams"].append(self._gram_ids(characters, words))
             if "words" in features:
-                parts["words"].append(self._word_ids(found))
+                parts["words"].append(self._word_ids(words))
         return {name: _concatenate(part) for name, part in parts.items()}
 
-    def _gram_ids(self, characters: tx.Characters, found: gr.Words) -> Ragged:
-        values, offsets = _grams(characters, found, self.params, self.version)
+    def _gram_ids(self, characters: tx.Characters, words: gr.Words) -> Ragged:
+        values, offsets = _grams(characters, words, self.params, self.version)
         ids = np.take(self._ids, values)
         if ids.all():
             return Ragged(ids, offsets)
@@ -157,11 +157,11 @@ class IntentsEncoder:
         position = np.concatenate(([0], np.cumsum(kept)))
         return Ragged(ids[kept], position[offsets])
 
-    def _word_ids(self, found: gr.Words) -> Ragged:
-        lengths = np.diff(found.offsets)
+    def _word_ids(self, words: gr.Words) -> Ragged:
+        lengths = np.diff(words.offsets)
         kept_lengths = np.minimum(lengths, self.params.max_words)
-        within = np.arange(len(found.hashes)) - np.repeat(found.offsets[:-1], lengths)
-        hashes = found.hashes[within < self.params.max_words]
+        within = np.arange(len(words.hashes)) - np.repeat(words.offsets[:-1], lengths)
+        hashes = words.hashes[within < self.params.max_words]
         ids = gr.bucket(gr.mix(hashes, 99), 1, self.params.unknown_buckets + 1)
         if len(self.vocabulary):
             place = np.minimum(np.searchsorted(self._sorted_hashes, hashes), len(self._sorted_hashes) - 1)
@@ -233,10 +233,10 @@ class Counts:
         self.labels.update(str(label) for label in frame["label"].unique().drop_nulls().to_list())
         for texts in tx.blocks(frame["text"].fill_null("").to_list()):
             characters = tx.normalise(texts, self.params.fold_accents)
-            found = gr.words(characters)
+            words = gr.words(characters)
             shortest, longest = self.params.char_ngrams_min, self.params.char_ngrams_max
-            gr.count_grams(characters, found, self.params.word_ngrams, shortest, longest, self.grams)
-            self.words.add(characters, found)
+            gr.count_grams(characters, words, self.params.word_ngrams, shortest, longest, self.grams)
+            self.words.add(characters, words)
         self.rows += len(frame)
 
     def merge(self, other: Counts) -> None:
@@ -261,10 +261,10 @@ class Counts:
 
 
 def _grams(
-    characters: tx.Characters, found: gr.Words, params: EncoderParams, version: int
+    characters: tx.Characters, words: gr.Words, params: EncoderParams, version: int
 ) -> tuple[tx.IntArray, tx.IntArray]:
     shortest, longest = params.char_ngrams_min, params.char_ngrams_max
-    return gr.grams(characters, found, params.word_ngrams, shortest, longest, params.buckets, apart=version > 1)
+    return gr.grams(characters, words, params.word_ngrams, shortest, longest, params.buckets, apart=version > 1)
 
 
 def _concatenate(parts: Sequence[Ragged]) -> Ragged:

@@ -128,7 +128,7 @@ def word_hash(word: str) -> int:
 
 def grams(
     characters: Characters,
-    found: Words,
+    words: Words,
     word_ngrams: int,
     chars_min: int,
     chars_max: int,
@@ -146,20 +146,20 @@ def grams(
         (ids from `word_buckets` on, those with a space inside from `inner_buckets` on). The values are this thread's
         until it asks for the next block's.
     """
-    ids, bounds, parts = _windows(characters, found, word_ngrams, chars_min, chars_max, buckets, apart)
+    ids, bounds, parts = _windows(characters, words, word_ngrams, chars_min, chars_max, buckets, apart)
     return _by_text(ids, bounds, parts, len(characters))
 
 
 def count_grams(
     characters: Characters,
-    found: Words,
+    words: Words,
     word_ngrams: int,
     chars_min: int,
     chars_max: int,
     counts: IntArray,
 ) -> None:
     """Adds how often each id comes to `counts`, shape (buckets,): `grams` without putting them in order by text."""
-    ids, bounds, parts = _windows(characters, found, word_ngrams, chars_min, chars_max, len(counts), apart=True)
+    ids, bounds, parts = _windows(characters, words, word_ngrams, chars_min, chars_max, len(counts), apart=True)
     for bound, (offsets, n) in zip(bounds, parts, strict=False):
         for left in range(1, n):  # windows that reach into the next text become padding
             places = offsets[1:] - left
@@ -169,28 +169,28 @@ def count_grams(
 
 
 def _windows(
-    characters: Characters, found: Words, word_ngrams: int, chars_min: int, chars_max: int, buckets: int, apart: bool
+    characters: Characters, words: Words, word_ngrams: int, chars_min: int, chars_max: int, buckets: int, apart: bool
 ) -> tuple[IntArray, IntArray, list[tuple[IntArray, int]]]:
     """Arguments of `_by_text`; the ids are this thread's until it asks for the next block's."""
     words_of, codes_of = word_ngrams, max(chars_max - chars_min + 1, 0)
-    counts = [len(found.hashes)] * words_of + [len(characters.codes)] * codes_of
+    counts = [len(words.hashes)] * words_of + [len(characters.codes)] * codes_of
     bounds = np.cumsum([0, *counts])
     ids = _scratch("ids", int(bounds[-1]), np.int64)
-    _word_windows(found, word_ngrams, word_buckets(buckets), ids)
+    _word_windows(words, word_ngrams, word_buckets(buckets), ids)
     cut, inner = word_buckets(buckets), inner_buckets(buckets)
     zones = ((cut, inner), (inner, buckets)) if apart else ((cut, buckets), (cut, buckets))
     _code_windows(characters.codes, chars_min, chars_max, zones, ids[bounds[words_of] :])
-    parts = [(found.offsets, n) for n in range(1, word_ngrams + 1)]
+    parts = [(words.offsets, n) for n in range(1, word_ngrams + 1)]
     parts += [(characters.starts, n) for n in range(chars_min, chars_max + 1)]
     return ids, bounds, parts
 
 
-def _word_windows(found: Words, longest: int, end: int, ids: IntArray) -> None:
+def _word_windows(words: Words, longest: int, end: int, ids: IntArray) -> None:
     """Bucket ids of runs of 1, 2, ... words, from each word on; those that reach into the next text too."""
-    hashes, count = found.hashes, len(found.hashes)
+    hashes, count = words.hashes, len(words.hashes)
     for n in range(1, longest + 1):
         if n > 1:  # order matters in a pair, hence the factor
-            hashes = mix(hashes[:-1], n) * np.uint64(_BASE) + found.hashes[n - 1 :]
+            hashes = mix(hashes[:-1], n) * np.uint64(_BASE) + words.hashes[n - 1 :]
         ids[(n - 1) * count : (n - 1) * count + len(hashes)] = bucket(mix(hashes, n), 1, end)
 
 

@@ -241,19 +241,19 @@ def load_embeddings(uri: str, encoder: IntentsEncoder) -> NDArray[np.float32]:
 
     store, key = open_uri(uri)
     place = {word: i for i, word in enumerate(encoder.vocabulary, start=1 + encoder.params.unknown_buckets)}
-    found: dict[int, NDArray[np.float32]] = {}
+    vectors: dict[int, NDArray[np.float32]] = {}
     for number, line in enumerate(store.get(key).decode("utf-8", "replace").splitlines()):
         word, _, rest = line.rstrip().partition(" ")
         if number == 0 and len(rest.split()) == 1:
             continue
         if word.lower() in place:
             try:
-                found.setdefault(place[word.lower()], np.array(rest.split(), dtype=np.float32))
+                vectors.setdefault(place[word.lower()], np.array(rest.split(), dtype=np.float32))
             except ValueError as error:
                 raise InvalidSpec(
                     f"{uri} line {number + 1}: not numbers behind {word!r}", field="params.embeddings", given=word
                 ) from error
-    widths = {len(vector) for vector in found.values()}
+    widths = {len(vector) for vector in vectors.values()}
     if len(widths) != 1:
         raise InvalidSpec(
             f"{uri} has {f'rows of widths {widths}' if widths else 'no word of the vocabulary'}",
@@ -261,7 +261,7 @@ def load_embeddings(uri: str, encoder: IntentsEncoder) -> NDArray[np.float32]:
             allowed="one word a line, each with equally many numbers",
         )
     table = np.random.default_rng(0).normal(0, 0.05, (encoder.word_ids, widths.pop())).astype(np.float32)
-    for row, vector in found.items():
+    for row, vector in vectors.items():
         table[row] = vector
     return table
 

@@ -82,12 +82,12 @@ class WordCounts:
         self._waiting: list[_Distinct] = []
         self._size = 0
 
-    def add(self, characters: tx.Characters, found: gr.Words) -> None:
+    def add(self, characters: tx.Characters, words: gr.Words) -> None:
         """Counts the words of a block."""
-        ones, lengths = np.ones(len(found.hashes), dtype=np.int64), found.ends - found.begins
+        ones, lengths = np.ones(len(words.hashes), dtype=np.int64), words.ends - words.begins
         letters = characters.codes.astype("<u4")
-        hashes = found.hashes * SPREAD
-        self._waiting.append(_Distinct(hashes, ones, letters, found.begins, lengths))
+        hashes = words.hashes * SPREAD
+        self._waiting.append(_Distinct(hashes, ones, letters, words.begins, lengths))
         self._size += len(ones)
         if self._size > AT_ONCE:
             self._settle()

@@ -131,6 +131,6 @@ def top(probabilities: NDArray[np.float32], k: int | str) -> NDArray[np.intp]:
 
 
 def _probabilities(columns: Columns) -> NDArray[np.float32]:
-    found = columns["probabilities"]
-    assert isinstance(found, np.ndarray)
-    return found
+    probabilities = columns["probabilities"]
+    assert isinstance(probabilities, np.ndarray)
+    return probabilities

@@ -28,7 +28,7 @@ from shipway.tasks.classification.details import (
 )
 from shipway.tasks.classification.page import EXAMPLE_CHARACTERS, about_unknown, add_sections
 from shipway.tasks.classification.rules import judge
-from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
+from shipway.tasks.evaluated import Baseline, Evaluated, Read, ScoredSplit
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -80,28 +80,28 @@ class ClassificationEvaluation:
         """1 for a right answer, else 0."""
         return (rows["label"] == rows["predicted"]).to_numpy().astype(np.float64)
 
-    def measure(self, found: Found, params: BaseModel) -> Evaluated:
+    def measure(self, scored: ScoredSplit, params: BaseModel) -> Evaluated:
         wanted = cast(Params, params)
-        truth, predicted = (_coded(found.rows, name, found.classes) for name in ("label", "predicted"))
-        right, known = truth == predicted, len(found.labels)
-        counts = figures.confusion_matrix(truth, predicted, len(found.classes))
-        calibrated = figures.calibration(found.rows["probability"].to_numpy(), right, wanted.calibration_bins)
-        threshold = _threshold(found, wanted)
-        left_out = figures.with_left_out(right, truth >= known, sum(found.left_out.values()))
+        truth, predicted = (_coded(scored.rows, name, scored.classes) for name in ("label", "predicted"))
+        right, known = truth == predicted, len(scored.labels)
+        counts = figures.confusion_matrix(truth, predicted, len(scored.classes))
+        calibrated = figures.calibration(scored.rows["probability"].to_numpy(), right, wanted.calibration_bins)
+        threshold = _threshold(scored, wanted)
+        left_out = figures.with_left_out(right, truth >= known, sum(scored.left_out.values()))
         metrics = {
-            "log_loss": figures.log_loss(found.rows["label_probability"].to_numpy()),
+            "log_loss": figures.log_loss(scored.rows["label_probability"].to_numpy()),
             "ece": calibrated.ece,
             **left_out,
         }
         if threshold is not None:
             metrics |= {"coverage": threshold.coverage, "covered_accuracy": threshold.accuracy}
-        matrix = {"labels": found.classes, "counts": counts.tolist()}
-        (found.folder / CONFUSION).write_text(json.dumps(matrix), encoding="utf-8")
+        matrix = {"labels": scored.classes, "counts": counts.tolist()}
+        (scored.folder / CONFUSION).write_text(json.dumps(matrix), encoding="utf-8")
         details = Details(
-            per_class=_per_class(found.classes, counts),
-            worst_confusions=_confusions(found.kept, found.classes, counts, wanted),
+            per_class=_per_class(scored.classes, counts),
+            worst_confusions=_confusions(scored.kept, scored.classes, counts, wanted),
             threshold=threshold,
-            unknown_labels={found.classes[i]: int(counts[i].sum()) for i in range(known, len(found.classes))},
+            unknown_labels={scored.classes[i]: int(counts[i].sum()) for i in range(known, len(scored.classes))},
             calibration_bins=calibrated.bins,
         )
         return Evaluated(
@@ -123,22 +123,22 @@ class ClassificationEvaluation:
         return {"threshold": threshold.value} if threshold else {}
 
     def facts(self, record: EvaluationRecord) -> dict[str, Any]:
-        found = details_of(record)
+        details = details_of(record)
         return {
             "classes": len(record.labels),
-            "threshold": found.threshold.value if found.threshold else None,
-            "unknown_labels": found.unknown_labels,
+            "threshold": details.threshold.value if details.threshold else None,
+            "unknown_labels": details.unknown_labels,
             "worst_confusions": [
                 {"count": c.count, "label": c.label, "predicted": c.predicted, "such_as": _example(c)}
-                for c in found.worst_confusions[:_NAMED]
+                for c in details.worst_confusions[:_NAMED]
             ],
         }
 
     def headline(self, record: EvaluationRecord) -> list[str]:
-        found, sentences = details_of(record), []
-        if found.unknown_labels:
-            sentences.append(about_unknown(found))
-        if threshold := found.threshold:
+        details, sentences = details_of(record), []
+        if details.unknown_labels:
+            sentences.append(about_unknown(details))
+        if threshold := details.threshold:
             sentences.append(
                 f'Answers "none of these" below probability {threshold.value:.2f}: it then answers '
                 f"{percent(threshold.coverage)} of the rows, {percent(threshold.accuracy)} of them right."
@@ -146,21 +146,21 @@ class ClassificationEvaluation:
         return sentences
 
     def limits(self, record: EvaluationRecord) -> list[str]:
-        found, sentences = details_of(record), []
-        weak = sorted((c for c in found.per_class if c.support and c.recall < 1), key=lambda c: (c.recall, c.label))
+        details, sentences = details_of(record), []
+        weak = sorted((c for c in details.per_class if c.support and c.recall < 1), key=lambda c: (c.recall, c.label))
         if weak:
             named = ", ".join(f"{c.label} ({percent(c.recall)} of {c.support})" for c in weak[:_NAMED])
             sentences.append(f"Least recall: {named}.")
-        if found.worst_confusions:
+        if details.worst_confusions:
             named = "; ".join(
                 f"{c.label} for {c.predicted} ({c.count} rows, such as “{_example(c)}”)"
-                for c in found.worst_confusions[:_NAMED]
+                for c in details.worst_confusions[:_NAMED]
             )
             sentences.append(f"Mistakes most often: {named}.")
-        if found.threshold:
+        if details.threshold:
             sentences.append(
-                f"Its threshold for “none of these”, {found.threshold.value:.3f}, was calibrated without rows that are "
-                "none of these."
+                f"Its threshold for “none of these”, {details.threshold.value:.3f}, was calibrated without rows that "
+                "are none of these."
             )
         return sentences
 
@@ -193,13 +193,13 @@ def _example(confusion: Confusion) -> str:
     return str(confusion.examples[0]["preview"])[:EXAMPLE_CHARACTERS] if confusion.examples else ""
 
 
-def _threshold(found: Found, params: Params) -> Threshold | None:
+def _threshold(split: ScoredSplit, params: Params) -> Threshold | None:
     """Calibrated on the eval split, reported on the scored one; None where there are no eval rows."""
-    calibration = found.calibration()
+    calibration = split.calibration()
     if calibration is None:
         return None
     confidence, right = _answered(calibration)
-    scored, scored_right = _answered(found.rows)
+    scored, scored_right = _answered(split.rows)
     value = out_of_scope.calibrate(confidence, right, params.threshold)
     coverage, accuracy = out_of_scope.coverage_at(scored, scored_right, value)
     calibration_coverage, calibration_accuracy = out_of_scope.coverage_at(confidence, right, value)

@@ -116,15 +116,17 @@ def notes(counts: Mapping[str, int]) -> list[str]:
         for names in (sorted(names, key=lambda n: (-counts[n], n)) for names in alike.values())
         for other in names[1:]
     ]
-    found = []
+    sentences = []
     if pairs:
         told = "; ".join(_pair(first, other, counts) for first, other in pairs[:SHOWN])
         more = f"; and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
-        found.append(f"{len(pairs)} pairs of labels look alike and are classes of their own: {told}{more}")
+        sentences.append(f"{len(pairs)} pairs of labels look alike and are classes of their own: {told}{more}")
     missing = [f"{label!r} ({counts[label]:,} rows)" for label in counts if label.lower() in MISSING_WORDS]
     if missing:
-        found.append(f"labels that tools write for a missing value are kept as classes: {', '.join(missing[:SHOWN])}")
-    return found
+        sentences.append(
+            f"labels that tools write for a missing value are kept as classes: {', '.join(missing[:SHOWN])}"
+        )
+    return sentences
 
 
 def _pair(first: str, other: str, counts: Mapping[str, int]) -> str:

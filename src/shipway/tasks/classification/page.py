@@ -10,35 +10,35 @@ MATRIX_CLASSES = 60
 EXAMPLE_CHARACTERS = 160
 
 
-def add_sections(page: Report, found: Details, labels: list[str], counts: Ints) -> None:
+def add_sections(page: Report, details: Details, labels: list[str], counts: Ints) -> None:
     """Confusions, classes and calibration; small enough for a page below 1 MB whatever the number of classes.
 
     Args:
         page: Gets the sections.
-        found: What was measured.
+        details: What was measured.
         labels: Of `counts`: the model's and, behind them, those that only the rows have.
         counts: The confusion matrix.
     """
-    _confusions(page, found, labels, counts)
-    _classes(page, found)
-    _confidence(page, found)
+    _confusions(page, details, labels, counts)
+    _classes(page, details)
+    _confidence(page, details)
 
 
-def about_unknown(found: Details) -> str:
+def about_unknown(details: Details) -> str:
     """One sentence on rows whose label the model never saw."""
-    rows = sum(found.unknown_labels.values())
-    named = ", ".join(f"{label} ({count})" for label, count in list(found.unknown_labels.items())[:20])
+    rows = sum(details.unknown_labels.values())
+    named = ", ".join(f"{label} ({count})" for label, count in list(details.unknown_labels.items())[:20])
     return f"{rows} rows have a label that the model never saw; they count as errors: {named}."
 
 
-def _confusions(page: Report, found: Details, labels: list[str], counts: Ints) -> None:
+def _confusions(page: Report, details: Details, labels: list[str], counts: Ints) -> None:
     page.section("What it confuses")
-    if found.unknown_labels:
-        page.callout("warn", about_unknown(found), "Train again with rows of these labels.")
-    if found.worst_confusions:
+    if details.unknown_labels:
+        page.callout("warn", about_unknown(details), "Train again with rows of these labels.")
+    if details.worst_confusions:
         page.table(
             ["is", "was taken for", "rows", "for example (probability)"],
-            [[c.label, c.predicted, c.count, _examples(c.examples)] for c in found.worst_confusions],
+            [[c.label, c.predicted, c.count, _examples(c.examples)] for c in details.worst_confusions],
             caption="Most frequent confusions",
         )
     else:
@@ -55,8 +55,8 @@ def _examples(examples: list[dict[str, object]]) -> str:
     return "; ".join(shown)
 
 
-def _classes(page: Report, found: Details) -> None:
-    ordered = sorted(found.per_class, key=lambda scores: (scores.f1, scores.label))
+def _classes(page: Report, details: Details) -> None:
+    ordered = sorted(details.per_class, key=lambda scores: (scores.f1, scores.label))
     page.section("Class by class", "The weakest first.").table(
         ["label", "F1", "precision", "recall", "rows"],
         [
@@ -72,12 +72,12 @@ def _classes(page: Report, found: Details) -> None:
     )
 
 
-def _confidence(page: Report, found: Details) -> None:
+def _confidence(page: Report, details: Details) -> None:
     page.section(
         "How sure it is, and how right",
         "A calibrated model is right as often as its probability says: its dots lie on the diagonal.",
     )
-    dots = [(mean, accuracy) for _low, _high, _rows, mean, accuracy in found.calibration_bins]
+    dots = [(mean, accuracy) for _low, _high, _rows, mean, accuracy in details.calibration_bins]
     page.chart(
         lines(
             {"perfectly calibrated": [(0.0, 0.0), (1.0, 1.0)]},
@@ -88,7 +88,7 @@ def _confidence(page: Report, found: Details) -> None:
             format=percent,
         )
     )
-    threshold = found.threshold
+    threshold = details.threshold
     if threshold is None:
         page.text("No out-of-scope threshold: the dataset has no eval split to calibrate it on.")
         return

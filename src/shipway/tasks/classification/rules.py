@@ -13,29 +13,29 @@ from shipway.tasks.floors import Kind, judge_every, judge_one
 _CLASSES = Kind("class", "classes", "rows")
 
 
-def judge(rules: Rules, found: Details, counts: Ints, labels: list[str]) -> Iterator[RuleResult]:
+def judge(rules: Rules, details: Details, counts: Ints, labels: list[str]) -> Iterator[RuleResult]:
     """Every rule with the numbers it was judged on.
 
     Args:
         rules: The rules.
-        found: What was measured.
+        details: What was measured.
         counts: The confusion matrix, in the order of `labels`.
         labels: The model's labels and those that only the rows have.
     """
-    yield from _floors(rules.class_floors, found)
+    yield from _floors(rules.class_floors, details)
     for rule in rules.forbidden_confusions:
         yield _forbidden(rule, counts, labels)
 
 
 def _floors(floors: ClassFloors, measured: Details) -> Iterator[RuleResult]:
     """One rule for all classes together, and one for each label that has a floor of its own."""
-    by_label = {found.label: found for found in measured.per_class}
-    others = {label: found for label, found in by_label.items() if label not in floors.labels}
+    by_label = {scores.label: scores for scores in measured.per_class}
+    others = {label: scores for label, scores in by_label.items() if label not in floors.labels}
     for metric, floor in (("recall", floors.recall), ("precision", floors.precision)):
         if floor is not None:
             yield judge_every(_CLASSES, metric, floor, others, floors.min_support)
     for label, floor in floors.labels.items():
-        yield judge_one("recall", floor, label, by_label, "this label", lambda found: f" of {found.support} rows")
+        yield judge_one("recall", floor, label, by_label, "this label", lambda scores: f" of {scores.support} rows")
 
 
 def _forbidden(rule: ForbiddenConfusion, counts: Ints, labels: list[str]) -> RuleResult:

@@ -61,9 +61,9 @@ class RegressionAnswers:
 
 def values(columns: Columns) -> NDArray[np.float32]:
     """The numbers of predictions."""
-    found = columns["value"]
-    assert isinstance(found, np.ndarray)
-    return found
+    column = columns["value"]
+    assert isinstance(column, np.ndarray)
+    return column
 
 
 def _number(value: Any) -> float:

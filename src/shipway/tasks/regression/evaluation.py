@@ -16,7 +16,7 @@ from shipway.artifacts import EvaluationRecord, RuleResult
 from shipway.inputs.base import Input
 from shipway.pages import Report, number, percent
 from shipway.recipes.arrays import Columns
-from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
+from shipway.tasks.evaluated import Baseline, Evaluated, Read, ScoredSplit
 from shipway.tasks.regression import baselines, figures
 from shipway.tasks.regression.answers import values
 from shipway.tasks.regression.details import Details, Params, Row, Rules
@@ -56,12 +56,12 @@ class RegressionEvaluation:
         """How far it is off, below 0."""
         return -np.abs(rows["predicted"].to_numpy() - _truth(rows))
 
-    def measure(self, found: Found, params: BaseModel) -> Evaluated:
+    def measure(self, scored: ScoredSplit, params: BaseModel) -> Evaluated:
         wanted = cast(Params, params)
-        truth, predicted = _truth(found.rows), found.rows["predicted"].to_numpy()
+        truth, predicted = _truth(scored.rows), scored.rows["predicted"].to_numpy()
         error = predicted - truth
         sizes = np.sort(np.abs(error))
-        np.save(found.folder / ERRORS, sizes)
+        np.save(scored.folder / ERRORS, sizes)
         counts, edges = np.histogram(error, wanted.bins)
         shown = figures.evenly(np.argsort(truth, kind="stable"), wanted.points)
         details = Details(
@@ -70,7 +70,7 @@ class RegressionEvaluation:
             edges=edges.tolist(),
             counts=counts.tolist(),
             points=np.column_stack([truth, predicted])[shown].tolist(),
-            worst=_worst(found.kept, wanted.worst),
+            worst=_worst(scored.kept, wanted.worst),
         )
         return Evaluated({"max_error": float(sizes[-1])}, details.model_dump(mode="json"), [ERRORS])
 
@@ -85,19 +85,19 @@ class RegressionEvaluation:
         return {}
 
     def facts(self, record: EvaluationRecord) -> dict[str, Any]:
-        found = details_of(record)
+        details = details_of(record)
         return {
-            "truth": found.truth,
-            "error_quantiles": [{"off_by": _short(size), "share": share} for share, size in found.quantiles],
+            "truth": details.truth,
+            "error_quantiles": [{"off_by": _short(size), "share": share} for share, size in details.quantiles],
             "worst_rows": [
                 {"is": row.true, "off_by": _short(row.error), "row": row.preview[:PREVIEW_CHARACTERS]}
-                for row in found.worst[:_NAMED]
+                for row in details.worst[:_NAMED]
             ],
         }
 
     def headline(self, record: EvaluationRecord) -> list[str]:
-        found = details_of(record)
-        (half, near), *others = [(percent(share, 0), number(size)) for share, size in found.quantiles]
+        details = details_of(record)
+        (half, near), *others = [(percent(share, 0), number(size)) for share, size in details.quantiles]
         more = "".join(f", {share} by at most {size}" for share, size in others)
         sentences = [f"{half} of its answers are off by at most {near}{more}."]
         interval = record.intervals.get("mean_error")
@@ -109,11 +109,11 @@ class RegressionEvaluation:
         return sentences
 
     def limits(self, record: EvaluationRecord) -> list[str]:
-        found = details_of(record)
-        low, high = (number(end) for end in found.truth)
+        details = details_of(record)
+        low, high = (number(end) for end in details.truth)
         sentences = [f"It was judged on true values from {low} to {high}; how it does beyond them is not known."]
-        if found.worst:
-            worst = found.worst[0]
+        if details.worst:
+            worst = details.worst[0]
             sentences.append(
                 f"Farthest off: {number(worst.predicted)} for {number(worst.true)} "
                 f"(“{worst.preview[:PREVIEW_CHARACTERS]}”)."

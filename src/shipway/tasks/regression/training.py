@@ -48,8 +48,8 @@ class Head:
         return np.array([part.sum() for part in parts])
 
     def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
-        found = averages(sums[None, :SUMS])
-        return {**{name: float(found[name][0]) for name in self.metrics}, "loss": float(sums[3] / sums[0])}
+        means = averages(sums[None, :SUMS])
+        return {**{name: float(means[name][0]) for name in self.metrics}, "loss": float(sums[3] / sums[0])}
 
     def stderr(self, sums: NDArray[np.float64]) -> float:
         return rmse_stderr(float(sums[0]), float(sums[3]), float(sums[6]))

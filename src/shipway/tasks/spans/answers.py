@@ -145,9 +145,9 @@ def _least(params: Any, settings: Any) -> float:
 
 
 def _ragged(columns: Columns, name: str) -> Ragged:
-    found = columns[name]
-    assert isinstance(found, Ragged)
-    return found
+    column = columns[name]
+    assert isinstance(column, Ragged)
+    return column
 
 
 def _rows(columns: Columns) -> list[list[tuple[Any, ...]]]:
@@ -161,5 +161,5 @@ def _given(answer: Mapping[str, Any]) -> list[tuple[Any, ...]] | None:
     names = ("start", "end", "type", "score")
     if not isinstance(spans, list) or not all(isinstance(span, Mapping) and {*names} <= {*span} for span in spans):
         return None
-    found = [tuple(span[name] for name in names) for span in spans]
-    return found if all(isinstance(span[3], int | float) or hasattr(span[3], "dtype") for span in found) else None
+    tuples = [tuple(span[name] for name in names) for span in spans]
+    return tuples if all(isinstance(span[3], int | float) or hasattr(span[3], "dtype") for span in tuples) else None

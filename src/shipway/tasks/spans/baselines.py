@@ -40,24 +40,24 @@ class Dictionary:
         self._longest = max(map(len, self._types), default=0)
 
     def predict(self, frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
-        found = [write_spans(spans) for frame in frames for spans in self.spans(self._kind.values(frame))]
-        return pl.DataFrame({"predicted": pl.Series(found, dtype=pl.String)})
+        cells = [write_spans(spans) for frame in frames for spans in self.spans(self._kind.values(frame))]
+        return pl.DataFrame({"predicted": pl.Series(cells, dtype=pl.String)})
 
     def spans(self, texts: Sequence[str]) -> Iterator[list[Span]]:
         """What the dictionary knows of each text."""
         return (self._known(words, places) for words, places in _words(texts))
 
     def _known(self, words: list[str], places: list[tuple[int, int]]) -> list[Span]:
-        found: list[Span] = []
+        spans: list[Span] = []
         at = 0
         while at < len(words):
             lengths = range(min(self._longest, len(words) - at), 0, -1)
             length = next((size for size in lengths if tuple(words[at : at + size]) in self._types), 0)
             if length:
                 name = self._types[tuple(words[at : at + length])]
-                found.append(Span(places[at][0], places[at + length - 1][1], name))
+                spans.append(Span(places[at][0], places[at + length - 1][1], name))
             at += length or 1
-        return found
+        return spans
 
 
 def fit(name: str, kind: Input, rows: pl.DataFrame, seed: int) -> Dictionary | Perceptron | None:

@@ -17,7 +17,7 @@ from shipway.artifacts import EvaluationRecord, RuleResult
 from shipway.inputs.base import Input
 from shipway.pages import Report, percent
 from shipway.recipes.arrays import Columns, Ragged
-from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
+from shipway.tasks.evaluated import Baseline, Evaluated, Read, ScoredSplit
 from shipway.tasks.spans import baselines, figures
 from shipway.tasks.spans.details import Details, Mistake, Params, Rules, TypeMetrics
 from shipway.tasks.spans.figures import BOTH, BOUNDS, INVENTED, TYPE, Pair
@@ -46,8 +46,8 @@ class SpansEvaluation:
         """predicted: the spans, written as labels are."""
         parts = [cast(Ragged, columns[name]) for name in ("starts", "ends", "types")]
         rows = (zip(*(part.row(i).tolist() for part in parts), strict=True) for i in range(len(truth)))
-        found = [write_spans((start, end, labels[number]) for start, end, number in row) for row in rows]
-        return pl.DataFrame({"predicted": pl.Series(found, dtype=pl.String)})
+        cells = [write_spans((start, end, labels[number]) for start, end, number in row) for row in rows]
+        return pl.DataFrame({"predicted": pl.Series(cells, dtype=pl.String)})
 
     def statistics(self, rows: pl.DataFrame, classes: Sequence[str]) -> csr_array:
         return figures.statistics(rows["label"].to_list(), rows["predicted"].to_list(), classes)
@@ -59,12 +59,12 @@ class SpansEvaluation:
         """1 where all spans of a row are right and no other is answered, else 0."""
         return (rows["label"] == rows["predicted"]).to_numpy().astype(np.float64)
 
-    def measure(self, found: Found, params: BaseModel) -> Evaluated:
-        wanted, classes = cast(Params, params), found.classes
-        sums = np.asarray(self.statistics(found.rows, classes).sum(axis=0)).ravel()[:-2].reshape(3, -1)
+    def measure(self, scored: ScoredSplit, params: BaseModel) -> Evaluated:
+        wanted, classes = cast(Params, params), scored.classes
+        sums = np.asarray(self.statistics(scored.rows, classes).sum(axis=0)).ravel()[:-2].reshape(3, -1)
         kinds: dict[Kind, int] = Counter()
         examples: dict[Kind, list[tuple[int, Pair]]] = defaultdict(list)
-        for number, (label, predicted) in enumerate(found.rows.select("label", "predicted").iter_rows()):
+        for number, (label, predicted) in enumerate(scored.rows.select("label", "predicted").iter_rows()):
             for pair in figures.mistakes(parse(label), parse(predicted)) if label != predicted else ():
                 kind = _kind(pair)
                 kinds[kind] += 1
@@ -72,7 +72,7 @@ class SpansEvaluation:
                     examples[kind].append((number, pair))
         labels = [*classes, NONE]
         matrix = {"labels": labels, "counts": _counts(classes, sums[0], kinds)}
-        (found.folder / TYPES).write_text(json.dumps(matrix), encoding="utf-8")
+        (scored.folder / TYPES).write_text(json.dumps(matrix), encoding="utf-8")
         ordered = sorted(kinds, key=lambda kind: (-kinds[kind], [part or "" for part in kind]))[: wanted.mistakes]
         right, true, predicted_spans = (int(part.sum()) for part in sums)
         details = Details(
@@ -81,8 +81,8 @@ class SpansEvaluation:
             predicted=predicted_spans,
             mistakes=_by_kind(kinds),
             per_type=_per_type(classes, sums, kinds),
-            worst=_worst(found.kept, ordered, kinds, examples),
-            unknown_types={name: int(sums[1][i]) for i, name in enumerate(classes) if i >= len(found.labels)},
+            worst=_worst(scored.kept, ordered, kinds, examples),
+            unknown_types={name: int(sums[1][i]) for i, name in enumerate(classes) if i >= len(scored.labels)},
         )
         return Evaluated({}, details.model_dump(mode="json"), [TYPES])
 
@@ -96,30 +96,30 @@ class SpansEvaluation:
         return {}
 
     def facts(self, record: EvaluationRecord) -> dict[str, Any]:
-        found = details_of(record)
+        details = details_of(record)
         return {
             "types": len(record.labels),
-            "spans": found.spans,
-            "mistakes": found.mistakes,
-            "unknown_types": found.unknown_types,
+            "spans": details.spans,
+            "mistakes": details.mistakes,
+            "unknown_types": details.unknown_types,
             "worst_mistakes": [
                 {"count": m.count, "mistake": m.kind, "is": m.type or NONE, "taken_for": m.predicted or NONE}
-                for m in found.worst[:_NAMED]
+                for m in details.worst[:_NAMED]
             ],
         }
 
     def headline(self, record: EvaluationRecord) -> list[str]:
-        found = details_of(record)
-        return [about_mistakes(found), *([about_unknown(found)] if found.unknown_types else [])]
+        details = details_of(record)
+        return [about_mistakes(details), *([about_unknown(details)] if details.unknown_types else [])]
 
     def limits(self, record: EvaluationRecord) -> list[str]:
-        found, sentences = details_of(record), []
-        weak = sorted((one for one in found.per_type if one.support and one.recall < 1), key=lambda one: one.recall)
+        details, sentences = details_of(record), []
+        weak = sorted((one for one in details.per_type if one.support and one.recall < 1), key=lambda one: one.recall)
         if weak:
             named = ", ".join(f"{one.type} ({percent(one.recall)} of {one.support})" for one in weak[:_NAMED])
             sentences.append(f"Least recall: {named}.")
-        if found.worst:
-            sentences.append(f"Mistakes most often: {'; '.join(map(_told, found.worst[:_NAMED]))}.")
+        if details.worst:
+            sentences.append(f"Mistakes most often: {'; '.join(map(_told, details.worst[:_NAMED]))}.")
         return sentences
 
     def sections(self, page: Report, record: EvaluationRecord, read: Read) -> None:
@@ -145,10 +145,10 @@ def _kind(pair: Pair) -> Kind:
 
 
 def _by_kind(kinds: Mapping[Kind, int]) -> dict[str, int]:
-    found: Counter[str] = Counter()
+    by_kind: Counter[str] = Counter()
     for (kind, _, _), count in kinds.items():
-        found[kind] += count
-    return {kind: found[kind] for kind in figures.KINDS}
+        by_kind[kind] += count
+    return {kind: by_kind[kind] for kind in figures.KINDS}
 
 
 def _counts(classes: Sequence[str], right: NDArray[np.float64], kinds: Mapping[Kind, int]) -> list[list[int]]:
@@ -158,8 +158,8 @@ def _counts(classes: Sequence[str], right: NDArray[np.float64], kinds: Mapping[K
     np.fill_diagonal(counts[:-1, :-1], right)
     for (_, true, predicted), count in kinds.items():
         counts[places[true], places[predicted]] += count
-    found: list[list[int]] = counts.tolist()
-    return found
+    rows: list[list[int]] = counts.tolist()
+    return rows
 
 
 def _per_type(classes: Sequence[str], sums: NDArray[np.float64], kinds: Mapping[Kind, int]) -> list[TypeMetrics]:
@@ -187,8 +187,8 @@ def _worst(
 ) -> list[Mistake]:
     wanted = sorted({number for kind in ordered for number, _ in examples[kind]})
     rows = pl.scan_parquet(kept, glob=False, row_index_name="place").select("place", "preview")
-    found = rows.filter(pl.col("place").is_in(wanted)).collect()
-    previews = dict(found.iter_rows())
+    shown = rows.filter(pl.col("place").is_in(wanted)).collect()
+    previews = dict(shown.iter_rows())
     return [
         Mistake(
             kind=kind[0],

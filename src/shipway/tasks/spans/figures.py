@@ -47,9 +47,9 @@ def statistics(labels: Sequence[str], predicted: Sequence[str], classes: Sequenc
             places.append(3 * count)
         places.append(3 * count + 1)
         offsets.append(len(places))
-    found = csr_array((np.ones(len(places)), places, offsets), shape=(len(labels), 3 * count + 2))
-    found.sum_duplicates()
-    return found
+    matrix = csr_array((np.ones(len(places)), places, offsets), shape=(len(labels), 3 * count + 2))
+    matrix.sum_duplicates()
+    return matrix
 
 
 def metrics(sums: Floats) -> dict[str, Floats]:

@@ -65,11 +65,11 @@ def _lines(path: Path) -> Iterator[str]:
             yield text.removeprefix("\ufeff") if number == 1 else text
 
 
-def _frames(found: Iterable[Tagged], path: Path, part: str) -> Iterator[pl.DataFrame]:
+def _frames(sentences: Iterable[Tagged], path: Path, part: str) -> Iterator[pl.DataFrame]:
     import polars as pl
 
     file = path.name.partition(".")[0]
-    rest = iter(found)
+    rest = iter(sentences)
     while rows := list(islice(rest, ROWS)):
         columns: dict[str, Any] = {
             "text": [row.text for row in rows],

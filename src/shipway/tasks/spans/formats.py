@@ -194,8 +194,8 @@ def read_marked(lines: Iterable[str], name: str) -> Iterator[Tagged]:
             in_comment = "-->" not in line
             continue
         if is_list is not False and line.startswith("#"):
-            _, found, named = line.partition("intent:")
-            intent = named.strip() if found else None
+            _, separator, named = line.partition("intent:")
+            intent = named.strip() if separator else None
             continue
         bullet = _BULLET.match(line)
         is_list = bullet is not None if is_list is None else is_list
@@ -240,9 +240,9 @@ def _entity(document: str, where: str) -> str:
     """The type that an object names, or the only one of several objects."""
     try:
         objects = json.loads(f"[{document}]")
-        found = objects[0]["entity"]
+        entity = objects[0]["entity"]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        objects, found = [], None
+        objects, entity = [], None
     if len(objects) > 1:
         raise InvalidData(
             f"{document[:60]!r} names {len(objects)} types for the same words",
@@ -250,8 +250,8 @@ def _entity(document: str, where: str) -> str:
             given=document[:60],
             allowed="one: each character belongs to one span at most",
         )
-    if not isinstance(found, str):
+    if not isinstance(entity, str):
         raise InvalidData(
             f"{document[:60]!r} names no type", field=where, given=document[:60], allowed='{"entity": "type"}'
         )
-    return found.strip()
+    return entity.strip()

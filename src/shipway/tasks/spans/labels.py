@@ -51,10 +51,10 @@ class SpanLabels:
         """A sorted JSON list of [start, end, type], and why a cell is none."""
         import polars as pl
 
-        found = cells.map_batches(
+        checked_cells = cells.map_batches(
             _read, return_dtype=pl.Struct({"label": pl.String, "reason": pl.String}), is_elementwise=True
         )
-        return found.struct.field("label"), found.struct.field("reason")
+        return checked_cells.struct.field("label"), checked_cells.struct.field("reason")
 
     def fitted(self, labels: pl.Series, values: Sequence[Any]) -> tuple[pl.Series, pl.Series]:
         """Spans without the blanks and unseen characters at their ends, which belong to no word; each must lie within
@@ -63,8 +63,8 @@ class SpanLabels:
 
         rows = [_within(label, text) for label, text in zip(labels, values, strict=True)]
         names = (labels.name, "reason")
-        found = [pl.Series(name, [row[i] for row in rows], dtype=pl.String) for i, name in enumerate(names)]
-        return found[0], found[1]
+        columns = [pl.Series(name, [row[i] for row in rows], dtype=pl.String) for i, name in enumerate(names)]
+        return columns[0], columns[1]
 
     def is_changed(self, given: pl.Series, labels: pl.Series) -> pl.Series:
         """Whether a row has other spans than its cell says: without blanks at their ends."""
@@ -144,7 +144,7 @@ def _within(label: str, text: str) -> tuple[str, str | None]:
     if any(map(_UNSEEN.fullmatch, words)):
         return label, BLANKS
     trimmed = [
-        Span(span.start + len(found) - len(_BEGIN.sub("", found)), span.start + len(_END.sub("", found)), span.type)
-        for span, found in zip(spans, words, strict=True)
+        Span(span.start + len(word) - len(_BEGIN.sub("", word)), span.start + len(_END.sub("", word)), span.type)
+        for span, word in zip(spans, words, strict=True)
     ]
     return write_spans(trimmed), None

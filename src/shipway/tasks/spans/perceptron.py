@@ -60,10 +60,10 @@ class Perceptron:
         order = np.concatenate([random.permutation(len(rows)) for _ in range(EPOCHS)]) if rows else np.zeros(0, int)
         for number in order[:MAX_STEPS]:
             features, true = rows[number]
-            found = self._best(features)
-            wrong = np.flatnonzero(found != true)
-            before, found_before = (np.append(-1, tags[:-1]) for tags in (true, found))
-            for tags, behind, sign in ((true, before, 1.0), (found, found_before, -1.0)) if len(wrong) else ():
+            guessed = self._best(features)
+            wrong = np.flatnonzero(guessed != true)
+            before, found_before = (np.append(-1, tags[:-1]) for tags in (true, guessed))
+            for tags, behind, sign in ((true, before, 1.0), (guessed, found_before, -1.0)) if len(wrong) else ():
                 for weights, factor in ((self._weights, sign), (late_weights, sign * done)):
                     np.add.at(weights, (features[wrong], tags[wrong, None]), factor)
                 for steps, factor in ((self._steps, sign), (late_steps, sign * done)):
@@ -88,8 +88,8 @@ class Perceptron:
         return tags
 
     def predict(self, frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
-        found = [write_spans(spans) for frame in frames for spans in self.spans(self._kind.values(frame))]
-        return pl.DataFrame({"predicted": pl.Series(found, dtype=pl.String)})
+        cells = [write_spans(spans) for frame in frames for spans in self.spans(self._kind.values(frame))]
+        return pl.DataFrame({"predicted": pl.Series(cells, dtype=pl.String)})
 
     def spans(self, texts: Sequence[Any]) -> Iterator[list[Span]]:
         """What it finds in each text."""

@@ -14,10 +14,10 @@ _TYPES = Kind("type", "types", "spans")
 def judge(rules: Rules, measured: Details) -> Iterator[RuleResult]:
     """One rule for all types together, and one for each type that has a floor of its own."""
     floors = rules.type_floors
-    by_type = {found.type: found for found in measured.per_type}
-    others = {name: found for name, found in by_type.items() if name not in floors.types}
+    by_type = {scores.type: scores for scores in measured.per_type}
+    others = {name: scores for name, scores in by_type.items() if name not in floors.types}
     for metric, floor in (("recall", floors.recall), ("precision", floors.precision)):
         if floor is not None:
             yield judge_every(_TYPES, metric, floor, others, floors.min_support)
     for name, floor in floors.types.items():
-        yield judge_one("recall", floor, name, by_type, "a span of it", lambda found: f" of {found.support} spans")
+        yield judge_one("recall", floor, name, by_type, "a span of it", lambda scores: f" of {scores.support} spans")

@@ -52,12 +52,12 @@ def read_spans(cell: str) -> list[Span]:
         BadSpans: it holds none, or spans that no text could have.
     """
     try:
-        found = json.loads(cell)
+        entries = json.loads(cell)
     except (ValueError, RecursionError):
         raise BadSpans(PYTHON if _PYTHON.match(cell) else NOT_JSON) from None
-    if not isinstance(found, list):
+    if not isinstance(entries, list):
         raise BadSpans(NOT_A_LIST)
-    return checked(sorted(map(_span, found)))
+    return checked(sorted(map(_span, entries)))
 
 
 def checked(spans: list[Span]) -> list[Span]:

@@ -121,13 +121,13 @@ def check_lengths(encoder: SpanEncoder, encoded: Encoded, starts: Ragged, ends: 
     inner = encoder.features[encoder.tokens].shape[1:]
     width = int(np.prod([side or 1 for side in inner], initial=1))
     lengths = np.diff(feature.offsets) // width
-    for found in (starts, ends):
-        wrong = np.flatnonzero(np.diff(found.offsets) != lengths)
+    for places in (starts, ends):
+        wrong = np.flatnonzero(np.diff(places.offsets) != lengths)
         if len(wrong):
             row = int(wrong[0])
             raise InvalidData(
                 f"row {row} of a chunk has {lengths[row]} tokens in {encoder.tokens!r}, but "
-                f"token_offsets gives {len(found.row(row))}",
+                f"token_offsets gives {len(places.row(row))}",
                 field="encoder",
                 given=encoder.tokens,
                 allowed="as many",

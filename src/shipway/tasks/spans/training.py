@@ -41,8 +41,8 @@ class Head:
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(truth, 0), logits)
         tags = tf.where(is_token, tags, -1)
         tokens = [is_token & (tags == truth), is_token, tf.where(is_token, losses, 0.0)]
-        found = [*span_counts(truth, tags), *(tf.reduce_sum(tf.cast(part, tf.float64)) for part in tokens)]
-        return tf.stack(found)
+        parts = [*span_counts(truth, tags), *(tf.reduce_sum(tf.cast(part, tf.float64)) for part in tokens)]
+        return tf.stack(parts)
 
     def served(self, labels: Sequence[str]) -> dict[str, list[int | None]]:
         return {"tags": [None], "scores": [None]}
@@ -60,8 +60,8 @@ class Head:
         (begins, stops), (our_begins, our_stops) = bounds(truth), bounds(tags)
         is_same = ((truth + 1) // 2 == (tags + 1) // 2) & (begins == our_begins) & (stops == our_stops)
         wrong = np.bincount(begins.ravel().cumsum(), ((truth > 0) & ~is_same).ravel())
-        found = [(wrong[1:] == 0).sum(), our_begins.sum(), begins.sum(), is_right.sum(), is_token.sum(), losses.sum()]
-        return np.array(found, dtype=np.float64)
+        totals = [(wrong[1:] == 0).sum(), our_begins.sum(), begins.sum(), is_right.sum(), is_token.sum(), losses.sum()]
+        return np.array(totals, dtype=np.float64)
 
     def totals(self, sums: NDArray[np.float64]) -> dict[str, float]:
         right, predicted, true, hits, tokens, loss = (float(value) for value in sums)

@@ -140,6 +140,6 @@ def _by_tag(answer: Mapping[str, Any]) -> dict[str, float] | None:
 
 
 def _scores(columns: Columns) -> NDArray[np.float32]:
-    found = columns["scores"]
-    assert isinstance(found, np.ndarray)
-    return found
+    scores = columns["scores"]
+    assert isinstance(scores, np.ndarray)
+    return scores

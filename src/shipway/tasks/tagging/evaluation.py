@@ -14,7 +14,7 @@ from shipway.artifacts import EvaluationRecord, RuleResult
 from shipway.inputs.base import Input
 from shipway.pages import Report, percent
 from shipway.recipes.arrays import Columns
-from shipway.tasks.evaluated import Baseline, Evaluated, Found, Read
+from shipway.tasks.evaluated import Baseline, Evaluated, Read, ScoredSplit
 from shipway.tasks.tagging import baselines, figures
 from shipway.tasks.tagging.answers import HALF
 from shipway.tasks.tagging.details import Details, Params, Rules, TagMetrics
@@ -68,8 +68,8 @@ class TaggingEvaluation:
         """Jaccard's index: one tag more that is right counts, also where not all are."""
         return figures.jaccard(tags_of(rows["label"]), rows["predicted"])
 
-    def measure(self, found: Found, params: BaseModel) -> Evaluated:
-        return measure(found, cast(Params, params))
+    def measure(self, scored: ScoredSplit, params: BaseModel) -> Evaluated:
+        return measure(scored, cast(Params, params))
 
     def fit_baseline(self, name: str, kind: Input, rows: pl.DataFrame, seed: int) -> Baseline | None:
         return baselines.fit(name, kind, rows, seed)
@@ -82,22 +82,22 @@ class TaggingEvaluation:
         return {"threshold": threshold.value} if threshold else {}
 
     def facts(self, record: EvaluationRecord) -> dict[str, Any]:
-        found = details_of(record)
+        details = details_of(record)
         return {
             "tags": len(record.labels),
-            "threshold": found.threshold.value if found.threshold else None,
-            "unknown_tags": found.unknown_tags,
+            "threshold": details.threshold.value if details.threshold else None,
+            "unknown_tags": details.unknown_tags,
             "weakest_tags": [
                 {"tag": tag.tag, "average_precision": round(tag.average_precision or 0.0, 4), "rows": tag.support}
-                for tag in _weakest(found)
+                for tag in _weakest(details)
             ],
         }
 
     def headline(self, record: EvaluationRecord) -> list[str]:
-        found, sentences = details_of(record), []
-        if found.unknown_tags:
-            sentences.append(about_unknown(found))
-        if threshold := found.threshold:
+        details, sentences = details_of(record), []
+        if details.unknown_tags:
+            sentences.append(about_unknown(details))
+        if threshold := details.threshold:
             sentences.append(
                 f"Names tags from a score of {threshold.value:.2f}: {percent(threshold.precision)} of those it names "
                 f"are right, and it finds {percent(threshold.recall)} of the tags that rows have."
@@ -105,15 +105,15 @@ class TaggingEvaluation:
         return sentences
 
     def limits(self, record: EvaluationRecord) -> list[str]:
-        found, sentences = details_of(record), []
-        if weakest := _weakest(found):
+        details, sentences = details_of(record), []
+        if weakest := _weakest(details):
             named = ", ".join(f"{tag.tag} ({percent(tag.average_precision or 0.0)}, {tag.support} rows)"
                               for tag in weakest)  # fmt: skip
             sentences.append(f"Least average precision: {named}.")
-        if found.confusions:
-            named = ", ".join(f"{pair.named} for {pair.missed} ({pair.count})" for pair in found.confusions[:_NAMED])
+        if details.confusions:
+            named = ", ".join(f"{pair.named} for {pair.missed} ({pair.count})" for pair in details.confusions[:_NAMED])
             sentences.append(f"Names most often in place of another tag (rows): {named}.")
-        if not found.threshold:
+        if not details.threshold:
             sentences.append("Names tags from a score of 0.5: no threshold was calibrated.")
         return sentences
 
@@ -129,8 +129,8 @@ def details_of(record: EvaluationRecord) -> Details:
     return Details.model_validate(record.details)
 
 
-def _weakest(found: Details) -> list[TagMetrics]:
-    known = [tag for tag in found.per_tag if tag.average_precision is not None and tag.average_precision < 1]
+def _weakest(details: Details) -> list[TagMetrics]:
+    known = [tag for tag in details.per_tag if tag.average_precision is not None and tag.average_precision < 1]
     return sorted(known, key=lambda tag: (tag.average_precision, tag.tag))[:_NAMED]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from shipway.tasks.evaluated import Evaluated, Found
+from shipway.tasks.evaluated import Evaluated, ScoredSplit
 from shipway.tasks.tagging import figures
 from shipway.tasks.tagging import threshold as cut
 from shipway.tasks.tagging.details import Confusion, Details, Params, TagMetrics, Threshold, WorstRow
@@ -23,14 +23,14 @@ _CHUNK = 65_536
 _PLACE = "shipway place"
 
 
-def measure(found: Found, params: Params) -> Evaluated:
+def measure(scored: ScoredSplit, params: Params) -> Evaluated:
     """All that the record, the rules, the page and the endpoint need beyond `Evaluation.metrics`."""
-    tags = tags_of(found.rows["label"])
-    truth, named = (figures.multi_hot(lists, found.classes) for lists in (tags, found.rows["predicted"]))
-    precisions = _average_precisions(found, truth)
-    threshold = _threshold(found, params)
-    unknown = found.classes[len(found.labels) :]
-    unknown_rows = int((truth[:, len(found.labels) :].sum(axis=1) > 0).sum())
+    tags = tags_of(scored.rows["label"])
+    truth, named = (figures.multi_hot(lists, scored.classes) for lists in (tags, scored.rows["predicted"]))
+    precisions = _average_precisions(scored, truth)
+    threshold = _threshold(scored, params)
+    unknown = scored.classes[len(scored.labels) :]
+    unknown_rows = int((truth[:, len(scored.labels) :].sum(axis=1) > 0).sum())
     metrics = {
         "mean_average_precision": figures.mean_average_precision(precisions),
         "unknown_label_rate": unknown_rows / max(len(tags), 1),
@@ -39,27 +39,27 @@ def measure(found: Found, params: Params) -> Evaluated:
         metrics |= {f"threshold_{name}": getattr(threshold, name) for name in ("f1", "precision", "recall")}
     support = truth.sum(axis=0)
     details = Details(
-        per_tag=_per_tag(found.classes, truth, named, precisions),
+        per_tag=_per_tag(scored.classes, truth, named, precisions),
         threshold=threshold,
-        confusions=_confusions(found, truth, named, params.confusions),
-        worst_rows=_worst_rows(found, truth, named, params.examples),
-        unknown_tags={tag: int(support[len(found.labels) + i]) for i, tag in enumerate(unknown)},
+        confusions=_confusions(scored, truth, named, params.confusions),
+        worst_rows=_worst_rows(scored, truth, named, params.examples),
+        unknown_tags={tag: int(support[len(scored.labels) + i]) for i, tag in enumerate(unknown)},
         unknown_rows=unknown_rows,
     )
     right, rows = int(((truth != named).sum(axis=1) == 0).sum()), len(tags)
     # A row that was left out is counted for each of its unknown tags.
-    least, without = right / max(rows + sum(found.left_out.values()), 1), right / max(rows, 1)
+    least, without = right / max(rows + sum(scored.left_out.values()), 1), right / max(rows, 1)
     said = f"rows with all tags right at least {least:.4f} with them as wrong answers, {without:.4f} without them"
     return Evaluated(metrics, details.model_dump(mode="json"), with_left_out=said)
 
 
-def _average_precisions(found: Found, truth: csr_array) -> dict[str, float | None]:
+def _average_precisions(scored: ScoredSplit, truth: csr_array) -> dict[str, float | None]:
     """By tag; 0 for those that the model never saw, None for those without rows."""
-    result: dict[str, float | None] = dict.fromkeys(found.classes, 0.0)
-    width = max(1, _CELLS // max(len(found.rows), 1))
-    for start in range(0, len(found.labels), width):
-        tags = found.labels[start : start + width]
-        scores = _scores(found.kept, len(found.rows), slice(start, start + len(tags)))
+    result: dict[str, float | None] = dict.fromkeys(scored.classes, 0.0)
+    width = max(1, _CELLS // max(len(scored.rows), 1))
+    for start in range(0, len(scored.labels), width):
+        tags = scored.labels[start : start + width]
+        scores = _scores(scored.kept, len(scored.rows), slice(start, start + len(tags)))
         is_true = truth[:, start : start + len(tags)].toarray() > 0
         for i, tag in enumerate(tags):
             result[tag] = figures.average_precision(is_true[:, i], scores[:, i])
@@ -73,12 +73,12 @@ def _scores(kept: Path, rows: int, tags: slice) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
-def _threshold(found: Found, params: Params) -> Threshold | None:
+def _threshold(split: ScoredSplit, params: Params) -> Threshold | None:
     """Calibrated on the eval split, reported on the scored one; None where there are no eval rows."""
-    rows = found.calibration()
+    rows = split.calibration()
     if rows is None:
         return None
-    calibration, scored = _candidates(rows), _candidates(found.rows)
+    calibration, scored = _candidates(rows), _candidates(split.rows)
     value = cut.calibrate(calibration, params.threshold)
     if value is None:
         return None
@@ -120,16 +120,16 @@ def _per_tag(
     ]
 
 
-def _confusions(found: Found, truth: csr_array, named: csr_array, limit: int) -> list[Confusion]:
+def _confusions(scored: ScoredSplit, truth: csr_array, named: csr_array, limit: int) -> list[Confusion]:
     """Pairs of a missed tag and one that is wrongly named in the same row, the most frequent first."""
     missed, wrong = (_positive(part).tocsc() for part in (truth - named, named - truth))
     pairs = (missed.T @ wrong).tocoo()
     order = np.lexsort([pairs.col, pairs.row, -pairs.data])[:limit]
     chosen = [(int(pairs.row[k]), int(pairs.col[k]), int(pairs.data[k])) for k in order]
     places = [int(np.intersect1d(_rows(missed, i), _rows(wrong, j))[0]) for i, j, _ in chosen]
-    previews = _previews(found.kept, places)
+    previews = _previews(scored.kept, places)
     return [
-        Confusion(missed=found.classes[i], named=found.classes[j], count=count, example=previews[place])
+        Confusion(missed=scored.classes[i], named=scored.classes[j], count=count, example=previews[place])
         for (i, j, count), place in zip(chosen, places, strict=True)
     ]
 
@@ -147,12 +147,12 @@ def _rows(matrix: csr_array, column: int) -> NDArray[np.int32]:
     return rows
 
 
-def _worst_rows(found: Found, truth: csr_array, named: csr_array, limit: int) -> list[WorstRow]:
+def _worst_rows(scored: ScoredSplit, truth: csr_array, named: csr_array, limit: int) -> list[WorstRow]:
     wrong = np.asarray((truth != named).sum(axis=1))
     order = np.argsort(-wrong, kind="stable")[:limit]
     places = [int(place) for place in order if wrong[place]]
-    previews = _previews(found.kept, places)
-    rows = found.rows[places]
+    previews = _previews(scored.kept, places)
+    rows = scored.rows[places]
     return [
         WorstRow(preview=previews[place], tags=tags, named=given)
         for place, tags, given in zip(places, tags_of(rows["label"]), rows["predicted"], strict=True)

@@ -9,18 +9,18 @@ PREVIEW_CHARACTERS = 160
 _NAMED = 20  # of a list in a sentence
 
 
-def add_sections(page: Report, found: Details) -> None:
+def add_sections(page: Report, details: Details) -> None:
     """Tags, confusions, the threshold and the worst rows."""
-    _tags(page, found)
-    _confusions(page, found)
-    _threshold(page, found)
-    _worst_rows(page, found)
+    _tags(page, details)
+    _confusions(page, details)
+    _threshold(page, details)
+    _worst_rows(page, details)
 
 
-def about_unknown(found: Details) -> str:
+def about_unknown(details: Details) -> str:
     """One sentence on rows with tags that the model never saw."""
-    named = ", ".join(f"{tag} ({count})" for tag, count in list(found.unknown_tags.items())[:_NAMED])
-    return f"{found.unknown_rows} rows have tags that the model never saw, which count as missed: {named}."
+    named = ", ".join(f"{tag} ({count})" for tag, count in list(details.unknown_tags.items())[:_NAMED])
+    return f"{details.unknown_rows} rows have tags that the model never saw, which count as missed: {named}."
 
 
 def short(preview: str) -> str:
@@ -28,13 +28,13 @@ def short(preview: str) -> str:
     return preview if len(preview) <= PREVIEW_CHARACTERS else f"{preview[:PREVIEW_CHARACTERS]}..."
 
 
-def _tags(page: Report, found: Details) -> None:
+def _tags(page: Report, details: Details) -> None:
     page.section(
         "Tag by tag", "The weakest first; F1, precision and recall of tags that are named from a score of 0.5."
     )
-    if found.unknown_tags:
-        page.callout("warn", about_unknown(found), "Train again with rows of these tags.")
-    known = [tag for tag in found.per_tag if tag.support or tag.named]
+    if details.unknown_tags:
+        page.callout("warn", about_unknown(details), "Train again with rows of these tags.")
+    known = [tag for tag in details.per_tag if tag.support or tag.named]
     page.table(
         ["tag", "average precision", "F1", "precision", "recall", "rows", "given to"],
         [
@@ -56,20 +56,20 @@ def _share(value: float) -> tuple[str, float]:
     return percent(value), value
 
 
-def _confusions(page: Report, found: Details) -> None:
+def _confusions(page: Report, details: Details) -> None:
     page.section("What it names in place of what", "Rows that lack one of their tags and are given another.")
-    if not found.confusions:
+    if not details.confusions:
         page.text("No row lacks one of its tags and is given another.")
         return
     page.table(
         ["has, was not given", "was given, has not", "rows", "for example"],
-        [[pair.missed, pair.named, pair.count, f"“{short(pair.example)}”"] for pair in found.confusions],
+        [[pair.missed, pair.named, pair.count, f"“{short(pair.example)}”"] for pair in details.confusions],
         caption="Most frequent pairs",
     )
 
 
-def _threshold(page: Report, found: Details) -> None:
-    threshold = found.threshold
+def _threshold(page: Report, details: Details) -> None:
+    threshold = details.threshold
     page.section("From which score a tag is named")
     if threshold is None:
         page.text("From 0.5: without rows of an eval split whose tags it scores, no threshold was calibrated.")
@@ -94,14 +94,14 @@ def _threshold(page: Report, found: Details) -> None:
     )
 
 
-def _worst_rows(page: Report, found: Details) -> None:
+def _worst_rows(page: Report, details: Details) -> None:
     page.section("Worst rows", "Those with most tags wrongly given or missed, at 0.5.")
-    if not found.worst_rows:
+    if not details.worst_rows:
         page.text("None: every row is given its tags.")
         return
     page.table(
         ["row", "has", "was given"],
-        [[short(row.preview), _names(row.tags), _names(row.named)] for row in found.worst_rows],
+        [[short(row.preview), _names(row.tags), _names(row.named)] for row in details.worst_rows],
     )
 
 

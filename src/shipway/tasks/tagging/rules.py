@@ -11,10 +11,10 @@ from shipway.tasks.tagging.details import Details, Floors, Rules, TagMetrics
 _TAGS = Kind("tag", "tags", "rows")
 
 
-def judge(rules: Rules, found: Details) -> Iterator[RuleResult]:
+def judge(rules: Rules, details: Details) -> Iterator[RuleResult]:
     """Every rule with the numbers it was judged on: one for all tags together, one for each floor of a single tag."""
     floors = rules.tag_floors
-    by_tag = {measured.tag: measured for measured in sorted(found.per_tag, key=lambda measured: measured.tag)}
+    by_tag = {measured.tag: measured for measured in sorted(details.per_tag, key=lambda measured: measured.tag)}
     others = {tag: measured for tag, measured in by_tag.items() if tag not in floors.tags}
     for metric, floor in _asked(floors):
         yield judge_every(_TAGS, metric, floor, others, floors.min_support)
@@ -30,5 +30,5 @@ def _asked(floors: Floors) -> Iterator[tuple[str, float]]:
             yield metric, float(floor)
 
 
-def _rows(found: TagMetrics) -> str:
-    return f"; {found.support} rows have it, {found.named} are given it"
+def _rows(scores: TagMetrics) -> str:
+    return f"; {scores.support} rows have it, {scores.named} are given it"

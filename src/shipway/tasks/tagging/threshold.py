@@ -52,14 +52,14 @@ class Candidates:
         return scores[first].astype(np.float64), len(scores) - first, right[first]
 
 
-def calibrate(found: Candidates, rule: ThresholdRule) -> float | None:
+def calibrate(candidates: Candidates, rule: ThresholdRule) -> float | None:
     """The threshold; of the best precision where none reaches what is asked for; None where nothing is right."""
-    values, named, right = found.by_threshold()
+    values, named, right = candidates.by_threshold()
     if not len(values) or not right[0]:
         return None
     precision = right / named
     if rule.precision is None:
-        place = int((2 * right / (named + found.true)).argmax())
+        place = int((2 * right / (named + candidates.true)).argmax())
         # The lowest score that is named is the least sure of these rows alone: of others, tags as good lie below it.
         below = float(values[place - 1]) if place else FLOOR
         return max(_middle(below, float(values[place])), float(np.nextafter(np.float32(below), np.float32(1))))
@@ -74,21 +74,21 @@ def _middle(low: float, high: float) -> float:
     return 1 / (1 + math.exp(-sum(math.log(value / (1 - value)) for value in ends) / 2))
 
 
-def at(found: Candidates, threshold: float) -> tuple[float, float, float]:
+def at(candidates: Candidates, threshold: float) -> tuple[float, float, float]:
     """Micro F1, precision and recall of what is named from a threshold on; 0 where there is nothing to divide by."""
-    is_named = found.scores >= np.float32(threshold)
-    named, right = int(is_named.sum()), int(found.is_right[is_named].sum())
+    is_named = candidates.scores >= np.float32(threshold)
+    named, right = int(is_named.sum()), int(candidates.is_right[is_named].sum())
     return (
-        2 * right / (named + found.true) if named + found.true else 0.0,
+        2 * right / (named + candidates.true) if named + candidates.true else 0.0,
         right / named if named else 0.0,
-        right / found.true if found.true else 0.0,
+        right / candidates.true if candidates.true else 0.0,
     )
 
 
-def curve(found: Candidates, points: int = 50) -> list[list[float]]:
+def curve(candidates: Candidates, points: int = 50) -> list[list[float]]:
     """[threshold, precision, recall] at up to `points` thresholds, from the lowest to the highest score."""
-    values, named, right = found.by_threshold()
+    values, named, right = candidates.by_threshold()
     if not len(values):
         return []
     wanted = np.unique(np.linspace(0, len(values) - 1, points).round().astype(np.int64))
-    return [[float(values[i]), float(right[i] / named[i]), float(right[i] / max(found.true, 1))] for i in wanted]
+    return [[float(values[i]), float(right[i] / named[i]), float(right[i] / max(candidates.true, 1))] for i in wanted]
