@@ -18,7 +18,7 @@ from shipway.errors import InvalidSpec
 from shipway.executors import identity
 from shipway.executors.base import Manifest
 from shipway.executors.process.fields import Fields
-from shipway.executors.process.plan import MpiPlan, JobPlan, ReplicaPlan
+from shipway.executors.process.plan import JobPlan, MpiPlan, ReplicaPlan
 from shipway.executors.process.pods import Container, read_template
 from shipway.executors.process.pods import Identity as Pod
 
