@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypotheses
 
 from shipway import modules, redaction
 from shipway.recipes.base import ALLOWED
@@ -19,6 +21,10 @@ from shipway.storage import embedded, processes
 from shipway.storage.server import ServerInfo
 from tests.fixtures import surroundings, tiny_model, toy, typed
 from tests.fixtures.one_worker import pytest_collection_modifyitems as pytest_collection_modifyitems
+
+# How long an example takes says how busy the machine is.
+hypotheses.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypotheses.load_profile("unhurried")
 
 STORE_HOME = "SHIPWAY_TEST_STORE_HOME"  # chosen by the first process, inherited by pytest-xdist's workers
 
