@@ -175,7 +175,9 @@ def work(owner: str) -> NoReturn:
 def _portable(error: Exception) -> Exception:
     """The error itself if it survives the pipe; a defect keeps its traceback as text."""
     if isinstance(error, ShipwayError):
-        return type(error)(str(error))
+        again = type(error)(str(error))
+        again.details = error.details
+        return again
     import traceback
 
     return RuntimeError("".join(traceback.format_exception(error)))

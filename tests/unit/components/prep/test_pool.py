@@ -49,7 +49,7 @@ def die(mark, owner):
 def refuse_elsewhere(mark, owner):
     meet(mark, owner)
     if owner != "p0":
-        raise InvalidData("refused elsewhere")
+        raise InvalidData("refused elsewhere", field="data", fix="mend it")
 
 def wait(path, owner):
     open(path, "w").write(str(os.getpid()))
@@ -77,8 +77,9 @@ def test_results_come_from_all_processes_and_errors_by_their_class(jobs: Any, tm
         assert {owner for _, pid, owner in results if pid == os.getpid()} == {"p0"}
         with pytest.raises(InvalidData, match="row 3 is bad"):
             list(pool.run(jobs.refuse, ((number,) for number in range(9))))
-    with Pool(2) as pool, pytest.raises(InvalidData, match="refused elsewhere"):
+    with Pool(2) as pool, pytest.raises(InvalidData, match="data: refused elsewhere; mend it") as refused:
         list(pool.run(jobs.refuse_elsewhere, [(str(tmp_path / "refused"),)] * 2))
+    assert (refused.value.details.field, refused.value.details.fix) == ("data", "mend it"), "as of the first process"
     with Pool(1) as pool, pytest.raises(ZeroDivisionError):
         list(pool.run(jobs.break_down, [(0,)]))
     with Pool(2) as pool, pytest.raises(ShipwayError, match="killed, perhaps for its memory"):
