@@ -111,6 +111,9 @@ class Client:
                 self._connection.close()
                 if is_last:
                     raise
+            except BaseException:  # Ctrl-C, too: the answer that is still to come is not the next request's
+                self._connection.close()
+                raise
         raise AssertionError("unreachable")
 
     def close(self) -> None:
