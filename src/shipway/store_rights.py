@@ -15,7 +15,7 @@ Role = Literal["replica", "predictor"]
 # Folders of the store (docs/design.md) -> whether they are written too.
 FOLDERS: dict[Role, dict[str, bool]] = {
     "replica": {"code": False, "datasets": False, "jobs": True, "sweeps": True},
-    "predictor": {"code": False, "jobs": False, "models": False},
+    "predictor": {"code": False, "encoders": False, "jobs": False, "models": False},
 }
 WRITES = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
 

@@ -48,10 +48,11 @@ def test_a_predictors_keys_read_models_and_write_nothing(tmp_path: Path, monkeyp
     admin = {"AWS_ACCESS_KEY_ID": "admin", "AWS_SECRET_ACCESS_KEY": "admin-secret"}
     with store_of_keys_that_may(tmp_path, seaweed_actions(URI, "predictor")) as variables:
         steps = opened(variables, monkeypatch, **admin)
-        for key in ("models/bot/content/a/manifest.json", "datasets/d/manifest.json"):
+        for key in ("models/bot/content/a/manifest.json", "datasets/d/manifest.json", "encoders/e/encoder.json"):
             steps.put(key, b"{}")
         predictor = opened(variables, monkeypatch)
         assert predictor.get("models/bot/content/a/manifest.json") == b"{}"
+        assert predictor.get("encoders/e/encoder.json") == b"{}", "its model may ask a sentence encoder"
         with pytest.raises(AccessDenied):
             predictor.put("models/bot/content/a/manifest.json", b"mine")
         with pytest.raises(AccessDenied):
