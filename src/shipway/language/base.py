@@ -78,9 +78,8 @@ class EncoderIdentity:
 
 
 def as_stored(vectors: Vectors) -> NDArray[np.float16]:
-    """Vectors as shards keep them, float16. What is not read from a shard is rounded the same way, so that a model is
-    asked with what it was trained on.
-    """
+    """Vectors as shards keep them, float16; what is not read from a shard is not rounded
+    (docs/decisions/0171-vectors-beside-n-grams.md)."""
     import numpy as np
 
     return vectors.astype(np.float16)

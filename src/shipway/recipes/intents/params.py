@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from shipway.language.reference import NONE, check_reference
+from shipway.recipes.intents.sentences import FIELD
 from shipway.specs import Spec
 
 Architecture = Literal["bag", "lstm", "gru", "cnn"]
@@ -36,7 +37,7 @@ class EncoderParams(Spec):
     @field_validator("sentence_encoder")
     @classmethod
     def _some_encoder(cls, value: str) -> str:
-        return check_reference(value, "encoder.sentence_encoder")
+        return check_reference(value, FIELD)
 
     @model_validator(mode="after")
     def _some_feature(self) -> Self:

@@ -15,6 +15,11 @@ from shipway.language.reference import NONE, SHIPPED
 if TYPE_CHECKING:
     from shipway.language.base import SentenceEncoder
 
+FIELD = "dataset.encoder.sentence_encoder"
+# Of one inference: prep has a process for each core, and a predictor's container fewer cores than its machine. Where
+# all of them were busy, sessions that took a thread for each core encoded a fifth to two thirds as many texts.
+THREADS = 1
+
 
 @dataclass(frozen=True)
 class Sentences:
@@ -33,16 +38,13 @@ class Sentences:
         """The encoder that a parameter names, put into the store where Shipway ships it; None for `none`."""
         if reference == NONE:
             return None
-        from shipway.language import open_encoder
-
-        identity = EncoderIdentity.of(open_encoder(reference, where="encoder.sentence_encoder"))
         if reference in SHIPPED:
             from shipway.context import Context
             from shipway.language.shipped import shipped_folder
             from shipway.language.storing import upload
 
             reference = upload(*shipped_folder(), Context.current().uri("encoders"))
-        return cls(reference, identity)
+        return cls(reference, EncoderIdentity.of(_open(reference)))
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (n, width).
@@ -50,7 +52,9 @@ class Sentences:
         Raises:
             InvalidSpec: it is not the encoder that the model was trained with.
         """
-        return self._opened().encode(texts)
+        encoder = _open(self.reference)
+        self.identity.check(encoder, FIELD)
+        return encoder.encode(texts)
 
     def pack(self, texts: Sequence[str]) -> NDArray[np.object_]:
         """As shards hold them: the bytes of each row, float16 little endian, shape (n,)."""
@@ -62,13 +66,6 @@ class Sentences:
         """float32 (n, width), of `pack`."""
         joined = np.frombuffer(b"".join(records.tolist()), dtype="<f2")
         return joined.reshape(len(records), self.identity.width).astype(np.float32)
-
-    def _opened(self) -> SentenceEncoder:
-        from shipway.language import open_encoder
-
-        encoder = open_encoder(self.reference, where="encoder.sentence_encoder")
-        self.identity.check(encoder, "encoder.sentence_encoder")
-        return encoder
 
     def to_document(self) -> dict[str, Any]:
         return {"reference": self.reference, **asdict(self.identity)}
@@ -82,3 +79,9 @@ class Sentences:
         """
         identity = EncoderIdentity(str(document["name"]), str(document["digest"]), int(document["width"]))
         return cls(str(document["reference"]), identity)
+
+
+def _open(reference: str) -> SentenceEncoder:
+    from shipway.language import open_encoder
+
+    return open_encoder(reference, threads=THREADS, where=FIELD)
