@@ -23,6 +23,9 @@ from shipway.components.prep.shards import Target, Written, as_shard
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import bad_places, check_rows, check_sides
+from shipway.recipes import load_recipe
+from shipway.recipes.base import ChecksPlace
+from shipway.specs import parse
 
 if TYPE_CHECKING:
     from shipway.storage import Store
@@ -40,6 +43,9 @@ def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool
     if published is not None:
         _check_slices(published.statistics.get("reading"), spec)
         return published, True
+    recipe = load_recipe(spec.recipe)
+    if isinstance(recipe, ChecksPlace):
+        recipe.check_place(parse(recipe.EncoderParams, spec.encoder, "dataset.encoder"))
     with _workplace() as folder:
         given = open_sources(spec, folder / "source")
         read = noted.document(given.sources, given.skipped, spec)

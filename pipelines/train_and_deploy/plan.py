@@ -28,7 +28,7 @@ from shipway.planning.own_code import with_code
 from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
-from shipway.recipes.base import ChecksParams, SuggestsSearch
+from shipway.recipes.base import ChecksParams, ChecksPlace, SuggestsSearch
 from shipway.recipes.own_fit import packages_of, strategies_of
 from shipway.specs import parse
 from shipway.tasks import task_of
@@ -189,11 +189,13 @@ class TrainAndDeploy(Plan):
         from shipway.components.train.core import runs_here
         from shipway.doctor import require_local
 
-        training = cast(TrainingSpec, specs["training"])
-        is_here = runs_here(training)
+        training, dataset = cast(TrainingSpec, specs["training"]), cast(DatasetSpec, specs["dataset"])
+        is_here, recipe = runs_here(training), load_recipe(training.recipe)
         require_local(training.strategy if is_here else "")
         if is_here:
-            packages_of(load_recipe(training.recipe))
+            packages_of(recipe)
+        if isinstance(recipe, ChecksPlace):
+            recipe.check_place(parse(recipe.EncoderParams, dataset.encoder, "dataset.encoder"))
 
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
         from shipway.components.deploy.core import inference_service

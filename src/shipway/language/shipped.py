@@ -11,7 +11,7 @@ from shipway.artifacts.base import FileRef
 from shipway.canonical import sha256_hex
 from shipway.errors import UserError
 from shipway.language.description import FILE, EncoderDescription
-from shipway.language.keeping import check_file, keep
+from shipway.language.keeping import check_file, keep, kept_folder
 from shipway.language.reference import USE_MULTILINGUAL
 from shipway.language.tokenizing import EXTRA, absent
 from shipway.language.use_graph import WIDTH, use_graph
@@ -51,6 +51,11 @@ def shipped_folder() -> tuple[Path, EncoderDescription]:
         CorruptArtifact: the package's weights, or what was made of them, are not those that were checked.
     """
     return keep(sha256_hex(DESCRIPTION.to_json()), _make)
+
+
+def is_made() -> bool:
+    """Whether it lies on this machine, so that its package is not needed."""
+    return (kept_folder(sha256_hex(DESCRIPTION.to_json())) / FILE).is_file()
 
 
 def _make(folder: Path) -> None:

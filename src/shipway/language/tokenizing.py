@@ -32,9 +32,9 @@ def open_tokenizer(path: Path, description: EncoderDescription) -> Tokenize:
     return lambda texts: opened([_HALF.sub("\ufffd", text) for text in texts])
 
 
-def absent(package: str) -> UserError:
+def absent(package: str, where: str = "") -> UserError:
     """What is said where the extra `language` is not installed."""
-    return UserError(f"sentence encoders need {package}, which is not installed here", fix=EXTRA)
+    return UserError(f"sentence encoders need {package}, which is not installed here", field=where, fix=EXTRA)
 
 
 def _sentencepiece(path: Path, description: EncoderDescription) -> Tokenize:

@@ -143,6 +143,20 @@ class ChecksParams(Protocol):
 
 
 @runtime_checkable
+class ChecksPlace(Protocol):
+    """What a recipe may offer beside `Recipe` where some of its encoders need more than Shipway's own packages."""
+
+    def check_place(self, encoder_params: BaseModel) -> None:
+        """Refuses to encode where a package is not installed: asked before a run starts on this machine, and by prep
+        before it reads a row. Imports nothing heavy.
+
+        Raises:
+            UserError: names the field, the package and how it is installed.
+        """
+        ...
+
+
+@runtime_checkable
 class StatesTolerance(Protocol):
     """What a recipe may offer beside `Recipe` where a network's numbers are less exact than `TOLERANCE`.
 

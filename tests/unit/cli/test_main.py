@@ -236,6 +236,21 @@ def test_a_base_install_says_what_a_local_run_needs(shipway: Shipway, monkeypatc
     assert not Path("home/runs").exists()
 
 
+def test_a_sentence_encoder_that_is_not_installed_is_said_before_the_run(
+    shipway: Shipway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shipway.language.opening.find_spec", lambda name: None if name == "sentencepiece" else name)
+    Path("rows.csv").write_text("text,label\nhello,greet\nbye,leave\n")
+    given = "overrides.dataset.encoder.sentence_encoder=use-multilingual-3"
+    code, _, err = shipway("run", "train_and_deploy", "--local", "--param", "name=bot", "data=rows.csv", given)
+    assert (code, err) == (
+        2,
+        "error: dataset.encoder.sentence_encoder: sentence encoders need sentencepiece, which is not installed here; "
+        "pip install 'shipway[language]'\n",
+    )
+    assert not Path("home/runs").exists()
+
+
 def test_a_cluster_that_does_not_answer_is_said(shipway: Shipway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "http://127.0.0.1:9")
     found = {f["what"]: f for f in json.loads(shipway("doctor", "--json")[1])["findings"]}

@@ -9,11 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from shipway.errors import InvalidSpec
+from shipway.components.prep.make import make_dataset
+from shipway.components.prep.spec import DatasetSpec
+from shipway.errors import InvalidSpec, UserError
 from shipway.recipes import load_recipe
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import EncoderParams
 from shipway.specs import parse
+from shipway.storage import Store
 
 TEXTS = ["turn on the light", "mach das Licht an", "", "\U0001f600 \u00e9t\u00e9", "x" * 10_000]
 
@@ -58,6 +61,15 @@ def test_an_encoder_that_is_another_by_now_is_refused(encoder: IntentsEncoder) -
     document["sentences"]["digest"] = "0" * 64
     with pytest.raises(InvalidSpec, match=r"encoder\.sentence_encoder: the model was trained with use-multilingual-3"):
         load_recipe("intents").load_encoder(document).encode(TEXTS)
+
+
+def test_prep_reads_no_row_where_the_encoder_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shipway.language.opening.find_spec", lambda name: name if name == "onnxruntime" else None)
+    (tmp_path / "rows.csv").write_text("no column of the spec is here\n")
+    reference = f"s3://bucket/encoder.json#sha256={'0' * 64}"
+    spec = DatasetSpec(name="bot", data=str(tmp_path / "rows.csv"), encoder={"sentence_encoder": reference})
+    with pytest.raises(UserError, match=r"^dataset\.encoder\.sentence_encoder: .* need sentencepiece or tokenizers"):
+        make_dataset(spec, Store.open((tmp_path / "store").as_uri()))
 
 
 @pytest.mark.parametrize("name", ["use-multilingual-4", "s3://bucket/encoder.json"])

@@ -28,6 +28,14 @@ class IntentsRecipe:
     EncoderParams: type[BaseModel] = EncoderParams
     Params: type[BaseModel] = Params
 
+    def check_place(self, encoder_params: BaseModel) -> None:
+        """A sentence encoder needs the extra `language`."""
+        from shipway.language.opening import check_installed
+        from shipway.recipes.intents.sentences import FIELD
+
+        assert isinstance(encoder_params, EncoderParams)
+        check_installed(encoder_params.sentence_encoder, FIELD)
+
     def fit_encoder(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> IntentsEncoder:
         """Fits on the training split."""
         return self.merge_counts([self.count_rows(rows, params)])
