@@ -118,8 +118,9 @@ class UnpackedShards:
     """Shards' rows, unpacked when they are first asked for, and kept in files as far as there is room.
 
     The files have no name: nobody else can change one, and the system takes it away with the process, however that
-    ends. `DISK_BYTES` and half of what is free bound them; of the shards beyond, those that were asked for longest ago
-    are unpacked again. The shard to come is unpacked meanwhile.
+    ends. `DISK_BYTES` and half of what they and the free disk are together bound them, looked at before each shard:
+    replicas on one machine, and what else fills its disk, leave room for each other. Of the shards beyond, those that
+    were asked for longest ago are unpacked again. The shard to come is unpacked meanwhile.
 
     Args:
         read: Blocks of a shard's unpacked rows.
@@ -129,7 +130,6 @@ class UnpackedShards:
 
     def __init__(self, read: Callable[[int], Iterable[Encoded]], rows: Sequence[int], folder: Path) -> None:
         self._read, self._rows, self._folder = read, list(rows), folder
-        self._room = min(DISK_BYTES, shutil.disk_usage(folder).free // 2)
         self._shards: OrderedDict[int, Future[tuple[Encoded, int]]] = OrderedDict()  # rows, bytes on the disk
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="unpack")
@@ -156,7 +156,7 @@ class UnpackedShards:
             columns = None
         if columns is None:  # a full disk, or what has no fixed size
             columns = concatenate(map(narrow, self._read(shard)))
-            return self._checked(shard, columns), self._room
+            return self._checked(shard, columns), DISK_BYTES
         return self._checked(shard, columns), sum(part.nbytes for value in columns.values() for part in _parts(value))
 
     def _checked(self, shard: int, columns: Encoded) -> Encoded:
@@ -172,8 +172,9 @@ class UnpackedShards:
         with self._lock:
             done = {number: made.result()[1] for number, made in self._shards.items() if _is_made(made)}
             used = sum(done.values())
+            room = min(DISK_BYTES, (used + shutil.disk_usage(self._folder).free) // 2)
             for number in list(done)[: max(len(self._shards) - 2, 0)]:
-                if used + max(done.values()) <= self._room:
+                if used + max(done.values()) <= room:
                     return
                 used -= done[number]
                 del self._shards[number]

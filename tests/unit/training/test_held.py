@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -76,6 +77,15 @@ def test_shards_that_have_no_room_are_unpacked_again(tmp_path: Path, monkeypatch
     monkeypatch.setattr(held, "DISK_BYTES", 1)
     read = Read()
     found = labels(held.UnpackedShards(read, ROWS, tmp_path), 15, range(4))
+    assert list(chain(*found)) == list(islice(endless(), 60))
+    assert len(read.shards) > len(ROWS)
+
+
+def test_room_is_left_on_a_disk_that_others_fill_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, usage = Read(), shutil.disk_usage(tmp_path)
+    shards = held.UnpackedShards(read, ROWS, tmp_path)
+    monkeypatch.setattr(held.shutil, "disk_usage", lambda folder: usage._replace(free=0))
+    found = labels(shards, 15, range(4))
     assert list(chain(*found)) == list(islice(endless(), 60))
     assert len(read.shards) > len(ROWS)
 
