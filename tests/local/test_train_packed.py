@@ -122,6 +122,28 @@ def test_memory_gives_the_same_rows_as_records_that_were_not_packed(tiny: Tiny, 
         assert np.asarray(label["label"]).tolist() == np.asarray(same["label"]).tolist()
 
 
+@pytest.mark.parametrize("bearable", [0, 1 << 20])
+def test_what_a_recipe_solves_with_is_features_as_declared_however_they_are_held(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bearable: int
+) -> None:
+    from shipway.training import data as td
+
+    monkeypatch.setattr(td, "HELD_BYTES", bearable)
+    parser = parser_of(tiny)
+    assert parser.is_late == (bearable == 0)
+    columns = parser.columns(parser.load(written(tmp_path, list(range(ROWS))), ROWS))
+    expected = Digits().encode(list(range(ROWS)))
+    assert set(columns) == {*Digits.features, "label"}
+    assert isinstance(columns["square"], np.ndarray)
+    assert columns["square"].dtype == np.int64
+    assert columns["square"].tolist() == expected["square"].tolist()  # type: ignore[union-attr]
+    for name in ("pairs", "texts"):
+        got, wanted = columns[name], expected[name]
+        assert isinstance(got, Ragged)
+        assert isinstance(wanted, Ragged)
+        assert got.values.reshape(-1).tolist() == wanted.values.reshape(-1).tolist()
+
+
 def test_records_that_the_installed_recipe_does_not_unpack_are_refused(tiny: Tiny) -> None:
     from shipway.training.data import Parser
 

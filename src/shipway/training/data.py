@@ -26,7 +26,7 @@ from shipway.training.held import Padding, Piece, StreamOrder, UnpackedShards, n
 from shipway.training.order import Share, local_batches
 from shipway.training.shards import packer_of
 from shipway.training.unpacking import DTYPES as DTYPES
-from shipway.training.unpacking import Unpacking, as_columns, as_tensors, is_ragged
+from shipway.training.unpacking import Unpacking, as_columns, as_declared, as_tensors, is_ragged
 
 PARSE_BATCH = 1024
 HELD_BYTES = 512 << 20  # of a split's features; where they take more, each batch is unpacked by itself
@@ -208,13 +208,23 @@ class Parser:
                 columns = as_columns(self._parsed(serialised))
                 if self.unpacking is None or self.is_late:
                     yield columns
-                    continue
-                rows = len(next(iter(columns.values())))
-                for start in range(0, rows, UNPACK_BATCH):
-                    some = part(columns, start, min(start + UNPACK_BATCH, rows))
-                    yield self.unpacking.columns(some) | {name: some[name] for name in self.targets}
+                else:
+                    yield from self._in_features(columns, self.unpacking)
         except tf.errors.DataLossError as error:
             raise CorruptArtifact(f"shards: damaged record ({error.message}); prepare the dataset again") from error
+
+    def _in_features(self, records: Encoded, unpacking: Unpacking) -> Iterator[Encoded]:
+        rows = len(next(iter(records.values())))
+        for start in range(0, rows, UNPACK_BATCH):
+            some = part(records, start, min(start + UNPACK_BATCH, rows))
+            yield unpacking.columns(some) | {name: some[name] for name in self.targets}
+
+    def columns(self, split: Mapping[str, Any]) -> Encoded:
+        """Features and targets of what `load` gave, as arrays of the types that they are declared with."""
+        columns = as_columns(split)
+        if self.unpacking is not None and self.is_late:
+            columns = concatenate(self._in_features(columns, self.unpacking))
+        return {name: as_declared(columns[name], spec) for name, spec in self.tensors.items()}
 
     def load(self, paths: Sequence[Path], rows: int) -> dict[str, Any]:
         """A whole split as one tensor for each feature and target; whole numbers in half the room, where they fit.

@@ -117,7 +117,9 @@ def _fit(
     checkpoints = Checkpoints(output_uri, work, spec.keep_checkpoints) if output_uri else None
 
     def fresh() -> None:
-        solve_weights(spec, model, encoder, targets, lambda split: _loaded(parser, manifest, split, work))
+        solve_weights(
+            spec, model, encoder, targets, lambda split: parser.columns(_loaded(parser, manifest, split, work))
+        )
         if monitor.stall is not None:
             monitor.stall.alive()
 

@@ -95,6 +95,14 @@ def as_columns(parsed: Mapping[str, Any]) -> Encoded:
     }
 
 
+def as_declared(column: NDArray[Any] | Ragged, spec: FeatureSpec) -> NDArray[Any] | Ragged:
+    """The column in its declared type: what is held may be narrower."""
+    dtype = DTYPES[spec.dtype].as_numpy_dtype
+    if isinstance(column, Ragged):
+        return Ragged(column.values.astype(dtype, copy=False), column.offsets)
+    return column.astype(dtype, copy=False)
+
+
 def as_tensors(columns: Encoded) -> dict[str, Any]:
     """Arrays as parsed tensors."""
     return {
