@@ -172,8 +172,19 @@ TOLERANCE = 1e-5  # where a recipe states none
 
 
 def tolerance_of(recipe: Recipe) -> float:
-    """What a recipe states, or `TOLERANCE`."""
-    return recipe.tolerance if isinstance(recipe, StatesTolerance) else TOLERANCE
+    """What a recipe states, or `TOLERANCE`.
+
+    Raises:
+        InvalidSpec: it states no number between 0 and 1.
+    """
+    if not isinstance(recipe, StatesTolerance):
+        return TOLERANCE
+    stated: object = recipe.tolerance
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 <= stated < 1:
+        raise InvalidSpec(
+            field=f"recipe {recipe.name}: tolerance", given=stated, allowed="a number from 0 to below 1, such as 1e-4"
+        )
+    return float(stated)
 
 
 class OwnRecipe(Recipe, FitsItself, Protocol):
@@ -278,7 +289,8 @@ def load_recipe(reference: str) -> Recipe:
     """The recipe named `intents`, or a user's `package.module:name`.
 
     Raises:
-        InvalidSpec: unknown name, module that does not import, or an object that is no recipe.
+        InvalidSpec: unknown name, module that does not import, an object that is no recipe, or one that states no
+            tolerance where it should.
     """
     module_name, _, attribute = reference.partition(":")
     if not attribute:
@@ -306,4 +318,5 @@ def load_recipe(reference: str) -> Recipe:
             given=reference,
             fix="give it one of the two (docs/recipes.md)",
         )
+    tolerance_of(recipe)  # a wrong one is said now, and not behind a training
     return recipe
