@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from shipway.components.prep.make import make_dataset
 from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidSpec, UserError
+from shipway.language import EncoderIdentity
 from shipway.recipes import load_recipe
+from shipway.recipes.intents import sentences
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import EncoderParams
 from shipway.specs import parse
@@ -76,3 +80,15 @@ def test_prep_reads_no_row_where_the_encoder_is_not_installed(tmp_path: Path, mo
 def test_a_name_that_is_none_is_refused_before_anything_starts(name: str) -> None:
     with pytest.raises(InvalidSpec, match=r"encoder\.sentence_encoder"):
         parse(EncoderParams, {"sentence_encoder": name}, "encoder")
+
+
+def test_numbers_that_shards_cannot_hold_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Large:
+        name, digest, width, languages = "large", "0" * 64, 2, ()
+
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return np.full((len(texts), 2), 1e5, np.float32)
+
+    monkeypatch.setattr(sentences, "_open", lambda _reference: Large())
+    with pytest.raises(InvalidSpec, match=r"large gives numbers beyond 65,504, .*; publish it with is_normalized=True"):
+        sentences.Sentences("s3://b/e", EncoderIdentity("large", "0" * 64, 2)).pack(["a"])

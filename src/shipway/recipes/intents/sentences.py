@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from shipway.errors import InvalidSpec
 from shipway.language.base import EncoderIdentity, as_stored
 from shipway.language.reference import NONE, SHIPPED
 
@@ -57,9 +58,23 @@ class Sentences:
         return encoder.encode(texts)
 
     def pack(self, texts: Sequence[str]) -> NDArray[np.object_]:
-        """As shards hold them: the bytes of each row, float16 little endian, shape (n,)."""
+        """As shards hold them: the bytes of each row, float16 little endian, shape (n,).
+
+        Raises:
+            InvalidSpec: it is not the encoder that the model was trained with, or half precision ends before its
+                numbers do.
+        """
+        with np.errstate(over="ignore"):
+            stored = as_stored(self.encode(texts))
+        if not np.isfinite(stored).all():
+            raise InvalidSpec(
+                f"{self.identity.name} gives numbers beyond {np.finfo(np.float16).max:,.0f}, and shards hold half "
+                "precision",
+                field=FIELD,
+                fix="publish it with is_normalized=True",
+            )
         packed = np.empty(len(texts), dtype=object)
-        packed[:] = [row.tobytes() for row in as_stored(self.encode(texts)).astype("<f2")]
+        packed[:] = [row.tobytes() for row in stored.astype("<f2")]
         return packed
 
     def unpack(self, records: NDArray[np.object_]) -> NDArray[np.float32]:
