@@ -27,8 +27,8 @@ MAX_WEIGHTS = 1 << 26  # grams times classes: 128 MB in half precision
 USUAL_TEMPERATURE = 0.2  # of margins with C = 1, where too few rows are held out to measure it
 SEED = 0
 
-# Of a vector beside n-grams' two bags, all of length 1: best or next to it on eight sets of 10 and 50 rows a class, where
-# 1 loses up to 1.3 points and 3 costs where rows are few (docs/decisions/0171).
+# Of a vector beside n-grams' two bags, all of length 1: best or next to it on four languages with 10 and 50 rows a
+# class, where 1 loses up to 1.3 points and 3 costs where rows are few (docs/decisions/0171).
 VECTOR_WEIGHT = 1.5
 # One vector beside 150 n-grams: a row is so many times as long for the solver.
 VECTOR_WORK = 4
