@@ -186,7 +186,7 @@ def test_the_check_waits_for_the_way_to_an_endpoint_that_is_ready(house: House, 
 
 
 def test_a_gateway_that_knows_no_way_is_said(monkeypatch: pytest.MonkeyPatch, house: House, server: Server) -> None:
-    monkeypatch.setattr(parity, "OPENING", Patience(within_s=0.5, first_s=0.1))
+    monkeypatch.setattr(parity, "OPENING", Patience(within_s=5.0, first_s=0.1, cap_s=0.2))
     kept = kept_rows(house.record, house.model, 50)
     with (
         late_gateway(server.url, refusals=10**6) as gateway,
