@@ -8,6 +8,7 @@ what they write does not depend on how many.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from shipway.components.prep.checks import as_json
 from shipway.components.prep.heads import Source
 from shipway.components.prep.pool import Pool, in_order
 from shipway.components.prep.rows import Layout, refine, take_piece
-from shipway.components.prep.schema import schema_of
+from shipway.components.prep.schema import Schema, schema_of
 from shipway.components.prep.shards import (
     ShardTask,
     Target,
@@ -254,18 +255,38 @@ def plan_shards(taken: Taken, spec: DatasetSpec, bytes_per_row: float) -> list[S
     return tasks
 
 
-def sample_bytes(taken: Taken, spec: DatasetSpec, encoder: Encoder) -> tuple[float, int]:
-    """Bytes that a row of the training split takes as a TFRecord, and in memory where that is more than its record."""
+@dataclass(frozen=True)
+class RowSize:
+    """What a row of the training split takes, measured on some.
+
+    Attributes:
+        record_bytes: As a TFRecord.
+        unpacked_bytes: In memory, where that is more than its record.
+        seconds: Of one core, to become a record.
+    """
+
+    record_bytes: float
+    unpacked_bytes: int
+    seconds: float
+
+
+def sample(taken: Taken, spec: DatasetSpec, encoder: Encoder) -> RowSize:
+    """What a row takes."""
     rows, schema = next(training_frames(taken, spec)).head(SAMPLE_ROWS), schema_of(spec)
+    began = time.thread_time()
     size = sum(len(record) + 16 for records in encode_rows(rows, encoder, schema) for record in records)
+    seconds = time.thread_time() - began
+    return RowSize(size / len(rows), _unpacked_bytes(rows, encoder, schema), seconds / len(rows))
+
+
+def _unpacked_bytes(rows: pl.DataFrame, encoder: Encoder, schema: Schema) -> int:
     if not isinstance(encoder, Packs):
-        return size / len(rows), 0
+        return 0
     known = [spec.row_bytes for spec in encoder.features.values()]
     if None not in known:  # told by their shapes: an image is decoded by nobody here
-        return size / len(rows), sum(filter(None, known))
+        return sum(filter(None, known))
     features = encoder.encode(schema.kind.values(rows)).values()
-    unpacked = sum((value.values if isinstance(value, Ragged) else value).nbytes for value in features)
-    return size / len(rows), unpacked // len(rows)
+    return sum((value.values if isinstance(value, Ragged) else value).nbytes for value in features) // len(rows)
 
 
 def write_encoder(encoder: Encoder, path: Path) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shipway.storage import Store
 
 POOL_BYTES = 24 << 20  # a smaller source is done before a second process has started
+WORK_S = 10.0  # of encoding, that one process does alone
 WORKERS = "SHIPWAY_PREP_WORKERS"  # processes; default: the cores that this process may use
 
 
@@ -76,8 +77,10 @@ def _encode(
         core.write_encoder(encoder, out / "encoder.json")
         for split in SPLITS:
             write_group_hashes(scratch, split, out / "groups" / f"{split}.parquet")
-        bytes_per_row, unpacked_bytes = core.sample_bytes(taken, spec, encoder)
-        tasks = core.plan_shards(taken, spec, bytes_per_row)
+        row = core.sample(taken, spec, encoder)
+        tasks = core.plan_shards(taken, spec, row.record_bytes)
+        if row.seconds * sum(statistics.split_rows().values()) > WORK_S:
+            pool.workers = _cores()  # a small source, and an encoder that takes its time
         target = Target(
             scratch, taken.layout.row_buckets, spec, out / "encoder.json", store.uri, prefix,
             counts_unseen=spec.unseen_labels == "count",
@@ -103,7 +106,7 @@ def _encode(
         quarantine,
         document,
         left_out,
-        unpacked_bytes,
+        row.unpacked_bytes,
     )
     manifest = publish.describe(prepared, spec, uri)
     store.put(f"{prefix}/report.html", dataset_report(manifest).render().encode())
@@ -177,4 +180,8 @@ def _workplace() -> Iterator[Path]:
 def _workers(sources: list[Source]) -> int:
     if sum(source.path.stat().st_size + source.files_bytes for source in sources) <= POOL_BYTES:
         return 1
+    return _cores()
+
+
+def _cores() -> int:
     return int(os.environ.get(WORKERS, len(os.sched_getaffinity(0))))

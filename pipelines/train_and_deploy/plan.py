@@ -189,13 +189,14 @@ class TrainAndDeploy(Plan):
         from shipway.components.train.core import runs_here
         from shipway.doctor import require_local
 
-        training, dataset = cast(TrainingSpec, specs["training"]), cast(DatasetSpec, specs["dataset"])
+        training = cast(TrainingSpec, specs["training"])
         is_here, recipe = runs_here(training), load_recipe(training.recipe)
         require_local(training.strategy if is_here else "")
         if is_here:
             packages_of(recipe)
         if isinstance(recipe, ChecksPlace):
-            recipe.check_place(parse(recipe.EncoderParams, dataset.encoder, "dataset.encoder"))
+            encoder = cast(DatasetSpec, specs["dataset"]).encoder
+            recipe.check_place(parse(recipe.EncoderParams, encoder, "dataset.encoder"))
 
     def check_cluster(self, specs: Specs, executor: KubernetesExecutor) -> None:
         from shipway.components.deploy.core import inference_service

@@ -21,7 +21,7 @@ import pytest
 import zstandard
 
 from shipway.artifacts import DatasetManifest
-from shipway.components.prep import core, launch, make, sources
+from shipway.components.prep import core, launch, make, pool, sources
 from shipway.components.prep.spec import DatasetSpec
 from shipway.demos.intents import write_intents_csv
 from shipway.errors import InvalidData
@@ -143,6 +143,21 @@ def test_the_number_of_processes_changes_no_byte(store: Store, tmp_path: Path, m
     together = prepare(store, data)
     assert hashes_of(together) == hashes_of(alone)
     assert together.statistics == alone.statistics
+
+
+def test_a_small_source_whose_encoder_takes_its_time_is_shared(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, started, start = tmp_path / "rows.csv", [], pool._start
+    table(3000).write_csv(data)
+    monkeypatch.setattr(pool, "_start", lambda owner: started.append(owner) or start(owner))
+    monkeypatch.setenv(make.WORKERS, "2")
+    alone = prepare(store, data)
+    assert not started
+    store.delete(*(info.key for info in store.list("datasets")))
+    monkeypatch.setattr(make, "WORK_S", 0.0)
+    assert hashes_of(prepare(store, data)) == hashes_of(alone)
+    assert started == ["p1"]
 
 
 def test_buckets_that_grew_too_big_are_split_again(

@@ -1,22 +1,15 @@
-"""Encoders on this machine: a folder each, named by the hash of its description, made whole or not at all."""
+"""Encoders on this machine: a folder each, named by the hash of its description."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import time
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from shipway import private
+from shipway import kept_folders
 from shipway.context import Context
 from shipway.errors import CorruptArtifact
 from shipway.language.description import FILE, EncoderDescription
-
-_ABANDONED_S = 3600  # a process that was killed leaves its scratch folder; no encoder takes that long to fetch
 
 
 def kept_folder(key: str) -> Path:
@@ -27,8 +20,6 @@ def kept_folder(key: str) -> Path:
 def keep(key: str, fill: Callable[[Path], None]) -> tuple[Path, EncoderDescription]:
     """The encoder's folder, each file verified; filled where it is not there, or was changed.
 
-    Two processes that fill it at once end with one whole folder.
-
     Args:
         key: sha256 of the description.
         fill: Writes the description and its files into an empty folder.
@@ -36,28 +27,13 @@ def keep(key: str, fill: Callable[[Path], None]) -> tuple[Path, EncoderDescripti
     Raises:
         CorruptArtifact: what was filled in differs from its description.
     """
-    folder = kept_folder(key)
-    with suppress(CorruptArtifact):
-        return folder, _verified(folder, key)
-    private.make_folder(folder.parent)
-    _clean(folder.parent)
-    scratch = folder.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    try:
-        scratch.mkdir(mode=0o700)
+
+    def made(scratch: Path) -> None:
         fill(scratch)
-        description = _verified(scratch, key)
-        with suppress(CorruptArtifact):  # another process was faster: its folder is as whole as ours
-            return folder, _verified(folder, key)
-        with suppress(FileNotFoundError):  # there is none; one that was changed leaves by rename, and is nobody's then
-            folder.rename(scratch.with_name(f"{scratch.name}-changed"))
-        try:
-            scratch.rename(folder)
-        except OSError:
-            _verified(folder, key)
-        return folder, description
-    finally:
-        for each in (scratch, scratch.with_name(f"{scratch.name}-changed")):
-            shutil.rmtree(each, ignore_errors=True)
+        _verify(scratch, key)
+
+    folder = kept_folders.keep(kept_folder(key), made, lambda there: _verify(there, key))
+    return folder, EncoderDescription.read(folder / FILE)
 
 
 def check_file(path: Path, sha256: str, where: str) -> None:
@@ -74,17 +50,7 @@ def check_file(path: Path, sha256: str, where: str) -> None:
         raise CorruptArtifact(f"{where}: {path.name} has sha256 {given}, expected {sha256}")
 
 
-def _clean(root: Path) -> None:
-    """Removes what killed processes left."""
-    for left in root.glob(".*"):
-        with suppress(OSError):  # its process is at it, after all
-            if time.time() - left.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(left)
-
-
-def _verified(folder: Path, key: str) -> EncoderDescription:
+def _verify(folder: Path, key: str) -> None:
     check_file(folder / FILE, key, str(folder))
-    description = EncoderDescription.read(folder / FILE)
-    for file in description.files:
+    for file in EncoderDescription.read(folder / FILE).files:
         check_file(folder / file.path, file.sha256, str(folder))
-    return description

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
+from shipway import kept_folders
 from shipway.artifacts import FileRef, ModelManifest
 from shipway.context import Context
 from shipway.errors import CorruptArtifact
@@ -100,36 +98,15 @@ def fetch_model(manifest: ModelManifest, cache: Path | None = None) -> Path:
     """
     from shipway.storage import open_folder
 
-    root = cache or Context.current().home / "cache" / "models"
-    folder = root / f"{manifest.digest}-{manifest.served.digest}"
     files = needed_files(manifest)
-    if folder.is_dir():
-        try:
-            verify_files(folder, files)
-            return folder
-        except CorruptArtifact:
-            _discard(folder)
-    scratch = root / f".{folder.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    try:
+
+    def fill(scratch: Path) -> None:
         open_folder(manifest.uri).download_folder("", files, scratch)
         verify_files(scratch, files, where=manifest.uri)
-        try:
-            scratch.rename(folder)
-        except OSError:  # another process was faster: its folder is as whole as ours
-            verify_files(folder, files)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return folder
 
-
-def _discard(folder: Path) -> None:
-    """Out of the way by rename first, so that nobody opens a folder that is half removed."""
-    doomed = folder.with_name(f".doomed-{uuid.uuid4().hex[:8]}")
-    try:
-        folder.rename(doomed)
-    except OSError:
-        return
-    shutil.rmtree(doomed, ignore_errors=True)
+    root = cache or Context.current().home / "cache" / "models"
+    folder = root / f"{manifest.digest}-{manifest.served.digest}"
+    return kept_folders.keep(folder, fill, lambda there: verify_files(there, files))
 
 
 def _sha256(path: Path) -> str:

@@ -173,3 +173,18 @@ def test_vectors_are_used_where_the_eval_split_is_answered_no_worse_with_them() 
     assert misled.told.endswith("without: they are left out")
     assert misled.table.tobytes() == alone.table.tobytes()
     assert misled.temperature == alone.temperature
+
+
+@in_tensorflow
+def test_long_vectors_are_brought_to_length_1_in_mixed_precision_too() -> None:
+    import tf_keras
+
+    from shipway.recipes.intents.model import SentenceGate
+
+    before = tf_keras.mixed_precision.global_policy()
+    tf_keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        seen = np.asarray(SentenceGate()(np.full((1, 4), 300.0, np.float32)))
+    finally:
+        tf_keras.mixed_precision.set_global_policy(before)
+    np.testing.assert_allclose(seen, np.full((1, 4), 0.5), rtol=1e-6)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -63,6 +64,15 @@ def test_many_that_fetch_at_once_all_get_the_whole_folder(model: ModelManifest, 
     assert len(folders) == 6
     assert len(set(folders)) == 1
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [folders[0].name]
+
+
+def test_what_a_killed_predictor_left_goes(model: ModelManifest, tmp_path: Path) -> None:
+    left, at_work = tmp_path / "cache/.7-left", tmp_path / "cache/.8-at-work"
+    for folder in (left, at_work):
+        folder.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    fetch_model(model, tmp_path / "cache")
+    assert (left.exists(), at_work.exists()) == (False, True)
 
 
 def test_only_the_files_that_serving_needs_are_fetched(model: ModelManifest) -> None:

@@ -63,6 +63,9 @@ class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
 class SentenceGate(tf_keras.layers.Layer):  # type: ignore[misc]
     """A sentence encoder's vectors, brought to length 1; zeros where `set_open(False)` was called. Never trained."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)  # whatever the policy: a square may be more than half precision has
+
     def build(self, _shape: Any) -> None:
         self.open = self.add_weight("open", (), initializer="ones", trainable=False)
 
