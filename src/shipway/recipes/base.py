@@ -17,7 +17,7 @@ from shipway.artifacts import FeatureSpec
 from shipway.code.given import allowing, use_given
 from shipway.errors import InvalidSpec
 from shipway.objects import load_object
-from shipway.recipes.absent import allow_mention_of_polars
+from shipway.recipes.absent import allow_mention
 from shipway.recipes.arrays import Encoded
 from shipway.recipes.own_fit import FitsItself, Rows
 
@@ -299,7 +299,7 @@ def load_recipe(reference: str) -> Recipe:
                 "unknown recipe", field="recipe", given=reference, allowed=(*BUILT_IN, "'package.module:name'")
             )
         module_name, attribute = f"shipway.recipes.{module_name}", "recipe"
-    allow_mention_of_polars()
+    allow_mention()
     recipe = load_object(f"{module_name}:{attribute}", "recipe")
     if not isinstance(recipe, Recipe) or isinstance(recipe, type):
         is_class = isinstance(recipe, type)

@@ -1,4 +1,4 @@
-"""A user's recipe where Polars is not installed, as in the predictor's image."""
+"""A user's recipe where Polars, scipy and scikit-learn are not installed, as in the predictor's image."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 HIDE = """
 import sys
+HIDDEN = ("polars", "scipy", "sklearn")
 class Hidden:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "polars":
+        if name.partition(".")[0] in HIDDEN:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Hidden())
 import importlib.util
 found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *more: None if name == "polars" else found(name, *more)
+importlib.util.find_spec = lambda name, *more: None if name in HIDDEN else found(name, *more)
 """
 
 
@@ -36,8 +37,8 @@ print(encoder.encode(["abc"])["letters"].sum())
 
 def test_annotations_and_checks_of_polars_types_do_no_harm() -> None:
     done = run("""
-from shipway.recipes.absent import allow_mention_of_polars
-allow_mention_of_polars()
+from shipway.recipes.absent import allow_mention
+allow_mention()
 import polars as pl
 from collections.abc import Iterable
 from typing import Optional
@@ -49,11 +50,33 @@ print(isinstance("text", pl.Series))
 
 def test_using_polars_says_what_to_do_instead() -> None:
     done = run("""
-from shipway.recipes.absent import allow_mention_of_polars
-allow_mention_of_polars()
+from shipway.recipes.absent import allow_mention
+allow_mention()
 import polars as pl
+from shipway.recipes.absent import has_polars
+print(has_polars())
 pl.col("text")
 """)
-    assert done.returncode == 1
+    assert (done.returncode, done.stdout.strip()) == (1, "False")
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: polars.col: polars is not in this image; load_encoder and encode do without")
+    assert last.startswith(
+        "ImportError: polars.col: polars is not in this image; load_encoder, encode and a task's answers do"
+    )
+
+
+def test_libraries_of_training_and_their_modules_may_be_imported_inherited_and_annotated() -> None:
+    done = run("""
+from shipway.recipes.absent import allow_mention
+allow_mention()
+import scipy
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.linear_model import LogisticRegression
+class Lengths(BaseEstimator, TransformerMixin):
+    def fit(self, rows: csr_array) -> "Lengths": ...
+print(isinstance("text", LogisticRegression))
+LogisticRegression(C=2)
+""")
+    assert done.stdout.strip() == "False", done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: sklearn.linear_model.LogisticRegression: sklearn is not in this image; ")
