@@ -102,7 +102,11 @@ def test_what_yaml_cannot_read_is_text(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"- a\n- b\n", "got list"), (b"a: [", "neither YAML nor JSON"), (b"\xff\xfe\x00", "cannot be read|neither YAML")],
+    [
+        (b"- a\n- b\n", "got 'list'"),
+        (b"a: [", "neither YAML nor JSON"),
+        (b"\xff\xfe\x00", "cannot be read|neither YAML"),
+    ],
 )
 def test_a_params_file_that_is_no_mapping_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "p.yaml"

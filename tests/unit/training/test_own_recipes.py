@@ -172,7 +172,7 @@ def test_horovod_that_is_not_installed_is_named_before_anything_starts_from_pyth
     plan = find("train_function").plan
     assert plan is not None
     with pytest.raises(UserError, match="'horovod' is not installed here"):
-        plan.check_here({"training": FunctionSpec(name="f", function="a:b", strategy="horovod", workers=2)})
+        plan.check_here({"training": FunctionSpec(name="f", function="json:dumps", strategy="horovod", workers=2)})
 
 
 def test_a_presets_strategy_that_the_recipe_cannot_do_is_left_out_and_one_that_was_asked_for_refused() -> None:
