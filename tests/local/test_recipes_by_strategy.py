@@ -16,6 +16,7 @@ import pytest
 from shipway.storage import embedded
 from shipway.storage.server import ServerInfo
 from tests.fixtures.jobs import Trained, play
+from tests.fixtures.long_only import LONG_ONLY
 from tests.fixtures.recipe_rows import OWN, PARAMS, STEPS, dataset_of, job_name, training_of
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900), pytest.mark.xdist_group("recipe-strategies")]
@@ -30,7 +31,7 @@ Train = Callable[[str, str], Trained]
 
 def shared_with_soak(recipes: list[str], quick: str) -> list[Any]:
     """Each recipe, all but one in `make soak` alone: a training is an import of TensorFlow for each worker."""
-    return [pytest.param(each, marks=[] if each == quick else [pytest.mark.soak]) for each in recipes]
+    return [pytest.param(each, marks=[] if each == quick else LONG_ONLY) for each in recipes]
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,12 @@ from shipway.errors import CorruptArtifact, InvalidData, ShipwayError
 from shipway.scoring import ModelSession
 from shipway.storage import open_folder
 from tests.fixtures import own_recipe
+from tests.fixtures.long_only import LONG_ONLY
 from tests.fixtures.tiny_model import Tiny, document, make_dataset
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("tensorflow")]
 
 # Tracing and converting recurrent cells takes ten times as long as training them; the LSTM stands for both.
-long_only = pytest.mark.skipif(int(os.environ.get("SHIPWAY_LOOPS", "20")) < 100, reason="in make soak")
 SHORT: dict[str, Any] = {"steps": 12, "checkpoint_steps": 4, "batch_size": 16}
 
 
@@ -251,7 +251,7 @@ def test_a_damaged_shard_is_never_trained_on(store_uri: str, tmp_path: Path) -> 
     "params",
     [
         {"architecture": "lstm", "units": 8},
-        pytest.param({"architecture": "gru", "units": 8}, marks=long_only),
+        pytest.param({"architecture": "gru", "units": 8}, marks=LONG_ONLY),
         {"architecture": "cnn", "units": 8},
         {"architecture": "bag", "embeddings": "vectors.txt"},
     ],
