@@ -136,7 +136,7 @@ def test_a_crash_fails_its_own_trial_and_the_rest_go_on_in_a_new_runner() -> Non
     }  # fmt: skip
     assert by_x[0.1].error.startswith("ValueError: x is too small for this trial (cheap_trials.py:")
     assert "exit code 3" in by_x[0.3].error
-    assert "no metric 'score'; it gave other" in by_x[0.45].error
+    assert "no metric 'score'; expected one of other" in by_x[0.45].error
     assert "score is not a finite number" in by_x[0.55].error
     assert record.best_params == {"x": 0.95}
 
