@@ -100,6 +100,9 @@ def test_screens_pages_and_the_card_speak_its_words(person: Person, served: dict
     for title in ("Evaluation", "Decision", "Model card"):
         assert not re.search(r"accuracy|confus|out.of.scope|\blabels\b", pages[title], re.IGNORECASE), title
     shown = json.loads(person.call("models", "show", "tram", "--json").stdout)
+    assert shown["model"]["serving"] == "onnx", (
+        "a constant of its model is in the ONNX: the predictor's image has no more"
+    )
     allowed = {**person.environment, "SHIPWAY_RECIPES": "trams:recipe", "SHIPWAY_CODE": shown["model"]["code"]}
     asked = typed.run(("predict", "tram", "4 20"), cwd=person.folder, env=allowed).stdout
     assert re.search(r"journey +minutes", asked), asked

@@ -159,10 +159,7 @@ def _onnx(
     """Converts, and compares ONNX Runtime with the SavedModel on real rows; a conversion that fails is said so."""
     outputs = list(serving.outputs)
     try:
-        import tf2onnx
-
-        serve = serving.module.serve
-        tf2onnx.convert.from_function(serve, input_signature=serve.input_signature, opset=OPSET, output_path=str(path))
+        path.write_bytes(_converted(serving.module.serve))
         given = run_onnx(path, outputs)(rows)
         speed = measure_speed(lambda: run_onnx(path, outputs, threads=1), rows, threads=1)
     except Exception as error:  # noqa: BLE001 - any failure of a converter only means that the SavedModel is served
@@ -177,6 +174,24 @@ def _onnx(
             file=sys.stderr, flush=True,
         )  # fmt: skip
     return [Made(ONNX, path.name, parity, speed, tolerance)]
+
+
+def _converted(serve: Any) -> bytes:
+    """The function as ONNX. What a model took from outside of it, such as a `tf.constant` of `build_model`, is written
+    into it: tf2onnx makes an input of that, which nobody would give.
+    """
+    import onnx
+    import tf2onnx
+
+    model, _ = tf2onnx.convert.from_function(serve, input_signature=serve.input_signature, opset=OPSET)
+    outside = {
+        inner.name: value for value, inner in serve.get_concrete_function().graph.captures if value.dtype != tf.resource
+    }
+    for asked in [each for each in model.graph.input if each.name in outside]:
+        model.graph.input.remove(asked)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(outside[asked.name].numpy(), asked.name))
+    written: bytes = model.SerializeToString()
+    return written
 
 
 def _real_rows(fitted: Fitted, features: dict[str, FeatureSpec], work: Path) -> Arrays:
