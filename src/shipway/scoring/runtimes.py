@@ -77,7 +77,7 @@ def open_saved_model(folder: Path) -> Any:
         import tensorflow as tf
     except ImportError as error:
         raise UserError(
-            "is not installed here, and this model is served by its SavedModel (its training's log says why not as ONNX)",
+            "is not installed here, and this model is served by its SavedModel (its training's log says why)",
             field="tensorflow",
             fix="pip install 'shipway[train]'",
         ) from error
