@@ -61,6 +61,8 @@ def test_the_devices_of_one_machine_train_as_one_does(trained: Train, recipe: st
 
 
 @pytest.mark.parametrize("recipe", shared_with_soak(BY_WORKERS, "entities"))
+@pytest.mark.proves(recipe="images", strategy="single", executor="process")
+@pytest.mark.proves(recipe="image_tags", strategy="single", executor="process")
 @pytest.mark.proves(recipe="entities", strategy="multi_worker", executor="process")
 @pytest.mark.proves(recipe="images", strategy="multi_worker", executor="process")
 @pytest.mark.proves(recipe="image_tags", strategy="multi_worker", executor="process")
