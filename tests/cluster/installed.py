@@ -14,6 +14,7 @@ from shipway.executors.kubernetes.api import Api
 from shipway.executors.kubernetes.kinds import Kind
 from shipway.executors.kubernetes.permissions import LAUNCHER
 from tests.cluster import faults, overlays, workloads
+from tests.cluster.bed import Bed
 from tests.cluster.bed.kubectl import Kubectl
 from tests.fixtures.kubernetes_rig import IMAGE
 from tests.fixtures.manifests import SLEEP, wait_for
@@ -57,6 +58,14 @@ class Installed:
         said = self.kubectl("logs", f"job/{name}", "-n", self.namespace)
         assert status.get("succeeded") == 1, said
         return said
+
+    def tells_a_step(self, bed: Bed, home: Path) -> dict[str, str]:
+        """Variables of a step that runs here: what its image and its pod would tell it."""
+        return {
+            **bed.store_environment, "SHIPWAY_STORE": self.store_uri, "KUBECONFIG": str(bed.kubeconfig),
+            "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_RUN": "r", "SHIPWAY_NAMESPACE": self.namespace,
+            "SHIPWAY_HOME": str(home),
+        }  # fmt: skip
 
     def executor(self, token: str, home: Path) -> KubernetesExecutor:
         context = Context(home, self.store_uri, "run", "kubernetes", self.namespace)

@@ -121,13 +121,7 @@ def test_the_sweep_component_trains_its_trials_and_gives_the_best_parameters(
 ) -> None:
     """`sweep.search` as its step calls it: TFJobs of our image, read by the pod label that the operator gives."""
     shipped("tensorflow")
-    # The step runs here, so it is told what its image and its pod would tell it.
-    told = {
-        **cluster.store_environment, "SHIPWAY_STORE": installed.store_uri, "KUBECONFIG": str(cluster.kubeconfig),
-        "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_RUN": "r", "SHIPWAY_NAMESPACE": installed.namespace,
-        "SHIPWAY_HOME": str(tmp_path),
-    }  # fmt: skip
-    for name, value in told.items():
+    for name, value in installed.tells_a_step(cluster, tmp_path).items():
         monkeypatch.setenv(name, value)
     dataset = make_dataset(tmp_path)
     dataset.write(tmp_path / "dataset")

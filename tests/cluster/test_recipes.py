@@ -24,13 +24,8 @@ SMALL = {"cpu": "200m", "memory": "2Gi"}
 
 @pytest.fixture
 def home(cluster: Bed, installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The step runs here, so it is told what its image and its pod would tell it."""
-    told = {
-        **cluster.store_environment, "SHIPWAY_STORE": installed.store_uri, "KUBECONFIG": str(cluster.kubeconfig),
-        "SHIPWAY_EXECUTOR": "kubernetes", "SHIPWAY_RUN": "r", "SHIPWAY_NAMESPACE": installed.namespace,
-        "SHIPWAY_HOME": str(tmp_path),
-    }  # fmt: skip
-    for name, value in told.items():
+    """A step's, which runs here."""
+    for name, value in installed.tells_a_step(cluster, tmp_path).items():
         monkeypatch.setenv(name, value)
     return tmp_path
 

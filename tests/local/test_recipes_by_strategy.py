@@ -5,26 +5,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import pytest
 
-from shipway.storage import embedded
 from shipway.storage.server import ServerInfo
-from tests.fixtures.jobs import Trained, play
+from tests.fixtures.jobs import Trained, needs_horovod, play, shared_by_jobs
 from tests.fixtures.long_only import LONG_ONLY
 from tests.fixtures.recipe_rows import OWN, PARAMS, STEPS, dataset_of, job_name, training_of
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900), pytest.mark.xdist_group("recipe-strategies")]
 
 BY_WORKERS = ["entities", "images", "image_tags"]  # the others are in test_train_strategies.py
-needs_horovod = pytest.mark.skipif(
-    importlib.util.find_spec("horovod") is None, reason="HOROVOD IS NOT INSTALLED: run make horovod"
-)
 
 Train = Callable[[str, str], Trained]
 
@@ -38,11 +32,7 @@ def shared_with_soak(recipes: list[str], quick: str) -> list[Any]:
 def trained(embedded_store: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
     """A recipe's training by a strategy, each done once, in a home and a prefix of the store that they share."""
     folder = tmp_path_factory.mktemp("recipes")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in embedded.environment(embedded_store).items():
-            patch.setenv(name, value)
-        patch.setenv("SHIPWAY_STORE", f"s3://shipway/recipe-strategies-{os.getpid()}")
-        patch.setenv("SHIPWAY_HOME", str(folder / "home"))
+    with shared_by_jobs(embedded_store, "recipe-strategies", folder / "home"):
         dataset = cache(lambda recipe: dataset_of(recipe, folder))
         yield cache(lambda recipe, strategy: play(
             job_name(recipe, strategy), dataset(recipe), training_of(recipe, strategy)

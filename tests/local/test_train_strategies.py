@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from shipway.storage import embedded
 from shipway.storage.server import ServerInfo
 from tests.conftest import STORE_HOME
 from tests.fixtures import other_tasks
-from tests.fixtures.jobs import Trained, play
+from tests.fixtures.jobs import Trained, needs_horovod, play, shared_by_jobs
 from tests.fixtures.tiny_model import Tiny
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900), pytest.mark.xdist_group("train-strategies")]
@@ -27,20 +25,12 @@ EXACT = {
     "checkpoint_steps": 9,
     "early_stopping": None,
 }
-needs_horovod = pytest.mark.skipif(
-    importlib.util.find_spec("horovod") is None, reason="HOROVOD IS NOT INSTALLED: run make horovod"
-)
 
 
 @pytest.fixture(scope="module")
 def environment(embedded_store: ServerInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One home and one prefix of the store for all jobs of this module: they are compared with each other."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in embedded.environment(embedded_store).items():
-            patch.setenv(name, value)
-        patch.setenv("SHIPWAY_STORE", f"s3://shipway/strategies-{os.getpid()}")
-        patch.setenv("SHIPWAY_HOME", str(home))
+    with shared_by_jobs(embedded_store, "strategies", tmp_path_factory.mktemp("home")):
         assert os.environ[STORE_HOME]
         yield
 

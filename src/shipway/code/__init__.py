@@ -9,10 +9,10 @@ Specs name code, so that this package imports nothing heavy before it is asked t
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shipway.code.reference import CodeRef
+from shipway.lazy import names_of
 
 if TYPE_CHECKING:
     from shipway.code.checking import check_code
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
     from shipway.code.storing import pin, publish, upload_packed
 
 __all__ = ["CodeRef", "Packed", "check_code", "install", "pack", "pin", "publish", "upload_packed", "use"]
-_PLACES = {
+__getattr__ = names_of(__name__, {
     "Packed": "packing", "check_code": "checking", "install": "installing", "pack": "packing", "pin": "storing",
     "publish": "storing", "upload_packed": "storing", "use": "installing",
-}  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+})  # fmt: skip

@@ -10,8 +10,9 @@ process that holds many models holds each encoder once.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from shipway.lazy import names_of
 
 if TYPE_CHECKING:
     from shipway.language.base import EncoderIdentity, SentenceEncoder, as_stored, check_languages
@@ -22,13 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EncoderIdentity", "SentenceEncoder", "as_stored", "check_languages", "check_reference", "open_encoder", "publish",
 ]  # fmt: skip
-_PLACES = {
+__getattr__ = names_of(__name__, {
     "EncoderIdentity": "base", "SentenceEncoder": "base", "as_stored": "base", "check_languages": "base",
     "check_reference": "reference", "open_encoder": "opening", "publish": "storing",
-}  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+})  # fmt: skip
