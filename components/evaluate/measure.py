@@ -108,7 +108,7 @@ def measure(
         dataset_fingerprint=dataset.fingerprint,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    record = _told(task, record)
+    record = _told(task, model, record)
     _check_numbers(record)
     store.put(f"{prefix}/record.json", record.to_json().encode())
     return record
@@ -230,12 +230,12 @@ def _check_numbers(record: EvaluationRecord) -> None:
                 raise ShipwayError(f"task {record.task}: {where}{name} is {value}, not a number")
 
 
-def _told(task: Task, record: EvaluationRecord) -> EvaluationRecord:
-    """The record with all that the task has to say of it."""
+def _told(task: Task, model: ModelManifest, record: EvaluationRecord) -> EvaluationRecord:
+    """The record with all that the task has to say of it, and the model of itself."""
     asked = task.evaluation
     return record.model_copy(
         update={
-            "headline": asked.headline(record),
+            "headline": [*asked.headline(record), *model.headline],
             "limits": asked.limits(record),
             "facts": asked.facts(record),
             "settings": asked.settings(record),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,13 +19,13 @@ from shipway.components.prep.heads import Source
 from shipway.components.prep.leakage import Leakage, measure, write_group_hashes
 from shipway.components.prep.pool import Pool
 from shipway.components.prep.report import dataset_report
-from shipway.components.prep.schema import Schema, check, schema_of
+from shipway.components.prep.schema import Schema, check, schema_of, settled
 from shipway.components.prep.shards import Target, Written, as_shard
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.components.prep.verdict import bad_places, check_rows, check_sides
 from shipway.recipes import load_recipe
-from shipway.recipes.base import ChecksPlace
+from shipway.recipes.base import KnowsPlace, TellsFacts
 from shipway.specs import parse
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ WORKERS = "SHIPWAY_PREP_WORKERS"  # processes; default: the cores that this proc
 def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool]:
     """The published dataset of a spec, and whether it was there already."""
     check(spec)
+    spec, settled_note = settled(spec)
     source = data_fingerprint(spec)
     prefix = f"datasets/{publish.folder_fingerprint(spec, source)}"
     published = publish.find_published(store, prefix)
@@ -45,8 +47,10 @@ def make_dataset(spec: DatasetSpec, store: Store) -> tuple[DatasetManifest, bool
         _check_slices(published.statistics.get("reading"), spec)
         return published, True
     recipe = load_recipe(spec.recipe)
-    if isinstance(recipe, ChecksPlace):
+    if isinstance(recipe, KnowsPlace):
         recipe.check_place(parse(recipe.EncoderParams, spec.encoder, "dataset.encoder"))
+    if settled_note:
+        print(f"shipway: {settled_note}", file=sys.stderr, flush=True)
     with _workplace() as folder:
         given = open_sources(spec, folder / "source")
         read = noted.document(given.sources, given.skipped, spec)
@@ -95,6 +99,7 @@ def _encode(
     document = publish.statistics_document(statistics, schema.kind.unit, leakage, notes)
     document["reading"] = read
     document["bad_places"] = bad_places(statistics, spec, taken.origins.locate)
+    document["encoder"] = dict(encoder.facts) if isinstance(encoder, TellsFacts) else {}
     document["comparison"] = _compared(document, store, spec.name)
     files = ["encoder.json", *(f"groups/{split}.parquet" for split in SPLITS)]
     prepared = publish.Prepared(

@@ -32,7 +32,8 @@ def dataset_report(manifest: DatasetManifest) -> Report:
     _content(report, statistics, manifest.uri)
     _read(report, statistics)
     _comparison(report, statistics)
-    report.section("Encoder").facts({"recipe": manifest.recipe, **manifest.recipe_params})
+    told: Any = statistics.get("encoder", {})
+    report.section("Encoder").facts({"recipe": manifest.recipe, **manifest.recipe_params, **told})
     return report
 
 

@@ -20,7 +20,7 @@ from shipway.components.prep.spec import FORMATS, DatasetSpec
 from shipway.errors import InvalidSpec
 from shipway.inputs import Format, Input, input_of
 from shipway.inputs.base import FileColumn, ReadsFiles
-from shipway.recipes.base import load_recipe
+from shipway.recipes.base import KnowsPlace, load_recipe
 from shipway.specs import parse
 from shipway.tasks import task_of
 from shipway.tasks.base import BringsFormats, TakesLists
@@ -152,6 +152,15 @@ def check(spec: DatasetSpec) -> None:
             "them, by overrides.dataset.input.bytes_column",
         )
     parse(load_recipe(spec.recipe).EncoderParams, spec.encoder, "dataset.encoder")
+
+
+def settled(spec: DatasetSpec) -> tuple[DatasetSpec, str]:
+    """The spec as it holds where this runs, and what a person should know of that (`KnowsPlace.settle`)."""
+    recipe = load_recipe(spec.recipe)
+    if not isinstance(recipe, KnowsPlace):
+        return spec, ""
+    params, told = recipe.settle(parse(recipe.EncoderParams, spec.encoder, "dataset.encoder"))
+    return spec.model_copy(update={"encoder": params.model_dump(mode="json")}), told
 
 
 @lru_cache(maxsize=16)

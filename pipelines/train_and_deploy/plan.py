@@ -13,6 +13,7 @@ from shipway.components.evaluate.spec import EvaluationSpec, check_evaluation
 from shipway.components.notify.core import check_address
 from shipway.components.prep.data import data_fingerprint, look
 from shipway.components.prep.schema import check as check_dataset
+from shipway.components.prep.schema import settled
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
 from shipway.components.sweep.core import check_objective, check_parameters, check_together
@@ -28,7 +29,7 @@ from shipway.planning.own_code import with_code
 from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
-from shipway.recipes.base import ChecksParams, ChecksPlace, SuggestsSearch
+from shipway.recipes.base import ChecksParams, KnowsPlace, SuggestsSearch
 from shipway.recipes.own_fit import packages_of, strategies_of
 from shipway.specs import parse
 from shipway.tasks import task_of
@@ -166,6 +167,17 @@ class TrainAndDeploy(Plan):
         _check_fractions(specs["dataset"], specs["evaluation"].split)
         return {section: specs[section] for section in self.sections}
 
+    def settle(self, specs: Specs) -> tuple[Specs, list[str]]:
+        """The encoder's parameters, by what the recipe knows of the place; prep's image alone knows that of a cluster,
+        and Polars tells it from the launcher's.
+        """
+        from shipway.recipes.absent import has_polars
+
+        if not has_polars():
+            return specs, []
+        dataset, told = settled(cast(DatasetSpec, specs["dataset"]))
+        return {**specs, "dataset": dataset}, [told] if told else []
+
     def check_head(self, specs: Specs) -> list[str]:
         """Opens local files far enough to see their columns, so that a misspelt one is refused before anything starts.
 
@@ -194,7 +206,7 @@ class TrainAndDeploy(Plan):
         require_local(training.strategy if is_here else "")
         if is_here:
             packages_of(recipe)
-        if isinstance(recipe, ChecksPlace):
+        if isinstance(recipe, KnowsPlace):
             encoder = cast(DatasetSpec, specs["dataset"]).encoder
             recipe.check_place(parse(recipe.EncoderParams, encoder, "dataset.encoder"))
 

@@ -15,9 +15,7 @@ from tests.fixtures.strangers_rows import write_rows
 
 pytestmark = pytest.mark.heavy
 
-NAME = "use-multilingual-3"
 OVERRIDES = {
-    "dataset": {"encoder": {"sentence_encoder": NAME}},
     "training": {"params": {"dim": 16, "hidden": 16}, "epochs": 4, "batch_size": 32},
 }
 
@@ -50,6 +48,8 @@ def ask(url: str, texts: list[str]) -> list[dict[str, Any]]:
 def test_a_bot_of_one_language_is_asked_in_another(run: dict[str, Any]) -> None:
     """Its rows are English; no n-gram of these texts was in them."""
     assert run["state"] == "Succeeded"
+    (told,) = [sentence for sentence in run["evaluation"]["headline"] if "sentence vectors" in sentence]
+    assert told.startswith("The SVM answers "), "a preset takes the encoder that is installed, and says what it brought"
     told = ask(run["endpoint"]["predict_url"], ["wird es morgen regnen?", "reserva un vuelo", "réveille-moi"])
     surest = [max(answer["probabilities"].items(), key=lambda pair: pair[1]) for answer in told]
     assert [label for label, _ in surest] == ["weather", "flight", "alarm"]

@@ -108,6 +108,8 @@ class ModelManifest(Artifact):
     metrics: dict[str, float] = Field(default_factory=dict)  # on the eval split
     parameter_count: int = 0  # 0: not counted
     seed: int = 0
+    facts: dict[str, str] = Field(default_factory=dict)  # how it was made, as its recipe tells people
+    headline: list[str] = Field(default_factory=list)  # the same, in sentences beside its metrics
     versions: dict[str, str] = Field(default_factory=dict)  # library -> version
     git_commit: str | None = None
     image: str = ""

@@ -38,7 +38,7 @@ class RunPlan:
     steps: list[PlannedStep] = field(default_factory=list)
     specs: dict[str, Any] = field(default_factory=dict)
     run: str = ""
-    notes: list[str] = field(default_factory=list)  # files skipped, quotes, columns left out
+    notes: list[str] = field(default_factory=list)  # what was settled, files skipped, quotes, columns left out
 
 
 def make_run_plan(prepared: Prepared, *, with_key: bool = False, idempotency_key: str = "") -> RunPlan:
@@ -74,7 +74,7 @@ def make_run_plan(prepared: Prepared, *, with_key: bool = False, idempotency_key
         if configuration
         else {},
         run=prepared.key(given=idempotency_key) if with_key else "",
-        notes=configuration.notes if with_key and configuration else [],
+        notes=list(configuration.notes if with_key else configuration.settled) if configuration else [],
     )
 
 

@@ -39,27 +39,33 @@ def open_encoder(reference: str, *, threads: int | None = None, where: str = "se
         return _opened[reference, threads]
 
 
-def check_installed(reference: str, where: str = "sentence_encoder") -> None:
-    """Refuses an encoder for which a package is not installed here; opens nothing.
+def missing_package(reference: str) -> str:
+    """What an encoder needs and is not installed here, empty where nothing is missing; opens nothing.
 
     Which tokenizer one of your own takes is known once it is opened.
-
-    Raises:
-        UserError: names the package, and how it is installed.
     """
-    from shipway.language.tokenizing import absent
-
     if reference == NONE:
-        return
+        return ""
     needed = {"onnxruntime": "onnxruntime"}  # module -> package
     if reference in SHIPPED:
         from shipway.language.shipped import MODULE, PACKAGE, is_made
 
         needed |= {"sentencepiece": "sentencepiece"} | ({} if is_made() else {MODULE: PACKAGE, "onnx": "onnx"})
     elif not any(map(find_spec, ("sentencepiece", "tokenizers"))):
-        raise absent("sentencepiece or tokenizers", where)
-    if missing := [package for module, package in needed.items() if find_spec(module) is None]:
-        raise absent(missing[0], where)
+        return "sentencepiece or tokenizers"
+    return next((package for module, package in needed.items() if find_spec(module) is None), "")
+
+
+def check_installed(reference: str, where: str = "sentence_encoder") -> None:
+    """Refuses an encoder for which a package is not installed here.
+
+    Raises:
+        UserError: names the package, and how it is installed.
+    """
+    from shipway.language.tokenizing import absent
+
+    if package := missing_package(reference):
+        raise absent(package, where)
 
 
 def _open(reference: str, threads: int | None, where: str) -> SentenceEncoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,6 +15,7 @@ from shipway.errors import InvalidSpec
 NONE = "none"
 USE_MULTILINGUAL = "use-multilingual-3"
 SHIPPED = (USE_MULTILINGUAL,)
+LICENCES = {USE_MULTILINGUAL: "Apache-2.0"}  # of their weights
 MARK = "#sha256="
 EXAMPLE = f"s3://bucket/mine/encoder.json{MARK}<64 hexadecimal digits>"
 _URI: TypeAdapter[str] = TypeAdapter(Uri)
@@ -53,8 +55,13 @@ class EncoderRef:
         return cls(uri, digest)
 
 
-def check_reference(text: str, where: str = "sentence_encoder") -> str:
+def check_reference(text: str, where: str = "sentence_encoder", beside: Sequence[str] = ()) -> str:
     """The text, where it names an encoder or `none`: what a spec's field is checked by, with nothing opened.
+
+    Args:
+        text: As a person gave it.
+        where: The field, for messages.
+        beside: Words that the field takes too, for messages.
 
     Raises:
         InvalidSpec: an unknown name, or an address without its hash.
@@ -63,6 +70,10 @@ def check_reference(text: str, where: str = "sentence_encoder") -> str:
         EncoderRef.parse(text, where)
     elif text not in (NONE, *SHIPPED):
         raise InvalidSpec(
-            "no such sentence encoder", field=where, given=text, allowed=(NONE, *SHIPPED), fix=f"or give {EXAMPLE}"
+            "no such sentence encoder",
+            field=where,
+            given=text,
+            allowed=(*beside, NONE, *SHIPPED),
+            fix=f"or give {EXAMPLE}",
         )
     return text

@@ -104,6 +104,16 @@ class Plan:
         """
         return {name: parse(model, document.get(name, {}), name) for name, model in self.sections.items()}
 
+    def settle(self, specs: Specs) -> tuple[Specs, list[str]]:
+        """The specs as they hold where this runs, where some leave a choice to what is installed there.
+
+        Asked where steps run: by a run on this machine, and by the plan task in its pod.
+
+        Returns:
+            The specs, and what a person should know of the choices.
+        """
+        return specs, []
+
     def check_head(self, specs: Specs) -> list[str]:
         """Looks into the data as far as that takes no time, and says what a person should know of it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -25,20 +25,22 @@ class Configuration:
 
     Attributes:
         plan: The pipeline's.
-        specs: Section -> its spec.
+        specs: Section -> its spec, settled.
+        settled: What a person should know of what was settled.
     """
 
     plan: Plan
     specs: Mapping[str, Any]
+    settled: Sequence[str] = ()
 
     @cached_property
     def notes(self) -> list[str]:
-        """What a person should know of the data; reads its head, once.
+        """What a person should know of what was settled, and of the data; reads its head, once.
 
         Raises:
             UserError: the data does not fit the specs.
         """
-        return self.plan.check_head(self.specs)
+        return [*self.settled, *self.plan.check_head(self.specs)]
 
     @cached_property
     def sections(self) -> dict[str, str]:
@@ -100,7 +102,7 @@ def resolve(pipeline: Pipeline, params: Mapping[str, Any]) -> Configuration:
                 document = merge(document, {section: _nested(field.split("."), value)})
     plan.check_given(params, overrides)
     _refuse_ignored(plan, params, overrides)
-    return Configuration(plan, plan.specs(document))
+    return Configuration(plan, *plan.settle(plan.specs(document)))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any], whole: Collection[str] = ()) -> dict[str, Any]:

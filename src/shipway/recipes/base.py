@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -143,8 +144,17 @@ class ChecksParams(Protocol):
 
 
 @runtime_checkable
-class ChecksPlace(Protocol):
+class KnowsPlace(Protocol):
     """What a recipe may offer beside `Recipe` where some of its encoders need more than Shipway's own packages."""
+
+    def settle(self, encoder_params: BaseModel) -> tuple[BaseModel, str]:
+        """The parameters as they hold on this machine, where some leave it to what is installed there: asked by the
+        plan and by prep, so that a dataset is named by what it was made with. Settled again they stay as they are.
+
+        Returns:
+            The parameters, and what a person should know of the choice; empty where there was none.
+        """
+        ...
 
     def check_place(self, encoder_params: BaseModel) -> None:
         """Refuses to encode where a package is not installed: asked before a run starts on this machine, and by prep
@@ -224,6 +234,50 @@ class SolvesWeights(Protocol):
             What was done, or why nothing was, for the log.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trained model as it is served.
+
+    Attributes:
+        model: An uncompiled tf_keras Model.
+        encoder: What encodes rows for it.
+        facts: What a person should know of how it was made, for its card: name -> text.
+        headline: The same in sentences that stand beside its metrics.
+    """
+
+    model: Any
+    encoder: Encoder
+    facts: Mapping[str, str] = field(default_factory=dict)
+    headline: Sequence[str] = ()
+
+
+@runtime_checkable
+class FinishesModel(Protocol):
+    """What a recipe may offer beside `Recipe`: a last change before a trained model is exported."""
+
+    def finish_model(self, model: Any, params: BaseModel, encoder: Encoder) -> Finished:
+        """The model without what its answers do not depend on, and what there is to say of it.
+
+        Args:
+            model: As `build_model` gave it, with the best weights.
+            params: The recipe's.
+            encoder: The dataset's.
+        """
+        ...
+
+
+@runtime_checkable
+class TellsFacts(Protocol):
+    """What an encoder may offer: facts that a person should know of it, for the dataset's page.
+
+    Attributes:
+        facts: Name -> text.
+    """
+
+    @property
+    def facts(self) -> Mapping[str, str]: ...
 
 
 @runtime_checkable

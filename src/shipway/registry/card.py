@@ -136,6 +136,7 @@ def _limits(version: ModelVersion) -> Section:
 
 def _provenance(version: ModelVersion) -> Iterator[Section]:
     model = version.model
+    facts: list[list[object]] = [[name, text] for name, text in sorted(model.facts.items())]
     text = "Times are of encoded rows, on the machine that exported it, without HTTP."
     yield Section("Variants", [f"Served: {model.serving}. {text}"], *variants_table(model))
     yield Section(
@@ -150,6 +151,7 @@ def _provenance(version: ModelVersion) -> Iterator[Section]:
             ["recipe", model.recipe],
             ["code", model.code or "none of its own"],
             ["seed", model.seed],
+            *facts,
             ["weights", f"{model.parameter_count:,}" if model.parameter_count else "not counted"],
             ["files", f"{len(model.files)}, {bytes_text(sum(file.size_bytes for file in model.files))}"],
             ["git commit", model.git_commit or "none"],

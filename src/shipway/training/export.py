@@ -16,7 +16,7 @@ from shipway.artifacts import FeatureSpec, FileRef, ModelManifest
 from shipway.artifacts.model import ONNX, SAVED_MODEL
 from shipway.recipes import KerasRecipe, load_recipe
 from shipway.recipes.arrays import stack_padded
-from shipway.recipes.base import tolerance_of
+from shipway.recipes.base import Finished, FinishesModel, tolerance_of
 from shipway.recipes.own_fit import Arrays
 from shipway.scoring.runtimes import open_saved_model
 from shipway.storage import open_folder, write_artifact
@@ -56,8 +56,9 @@ def publish(fitted: Fitted, work: Path, output_uri: str, job: str, image: str) -
     folder.mkdir(parents=True, exist_ok=True)
     recipe = load_recipe(fitted.spec.recipe)
     task, tolerance = task_of(recipe), tolerance_of(recipe)
-    serving = _serving(fitted, task, work)
-    document = fitted.encoder.to_document()
+    finished = _finished(fitted)
+    serving = _serving(fitted, finished.model, task, work)
+    document = finished.encoder.to_document()
     (folder / ENCODER).write_text(json.dumps(document, sort_keys=True, ensure_ascii=False), encoding="utf-8")
     rows = _real_rows(fitted, serving.inputs, work)
     saved, reference = _saved_model(serving, rows, folder / "saved_model", tolerance)
@@ -65,17 +66,25 @@ def publish(fitted: Fitted, work: Path, output_uri: str, job: str, image: str) -
     target = f"{output_uri}/model"
     files: list[FileRef] = open_folder(output_uri).upload_folder(folder, "model")
     weights, made = hash_arrays(fitted.weights), [*onnx, saved]
-    manifest = manifest_of(fitted, task, serving, target, files, weights, made, job, image)
+    told = {"facts": dict(finished.facts), "headline": list(finished.headline)}
+    manifest = manifest_of(fitted, task, serving, target, files, weights, made, job, image).model_copy(update=told)
     write_artifact(manifest, target)
     return manifest
 
 
-def _serving(fitted: Fitted, task: Task, work: Path) -> Serving:
-    """The served function on a model of plain variables that no strategy mirrors."""
+def _finished(fitted: Fitted) -> Finished:
+    """The model, of plain variables that no strategy mirrors, as its recipe finishes it."""
     tf_keras.mixed_precision.set_global_policy("float32")
-    recipe = cast(KerasRecipe, load_recipe(fitted.spec.recipe))
-    model = recipe.build_model(fitted.spec.recipe_params(), fitted.encoder)
+    recipe, params = cast(KerasRecipe, load_recipe(fitted.spec.recipe)), fitted.spec.recipe_params()
+    model = recipe.build_model(params, fitted.encoder)
     model.set_weights(fitted.weights)
+    if isinstance(recipe, FinishesModel):
+        return recipe.finish_model(model, params, fitted.encoder)
+    return Finished(model, fitted.encoder)
+
+
+def _serving(fitted: Fitted, model: Any, task: Task, work: Path) -> Serving:
+    """The served function."""
     features = {name: fitted.dataset.features[name] for name in input_names(model)}
     return serving_of(model, task, features, task.head.calibrate(*_eval_outputs(fitted, task, model, features, work)))
 

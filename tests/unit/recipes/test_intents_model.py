@@ -8,12 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from shipway.language import EncoderIdentity
 from shipway.recipes import Ragged, load_recipe
 from shipway.recipes.arrays import dense
-from shipway.recipes.base import SolvesWeights
+from shipway.recipes.base import FinishesModel, SolvesWeights
 from shipway.recipes.intents import linear
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import Params
+from shipway.recipes.intents.sentences import Sentences
 
 ROWS = [(f"{verb} the {thing} {number}", thing) for verb in ("turn on", "stop") for thing in "abcd" for number in "123"]
 TEXTS = [text for text, _ in ROWS]
@@ -188,3 +190,57 @@ def test_long_vectors_are_brought_to_length_1_in_mixed_precision_too() -> None:
     finally:
         tf_keras.mixed_precision.set_global_policy(before)
     np.testing.assert_allclose(seen, np.full((1, 4), 0.5), rtol=1e-6)
+
+
+def with_vectors(architecture: str, *, help_: bool) -> tuple[Any, IntentsEncoder, dict[str, Any]]:
+    """A trained model, its encoder and its inputs: vectors that say the label, or that say another one on eval rows."""
+    encoder, rng = fitted(), np.random.default_rng(0)
+    encoder.sentences = Sentences("s3://b/e", EncoderIdentity("small", "0" * 64, 4))
+    recipe, chosen = load_recipe("intents"), Params(dim=4, hidden=8, architecture=architecture)  # type: ignore[arg-type]
+    assert isinstance(recipe, SolvesWeights)
+    grams, labels = split(encoder)
+    told = {"train": np.eye(4, dtype=np.float32)[labels]}
+    told["eval"] = told["train"] if help_ else np.eye(4, dtype=np.float32)[(labels + 1) % 4] * 1000
+    model = recipe.build_model(chosen, encoder)
+    recipe.compile_model(model, chosen)
+    shown = {"train": grams, "eval": Ragged(grams.values[:0], np.zeros_like(grams.offsets)) if help_ else grams}
+    recipe.solve_weights(
+        model, chosen, encoder, lambda name: ({"grams": shown[name], "sentence": told[name]}, {"label": labels})
+    )
+    encoded = dense({**IntentsEncoder.without_sentences(encoder).encode(TEXTS)})
+    given = {**{name: encoded[name] for name in ("grams", "words")}, "sentence": rng.normal(size=(24, 4))}
+    model.fit({name: given[name] for name in model.input}, labels, batch_size=8, epochs=2, verbose=0)
+    return model, encoder, given
+
+
+@pytest.mark.heavy
+@in_tensorflow
+@pytest.mark.parametrize("architecture", ["bag", "cnn"])
+def test_behind_a_closed_gate_what_is_served_has_no_encoder_and_answers_alike(architecture: str) -> None:
+    model, encoder, given = with_vectors(architecture, help_=False)
+    recipe = load_recipe("intents")
+    assert isinstance(recipe, FinishesModel)
+    finished = recipe.finish_model(model, Params(dim=4, hidden=8, architecture=architecture), encoder)  # type: ignore[arg-type]
+    assert isinstance(finished.encoder, IntentsEncoder)
+    assert (finished.encoder.sentences, finished.facts) == (None, {})
+    assert finished.headline[0].endswith(" % without: they are left out.")
+    assert "sentence" not in finished.model.input
+    both = [np.asarray(each({name: given[name] for name in each.input})) for each in (model, finished.model)]
+    np.testing.assert_allclose(both[1], both[0], atol=1e-5)
+
+
+@pytest.mark.heavy
+@in_tensorflow
+def test_where_vectors_help_the_model_stays_and_says_what_they_brought() -> None:
+    model, encoder, given = with_vectors("bag", help_=True)
+    recipe = load_recipe("intents")
+    assert isinstance(recipe, FinishesModel)
+    finished = recipe.finish_model(model, Params(dim=4, hidden=8), encoder)
+    assert (finished.model, finished.encoder) == (model, encoder)
+    told = "The SVM answers 100.0 % of the eval split right with sentence vectors, 25.0 % without."
+    assert (finished.facts, finished.headline) == (
+        {"sentence encoder": "small: 4 numbers, digest 000000000000"},
+        [told],
+    )
+    answers = [np.asarray(model({**given, "sentence": vectors})) for vectors in (given["sentence"], -given["sentence"])]
+    assert np.abs(answers[0] - answers[1]).max() > 0.01, "they are seen"

@@ -16,7 +16,8 @@ from shipway.components.prep.spec import DatasetSpec
 from shipway.errors import InvalidSpec, UserError
 from shipway.language import EncoderIdentity
 from shipway.recipes import load_recipe
-from shipway.recipes.intents import sentences
+from shipway.recipes.base import KnowsPlace, TellsFacts
+from shipway.recipes.intents import linear, sentences
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import EncoderParams
 from shipway.specs import parse
@@ -58,6 +59,41 @@ def test_without_one_nothing_is_said_of_it() -> None:
     frame = pl.DataFrame({"text": TEXTS[:2], "label": ["on", "off"]})
     document = load_recipe("intents").fit_encoder([frame], EncoderParams(buckets=256)).to_document()
     assert "sentence" not in json.dumps(document)
+
+
+def test_auto_is_what_is_installed_where_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe("intents")
+    assert isinstance(recipe, KnowsPlace)
+    open_choice = EncoderParams(sentence_encoder="auto")
+    params, told = recipe.settle(open_choice)
+    assert (params, told[:35]) == (open_choice, "sentence encoder: use-multilingual-3")
+    for name in ("none", "use-multilingual-3"):
+        assert recipe.settle(EncoderParams(sentence_encoder=name)) == (EncoderParams(sentence_encoder=name), "")
+    monkeypatch.setattr("shipway.language.opening.find_spec", lambda name: None if name == "sentencepiece" else name)
+    params, told = recipe.settle(open_choice)
+    assert params == EncoderParams(sentence_encoder="none")
+    assert told == "no sentence encoder: sentencepiece is not installed here (pip install 'shipway[language]')"
+    recipe.check_place(open_choice)
+
+
+def test_auto_leaves_it_out_of_what_it_could_not_be_judged_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pl.DataFrame({"text": TEXTS[:2], "label": ["on", "off"]})
+    monkeypatch.setattr(linear, "MAX_WORK", 0)
+    left_out = load_recipe("intents").fit_encoder([frame], EncoderParams(buckets=256, sentence_encoder="auto"))
+    assert isinstance(left_out, TellsFacts)
+    told = "none: 2 rows x 2 classes are above 0; ask for use-multilingual-3 by name"
+    assert left_out.facts == {"sentence encoder": told}
+    without = load_recipe("intents").fit_encoder([frame], EncoderParams(buckets=256))
+    assert left_out.to_document() == without.to_document(), "bit for bit what it is without"
+
+
+def test_a_document_that_names_none_has_none() -> None:
+    frame = pl.DataFrame({"text": TEXTS[:2], "label": ["on", "off"]})
+    document = load_recipe("intents").fit_encoder([frame], EncoderParams(buckets=256)).to_document()
+    loaded = load_recipe("intents").load_encoder(document)
+    assert isinstance(loaded, IntentsEncoder)
+    assert loaded.params.sentence_encoder == "none"
+    assert loaded.to_document() == document
 
 
 def test_an_encoder_that_is_another_by_now_is_refused(encoder: IntentsEncoder) -> None:

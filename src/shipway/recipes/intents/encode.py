@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from shipway.artifacts import FeatureSpec
 from shipway.errors import CorruptArtifact, InvalidData
+from shipway.language.reference import NONE
 from shipway.recipes.arrays import Encoded, Ragged
 from shipway.recipes.intents import grams as gr
 from shipway.recipes.intents import text as tx
 from shipway.recipes.intents.params import EncoderParams
-from shipway.recipes.intents.sentences import Sentences
+from shipway.recipes.intents.sentences import AUTO, Sentences, too_much
 from shipway.recipes.intents.vocabulary import WordCounts
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class IntentsEncoder:
         vocabulary: Words with an id of their own, most frequent first.
         version: FORMAT of the hash that the counts are of.
         sentences: The sentence encoder, where there is one.
+        left_out: Why there is none although the parameters leave it open.
     """
 
     def __init__(
@@ -53,8 +55,9 @@ class IntentsEncoder:
         vocabulary: Sequence[str],
         version: int = FORMAT,
         sentences: Sentences | None = None,
+        left_out: str = "",
     ) -> None:
-        self.params, self.sentences = params, sentences
+        self.params, self.sentences, self.left_out = params, sentences, left_out
         self.version = version
         self.rows = rows
         self.counts = counts
@@ -81,6 +84,13 @@ class IntentsEncoder:
         if self.sentences is not None:
             features["sentence"] = FeatureSpec(dtype="float32", shape=[self.sentences.identity.width])
         return features
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Which sentence encoder, for the dataset's page."""
+        if self.sentences is not None:
+            return {"sentence encoder": self.sentences.told}
+        return {"sentence encoder": f"none: {self.left_out}"} if self.left_out else {}
 
     @property
     def packed(self) -> dict[str, FeatureSpec]:
@@ -169,6 +179,11 @@ class IntentsEncoder:
             ids[known] = self._order[place[known]] + 1 + self.params.unknown_buckets
         return Ragged(ids, np.concatenate(([0], np.cumsum(kept_lengths))).astype(np.int64))
 
+    def without_sentences(self) -> IntentsEncoder:
+        """The same without a sentence encoder."""
+        params = self.params.model_copy(update={"sentence_encoder": NONE})
+        return IntentsEncoder(params, self.labels, self.counts, self.rows, self.vocabulary, self.version)
+
     def to_document(self) -> dict[str, Any]:
         """JSON: parameters, labels, vocabulary, and the bucket counts (uint32 little endian, zlib, base64)."""
         params, sentences = self.params.model_dump(mode="json"), {}
@@ -201,7 +216,7 @@ class IntentsEncoder:
                 "with the Shipway that trains on it"
             )
         try:
-            params = EncoderParams.model_validate(document["params"])
+            params = EncoderParams.model_validate({"sentence_encoder": NONE} | document["params"])
             counts = np.frombuffer(zlib.decompress(base64.b64decode(document["counts"])), dtype="<u4")
             if len(counts) != params.buckets:
                 raise ValueError(f"{len(counts)} counts for {params.buckets} buckets")
@@ -256,8 +271,13 @@ class Counts:
             raise InvalidData("the training split has no rows; an encoder needs some to fit on", field="encode")
         bounded = np.minimum(self.grams, np.iinfo(np.uint32).max).astype(np.uint32)
         vocabulary = self.words.most_common(self.params.vocabulary)
-        sentences = Sentences.of(self.params.sentence_encoder)
-        return IntentsEncoder(self.params, sorted(self.labels), bounded, self.rows, vocabulary, FORMAT, sentences)
+        sentences, left_out = None, ""
+        if self.params.sentence_encoder == AUTO:
+            left_out = too_much(self.rows, len(self.labels))
+        if not left_out:
+            sentences = Sentences.of(self.params.sentence_encoder)
+        labels = sorted(self.labels)
+        return IntentsEncoder(self.params, labels, bounded, self.rows, vocabulary, FORMAT, sentences, left_out)
 
 
 def _grams(

@@ -62,18 +62,25 @@ class Solution:
         temperature: Measured on held-out rows.
         sentence_table: float32, shape (width, classes), of vectors of length 1; zeros where they did not help, None
             where there are none.
-        told: What the vectors brought on the held-out rows.
+        right: Share of the held-out rows that it answers right.
+        right_alone: The same of n-grams alone, where there are vectors.
     """
 
     table: NDArray[np.float16]
     bias: NDArray[np.float32]
     temperature: float
     sentence_table: NDArray[np.float32] | None = None
-    told: str = ""
+    right: float = 0.0
+    right_alone: float = 0.0
 
     @property
     def uses_sentences(self) -> bool:
         return self.sentence_table is not None and bool(self.sentence_table.any())
+
+    @property
+    def told(self) -> str:
+        """What the vectors brought."""
+        return gain(self.right, self.right_alone, is_used=self.uses_sentences)
 
 
 def refusal(params: Params, encoder: IntentsEncoder) -> str | None:
@@ -83,12 +90,17 @@ def refusal(params: Params, encoder: IntentsEncoder) -> str | None:
         return "it is switched off by members or svm_weight"
     if classes < 2:
         return "there is one class only"
-    most = MAX_WORK if encoder.sentences is None else MAX_WORK // VECTOR_WORK
-    if encoder.rows * classes > most:
-        return f"{encoder.rows:,} rows x {classes:,} classes are above {most:,}"
+    if why := too_many(encoder.rows, classes, has_vectors=encoder.sentences is not None):
+        return why
     if encoder.first_across * classes > MAX_WEIGHTS:
         return f"{encoder.first_across:,} n-grams x {classes:,} classes are above {MAX_WEIGHTS:,}"
     return None
+
+
+def too_many(rows: int, classes: int, *, has_vectors: bool) -> str:
+    """Why so many rows are not solved for; empty where they are."""
+    most = MAX_WORK // VECTOR_WORK if has_vectors else MAX_WORK
+    return f"{rows:,} rows x {classes:,} classes are above {most:,}" if rows * classes > most else ""
 
 
 def features(grams: Ragged, encoder: IntentsEncoder) -> Any:
@@ -104,6 +116,12 @@ def features(grams: Ragged, encoder: IntentsEncoder) -> Any:
     matrix = sparse.csr_matrix((weights / norms[bag], (row, ids)), shape=(len(grams.offsets) - 1, end))
     matrix.sum_duplicates()
     return matrix.astype(np.float32)
+
+
+def gain(right: float, right_alone: float, *, is_used: bool) -> str:
+    """What vectors brought, for people: shares of the eval split."""
+    shares = f"{100 * right:.1f} % of the eval split right with sentence vectors, {100 * right_alone:.1f} % without"
+    return f"The SVM answers {shares}{'' if is_used else ': they are left out'}"
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -146,12 +164,10 @@ def _solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
     of_vectors = (VECTOR_WEIGHT * weights.T[-width:]).astype(np.float32)
     both = of_held_out @ table.astype(np.float32) + unit(held_out.sentence) @ of_vectors + bias
     right, right_alone = (float((each.argmax(axis=1) == held_out.labels).mean()) for each in (both, margins))
-    told = f"with sentence vectors {right:.4f} of the eval split are right, {right_alone:.4f} without"
     if right < right_alone:
-        nothing = np.zeros((width, classes), np.float32)
-        return replace(alone, sentence_table=nothing, told=f"{told}: they are left out")
+        return replace(alone, sentence_table=np.zeros_like(of_vectors), right=right, right_alone=right_alone)
     temperature = calibrate(both, held_out.labels, USUAL_TEMPERATURE)
-    return Solution(table, bias.astype(np.float32), temperature, of_vectors, told)
+    return Solution(table, bias.astype(np.float32), temperature, of_vectors, right, right_alone)
 
 
 def _fit(rows: Any, labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

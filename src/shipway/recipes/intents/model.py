@@ -9,8 +9,9 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from shipway.recipes.base import Finished
 from shipway.recipes.intents.encode import IntentsEncoder
-from shipway.recipes.intents.linear import Solution, refusal
+from shipway.recipes.intents.linear import Solution, gain, refusal
 from shipway.recipes.intents.params import Params
 from shipway.recipes.layers import CompactEmbedding, StepDropout, adam, recurrent
 from shipway.tasks.classification.layers import SmoothedCrossentropy, accuracy
@@ -61,21 +62,25 @@ class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
 
 
 class SentenceGate(tf_keras.layers.Layer):  # type: ignore[misc]
-    """A sentence encoder's vectors, brought to length 1; zeros where `set_open(False)` was called. Never trained."""
+    """A sentence encoder's vectors, brought to length 1; zeros where they were left out. Never trained."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(dtype="float32", **kwargs)  # whatever the policy: a square may be more than half precision has
 
     def build(self, _shape: Any) -> None:
-        self.open = self.add_weight("open", (), initializer="ones", trainable=False)
+        # Whether what lies behind sees the vectors; then shares of the eval split that are answered right with them and
+        # without, 0 until told. A weight, so that it is in every checkpoint.
+        usual = tf_keras.initializers.Constant([1.0, 0.0, 0.0])
+        self.judged = self.add_weight("judged", (3,), initializer=usual, trainable=False)
 
-    def set_open(self, is_open: bool) -> None:
-        """Whether what lies behind sees the vectors."""
-        self.set_weights([np.float32(is_open)])
+    def take(self, solution: Solution) -> None:
+        """Opens or closes it."""
+        shares = [solution.right, solution.right_alone]
+        self.set_weights([np.array([solution.uses_sentences, *shares], np.float32)])
 
     def call(self, vectors: Any) -> Any:
         length = tf.sqrt(tf.reduce_sum(tf.square(vectors), axis=1, keepdims=True)) + 1e-6
-        return vectors / length * self.open
+        return vectors / length * self.judged[0]
 
 
 class SolvedLinear(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -164,6 +169,24 @@ def build(params: Params, encoder: IntentsEncoder) -> Any:
         table = SolvedLinear(idf[: encoder.first_across], encoder.first_char_gram, classes, width, name="solved")
         linear = table(grams) if sentence is None else table(grams, sentence)
     return tf_keras.Model(inputs, Committee(params.svm_weight, name="logits")(answers, linear), name="intents")
+
+
+def finish(model: Any, params: Params, encoder: IntentsEncoder) -> Finished:
+    """A trained model as it is served: behind a closed gate, one that never saw a vector and gives the same answers."""
+    if encoder.sentences is None:
+        return Finished(model, encoder)
+    is_open, right, right_alone = model.get_layer("sentence_gate").get_weights()[0].tolist()
+    facts = {"sentence encoder": encoder.sentences.told}
+    headline = [f"{gain(right, right_alone, is_used=bool(is_open))}."] if right or right_alone else []
+    if is_open:
+        return Finished(model, encoder, facts, headline)
+    encoder = encoder.without_sentences()
+    slim = build(params, encoder)
+    for layer in slim.layers:
+        # What vectors are multiplied with lies behind all else, as a kernel's last rows or a layer's last weight.
+        pairs = zip(layer.get_weights(), model.get_layer(layer.name).get_weights(), strict=False)
+        layer.set_weights([kept[tuple(map(slice, wanted.shape))] for wanted, kept in pairs])
+    return Finished(slim, encoder, headline=headline)
 
 
 def _member(params: Params, classes: int, number: int, bag: Any, read: Any, sentence: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from shipway.language.reference import NONE, check_reference
-from shipway.recipes.intents.sentences import FIELD
+from shipway.recipes.intents.sentences import AUTO, FIELD
 from shipway.specs import Spec
 
 Architecture = Literal["bag", "lstm", "gru", "cnn"]
@@ -31,13 +31,13 @@ class EncoderParams(Spec):
     max_words: Annotated[int, Field(ge=1, le=4096, description="words of a text that are kept")] = 64
     sentence_encoder: Annotated[
         str,
-        Field(description="none, use-multilingual-3 (extra `language`), or the address of one of yours with its hash"),
+        Field(description="auto, none, use-multilingual-3, or the address of one of yours with its hash"),
     ] = NONE
 
     @field_validator("sentence_encoder")
     @classmethod
     def _some_encoder(cls, value: str) -> str:
-        return check_reference(value, FIELD)
+        return value if value == AUTO else check_reference(value, FIELD, beside=(AUTO,))
 
     @model_validator(mode="after")
     def _some_feature(self) -> Self:

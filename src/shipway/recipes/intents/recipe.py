@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from shipway.language.reference import USE_MULTILINGUAL
 from shipway.recipes.arrays import Ragged
-from shipway.recipes.base import Encoder
+from shipway.recipes.base import Encoder, Finished
 from shipway.recipes.intents.encode import Counts, IntentsEncoder
 from shipway.recipes.intents.params import EncoderParams, Params
+from shipway.recipes.intents.sentences import AUTO, FIELD, settle
 from shipway.recipes.own_fit import Rows
 from shipway.specs import parse
 
@@ -28,13 +30,19 @@ class IntentsRecipe:
     EncoderParams: type[BaseModel] = EncoderParams
     Params: type[BaseModel] = Params
 
+    def settle(self, encoder_params: BaseModel) -> tuple[BaseModel, str]:
+        """A sentence encoder where one is installed, unless a person said which."""
+        assert isinstance(encoder_params, EncoderParams)
+        reference, told = settle(encoder_params.sentence_encoder)
+        return encoder_params.model_copy(update={"sentence_encoder": reference}), told
+
     def check_place(self, encoder_params: BaseModel) -> None:
         """A sentence encoder needs the extra `language`."""
         from shipway.language.opening import check_installed
-        from shipway.recipes.intents.sentences import FIELD
 
         assert isinstance(encoder_params, EncoderParams)
-        check_installed(encoder_params.sentence_encoder, FIELD)
+        reference, _ = settle(encoder_params.sentence_encoder)
+        check_installed(USE_MULTILINGUAL if reference == AUTO else reference, FIELD)
 
     def fit_encoder(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> IntentsEncoder:
         """Fits on the training split."""
@@ -93,9 +101,16 @@ class IntentsRecipe:
         solution = solve(encoder, split["train"], split["eval"])
         model.get_layer("solved").take(solution)
         if solution.sentence_table is not None:
-            model.get_layer("sentence_gate").set_open(solution.uses_sentences)
+            model.get_layer("sentence_gate").take(solution)
         return (
             f"linear SVM of {solution.table.shape[0]:,} n-grams x {solution.table.shape[1]:,} classes solved in "
             f"{time.monotonic() - began:.1f} s, temperature {solution.temperature:.2f}"
-            f"{f'; {solution.told}' if solution.told else ''}"
+            f"{f'. {solution.told}' if encoder.sentences else ''}"
         )
+
+    def finish_model(self, model: Any, params: BaseModel, encoder: Encoder) -> Finished:
+        """What is served, without a sentence encoder where it was left out."""
+        from shipway.recipes.intents.model import finish
+
+        assert isinstance(encoder, IntentsEncoder)
+        return finish(model, parse(Params, params.model_dump(), "params"), encoder)

@@ -11,15 +11,37 @@ from numpy.typing import NDArray
 
 from shipway.errors import InvalidSpec
 from shipway.language.base import EncoderIdentity, as_stored
-from shipway.language.reference import NONE, SHIPPED
+from shipway.language.reference import LICENCES, NONE, SHIPPED, USE_MULTILINGUAL
 
 if TYPE_CHECKING:
     from shipway.language.base import SentenceEncoder
 
 FIELD = "dataset.encoder.sentence_encoder"
+AUTO = "auto"  # USE_MULTILINGUAL where it is installed and what it brings can be told, else none
 # Of one inference: prep has a process for each core, and a predictor's container fewer cores than its machine. Where
 # all of them were busy, sessions that took a thread for each core encoded a fifth to two thirds as many texts.
 THREADS = 1
+MAX_ROWS = 100_000  # that `auto` encodes: half a minute of one core
+
+
+def settle(reference: str) -> tuple[str, str]:
+    """`auto` as it holds where this runs, and what to say of it; another reference as it is."""
+    if reference != AUTO:
+        return reference, ""
+    from shipway.language.opening import missing_package
+    from shipway.language.tokenizing import EXTRA
+
+    if package := missing_package(USE_MULTILINGUAL):
+        return NONE, f"no sentence encoder: {package} is not installed here ({EXTRA})"
+    return AUTO, f"sentence encoder: {USE_MULTILINGUAL}, kept where the eval split is answered better with it"
+
+
+def too_much(rows: int, classes: int) -> str:
+    """Why `auto` leaves an encoder out of a dataset; empty where it does not."""
+    from shipway.recipes.intents.linear import too_many  # beyond that nobody could tell what the vectors bring
+
+    why = f"{rows:,} rows are above {MAX_ROWS:,}" if rows > MAX_ROWS else too_many(rows, classes, has_vectors=True)
+    return f"{why}; ask for {USE_MULTILINGUAL} by name" if why else ""
 
 
 @dataclass(frozen=True)
@@ -36,9 +58,11 @@ class Sentences:
 
     @classmethod
     def of(cls, reference: str) -> Self | None:
-        """The encoder that a parameter names, put into the store where Shipway ships it; None for `none`."""
+        """The encoder that a settled parameter names, put into the store where Shipway ships it; None for `none`."""
         if reference == NONE:
             return None
+        if reference == AUTO:
+            reference = USE_MULTILINGUAL
         if reference in SHIPPED:
             from shipway.context import Context
             from shipway.language.shipped import shipped_folder
@@ -46,6 +70,12 @@ class Sentences:
 
             reference = upload(*shipped_folder(), Context.current().uri("encoders"))
         return cls(reference, EncoderIdentity.of(_open(reference)))
+
+    @property
+    def told(self) -> str:
+        """Name, width and digest, and the licence of a shipped one."""
+        licence = f", {LICENCES[self.identity.name]}" if self.identity.name in LICENCES else ""
+        return f"{self.identity.name}: {self.identity.width} numbers, digest {self.identity.digest[:12]}{licence}"
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (n, width).

@@ -315,3 +315,22 @@ def test_a_slice_over_a_column_that_is_not_there_is_refused(tmp_path: Path) -> N
 
 def test_prep_is_told_which_columns_the_evaluation_slices_by(csv: Path) -> None:
     assert specs(csv, overrides={"evaluation": {"slices": ["city"]}})["dataset"].slices == ["city"]
+
+
+def test_a_plan_says_which_sentence_encoder_and_a_run_with_another_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\nhello,greet\nbye,leave\n")
+    given = {"name": "bot", "data": str(tmp_path / "rows.csv")}
+    installed = resolve(PIPELINE, given)
+    assert installed.specs["dataset"].encoder["sentence_encoder"] == "auto"
+    assert [note.split(",")[0] for note in installed.settled] == ["sentence encoder: use-multilingual-3"]
+    monkeypatch.setattr("shipway.language.opening.find_spec", lambda name: None if name == "sentencepiece" else name)
+    absent = resolve(PIPELINE, given)
+    assert absent.specs["dataset"].encoder["sentence_encoder"] == "none"
+    assert absent.notes[0].startswith("no sentence encoder: sentencepiece is not installed here")
+    assert absent.sections["dataset"] != installed.sections["dataset"]
+    monkeypatch.setattr("shipway.recipes.absent.has_polars", lambda: False)  # the launcher's image, which preps nothing
+    assert resolve(PIPELINE, given).specs["dataset"].encoder["sentence_encoder"] == "auto"
+    switched_off = resolve(PIPELINE, {**given, "overrides": "dataset: {encoder: {sentence_encoder: none}}"})
+    assert (switched_off.specs["dataset"].encoder["sentence_encoder"], switched_off.settled) == ("none", [])
