@@ -66,7 +66,7 @@ def test_auto_is_what_is_installed_where_it_is_asked(monkeypatch: pytest.MonkeyP
     assert isinstance(recipe, KnowsPlace)
     open_choice = EncoderParams(sentence_encoder="auto")
     params, told = recipe.settle(open_choice)
-    assert (params, told[:35]) == (open_choice, "sentence encoder: use-multilingual-3")
+    assert (params, told[:36]) == (open_choice, "sentence encoder: use-multilingual-3")
     for name in ("none", "use-multilingual-3"):
         assert recipe.settle(EncoderParams(sentence_encoder=name)) == (EncoderParams(sentence_encoder=name), "")
     monkeypatch.setattr("shipway.language.opening.find_spec", lambda name: None if name == "sentencepiece" else name)

@@ -182,7 +182,7 @@ def finish(model: Any, params: Params, encoder: IntentsEncoder) -> Finished:
         return Finished(model, encoder, facts, headline)
     encoder = encoder.without_sentences()
     slim = build(params, encoder)
-    for layer in slim.layers:
+    for layer in (each for each in slim.layers if each.weights):  # others are named by the order they are made in
         # What vectors are multiplied with lies behind all else, as a kernel's last rows or a layer's last weight.
         pairs = zip(layer.get_weights(), model.get_layer(layer.name).get_weights(), strict=False)
         layer.set_weights([kept[tuple(map(slice, wanted.shape))] for wanted, kept in pairs])
