@@ -12,7 +12,7 @@ from shipway.language import EncoderIdentity
 from shipway.recipes import Ragged, load_recipe
 from shipway.recipes.arrays import dense
 from shipway.recipes.base import FinishesModel, SolvesWeights
-from shipway.recipes.intents import linear
+from shipway.recipes.intents import limits, linear
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import Params
 from shipway.recipes.intents.sentences import Sentences
@@ -88,7 +88,7 @@ def test_without_a_solved_member_all_are_trained(params: dict[str, Any]) -> None
 @pytest.mark.heavy
 @in_tensorflow
 def test_above_the_limit_of_work_the_model_is_the_trained_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "MAX_WORK", len(ROWS) * 4 - 1)
+    monkeypatch.setattr(limits, "MAX_WORK", len(ROWS) * 4 - 1)
     model = built(fitted())
     assert "solved" not in [layer.name for layer in model.layers]
     assert linear.refusal(Params(), fitted()) == "24 rows x 4 classes are above 95"

@@ -17,7 +17,7 @@ from shipway.errors import InvalidSpec, UserError
 from shipway.language import EncoderIdentity
 from shipway.recipes import load_recipe
 from shipway.recipes.base import KnowsPlace, TellsFacts
-from shipway.recipes.intents import linear, sentences
+from shipway.recipes.intents import limits, sentences
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.params import EncoderParams
 from shipway.specs import parse
@@ -78,7 +78,7 @@ def test_auto_is_what_is_installed_where_it_is_asked(monkeypatch: pytest.MonkeyP
 
 def test_auto_leaves_it_out_of_what_it_could_not_be_judged_on(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pl.DataFrame({"text": TEXTS[:2], "label": ["on", "off"]})
-    monkeypatch.setattr(linear, "MAX_WORK", 0)
+    monkeypatch.setattr(limits, "MAX_WORK", 0)
     left_out = load_recipe("intents").fit_encoder([frame], EncoderParams(buckets=256, sentence_encoder="auto"))
     assert isinstance(left_out, TellsFacts)
     told = "none: 2 rows x 2 classes are above 0; ask for use-multilingual-3 by name"

@@ -19,8 +19,9 @@ from shipway.language.reference import NONE
 from shipway.recipes.arrays import Encoded, Ragged
 from shipway.recipes.intents import grams as gr
 from shipway.recipes.intents import text as tx
+from shipway.recipes.intents.limits import too_many_to_encode
 from shipway.recipes.intents.params import EncoderParams
-from shipway.recipes.intents.sentences import AUTO, Sentences, too_much
+from shipway.recipes.intents.sentences import AUTO, Sentences
 from shipway.recipes.intents.vocabulary import WordCounts
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ class Counts:
         vocabulary = self.words.most_common(self.params.vocabulary)
         sentences, left_out = None, ""
         if self.params.sentence_encoder == AUTO:
-            left_out = too_much(self.rows, len(self.labels))
+            left_out = too_many_to_encode(self.rows, len(self.labels))
         if not left_out:
             sentences = Sentences.of(self.params.sentence_encoder)
         labels = sorted(self.labels)

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from shipway.recipes.arrays import Ragged
 from shipway.recipes.intents.encode import IntentsEncoder
+from shipway.recipes.intents.limits import too_many
 from shipway.recipes.intents.params import Params
 from shipway.tasks.classification.calibration import calibrate
 
-# Rows times classes, of which the solver's time is made: 1.7 million took 18 s of a core. A limit in minutes would meet
-# the one on steps that do not come (`stall_timeout_s`) where many processes share a core.
-MAX_WORK = 3_000_000
 MAX_WEIGHTS = 1 << 26  # grams times classes: 128 MB in half precision
 USUAL_TEMPERATURE = 0.2  # of margins with C = 1, where too few rows are held out to measure it
 SEED = 0
@@ -30,8 +28,6 @@ SEED = 0
 # Of a vector beside n-grams' two bags, all of length 1: best or next to it on four languages with 10 and 50 rows a
 # class, where 1 loses up to 1.3 points and 3 costs where rows are few (docs/decisions/0171).
 VECTOR_WEIGHT = 1.5
-# One vector beside 150 n-grams: a row is so many times as long for the solver.
-VECTOR_WORK = 4
 
 
 @dataclass(frozen=True)
@@ -95,12 +91,6 @@ def refusal(params: Params, encoder: IntentsEncoder) -> str | None:
     if encoder.first_across * classes > MAX_WEIGHTS:
         return f"{encoder.first_across:,} n-grams x {classes:,} classes are above {MAX_WEIGHTS:,}"
     return None
-
-
-def too_many(rows: int, classes: int, *, has_vectors: bool) -> str:
-    """Why so many rows are not solved for; empty where they are."""
-    most = MAX_WORK // VECTOR_WORK if has_vectors else MAX_WORK
-    return f"{rows:,} rows x {classes:,} classes are above {most:,}" if rows * classes > most else ""
 
 
 def features(grams: Ragged, encoder: IntentsEncoder) -> Any:

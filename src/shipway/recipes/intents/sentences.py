@@ -21,7 +21,6 @@ AUTO = "auto"  # USE_MULTILINGUAL where it is installed and what it brings can b
 # Of one inference: prep has a process for each core, and a predictor's container fewer cores than its machine. Where
 # all of them were busy, sessions that took a thread for each core encoded a fifth to two thirds as many texts.
 THREADS = 1
-MAX_ROWS = 100_000  # that `auto` encodes: half a minute of one core
 
 
 def settle(reference: str) -> tuple[str, str]:
@@ -34,14 +33,6 @@ def settle(reference: str) -> tuple[str, str]:
     if package := missing_package(USE_MULTILINGUAL):
         return NONE, f"no sentence encoder: {package} is not installed here ({EXTRA})"
     return AUTO, f"sentence encoder: {USE_MULTILINGUAL}, kept where the eval split is answered better with it"
-
-
-def too_much(rows: int, classes: int) -> str:
-    """Why `auto` leaves an encoder out of a dataset; empty where it does not."""
-    from shipway.recipes.intents.linear import too_many  # beyond that nobody could tell what the vectors bring
-
-    why = f"{rows:,} rows are above {MAX_ROWS:,}" if rows > MAX_ROWS else too_many(rows, classes, has_vectors=True)
-    return f"{why}; ask for {USE_MULTILINGUAL} by name" if why else ""
 
 
 @dataclass(frozen=True)
