@@ -17,7 +17,7 @@ USER = "in:"
 SHOWN = 40  # names in a message
 OURS = ("label", "group", "split", "row_id")  # beside the input's own columns
 # Columns that scoring adds to rows whose slices are measured (shipway.scoring).
-SCORED = ("group_hash", "predicted", "probability", "label_probability", "probabilities", "champion")
+SCORED = ("group_hash", "predicted", "probability", "label_probability", "sureness", "probabilities", "champion")
 
 
 @lru_cache(maxsize=16)

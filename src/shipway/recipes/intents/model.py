@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from shipway.recipes.base import Finished
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.linear import Solution, gain, refusal
+from shipway.recipes.intents.nearest import NearestRows, kept_rows
 from shipway.recipes.intents.params import Params
 from shipway.recipes.layers import CompactEmbedding, StepDropout, adam, recurrent
 from shipway.tasks.classification.layers import SmoothedCrossentropy, accuracy
@@ -134,7 +136,8 @@ class SolvedLinear(tf_keras.layers.Layer):  # type: ignore[misc]
 
 def build(params: Params, encoder: IntentsEncoder) -> Any:
     """The uncompiled model: `grams`, `words` where they are read, int64 (n, length), and `sentence` where the encoder
-    gives vectors, float32 (n, width) -> logits (n, classes).
+    gives vectors, float32 (n, width) -> logits (n, classes); where there is a solved member and vectors, a dict of
+    `logits` and `similarity` (n,), how alike a text is to training rows.
 
     Its members are models of their own that share their input and nothing else: the first is a linear SVM that is
     solved for (or, where `refusal` says so, trained and linear in its bags), the others have hidden units and the part
@@ -168,7 +171,11 @@ def build(params: Params, encoder: IntentsEncoder) -> Any:
     if solved:
         table = SolvedLinear(idf[: encoder.first_across], encoder.first_char_gram, classes, width, name="solved")
         linear = table(grams) if sentence is None else table(grams, sentence)
-    return tf_keras.Model(inputs, Committee(params.svm_weight, name="logits")(answers, linear), name="intents")
+    logits = Committee(params.svm_weight, name="logits")(answers, linear)
+    if not solved or sentence is None:
+        return tf_keras.Model(inputs, logits, name="intents")
+    similarity = NearestRows(kept_rows(encoder), width, name="similarity")(sentence)
+    return tf_keras.Model(inputs, {"logits": logits, "similarity": similarity}, name="intents")
 
 
 def finish(model: Any, params: Params, encoder: IntentsEncoder) -> Finished:
@@ -294,8 +301,10 @@ def load_embeddings(uri: str, encoder: IntentsEncoder) -> NDArray[np.float32]:
 
 def compile_model(model: Any, params: Params, optimizer_wrapper: Any, total_steps: int | None) -> None:
     """Compiles with smoothed cross-entropy and `SparseAdam`."""
+    loss = SmoothedCrossentropy(params.label_smoothing)
+    is_alone = not isinstance(model.output, Mapping)
     model.compile(
         optimizer=adam(params.learning_rate, params.decay, total_steps, optimizer_wrapper),
-        loss=SmoothedCrossentropy(params.label_smoothing),
-        metrics=[accuracy],
+        loss=loss if is_alone else {"logits": loss},
+        metrics=[accuracy] if is_alone else {"logits": [accuracy]},
     )

@@ -67,7 +67,8 @@ class IntentsRecipe:
         return IntentsEncoder.from_document(document)
 
     def build_model(self, params: BaseModel, encoder: Encoder) -> Any:
-        """An uncompiled tf_keras Model: `grams` and `words` -> logits, float32 (n, classes)."""
+        """An uncompiled tf_keras Model: `grams` and `words` -> logits, float32 (n, classes); with a sentence encoder
+        `similarity` beside them."""
         from shipway.recipes.intents.model import build
 
         assert isinstance(encoder, IntentsEncoder)
@@ -83,7 +84,7 @@ class IntentsRecipe:
 
     def solve_weights(self, model: Any, params: BaseModel, encoder: Encoder, rows: Callable[[str], Rows]) -> str:
         """Solves for the committee's linear SVM."""
-        from shipway.recipes.intents.linear import Split, refusal, solve
+        from shipway.recipes.intents.linear import Split, refusal, solve, unit
 
         assert isinstance(encoder, IntentsEncoder)
         why = refusal(parse(Params, params.model_dump(), "params"), encoder)
@@ -102,6 +103,10 @@ class IntentsRecipe:
         model.get_layer("solved").take(solution)
         if solution.sentence_table is not None:
             model.get_layer("sentence_gate").take(solution)
+        if solution.uses_sentences:
+            train = split["train"]
+            assert train.sentence is not None
+            model.get_layer("similarity").take(unit(train.sentence), train.labels)
         return (
             f"linear SVM of {solution.table.shape[0]:,} n-grams x {solution.table.shape[1]:,} classes solved in "
             f"{time.monotonic() - began:.1f} s, temperature {solution.temperature:.2f}"

@@ -13,6 +13,8 @@ from shipway.recipes.arrays import Columns
 from shipway.recipes.base import Encoder
 from shipway.specs import Spec
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class Params(Spec):
     """What a request may ask.
@@ -26,20 +28,29 @@ class Params(Spec):
     ] = 5
 
 
+class BySureness(Spec):
+    """A threshold on the sureness; of a model that tells none that is its probability."""
+
+    sureness: Share
+
+
 class Settings(Spec):
     """What an endpoint is set to.
 
     Attributes:
-        threshold: Of the top probability; below it the answer is "none of these". None: never that. "calibrated": what
-            evaluation found; never where it found none.
+        threshold: Below it the answer is "none of these": a number is one of the top probability, a `BySureness` one of
+            the sureness. None: never that. "calibrated": what evaluation found; never where it found none.
     """
 
-    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["calibrated"] | None = "calibrated"
+    threshold: Share | BySureness | Literal["calibrated"] | None = "calibrated"
 
-    @property
-    def least(self) -> float | None:
-        """The threshold as a number; None where there is none."""
-        return None if isinstance(self.threshold, str) else self.threshold
+    def is_out(self, probability: NDArray[np.float32], sureness: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which answers are "none of these", given numbers of each, shape (n,)."""
+        if isinstance(self.threshold, BySureness):
+            return sureness < self.threshold.sureness
+        if isinstance(self.threshold, float):
+            return probability < self.threshold
+        return np.zeros(len(probability), bool)
 
 
 class ClassificationAnswers:
@@ -51,6 +62,7 @@ class ClassificationAnswers:
         "label": ("BYTES", [-1]),
         "out_of_scope": ("BOOL", [-1]),
         "probability": ("FP32", [-1]),
+        "sureness": ("FP32", [-1]),
         "labels": ("BYTES", [-1, -1]),
         "probabilities": ("FP32", [-1, -1]),
     }
@@ -59,38 +71,39 @@ class ClassificationAnswers:
     def decode(
         self, encoder: Encoder, outputs: Mapping[str, NDArray[Any]], inputs: Mapping[str, NDArray[Any]]
     ) -> Columns:
-        """`probabilities`, float32 (n, classes)."""
-        return {"probabilities": np.asarray(outputs["probabilities"], dtype=np.float32)}
+        """`probabilities`, float32 (n, classes), and of a model that tells it `sureness`, float32 (n,)."""
+        names = [name for name in ("probabilities", "sureness") if name in outputs]
+        return {name: np.asarray(outputs[name], dtype=np.float32) for name in names}
 
     def documents(self, labels: Sequence[str], columns: Columns, params: Any, settings: Any) -> list[dict[str, Any]]:
-        """`label` (null: none of these), `out_of_scope`, `probability` (of the top class) and `probabilities` (label ->
-        probability, highest first); numbers are float32."""
-        probabilities, threshold = _probabilities(columns), settings.least
-        result = []
-        for row, ids in zip(probabilities, top(probabilities, params.top_k), strict=True):
-            best = row[ids[0]]
-            is_out = threshold is not None and bool(best < threshold)
-            result.append(
-                {
-                    "label": None if is_out else labels[ids[0]],
-                    "out_of_scope": is_out,
-                    "probability": best,
-                    "probabilities": {labels[i]: row[i] for i in ids},
-                }
-            )
-        return result
+        """`label` (null: none of these), `out_of_scope`, `probability` (of the top class), of a model that tells it
+        `sureness`, and `probabilities` (label -> probability, highest first); numbers are float32."""
+        probabilities, sureness = _probabilities(columns), _sureness(columns)
+        out = settings.is_out(probabilities.max(axis=1), sureness).tolist()
+        return [
+            {
+                "label": None if out[n] else labels[ids[0]],
+                "out_of_scope": out[n],
+                "probability": probabilities[n, ids[0]],
+                **({"sureness": sureness[n]} if "sureness" in columns else {}),
+                "probabilities": {labels[i]: probabilities[n, i] for i in ids},
+            }
+            for n, ids in enumerate(top(probabilities, params.top_k))
+        ]
 
     def outputs(self, labels: Sequence[str], columns: Columns, params: Any, settings: Any) -> dict[str, NDArray[Any]]:
-        """BYTES cannot be null, so "none of these" is an empty label beside `out_of_scope`."""
-        probabilities, threshold = _probabilities(columns), settings.least
+        """BYTES cannot be null, so "none of these" is an empty label beside `out_of_scope`. `sureness` of a model that
+        tells none is its probability: all have the same outputs."""
+        probabilities, sureness = _probabilities(columns), _sureness(columns)
         ids = top(probabilities, params.top_k)
         values = np.take_along_axis(probabilities, ids, axis=1)
         names = np.array(labels, dtype=object)
-        is_out = np.zeros(len(values), bool) if threshold is None else values[:, 0] < threshold
+        is_out = settings.is_out(values[:, 0], sureness)
         return {
             "label": np.where(is_out, "", names[ids[:, 0]]),
             "out_of_scope": is_out,
             "probability": values[:, 0],
+            "sureness": sureness,
             "labels": names[ids],
             "probabilities": values,
         }
@@ -109,7 +122,8 @@ class ClassificationAnswers:
     def differences(
         self, labels: Sequence[str], expected: Columns, served: list[dict[str, Any]], tolerance: float
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Two classes that the kept prediction itself has closer than twice the tolerance may change places."""
+        """Two classes that the kept prediction itself has closer than twice the tolerance may change places. Sureness
+        counts where it was kept."""
         kept = _probabilities(expected).astype(np.float64)
         given = np.full_like(kept, np.nan)
         for i, answer in enumerate(served):
@@ -117,6 +131,9 @@ class ClassificationAnswers:
             if isinstance(probabilities, Mapping) and set(probabilities) == set(labels):
                 given[i] = [probabilities[label] for label in labels]
         gap = np.abs(kept - given)
+        if "sureness" in expected:
+            told = [answer.get("sureness", np.nan) for answer in served]
+            gap = np.column_stack([gap, np.abs(_sureness(expected) - np.array(told, dtype=np.float64))])
         gap[~np.isfinite(gap)] = np.inf
         rows = np.arange(len(kept))
         best, served_best = kept.argmax(axis=1), given.argmax(axis=1)
@@ -134,3 +151,9 @@ def _probabilities(columns: Columns) -> NDArray[np.float32]:
     probabilities = columns["probabilities"]
     assert isinstance(probabilities, np.ndarray)
     return probabilities
+
+
+def _sureness(columns: Columns) -> NDArray[np.float32]:
+    sureness = columns["sureness"] if "sureness" in columns else _probabilities(columns).max(axis=1)
+    assert isinstance(sureness, np.ndarray)
+    return sureness

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -66,15 +66,17 @@ class ClassMetrics(Record):
 
 
 class Threshold(Record):
-    """Out-of-scope threshold on the top probability, calibrated on the eval split."""
+    """Out-of-scope threshold on the top probability or the sureness, calibrated on the eval split."""
 
     value: float
+    of: Literal["probability", "sureness"] = "probability"
     coverage: float  # share of the split's rows at or above it
     accuracy: float  # accuracy on those rows
     curve: list[list[float]] = Field(default_factory=list)  # [threshold, coverage, accuracy]
     calibrated_on: str = "eval"
     calibration_coverage: float | None = None  # on the split that it was calibrated on
     calibration_accuracy: float | None = None
+    other: Threshold | None = None  # on the number that is not used, of a model that tells both
 
 
 class Confusion(Record):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -46,7 +47,7 @@ class ClassificationEvaluation:
 
     def frame(self, labels: Sequence[str], columns: Columns, truth: pl.Series) -> pl.DataFrame:
         """predicted, probability (of the predicted label), label_probability (of the true label, 0 where the model
-        doesn't know it)."""
+        doesn't know it), and sureness of a model that tells it."""
         probabilities = cast(NDArray[np.float32], columns["probabilities"])
         rows, best = np.arange(len(probabilities)), probabilities.argmax(axis=1)
         ids = {label: i for i, label in enumerate(labels)}
@@ -56,6 +57,11 @@ class ClassificationEvaluation:
                 "predicted": pl.Series(list(labels), dtype=pl.String).gather(best),
                 "probability": pl.Series(probabilities[rows, best], dtype=pl.Float32),
                 "label_probability": pl.Series(np.where(known >= 0, probabilities[rows, known], 0.0), dtype=pl.Float32),
+                **(
+                    {"sureness": pl.Series(cast(NDArray[np.float32], columns["sureness"]))}
+                    if "sureness" in columns
+                    else {}
+                ),
             }
         )
 
@@ -120,13 +126,16 @@ class ClassificationEvaluation:
 
     def settings(self, record: EvaluationRecord) -> dict[str, Any]:
         threshold = details_of(record).threshold
-        return {"threshold": threshold.value} if threshold else {}
+        if threshold is None:
+            return {}
+        return {"threshold": {"sureness": threshold.value} if threshold.of == "sureness" else threshold.value}
 
     def facts(self, record: EvaluationRecord) -> dict[str, Any]:
         details = details_of(record)
         return {
             "classes": len(record.labels),
             "threshold": details.threshold.value if details.threshold else None,
+            "threshold_of": details.threshold.of if details.threshold else None,
             "unknown_labels": details.unknown_labels,
             "worst_confusions": [
                 {"count": c.count, "label": c.label, "predicted": c.predicted, "such_as": _example(c)}
@@ -140,7 +149,7 @@ class ClassificationEvaluation:
             sentences.append(about_unknown(details))
         if threshold := details.threshold:
             sentences.append(
-                f'Answers "none of these" below probability {threshold.value:.2f}: it then answers '
+                f'Answers "none of these" below {threshold.of} {threshold.value:.2f}: it then answers '
                 f"{percent(threshold.coverage)} of the rows, {percent(threshold.accuracy)} of them right."
             )
         return sentences
@@ -198,13 +207,33 @@ def _threshold(split: ScoredSplit, params: Params) -> Threshold | None:
     calibration = split.calibration()
     if calibration is None:
         return None
-    confidence, right = _answered(calibration)
-    scored, scored_right = _answered(split.rows)
+    by_probability = _threshold_of("probability", calibration, split.rows, params)
+    if "sureness" not in split.rows.columns:
+        return by_probability
+    by_sureness = _threshold_of("sureness", calibration, split.rows, params)
+    used, other = by_sureness, by_probability
+    if not _is_as_good(by_sureness, by_probability, len(calibration)):
+        used, other = other, used
+    return used.model_copy(update={"other": other})
+
+
+def _is_as_good(one: Threshold, other: Threshold, rows: int) -> bool:
+    """Whether what it answers of the rows that it was calibrated on is as often right, but for a standard error."""
+    accuracy, bar = one.calibration_accuracy or 0.0, other.calibration_accuracy or 0.0
+    return accuracy >= bar - math.sqrt(bar * (1 - bar) / max(rows, 1))
+
+
+def _threshold_of(
+    score: Literal["probability", "sureness"], calibration: pl.DataFrame, rows: pl.DataFrame, params: Params
+) -> Threshold:
+    confidence, right = _answered(calibration, score)
+    scored, scored_right = _answered(rows, score)
     value = out_of_scope.calibrate(confidence, right, params.threshold)
     coverage, accuracy = out_of_scope.coverage_at(scored, scored_right, value)
     calibration_coverage, calibration_accuracy = out_of_scope.coverage_at(confidence, right, value)
     return Threshold(
         value=value,
+        of=score,
         coverage=coverage,
         accuracy=accuracy,
         curve=out_of_scope.curve(scored, scored_right),
@@ -214,9 +243,9 @@ def _threshold(split: ScoredSplit, params: Params) -> Threshold | None:
     )
 
 
-def _answered(rows: pl.DataFrame) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Top probability and whether it is right, by row."""
-    return rows["probability"].to_numpy(), (rows["label"] == rows["predicted"]).to_numpy()
+def _answered(rows: pl.DataFrame, score: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The score of the answer and whether that is right, by row."""
+    return rows[score].to_numpy(), (rows["label"] == rows["predicted"]).to_numpy()
 
 
 def _per_class(classes: list[str], counts: figures.Ints) -> list[ClassMetrics]:

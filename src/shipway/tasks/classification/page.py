@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shipway.pages import Report, confusion_matrix, lines, percent
-from shipway.tasks.classification.details import Details
+from shipway.tasks.classification.details import Details, Threshold
 from shipway.tasks.classification.figures import Ints
 
 MATRIX_CLASSES = 60
@@ -93,17 +93,34 @@ def _confidence(page: Report, details: Details) -> None:
         page.text("No out-of-scope threshold: the dataset has no eval split to calibrate it on.")
         return
     page.text(
-        f"Out-of-scope threshold {threshold.value:.3f}, calibrated on the {threshold.calibrated_on} split: an answer "
-        f"below it is “none of these”. On these rows {percent(threshold.coverage)} are answered, and "
-        f"{percent(threshold.accuracy)} of those rightly."
+        f"Out-of-scope threshold {threshold.value:.3f} of the {threshold.of}, calibrated on the "
+        f"{threshold.calibrated_on} split: an answer below it is “none of these”. On these rows "
+        f"{percent(threshold.coverage)} are answered, and {percent(threshold.accuracy)} of those rightly."
     )
+    if threshold.other is not None:
+        page.text(_about_sureness(threshold, threshold.other))
+    curves = {each.of: [(x, y) for _, x, y in each.curve] for each in (threshold, threshold.other) if each is not None}
     page.chart(
         lines(
-            {"accuracy on what is answered": [(coverage, accuracy) for _t, coverage, accuracy in threshold.curve]},
+            {f"by {score}": curves[score] for score in sorted(curves)}
+            if len(curves) > 1
+            else {"accuracy on what is answered": curves[threshold.of]},
             title="Coverage against accuracy",
             x_label="share of rows answered",
             y_label="accuracy",
             format=percent,
             marks={"threshold": threshold.coverage},
         )
+    )
+
+
+def _about_sureness(used: Threshold, other: Threshold) -> str:
+    """What it is, and why it is used or not."""
+    right = [percent(each.calibration_accuracy or 0.0) for each in (used, other)]
+    why = "it keeps out what the model is sure of and has seen nothing like."
+    if used.of == "probability":
+        why = "it is not used here, since more wrong answers would come through."
+    return (
+        f"Sureness is the probability, and less for a row that is unlike those of the training: {why} Of the "
+        f"{used.calibrated_on} rows that are answered by {used.of} {right[0]} are right, by {other.of} {right[1]}."
     )
