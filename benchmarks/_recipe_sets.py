@@ -79,14 +79,14 @@ def _classes(rows: int) -> dict[str, set[str]]:
                 rest |= together
         labels[".".join(name)] = rest
 
-    divide((), _sentences())
+    divide((), sentences())
     owners = Counter(sentence.lower() for sentences in labels.values() for sentence in sentences)
     own = {label: {s for s in sentences if owners[s.lower()] == 1} for label, sentences in labels.items() if label}
     return {label: sentences for label, sentences in own.items() if len(sentences) >= rows}
 
 
 @cache
-def _sentences() -> dict[tuple[str, ...], set[str]]:
+def sentences() -> dict[tuple[str, ...], set[str]]:
     """First sentences of all docstrings by module; files are parsed, nothing is imported."""
     sentences_of: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for root in (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")):

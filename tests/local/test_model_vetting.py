@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from shipway.errors import CorruptArtifact
+from shipway.language import EncoderIdentity
 from shipway.recipes import load_recipe
+from shipway.recipes.intents.sentences import Sentences
 from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.runtimes import open_saved_model
 from shipway.scoring.saved_models import _check_tensor, _Seen, check_saved_model
@@ -149,7 +151,7 @@ def exported(folder: Path, recipe: Any, params: Any, encoder: Any) -> Path:
 
     model = recipe.build_model(params, encoder)
     features = {name: encoder.features[name] for name in input_names(model)}
-    serving = export.serving_of(model, task_of(recipe), features, {"temperature": 1.3})
+    serving = export.serving_of(model, task_of(recipe), features, {"temperature": 1.3, "usual_similarity": 0.5})
     export.save(serving, folder / "saved_model")
     serve, path = serving.module.serve, str(folder / "model.onnx")
     tf2onnx.convert.from_function(serve, input_signature=serve.input_signature, opset=export.OPSET, output_path=path)
@@ -161,10 +163,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "on a GPU": {},
     "trained alone": {"svm_weight": 0.0},
     "one": {"members": 1},
+    "with sentence vectors": {},
 }
 # LSTM, CNN and word vectors: test_train_loop.py publishes one of each, by the same two checks.
 EXPORTS = [
-    *(("bag", variant) for variant in ("as it is", "trained alone", "one")),
+    *(("bag", variant) for variant in ("as it is", "trained alone", "one", "with sentence vectors")),
     *(("gru", variant) for variant in ("as it is", "on a GPU")),
     ("lstm", "on a GPU"),
 ]
@@ -179,7 +182,9 @@ def test_what_the_intents_recipe_exports_is_allowed(
     if variant == "on a GPU":  # the layers that are chosen there
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda _kind: ["GPU:0"])
     recipe = load_recipe("intents")
-    encoder = recipe.fit_encoder([toy.rows(60)], recipe.EncoderParams(buckets=1024))
+    encoder: Any = recipe.fit_encoder([toy.rows(60)], recipe.EncoderParams(buckets=1024))
+    if variant == "with sentence vectors":
+        encoder.sentences = Sentences("s3://b/e", EncoderIdentity("tiny", "0" * 64, 8))
     params = recipe.Params(architecture=architecture, dim=8, **VARIANTS[variant])
     folder = exported(tmp_path, recipe, params, encoder)
     check_saved_model(folder / "saved_model")
