@@ -94,3 +94,52 @@ def test_a_flipped_top_class_is_another_answer_although_the_tolerance_is_wide() 
 @pytest.mark.parametrize("served", [[float("nan"), 0.2, 0.1], [0.7, 0.2]])
 def test_an_answer_that_cannot_be_compared_is_infinitely_far(served: list[float]) -> None:
     assert differences([served], 1.0, slice(1))[0] == [float("inf")]
+
+
+SURE = {"probabilities": np.array([[0.9, 0.1], [0.9, 0.1]], np.float32), "sureness": np.array([0.2, 0.9], np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "is_out"),
+    [({"sureness": 0.5}, [True, False]), (0.5, [False, False]), (0.95, [True, True]), (None, [False, False])],
+    ids=str,
+)
+def test_a_bare_threshold_is_one_of_the_probability_and_another_of_the_sureness(
+    threshold: Any, is_out: list[bool]
+) -> None:
+    settings = parse(ANSWERS.Settings, {"threshold": threshold}, "answers")
+    documents = ANSWERS.documents(["a", "b"], SURE, ANSWERS.Params(), settings)
+    assert [document["out_of_scope"] for document in documents] == is_out
+    assert [document["probability"] for document in documents] == [np.float32(0.9)] * 2
+    assert [document["sureness"] for document in documents] == SURE["sureness"].tolist()
+    outputs = ANSWERS.outputs(["a", "b"], SURE, ANSWERS.Params(), settings)
+    assert outputs["out_of_scope"].tolist() == is_out
+    np.testing.assert_array_equal(outputs["sureness"], SURE["sureness"])
+    assert set(outputs) == set(ANSWERS.tensors)
+
+
+def test_a_model_that_tells_no_sureness_is_judged_by_its_probability() -> None:
+    columns = {"probabilities": SURE["probabilities"]}
+    settings = ANSWERS.Settings(threshold={"sureness": 0.95})
+    [first, _] = ANSWERS.documents(["a", "b"], columns, ANSWERS.Params(), settings)
+    assert first["out_of_scope"]
+    assert "sureness" not in first
+    outputs = ANSWERS.outputs(["a", "b"], columns, ANSWERS.Params(), settings)
+    np.testing.assert_array_equal(outputs["sureness"], outputs["probability"])
+
+
+@pytest.mark.parametrize("given", [{"sureness": 2}, {"sure": 0.5}, {}], ids=str)
+def test_a_threshold_of_the_sureness_that_is_none_is_refused_in_one_line(given: Any) -> None:
+    with pytest.raises(InvalidSpec, match=r"^endpoint\.answers\.threshold[^\n]*$"):
+        parse(ANSWERS.Settings, {"threshold": given}, "endpoint.answers")
+
+
+@pytest.mark.parametrize(
+    ("told", "gap"), [({"sureness": 0.2}, 0.0), ({"sureness": 0.3}, 0.1), ({}, float("inf"))], ids=str
+)
+def test_sureness_is_compared_where_it_was_kept(told: dict[str, float], gap: float) -> None:
+    served = [{"probabilities": {"a": 0.9, "b": 0.1}, **told}]
+    kept = {name: value[:1] for name, value in SURE.items()}
+    assert ANSWERS.differences(["a", "b"], kept, served, 1e-5)[0] == pytest.approx([gap], abs=1e-6)
+    del kept["sureness"]  # an evaluation of an earlier Shipway
+    assert ANSWERS.differences(["a", "b"], kept, served, 1e-5)[0] == pytest.approx([0.0], abs=1e-6)
