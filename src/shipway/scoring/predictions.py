@@ -53,7 +53,8 @@ def predict_rows(
         for number, frame in enumerate(frames):
             answers, described = _answers(session, frame, batch_size)
             columns = list(answers)
-            added = [session.kind.preview(frame).alias("preview"), *to_series(answers), *described]
+            others = [series for series in described if series.name not in answers]  # a number may be both
+            added = [session.kind.preview(frame).alias("preview"), *to_series(answers), *others]
             _check_names(frame, [series.name for series in added])
             frame.hstack(added).write_parquet(Path(folder) / f"{number:06d}.parquet")
             narrow.append(frame.select("label", "group_hash").hstack(described))

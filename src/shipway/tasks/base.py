@@ -369,6 +369,7 @@ class Evaluation(Protocol):
 
     def frame(self, labels: Sequence[str], columns: Columns, truth: pl.Series) -> pl.DataFrame:
         """Columns that describe each prediction beside its truth, kept with the predictions; narrow: a text, a number.
+        One that has the name of a part of the predictions is that part.
 
         Args:
             labels: The model's classes.

@@ -177,6 +177,24 @@ def test_the_threshold_is_calibrated_on_eval_and_reported_on_test(made: Made) ->
     assert made.record.settings == {"threshold": threshold.value}
 
 
+def test_sureness_is_kept_with_the_predictions_and_the_threshold_may_be_of_it(made: Made, tmp_path: Path) -> None:
+    model = toy.write_model(tmp_path / "model", made.dataset, toy.rows(600), tells_sureness=True)
+    store = Store.open((tmp_path / "store").as_uri())
+    record = measure(model, made.dataset, SPEC, store=store, folder=tmp_path)
+    assert record.columns == ["probabilities", "sureness"]
+    kept = pl.read_parquet(tmp_path / "predictions.parquet")
+    columns = read_columns(kept, record.columns)
+    told = ModelSession.open(model, tmp_path / "model").predict(made.test["text"].to_list())
+    np.testing.assert_allclose(columns["sureness"], told["sureness"], atol=1e-6)
+    assert (kept["sureness"] < kept["probability"] - 0.1).any()
+    threshold = Details.model_validate(record.details).threshold
+    assert threshold is not None
+    assert record.settings == {"threshold": {"sureness": threshold.value}}
+    assert record.metrics["covered_accuracy"] == threshold.accuracy
+    assert record.metrics["accuracy"] == made.record.metrics["accuracy"]
+    assert "by sureness" in evaluation_report(record, TASK, reader(record)).render()
+
+
 def test_the_same_evaluation_again_writes_the_same_place(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
