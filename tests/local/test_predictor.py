@@ -18,7 +18,8 @@ import pytest
 from shipway.client import Client
 from shipway.errors import NotFound, UserError
 from shipway.scoring import ModelSession
-from tests.local.serving import Server, served
+from tests.fixtures import toy
+from tests.local.serving import Server, served, serving
 
 pytestmark = pytest.mark.heavy
 
@@ -285,13 +286,30 @@ def test_v2_answers_the_outputs_that_were_asked_for_and_no_other(server: Server)
     assert "outputs[0].name: 'logits' is no output; there are label" in answer["error"]
 
 
+def test_what_the_probability_alone_would_answer_is_none_of_these_by_sureness(tmp_path: Path) -> None:
+    train = toy.rows(300)
+    dataset = toy.write_dataset(tmp_path / "dataset", {"train": train, "eval": toy.rows(60, 1)})
+    model = toy.write_model(tmp_path / "model", dataset, train, tells_sureness=True)
+    texts = ["w2_1 w2_2 w2_3", "w2_1 and nothing else that it knows"]
+    with serving(tmp_path, model, "pass", "--answers", '{"threshold": {"sureness": 0.5}}') as server:
+        near, far = server.predict({"instances": texts})[1]["predictions"]
+        assert (near["label"], near["sureness"]) == ("intent_2", near["probability"])
+        assert (far["label"], far["out_of_scope"]) == (None, True)
+        assert far["probability"] > 0.5 > far["sureness"]
+        tensor = {"name": "text", "datatype": "BYTES", "shape": [2], "data": texts}
+        outputs = {output["name"]: output["data"] for output in server.infer({"inputs": [tensor]})[1]["outputs"]}
+    assert outputs["label"] == ["intent_2", ""]
+    assert outputs["sureness"] == pytest.approx([near["sureness"], far["sureness"]], abs=1e-6)
+    assert outputs["probability"] == pytest.approx([near["probability"], far["probability"]], abs=1e-6)
+
+
 def test_v2_answers_binary_tensors_where_they_are_asked_for(server: Server) -> None:
     tensor = {"name": "text", "datatype": "BYTES", "shape": [3], "data": TEXTS}
     plain = {output["name"]: output for output in server.infer({"inputs": [tensor]})[1]["outputs"]}
     for body, binary in (
         (
             {"parameters": {"binary_data_output": True}},
-            {"label", "out_of_scope", "probability", "labels", "probabilities"},
+            {"label", "out_of_scope", "probability", "sureness", "labels", "probabilities"},
         ),
         ({"outputs": [{"name": "label", "parameters": {"binary_data": True}}, {"name": "probability"}]}, {"label"}),
         (
