@@ -51,6 +51,18 @@ def evaluation() -> str:
     return evaluation_report(record, load_task(record.task), lambda name: (FIXTURES / name).read_bytes()).render()
 
 
+def evaluation_by_sureness() -> str:
+    from shipway.components.evaluate.html import evaluation_report
+    from shipway.tasks import load_task
+
+    record = EvaluationRecord.read(FIXTURES / "evaluation.json")
+    threshold: Any = record.details["threshold"]
+    other = {**threshold, "curve": [[t, c, a - 0.02 * c * (1 - c)] for t, c, a in threshold["curve"]]}
+    details = {**record.details, "threshold": {**threshold, "of": "sureness", "other": other}}
+    record = record.model_copy(update={"details": details})
+    return evaluation_report(record, load_task(record.task), lambda name: (FIXTURES / name).read_bytes()).render()
+
+
 def sweep() -> str:
     from shipway.components.sweep.page import sweep_report
 
@@ -148,7 +160,10 @@ CUT = """[...document.querySelectorAll('figure.chart svg text')].filter(label =>
     const [place, chart] = [label, label.ownerSVGElement].map(element => element.getBoundingClientRect());
     return place.left < chart.left - 1 || place.top < chart.top - 1;
 }).map(label => label.textContent)"""
-MADE = (gallery, dataset, sweep, training, evaluation, decision, model_card, deployment, run_summary)
+MADE = (
+    gallery, dataset, sweep, training, evaluation, evaluation_by_sureness, decision, model_card, deployment,
+    run_summary,
+)  # fmt: skip
 REPORTS: dict[str, Callable[[], str]] = {made.__name__: made for made in MADE}
 
 

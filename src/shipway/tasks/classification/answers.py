@@ -110,9 +110,12 @@ class ClassificationAnswers:
 
     def line(self, answer: Mapping[str, Any]) -> list[str]:
         others = list(answer["probabilities"].items())[1:3]
+        probability, sureness = (
+            f"{answer.get(name, answer['probability']):.3f}" for name in ("probability", "sureness")
+        )
         return [
             answer["label"] if not answer["out_of_scope"] else "(none of these)",
-            f"{answer['probability']:.3f}",
+            probability if sureness == probability else f"{probability}, sureness {sureness}",
             ", ".join(f"{label} {probability:.3f}" for label, probability in others),
         ]
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shipway.tasks.classification.calibration import MIN_ROWS
-
 USUAL_SHARE = 0.05  # of the eval rows that are less alike than the usual
+MIN_ROWS = 10
 PENALTY = 8.0
 NEVER_UNUSUAL = -1.0  # as a cosine has it
 

@@ -143,3 +143,10 @@ def test_sureness_is_compared_where_it_was_kept(told: dict[str, float], gap: flo
     assert ANSWERS.differences(["a", "b"], kept, served, 1e-5)[0] == pytest.approx([gap], abs=1e-6)
     del kept["sureness"]  # an evaluation of an earlier Shipway
     assert ANSWERS.differences(["a", "b"], kept, served, 1e-5)[0] == pytest.approx([0.0], abs=1e-6)
+
+
+def test_a_screen_says_why_a_probable_label_is_none_of_these() -> None:
+    settings = ANSWERS.Settings(threshold={"sureness": 0.5})
+    far, near = ANSWERS.documents(["a", "b"], SURE, ANSWERS.Params(), settings)
+    assert ANSWERS.line(far) == ["(none of these)", "0.900, sureness 0.200", "b 0.100"]
+    assert ANSWERS.line(near)[:2] == ["a", "0.900"]
