@@ -53,3 +53,11 @@ def test_a_bot_of_one_language_is_asked_in_another(run: dict[str, Any]) -> None:
     told = ask(run["endpoint"]["predict_url"], ["wird es morgen regnen?", "reserva un vuelo", "réveille-moi"])
     surest = [max(answer["probabilities"].items(), key=lambda pair: pair[1]) for answer in told]
     assert [label for label, _ in surest] == ["weather", "flight", "alarm"]
+
+
+def test_it_is_less_sure_of_what_is_unlike_its_rows_than_its_probability_says(run: dict[str, Any]) -> None:
+    near, far = ask(run["endpoint"]["predict_url"], ["will it rain in rome tomorrow", "flight of the bumblebee"])
+    assert run["evaluation"]["facts"]["threshold_of"] == "sureness"
+    assert (near["label"], near["sureness"]) == ("weather", near["probability"])
+    assert (far["label"], far["out_of_scope"]) == (None, True)
+    assert far["sureness"] < far["probability"] / 2
