@@ -60,7 +60,7 @@ def trained(folder: Path, name: str, encoder: str, columns: dict[str, str]) -> M
 
 def measure(model: ModelManifest, outside: Sequence[str]) -> dict[str, dict[str, float]]:
     """Score -> AUROC, and at the calibrated threshold the shares of texts outside that are refused, of test rows that
-    are answered, and of those that are right."""
+    are answered, and of those that are right. Sureness is the probability where the encoder was left out."""
     from sklearn.metrics import roc_auc_score
 
     from shipway.artifacts import DatasetManifest
@@ -74,14 +74,13 @@ def measure(model: ModelManifest, outside: Sequence[str]) -> dict[str, dict[str,
     }
     right = {split: (frame["label"] == frame["predicted"]).to_numpy() for split, frame in rows.items()}
     answers = session.predict(list(outside))
-    scores = {"probability": np.asarray(answers["probabilities"]).max(axis=1)}
-    if "sureness" in answers:
-        scores["sureness"] = np.asarray(answers["sureness"])
+    probability = np.asarray(answers["probabilities"]).max(axis=1)
     measured = {}
-    for name, of_outside in scores.items():
-        inside = rows["test"][name].to_numpy()
+    for name, of_outside in {"probability": probability, "sureness": answers.get("sureness", probability)}.items():
+        score = name if name in rows["test"].columns else "probability"
+        inside = rows["test"][score].to_numpy()
         is_inside = np.repeat([True, False], [len(inside), len(of_outside)])
-        cut = calibrate(rows["eval"][name].to_numpy(), right["eval"], ThresholdRule())
+        cut = calibrate(rows["eval"][score].to_numpy(), right["eval"], ThresholdRule())
         coverage, accuracy = coverage_at(inside, right["test"], cut)
         measured[name] = {
             "auroc": round(float(roc_auc_score(is_inside, np.concatenate([inside, of_outside]))), 4),

@@ -62,7 +62,7 @@ def inputs(sentence: NDArray[np.float32]) -> dict[str, Any]:
 
 @given(st.lists(st.integers(0, 5), max_size=200), st.integers(1, 60))
 def test_no_more_rows_are_kept_than_may_be_and_small_classes_keep_all_of_theirs(labels: list[int], most: int) -> None:
-    from shipway.recipes.intents.nearest import choose
+    from shipway.recipes.intents.layers import choose
 
     ids = np.array(labels, dtype=np.int64)
     rows = choose(ids, most)
@@ -75,14 +75,14 @@ def test_no_more_rows_are_kept_than_may_be_and_small_classes_keep_all_of_theirs(
 
 @pytest.mark.heavy
 def test_similarity_is_the_mean_cosine_to_the_five_nearest_rows_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from shipway.recipes.intents import nearest
+    from shipway.recipes.intents import layers
 
-    monkeypatch.setattr(nearest, "MAX_ROWS", 18)
+    monkeypatch.setattr(layers, "MAX_ROWS", 18)
     encoder = with_vectors()
     model = solved(encoder)
     _, labels = split(fitted())
     asked = np.random.default_rng(4).normal(size=(len(TEXTS), WIDTH)).astype(np.float32)
-    kept = linear.unit(vectors())[nearest.choose(labels, 18)]
+    kept = linear.unit(vectors())[layers.choose(labels, 18)]
     wanted = np.sort(linear.unit(asked) @ kept.T, axis=1)[:, -5:].mean(axis=1)
     given = inputs(asked)
     before = np.asarray(model(given)["similarity"])

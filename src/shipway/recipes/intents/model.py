@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from shipway.recipes.base import Finished
 from shipway.recipes.intents.embeddings import load_embeddings
 from shipway.recipes.intents.encode import IntentsEncoder
+from shipway.recipes.intents.layers import NearestRows, kept_rows
 from shipway.recipes.intents.linear import Solution, gain, refusal
-from shipway.recipes.intents.nearest import NearestRows, kept_rows
 from shipway.recipes.intents.params import Params
 from shipway.recipes.layers import CompactEmbedding, StepDropout, adam, recurrent
 from shipway.tasks.classification.layers import SmoothedCrossentropy, accuracy
