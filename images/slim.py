@@ -17,6 +17,9 @@ from py_compile import PycInvalidationMode
 # own module holds already (30 MB).
 UNUSED = (
     "Crypto/SelfTest",
+    "numpy/_core/tests/data",
+    "numpy/distutils",
+    "numpy/f2py",
     "onnx/backend/test/data",
     "onnxruntime/capi/libonnxruntime.so.*",
     "tensorflow/include",

@@ -98,6 +98,19 @@ def test_many_texts_come_back_in_their_order(own: Callable[..., str]) -> None:
     np.testing.assert_allclose(open_encoder(own()).encode(texts), np.stack([*map(expected, texts)]), atol=1e-6)
 
 
+def test_a_text_that_a_batch_holds_twice_is_encoded_once(
+    own: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = open_encoder(own())
+    asked: list[str] = []
+    tokenize = encoder._tokenize  # type: ignore[attr-defined]
+    monkeypatch.setattr(encoder, "_tokenize", lambda texts: asked.extend(texts) or tokenize(texts))
+    texts = [*TEXTS, *reversed(TEXTS), "on"]
+    np.testing.assert_allclose(encoder.encode(texts), np.stack([*map(expected, texts)]), atol=1e-6)
+    assert asked == TEXTS
+    assert encoder.encode([]).shape == (0, WIDTH)
+
+
 def test_the_first_token_or_the_models_own_output_may_be_the_vector(own: Callable[..., str], tmp_path: Path) -> None:
     first = open_encoder(own(pooling="first", is_normalized=True)).encode(TEXTS)
     np.testing.assert_allclose(first, np.tile(VECTORS[1] / np.linalg.norm(VECTORS[1]), (len(TEXTS), 1)), atol=1e-6)
