@@ -33,7 +33,7 @@ PREDICTOR = "shipway-predictor-store"
 SMALL = {"cpu": "200m", "memory": "2Gi"}
 LIMIT_S = 900.0  # on a crowded machine, where TensorFlow is imported twice
 SPECS: dict[str, dict[str, Any]] = {
-    "dataset": {"name": NAME, "data": "/step/rows.csv", "input_column": "utterance", "label_column": "intent",
+    "dataset": {"name": NAME, "data": "/step/rows.csv", "input": {"column": "utterance"}, "label_column": "intent",
                 "encoder": {"sentence_encoder": "use-multilingual-3"}},
     "training": {"name": NAME, "recipe": "intents", "params": {"dim": 16, "hidden": 16}, "epochs": 4, "batch_size": 32,
                  "resources": SMALL},
