@@ -106,6 +106,7 @@ def ask(kubectl: Kubectl, namespace: str, texts: list[str]) -> list[dict[str, An
     return answers
 
 
+@pytest.mark.proves(recipe="intents", strategy="single", executor="kubernetes")
 def test_a_bot_of_one_language_is_asked_in_others_by_a_predictor_that_reads_no_rows(
     kubectl: Kubectl, team: str, keys: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
