@@ -21,28 +21,18 @@ from shipway.compiling import compile_pipeline
 from shipway.errors import AccessDenied
 from shipway.storage import Store
 from shipway.store_rights import seaweed_actions
-from tests.cluster import line_in_pod, overlays
+from tests.cluster import overlays
 from tests.cluster.bed import Bed, settings
 from tests.cluster.bed.kubectl import Kubectl
+from tests.fixtures import line_of_steps
+from tests.fixtures.english_bot import ELSEWHERE, NAME, specs, surest
 from tests.fixtures.strangers_rows import write_rows
 from tests.unit.test_doctor_cluster import store_of_keys_that_may
 
-NAME = "bot"
 URI = "s3://bucket/shipway"
 PREDICTOR = "shipway-predictor-store"
 SMALL = {"cpu": "200m", "memory": "2Gi"}
 LIMIT_S = 900.0  # on a crowded machine, where TensorFlow is imported twice
-SPECS: dict[str, dict[str, Any]] = {
-    "dataset": {"name": NAME, "data": "/step/rows.csv", "input": {"column": "utterance"}, "label_column": "intent",
-                "encoder": {"sentence_encoder": "use-multilingual-3"}},
-    "training": {"name": NAME, "recipe": "intents", "params": {"dim": 16, "hidden": 16}, "epochs": 4, "batch_size": 32,
-                 "resources": SMALL},
-    "evaluation": {"bootstrap": 0},
-    "promotion": {},
-    "endpoint": {"name": NAME, "resources": SMALL},
-}  # fmt: skip
-# Its rows are English; no n-gram of these texts is among them.
-ELSEWHERE = {"wird es morgen regnen?": "weather", "reserva un vuelo": "flight", "réveille-moi": "alarm"}
 
 
 @pytest.fixture
@@ -70,7 +60,8 @@ def team(kubectl: Kubectl, shipped: Callable[..., None], keys: dict[str, str], t
 def start(kubectl: Kubectl, namespace: str, folder: Path) -> None:
     """Creates the pod of the pipeline's prep, which here does the other steps as well."""
     write_rows(folder / "rows.csv")
-    files = {"line.py": Path(line_in_pod.__file__).read_text(), "specs.json": json.dumps(SPECS),
+    given = {**specs("/step/rows.csv", SMALL), "promotion": {}, "endpoint": {"name": NAME, "resources": SMALL}}
+    files = {"line.py": Path(line_of_steps.__file__).read_text(), "specs.json": json.dumps(given),
              "rows.csv": (folder / "rows.csv").read_text()}  # fmt: skip
     metadata = {"name": "step", "namespace": namespace}
     kubectl.apply(document={"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": files})
@@ -115,8 +106,7 @@ def test_a_bot_of_one_language_is_asked_in_others_by_a_predictor_that_reads_no_r
     assert (done["decision"], done["version"]) == ("blessed", 1)
 
     answers = ask(kubectl, team, list(ELSEWHERE))
-    surest = [max(answer["probabilities"].items(), key=lambda pair: pair[1])[0] for answer in answers]
-    assert surest == list(ELSEWHERE.values())
+    assert surest(answers) == list(ELSEWHERE.values())
 
     serving = kubectl.get("pods", "-n", team, "-l", f"serving.kserve.io/inferenceservice={NAME}")["items"]
     secrets = {each["secretRef"]["name"] for pod in serving for each in pod["spec"]["containers"][0]["envFrom"]}
