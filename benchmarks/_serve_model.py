@@ -35,7 +35,7 @@ def rows() -> pl.DataFrame:
     return pl.DataFrame({"text": texts, "label": labels})
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, sentence_encoder: str) -> None:
     """saved_model/, model.onnx, encoder.json and manifest.json below `folder`."""
     import tensorflow as tf
     import tf2onnx
@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
     recipe = load_recipe("intents")
     task, constants = task_of(recipe), {"temperature": 1.0}
     frame = rows()
-    encoder = recipe.fit_encoder([frame], recipe.EncoderParams())
+    encoder = recipe.fit_encoder([frame], recipe.EncoderParams(sentence_encoder=sentence_encoder))
     model = recipe.build_model(recipe.Params(), encoder)
     names = sorted(encoder.features)
     types = {"int64": tf.int64, "float32": tf.float32, "bytes": tf.string}
@@ -86,4 +86,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

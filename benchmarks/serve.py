@@ -48,12 +48,16 @@ def main() -> dict[str, Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def prepare(folder: Path) -> tuple[Path, list[str], dict[str, str]]:
+def prepare(folder: Path, sentence_encoder: str = "none") -> tuple[Path, list[str], dict[str, str]]:
     """A model in the folder, the command that serves it at `PORT`, and that command's environment."""
     model = folder / "model"
-    model.mkdir()
-    env = {**os.environ, "SHIPWAY_HOME": str(folder / "home"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run([sys.executable, str(HERE / "_serve_model.py"), str(model)], check=True, env=env, stderr=-3)
+    model.mkdir(parents=True)
+    store = (folder / "store").as_uri()  # holds the sentence encoder
+    env = {
+        **os.environ, "SHIPWAY_HOME": str(folder / "home"), "SHIPWAY_STORE": store, "TF_CPP_MIN_LOG_LEVEL": "3",
+    }  # fmt: skip
+    make = [sys.executable, str(HERE / "_serve_model.py"), str(model), sentence_encoder]
+    subprocess.run(make, check=True, env=env, stderr=-3)
     command = [sys.executable, "-m", "shipway.components.predict.worker", "--model_name", "bench"]
     manifest = stored_manifest(model.as_uri())
     command += ["--model_uri", model.as_uri(), "--model_digest", manifest.digest]

@@ -13,14 +13,18 @@ import subprocess
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-# In site-packages: what only compilers and test suites read, and a copy for C programs of a library that onnxruntime's
-# own module holds already (30 MB).
+# In site-packages: what only compilers and test suites read, a copy for C programs of a library that onnxruntime's own
+# module holds already (30 MB), and one for other interpreters of what zstandard's C module holds. numpy.f2py stays
+# although there is no compiler: `from numpy import *`, as scipy has it, imports it.
 UNUSED = (
     "Crypto/SelfTest",
+    "numpy/_core/tests/data",
+    "numpy/distutils",
     "onnx/backend/test/data",
     "onnxruntime/capi/libonnxruntime.so.*",
     "tensorflow/include",
     "tensorflow/xla_aot_runtime_src",
+    "zstandard/_cffi.*",
 )
 HEADERS = (".a", ".h", ".hpp", ".pxd", ".pyi")
 

@@ -29,6 +29,7 @@ from pydantic import BaseModel
 from shipway.artifacts import ModelManifest
 from shipway.code.given import use_given
 from shipway.components.predict import v2
+from shipway.components.predict.batches import Batches
 from shipway.components.predict.connection import SMALL_BODY, Refused
 from shipway.components.predict.core import MAX_INSTANCES, Query, Reader, read_v1
 from shipway.components.predict.gate import Payload
@@ -39,7 +40,8 @@ from shipway.errors import CorruptArtifact, InvalidSpec, ShipwayError, UserError
 from shipway.executors.process.service_control import CONTROL, LISTEN_FD, serve_in_thread
 from shipway.inputs import BadRequest
 from shipway.inputs.base import TakesLong
-from shipway.recipes.arrays import Columns, part
+from shipway.recipes.arrays import Columns
+from shipway.recipes.base import EncodesLong
 from shipway.scoring import ModelSession
 from shipway.specs import parse
 
@@ -48,7 +50,6 @@ with light_kserve():
     from kserve.model_server import parser as kserve_parser
 
 INLINE = 4  # so few instances are answered in the loop: handing them to a thread costs more than the model does
-BATCH = 64  # instances of requests that arrived together
 MAX_WAITING = 32
 THREAD_INSTANCES = 4096  # that wait in large requests; a single one may be larger
 WARM_UP = (1, 2, 16)  # instances
@@ -73,7 +74,8 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         self.settings = settings
         self.version = version
         self.reader = reader or Reader(session.kind, session.task.answers, session.kind.Limits())
-        self._waiting: list[tuple[list[Any], asyncio.Future[Columns]]] = []
+        encoder = session.encoder
+        self._batches = Batches(session.infer, isinstance(encoder, EncodesLong) and encoder.encodes_long)
         self._in_thread = 0  # instances
         self._takes_long = isinstance(session.kind, TakesLong)
         threads = session.kind.threads if isinstance(session.kind, TakesLong) else 1
@@ -112,23 +114,18 @@ class Predictor(kserve.Model):  # type: ignore[misc]
     ) -> tuple[Query, Columns]:
         """Many instances in a thread, so that others need not wait; few together with those that arrived meanwhile.
 
-        Nobody waits for company: a batch is whatever one turn of the event loop brought. Encoding sixteen texts costs
-        little more than encoding one.
+        Encoding sixteen texts costs little more than encoding one.
         """
-        loop = asyncio.get_running_loop()
         if (n := len(query.values)) > INLINE or self._takes_long:
             if self._in_thread and self._in_thread + n > THREAD_INSTANCES:
                 raise Refused(503, f"{self._in_thread} instances wait already; try again later", retry_after="1")
             self._in_thread += n
             try:
+                loop = asyncio.get_running_loop()
                 return query, await loop.run_in_executor(self._threads, self.session.predict, query.values)
             finally:
                 self._in_thread -= n
-        if not self._waiting:
-            loop.call_soon(self._answer_waiting)
-        future: asyncio.Future[Columns] = loop.create_future()
-        self._waiting.append((query.values, future))
-        return query, await future
+        return query, await self._batches.answer(query.values)
 
     async def postprocess(
         self,
@@ -168,38 +165,6 @@ class Predictor(kserve.Model):  # type: ignore[misc]
             {"name": name, "datatype": datatype, "shape": shape}
             for name, (datatype, shape) in self.reader.answers.tensors.items()
         ]
-
-    def _answer_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        while waiting:
-            values: list[Any] = []
-            batch = []
-            while waiting and len(values) < BATCH:
-                batch.append(waiting.pop())
-                values += batch[-1][0]
-            try:
-                columns = self.session.infer(values)
-                start = 0
-                for some, future in batch:
-                    stop = start + len(some)
-                    if not future.done():
-                        future.set_result(columns if len(batch) == 1 else part(columns, start, stop))
-                    start = stop
-            except Exception as error:  # noqa: BLE001 - one bad instance must not fail the requests beside it
-                for some, future in batch:
-                    self._answer_alone(some, future, error if len(batch) == 1 else None)
-
-    def _answer_alone(self, values: list[Any], future: asyncio.Future[Columns], known: Exception | None) -> None:
-        """Gives a request its own answer, or its own error; one that was given up meanwhile gets neither."""
-        if future.done():
-            return
-        if known is not None:
-            future.set_exception(known)
-            return
-        try:
-            future.set_result(self.session.infer(values))
-        except Exception as error:  # noqa: BLE001 - becomes this request's answer
-            future.set_exception(error)
 
 
 def open_predictor(given: argparse.Namespace) -> Predictor:

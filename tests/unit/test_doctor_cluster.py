@@ -146,8 +146,9 @@ def test_a_reaper_that_has_not_worked_for_ten_minutes_is_told(status: dict[str, 
 
 
 @contextmanager
-def store_of_keys_that_may(folder: Path, actions: list[str]) -> Iterator[dict[str, str]]:
-    """A real object store with a bucket `bucket`, and the variables that lead to it with keys of these rights alone."""
+def store_of_keys_that_may(folder: Path, actions: list[str], host: str = weed.HOST) -> Iterator[dict[str, str]]:
+    """A real object store with a bucket `bucket`, and the variables that lead to it with keys of these rights alone;
+    `admin` and `admin-secret` may do everything."""
     ports = weed.free_ports()
     users = {"admin": ["Admin", "Read", "Write", "List"], "team": actions}
     identities = [
@@ -155,8 +156,8 @@ def store_of_keys_that_may(folder: Path, actions: list[str]) -> Iterator[dict[st
         for name, rights in users.items()
     ]
     private.write_text(folder / "s3.json", json.dumps({"identities": identities}))
-    server = weed.spawn(folder, ports)
-    endpoint = f"http://{weed.HOST}:{ports['s3']}"
+    server = weed.spawn(folder, ports, host)
+    endpoint = f"http://{host}:{ports['s3']}"
 
     def is_made() -> bool:
         with suppress(StorageError):
@@ -167,7 +168,7 @@ def store_of_keys_that_may(folder: Path, actions: list[str]) -> Iterator[dict[st
     try:
         wait_for(is_made, "the bucket is made")
         yield {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "team", "AWS_SECRET_ACCESS_KEY": "team-secret",
-               "AWS_REGION": "us-east-1", "NO_PROXY": weed.HOST, "SHIPWAY_STORE": "s3://bucket/shipway"}  # fmt: skip
+               "AWS_REGION": "us-east-1", "NO_PROXY": host, "SHIPWAY_STORE": "s3://bucket/shipway"}  # fmt: skip
     finally:
         server.kill()
         server.wait()

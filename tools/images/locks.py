@@ -35,7 +35,15 @@ EXPORTS = {
     "build-requirements.txt": ["--only-group", "image-build"],
     "launcher/requirements.txt": _without("polars", *BUILDS),  # it reads no rows
     "predictor/requirements.txt": ["--extra", "serve", *NOT_SERVED],
-    "tensorflow/requirements-cpu.txt": ["--extra", "train", "--no-emit-package", "libclang", *_without(*BUILDS)],
+    "tensorflow/requirements-cpu.txt": [
+        "--extra",
+        "train",
+        "--extra",
+        "language",
+        "--no-emit-package",
+        "libclang",
+        *_without(*BUILDS),
+    ],
     "horovod/requirements.txt": [
         "--extra",
         "train",
@@ -47,6 +55,7 @@ EXPORTS = {
     ],
     "horovod/build-requirements.txt": ["--only-group", "horovod-build"],
 }
+NOT_DOWNLOADED = "huggingface-hub ; sys_platform == 'never'\n"  # as pyproject.toml says of the lock
 HOROVOD = ROOT / "tools/horovod-wheel.sh"  # built from source: no lock has it
 CONTENTS = ROOT / "src/shipway/code/contents.json"
 CUDA = "tensorflow/requirements-cuda.txt"
@@ -63,12 +72,16 @@ def exports() -> dict[str, str]:
 
 
 def cuda() -> str:
-    """The extra `gpu`, which the lock overrides away: resolved beside it, with its versions of what both have."""
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
-        constraints.write(_export(["--extra", "train", "--no-hashes"]))
-        constraints.flush()
-        words = ["--no-config", "pip", "compile", "pyproject.toml", "--extra", "gpu", "--generate-hashes", "--quiet"]
-        words += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28", "-c", constraints.name]
+    """The extra `gpu`, which the lock overrides away: resolved beside it, with its versions of what both have, and
+    `language`."""
+    with tempfile.TemporaryDirectory() as folder:
+        constraints, overrides = Path(folder, "constraints.txt"), Path(folder, "overrides.txt")
+        constraints.write_text(_export(["--extra", "train", "--extra", "language", "--no-hashes"]), encoding="utf-8")
+        overrides.write_text(NOT_DOWNLOADED, encoding="utf-8")
+        words = ["--no-config", "pip", "compile", "pyproject.toml", "--extra", "gpu", "--extra", "language"]
+        words += ["--generate-hashes", "--quiet"]
+        words += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"]
+        words += ["--constraints", str(constraints), "--overrides", str(overrides)]
         left_out = [word for name in ("libclang", *BUILDS) for word in ("--no-emit-package", name)]
         text = _uv(*words, "--no-header", "--no-annotate", *left_out)
     return HEAD.replace("uv.lock", "the extra `gpu`, constrained by uv.lock") + text

@@ -19,6 +19,7 @@ INPUTS = (
     "pyproject.toml",
     "README.md",
     "LICENSE",
+    "NOTICE",
     "src",
     "components",
     "pipelines",

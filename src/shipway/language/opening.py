@@ -10,10 +10,13 @@ from shipway.errors import InvalidSpec
 from shipway.language.reference import NONE, SHIPPED, EncoderRef, check_reference
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shipway.language.base import SentenceEncoder
+    from shipway.language.description import EncoderDescription
 
 _opening = threading.Lock()
-_opened: dict[tuple[str, int | None], SentenceEncoder] = {}
+_opened: dict[tuple[str, int | None], SentenceEncoder] = {}  # by reference, and by the hash of its description
 
 
 def open_encoder(reference: str, *, threads: int | None = None, where: str = "sentence_encoder") -> SentenceEncoder:
@@ -35,7 +38,11 @@ def open_encoder(reference: str, *, threads: int | None = None, where: str = "se
         raise InvalidSpec(f"{NONE} is no encoder", field=where, given=reference, allowed=SHIPPED)
     with _opening:
         if (reference, threads) not in _opened:
-            _opened[reference, threads] = _open(reference, threads, where)
+            folder, description = _folder(reference, where)
+            same = (folder.name, threads)  # by another name or address, it is held once all the same
+            if same not in _opened:
+                _opened[same] = _open(folder, description, threads)
+            _opened[reference, threads] = _opened[same]
         return _opened[reference, threads]
 
 
@@ -68,15 +75,18 @@ def check_installed(reference: str, where: str = "sentence_encoder") -> None:
         raise absent(package, where)
 
 
-def _open(reference: str, threads: int | None, where: str) -> SentenceEncoder:
-    from shipway.language.encoder import OnnxEncoder
-
+def _folder(reference: str, where: str) -> tuple[Path, EncoderDescription]:
+    """Its files on this machine, in a folder named by the hash of its description."""
     if reference in SHIPPED:
         from shipway.language.shipped import shipped_folder
 
-        folder, description = shipped_folder()
-    else:
-        from shipway.language.storing import fetched_folder
+        return shipped_folder()
+    from shipway.language.storing import fetched_folder
 
-        folder, description = fetched_folder(EncoderRef.parse(reference, where), where)
+    return fetched_folder(EncoderRef.parse(reference, where), where)
+
+
+def _open(folder: Path, description: EncoderDescription, threads: int | None) -> SentenceEncoder:
+    from shipway.language.encoder import OnnxEncoder
+
     return OnnxEncoder(folder, description, threads)

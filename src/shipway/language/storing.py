@@ -51,7 +51,9 @@ def publish(model: str | Path, tokenizer: str | Path, to: str, *, name: str, wid
 
 
 def upload(folder: Path, description: EncoderDescription, to: str) -> str:
-    """Puts an encoder that lies in a folder here into object storage; one that is there already is left as it is.
+    """Puts an encoder that lies in a folder here into object storage; one that is there already stays as it is.
+
+    Its description is written in any case: `shipway store gc` spares what was named lately, whoever made it when.
 
     Returns:
         What names it there, as `publish`.
@@ -63,7 +65,7 @@ def upload(folder: Path, description: EncoderDescription, to: str) -> str:
     if store.head(FILE) is None:
         for file in description.files:
             store.upload(folder / file.path, file.path)
-        store.put(FILE, text.encode())
+    store.put(FILE, text.encode())
     return str(EncoderRef(f"{store.uri}/{FILE}", sha256_hex(text)))
 
 

@@ -144,6 +144,19 @@ class ChecksParams(Protocol):
 
 
 @runtime_checkable
+class EncodesLong(Protocol):
+    """What an encoder may say beside `Encoder`.
+
+    Attributes:
+        encodes_long: One instance takes about a millisecond or more, in libraries that let other threads run: a
+            predictor encodes beside the thread that talks to clients.
+    """
+
+    @property
+    def encodes_long(self) -> bool: ...
+
+
+@runtime_checkable
 class KnowsPlace(Protocol):
     """What a recipe may offer beside `Recipe` where some of its encoders need more than Shipway's own packages."""
 

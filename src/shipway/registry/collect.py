@@ -6,6 +6,7 @@ What is in use is never touched, whatever `keep` says:
   (all of a name, where an endpoint doesn't say which), and whatever is younger than the grace;
 - datasets and evaluations that a kept version names, and all datasets while a job is running;
 - jobs that have not ended, and the model of a job that a kept version or evaluation came from;
+- sentence encoders that the `encoder.json` of what stays names: a dataset's, a job's model's, a version's;
 - whatever a step's record younger than the grace mentions: a cached step hands on what was made long ago.
 
 Documents go before the bulk they name, the reverse of publishing: a reader never meets a document without its bytes.
@@ -30,8 +31,11 @@ from shipway.storage import ObjectInfo, Store
 if TYPE_CHECKING:
     from shipway.registry.registry import Registry
 
-_DOCUMENTS = ("manifest.json", "record.json")
-_MENTION = re.compile(r"\b(datasets|evaluations|jobs)/([\w.-]+)")
+_FITTED = "encoder.json"  # a recipe's encoder, and a sentence encoder's description
+_DOCUMENTS = ("manifest.json", "record.json", f"/{_FITTED}")
+_MENTION = re.compile(r"\b(datasets|encoders|evaluations|jobs)/([\w.-]+)")
+_ENCODER = re.compile(rb"\bencoders/([0-9a-f]{64})/")
+_HOLD_FITTED = ("datasets/", "jobs/", "models/")
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def collect_garbage(registry: Registry, name: str | None, *, keep: int, dry_run:
 
     Args:
         registry: The registry.
-        name: Only the versions of this name; None also cleans jobs, evaluations and datasets.
+        name: Only the versions of this name; None also cleans jobs, evaluations, datasets and sentence encoders.
         keep: The newest versions of each name that stay in any case, at least 1.
         dry_run: List only.
         grace_s: Nothing younger than this is removed: somebody may be about to use it.
@@ -188,6 +192,21 @@ class _Sweeper:
             prefix = f"datasets/{fingerprint}"
             if prefix not in datasets and not running and not self._is_young(objects):
                 self._remove(f"{prefix}/", objects, "no kept version was trained or judged on it")
+        self._sentence_encoders(recent)
+
+    def _sentence_encoders(self, recent: set[str]) -> None:
+        """Removes those that nothing of what stays asks; prep and `publish` make young again what they name."""
+        old = [each for each in _folders(self.store, "encoders/") if not self._is_young(each[1])]
+        if not old:
+            return
+        gone = tuple(item.prefix for item in self.report.removed)
+        asked = {prefix.removeprefix("encoders/") for prefix in recent if prefix.startswith("encoders/")}
+        for info in (info for top in _HOLD_FITTED for info in self.store.list(top)):
+            if info.key.endswith(f"/{_FITTED}") and not info.key.startswith(gone):
+                asked |= {found.decode() for found in _ENCODER.findall(self.store.get(info.key))}
+        for digest, objects in old:
+            if digest not in asked:
+                self._remove(f"encoders/{digest}/", objects, "no dataset and no model asks this sentence encoder")
 
     def _jobs(self, models: set[str]) -> bool:
         """Cleans jobs that have ended; says whether one is running."""
@@ -206,7 +225,7 @@ class _Sweeper:
         return running
 
     def _recently_mentioned(self) -> set[str]:
-        """`datasets/<id>`, `evaluations/<id>` and `jobs/<id>/model` that young step records name."""
+        """`datasets/<id>`, `encoders/<id>`, `evaluations/<id>` and `jobs/<id>/model` that young step records name."""
         mentioned: set[str] = set()
         for info in self.store.list("runs/"):
             if info.key.endswith(".json") and self._is_young([info]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ import pytest
 from shipway.errors import CorruptArtifact, InvalidSpec, NotFound, UserError
 from shipway.language import open_encoder, publish
 from shipway.language.padded import BUDGET
+from shipway.scoring.runtimes import open_onnx
 
 onnx = pytest.importorskip("onnx", reason="the extra `language` is not installed")
 pytest.importorskip("tokenizers", reason="the extra `language` is not installed")
@@ -94,6 +96,19 @@ def test_tokens_are_averaged_over_the_text_whatever_stands_beside_it(own: Callab
 def test_many_texts_come_back_in_their_order(own: Callable[..., str]) -> None:
     texts = [" ".join(["light"] * (place % 37)) + " on" * (place % 5) for place in range(BUDGET // 8)]
     np.testing.assert_allclose(open_encoder(own()).encode(texts), np.stack([*map(expected, texts)]), atol=1e-6)
+
+
+def test_a_text_that_a_batch_holds_twice_is_encoded_once(
+    own: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = open_encoder(own())
+    asked: list[str] = []
+    tokenize = encoder._tokenize  # type: ignore[attr-defined]
+    monkeypatch.setattr(encoder, "_tokenize", lambda texts: asked.extend(texts) or tokenize(texts))
+    texts = [*TEXTS, *reversed(TEXTS), "on"]
+    np.testing.assert_allclose(encoder.encode(texts), np.stack([*map(expected, texts)]), atol=1e-6)
+    assert asked == TEXTS
+    assert encoder.encode([]).shape == (0, WIDTH)
 
 
 def test_the_first_token_or_the_models_own_output_may_be_the_vector(own: Callable[..., str], tmp_path: Path) -> None:
@@ -195,7 +210,7 @@ def test_what_a_killed_process_left_goes_and_what_another_is_at_stays(own: Calla
 def test_a_tokenizers_library_that_is_absent_says_what_to_install(
     own: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reference = own()
+    reference = own(name="nobody opened this one before")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(
         UserError, match=r"need tokenizers, which is not installed here; pip install 'shipway\[language\]'"
@@ -205,10 +220,33 @@ def test_a_tokenizers_library_that_is_absent_says_what_to_install(
 
 def test_publishing_again_changes_nothing_that_is_there(own: Callable[..., str]) -> None:
     reference = own()
-    before = {path.name: path.stat().st_mtime_ns for path in folder_of(reference).iterdir()}
+    before = {path.name: path.read_bytes() for path in folder_of(reference).iterdir()}
+    written = (folder_of(reference) / "encoder.onnx").stat().st_mtime_ns
     assert own() == reference
     assert own(max_tokens=9) != reference
-    assert {path.name: path.stat().st_mtime_ns for path in folder_of(reference).iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder_of(reference).iterdir()} == before
+    assert (folder_of(reference) / "encoder.onnx").stat().st_mtime_ns == written, "large files are not sent again"
+
+
+def test_many_models_with_one_encoder_hold_it_once_wherever_it_lies(
+    own: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of many models: each has a document of its own, from whichever store."""
+    from shipway.language import encoder as opened
+    from shipway.recipes.intents.sentences import Sentences
+
+    sessions = []
+    monkeypatch.setattr(opened, "open_onnx", lambda *given: sessions.append(given) or open_onnx(*given))
+    monkeypatch.setenv("SHIPWAY_STORE", f"file://{tmp_path}/store")
+    reference = own(name="of many models")
+    shutil.copytree(folder_of(reference), tmp_path / "copy")
+    other = f"file://{tmp_path}/copy/encoder.json#{reference.partition('#')[2]}"
+    sessions.clear()
+    documents = [json.loads(json.dumps(Sentences.of(each).to_document())) for each in (reference, reference, other)]
+    models = [Sentences.from_document(document) for document in documents]
+    for model in models:
+        np.testing.assert_allclose(model.encode(["turn on"])[0], expected("turn on"), atol=1e-6)
+    assert len(sessions) == 1
 
 
 def test_a_broken_encoder_is_not_published(own: Callable[..., str], tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shipway.artifacts import ModelManifest
+from shipway.artifacts import FileRef, ModelManifest
 from shipway.errors import CorruptArtifact, InvalidSpec, NotFound
+from shipway.language.description import EncoderDescription
+from shipway.language.storing import upload
 from shipway.registry import Registry
 from shipway.registry.aliases import tombstone_key
 from shipway.storage import Store, open_folder
@@ -140,6 +142,51 @@ def test_what_a_young_run_mentions_stays_though_it_is_old_itself(filled: Filled)
     filled.age("runs")
     filled.registry.gc(keep=1, dry_run=False)
     assert filled.folders("datasets") == {"fp-6"}
+
+
+def test_a_sentence_encoder_stays_while_anything_that_stays_asks_it(filled: Filled) -> None:
+    encoders = {"dataset": "d" * 64, "version": "e" * 64, "job": "b" * 64, "run": "a" * 64, "gone": "0" * 64}
+    for digest in encoders.values():
+        filled.put(f"encoders/{digest}/encoder.onnx", f"encoders/{digest}/encoder.json")
+
+    def ask(key: str, name: str) -> None:
+        reference = f"{filled.store.uri}/encoders/{encoders[name]}/encoder.json#sha256={encoders[name]}"
+        filled.store.put(key, json.dumps({"sentences": {"reference": reference}}).encode())
+
+    content = filled.registry.get("toy", 6).model.uri.removeprefix(f"{filled.store.uri}/")
+    ask("datasets/fp-6/encoder.json", "dataset")
+    ask("datasets/fp-1/encoder.json", "gone")
+    ask(f"{content}/encoder.json", "version")
+    ask("jobs/train-6/model/encoder.json", "job")
+    filled.age()
+    ask("runs/young/steps/dataset.json", "run")
+    listed = filled.registry.gc(keep=1)
+    assert filled.registry.gc("toy", keep=1).removed
+    assert len(filled.folders("encoders")) == 5
+    done = filled.registry.gc(keep=1, dry_run=False)
+    assert listed.removed == done.removed
+    assert filled.folders("encoders") == {encoders[name] for name in ("dataset", "version", "job", "run")}
+    assert (done.removed[-1].prefix, done.removed[-1].objects) == (f"encoders/{encoders['gone']}/", 2)
+
+
+def test_an_encoder_that_is_put_again_is_young(tmp_path: Path, filled: Filled) -> None:
+    """Prep finds it there, and writes the dataset that names it minutes later."""
+    description = EncoderDescription(
+        name="mine",
+        width=4,
+        model=FileRef(path="encoder.onnx", size_bytes=5, sha256="0" * 64),
+        tokenizer=FileRef(path="tokenizer.json", size_bytes=2, sha256="0" * 64),
+    )
+    for file in description.files:
+        (tmp_path / file.path).write_bytes(b"bytes")
+    reference = upload(tmp_path, description, f"{filled.store.uri}/encoders")
+    filled.age()
+    assert upload(tmp_path, description, f"{filled.store.uri}/encoders") == reference
+    filled.registry.gc(keep=1, dry_run=False)
+    assert len(filled.folders("encoders")) == 1
+    filled.age()
+    filled.registry.gc(keep=1, dry_run=False)
+    assert filled.folders("encoders") == set()
 
 
 def test_an_endpoint_that_does_not_say_its_version_keeps_them_all(filled: Filled) -> None:

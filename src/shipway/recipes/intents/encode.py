@@ -118,6 +118,11 @@ class IntentsEncoder:
         return encoded
 
     @property
+    def encodes_long(self) -> bool:
+        """A sentence encoder takes longer than all else that a predictor does for a text."""
+        return self.sentences is not None
+
+    @property
     def word_ids(self) -> int:
         """Size of the word id space: padding, unknown buckets, vocabulary."""
         return 1 + self.params.unknown_buckets + len(self.vocabulary)

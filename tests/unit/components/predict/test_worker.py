@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from shipway.components.predict.batches import BATCH
 from shipway.components.predict.core import Query
-from shipway.components.predict.worker import BATCH, Predictor, _section
+from shipway.components.predict.worker import Predictor, _section
 from shipway.errors import InvalidSpec, ShipwayError
 from shipway.recipes import Columns
 from shipway.scoring import ModelSession
