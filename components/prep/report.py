@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipway.artifacts import SPLITS, DatasetManifest
+from shipway.components.prep.alike_page import add_alike
 from shipway.pages import Report, bars, columns, percent
 
 
 def dataset_report(manifest: DatasetManifest) -> Report:
     """A whole dataset."""
-    statistics = manifest.statistics
+    statistics: Mapping[str, Any] = manifest.statistics
     report = Report(f"Dataset {manifest.name}", f"{manifest.source_uri} · {manifest.fingerprint}")
     report.tiles(
         {
@@ -30,6 +31,7 @@ def dataset_report(manifest: DatasetManifest) -> Report:
     )
     _labels(report, statistics, {name: manifest.splits[name].class_counts for name in SPLITS})
     _content(report, statistics, manifest.uri)
+    add_alike(report, statistics.get("alike", {}), manifest.group_column)
     _read(report, statistics)
     _comparison(report, statistics)
     told: Any = statistics.get("encoder", {})

@@ -117,6 +117,14 @@ class IntentsEncoder:
             encoded["sentence"] = self.sentences.unpack(vectors)
         return encoded
 
+    def vectors(self, encoded: Encoded) -> NDArray[np.float32] | None:
+        """The sentence encoder's, of what `pack` gave."""
+        if self.sentences is None:
+            return None
+        records = encoded["sentence"]
+        assert not isinstance(records, Ragged)
+        return self.sentences.unpack(records)
+
     @property
     def word_ids(self) -> int:
         """Size of the word id space: padding, unknown buckets, vocabulary."""
