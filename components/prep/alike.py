@@ -78,22 +78,23 @@ def _near_train(given: Vectored) -> tuple[dict[str, dict[str, int]], Pairs]:
     from the most alike to the least."""
     splits, contents = (given.rows.get_column(name).to_numpy() for name in ("split", "content"))
     is_train = splits == "train"
+    most = max(COMPARISONS // (2 * len(given)), 1)
+    drawn = {split: given.drawn(np.flatnonzero(splits == split), most) for split in ("eval", "test")}
+    rows = np.concatenate([*drawn.values()])
+    if not len(rows) or not is_train.any():
+        return {}, []
+    # Rows that are not of train are of the queries' kind, and passed over: no copy of the others is made.
+    kinds = is_train.astype(np.int64)
+    found = nearest(given.vectors[rows], given.vectors, LEAST, query_kinds=kinds[rows], corpus_kinds=kinds)
     counts: dict[str, dict[str, int]] = {}
     pairs: Pairs = []
-    for split in ("eval", "test"):
-        rows = given.drawn(np.flatnonzero(splits == split), max(COMPARISONS // len(given), 1))
-        if not len(rows) or not is_train.any():
-            continue
-        # Rows that are not of train are of the queries' kind, and passed over: no copy of the others is made.
-        found = nearest(
-            given.vectors[rows], given.vectors, LEAST,
-            query_kinds=np.zeros(len(rows), dtype=np.int64), corpus_kinds=is_train.astype(np.int64),
-        )  # fmt: skip
-        near = _as_pairs(rows, found)
+    for split, mine in drawn.items():
+        near = [pair for pair in _as_pairs(rows, found) if splits[pair[1]] == split]
         other = [pair for pair in near if contents[pair[1]] != contents[pair[2]]]
-        counts[split] = {"rows": len(rows), "near": len(near), "copies": len(near) - len(other)}
-        pairs += _spread(other, EXAMPLES // 2)
-    return counts, pairs
+        if len(mine):
+            counts[split] = {"rows": len(mine), "near": len(near), "copies": len(near) - len(other)}
+            pairs += _spread(other, EXAMPLES // 2)
+    return counts, sorted(pairs, key=lambda pair: (-pair[0], pair[1]))
 
 
 def _as_pairs(rows: Ints, found: Nearest) -> Pairs:

@@ -36,7 +36,7 @@ def _near_train(report: Report, document: Mapping[str, Any], group_column: str |
     report.table(
         ["split", "rows looked at", "near a row of train", "share", "of these the same input"],
         [
-            [split, counts["rows"], counts["near"], percent(counts["near"] / counts["rows"]), counts["copies"]]
+            [split, counts["rows"], counts["near"], _share(counts["near"] / counts["rows"]), counts["copies"]]
             for split, counts in near["splits"].items()
         ],
         caption=f"Compared with the rows of train among {document['rows']:,} rows",
@@ -61,7 +61,11 @@ def _contradictions(report: Report, document: Mapping[str, Any]) -> None:
         "or more). Where both ask for the same, correct the label that is wrong, or make one label of two that people "
         "cannot tell apart. Where one word makes the difference (mute, unmute), the encoder misses it: leave them."
     )
-    report.table(["label", "other label", "near rows", "highest cosine"], found["labels"], caption="By labels")
+    report.table(
+        ["label", "other label", "near rows", "highest cosine"],
+        [[*names, _cosine(cosine)] for *names, cosine in found["labels"]],
+        caption="By labels",
+    )
     if found["label_pairs"] > len(found["labels"]):
         report.text(f"And {found['label_pairs'] - len(found['labels']):,} more pairs of labels.")
     report.table(
@@ -92,7 +96,7 @@ def _clouds(report: Report, found: Mapping[str, Any]) -> None:
                 _examples(label["examples"][0]),
                 label["sizes"][1],
                 _examples(label["examples"][1]),
-                (percent(label["apart"]), label["apart"]),
+                _share(label["apart"]),
             ]
             for label in found["labels"]
         ],
@@ -101,7 +105,7 @@ def _clouds(report: Report, found: Mapping[str, Any]) -> None:
 
 def _pair(pair: list[Any]) -> list[object]:
     cosine, one, two = pair
-    return [cosine, _said(one), one[2], _said(two), two[2]]
+    return [_cosine(cosine), _said(one), one[2], _said(two), two[2]]
 
 
 def _said(row: list[str]) -> str:
@@ -111,3 +115,11 @@ def _said(row: list[str]) -> str:
 
 def _examples(rows: list[list[str]]) -> str:
     return " · ".join(_said(row) for row in rows)
+
+
+def _cosine(cosine: float) -> tuple[str, float]:
+    return f"{cosine:.3f}", cosine
+
+
+def _share(share: float) -> tuple[str, float]:
+    return percent(share), share

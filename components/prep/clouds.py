@@ -19,6 +19,7 @@ SIZES = (64, 32, 16, 8)  # rows of a half, or of a label, that are compared: mor
 PAIRS = 300  # of labels, for each size
 LEAST_PAIRS = 6  # four labels
 STARTS, TURNS = 4, 50
+ROUNDING = 1e-6  # scatter of rows that are the same but for rounding
 
 Members = NDArray[np.bool_]
 
@@ -69,7 +70,7 @@ def halves(vectors: Floats) -> Members:
     centred = vectors - vectors.mean(axis=0)
     values, components = np.linalg.eigh(centred @ centred.T)
     points = components * np.sqrt(np.maximum(values, 0))  # the rows by their distances alone: (n, n)
-    best, scatter = everything, 0.0
+    best, scatter = everything, ROUNDING
     for axis in range(1, min(STARTS, len(points)) + 1):
         members = _settled(points, points[:, -axis] > 0)
         share = members.mean()

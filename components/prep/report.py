@@ -20,6 +20,7 @@ def dataset_report(manifest: DatasetManifest) -> Report:
             **({"labels": len(manifest.labels)} if manifest.labels else {}),
             "quarantined": manifest.quarantined_rows,
             "test rows seen in train": percent(manifest.leakage.get("test_share_in_train", 0.0)),
+            **_near(manifest.leakage),
         }
     )
     _notes(report, statistics)
@@ -37,6 +38,11 @@ def dataset_report(manifest: DatasetManifest) -> Report:
     told: Any = statistics.get("encoder", {})
     report.section("Encoder").facts({"recipe": manifest.recipe, **manifest.recipe_params, **told})
     return report
+
+
+def _near(leakage: Mapping[str, float]) -> dict[str, str]:
+    share = leakage.get("test_share_near_train")
+    return {} if share is None else {"test rows near one of train": percent(share)}
 
 
 def _split_row(manifest: DatasetManifest, name: str) -> list[object]:
