@@ -80,7 +80,7 @@ def _near_train(given: Vectored) -> tuple[dict[str, dict[str, int]], Pairs]:
     is_train = splits == "train"
     most = max(COMPARISONS // (2 * len(given)), 1)
     drawn = {split: given.drawn(np.flatnonzero(splits == split), most) for split in ("eval", "test")}
-    rows = np.concatenate([*drawn.values()])
+    rows = np.concatenate([drawn["eval"], drawn["test"]])
     if not len(rows) or not is_train.any():
         return {}, []
     # Rows that are not of train are of the queries' kind, and passed over: no copy of the others is made.

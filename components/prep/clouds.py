@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from shipway.language.nearest import Floats
 
 ROWS = 128  # of a label that are looked at
-SIZES = (64, 32, 16, 8)  # rows of a half, or of a label, that are compared: more rows have nearer neighbours
+SIZES = (
+    64,
+    48,
+    32,
+    24,
+    16,
+    12,
+    8,
+)  # rows of a half, or of a label, that are compared: more rows have nearer neighbours
 PAIRS = 300  # of labels, for each size
 LEAST_PAIRS = 6  # four labels
 STARTS, TURNS = 4, 50
@@ -41,7 +49,7 @@ def find_clouds(rows_of: Mapping[str, Floats]) -> dict[str, Clouds]:
     """Of each label that can be judged: two halves of at least eight rows, and enough other labels to compare with.
 
     Args:
-        rows_of: Label -> vectors of length 1 of some of its rows, `ROWS` at most, drawn by chance; (n, width).
+        rows_of: Label -> vectors of length 1 of some of its rows, `ROWS` at most, in an order of chance; (n, width).
     """
     known: dict[int, Floats] = {}
     found = {}

@@ -104,11 +104,9 @@ class Vectored:
         return texts
 
     def drawn(self, places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-        """At most so many of these rows, chosen by a hash, in the order of the source."""
-        if len(places) <= most:
-            return places
+        """At most so many of these rows, chosen by a hash and in its order."""
         order: U64 = self.rows.get_column("order").to_numpy()[places]
-        return np.sort(places[np.lexsort((places, order))[:most]])
+        return places[np.lexsort((places, order))[:most]]
 
 
 def read(scratch: Path) -> Vectored | None:
