@@ -15,8 +15,8 @@ from shipway.components.prep.schema import Schema
 from shipway.components.prep.vectors import Vectored
 from shipway.language.nearest import Floats, Nearest, nearest, unit
 
-# Chosen by reading pairs of real sets (docs/decisions/0174-data-that-argue.md): from it on most pairs of different
-# labels contradict each other, below it opposites and other names in the same sentence prevail.
+# Chosen by reading pairs of real sets (docs/decisions/0174-data-that-argue.md): from it on half of the pairs of
+# different labels contradict each other, below it a quarter, and opposites or other names in one sentence prevail.
 LEAST = 0.95
 COMPARISONS = 1_000_000_000  # of a row with a row, in each check: seconds
 APART = 0.3  # share of pairs of labels that are more alike than a label's two clouds
@@ -78,7 +78,7 @@ def _near_train(given: Vectored) -> tuple[dict[str, dict[str, int]], Pairs]:
     from the most alike to the least."""
     splits, contents = (given.rows.get_column(name).to_numpy() for name in ("split", "content"))
     is_train = splits == "train"
-    most = max(COMPARISONS // (2 * len(given)), 1)
+    most = max(COMPARISONS // len(given), 1)
     drawn = {split: given.drawn(np.flatnonzero(splits == split), most) for split in ("eval", "test")}
     rows = np.concatenate([drawn["eval"], drawn["test"]])
     if not len(rows) or not is_train.any():

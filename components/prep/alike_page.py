@@ -52,7 +52,7 @@ def _near_train(report: Report, document: Mapping[str, Any], group_column: str |
 
 def _contradictions(report: Report, document: Mapping[str, Any]) -> None:
     found = document["contradictions"]
-    report.section("Labels that contradict each other")
+    report.section("Labels that may contradict each other")
     if not found["rows"]:
         report.text(f"None of {found['looked_at']:,} rows is near a row of another label.")
         return
@@ -76,10 +76,11 @@ def _contradictions(report: Report, document: Mapping[str, Any]) -> None:
 
 
 def _clouds(report: Report, found: Mapping[str, Any]) -> None:
+    all_judged = found["looked_at"] == found["of"]
+    too_few = "" if all_judged else "; the others have too few rows, or there are too few labels to compare with"
     report.section(
         "Labels that may be two",
-        f"Rows of {found['looked_at']} of {found['of']} labels were cut into two clouds; the others have too few, or "
-        "there are too few labels to compare with. A label is named where its clouds are less alike than three of ten "
+        f"Rows of {found['looked_at']} of {found['of']} labels were cut into two clouds{too_few}. A label is named where its clouds are less alike than three of ten "
         "pairs of labels here. Where the clouds are two things, give each a label. Where they are two ways of saying "
         "one thing, leave it.",
     )

@@ -103,7 +103,7 @@ def test_what_is_said_depends_on_the_rows_alone(tmp_path: Path, monkeypatch: pyt
     one, three = (judged(tmp_path / f"some{owners}", rows, owners) for owners in (1, 3))
     assert one == three
     assert one["contradictions"]["looked_at"] == one["contradictions"]["rows"] == 40
-    assert one["near_train"]["splits"]["test"]["rows"] == 20
+    assert one["near_train"]["splits"]["test"]["rows"] == 40
     assert len(one["contradictions"]["examples"]) <= alike.EXAMPLES
 
 
