@@ -80,9 +80,9 @@ def _clouds(report: Report, found: Mapping[str, Any]) -> None:
     too_few = "" if all_judged else "; the others have too few rows, or there are too few labels to compare with"
     report.section(
         "Labels that may be two",
-        f"Rows of {found['looked_at']} of {found['of']} labels were cut into two clouds{too_few}. A label is named where its clouds are less alike than three of ten "
-        "pairs of labels here. Where the clouds are two things, give each a label. Where they are two ways of saying "
-        "one thing, leave it.",
+        f"Rows of {found['looked_at']} of {found['of']} labels were cut into two clouds{too_few}. A label is named "
+        "where its clouds are less alike than three of ten pairs of labels here. Where the clouds are two things, give "
+        "each a label. Where they are two ways of saying one thing, leave it.",
     )
     if not found["labels"]:
         report.text("None is named.")
