@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shipway.artifacts import SPLITS, DatasetManifest, FileRef, Shard
-from shipway.components.prep import compare, core, noted, publish
+from shipway.components.prep import alike, compare, core, noted, publish, vectors
 from shipway.components.prep.columns import check_slices
 from shipway.components.prep.data import data_fingerprint, open_sources
 from shipway.components.prep.heads import Source
@@ -87,7 +87,7 @@ def _encode(
             pool.workers = _cores()  # a small source, and an encoder that takes its time
         target = Target(
             scratch, taken.layout.row_buckets, spec, out / "encoder.json", store.uri, prefix,
-            counts_unseen=spec.unseen_labels == "count",
+            counts_unseen=spec.unseen_labels == "count", vectors_share=min(vectors.KEPT / statistics.rows, 1),
         )  # fmt: skip
         written = core.encode(taken, tasks, target, pool)
     unseen = out / "unseen.parquet"
@@ -96,7 +96,10 @@ def _encode(
     read = noted.with_counted(read, statistics)
     notes = [*_row_notes(read, statistics, schema), *notes, *_leakage_notes(statistics, leakage, schema)]
     notes += _unanswerable_notes(written)
+    near = alike.judge(vectors.read(scratch), schema, taken.origins.locate)
+    notes += alike.notes(near, spec.group_column)
     document = publish.statistics_document(statistics, schema.kind.unit, leakage, notes)
+    document["alike"] = near
     document["reading"] = read
     document["bad_places"] = bad_places(statistics, spec, taken.origins.locate)
     document["encoder"] = dict(encoder.facts) if isinstance(encoder, TellsFacts) else {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shipway import characters, redaction
 from shipway.artifacts import SPLITS, DatasetManifest, FileRef, Shard, SplitManifest
 from shipway.canonical import fingerprint, sha256_hex
+from shipway.components.prep.alike import figures
 from shipway.components.prep.leakage import Leakage
 from shipway.components.prep.schema import schema_of
 from shipway.components.prep.shards import Written
@@ -19,6 +20,7 @@ from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.statistics import Statistics
 from shipway.errors import CorruptArtifact
 from shipway.images import VERSION
+from shipway.language import nearest
 from shipway.recipes.base import Encoder, Packs, load_recipe
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def code_hash(spec: DatasetSpec) -> str:
     """Over the source of this room, and of the packages of the recipe, its input and its labels."""
     schema = schema_of(spec)
     parts = (load_recipe(spec.recipe), schema.kind, schema.labels)
-    files = {Path(characters.__file__), *Path(__file__).parent.glob("*.py")}
+    files = {Path(characters.__file__), Path(nearest.__file__), *Path(__file__).parent.glob("*.py")}
     for origin in (Path(inspect.getfile(type(part))) for part in parts):
         files |= {*origin.parent.rglob("*.py")} if (origin.parent / "__init__.py").exists() else {origin}
     return fingerprint(sorted([path.name, sha256_hex(path.read_bytes())] for path in files))
@@ -127,7 +129,7 @@ def describe(prepared: Prepared, spec: DatasetSpec, uri: str) -> DatasetManifest
         encoder_sha256=encoder.sha256,
         quarantined_rows=statistics.bad_rows,
         quarantine=prepared.quarantine,
-        leakage=prepared.leakage.document(statistics.split_rows()),
+        leakage=prepared.leakage.document(statistics.split_rows()) | figures(prepared.document["alike"]),
         statistics=prepared.document,
         created_at=now(),
         shipway_version=VERSION,

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from shipway.artifacts import SPLITS, DatasetManifest
+from shipway.components.prep.alike_page import add_alike
 from shipway.pages import Report, bars, columns, percent
 
 
 def dataset_report(manifest: DatasetManifest) -> Report:
     """A whole dataset."""
-    statistics = manifest.statistics
+    statistics: Mapping[str, Any] = manifest.statistics
     report = Report(f"Dataset {manifest.name}", f"{manifest.source_uri} · {manifest.fingerprint}")
     report.tiles(
         {
@@ -19,6 +20,7 @@ def dataset_report(manifest: DatasetManifest) -> Report:
             **({"labels": len(manifest.labels)} if manifest.labels else {}),
             "quarantined": manifest.quarantined_rows,
             "test rows seen in train": percent(manifest.leakage.get("test_share_in_train", 0.0)),
+            **_near(manifest.leakage),
         }
     )
     _notes(report, statistics)
@@ -30,11 +32,17 @@ def dataset_report(manifest: DatasetManifest) -> Report:
     )
     _labels(report, statistics, {name: manifest.splits[name].class_counts for name in SPLITS})
     _content(report, statistics, manifest.uri)
+    add_alike(report, statistics.get("alike", {}), manifest.group_column)
     _read(report, statistics)
     _comparison(report, statistics)
     told: Any = statistics.get("encoder", {})
     report.section("Encoder").facts({"recipe": manifest.recipe, **manifest.recipe_params, **told})
     return report
+
+
+def _near(leakage: Mapping[str, float]) -> dict[str, str]:
+    share = leakage.get("test_share_near_train")
+    return {} if share is None else {"test rows near one of train": percent(share)}
 
 
 def _split_row(manifest: DatasetManifest, name: str) -> list[object]:

@@ -107,6 +107,12 @@ class Schema:
 
         return self.labels.classes(pl.Series([], dtype=pl.String)) is not None
 
+    @property
+    def has_one_class(self) -> bool:
+        """Whether a label is one of several classes, so that another label says something else; tags and spans are
+        any number."""
+        return self.has_classes and self.labels.least_classes > 1
+
     def with_classes(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows once for each class that their `label` names, as `class`."""
         classes = self.labels.classes(frame.get_column("label"))

@@ -22,11 +22,14 @@ from shipway.components.prep.schema import Schema, schema_of
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.prep.spill import append_frame, iter_frames, remove
 from shipway.components.prep.tfrecord import serialise, write_records
-from shipway.recipes.base import Encoder, Packs, load_recipe
+from shipway.components.prep.vectors import Spill
+from shipway.recipes.arrays import Encoded
+from shipway.recipes.base import Encoder, HasVectors, Packs, load_recipe
 from shipway.tasks.base import TellsUnanswerable
 
 CHUNK_ROWS = 4_096
 CHUNK_SIZE = 1 << 18  # sum of the input's sizes
+INTERNAL = ("_piece", "_row", "_row_hash")  # of rows on scratch disk
 ZSTD_LEVEL = 1  # of row files: 4 % more bytes than by the usual 3, in two thirds of the time
 
 
@@ -39,6 +42,7 @@ class Target:
         encoder: encoder.json on scratch disk.
         store_uri, prefix: The dataset's folder in the store.
         counts_unseen: Rows of a class that the encoder does not know stay among the rows, without a TFRecord.
+        vectors_share: Of the rows whose vectors are kept on scratch disk, where the encoder has some.
     """
 
     scratch: Path
@@ -48,6 +52,7 @@ class Target:
     store_uri: str
     prefix: str
     counts_unseen: bool = False
+    vectors_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -140,11 +145,12 @@ def write_shards(task: ShardTask, target: Target, owner: str) -> Written:
         written.unseen = Unseen(len(unseen), classes, unknown)
         rows = rows.filter(~is_unseen)
     ours = ("row_id", *schema.names, *(name for name in OURS if name != "row_id"))
-    rows = rows.select(*ours, *(name for name in rows.columns if name not in ours and not name.startswith("_")))
+    others = [name for name in rows.columns if name not in ours and not name.startswith("_")]
+    rows = rows.select(*ours, *others, *INTERNAL)
     bounds = np.linspace(0, len(rows), task.parts + 1).astype(int).tolist()
     for part, (start, end) in enumerate(pairwise(bounds)):
         if end > start:
-            _write_part(rows.slice(start, end - start), is_unseen, task.first + part, written, target)
+            _write_part(rows.slice(start, end - start), is_unseen, task.first + part, written, target, owner)
     for bucket in task.buckets:
         remove(target.scratch, row_prefix(task.split, bucket, target.buckets))
     return written
@@ -159,19 +165,25 @@ def unknown_labels(rows: pl.DataFrame, encoder: Encoder, schema: Schema) -> list
     return unknown.get_column("label").unique().to_list()
 
 
-def _write_part(rows: pl.DataFrame, is_unseen: pl.Expr, number: int, written: Written, target: Target) -> None:
+def _write_part(
+    rows: pl.DataFrame, is_unseen: pl.Expr, number: int, written: Written, target: Target, owner: str
+) -> None:
     from shipway.storage import Store
 
     name = f"{written.split}/{number:05d}"
     shard, table = (target.scratch / f"{written.split}-{number:05d}.{kind}" for kind in ("tfrecord", "parquet"))
     known = rows.filter(~is_unseen)
-    rows.write_parquet(table, compression_level=ZSTD_LEVEL)
+    rows.drop(INTERNAL).write_parquet(table, compression_level=ZSTD_LEVEL)
     files = [(table, f"rows/{name}.parquet", written.row_files, len(rows))]
     if len(known):
         encoder, schema = _encoder(target.encoder, target.spec.recipe), schema_of(target.spec)
         with shard.open("wb") as file:
-            for records in encode_rows(known, encoder, schema):
-                write_records(file, records)
+            spill = Spill(target.scratch, owner, written.split, target.vectors_share)
+            for chunk, encoded in encoded_chunks(known, encoder, schema):
+                write_records(file, serialise(encoded))
+                vectors = encoder.vectors(encoded) if isinstance(encoder, HasVectors) else None
+                if vectors is not None:
+                    spill.add(chunk, vectors, schema, target.spec.recipe)
         if isinstance(schema.labels, TellsUnanswerable):
             for chunk, values in chunks(known, schema):
                 labels = chunk.get_column("label").to_list()
@@ -189,11 +201,17 @@ def as_shard(ref: FileRef, path: str, rows: int) -> Shard:
 
 
 def encode_rows(rows: pl.DataFrame, encoder: Encoder, schema: Schema) -> Iterator[list[bytes]]:
-    """Serialised examples, a chunk at a time: the encoder's features, packed where it can, and the task's targets."""
+    """Serialised examples, a chunk at a time."""
+    for _, encoded in encoded_chunks(rows, encoder, schema):
+        yield serialise(encoded)
+
+
+def encoded_chunks(rows: pl.DataFrame, encoder: Encoder, schema: Schema) -> Iterator[tuple[pl.DataFrame, Encoded]]:
+    """Slices and what records hold of them: the encoder's features, packed where it can, and the task's targets."""
     for chunk, values in chunks(rows, schema):
         encoded = encoder.pack(values) if isinstance(encoder, Packs) else encoder.encode(values)
         targets = schema.labels.encode(encoder, chunk.get_column("label").to_list(), values, encoded)
-        yield serialise({**encoded, **targets})
+        yield chunk, {**encoded, **targets}
 
 
 def chunks(rows: pl.DataFrame, schema: Schema) -> Iterator[tuple[pl.DataFrame, Sequence[Any]]]:

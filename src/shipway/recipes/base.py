@@ -23,7 +23,9 @@ from shipway.recipes.arrays import Encoded
 from shipway.recipes.own_fit import FitsItself, Rows
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
     from shipway.inputs.base import Input
     from shipway.tasks.base import Task
@@ -77,6 +79,23 @@ class Packs(Protocol):
 
         Raises:
             BadRequest: a record that looked in order and is not, such as a damaged image; its message is the reason.
+        """
+        ...
+
+
+@runtime_checkable
+class HasVectors(Protocol):
+    """What an encoder may offer beside `Encoder`: a vector for each row, near to those of rows that mean the same.
+
+    By them the dataset's page names rows that contradict each other and labels that may be two, and counts rows of eval
+    and test that are near one of train.
+    """
+
+    def vectors(self, encoded: Encoded) -> NDArray[np.float32] | None:
+        """Of a chunk, float32 (n, width), finite; None where an encoder of these parameters has none.
+
+        Args:
+            encoded: What `pack` gave, or `encode` where the encoder does not pack: nothing is encoded a second time.
         """
         ...
 

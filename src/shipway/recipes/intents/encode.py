@@ -117,6 +117,14 @@ class IntentsEncoder:
             encoded["sentence"] = self.sentences.unpack(vectors)
         return encoded
 
+    def vectors(self, encoded: Encoded) -> NDArray[np.float32] | None:
+        """The sentence encoder's, of what `pack` gave."""
+        if self.sentences is None:
+            return None
+        records = encoded["sentence"]
+        assert not isinstance(records, Ragged)
+        return self.sentences.unpack(records)
+
     @property
     def encodes_long(self) -> bool:
         """A sentence encoder takes longer than all else that a predictor does for a text."""
