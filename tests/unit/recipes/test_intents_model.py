@@ -159,6 +159,75 @@ def test_a_recurrent_model_has_the_same_weights_and_answers_with_and_without_a_g
     np.testing.assert_allclose(here(given), there(given), atol=1e-6)
 
 
+def with_vectors(encoder: IntentsEncoder, width: int) -> IntentsEncoder:
+    encoder.sentences = Sentences("s3://b/e", EncoderIdentity("some", "0" * 64, width))
+    return encoder
+
+
+def test_as_much_is_solved_for_with_vectors_as_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_WORK", len(ROWS) * 4)
+    assert linear.refusal(Params(), with_vectors(fitted(), 512)) is None
+
+
+def test_where_there_is_much_to_solve_vectors_count_along_their_strongest_directions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = fitted()
+    _, labels = split(encoder)
+    noise = np.random.default_rng(0).normal(0, 0.01, (len(ROWS), 12)).astype(np.float32)
+    of_labels = np.eye(4, 12, dtype=np.float32)[labels] + noise
+    nothing = linear.Ragged(np.zeros(0, np.int64), np.zeros(len(ROWS) + 1, np.int64))
+    train = linear.Split(nothing, of_labels, labels)
+    whole = linear.solve(encoder, train, train)
+    linear._solved.clear()
+    monkeypatch.setattr(linear, "EXACT_WORK", 0)
+    monkeypatch.setattr(linear, "DIRECTIONS", 4)
+    few = linear.solve(encoder, train, train)
+    assert whole.sentence_table is not None
+    assert few.sentence_table is not None
+    assert few.sentence_table.shape == whole.sentence_table.shape == (12, 4)
+    assert np.linalg.matrix_rank(few.sentence_table, tol=1e-4) == 4
+    assert np.linalg.matrix_rank(linear.directions(of_labels)) == 4
+    np.testing.assert_allclose(linear.unit(of_labels) @ few.sentence_table + few.bias,
+                               linear.unit(of_labels) @ whole.sentence_table + whole.bias, atol=0.05)  # fmt: skip
+
+
+def test_half_the_vectors_weight_is_taken_where_that_answers_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = fitted()
+    grams, labels = split(encoder)
+    of_labels = np.eye(4, dtype=np.float32)[labels]
+    train, held_out = linear.Split(grams, of_labels, labels), linear.Split(grams, of_labels[::-1].copy(), labels)
+    given = {}
+    for shares in ((1.0,), (0.5,), (0.0,), linear.SHARES):
+        linear._solved.clear()
+        monkeypatch.setattr(linear, "SHARES", shares)
+        given[shares] = linear.solve(encoder, train, held_out)
+    whole, half, none, best = given.values()
+    for solution in (whole, half, none):
+        assert solution.sentence_table is not None
+    np.testing.assert_array_equal(half.sentence_table, whole.sentence_table / 2)
+    mean = (whole.table.astype(np.float32) + none.table) / 2
+    np.testing.assert_allclose(half.table.astype(np.float32), mean, atol=1e-3)
+    np.testing.assert_allclose(half.bias, (whole.bias + none.bias) / 2, atol=1e-6)
+    losses = [
+        linear.log_loss(
+            linear.features(grams, encoder) @ each.table.astype(np.float32)
+            + linear.unit(held_out.sentence) @ each.sentence_table
+            + each.bias,
+            labels,
+        )
+        for each in (whole, half, none)
+    ]
+    assert best.table.tobytes() == (whole, half, none)[int(np.argmin(losses))].table.tobytes()
+
+
+def test_log_loss_is_of_rows_whose_class_is_known() -> None:
+    margins = np.array([[1.0, -1.0], [-1.0, 1.0], [1.0, -1.0]])
+    assert linear.log_loss(margins, np.array([0, 1, 2])) == linear.log_loss(margins[:2], np.array([0, 1]))
+    assert linear.log_loss(margins, np.array([-1, -1, 5])) == 0.0
+    assert linear.log_loss(margins, np.array([0, 1, 0])) < linear.log_loss(margins, np.array([1, 0, 1]))
+
+
 def test_vectors_are_used_where_the_eval_split_is_answered_no_worse_with_them() -> None:
     encoder = fitted()
     grams, labels = split(encoder)
