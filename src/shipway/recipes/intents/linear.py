@@ -19,7 +19,7 @@ from shipway.recipes.arrays import Ragged
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.limits import too_many
 from shipway.recipes.intents.params import Params
-from shipway.tasks.classification.calibration import calibrate
+from shipway.tasks.classification.calibration import MIN_ROWS, calibrate
 
 MAX_WEIGHTS = 1 << 26  # grams times classes: 128 MB in half precision
 USUAL_TEMPERATURE = 0.2  # of margins with C = 1, where too few rows are held out to measure it
@@ -28,8 +28,8 @@ SEED = 0
 # Of a vector beside n-grams' two bags, all of length 1: best or next to it on four languages with 10 and 50 rows a
 # class, where 1 loses up to 1.3 points and 3 costs where rows are few (docs/decisions/0171).
 VECTOR_WEIGHT = 1.5
-# Of the solution with vectors beside the one of n-grams alone, the first on a tie; 0 leaves vectors out. Log loss tells
-# them apart: accuracy on few held-out rows left vectors out by chance.
+# Of the solution with vectors beside the one of n-grams alone; 0 leaves vectors out. Log loss tells them apart: by
+# accuracy on few held-out rows, chance left vectors out.
 SHARES = (1.0, 0.5, 0.0)
 # Above so many rows times classes, vectors are given to the solver along their strongest directions alone: all 512
 # numbers take it twice as long (docs/decisions/0176).
@@ -131,8 +131,7 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
     """A one-vs-rest linear SVM (C = 1, squared hinge loss); the same rows give the same numbers.
 
-    With vectors it is solved twice, with them and without, and what answers the held-out rows best of `SHARES` of the
-    two is taken.
+    With vectors it is solved twice, with them and without, and the mean of the two is taken, by the `best_share`.
     """
     key = hashlib.sha256(encoder.idf().tobytes())
     for split in (train, held_out):
@@ -162,7 +161,7 @@ def _solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
     of_both, bias_of_both = _fit(seen, train.labels, classes)
     of_vectors = (VECTOR_WEIGHT * turn @ of_both.T[columns:]).astype(np.float32)
     both = of_held_out @ of_both.T[:columns] + unit(held_out.sentence) @ of_vectors + bias_of_both
-    share = min(SHARES, key=lambda share: log_loss(share * both + (1 - share) * margins, labels))
+    share = best_share({share: row_losses(share * both + (1 - share) * margins, labels) for share in SHARES})
     blended = share * both + (1 - share) * margins
     shown = blended if share else both
     right, right_alone = (float((each.argmax(axis=1) == labels).mean()) for each in (shown, margins))
@@ -174,13 +173,35 @@ def _solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
     return Solution(table, mean_bias, temperature, np.float32(share) * of_vectors, right, right_alone)
 
 
-def log_loss(margins: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """Of margins with their best temperature, on rows whose class is known; 0 where there are none."""
+def best_share(losses: dict[float, NDArray[np.float64]]) -> float:
+    """The first share, unless another one's mean loss is less by more than the difference's standard error.
+
+    Args:
+        losses: Share -> loss of each row, shape (n,), the same rows for all; of others alike the last is taken.
+    """
+    first = next(iter(losses))
+    best = min(reversed(losses), key=lambda share: float(losses[share].sum()))  # where vectors mislead, rather none
+    less = losses[first] - losses[best]
+    if len(less) < 2:
+        return first
+    return best if less.mean() > less.std(ddof=1) / np.sqrt(len(less)) else first
+
+
+def row_losses(margins: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log loss of each row whose class is known, with the margins' best temperature.
+
+    Where they are too few to measure one, 1 for a wrong answer and 0 for a right one: the log loss of right answers
+    would say whose margins are wider, and no more.
+    """
     from scipy.special import log_softmax
 
     known = np.flatnonzero((labels >= 0) & (labels < margins.shape[1]))
-    scaled = margins[known] / calibrate(margins, labels, USUAL_TEMPERATURE)
-    return -float(log_softmax(scaled, axis=1)[np.arange(len(known)), labels[known]].mean()) if len(known) else 0.0
+    margins, labels = margins[known].astype(np.float64), labels[known]
+    losses: NDArray[np.float64] = (margins.argmax(axis=1) != labels).astype(np.float64)
+    if len(known) >= MIN_ROWS:
+        scaled = margins / calibrate(margins, labels, USUAL_TEMPERATURE)
+        losses = -log_softmax(scaled, axis=1)[np.arange(len(known)), labels]
+    return losses
 
 
 def directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
