@@ -1,9 +1,9 @@
-"""The default preset's model, sweep and all, against a linear SVM over TF-IDF n-grams trained on the same rows.
+"""The default preset's model with a sentence encoder, sweep and all, against a linear SVM over TF-IDF n-grams.
 
     python -m benchmarks.recipe [set ...]       all sets take most of an hour on two cores
 
 Each set goes through `shipway run train_and_deploy` as a stranger's CSV does; both accuracies are those that its
-evaluation step wrote down, on test rows that neither side has seen.
+evaluation step wrote down, on test rows that neither side has seen, after training on the same rows.
 """
 
 from __future__ import annotations
@@ -20,9 +20,15 @@ from benchmarks._recipe_sets import NAMES, write_set
 from benchmarks._runs import shipway, train_and_deploy
 
 PRESET = "default"
-GOAL = 1.0
+GOAL_POINTS = {"docstrings-77": 1.5, "docstrings-150": 1.5}  # above the SVM; elsewhere 0
 # A language's rarest intents may have all their templates in one split.
-OVERRIDES = {"dataset": {"on_unseen_label": "quarantine", "max_bad_fraction": 0.2}}
+OVERRIDES = {
+    "dataset": {
+        "encoder": {"sentence_encoder": "use-multilingual-3"},
+        "on_unseen_label": "quarantine",
+        "max_bad_fraction": 0.2,
+    }
+}
 
 
 def measure(name: str, folder: Path) -> dict[str, Any]:
@@ -38,6 +44,8 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     return {
         "ours": round(100 * ours, 2),
         "svm": round(100 * svm, 2),
+        "points": round(100 * (ours - svm), 2),
+        "goal_points": GOAL_POINTS.get(name, 0.0),
         "ratio": round(ours / svm, 4),
         "interval": [round(100 * low, 1), round(100 * high, 1)],
         "classes": evaluation["facts"]["classes"],
@@ -61,8 +69,8 @@ def main(names: Sequence[str] = NAMES) -> dict[str, Any]:
     return {
         "name": "recipe",
         "ratio": round(ratio, 4),
-        "goal": GOAL,
-        "meets_goal": ratio >= GOAL,
+        "goal": "1.5 points above on docstrings, nowhere below",
+        "meets_goal": all(line["points"] >= line["goal_points"] for line in sets.values()),
         "baseline": "accuracy of a linear SVM over TF-IDF of words 1-2 and characters 2-5, trained on the same rows",
         "details": {"preset": PRESET, "sets": sets},
     }

@@ -159,7 +159,84 @@ def test_a_recurrent_model_has_the_same_weights_and_answers_with_and_without_a_g
     np.testing.assert_allclose(here(given), there(given), atol=1e-6)
 
 
-def test_vectors_are_used_where_the_eval_split_is_answered_no_worse_with_them() -> None:
+def test_as_much_is_solved_for_with_vectors_as_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_WORK", len(ROWS) * 4)
+    encoder = fitted()
+    encoder.sentences = Sentences("s3://b/e", EncoderIdentity("some", "0" * 64, 512))
+    assert linear.refusal(Params(), encoder) is None
+
+
+def test_where_there_is_much_to_solve_vectors_count_along_their_strongest_directions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = fitted()
+    _, labels = split(encoder)
+    noise = np.random.default_rng(0).normal(0, 0.01, (len(ROWS), 12)).astype(np.float32)
+    of_labels = np.eye(4, 12, dtype=np.float32)[labels] + noise
+    nothing = linear.Ragged(np.zeros(0, np.int64), np.zeros(len(ROWS) + 1, np.int64))
+    train = linear.Split(nothing, of_labels, labels)
+    whole = linear.solve(encoder, train, train)
+    linear._solved.clear()
+    monkeypatch.setattr(linear, "EXACT_WORK", 0)
+    monkeypatch.setattr(linear, "DIRECTIONS", 4)
+    few = linear.solve(encoder, train, train)
+    assert whole.sentence_table is not None
+    assert few.sentence_table is not None
+    assert few.sentence_table.shape == whole.sentence_table.shape == (12, 4)
+    assert np.linalg.matrix_rank(few.sentence_table, tol=1e-4) == 4
+    assert np.linalg.matrix_rank(linear.directions(of_labels)) == 4
+    np.testing.assert_allclose(linear.unit(of_labels) @ few.sentence_table + few.bias,
+                               linear.unit(of_labels) @ whole.sentence_table + whole.bias, atol=0.05)  # fmt: skip
+
+
+def test_half_is_the_mean_of_the_solutions_with_vectors_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = fitted()
+    grams, labels = split(encoder)
+    of_labels = np.eye(4, dtype=np.float32)[labels]
+    train, held_out = linear.Split(grams, of_labels, labels), linear.Split(grams, of_labels[::-1].copy(), labels)
+    given = {}
+    for shares in ((1.0,), (0.5,), (0.0,)):
+        linear._solved.clear()
+        monkeypatch.setattr(linear, "SHARES", shares)
+        given[shares] = linear.solve(encoder, train, held_out)
+    whole, half, none = given.values()
+    for solution in (whole, half, none):
+        assert solution.sentence_table is not None
+    np.testing.assert_array_equal(half.sentence_table, whole.sentence_table / 2)
+    mean = (whole.table.astype(np.float32) + none.table) / 2
+    np.testing.assert_allclose(half.table.astype(np.float32), mean, atol=1e-3)
+    np.testing.assert_allclose(half.bias, (whole.bias + none.bias) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("whole", "half", "share"),
+    [
+        ([1.0, 1.2, 0.9], [0.5, 0.6, 0.5], 0.5),
+        ([1.0, 1.2, 0.9], [1.1, 1.3, 1.0], 1.0),
+        ([1.0, 0.1, 0.1, 0.1], [0.1, 0.3, 0.1, 0.2], 1.0),  # one row says so
+        ([0.0, 0.0], [0.0, 0.0], 1.0),
+        ([1.0], [0.1], 1.0),
+        ([], [], 1.0),
+    ],
+)
+def test_vectors_count_whole_unless_rows_agree_on_another_share(
+    whole: list[float], half: list[float], share: float
+) -> None:
+    assert linear.best_share({1.0: np.array(whole), 0.5: np.array(half)}) == share
+
+
+def test_a_row_s_loss_is_its_log_loss_where_there_are_enough_to_measure_a_temperature() -> None:
+    margins = np.tile([[1.0, -1.0], [-1.0, 2.0]], (20, 1))
+    labels = np.tile([0, 1], 20)
+    known = np.arange(40) % 5 > 0
+    losses = linear.row_losses(margins[known], labels[known])
+    np.testing.assert_array_equal(linear.row_losses(margins, np.where(known, labels, 2)), losses)
+    assert 0 < losses[0] < losses[1] < 0.1, "the wider margin is surer"
+    np.testing.assert_array_equal(linear.row_losses(margins[:3], np.array([0, 0, -1])), [0, 1])
+    assert len(linear.row_losses(margins, np.full(40, -1))) == 0
+
+
+def test_vectors_are_used_where_the_eval_split_has_less_log_loss_with_them() -> None:
     encoder = fitted()
     grams, labels = split(encoder)
     of_labels = np.eye(4, dtype=np.float32)[labels]
@@ -175,6 +252,9 @@ def test_vectors_are_used_where_the_eval_split_is_answered_no_worse_with_them() 
     assert misled.told.endswith("without: they are left out")
     assert misled.table.tobytes() == alone.table.tobytes()
     assert misled.temperature == alone.temperature
+    assert linear.gain(0.9, 0.91, is_used=True).endswith(
+        "91.0 % without: they are kept, since its log loss is less with them"
+    )
 
 
 @in_tensorflow

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from shipway.language.reference import USE_MULTILINGUAL
 
-# Rows times classes, of which the solver's time is made: 1.7 million took 18 s of a core. A limit in minutes would meet
-# the one on steps that do not come (`stall_timeout_s`) where many processes share a core.
+# Rows times classes, of which the solver's time is made: 1.7 million took 17 s of a core, and 23 s more with vectors. A
+# limit in minutes would meet the one on steps that do not come (`stall_timeout_s`) where many processes share a core.
 MAX_WORK = 3_000_000
-# One vector beside 150 n-grams: a row is so many times as long for the solver.
-VECTOR_WORK = 4
 MAX_ROWS = 100_000  # that `auto` encodes: half a minute of one core
 
 
-def too_many(rows: int, classes: int, *, has_vectors: bool) -> str:
+def too_many(rows: int, classes: int) -> str:
     """Why so many rows are not solved for; empty where they are."""
-    most = MAX_WORK // VECTOR_WORK if has_vectors else MAX_WORK
-    return f"{rows:,} rows x {classes:,} classes are above {most:,}" if rows * classes > most else ""
+    return f"{rows:,} rows x {classes:,} classes are above {MAX_WORK:,}" if rows * classes > MAX_WORK else ""
 
 
 def too_many_to_encode(rows: int, classes: int) -> str:
@@ -23,5 +20,5 @@ def too_many_to_encode(rows: int, classes: int) -> str:
 
     Beyond what is solved for nobody could tell what vectors bring.
     """
-    why = f"{rows:,} rows are above {MAX_ROWS:,}" if rows > MAX_ROWS else too_many(rows, classes, has_vectors=True)
+    why = f"{rows:,} rows are above {MAX_ROWS:,}" if rows > MAX_ROWS else too_many(rows, classes)
     return f"{why}; ask for {USE_MULTILINGUAL} by name" if why else ""

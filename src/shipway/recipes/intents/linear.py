@@ -19,7 +19,7 @@ from shipway.recipes.arrays import Ragged
 from shipway.recipes.intents.encode import IntentsEncoder
 from shipway.recipes.intents.limits import too_many
 from shipway.recipes.intents.params import Params
-from shipway.tasks.classification.calibration import calibrate
+from shipway.tasks.classification.calibration import MIN_ROWS, calibrate
 
 MAX_WEIGHTS = 1 << 26  # grams times classes: 128 MB in half precision
 USUAL_TEMPERATURE = 0.2  # of margins with C = 1, where too few rows are held out to measure it
@@ -28,6 +28,13 @@ SEED = 0
 # Of a vector beside n-grams' two bags, all of length 1: best or next to it on four languages with 10 and 50 rows a
 # class, where 1 loses up to 1.3 points and 3 costs where rows are few (docs/decisions/0171).
 VECTOR_WEIGHT = 1.5
+# Of the solution with vectors beside the one of n-grams alone; 0 leaves vectors out. Log loss tells them apart: by
+# accuracy on few held-out rows, chance left vectors out.
+SHARES = (1.0, 0.5, 0.0)
+# Above so many rows times classes, vectors are given to the solver along their strongest directions alone: all 512
+# numbers take it twice as long (docs/decisions/0176).
+EXACT_WORK = 750_000
+DIRECTIONS = 128
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def refusal(params: Params, encoder: IntentsEncoder) -> str | None:
         return "it is switched off by members or svm_weight"
     if classes < 2:
         return "there is one class only"
-    if why := too_many(encoder.rows, classes, has_vectors=encoder.sentences is not None):
+    if why := too_many(encoder.rows, classes):
         return why
     if encoder.first_across * classes > MAX_WEIGHTS:
         return f"{encoder.first_across:,} n-grams x {classes:,} classes are above {MAX_WEIGHTS:,}"
@@ -111,7 +118,8 @@ def features(grams: Ragged, encoder: IntentsEncoder) -> Any:
 def gain(right: float, right_alone: float, *, is_used: bool) -> str:
     """What vectors brought, for people: shares of the eval split."""
     shares = f"{100 * right:.1f} % of the eval split right with sentence vectors, {100 * right_alone:.1f} % without"
-    return f"The SVM answers {shares}{'' if is_used else ': they are left out'}"
+    kept = ": they are kept, since its log loss is less with them" if right < right_alone else ""
+    return f"The SVM answers {shares}{kept if is_used else ': they are left out'}"
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -123,7 +131,7 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
     """A one-vs-rest linear SVM (C = 1, squared hinge loss); the same rows give the same numbers.
 
-    With vectors it is solved twice, and they are used where the held-out rows are answered at least as well with them.
+    With vectors it is solved twice, with them and without, and the mean of the two is taken, by the `best_share`.
     """
     key = hashlib.sha256(encoder.idf().tobytes())
     for split in (train, held_out):
@@ -138,26 +146,69 @@ def solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
 
 def _solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
     of_grams, of_held_out = features(train.grams, encoder), features(held_out.grams, encoder)
-    classes = len(encoder.labels)
+    classes, labels = len(encoder.labels), held_out.labels
     weights, bias = _fit(of_grams, train.labels, classes)
     table = weights.T.astype(np.float16)
     margins = of_held_out @ table.astype(np.float32) + bias
-    alone = Solution(table, bias.astype(np.float32), calibrate(margins, held_out.labels, USUAL_TEMPERATURE))
+    alone = Solution(table, bias.astype(np.float32), calibrate(margins, labels, USUAL_TEMPERATURE))
     if train.sentence is None or held_out.sentence is None:
         return alone
     from scipy import sparse
 
-    width = train.sentence.shape[1]
-    vectors = VECTOR_WEIGHT * unit(train.sentence)
-    weights, bias = _fit(sparse.hstack([of_grams, vectors], format="csr"), train.labels, classes)
-    table = weights.T[:-width].astype(np.float16)
-    of_vectors = (VECTOR_WEIGHT * weights.T[-width:]).astype(np.float32)
-    both = of_held_out @ table.astype(np.float32) + unit(held_out.sentence) @ of_vectors + bias
-    right, right_alone = (float((each.argmax(axis=1) == held_out.labels).mean()) for each in (both, margins))
-    if right < right_alone:
+    width, vectors, columns = train.sentence.shape[1], unit(train.sentence), of_grams.shape[1]
+    turn = directions(vectors) if len(vectors) * classes > EXACT_WORK else np.eye(width, dtype=np.float32)
+    seen = sparse.hstack([of_grams, VECTOR_WEIGHT * vectors @ turn], format="csr")
+    of_both, bias_of_both = _fit(seen, train.labels, classes)
+    of_vectors = (VECTOR_WEIGHT * turn @ of_both.T[columns:]).astype(np.float32)
+    both = of_held_out @ of_both.T[:columns] + unit(held_out.sentence) @ of_vectors + bias_of_both
+    share = best_share({share: row_losses(share * both + (1 - share) * margins, labels) for share in SHARES})
+    blended = share * both + (1 - share) * margins
+    shown = blended if share else both
+    right, right_alone = (float((each.argmax(axis=1) == labels).mean()) for each in (shown, margins))
+    if not share:
         return replace(alone, sentence_table=np.zeros_like(of_vectors), right=right, right_alone=right_alone)
-    temperature = calibrate(both, held_out.labels, USUAL_TEMPERATURE)
-    return Solution(table, bias.astype(np.float32), temperature, of_vectors, right, right_alone)
+    table = (share * of_both.T[:columns] + (1 - share) * weights.T).astype(np.float16)
+    mean_bias = (share * bias_of_both + (1 - share) * bias).astype(np.float32)
+    temperature = calibrate(blended, labels, USUAL_TEMPERATURE)
+    return Solution(table, mean_bias, temperature, np.float32(share) * of_vectors, right, right_alone)
+
+
+def best_share(losses: dict[float, NDArray[np.float64]]) -> float:
+    """The first share, unless another one's mean loss is less by more than the difference's standard error.
+
+    Args:
+        losses: Share -> loss of each row, shape (n,), the same rows for all; of others alike the last is taken.
+    """
+    first = next(iter(losses))
+    best = min(reversed(losses), key=lambda share: float(losses[share].sum()))  # where vectors mislead, rather none
+    less = losses[first] - losses[best]
+    if len(less) < 2:
+        return first
+    return best if less.mean() > less.std(ddof=1) / np.sqrt(len(less)) else first
+
+
+def row_losses(margins: NDArray[np.floating], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log loss of each row whose class is known, with the margins' best temperature.
+
+    Where they are too few to measure one, 1 for a wrong answer and 0 for a right one: the log loss of right answers
+    would say whose margins are wider, and no more.
+    """
+    from scipy.special import log_softmax
+
+    known = np.flatnonzero((labels >= 0) & (labels < margins.shape[1]))
+    margins, labels = margins[known].astype(np.float64), labels[known]
+    losses: NDArray[np.float64] = (margins.argmax(axis=1) != labels).astype(np.float64)
+    if len(known) >= MIN_ROWS:
+        scaled = margins / calibrate(margins, labels, USUAL_TEMPERATURE)
+        losses = -log_softmax(scaled, axis=1)[np.arange(len(known)), labels]
+    return losses
+
+
+def directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The orthogonal directions in which vectors are longest, float32 (width, at most DIRECTIONS)."""
+    _, found = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)
+    strongest: NDArray[np.float32] = found[:, ::-1][:, :DIRECTIONS].astype(np.float32)
+    return strongest
 
 
 def _fit(rows: Any, labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
