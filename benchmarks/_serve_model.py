@@ -41,7 +41,10 @@ def main(folder: Path, sentence_encoder: str) -> None:
     import tf2onnx
 
     recipe = load_recipe("intents")
-    task, constants = task_of(recipe), {"temperature": 1.0}
+    task, constants = task_of(recipe), {"temperature": 1.0, "usual_similarity": 0.5}
+    outputs = {"probabilities": FeatureSpec(dtype="float32", shape=[CLASSES])}
+    if sentence_encoder != "none":
+        outputs["sureness"] = FeatureSpec(dtype="float32", shape=[])
     frame = rows()
     encoder = recipe.fit_encoder([frame], recipe.EncoderParams(sentence_encoder=sentence_encoder))
     model = recipe.build_model(recipe.Params(), encoder)
@@ -77,9 +80,8 @@ def main(folder: Path, sentence_encoder: str) -> None:
     ]
     ModelManifest(
         name="bench", uri=folder.as_uri(), recipe="intents", params={}, labels=list(encoder.labels),
-        inputs=encoder.features, outputs={"probabilities": FeatureSpec(dtype="float32", shape=[CLASSES])},
-        constants=constants, encoder=encoder_file, weights=graph.sha256, variants=variants, serving="onnx",
-        dataset_uri=folder.as_uri(), dataset_fingerprint="none", job="none",
+        inputs=encoder.features, outputs=outputs, constants=constants, encoder=encoder_file, weights=graph.sha256,
+        variants=variants, serving="onnx", dataset_uri=folder.as_uri(), dataset_fingerprint="none", job="none",
         strategy="single", workers=1, steps=0, epochs=0,
     ).write(folder / "manifest.json")  # fmt: skip
     (folder / "texts.json").write_text(json.dumps(frame["text"].to_list()), encoding="utf-8")
