@@ -253,7 +253,7 @@ def test_vectors_are_used_where_the_eval_split_has_less_log_loss_with_them() -> 
     assert misled.table.tobytes() == alone.table.tobytes()
     assert misled.temperature == alone.temperature
     assert linear.gain(0.9, 0.91, is_used=True).endswith(
-        "91.0 % without: they are kept, since its log loss is less with them"
+        "91.0 % without: they are kept, as log loss does not speak against them by more than chance"
     )
 
 

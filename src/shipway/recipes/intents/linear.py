@@ -118,7 +118,7 @@ def features(grams: Ragged, encoder: IntentsEncoder) -> Any:
 def gain(right: float, right_alone: float, *, is_used: bool) -> str:
     """What vectors brought, for people: shares of the eval split."""
     shares = f"{100 * right:.1f} % of the eval split right with sentence vectors, {100 * right_alone:.1f} % without"
-    kept = ": they are kept, since its log loss is less with them" if right < right_alone else ""
+    kept = ": they are kept, as log loss does not speak against them by more than chance" if right < right_alone else ""
     return f"The SVM answers {shares}{kept if is_used else ': they are left out'}"
 
 
