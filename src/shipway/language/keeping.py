@@ -13,8 +13,8 @@ from shipway.language.description import FILE, EncoderDescription
 
 
 def kept_folder(key: str) -> Path:
-    """Where the encoder whose description has that hash lies."""
-    return Context.current().make_home() / "cache" / "encoders" / key
+    """Where the encoder whose description has that hash lies, or would; nothing is made."""
+    return Context.current().home / "cache" / "encoders" / key
 
 
 def keep(key: str, fill: Callable[[Path], None]) -> tuple[Path, EncoderDescription]:
@@ -32,6 +32,7 @@ def keep(key: str, fill: Callable[[Path], None]) -> tuple[Path, EncoderDescripti
         fill(scratch)
         _verify(scratch, key)
 
+    Context.current().make_home()
     folder = kept_folders.keep(kept_folder(key), made, lambda there: _verify(there, key))
     return folder, EncoderDescription.read(folder / FILE)
 

@@ -322,7 +322,9 @@ def test_a_plan_says_which_sentence_encoder_and_a_run_with_another_is_another(
 ) -> None:
     (tmp_path / "rows.csv").write_text("text,label\nhello,greet\nbye,leave\n")
     given = {"name": "bot", "data": str(tmp_path / "rows.csv")}
+    monkeypatch.setenv("SHIPWAY_HOME", str(tmp_path / "home"))
     installed = resolve(PIPELINE, given)
+    assert not (tmp_path / "home").exists(), "a plan looks, and makes nothing"
     assert installed.specs["dataset"].encoder["sentence_encoder"] == "auto"
     assert [note.split(",")[0] for note in installed.settled] == ["sentence encoder: use-multilingual-3"]
     monkeypatch.setattr("shipway.language.opening.find_spec", lambda name: None if name == "sentencepiece" else name)
