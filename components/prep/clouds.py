@@ -15,15 +15,8 @@ from numpy.typing import NDArray
 from shipway.language.nearest import Floats
 
 ROWS = 128  # of a label that are looked at
-SIZES = (
-    64,
-    48,
-    32,
-    24,
-    16,
-    12,
-    8,
-)  # rows of a half, or of a label, that are compared: more rows have nearer neighbours
+# Rows of a half, or of a label, that are compared: more rows have nearer neighbours.
+SIZES = (64, 48, 32, 24, 16, 12, 8)
 PAIRS = 300  # of labels, for each size
 LEAST_PAIRS = 6  # four labels
 STARTS, TURNS = 4, 50

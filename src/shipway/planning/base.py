@@ -107,7 +107,7 @@ class Plan:
     def settle(self, specs: Specs) -> tuple[Specs, list[str]]:
         """The specs as they hold where this runs, where some leave a choice to what is installed there.
 
-        Asked where steps run: by a run on this machine, and by the plan task in its pod.
+        Asked by everyone who resolves a configuration: what does not hold where the steps run is left as it is.
 
         Returns:
             The specs, and what a person should know of the choices.

@@ -285,12 +285,9 @@ class Counts:
             raise InvalidData("the training split has no rows; an encoder needs some to fit on", field="encode")
         bounded = np.minimum(self.grams, np.iinfo(np.uint32).max).astype(np.uint32)
         vocabulary = self.words.most_common(self.params.vocabulary)
-        sentences, left_out = None, ""
-        if self.params.sentence_encoder == AUTO:
-            left_out = too_many_to_encode(self.rows, len(self.labels))
-        if not left_out:
-            sentences = Sentences.of(self.params.sentence_encoder)
-        labels = sorted(self.labels)
+        reference, labels = self.params.sentence_encoder, sorted(self.labels)
+        left_out = too_many_to_encode(self.rows, len(labels)) if reference == AUTO else ""
+        sentences = None if left_out else Sentences.of(reference)
         return IntentsEncoder(self.params, labels, bounded, self.rows, vocabulary, FORMAT, sentences, left_out)
 
 

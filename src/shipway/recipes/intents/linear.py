@@ -161,15 +161,15 @@ def _solve(encoder: IntentsEncoder, train: Split, held_out: Split) -> Solution:
     of_both, bias_of_both = _fit(seen, train.labels, classes)
     of_vectors = (VECTOR_WEIGHT * turn @ of_both.T[columns:]).astype(np.float32)
     both = of_held_out @ of_both.T[:columns] + unit(held_out.sentence) @ of_vectors + bias_of_both
-    share = best_share({share: row_losses(share * both + (1 - share) * margins, labels) for share in SHARES})
-    blended = share * both + (1 - share) * margins
-    shown = blended if share else both
+    blends = {share: share * both + (1 - share) * margins for share in SHARES}
+    share = best_share({share: row_losses(blend, labels) for share, blend in blends.items()})
+    shown = blends[share] if share else both
     right, right_alone = (float((each.argmax(axis=1) == labels).mean()) for each in (shown, margins))
     if not share:
         return replace(alone, sentence_table=np.zeros_like(of_vectors), right=right, right_alone=right_alone)
     table = (share * of_both.T[:columns] + (1 - share) * weights.T).astype(np.float16)
     mean_bias = (share * bias_of_both + (1 - share) * bias).astype(np.float32)
-    temperature = calibrate(blended, labels, USUAL_TEMPERATURE)
+    temperature = calibrate(blends[share], labels, USUAL_TEMPERATURE)
     return Solution(table, mean_bias, temperature, np.float32(share) * of_vectors, right, right_alone)
 
 

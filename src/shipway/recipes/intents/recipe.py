@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from shipway.language.reference import USE_MULTILINGUAL
 from shipway.recipes.arrays import Ragged
 from shipway.recipes.base import Encoder, Finished
 from shipway.recipes.intents.encode import Counts, IntentsEncoder
@@ -37,12 +36,12 @@ class IntentsRecipe:
         return encoder_params.model_copy(update={"sentence_encoder": reference}), told
 
     def check_place(self, encoder_params: BaseModel) -> None:
-        """A sentence encoder needs the extra `language`."""
+        """A sentence encoder that a person names needs the extra `language`."""
         from shipway.language.opening import check_installed
 
         assert isinstance(encoder_params, EncoderParams)
-        reference, _ = settle(encoder_params.sentence_encoder)
-        check_installed(USE_MULTILINGUAL if reference == AUTO else reference, FIELD)
+        if encoder_params.sentence_encoder != AUTO:
+            check_installed(encoder_params.sentence_encoder, FIELD)
 
     def fit_encoder(self, rows: Iterable[pl.DataFrame], params: BaseModel) -> IntentsEncoder:
         """Fits on the training split."""
