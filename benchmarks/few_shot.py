@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
 import statistics
 import sys
@@ -33,13 +34,14 @@ ENCODERS = {"ours": "use-multilingual-3", "without": "none"}
 GOAL = 1.03
 
 
-def write_few(path: Path, name: str, rows_per_class: int) -> int:
+def write_few(path: Path, name: str, rows_per_class: int | None, seed: int = 0) -> int:
     """Writes `text,label,split` of one set; the same environment gives the same bytes.
 
     Args:
         path: The CSV to write.
         name: Of a set.
-        rows_per_class: Of the training split; a class may have fewer.
+        rows_per_class: Of the training split; a class may have fewer. None: all but those of the eval split.
+        seed: Which rows of a class are drawn; the test rows are always the same.
 
     Returns:
         Rows of the training split.
@@ -47,7 +49,7 @@ def write_few(path: Path, name: str, rows_per_class: int) -> int:
     columns = write_set(path, name)
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    draw = random.Random(f"{name} {rows_per_class}")
+    draw = random.Random(f"{name} {rows_per_class} {seed}" if seed else f"{name} {rows_per_class}")
     groups = sorted({row[columns.get("group_column", "text")] for row in rows})
     of_test = set(random.Random(name).sample(groups, round(TEST_SHARE * len(groups))))
     by_label: dict[str, list[str]] = defaultdict(list)
@@ -58,8 +60,9 @@ def write_few(path: Path, name: str, rows_per_class: int) -> int:
     train, rest = [], []
     for label, texts in by_label.items():
         draw.shuffle(texts)
-        train += [(text, label, "train") for text in texts[:rows_per_class]]
-        rest += [(text, label, "eval") for text in texts[rows_per_class:]]
+        taken = rows_per_class or math.ceil(len(texts) / (1 + EVAL_SHARE))
+        train += [(text, label, "train") for text in texts[:taken]]
+        rest += [(text, label, "eval") for text in texts[taken:]]
     held_out = draw.sample(rest, min(len(rest), round(EVAL_SHARE * len(train))))
     asked = [(text, label, "test") for label, texts in test.items() if label in by_label for text in texts]
     with path.open("w", encoding="utf-8", newline="") as file:

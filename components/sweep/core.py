@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from shipway.artifacts import TrialRecord
 from shipway.components.sweep.space import Space, Values
 from shipway.components.sweep.spec import Objective, Parameter, SweepSpec
+from shipway.components.train.core import as_chosen
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec, nearest
 from shipway.functions.declared import Declared, objective_of
@@ -179,7 +180,7 @@ def defaults(spec: SweepSpec, params_model: type[BaseModel] | None) -> Values:
 
 def trial_training(spec: SweepSpec, values: Mapping[str, Any]) -> TrainingSpec:
     """The training of one trial: one worker, which sees the same global batch as all of the training's together."""
-    training = spec.training or TrainingSpec()
+    training, _ = as_chosen(spec.training or TrainingSpec())
     return training.model_copy(
         update={
             "params": {**training.params, **values},

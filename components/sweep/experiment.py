@@ -46,7 +46,7 @@ def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifes
 
     A training of one worker runs as our packed trials do; one of several keeps its strategy and its workers.
     """
-    training = spec.training
+    training = train_core.as_chosen(spec.training)[0] if spec.training else None
     call = make_call(spec, dataset_uri)
     if spec.function or training is None or training.workers == 1:
         return _single_worker(spec, "trial", store_uri, [*WORKER, "trial"], call, 0)

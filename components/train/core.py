@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from shipway.executors.process.environments import environments
 from shipway.functions.spec import FunctionDocument
 from shipway.recipes import FitsItself, load_recipe
 from shipway.recipes.own_fit import own_image
+from shipway.training.choosing import chosen
 from shipway.training.spec import FitSpec, TrainingDocument, check_training
 
 Manifest = dict[str, Any]
@@ -51,6 +53,18 @@ def document(spec: TrainingSpec, dataset_uri: str, output_uri: str | None) -> Tr
         lease_s=spec.lease_s,
         image=image_of(spec),
     )
+
+
+def as_chosen(spec: TrainingSpec, among: Sequence[str] = ()) -> tuple[TrainingSpec, str]:
+    """The training with a strategy, one of `among`, and workers where `auto` left them open, and what to say of it."""
+    asked = spec.strategy, spec.workers
+    is_here = Context.current().executor == "process" and not _foreign_image(spec)
+    strategy, workers, why = chosen(spec, spec.resources.gpu, is_here=is_here, among=among)
+    if (strategy, workers) == asked:
+        return spec, ""
+    several = f"{workers} worker{'s' if workers != 1 else ''}"
+    told = f"strategy auto: {strategy}, {several}: {why}" if why else ""
+    return spec.model_copy(update={"strategy": strategy, "workers": workers}), told
 
 
 def image_of(spec: Spec) -> str:
@@ -94,6 +108,7 @@ def render(
     Returns:
         A TFJob with a chief and `workers - 1` workers, or an MPIJob with a launcher and `workers` workers.
     """
+    spec, _ = as_chosen(spec)
     target = output_uri or f"{store_uri}/jobs/{job_name}"
     given = {"SHIPWAY_TRAINING": canonical_json(document(spec, dataset_uri, target))}
     return _job(spec, job_name, WORKER, given, store_uri)

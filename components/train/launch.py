@@ -57,13 +57,16 @@ def _launch(
     with step("train") as current:
         from shipway.artifacts import DatasetManifest
         from shipway.code import use
+        from shipway.components.train.core import as_chosen
         from shipway.components.train.spec import TrainingSpec
         from shipway.recipes import FitsItself, load_recipe
         from shipway.specs import parse
 
         training = parse(TrainingSpec, spec, "training")
         use(training.code, "training.code")
-        training = with_best(training, best)
+        training, told = as_chosen(with_best(training, best), allowed)
+        if told:
+            print(told, flush=True)
         if allowed and training.strategy not in allowed:
             raise InvalidSpec(
                 f"{training.strategy!r} is not for this component",

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from shipway.code.reference import Code
 from shipway.podsecurity import DESCRIPTION, PodSecurity
 from shipway.specs import Spec
-from shipway.training.spec import FitSpec, Strategy, check_workers
+from shipway.training.spec import AUTO, Asked, FitSpec, Strategy, Workers, check_workers
 
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?([kMGTP]i?|m)?$")]
 
@@ -44,7 +44,10 @@ class JobSpec(Spec):
 
 
 class TrainingSpec(FitSpec, JobSpec):
-    """What `train.job` is given: `FitSpec`, and how the job runs."""
+    """What `train.job` is given: `FitSpec`, and how the job runs; strategy and workers are chosen unless given."""
+
+    strategy: Annotated[Asked, Field(description="how replicas work together; auto: what is fastest")] = AUTO
+    workers: Workers = 0
 
     @model_validator(mode="after")
     def _one_replica_has_all_gpus(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
@@ -30,10 +30,10 @@ from shipway.planning.resolving import merge
 from shipway.planning.sources import source_of
 from shipway.recipes import BUILT_IN, load_recipe
 from shipway.recipes.base import ChecksParams, KnowsPlace, SuggestsSearch
-from shipway.recipes.own_fit import packages_of, strategies_of
+from shipway.recipes.own_fit import packages_of
 from shipway.specs import parse
 from shipway.tasks import task_of
-from shipway.training.spec import Strategy, check_training
+from shipway.training.spec import check_training
 
 if TYPE_CHECKING:
     from shipway.executors.kubernetes import KubernetesExecutor
@@ -78,17 +78,11 @@ class TrainAndDeploy(Plan):
     def start_from(
         self, preset: Mapping[str, Any], params: Mapping[str, Any], overrides: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """The preset without what it says of its own recipe's parameters, where another recipe is asked for, nor of a
-        strategy that this one cannot do."""
+        """The preset without what it says of its own recipe's parameters, where another recipe is asked for."""
         recipe = str(params.get("recipe") or overrides.get("training", {}).get("recipe", ""))
         if recipe in ("", preset.get("training", {}).get("recipe", "intents")):
             return preset
-        function = str(overrides.get("sweep", {}).get("function") or "")
-        with_code({"training": {"code": params.get("code")}}, ["training"], [recipe, function])  # it is loaded below
         own = {"dataset": ["encoder"], "sweep": ["parameters"], "training": ["params"]}
-        known = get_args(Strategy)
-        if preset.get("training", {}).get("strategy", "single") not in strategies_of(load_recipe(recipe), known):
-            own["training"] += ["strategy", "workers"]
         return {
             section: {key: value for key, value in fields.items() if key not in own.get(section, ())}
             for section, fields in preset.items()
@@ -168,15 +162,17 @@ class TrainAndDeploy(Plan):
         return {section: specs[section] for section in self.sections}
 
     def settle(self, specs: Specs) -> tuple[Specs, list[str]]:
-        """The encoder's parameters, by what the recipe knows of the place; prep's image alone knows that of a cluster,
-        and Polars tells it from the launcher's.
+        """Strategy and workers; and the encoder's parameters, by what the recipe knows of the place: prep's image alone
+        knows that of a cluster, and Polars tells it from the launcher's.
         """
+        from shipway.components.train.core import as_chosen
         from shipway.recipes.absent import has_polars
 
-        if not has_polars():
-            return specs, []
-        dataset, told = settled(cast(DatasetSpec, specs["dataset"]))
-        return {**specs, "dataset": dataset}, [told] if told else []
+        training, how = as_chosen(cast(TrainingSpec, specs["training"]))
+        sweep = specs["sweep"].model_copy(update={"training": training})
+        dataset, which = settled(cast(DatasetSpec, specs["dataset"])) if has_polars() else (specs["dataset"], "")
+        chosen = {"dataset": dataset, "training": training, "sweep": sweep}
+        return {**specs, **chosen}, [told for told in (which, how) if told]
 
     def check_head(self, specs: Specs) -> list[str]:
         """Opens local files far enough to see their columns, so that a misspelt one is refused before anything starts.

@@ -246,7 +246,7 @@ def test_figures_baselines_floors_and_slices_are_those_of_spans(served: dict[str
 
 
 def test_the_recipe_suggests_what_a_sweep_varies(person: Person) -> None:
-    params = ["name=slots", "data=slots.jsonl", "recipe=entities", "preset=default"]
+    params = ["name=slots", "data=slots.jsonl", "recipe=entities", "preset=default", "overrides.sweep.maxTrialCount=8"]
     done = person.call("run", "train_and_deploy", "--local", "--dry-run", "--param", *params)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "multivariate-tpe 8 trials" in done.stdout

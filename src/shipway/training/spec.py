@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from shipway.artifacts import Uri
 from shipway.code.reference import Code
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from shipway.tasks import Task
 
 Strategy = Literal["single", "mirrored", "multi_worker", "horovod"]
+Asked = Literal[Strategy, "auto"]
 DISTRIBUTED = ("multi_worker", "horovod")
 AUTO: Final = "auto"
+Workers = Annotated[
+    int,
+    BeforeValidator(lambda value: 0 if value == AUTO else value),
+    Field(ge=0, le=512, description="training replicas, the chief among them; auto or 0: what is fastest"),
+]
 
 
 class EarlyStopping(Spec):
@@ -53,11 +59,13 @@ def is_lower_better(task: Task, name: str) -> bool:
 
 
 def check_workers(strategy: str, workers: int) -> None:
-    """Refuses a number of workers that a strategy cannot have.
+    """Refuses a number of workers that a strategy cannot have; 0 and `auto` are chosen later.
 
     Raises:
         ValueError: says which it can.
     """
+    if strategy == AUTO or workers == 0:
+        return
     if strategy not in DISTRIBUTED and workers != 1:
         raise ValueError(
             f"workers {workers} with strategy {strategy!r}: it runs in one replica; set workers to 1, or "
@@ -79,8 +87,8 @@ class FitSpec(Spec):
     ] = "intents"
     code: Code = ""
     params: Annotated[dict[str, Any], Field(description="the recipe's Params")] = Field(default_factory=dict)
-    strategy: Annotated[Strategy, Field(description="how replicas work together")] = "single"
-    workers: Annotated[int, Field(ge=1, le=512, description="training replicas, the chief among them")] = 1
+    strategy: Annotated[Asked, Field(description="how replicas work together; auto: what is fastest")] = "single"
+    workers: Workers = 1
     epochs: Annotated[float, Field(gt=0, description="passes over the training split")] = 10
     steps: Annotated[int | None, Field(ge=1, description="optimiser steps, in place of epochs")] = None
     batch_size: Annotated[int, Field(ge=1, description="examples a step and replica")] = 64
@@ -104,12 +112,12 @@ class FitSpec(Spec):
     @model_validator(mode="after")
     def _honoured(self) -> Self:
         check_workers(self.strategy, self.workers)
-        if self.gradient_compression != "none" and self.strategy != "horovod":
+        if self.gradient_compression != "none" and self.strategy not in ("horovod", AUTO):
             raise ValueError(
                 f"gradient_compression {self.gradient_compression!r} with strategy {self.strategy!r}: only horovod "
                 "compresses gradients; leave it out"
             )
-        if self.mixed_precision and self.strategy == "horovod":
+        if self.mixed_precision and (self.strategy == "horovod" or self.gradient_compression != "none"):
             raise ValueError("mixed_precision with strategy 'horovod' is not offered; use gradient_compression: fp16")
         return self
 
@@ -167,7 +175,7 @@ def check_training(spec: FitSpec) -> None:
     known = get_args(Strategy)
     allowed = strategies_of(recipe, known)
     fits_itself = isinstance(recipe, FitsItself)
-    if spec.strategy not in allowed:
+    if spec.strategy not in (AUTO, *allowed):
         needs = (
             f"{spec.strategy!r} needs a tf_keras model (build_model and compile_model), and recipe {spec.recipe!r} "
             "fits by itself"

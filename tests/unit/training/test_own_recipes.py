@@ -175,7 +175,7 @@ def test_horovod_that_is_not_installed_is_named_before_anything_starts_from_pyth
         plan.check_here({"training": FunctionSpec(name="f", function="json:dumps", strategy="horovod", workers=2)})
 
 
-def test_a_presets_strategy_that_the_recipe_cannot_do_is_left_out_and_one_that_was_asked_for_refused() -> None:
+def test_a_strategy_is_chosen_of_those_that_a_recipe_can_do_and_one_that_was_asked_for_refused() -> None:
     given = {"name": "rents", "data": "rows.csv", "recipe": fitted.TREES}
     dataset = {"input": houses.INPUT, "group_column": "group"}
     overrides: dict[str, Any] = {"dataset": dataset, "sweep": {"maxTrialCount": 1}}
@@ -185,4 +185,6 @@ def test_a_presets_strategy_that_the_recipe_cannot_do_is_left_out_and_one_that_w
     with pytest.raises(InvalidSpec, match=re.escape("training.strategy: 'horovod' needs a tf_keras model")):
         resolve(find("train_and_deploy"), asked)
     can = resolve(find("train_and_deploy"), {"name": "l", "data": "l.csv", "recipe": fitted.REFERENCE})
-    assert json.loads(can.sections["training"])["strategy"] == "multi_worker"
+    assert json.loads(can.sections["training"])["strategy"] == "single"
+    with pytest.raises(InvalidSpec, match=r"training\.workers: 2, and recipe .* is trained by one worker"):
+        resolve(find("train_and_deploy"), {**given, "workers": 2, "overrides": overrides})

@@ -24,7 +24,7 @@ URI = "s3://shipway/datasets/a"
             "training.strategy: expected one of single, mirrored, multi_worker,",
         ),
         ({"strategy": "single", "workers": 3}, "it runs in one replica; set workers to 1"),
-        ({"strategy": "horovod"}, "needs at least 2; raise workers"),
+        ({"strategy": "horovod", "workers": 1}, "needs at least 2; raise workers"),
         ({"strategy": "multi_worker", "workers": 2, "gradient_compression": "fp16"}, "only horovod"),
         ({"strategy": "horovod", "workers": 2, "mixed_precision": True}, "use gradient_compression: fp16"),
         ({"strategy": "mirrored", "resources": {"gpu": 1}}, "raise resources.gpu"),

@@ -71,7 +71,7 @@ def test_every_preset_is_valid(csv: Path, preset: str) -> None:
 def test_flat_parameters_win_over_overrides_and_those_over_the_preset(csv: Path) -> None:
     found = specs(csv, epochs=3, overrides={"training": {"epochs": 5, "batch_size": 32}})
     training = found["training"].model_dump()
-    assert (training["epochs"], training["batch_size"], training["workers"]) == (3, 32, 2)
+    assert (training["epochs"], training["batch_size"], training["workers"]) == (3, 32, 1)
 
 
 def test_one_document_from_the_ui_yaml_and_python_has_one_hash(csv: Path) -> None:
@@ -326,7 +326,7 @@ def test_a_plan_says_which_sentence_encoder_and_a_run_with_another_is_another(
     installed = resolve(PIPELINE, given)
     assert not (tmp_path / "home").exists(), "a plan looks, and makes nothing"
     assert installed.specs["dataset"].encoder["sentence_encoder"] == "auto"
-    assert [note.split(",")[0] for note in installed.settled] == ["sentence encoder: use-multilingual-3"]
+    assert installed.settled[0].startswith("sentence encoder: use-multilingual-3,")
     monkeypatch.setattr("shipway.language.opening.find_spec", lambda name: None if name == "sentencepiece" else name)
     absent = resolve(PIPELINE, given)
     assert absent.specs["dataset"].encoder["sentence_encoder"] == "none"
@@ -335,4 +335,32 @@ def test_a_plan_says_which_sentence_encoder_and_a_run_with_another_is_another(
     monkeypatch.setattr("shipway.recipes.absent.has_polars", lambda: False)  # the launcher's image, which preps nothing
     assert resolve(PIPELINE, given).specs["dataset"].encoder["sentence_encoder"] == "auto"
     switched_off = resolve(PIPELINE, {**given, "overrides": "dataset: {encoder: {sentence_encoder: none}}"})
-    assert (switched_off.specs["dataset"].encoder["sentence_encoder"], switched_off.settled) == ("none", [])
+    assert switched_off.specs["dataset"].encoder["sentence_encoder"] == "none"
+    assert not any("sentence encoder" in note for note in switched_off.settled)
+
+
+@pytest.mark.parametrize(
+    ("given", "strategy", "workers", "says"),
+    [
+        ({}, "single", 1, "strategy auto: single, 1 worker: where it was measured, a second worker made"),
+        ({"workers": 3}, "horovod", 3, "strategy auto: horovod, 3 workers: the fastest for 3 workers that"),
+        ({"strategy": "multi_worker"}, "multi_worker", 2, ""),
+        ({"overrides": "training: {resources: {gpu: 4}}"}, "mirrored", 1, "one replica uses its 4 GPUs"),
+        ({"overrides": "training: {mixed_precision: true, workers: 2}"}, "multi_worker", 2, "multi_worker, 2 workers"),
+        ({"overrides": "training: {gradient_compression: fp16, workers: 2}"}, "horovod", 2, "horovod, 2 workers"),
+    ],
+)
+def test_a_strategy_that_nobody_named_is_chosen_and_said(
+    csv: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], strategy: str, workers: int, says: str
+) -> None:
+    monkeypatch.setattr("shipway.training.choosing.find_spec", lambda name: name)
+    found = resolve(PIPELINE, params(csv, **given))
+    training = found.specs["training"]
+    assert (training.strategy, training.workers) == (strategy, workers)
+    assert found.specs["sweep"].training == training
+    told = [note for note in found.settled if note.startswith("strategy")]
+    assert len(told) == bool(says)
+    assert all(says in note for note in told)
+    monkeypatch.setattr("shipway.training.choosing.find_spec", lambda name: None)
+    without = resolve(PIPELINE, params(csv, **given)).specs["training"].strategy
+    assert without == ("multi_worker" if given == {"workers": 3} else strategy), "Horovod is built, or left out here"
