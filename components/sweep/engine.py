@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from shipway import executors
+from shipway import executors, step_progress
 from shipway.artifacts import SweepRecord, TrialRecord
 from shipway.components.sweep import algorithms, core
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, pause_s
@@ -25,6 +25,7 @@ from shipway.components.sweep.spec import SweepSpec
 from shipway.components.sweep.summary import describe_params, describe_trial, make_record
 from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed
 from shipway.executors import Handle, Manifest
+from shipway.pages import numbers
 from shipway.storage import open_folder
 
 OnTrial = Callable[[TrialRecord], None]
@@ -115,6 +116,7 @@ class Engine:
                 in the message.
         """
         under_way = self._restore()
+        self._tell_progress()
         changed = time.monotonic()
         try:
             while True:
@@ -126,6 +128,7 @@ class Engine:
                 under_way -= ended
                 if begun or ended or news:
                     changed = time.monotonic()
+                    self._tell_progress()
                 else:
                     time.sleep(pause_s(time.monotonic() - changed))
             self.trials.close()
@@ -189,6 +192,18 @@ class Engine:
                 self._finish(request, status)
                 ended += 1
         return ended, news
+
+    def _tell_progress(self) -> None:
+        """Trials that ended, and of those under way what they have reported of what a training reports."""
+        expected = math.ceil(self.spec.training.epochs) if self.spec.training and not self.spec.function else 1
+        at_work = [seen for number, seen in self._judged.items() if number not in self.finished]
+        done = len(self.finished) + sum(min(seen / expected, 0.99) for seen in at_work)
+        best = core.best_trial(self.spec.objective, self.finished.values())
+        note = ""
+        if best is not None:
+            name = self.spec.objective.objectiveMetricName
+            note = f"best {name} {numbers.number(core.final_value(self.spec.objective, best.metrics, best.history))}"
+        step_progress.tell(done, max(self.spec.maxTrialCount, 1), "trials", note)
 
     def _judge(self, request: Request, status: Status) -> bool:
         """Passes new reports to the search and its verdict to the trial."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -206,10 +206,11 @@ def _played(
         current.job(handle.name, on_cancel=lambda: executor.cancel(handle))
         print(f"{handle.kind} {handle.name}: {spec.strategy}, {spec.workers} worker(s)", flush=True)
 
+    chief = "worker-0" if spec.strategy == "horovod" else "chief-0"
     with leased(store, f"jobs/{name}/lease.json", spec.lease_s):
         handle, outcome = executors.play(
-            executor, manifest, backoff_limit=spec.retries, on_event=_tell, on_start=started,
-            deadline_s=spec.deadline_s + OUR_OWN_GRACE_S,
+            executor, manifest, backoff_limit=spec.retries, on_event=lambda event: _tell(event, chief),
+            on_start=started, deadline_s=spec.deadline_s + OUR_OWN_GRACE_S,
         )  # fmt: skip
     raise_for(outcome, handle)
     return handle, outcome
@@ -243,7 +244,24 @@ def leased(store: Store, key: str, lease_s: float) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-def _tell(event: Event) -> None:
-    """Progress for whoever reads the step's log."""
-    if event.kind != "progress" or event.data.get("interval"):
+def _tell(event: Event, chief: str) -> None:
+    """For whoever reads the step's log, or watches the run; of several replicas the chief says how far it is."""
+    if event.kind != "progress":
         print(f"{event.kind}: {event.message}", flush=True)
+    elif event.data.get("replica") == chief:
+        if event.data.get("interval"):
+            print(f"{event.kind}: {event.message}", flush=True)
+        if "step" in event.data:
+            _tell_progress(event.data)
+
+
+def _tell_progress(data: Mapping[str, Any]) -> None:
+    """Steps, examples a second, the first metric of the eval split."""
+    from shipway import step_progress
+    from shipway.pages.numbers import figure
+    from shipway.tasks import is_share
+
+    words = [f"{data['examples_per_s']:,.0f} examples/s"] if data.get("examples_per_s") else []
+    for name in [name for name in data if name.startswith("val_") and name != "val_loss"][:1]:
+        words.append(f"{name.replace('_', ' ')} {figure(data[name], is_share(name.removeprefix('val_')))}")
+    step_progress.tell(data["step"], data.get("total_steps"), "steps", ", ".join(words))

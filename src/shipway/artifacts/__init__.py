@@ -14,7 +14,7 @@ from shipway.artifacts.evaluation import (
     SliceMetrics,
 )
 from shipway.artifacts.model import ModelManifest, Parity, Speed, Variant
-from shipway.artifacts.records import RunRecord, StepError, StepRecord
+from shipway.artifacts.records import RunRecord, StepError, StepProgress, StepRecord
 from shipway.artifacts.sweep import SweepRecord, TrialRecord
 from shipway.artifacts.training import TrainingRecord
 
@@ -41,6 +41,7 @@ __all__ = [
     "Speed",
     "SplitManifest",
     "StepError",
+    "StepProgress",
     "StepRecord",
     "SweepRecord",
     "TrainingRecord",

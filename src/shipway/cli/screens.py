@@ -48,10 +48,12 @@ def _steps(summary: Summary) -> None:
     rows, styles = [], []
     for step in summary["steps"]:
         took = "" if step["state"] in ("Cached", "Skipped") else duration(step["seconds"])
-        rows.append((step["title"], step["state"], took))
+        far = step["progress"]["text"] if step.get("progress") else ""
+        rows.append((step["title"], step["state"], took, far))
         styles.append(MARKS.get(step["state"]) if step["state"] not in ("Succeeded",) else None)
+    columns = ["step", "state", "took", "progress"] if any(row[-1] for row in rows) else ["step", "state", "took"]
     say()
-    table(["step", "state", "took"], rows, right=["took"], styles=styles)
+    table(columns, [row[: len(columns)] for row in rows], right=["took"], styles=styles)
     colour = MARKS.get(summary["state"], "")
     say()
     say(f"Run {summary['run']}: {summary['state']} in {duration(summary['seconds'])}", style=f"bold {colour}".strip())
