@@ -16,6 +16,7 @@ from typing import Any
 from shipway import executors, step_progress
 from shipway.artifacts import SweepRecord, TrialRecord
 from shipway.components.sweep import algorithms, core
+from shipway.components.sweep.boards import TrialBoards
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, pause_s
 from shipway.components.sweep.packed import PackedTrials
 from shipway.components.sweep.runners import Jobs
@@ -106,6 +107,9 @@ class Engine:
     _backlog: list[Request] = field(default_factory=list)  # attempts to be made again
     _judged: dict[int, int] = field(default_factory=dict)  # trial -> reports that were judged
     _is_over: bool = False
+
+    def __post_init__(self) -> None:
+        self.boards = TrialBoards(self.ledger.store)
 
     def run(self) -> list[TrialRecord]:
         """Every trial, in order of numbers.
@@ -215,7 +219,10 @@ class Engine:
             if request.is_judged and status.state not in FINAL:
                 self.trials.decide(request, step, stop)
         self._judged[request.number] = len(status.reports)
-        return len(status.reports) > seen
+        has_news = len(status.reports) > seen
+        if has_news and status.state not in FINAL:
+            self.boards.report(request, status)
+        return has_news
 
     def _finish(self, request: Request, status: Status) -> None:
         if request.number == 0 and status.is_users and self.search.first is not None:
@@ -226,6 +233,7 @@ class Engine:
         self.search.tell(record)
         self.ledger.finish(record, self.search.memory(record.number))
         self.finished[record.number] = record
+        self.boards.finish(request, status, record)
         self.on_trial(record)
         self._check_failures()
 
