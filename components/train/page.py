@@ -25,9 +25,9 @@ def model_report(
         hint: What to change, where steps waited for their input.
     """
     page = Report(f"Training of {model.name}", f"{model.recipe}, {model.how_trained}")
-    shown = [name for name in model.metrics if not name.endswith("_stderr")][:4]
-    tiles = {name: figure(model.metrics[name], is_share(name.removeprefix("val_"))) for name in shown}
-    page.tiles({**tiles, "Time in steps": duration(max((usage.seconds for usage in usages), default=math.nan))})
+    told = [name for name in model.metrics if name.startswith("val_") and not name.endswith("_stderr")]
+    tiles = {name: figure(model.metrics[name], is_share(name.removeprefix("val_"))) for name in told[:3]}
+    page.tiles({**tiles, "Time in training": duration(max((usage.seconds for usage in usages), default=math.nan))})
     _replicas(page, usages, hint)
     losses = {name: list(curves[name]) for name in ("loss", "val_loss") if name in curves}
     if losses:
@@ -44,30 +44,30 @@ def _replicas(page: Report, usages: Sequence[ReplicaUsage], hint: str) -> None:
         page.callout("warn", "Steps waited for their input", hint)
     if not usages:
         return
-    columns = ["replica", "CPU cores, mean", "peak", "of", "memory, mean", "peak", "of"]
     has_gpus, has_waits = any(u.gpus for u in usages), any(u.waited_for_input is not None for u in usages)
-    columns += ["GPU, mean", "peak", "GPU memory, peak", "of"] if has_gpus else []
-    columns += ["waited for input"] if has_waits else []
+    columns = ["replica", *(["waited for input"] if has_waits else []), "CPU cores", "memory"]
+    columns += ["GPU", "GPU memory"] if has_gpus else []
     rows = []
     for usage in usages:
         cpu, memory = usage.cpu_cores, usage.memory_bytes
-        row: list[object] = [usage.replica, f"{cpu.mean:.2f}", f"{cpu.peak:.2f}", number(usage.cpu_limit)]
-        row += [bytes_text(memory.mean), bytes_text(memory.peak), bytes_text(usage.memory_limit_bytes)]
-        rows.append(
-            [*row, *(_gpus(usage) if has_gpus else []), *([percent(usage.waited_for_input)] if has_waits else [])]
-        )
-    page.section("What each replica used").table(columns, rows)
+        row = [usage.replica, *([percent(usage.waited_for_input)] if has_waits else [])]
+        row.append(f"{cpu.mean:.2f}, peak {cpu.peak:.2f} of {number(usage.cpu_limit)}")
+        peak, limit = bytes_text(memory.peak), bytes_text(usage.memory_limit_bytes)
+        row.append(f"{bytes_text(memory.mean)}, peak {peak} of {limit}")
+        rows.append([*row, *(_gpus(usage) if has_gpus else [])])
+    note = "Means and peaks of samples, one every few seconds. Waiting for input is a share of the steps' time."
+    page.section("What each replica used", note).table(columns, rows)
 
 
 def _gpus(usage: ReplicaUsage) -> list[str]:
-    """Of all GPUs of a replica: how busy they were together, and the fullest."""
+    """Of all GPUs of a replica: how busy they were together, and the memory of the fullest."""
     if not usage.gpus:
-        return ["–"] * 4
+        return ["–"] * 2
     mean = sum(gpu.use.mean for gpu in usage.gpus) / len(usage.gpus)
-    peak = max(gpu.use.peak for gpu in usage.gpus)
     fullest = max(usage.gpus, key=lambda gpu: gpu.memory_bytes.peak)
-    of = [bytes_text(fullest.memory_bytes.peak), bytes_text(fullest.memory_limit_bytes)]
-    return [percent(mean), percent(peak), *of]
+    busiest = max(gpu.use.peak for gpu in usage.gpus)
+    memory = f"peak {bytes_text(fullest.memory_bytes.peak)} of {bytes_text(fullest.memory_limit_bytes)}"
+    return [f"{percent(mean)}, peak {percent(busiest)}", memory]
 
 
 def training_report(record: TrainingRecord, usages: Sequence[ReplicaUsage] = (), run: str = "") -> Report:
