@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from shipway import executors
+from shipway import executors, step_progress
 from shipway.artifacts import SweepRecord, TrialRecord
 from shipway.components.sweep import algorithms, core
+from shipway.components.sweep.boards import TrialBoards
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, pause_s
 from shipway.components.sweep.packed import PackedTrials
 from shipway.components.sweep.runners import Jobs
@@ -25,6 +26,7 @@ from shipway.components.sweep.spec import SweepSpec
 from shipway.components.sweep.summary import describe_params, describe_trial, make_record
 from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed
 from shipway.executors import Handle, Manifest
+from shipway.pages import numbers
 from shipway.storage import open_folder
 
 OnTrial = Callable[[TrialRecord], None]
@@ -106,6 +108,9 @@ class Engine:
     _judged: dict[int, int] = field(default_factory=dict)  # trial -> reports that were judged
     _is_over: bool = False
 
+    def __post_init__(self) -> None:
+        self.boards = TrialBoards(self.ledger.store)
+
     def run(self) -> list[TrialRecord]:
         """Every trial, in order of numbers.
 
@@ -115,6 +120,7 @@ class Engine:
                 in the message.
         """
         under_way = self._restore()
+        self._tell_progress()
         changed = time.monotonic()
         try:
             while True:
@@ -126,6 +132,7 @@ class Engine:
                 under_way -= ended
                 if begun or ended or news:
                     changed = time.monotonic()
+                    self._tell_progress()
                 else:
                     time.sleep(pause_s(time.monotonic() - changed))
             self.trials.close()
@@ -190,6 +197,18 @@ class Engine:
                 ended += 1
         return ended, news
 
+    def _tell_progress(self) -> None:
+        """Trials that ended, and of those under way what they have reported of what a training reports."""
+        expected = math.ceil(self.spec.training.epochs) if self.spec.training and not self.spec.function else 1
+        at_work = [seen for number, seen in self._judged.items() if number not in self.finished]
+        done = len(self.finished) + sum(min(seen / expected, 0.99) for seen in at_work)
+        best = core.best_trial(self.spec.objective, self.finished.values())
+        note = ""
+        if best is not None:
+            name = self.spec.objective.objectiveMetricName
+            note = f"best {name} {numbers.number(core.final_value(self.spec.objective, best.metrics, best.history))}"
+        step_progress.tell(done, max(self.spec.maxTrialCount, 1), "trials", note)
+
     def _judge(self, request: Request, status: Status) -> bool:
         """Passes new reports to the search and its verdict to the trial."""
         seen = self._judged.get(request.number, 0)
@@ -200,7 +219,10 @@ class Engine:
             if request.is_judged and status.state not in FINAL:
                 self.trials.decide(request, step, stop)
         self._judged[request.number] = len(status.reports)
-        return len(status.reports) > seen
+        has_news = len(status.reports) > seen
+        if has_news and status.state not in FINAL:
+            self.boards.report(request, status)
+        return has_news
 
     def _finish(self, request: Request, status: Status) -> None:
         if request.number == 0 and status.is_users and self.search.first is not None:
@@ -211,6 +233,7 @@ class Engine:
         self.search.tell(record)
         self.ledger.finish(record, self.search.memory(record.number))
         self.finished[record.number] = record
+        self.boards.finish(request, status, record)
         self.on_trial(record)
         self._check_failures()
 

@@ -135,9 +135,12 @@ def _by_optuna(
     import yaml
 
     from shipway.components.sweep import engine, experiment
+    from shipway.components.sweep.boards import FOLDER
     from shipway.executors.passthrough import with_task_config
     from shipway.storage import open_folder
 
+    if current is not None:
+        current.output(tensorboard=f"{uri}/{FOLDER}")
     slots, threads = capacity(spec)
     store_uri = Context.current().store_uri
     record = engine.play(

@@ -98,9 +98,6 @@ class SweepFunction(FunctionPlan):
         how = f"{sweep.algorithm.algorithmName} {sweep.maxTrialCount} trials, {sweep.parallelTrialCount} at a time"
         return f"{sweep.function}: {objective}, {how}"
 
-    def trials(self, specs: Specs) -> int | None:
-        return int(specs["sweep"].maxTrialCount)
-
 
 def _place(name: str, order: list[str]) -> tuple[int, str]:
     """Where a parameter comes among the function's; those that it takes by `**` by their names."""

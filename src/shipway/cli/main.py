@@ -27,6 +27,7 @@ from shipway.cli import (
     schedule,
     store,
     streams,
+    tensorboard,
 )
 from shipway.cli.arguments import spread_params
 from shipway.cli.console import print_json
@@ -86,6 +87,7 @@ app.command("retry")(control.retry)
 app.command("clone")(control.clone)
 app.command("logs")(logs.logs)
 app.command("artifacts")(control.artifacts)
+app.command("tensorboard")(tensorboard.tensorboard)
 app.add_typer(models.app, name="models")
 app.add_typer(endpoints.app, name="endpoints")
 app.command("predict")(endpoints.predict)
