@@ -70,6 +70,17 @@ def test_two_ranks_train_as_one_worker_does(trained: Train, recipe: str) -> None
     assert_same_training(trained(recipe, "single"), trained(recipe, "horovod"))
 
 
+@pytest.mark.parametrize("recipe", shared_with_soak([*BY_WORKERS, OWN], "entities"))
+@pytest.mark.proves(recipe="entities", strategy="parameter_server", executor="process")
+@pytest.mark.proves(recipe="images", strategy="parameter_server", executor="process")
+@pytest.mark.proves(recipe="image_tags", strategy="parameter_server", executor="process")
+@pytest.mark.proves(recipe="a recipe of your own", strategy="parameter_server", executor="process")
+def test_a_worker_a_chief_and_a_ps_train_as_one_worker_does(trained: Train, recipe: str) -> None:
+    single, shared = trained(recipe, "single"), trained(recipe, "parameter_server")
+    assert_same_training(single, shared)
+    assert shared.batches == single.batches
+
+
 def assert_same_training(one: Trained, other: Trained) -> None:
     assert sorted(one.losses) == sorted(other.losses) == list(range(1, STEPS + 1))
     assert other.losses == pytest.approx(one.losses, rel=1e-3)
