@@ -16,6 +16,7 @@ _GONE = (
 )
 # How TensorFlow names the replica that a call went to.
 _TARGET = re.compile(r"remote target /job:(\w+)/replica:\d+/task:(\d+)")
+_PLACE = re.compile(r"Graph execution error:|Detected at node|<stack traces|File \"|\d+ root error")
 
 
 class LostPeer(RetryableError):
@@ -46,5 +47,6 @@ def _is_collective(error: BaseException) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = (line for line in str(error).splitlines() if line.strip() not in ("", "Graph execution error:"))
-    return next(lines, type(error).__name__)[:300]
+    """What happened, behind the places in the graph that TensorFlow names first."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line and not _PLACE.match(line)), type(error).__name__)[:300]
