@@ -27,6 +27,11 @@ def drawing_for(part: int) -> Iterator[None]:
         _part.reset(token)
 
 
+def traced_part() -> int:
+    """The part of `drawing_for`; 0 outside of it."""
+    return _part.get()
+
+
 class StepRandom(tf_keras.layers.Layer):  # type: ignore[misc]
     """A layer whose random numbers are a function of (seed, step, replica, layer).
 
@@ -46,7 +51,9 @@ class StepRandom(tf_keras.layers.Layer):  # type: ignore[misc]
     def uniform(self, shape: Any) -> Any:
         """Numbers in [0, 1), float32; the same at each call within one step."""
         context = tf.distribute.get_replica_context()
-        replica = self._seed[1] + _part.get() + (tf.cast(context.replica_id_in_sync_group, tf.int32) if context else 0)
+        replica = (
+            self._seed[1] + traced_part() + (tf.cast(context.replica_id_in_sync_group, tf.int32) if context else 0)
+        )
         step = tf.cast(self._step(), tf.int32)
         seed = tf.stack([tf.constant(self._seed[0], tf.int32), step * 65536 + replica])
         return tf.random.stateless_uniform(shape, seed, dtype=tf.float32, alg="philox")

@@ -63,6 +63,10 @@ class Distribution:
         """The worker's own dataset in the form that `fit` takes under this strategy."""
         return make()
 
+    def scoring(self) -> AbstractContextManager[Any]:
+        """Within it the model is asked, and not trained."""
+        return nullcontext()
+
     def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum over workers, the same on each; every worker must call it, so it is a barrier too."""
         return values

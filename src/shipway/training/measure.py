@@ -99,9 +99,10 @@ class Evaluation:
 
     def sums(self) -> NDArray[np.float64]:
         """Of this worker's part."""
-        parts = self._parts(self._dist.share)
-        if not parts:  # there are more workers than rows
-            return np.zeros_like(self._parts(Share(0, td.rows_in(self._split)))[0])
+        with self._dist.scoring():
+            parts = self._parts(self._dist.share)
+            if not parts:  # there are more workers than rows
+                return np.zeros_like(self._parts(Share(0, td.rows_in(self._split)))[0])
         return sum(parts[1:], start=parts[0])
 
     def metrics(self, sums: NDArray[np.float64]) -> dict[str, float]:
