@@ -43,10 +43,15 @@ class Resources(Spec):
         GroupResources | None, Field(description="of an MPIJob's launcher, which asks for 500m and 512Mi by itself")
     ] = None
 
+    def of_one(self) -> Resources:
+        """Those of a training by one replica, which is its chief."""
+        return self.model_copy(update={group: None for group in get_args(Group) if group != "chief"})
+
     def of(self, group: Group) -> PodResources:
         """What each replica of a group asks for."""
         own = getattr(self, group) or GroupResources()
-        whole = _LAUNCHER if group == "launcher" else PodResources(self.cpu, self.memory, 0 if group == "ps" else self.gpu)
+        flat = PodResources(self.cpu, self.memory, 0 if group == "ps" else self.gpu)
+        whole = _LAUNCHER if group == "launcher" else flat
         return PodResources(
             cpu=own.cpu or whole.cpu,
             memory=own.memory or whole.memory,

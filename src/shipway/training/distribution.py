@@ -20,6 +20,7 @@ from shipway.training.order import Share
 from shipway.training.spec import FitSpec
 
 COLLECTIVE_TIMEOUT_S = 600
+WAIT_SHARE = 0.9  # of the time without a step: who did not come is named before the watch ends a chief that waits
 Measured = Callable[[Any], tuple[Any, Any]]
 
 
@@ -201,7 +202,7 @@ def open_distribution(spec: FitSpec) -> Distribution:
     elif spec.strategy == "parameter_server":
         from shipway.training.parameter_server import ParameterServer  # which is one of this module's
 
-        made = ParameterServer(spec.stall_timeout_s)
+        made = ParameterServer(WAIT_SHARE * spec.stall_timeout_s)
     elif spec.strategy == "mirrored":
         made = Mirrored()
     else:

@@ -11,6 +11,7 @@ from kubeflow.training import models
 from shipway import images
 from shipway.components.train.core import render, training_of
 from shipway.components.train.spec import TrainingSpec
+from shipway.errors import InvalidSpec
 from shipway.specs import parse
 
 JOB = "bot-train-0123456789"
@@ -78,6 +79,15 @@ def test_a_launcher_and_ranks_have_resources_of_their_own() -> None:
     assert container(manifest, "Launcher")["resources"]["limits"] == {"cpu": "500m", "memory": "1Gi"}
     assert container(manifest, "Worker")["resources"]["requests"] == {
         "cpu": "8", "memory": "4Gi", "nvidia.com/gpu": "1",
+    }  # fmt: skip
+
+
+def test_groups_that_the_chosen_strategy_does_not_have_are_refused_when_it_is_chosen() -> None:
+    with pytest.raises(InvalidSpec, match=r"training: resources\.worker with strategy 'single': its job has chief"):
+        rendered(resources={"worker": {"gpu": 1}})
+    manifest = rendered(strategy="parameter_server", resources={"worker": {"gpu": 1}})
+    assert {role: spec["replicas"] for role, spec in manifest["spec"]["tfReplicaSpecs"].items()} == {
+        "Chief": 1, "Worker": 1, "PS": 1,
     }  # fmt: skip
 
 

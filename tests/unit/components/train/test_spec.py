@@ -24,13 +24,16 @@ URI = "s3://shipway/datasets/a"
             {"strategy": "parameter_servers"},
             "training.strategy: expected one of single, mirrored, multi_worker, parameter_server, horovod",
         ),
-        ({"strategy": "parameter_server"}, "needs at least 2; raise workers"),
+        ({"strategy": "parameter_server", "workers": 1}, "needs at least 2; raise workers"),
         ({"strategy": "multi_worker", "workers": 2, "parameter_servers": 2}, "only parameter_server has some"),
         (
             {"strategy": "parameter_server", "workers": 2, "parameter_servers": 0},
             "training.parameter_servers: expected at least 1",
         ),
-        ({"resources": {"worker": {"gpu": 1}}}, "resources.worker with strategy 'single': its job has chief; leave"),
+        (
+            {"strategy": "single", "resources": {"worker": {"gpu": 1}}},
+            "resources.worker with strategy 'single': its job has chief; leave",
+        ),
         ({"strategy": "multi_worker", "workers": 2, "resources": {"ps": {"cpu": "2"}}}, "its job has chief and worker"),
         ({"strategy": "horovod", "workers": 2, "resources": {"chief": {}}}, "its job has launcher and worker"),
         ({"strategy": "parameter_server", "workers": 2, "resources": {"ps": {"gpu": 1}}}, "resources.ps.gpu"),
