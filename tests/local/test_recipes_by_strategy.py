@@ -24,7 +24,7 @@ Train = Callable[[str, str], Trained]
 
 
 def shared_with_soak(recipes: list[str], quick: str) -> list[Any]:
-    """Each recipe, all but one in `make soak` alone: a training is an import of TensorFlow for each worker."""
+    """Each recipe, all but one (`quick`) in `make soak` alone: a training is an import of TensorFlow for each worker."""
     return [pytest.param(each, marks=[] if each == quick else LONG_ONLY) for each in recipes]
 
 
@@ -70,7 +70,7 @@ def test_two_ranks_train_as_one_worker_does(trained: Train, recipe: str) -> None
     assert_same_training(trained(recipe, "single"), trained(recipe, "horovod"))
 
 
-@pytest.mark.parametrize("recipe", shared_with_soak([*BY_WORKERS, OWN], "entities"))
+@pytest.mark.parametrize("recipe", shared_with_soak([*BY_WORKERS, OWN], ""))
 @pytest.mark.proves(recipe="entities", strategy="parameter_server", executor="process")
 @pytest.mark.proves(recipe="images", strategy="parameter_server", executor="process")
 @pytest.mark.proves(recipe="image_tags", strategy="parameter_server", executor="process")
