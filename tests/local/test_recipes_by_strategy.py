@@ -24,7 +24,7 @@ Train = Callable[[str, str], Trained]
 
 
 def shared_with_soak(recipes: list[str], quick: str) -> list[Any]:
-    """Each recipe, all but one (`quick`) in `make soak` alone: a training is an import of TensorFlow for each worker."""
+    """Each recipe, all but `quick` in `make soak` alone: a training is an import of TensorFlow for each worker."""
     return [pytest.param(each, marks=[] if each == quick else LONG_ONLY) for each in recipes]
 
 
