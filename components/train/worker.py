@@ -93,7 +93,9 @@ def _serve(document: TrainingDocument, cluster: dict[str, list[str]], role: str,
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # variables live in its memory
     _settle_threads(document.spec)
     from shipway.training.cluster_server import serve
+    from shipway.training.usage import Usage
 
+    Usage(document.output_uri)  # samples by itself, as long as this process lives
     try:
         serve(cluster, role, index, document.output_uri, document.spec.stall_timeout_s)
     except RetryableError as error:
