@@ -272,6 +272,25 @@ def test_long_vectors_are_brought_to_length_1_in_mixed_precision_too() -> None:
     np.testing.assert_allclose(seen, np.full((1, 4), 0.5), rtol=1e-6)
 
 
+@in_tensorflow
+@pytest.mark.parametrize("architecture", ["bag", "lstm"])
+def test_a_model_is_built_and_trained_in_mixed_precision(architecture: str) -> None:
+    import tf_keras
+
+    encoder, recipe = fitted(), load_recipe("intents")
+    chosen = Params(dim=4, hidden=8, architecture=architecture)  # type: ignore[arg-type]
+    encoded = dense(encoder.encode(TEXTS))
+    before = tf_keras.mixed_precision.global_policy()
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = recipe.build_model(chosen, encoder)
+        recipe.compile_model(model, chosen)
+        model.fit({name: encoded[name] for name in model.input}, split(encoder)[1], batch_size=8, epochs=1, verbose=0)
+    finally:
+        tf_keras.mixed_precision.set_global_policy(before)
+    assert np.isfinite(model.get_weights()[-1]).all()
+
+
 def with_vectors(architecture: str, *, help_: bool) -> tuple[Any, IntentsEncoder, dict[str, Any]]:
     """A trained model, its encoder and its inputs: vectors that say the label, or that say another one on eval rows."""
     encoder, rng = fitted(), np.random.default_rng(0)

@@ -55,7 +55,7 @@ class WeightedBags(tf_keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, grams: Any, training: Any = None) -> Any:
         weights = tf.gather(self.idf, grams)
-        is_word = tf.cast(grams < self._cut, tf.float32)
+        is_word = tf.cast(grams < self._cut, weights.dtype)
         both = tf.stack([weights * is_word, weights * (1.0 - is_word)], axis=1)
         norm = tf.sqrt(tf.reduce_sum(tf.square(both), axis=2, keepdims=True)) + 1e-6
         hidden = tf.expand_dims(self.hide(tf.ones_like(weights), training=training), 1) * both / norm
@@ -240,7 +240,8 @@ def _reader(params: Params, encoder: IntentsEncoder, words: Any) -> Any:
     table = load_embeddings(params.embeddings, encoder) if params.embeddings else None
     width = params.word_dim if table is None else table.shape[1]
     embedded = CompactEmbedding(encoder.word_ids, width, initial=table, name="word_table")(words)
-    mask = tf_keras.layers.Lambda(lambda ids: tf.cast(ids > 0, tf.float32)[..., None], name="mask")(words)
+    kind = embedded.dtype  # of the precision that is computed in
+    mask = tf_keras.layers.Lambda(lambda ids: tf.cast(ids > 0, kind)[..., None], name="mask")(words)
     embedded = StepDropout(params.feature_dropout, broadcast_last=True, name="hide_words")(embedded * mask)
     if params.architecture == "bag":
         count = tf.reduce_sum(mask, axis=1) + 1e-6
