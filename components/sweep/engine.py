@@ -1,91 +1,22 @@
-"""A sweep from its first trial to its record: asks the search, runs trials, writes down what came of them."""
+"""A sweep's engine: asks the search, runs trials, writes down what came of them."""
 
 from __future__ import annotations
 
-import importlib
-import math
-import os
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
-from shipway import executors
-from shipway.artifacts import SweepRecord, TrialRecord
-from shipway.components.sweep import algorithms, core
+from shipway.artifacts import TrialRecord
+from shipway.components.sweep import core
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, pause_s
 from shipway.components.sweep.packed import PackedTrials
-from shipway.components.sweep.runners import Jobs
+from shipway.components.sweep.rungs import Rungs
 from shipway.components.sweep.search import Search
-from shipway.components.sweep.space import Values
 from shipway.components.sweep.spec import SweepSpec
-from shipway.components.sweep.summary import describe_params, describe_trial, make_record
+from shipway.components.sweep.summary import describe_params, record_of
 from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed
-from shipway.executors import Handle, Manifest
-from shipway.storage import open_folder
 
 OnTrial = Callable[[TrialRecord], None]
-
-
-def play(
-    spec: SweepSpec,
-    name: str,
-    uri: str,
-    origin: Mapping[str, Any],
-    runner: Callable[[str], Manifest],
-    *,
-    first: Values | None,
-    slots: int,
-    dataset_fingerprint: str = "",
-    on_start: Callable[[Handle], None] = lambda handle: None,
-) -> SweepRecord:
-    """Plays a sweep through the executor in force; one that was killed goes on where it was.
-
-    Args:
-        spec: The sweep.
-        name: Its runners are named after it.
-        uri: Its folder.
-        origin: All that it stems from: another origin is refused in this folder.
-        runner: Gives the manifest of a runner of a given name.
-        first: Parameters of the first trial, the defaults; None: the search chooses that one too.
-        slots: How many trials run at once.
-        dataset_fingerprint: What is trained on.
-        on_start: Told each runner's handle, so that whoever owns the step can cancel it.
-
-    Raises:
-        InvalidSpec: another sweep lies in the folder, or the defaults failed by the user's own mistake.
-        JobFailed: more trials failed than allowed, or none ended with a value of the objective.
-    """
-    if unused := [each.name for each in spec.algorithm.algorithmSettings if each.name in algorithms.NOT_APPLIED]:
-        print(f"not applied here: {', '.join(unused)} of {spec.algorithm.algorithmName}", flush=True)
-    ledger = Ledger(open_folder(uri))
-    ledger.claim(dict(origin))
-    search = Search(spec, first, reports=math.ceil(spec.training.epochs) if spec.training else 0)
-    trials = PackedTrials(
-        sweep=name,
-        ledger=ledger,
-        jobs=Jobs(executors.current(), on_start),
-        manifest=runner,
-        slots=slots,
-        deadline_s=core.trial_limit_s(spec),
-        engine=f"{os.uname().nodename}-{os.getpid()}",
-    )
-    threading.Thread(target=_warm_up, daemon=True).start()
-    records = Engine(spec, search, ledger, trials, lambda each: print(describe_trial(each, spec), flush=True)).run()
-    with tempfile.TemporaryDirectory() as folder:  # for Optuna's own tools
-        path = Path(folder) / "study.db"
-        search.export(path)
-        ledger.store.upload(path, "study.db")
-    return make_record(spec, records, dataset_fingerprint, first or {}, search.importance())
-
-
-def _warm_up() -> None:
-    """Imports what the sweep's end needs while its trials run: seconds that nobody waits for."""
-    for module in ("optuna.importance", "sklearn.ensemble", "sqlalchemy", "alembic", "jinja2"):
-        importlib.import_module(module)
 
 
 @dataclass
@@ -93,7 +24,8 @@ class Engine:
     """Plays a sweep.
 
     Args:
-        on_trial: Told every trial that ended, those of an earlier engine not.
+        on_trial: Told every trial that ended or paused, those of an earlier engine not.
+        rungs: Where trials pause and are promoted; None: each trains to its end.
     """
 
     spec: SweepSpec
@@ -101,8 +33,11 @@ class Engine:
     ledger: Ledger
     trials: PackedTrials
     on_trial: OnTrial = lambda record: None
+    rungs: Rungs | None = None
+    paused: dict[int, TrialRecord] = field(default_factory=dict)  # and those of them that go on
     finished: dict[int, TrialRecord] = field(default_factory=dict)
     _backlog: list[Request] = field(default_factory=list)  # attempts to be made again
+    _under_way: set[int] = field(default_factory=set)
     _judged: dict[int, int] = field(default_factory=dict)  # trial -> reports that were judged
     _is_over: bool = False
 
@@ -132,6 +67,7 @@ class Engine:
         except BaseException:
             self.trials.close(0)
             raise
+        self._give_up(list(self.paused))
         self._check_winner()
         return [self.finished[number] for number in sorted(self.finished)]
 
@@ -150,12 +86,23 @@ class Engine:
                         f"{self.ledger.store.uri}/trials/{number:04}: its parameters are not of this sweep's space: it "
                         "was edited; run again with --fresh"
                     )
-            if known.record is not None and number not in retried:
-                self.search.restore(known.record, known.memory)
-                self.finished[number] = known.record
+            record = known.record
+            if self.rungs is not None and record is not None:
+                self.rungs.reached(record)
+            if record is not None and number not in retried and record.state != "Paused":
+                self.search.restore(record, known.memory)
+                self.finished[number] = record
+                continue
+            if record is not None and record.state == "Paused":
+                self.search.restore(record)
+                self.paused[number], self._judged[number] = record, len(record.history)
             elif known.request is not None:
                 self.search.restore(TrialRecord(number=number, state="Running", params=known.request.params))
-                if known.record is None and self.trials.resume(known.request):
+            if known.request is not None:
+                if self.rungs is not None:
+                    self.rungs.begin(number)
+                if number not in retried and self.trials.resume(known.request):
+                    self._under_way.add(number)
                     under_way += 1
                 else:
                     self._backlog.append(replace(known.request, attempt=known.request.attempt + 1))
@@ -164,21 +111,48 @@ class Engine:
     def _begin(self, under_way: int) -> int:
         """Starts as many trials as are wanted and have room."""
         begun = 0
-        most = max(self.spec.maxTrialCount, 1)
         while self.trials.free > 0:
-            if self._backlog:
-                self.trials.start(self._backlog.pop(0))
-            elif self._is_over or self._reached_goal() or len(self.finished) + under_way + begun >= most:
+            request = self._backlog.pop(0) if self._backlog else self._next(under_way + begun)
+            if request is None:
                 break
-            else:
-                asked = self.search.ask()
-                if asked is None:
-                    self._is_over = True  # every combination was tried
-                    break
-                number, params = asked
-                self.trials.start(Request(number, 1, params, is_judged=self.search.judges(number)))
+            if self.rungs is not None:
+                self.rungs.begin(request.number)
+            self._under_way.add(request.number)
+            self.trials.start(request)
             begun += 1
         return begun
+
+    def _next(self, under_way: int) -> Request | None:
+        """What to start now: a trial that is promoted, or else a new one."""
+        if self._reached_goal():
+            return None
+        if (promoted := self._promoted()) is not None:
+            return promoted
+        known = self.finished.keys() | self.paused.keys() | self._under_way
+        if not self._is_over and len(known) < max(self.spec.maxTrialCount, 1):
+            asked = self.search.ask()
+            if asked is not None:
+                number, params = asked
+                until = self.rungs.first(number) if self.rungs else None
+                return Request(number, 1, params, is_judged=self.search.judges(number), until=until)
+            self._is_over = True  # every combination was tried
+        return self._promoted(is_closing=True) if under_way == 0 else None
+
+    def _promoted(self, *, is_closing: bool = False) -> Request | None:
+        leg = self.rungs.promote(is_closing=is_closing) if self.rungs else None
+        if leg is None:
+            return None
+        record = self.paused[leg.number]
+        return Request(leg.number, record.attempts + 1, record.params, until=leg.until, used_s=record.seconds)
+
+    def _give_up(self, numbers: list[int]) -> None:
+        """Ends paused trials that go on under no circumstances."""
+        for number in numbers:
+            record = self.paused.pop(number).model_copy(update={"state": "EarlyStopped"})
+            self._end(record)
+            if self.rungs is not None:
+                self.rungs.reached(record)
+            self.ledger.forget_checkpoints(number)
 
     def _look(self) -> tuple[int, bool]:
         """How many trials ended, and whether anything else happened."""
@@ -199,7 +173,7 @@ class Engine:
             stop = value is not None and self.search.report(request.number, index, value)
             if request.is_judged and status.state not in FINAL:
                 self.trials.decide(request, step, stop)
-        self._judged[request.number] = len(status.reports)
+        self._judged[request.number] = max(seen, len(status.reports))  # an attempt that goes on has not told them yet
         return len(status.reports) > seen
 
     def _finish(self, request: Request, status: Status) -> None:
@@ -207,40 +181,30 @@ class Engine:
             # Not written down: mended and typed again, the trial is made again.
             what = "" if self.spec.function else "the training's own parameters cannot be trained: "
             raise InvalidSpec(f"{what}{status.error}", field="sweep")
-        record = self._record(request, status)
+        record = record_of(self.spec, request, status, self.rungs)
+        self._under_way.discard(record.number)
+        self.paused.pop(record.number, None)
+        if self.rungs is not None:
+            self.rungs.reached(record)
+        if record.state == "Paused":
+            self.paused[record.number] = record
+            self.ledger.finish(record, self.search.memory(record.number))
+            self.on_trial(record)
+        else:
+            self._end(record)
+            self._check_failures()
+        if self.rungs is not None:
+            if record.state == "Succeeded":
+                self.ledger.forget_checkpoints(record.number)
+            failed = sum(each.state == "Failed" for each in self.finished.values())
+            self._give_up(self.rungs.hopeless(max(0, self.spec.maxFailedTrialCount - failed)))
+
+    def _end(self, record: TrialRecord) -> None:
+        """Writes down a trial that is over."""
         self.search.tell(record)
         self.ledger.finish(record, self.search.memory(record.number))
         self.finished[record.number] = record
         self.on_trial(record)
-        self._check_failures()
-
-    def _record(self, request: Request, status: Status) -> TrialRecord:
-        objective = self.spec.objective.objectiveMetricName
-        history = [
-            [float(step), value] for step, metrics in status.reports if (value := metrics.get(objective)) is not None
-        ]
-        reported = status.metrics or (status.reports[-1][1] if status.reports else {})
-        record = TrialRecord(
-            number=request.number,
-            state=status.state,
-            params=dict(request.params),
-            metrics={name: value for name, value in reported.items() if value is not None},
-            history=core.thinned(history),
-            seconds=status.seconds,
-            seed=core.trial_training(self.spec, {}).seed,
-            job=request.runner,
-            error=status.error,
-        )
-        if record.state == "EarlyStopped" and not history:
-            record.state = "Failed"
-        if record.state == "Succeeded" and reported.get(objective, 0.0) is None:
-            record.state, record.error = "Failed", f"the trial's {objective} is not a finite number"
-        elif record.state == "Succeeded":
-            try:
-                core.final_value(self.spec.objective, record.metrics, record.history)
-            except ValueError as error:
-                record.state, record.error = "Failed", str(error)
-        return record
 
     def _check_failures(self) -> None:
         failed = [record for record in self.finished.values() if record.state == "Failed"]

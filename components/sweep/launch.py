@@ -85,6 +85,7 @@ def play(
         InvalidSpec: a parameter or value that the recipe refuses, or an objective that no training reports.
         JobFailed: more trials failed than allowed, or none ended with a value of the objective.
     """
+    from shipway.components.sweep.rungs import check_rungs
     from shipway.recipes import load_recipe
     from shipway.training.spec import check_training
 
@@ -95,6 +96,7 @@ def play(
     if training is not None and not spec.function:
         params_model = load_recipe(training.recipe).Params
         check_training(training)
+        check_rungs(spec)
         core.check_parameters(spec, params_model, training.recipe)
     name, uri, origin = identify(spec, dataset_fingerprint)
     first = core.defaults(spec, params_model)
@@ -134,13 +136,14 @@ def _by_optuna(
 ) -> SweepRecord:
     import yaml
 
-    from shipway.components.sweep import engine, experiment
+    from shipway.components.sweep import experiment
+    from shipway.components.sweep.play import play as play_sweep
     from shipway.executors.passthrough import with_task_config
     from shipway.storage import open_folder
 
     slots, threads = capacity(spec)
     store_uri = Context.current().store_uri
-    record = engine.play(
+    record = play_sweep(
         spec,
         name,
         uri,

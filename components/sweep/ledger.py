@@ -2,7 +2,9 @@
 
     sweep.json                        the spec and what it is searched on; another spec under this name is refused
     lease.json                        rewritten by the engine while it lives; a runner that sees no change ends
-    trials/0003/record.json           a finished trial; never run again unless the whole sweep failed
+    trials/0003/record.json           a finished trial; never run again unless the whole sweep failed. Or one that
+                                      paused at a rung, and may go on as its next attempt
+    trials/0003/checkpoints/...       where it goes on from; deleted once it will not
     trials/0003/1/request.json        what attempt 1 is to do; written before any runner hears of it
     trials/0003/1/status.json         how far it is; written by its runner alone
     trials/0003/1/verdict.json        whether it goes on behind a step; written by the engine alone
@@ -28,7 +30,7 @@ from shipway.storage import Store
 _TRIAL_KEY = re.compile(r"trials/(\d+)/(?:(\d+)/)?(\w+)\.json")
 _RUNNER_KEY = re.compile(r"runners/([^/]+)/(\d+)\.json")
 Metrics = dict[str, float | None]  # None: it was not finite
-FINAL = ("Succeeded", "Failed", "EarlyStopped", "Killed")
+FINAL = ("Succeeded", "Failed", "EarlyStopped", "Killed", "Paused")  # of an attempt
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,13 @@ class Request:
 
     Attributes:
         number: The trial's, from 0.
-        attempt: From 1; above 1 only where the engine died during an earlier one.
+        attempt: From 1; above 1 where the engine died during an earlier one, or the trial goes on from a rung.
         params: Parameter values.
         is_judged: Every report waits for the engine's verdict.
         runner: Who is to run it.
+        until: It pauses after so many reports, of all its attempts together, and goes on from its checkpoint; 0: it
+            trains to its end, from its checkpoint where there is one. None: it keeps no checkpoint.
+        used_s: Seconds that earlier attempts took of the trial's time.
     """
 
     number: int
@@ -48,6 +53,8 @@ class Request:
     params: dict[str, Any]
     is_judged: bool = False
     runner: str = ""
+    until: int | None = None
+    used_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,13 +132,32 @@ class Ledger:
                 raw = self._read(f"trials/{number:04}/record.json") or {}
                 known.memory = raw.pop("memory", {})
                 known.record = TrialRecord.model_validate(raw)
-            if number in attempts and (known.record is None or known.record.state == "Failed"):
-                known.request = self.read_request(number, attempts[number])
+            record, attempt = known.record, attempts.get(number, 0)
+            if attempt and (record is None or record.state == "Failed" or record.attempts < attempt):
+                known.request = self.read_request(number, attempt)
         return dict(sorted((n, k) for n, k in by_number.items() if k.record or k.request))
 
     def finish(self, record: TrialRecord, memory: dict[str, Any]) -> None:
         """Writes a finished trial down; from here on a restarted sweep does not run it again."""
         self._write(f"trials/{record.number:04}/record.json", {**record.model_dump(mode="json"), "memory": memory})
+
+    def checkpoints(self, number: int) -> str:
+        """The folder in which a trial's training keeps its checkpoints, as any job's does."""
+        return f"{self.store.uri}/trials/{number:04}"
+
+    def forget_checkpoints(self, number: int) -> None:
+        """Deletes what a trial would have gone on from."""
+        keys = [info.key for info in self.store.list(f"trials/{number:04}/checkpoints/")]
+        if keys:
+            self.store.delete(*sorted(keys, reverse=True))  # the pointer, `current`, before what it points to
+
+    def earlier_reports(self, request: Request) -> list[tuple[int, Metrics]]:
+        """What the attempts before this one reported."""
+        for attempt in range(request.attempt - 1, 0, -1):
+            status = self.status(request.number, attempt)
+            if status is not None:
+                return status.reports
+        return []
 
     def request(self, request: Request) -> None:
         """Writes down what an attempt is to do."""

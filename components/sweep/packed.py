@@ -165,7 +165,8 @@ class PackedTrials:
 
     def _is_late(self, slot: _Slot) -> bool:
         limit = self.deadline_s if slot.has_begun else START_S
-        return limit is not None and time.monotonic() - slot.since > limit
+        used = slot.request.used_s if slot.request and slot.has_begun else 0.0
+        return limit is not None and used + time.monotonic() - slot.since > limit
 
     def _renew(self) -> None:
         now = time.monotonic()

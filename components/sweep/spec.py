@@ -147,7 +147,8 @@ class _Configured(Spec):
             try:
                 allowed[setting.name](setting.value)
             except ValueError as error:
-                raise ValueError(f"setting {setting.name}={setting.value!r} is not a number") from error
+                why = str(error) if str(error).startswith("below") else "not a number"
+                raise ValueError(f"setting {setting.name}={setting.value!r} is {why}") from error
 
     def settings(self) -> dict[str, Any]:
         """The settings, read."""
@@ -300,6 +301,8 @@ class SweepSpec(Spec):
                 f"algorithm: {name!r} runs on a cluster's Katib only (engine: katib); here choose one of "
                 f"{', '.join(algorithms.LOCAL)}"
             )
+        if self.engine == "katib" and name in algorithms.HERE_ONLY:
+            raise ValueError(f"algorithm: Katib has no {name!r}; leave engine out, or choose hyperband")
         if name == "grid":
             for parameter in self.parameters:
                 if parameter.parameterType == "double" and parameter.feasibleSpace.step is None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from shipway.artifacts import SweepRecord, TrialRecord
 from shipway.components.sweep import core
+from shipway.components.sweep.ledger import Request, Status
+from shipway.components.sweep.rungs import Rungs
 from shipway.components.sweep.spec import SweepSpec
 
 
@@ -42,6 +44,40 @@ def make_record(
         dataset_fingerprint=dataset_fingerprint,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def record_of(spec: SweepSpec, request: Request, status: Status, rungs: Rungs | None = None) -> TrialRecord:
+    """What an attempt that is over came to, those of the same trial before it included."""
+    objective = spec.objective.objectiveMetricName
+    history = [
+        [float(step), value] for step, metrics in status.reports if (value := metrics.get(objective)) is not None
+    ]
+    reported = status.metrics or (status.reports[-1][1] if status.reports else {})
+    record = TrialRecord(
+        number=request.number,
+        state=status.state,
+        params=dict(request.params),
+        metrics={name: value for name, value in reported.items() if value is not None},
+        history=core.thinned(history),
+        seconds=round(request.used_s + status.seconds, 4),
+        attempts=request.attempt,
+        seed=core.trial_training(spec, {}).seed,
+        job=request.runner,
+        error=status.error,
+    )
+    if rungs is not None:
+        values, is_over = [value for _, value in history], record.state == "Succeeded"
+        record.rungs = rungs.values(record.number, values, is_over, spec.objective)
+    if record.state == "EarlyStopped" and not history:
+        record.state = "Failed"
+    if record.state == "Succeeded" and reported.get(objective, 0.0) is None:
+        record.state, record.error = "Failed", f"the trial's {objective} is not a finite number"
+    elif record.state == "Succeeded":
+        try:
+            core.final_value(spec.objective, record.metrics, record.history)
+        except ValueError as error:
+            record.state, record.error = "Failed", str(error)
+    return record
 
 
 def describe_params(params: Mapping[str, Any]) -> str:

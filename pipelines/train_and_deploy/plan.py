@@ -17,6 +17,7 @@ from shipway.components.prep.schema import settled
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
 from shipway.components.sweep.core import check_objective, check_parameters, check_together
+from shipway.components.sweep.rungs import check_rungs
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
@@ -153,6 +154,7 @@ class TrainAndDeploy(Plan):
         searched = parse(SweepSpec, sweep, "sweep")
         check_objective(searched)
         if not searched.function:
+            check_rungs(searched)
             check_parameters(searched, recipe.Params, recipe.name)
             check_together(searched, recipe, encoder_params)
         specs["sweep"] = searched

@@ -11,10 +11,12 @@ from shipway.artifacts.base import Artifact, Record
 
 class TrialRecord(Record):
     number: int
-    state: Literal["Succeeded", "Failed", "EarlyStopped", "Running", "Killed"]
+    state: Literal["Succeeded", "Failed", "EarlyStopped", "Running", "Paused", "Killed"]
     params: dict[str, object]
     metrics: dict[str, float] = Field(default_factory=dict)
     history: list[list[float]] = Field(default_factory=list)  # [step, objective]
+    rungs: list[float] = Field(default_factory=list)  # best objective up to each rung reached; larger is better
+    attempts: int = 1  # how often it was begun, or went on
     seconds: float = 0.0
     seed: int = 0
     job: str = ""

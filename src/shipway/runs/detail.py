@@ -62,7 +62,7 @@ def sweep_detail(lines: Iterable[str], trials: int | None) -> str:
     if not ended:
         return f"0{of} trials"
     words = ended[-1].split(" (")[0].split(maxsplit=2)[-1]
-    return f"{int(ended[-1].split()[1]) + 1}{of} trials, last {words}"
+    return f"{len({line.split()[1] for line in ended})}{of} trials, last {words}"
 
 
 def _newest_events(home: Path, since: float) -> list[dict[str, Any]]:
