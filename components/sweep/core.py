@@ -192,6 +192,12 @@ def trial_training(spec: SweepSpec, values: Mapping[str, Any]) -> TrainingSpec:
     )
 
 
+def most_trials(spec: SweepSpec) -> int:
+    """How many trials the sweep makes at most."""
+    budgeted = spec.budget.trials if spec.budget else None
+    return spec.maxTrialCount if budgeted is None else min(spec.maxTrialCount, budgeted)
+
+
 def trial_limit_s(spec: SweepSpec) -> float | None:
     """Seconds that one trial may take; None: as long as it likes."""
     return spec.trial_deadline_s or (spec.training.deadline_s if spec.training else None)

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field, replace
 
 from shipway.artifacts import TrialRecord
 from shipway.components.sweep import core
+from shipway.components.sweep.budget import Account
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, pause_s
 from shipway.components.sweep.packed import PackedTrials
 from shipway.components.sweep.rungs import Rungs
 from shipway.components.sweep.search import Search
 from shipway.components.sweep.spec import SweepSpec
+from shipway.components.sweep.spending import Spending
 from shipway.components.sweep.summary import describe_params, record_of
 from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed
 
+IDLE_S = 20.0  # a runner without work keeps its GPUs so long, where more may come
 OnTrial = Callable[[TrialRecord], None]
 
 
@@ -26,6 +29,10 @@ class Engine:
     Args:
         on_trial: Told every trial that ended or paused, those of an earlier engine not.
         rungs: Where trials pause and are promoted; None: each trains to its end.
+        spending: What trials cost, and may cost.
+
+    Attributes:
+        ended_by: Why the sweep ended before its own end; empty where it did not.
     """
 
     spec: SweepSpec
@@ -34,6 +41,8 @@ class Engine:
     trials: PackedTrials
     on_trial: OnTrial = lambda record: None
     rungs: Rungs | None = None
+    spending: Spending = field(default_factory=lambda: Spending(Account(0, 1)))
+    ended_by: str = ""
     paused: dict[int, TrialRecord] = field(default_factory=dict)  # and those of them that go on
     finished: dict[int, TrialRecord] = field(default_factory=dict)
     _backlog: list[Request] = field(default_factory=list)  # attempts to be made again
@@ -59,14 +68,20 @@ class Engine:
                     break
                 ended, news = self._look()
                 under_way -= ended
+                if under_way and self.spending.is_used_up:
+                    under_way -= self._kill()
                 if begun or ended or news:
                     changed = time.monotonic()
                 else:
-                    time.sleep(pause_s(time.monotonic() - changed))
+                    self.trials.release(after_s=0.0 if self.rungs is None else IDLE_S)
+                    time.sleep(self.spending.patience_s(pause_s(time.monotonic() - changed)))
             self.trials.close()
         except BaseException:
             self.trials.close(0)
             raise
+        budgeted = self.spec.budget.trials if self.spec.budget else None
+        if budgeted is not None and len(self.finished | self.paused) >= budgeted < self.spec.maxTrialCount:
+            self.ended_by = self.ended_by or f"the budget: {budgeted} of {budgeted} trials"
         self._give_up(list(self.paused))
         self._check_winner()
         return [self.finished[number] for number in sorted(self.finished)]
@@ -87,8 +102,10 @@ class Engine:
                         "was edited; run again with --fresh"
                     )
             record = known.record
-            if self.rungs is not None and record is not None:
-                self.rungs.reached(record)
+            if record is not None:
+                self.spending.held[number] = record.held_s
+                if self.rungs is not None:
+                    self.rungs.reached(record)
             if record is not None and number not in retried and record.state != "Paused":
                 self.search.restore(record, known.memory)
                 self.finished[number] = record
@@ -99,13 +116,14 @@ class Engine:
             elif known.request is not None:
                 self.search.restore(TrialRecord(number=number, state="Running", params=known.request.params))
             if known.request is not None:
-                if self.rungs is not None:
-                    self.rungs.begin(number)
                 if number not in retried and self.trials.resume(known.request):
-                    self._under_way.add(number)
+                    self._note_begin(known.request)
                     under_way += 1
                 else:
-                    self._backlog.append(replace(known.request, attempt=known.request.attempt + 1))
+                    lost = self.ledger.status(number, known.request.attempt)
+                    held_s = known.request.held_s + (lost.seconds if lost is not None else 0.0)
+                    attempt = known.request.attempt + 1
+                    self._backlog.append(replace(known.request, attempt=attempt, held_s=held_s))
         return under_way
 
     def _begin(self, under_way: int) -> int:
@@ -115,35 +133,72 @@ class Engine:
             request = self._backlog.pop(0) if self._backlog else self._next(under_way + begun)
             if request is None:
                 break
-            if self.rungs is not None:
-                self.rungs.begin(request.number)
-            self._under_way.add(request.number)
+            self._note_begin(request)
             self.trials.start(request)
             begun += 1
         return begun
 
+    def _note_begin(self, request: Request) -> None:
+        self.spending.begin(request, self._units(request.number, request.until))
+        if self.rungs is not None:
+            self.rungs.begin(request.number)
+        self._under_way.add(request.number)
+
     def _next(self, under_way: int) -> Request | None:
         """What to start now: a trial that is promoted, or else a new one."""
-        if self._reached_goal():
+        if self.ended_by or self._reached_goal():
             return None
         if (promoted := self._promoted()) is not None:
-            return promoted
-        known = self.finished.keys() | self.paused.keys() | self._under_way
-        if not self._is_over and len(known) < max(self.spec.maxTrialCount, 1):
+            return promoted if self._fits(under_way, promoted.number, promoted.until, promoted.used_s) else None
+        number = len(self.finished.keys() | self.paused.keys() | self._under_way)
+        if not self._is_over and number < max(core.most_trials(self.spec), 1):
+            until = self.rungs.first(number) if self.rungs else None
+            if not self._fits(under_way, number, until):
+                return None
             asked = self.search.ask()
             if asked is not None:
                 number, params = asked
-                until = self.rungs.first(number) if self.rungs else None
                 return Request(number, 1, params, is_judged=self.search.judges(number), until=until)
             self._is_over = True  # every combination was tried
-        return self._promoted(is_closing=True) if under_way == 0 else None
+        closing = self._promoted(is_closing=True) if under_way == 0 else None
+        if closing is None or not self._fits(0, closing.number, closing.until, closing.used_s):
+            return None
+        return closing
 
     def _promoted(self, *, is_closing: bool = False) -> Request | None:
         leg = self.rungs.promote(is_closing=is_closing) if self.rungs else None
         if leg is None:
             return None
         record = self.paused[leg.number]
-        return Request(leg.number, record.attempts + 1, record.params, until=leg.until, used_s=record.seconds)
+        return Request(
+            leg.number, record.attempts + 1, record.params, until=leg.until, used_s=record.seconds, held_s=record.held_s
+        )
+
+    def _units(self, number: int, until: int | None) -> int:
+        """Of an attempt's work, as its cost is estimated: reports, or 1 for a whole trial."""
+        return self.rungs.units(number, until or 0) if self.rungs else 1
+
+    def _fits(self, under_way: int, number: int, until: int | None, used_s: float = 0.0) -> bool:
+        """Whether an attempt may begin. Where it may not though nothing is under way that could end for less than it
+        may cost, the sweep ends with what it has."""
+        cost_s = self.spending.may_cost_s(self._units(number, until), used_s)
+        if self.spending.fits(cost_s):
+            return True
+        if under_way:
+            return False
+        account = self.spending.account
+        spent = account.text(self.spending.spent_s)
+        self.ended_by = f"the budget: {spent} spent, and what comes next may cost {account.amount(cost_s)}"
+        return False
+
+    def _kill(self) -> int:
+        """Ends what is under way, for the budget is used up; gives back how many that were."""
+        spent = self.spending.account.text(self.spending.spent_s)
+        self.ended_by = f"the budget is used up: {spent} spent"
+        killed = self.trials.kill(self.ended_by)
+        for request, status in killed:
+            self._finish(request, status)
+        return len(killed)
 
     def _give_up(self, numbers: list[int]) -> None:
         """Ends paused trials that go on under no circumstances."""
@@ -158,6 +213,7 @@ class Engine:
         """How many trials ended, and whether anything else happened."""
         ended, news = 0, False
         for request, status in self.trials.poll():
+            self.spending.look(request, status)
             news = self._judge(request, status) or news
             if status.state in FINAL:
                 self._finish(request, status)
@@ -182,6 +238,8 @@ class Engine:
             what = "" if self.spec.function else "the training's own parameters cannot be trained: "
             raise InvalidSpec(f"{what}{status.error}", field="sweep")
         record = record_of(self.spec, request, status, self.rungs)
+        before = len(self.ledger.earlier_reports(request)) if self.rungs is not None else 0
+        self.spending.end(request, status, len(status.reports) - before if self.rungs is not None else 1)
         self._under_way.discard(record.number)
         self.paused.pop(record.number, None)
         if self.rungs is not None:
@@ -221,9 +279,10 @@ class Engine:
         if any(record.state == "Succeeded" for record in records):
             return
         errors = [record.error for record in records if record.error]
+        why = self.ended_by or (f"the last error: {errors[-1]}" if errors else "")
         raise JobFailed(
             f"sweep: none of {len(records)} trials ended with a value of "
-            f"{self.spec.objective.objectiveMetricName!r}" + (f"; the last error: {errors[-1]}" if errors else "")
+            f"{self.spec.objective.objectiveMetricName!r}" + (f"; {why}" if why else "")
         )
 
     def _reached_goal(self) -> bool:

@@ -85,11 +85,13 @@ def play(
         InvalidSpec: a parameter or value that the recipe refuses, or an objective that no training reports.
         JobFailed: more trials failed than allowed, or none ended with a value of the objective.
     """
+    from shipway.components.sweep.budget import check_budget
     from shipway.components.sweep.rungs import check_rungs
     from shipway.recipes import load_recipe
     from shipway.training.spec import check_training
 
     core.check_objective(spec)
+    check_budget(spec)
     spec = core.with_objective(spec)
     training = spec.training
     params_model = None
@@ -100,7 +102,7 @@ def play(
         core.check_parameters(spec, params_model, training.recipe)
     name, uri, origin = identify(spec, dataset_fingerprint)
     first = core.defaults(spec, params_model)
-    if spec.maxTrialCount <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
+    if core.most_trials(spec) <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
         return make_record(spec, [], dataset_fingerprint, first), uri
     if spec.engine == "katib":
         trials = _by_katib(spec, name, dataset_uri, current, task_config)
@@ -201,7 +203,7 @@ def _experiment(spec: SweepSpec, name: str, dataset_uri: str, task_config: Any) 
 def capacity(spec: SweepSpec) -> tuple[int, int]:
     """How many trials run at once, and the threads of each: as many as their CPU requests leave room for here; a
     cluster's scheduler decides by itself."""
-    wanted = max(1, min(spec.parallelTrialCount, spec.maxTrialCount))
+    wanted = max(1, min(spec.parallelTrialCount, core.most_trials(spec)))
     if Context.current().executor != "process":
         return wanted, 0
     cores = len(os.sched_getaffinity(0))

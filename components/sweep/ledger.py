@@ -46,6 +46,7 @@ class Request:
         until: It pauses after so many reports, of all its attempts together, and goes on from its checkpoint; 0: it
             trains to its end, from its checkpoint where there is one. None: it keeps no checkpoint.
         used_s: Seconds that earlier attempts took of the trial's time.
+        held_s: Seconds for which runners were held for these; lost attempts are among them.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Request:
     runner: str = ""
     until: int | None = None
     used_s: float = 0.0
+    held_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Status:
         reports: [step, metrics] of every report so far.
         metrics: What the function returned.
         is_users: The error is one that the user can mend.
+        held_s: Seconds since the attempt was handed to its runner; the engine's word, not the runner's.
     """
 
     state: str
@@ -74,6 +77,7 @@ class Status:
     seconds: float = 0.0
     error: str = ""
     is_users: bool = False
+    held_s: float = 0.0
 
 
 @dataclass

@@ -27,6 +27,8 @@ class _Slot:
     job: Job | None = None
     request: Request | None = None  # what it is at
     since: float = 0.0
+    handed: float = 0.0  # when it was given that
+    idle_since: float = 0.0  # when it had last something to do
     has_begun: bool = False  # its runner is at it; its time counts from here
     is_inherited: bool = False  # the trial was begun under an earlier engine
 
@@ -93,6 +95,7 @@ class PackedTrials:
                 return False  # ended with the engine that had started it
             slot.incarnation, slot.given = int(match[3]), given[request.runner]
         slot.request, slot.since, slot.is_inherited, slot.has_begun = request, time.monotonic(), True, False
+        slot.handed = slot.since - (status.seconds if status else 0.0)
         return True
 
     def poll(self) -> list[tuple[Request, Status]]:
@@ -109,11 +112,12 @@ class PackedTrials:
             if seen is not None and not slot.has_begun:
                 slot.has_begun, slot.since = True, time.monotonic()
             if status.state in FINAL:
-                slot.request = None
+                slot.request, slot.idle_since = None, time.monotonic()
             elif outcome is not None:
                 if slot.is_inherited:
                     self._replace(slot)
-                    self._hand(slot, replace(request, attempt=request.attempt + 1))
+                    held = request.held_s + time.monotonic() - slot.handed
+                    self._hand(slot, replace(request, attempt=request.attempt + 1, held_s=held))
                     continue
                 status = self._crashed(slot, status)
             elif self._is_late(slot):
@@ -122,8 +126,34 @@ class PackedTrials:
                     f"took longer than {self.deadline_s:g} s" if slot.has_begun else f"did not begin in {START_S:g} s"
                 )
                 status = self._crashed(slot, status, what)
-            statuses.append((request, status))
+            statuses.append((request, replace(status, held_s=round(time.monotonic() - slot.handed, 4))))
         return statuses
+
+    def kill(self, why: str) -> list[tuple[Request, Status]]:
+        """Ends every attempt under way, and its runner."""
+        ended = []
+        for slot in self._slots:
+            if (request := slot.request) is None:
+                continue
+            if slot.job is not None and slot.job.outcome is None:
+                self.jobs.cancel(slot.job)
+            seen = self.ledger.status(request.number, request.attempt) or Status("Running")
+            if seen.state in FINAL:  # just in time
+                status = seen
+            else:
+                status = self._crashed(slot, replace(seen, state="Running"), why)
+                status = replace(status, state="Killed")
+            slot.request = None
+            ended.append((request, replace(status, held_s=round(time.monotonic() - slot.handed, 4))))
+        return ended
+
+    def release(self, after_s: float) -> None:
+        """Lets runners go that had nothing to do for so long: whoever waits for their GPUs may have them."""
+        for slot in self._slots:
+            is_idle = slot.request is None and slot.job is not None and slot.job.outcome is None
+            if is_idle and slot.job is not None and time.monotonic() - slot.idle_since >= after_s:
+                self.ledger.assign(slot.job.name, slot.given, {"end": True})
+                slot.job = None  # `jobs` waits for its end
 
     def decide(self, request: Request, step: int, stop: bool) -> None:
         """Tells a trial whether to go on behind a step that it reported."""
@@ -148,6 +178,7 @@ class PackedTrials:
         self.ledger.assign(name, slot.given, {"number": request.number, "attempt": request.attempt})
         slot.given += 1
         slot.request, slot.since, slot.is_inherited, slot.has_begun = request, time.monotonic(), False, False
+        slot.handed = slot.since
         if slot.job is None:
             slot.job = self.jobs.start(self.manifest(name))
 

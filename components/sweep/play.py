@@ -12,6 +12,7 @@ from pathlib import Path
 from shipway import executors
 from shipway.artifacts import SweepRecord, TrialRecord
 from shipway.components.sweep import algorithms, core
+from shipway.components.sweep.budget import account_of
 from shipway.components.sweep.engine import Engine
 from shipway.components.sweep.ledger import Ledger
 from shipway.components.sweep.packed import PackedTrials
@@ -20,6 +21,7 @@ from shipway.components.sweep.runners import Jobs
 from shipway.components.sweep.search import Search
 from shipway.components.sweep.space import Values
 from shipway.components.sweep.spec import SweepSpec
+from shipway.components.sweep.spending import Spending
 from shipway.components.sweep.summary import describe_trial, make_record
 from shipway.executors import Handle, Manifest
 from shipway.storage import open_folder
@@ -78,12 +80,16 @@ def play(
     def tell(record: TrialRecord) -> None:
         print(describe_trial(record, spec), flush=True)
 
-    records = Engine(spec, search, ledger, trials, tell, rungs).run()
+    spending = Spending(account_of(spec), core.trial_limit_s(spec), spec.trial_deadline_s or 0.0)
+    engine = Engine(spec, search, ledger, trials, tell, rungs, spending)
+    records = engine.run()
+    if engine.ended_by:
+        print(f"ended early: {engine.ended_by}", flush=True)
     with tempfile.TemporaryDirectory() as folder:  # for Optuna's own tools
         path = Path(folder) / "study.db"
         search.export(path)
         ledger.store.upload(path, "study.db")
-    return make_record(spec, records, dataset_fingerprint, first or {}, search.importance())
+    return make_record(spec, records, dataset_fingerprint, first or {}, search.importance(), engine.ended_by)
 
 
 def _warm_up() -> None:

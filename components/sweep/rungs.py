@@ -107,6 +107,11 @@ class Rungs:
         rungs = self.bracket_of(number).rungs
         return rungs[0] if rungs and number not in self.direct else END
 
+    def units(self, number: int, until: int) -> int:
+        """Reports of a leg, from the rung at which its trial is."""
+        values = self.climbers[number].values if number in self.climbers else []
+        return max(1, (until or self.most) - (self.bracket_of(number).rungs[len(values) - 1] if values else 0))
+
     def begin(self, number: int) -> None:
         """Notes that a trial is under way, again or for the first time."""
         self.climbers.setdefault(number, Climber([], "under way")).progress = "under way"
@@ -216,7 +221,7 @@ def rungs_of(spec: SweepSpec, has_defaults: bool) -> Rungs | None:
     if spec.function or spec.training is None or name not in RUNGS:
         return None
     reports = reports_of(spec.training) or 0
-    return Rungs(name, spec.algorithm.settings(), reports, spec.maxTrialCount, (0,) if has_defaults else ())
+    return Rungs(name, spec.algorithm.settings(), reports, core.most_trials(spec), (0,) if has_defaults else ())
 
 
 def reports_of(training: TrainingSpec) -> int | None:

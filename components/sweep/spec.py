@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from shipway.components.sweep import algorithms
+from shipway.components.sweep.budget import Budget
 from shipway.components.sweep.expressions import (
     LARGEST,
     categories,
@@ -258,6 +259,7 @@ class SweepSpec(Spec):
     maxTrialCount: Annotated[int, Field(ge=0)] = 12
     maxFailedTrialCount: Annotated[int, Field(ge=0)] = 3
     earlyStopping: EarlyStopping | None = None
+    budget: Budget | None = None
     engine: Literal["optuna", "katib"] = "optuna"  # who searches: our step, or the cluster's Katib
     seed: int = 1  # of the search; trials train with the training's own seed
     trial_deadline_s: Annotated[float, Field(gt=0)] | None = None  # one trial; None: the training's

@@ -8,6 +8,7 @@ from typing import Any
 
 from shipway.artifacts import SweepRecord, TrialRecord
 from shipway.components.sweep import core
+from shipway.components.sweep.budget import account_of
 from shipway.components.sweep.ledger import Request, Status
 from shipway.components.sweep.rungs import Rungs
 from shipway.components.sweep.spec import SweepSpec
@@ -19,6 +20,7 @@ def make_record(
     dataset_fingerprint: str,
     first: Mapping[str, Any],
     importance: Mapping[str, float] | None = None,
+    ended_by: str = "",
 ) -> SweepRecord:
     """The record of a sweep that has ended.
 
@@ -28,8 +30,10 @@ def make_record(
         dataset_fingerprint: What was trained on.
         first: The defaults: best where no trial was worth running, or none did clearly better.
         importance: Of each parameter.
+        ended_by: How the budget or a person ended it before its own end.
     """
     best = core.best_trial(spec.objective, trials, first)
+    held_s = sum(trial.held_s for trial in trials)
     return SweepRecord(
         name=spec.training.name if spec.training else "",
         objective=spec.objective.objectiveMetricName,
@@ -41,6 +45,8 @@ def make_record(
         defaults=dict(first),
         trials=trials,
         importance=dict(importance or {}),
+        # What trials cost that Katib ran, we don't know.
+        account=account_of(spec).closed(held_s, ended_by) if held_s else None,
         dataset_fingerprint=dataset_fingerprint,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -60,6 +66,7 @@ def record_of(spec: SweepSpec, request: Request, status: Status, rungs: Rungs | 
         metrics={name: value for name, value in reported.items() if value is not None},
         history=core.thinned(history),
         seconds=round(request.used_s + status.seconds, 4),
+        held_s=round(request.held_s + status.held_s, 4),
         attempts=request.attempt,
         seed=core.trial_training(spec, {}).seed,
         job=request.runner,
@@ -89,5 +96,5 @@ def describe_trial(record: TrialRecord, spec: SweepSpec) -> str:
     """One line on a trial that ended."""
     metric = spec.objective.objectiveMetricName
     value = record.metrics.get(metric)
-    shown = record.error if record.state == "Failed" or value is None else f"{metric}={value:.4f}"
+    shown = record.error if record.state in ("Failed", "Killed") or value is None else f"{metric}={value:.4f}"
     return f"trial {record.number} {record.state} {shown} in {record.seconds:.1f} s ({describe_params(record.params)})"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from shipway.components.sweep.budget import check_budget
 from shipway.components.sweep.core import check_function, with_objective
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
@@ -72,6 +73,7 @@ class SweepFunction(FunctionPlan):
         if function is not None:
             check_function(sweep, function)
             sweep = sweep.model_copy(update={"training": _with_defaults(sweep, training, function)})
+        check_budget(sweep)
         return {"sweep": with_objective(sweep, function), "training": training}
 
     def check_here(self, specs: Specs) -> None:

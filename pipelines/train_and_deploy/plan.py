@@ -16,6 +16,7 @@ from shipway.components.prep.schema import check as check_dataset
 from shipway.components.prep.schema import settled
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
+from shipway.components.sweep.budget import check_budget
 from shipway.components.sweep.core import check_objective, check_parameters, check_together
 from shipway.components.sweep.rungs import check_rungs
 from shipway.components.sweep.spec import SweepSpec
@@ -153,6 +154,7 @@ class TrainAndDeploy(Plan):
             sweep = {"parameters": recipe.search, **sweep}
         searched = parse(SweepSpec, sweep, "sweep")
         check_objective(searched)
+        check_budget(searched)
         if not searched.function:
             check_rungs(searched)
             check_parameters(searched, recipe.Params, recipe.name)

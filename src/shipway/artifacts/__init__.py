@@ -15,7 +15,7 @@ from shipway.artifacts.evaluation import (
 )
 from shipway.artifacts.model import ModelManifest, Parity, Speed, Variant
 from shipway.artifacts.records import RunRecord, StepError, StepRecord
-from shipway.artifacts.sweep import SweepRecord, TrialRecord
+from shipway.artifacts.sweep import SweepAccount, SweepRecord, TrialRecord
 from shipway.artifacts.training import TrainingRecord
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "SplitManifest",
     "StepError",
     "StepRecord",
+    "SweepAccount",
     "SweepRecord",
     "TrainingRecord",
     "TrialRecord",
