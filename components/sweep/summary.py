@@ -98,3 +98,15 @@ def describe_trial(record: TrialRecord, spec: SweepSpec) -> str:
     value = record.metrics.get(metric)
     shown = record.error if record.state in ("Failed", "Killed") or value is None else f"{metric}={value:.4f}"
     return f"trial {record.number} {record.state} {shown} in {record.seconds:.1f} s ({describe_params(record.params)})"
+
+
+def why_it_ended(trial: TrialRecord) -> str:
+    """Why a trial was not trained to its end; empty where it was."""
+    if trial.error:
+        return trial.error
+    if trial.state == "EarlyStopped" and trial.rungs:
+        reports = f"{len(trial.history)} report{'s' if len(trial.history) != 1 else ''}"
+        return f"paused after {reports} and was not promoted"
+    if trial.state == "EarlyStopped":
+        return f"fell behind others after {len(trial.history)} reports"
+    return "paused, and may go on" if trial.state == "Paused" else ""

@@ -36,9 +36,9 @@ def curve(params: Mapping[str, Any]) -> list[float]:
     return [float(params["x"]) * epoch for epoch in range(1, 10 + round(17 * float(params["x"])))]
 
 
-def engine_of(spec: SweepSpec, folder: Path, slots: int) -> tuple[Engine, TabledTrials]:
+def engine_of(spec: SweepSpec, folder: Path, slots: int, tick: int = 3) -> tuple[Engine, TabledTrials]:
     """Epochs are its seconds."""
-    trials = TabledTrials(curve, "score", slots, tick=3)
+    trials = TabledTrials(curve, "score", slots, tick=tick)
     player: Any = trials
     rungs = rungs_of(spec, has_defaults=True)
     spending = Spending(account_of(spec), core.trial_limit_s(spec), spec.trial_deadline_s or 0.0)
@@ -64,7 +64,7 @@ def test_a_budget_is_used_and_never_overrun(algorithm: str, slots: int, tmp_path
 
 
 def test_trials_that_turn_out_dearer_than_the_budget_are_ended_and_the_sweep_says_why(tmp_path: Path) -> None:
-    engine, trials = engine_of(spec_of(budget={"cpu_hours": 2 * 10 / HOUR}), tmp_path, 1)
+    engine, trials = engine_of(spec_of(budget={"cpu_hours": 2 * 10 / HOUR}), tmp_path, 1, tick=1)
     with pytest.raises(
         JobFailed, match=r"none of 1 trials .*the budget is used up: [\d.]+ of 0.005556 CPU hours spent"
     ):
