@@ -16,7 +16,7 @@ from shipway.components.sweep.search import Search
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.sweep.spending import Spending
 from shipway.components.sweep.summary import describe_params, record_of
-from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed
+from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed, Superseded
 
 IDLE_S = 20.0  # a runner without work keeps its GPUs so long, where more may come
 OnTrial = Callable[[TrialRecord], None]
@@ -68,6 +68,10 @@ class Engine:
                     break
                 ended, news = self._look()
                 under_way -= ended
+                if self.trials.stop_by:
+                    self.ended_by = f"stopped by {self.trials.stop_by}"
+                    self.trials.kill(self.ended_by)  # without a record: played again, it makes them again
+                    break
                 if under_way and self.spending.is_used_up:
                     under_way -= self._kill()
                 if begun or ended or news:
@@ -76,15 +80,19 @@ class Engine:
                     self.trials.release(after_s=0.0 if self.rungs is None else IDLE_S)
                     time.sleep(self.spending.patience_s(pause_s(time.monotonic() - changed)))
             self.trials.close()
-        except BaseException:
-            self.trials.close(0)
+        except BaseException as error:
+            if not isinstance(error, Superseded):  # else the runners are another's now
+                self.trials.close(0)
             raise
-        budgeted = self.spec.budget.trials if self.spec.budget else None
-        if budgeted is not None and len(self.finished | self.paused) >= budgeted < self.spec.maxTrialCount:
-            self.ended_by = self.ended_by or f"the budget: {budgeted} of {budgeted} trials"
-        self._give_up(list(self.paused))
+        known = {**self.finished, **self.paused}
+        if not self.trials.stop_by:
+            budgeted = self.spec.budget.trials if self.spec.budget else None
+            if budgeted is not None and len(known) >= budgeted < self.spec.maxTrialCount:
+                self.ended_by = self.ended_by or f"the budget: {budgeted} of {budgeted} trials"
+            self._give_up(list(self.paused))
+            known = self.finished
         self._check_winner()
-        return [self.finished[number] for number in sorted(self.finished)]
+        return [known[number] for number in sorted(known)]
 
     def _restore(self) -> int:
         """Tells the search what earlier engines knew; gives back how many of their attempts are under way."""
@@ -179,8 +187,7 @@ class Engine:
         return self.rungs.units(number, until or 0) if self.rungs else 1
 
     def _fits(self, under_way: int, number: int, until: int | None, used_s: float = 0.0) -> bool:
-        """Whether an attempt may begin. Where it may not though nothing is under way that could end for less than it
-        may cost, the sweep ends with what it has."""
+        """Whether an attempt may begin; where it may not, and nothing is under way, the sweep ends with what it has."""
         cost_s = self.spending.may_cost_s(self._units(number, until), used_s)
         if self.spending.fits(cost_s):
             return True
@@ -209,8 +216,7 @@ class Engine:
                 self.rungs.reached(record)
             self.ledger.forget_checkpoints(number)
 
-    def _look(self) -> tuple[int, bool]:
-        """How many trials ended, and whether anything else happened."""
+    def _look(self) -> tuple[int, bool]:  # how many trials ended, and whether anything else happened
         ended, news = 0, False
         for request, status in self.trials.poll():
             self.spending.look(request, status)

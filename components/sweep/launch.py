@@ -110,6 +110,32 @@ def play(
     return _by_optuna(spec, name, uri, dataset_uri, origin, first, current, task_config), uri
 
 
+def resume(name: str, uri: str, spec: SweepSpec, dataset_fingerprint: str) -> SweepRecord:
+    """Plays a sweep of the store on from where it is, in this process; trials run through the executor in force.
+
+    Args:
+        name, uri: The sweep's, and its folder.
+        spec, dataset_fingerprint: As its records have them.
+
+    Raises:
+        NotFound: its dataset is gone.
+        JobFailed: as of `play`.
+    """
+    from shipway.components.sweep.ledger import Ledger
+    from shipway.components.sweep.page import publish
+    from shipway.storage import open_folder, read_artifact
+
+    use(spec.training.code if spec.training else "", "sweep.training.code")
+    origin = Ledger(open_folder(uri)).origin()
+    dataset_uri = ""
+    if dataset_fingerprint:
+        dataset_uri = read_artifact(DatasetManifest, Context.current().uri("datasets", dataset_fingerprint)).uri
+    params_model = None if spec.function else core.recipe_of_trials(spec).Params
+    record = _by_optuna(spec, name, uri, dataset_uri, origin, core.defaults(spec, params_model), None, None)
+    publish(record, uri)
+    return record
+
+
 def identify(spec: SweepSpec, dataset_fingerprint: str) -> tuple[str, str, dict[str, Any]]:
     """Name and folder of the sweep in this run, and what they stem from: the same command finds the same folder."""
     from shipway.canonical import canonical_json, fingerprint

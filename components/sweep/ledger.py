@@ -1,7 +1,9 @@
 """What a sweep keeps in object storage, below `sweeps/<job>/`: enough to go on from after a crash at any point.
 
     sweep.json                        the spec and what it is searched on; another spec under this name is refused
-    lease.json                        rewritten by the engine while it lives; a runner that sees no change ends
+    lease.json                        rewritten by the engine while it lives, and with how it ended at its end; a
+                                      runner that sees no change ends, an engine that sees another's name, too
+    stop.json                         somebody wants it to end with what it has; the engine looks
     trials/0003/record.json           a finished trial; never run again unless the whole sweep failed. Or one that
                                       paused at a rung, and may go on as its next attempt
     trials/0003/checkpoints/...       where it goes on from; deleted once it will not
@@ -24,7 +26,7 @@ from typing import Any
 
 from shipway.artifacts import TrialRecord
 from shipway.canonical import canonical_json
-from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound
+from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound, RetryableError, Superseded
 from shipway.storage import Store
 
 _TRIAL_KEY = re.compile(r"trials/(\d+)/(?:(\d+)/)?(\w+)\.json")
@@ -164,8 +166,20 @@ class Ledger:
         return []
 
     def request(self, request: Request) -> None:
-        """Writes down what an attempt is to do."""
-        self._write(_key(request.number, request.attempt, "request"), asdict(request))
+        """Writes down what an attempt is to do, once: no two engines begin it.
+
+        Raises:
+            RetryableError: another engine began it at the same moment.
+        """
+        key = _key(request.number, request.attempt, "request")
+        try:
+            self.store.put(key, json.dumps(asdict(request), ensure_ascii=False).encode(), create=True)
+        except Conflict:
+            known = self.read_request(request.number, request.attempt)
+            if known.runner != request.runner or known.params != request.params:
+                raise RetryableError(
+                    f"{self.store.uri}: another driver began trial {request.number} at the same moment; run again"
+                ) from None
 
     def read_request(self, number: int, attempt: int) -> Request:
         """The request of an attempt.
@@ -218,9 +232,49 @@ class Ledger:
                 starts[match[1]] = max(starts.get(match[1], 0), int(match[2]) + 1)
         return starts
 
+    def take_lease(self, engine: str) -> None:
+        """Makes an engine the one that plays: an earlier one that still lives will see that, and end."""
+        self._write("lease.json", {"beat": 0, "engine": engine})
+
+    def check_lease(self, engine: str) -> None:
+        """Looks whether the engine is still the one that plays.
+
+        Raises:
+            Superseded: another has taken over.
+        """
+        other = (self.lease() or {}).get("engine", engine)
+        if other != engine:
+            raise Superseded(f"{self.store.uri}: another driver, {other}, has taken this sweep over; this one ends")
+
     def renew_lease(self, beat: int, engine: str) -> None:
-        """Says that the engine lives."""
+        """Says that the engine lives.
+
+        Raises:
+            Superseded: another has taken over.
+        """
+        self.check_lease(engine)
         self._write("lease.json", {"beat": beat, "engine": engine})
+
+    def close_lease(self, engine: str, ended: str, why: str) -> None:
+        """Says how the engine ended, unless another plays by now."""
+        if (self.lease() or {}).get("engine", engine) == engine:
+            self._write("lease.json", {"engine": engine, "ended": ended, "why": why})
+
+    def ask_to_stop(self, who: str) -> None:
+        """Has the engine end with what it has."""
+        self._write("stop.json", {"by": who})
+
+    def stop_asked(self) -> str:
+        """Who wants it to end; empty: nobody."""
+        return str((self._read("stop.json") or {}).get("by", ""))
+
+    def forget_stop(self) -> None:
+        """Called before it is played again."""
+        self.store.delete("stop.json")
+
+    def origin(self) -> dict[str, Any]:
+        """What `claim` was given."""
+        return self._read("sweep.json") or {}
 
     def lease(self) -> dict[str, Any] | None:
         """What `renew_lease` last wrote."""
@@ -242,8 +296,5 @@ def _key(number: int, attempt: int, kind: str) -> str:
 
 
 def pause_s(idle_s: float) -> float:
-    """How long to wait before looking again, after nothing has changed for `idle_s`.
-
-    A twentieth of the wait so far: never more than 5 % late, and quiet where trials take long.
-    """
+    """Seconds until the next look, after nothing has changed for `idle_s`: never more than 5 % late, and quiet."""
     return min(max(idle_s / 20, 0.005), 2.0)

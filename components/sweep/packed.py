@@ -42,6 +42,10 @@ class PackedTrials:
         manifest: Gives the manifest of a runner of a given name.
         slots: How many trials run at once.
         deadline_s: A trial that takes longer is failed and its runner replaced.
+        engine: Who this is: no other engine has that name.
+
+    Attributes:
+        stop_by: Who wants the sweep to end with what it has; empty: nobody does.
     """
 
     sweep: str
@@ -51,6 +55,7 @@ class PackedTrials:
     slots: int
     deadline_s: float | None = None
     engine: str = ""
+    stop_by: str = ""
     _slots: list[_Slot] = field(default_factory=list)
     _beat: int = 0
     _beaten: float = 0.0
@@ -174,6 +179,7 @@ class PackedTrials:
             slot.given = 0
         name = f"{self.sweep}-w{slot.index}-{slot.incarnation}"
         request = replace(request, runner=name)
+        self.ledger.check_lease(self.engine)
         self.ledger.request(request)
         self.ledger.assign(name, slot.given, {"number": request.number, "attempt": request.attempt})
         slot.given += 1
@@ -201,6 +207,11 @@ class PackedTrials:
 
     def _renew(self) -> None:
         now = time.monotonic()
-        if self._beat == 0 or now - self._beaten > LEASE_BEAT_S:
-            self._beat, self._beaten = self._beat + 1, now
+        if self._beat == 0:
+            self.ledger.take_lease(self.engine)
+        elif now - self._beaten <= LEASE_BEAT_S:
+            return
+        else:
             self.ledger.renew_lease(self._beat, self.engine)
+            self.stop_by = self.ledger.stop_asked()
+        self._beat, self._beaten = self._beat + 1, now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from shipway.components.sweep.space import Values
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.sweep.spending import Spending
 from shipway.components.sweep.summary import describe_trial, make_record
+from shipway.errors import ShipwayError, Superseded, one_line
 from shipway.executors import Handle, Manifest
 from shipway.storage import open_folder
 
@@ -63,9 +65,11 @@ def play(
         print(f"not applied here: {', '.join(unused)} of {spec.algorithm.algorithmName}", flush=True)
     ledger = Ledger(open_folder(uri))
     ledger.claim(dict(origin))
+    ledger.forget_stop()
     rungs = rungs_of(spec, has_defaults=first is not None)
     reports = (reports_of(spec.training) or 0) if spec.training else 0
     search = Search(spec, first, reports, pauses=rungs is not None)
+    who = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
     trials = PackedTrials(
         sweep=name,
         ledger=ledger,
@@ -73,7 +77,7 @@ def play(
         manifest=runner,
         slots=slots,
         deadline_s=core.trial_limit_s(spec),
-        engine=f"{os.uname().nodename}-{os.getpid()}",
+        engine=who,
     )
     threading.Thread(target=_warm_up, daemon=True).start()
 
@@ -82,7 +86,15 @@ def play(
 
     spending = Spending(account_of(spec), core.trial_limit_s(spec), spec.trial_deadline_s or 0.0)
     engine = Engine(spec, search, ledger, trials, tell, rungs, spending)
-    records = engine.run()
+    try:
+        records = engine.run()
+    except Superseded:
+        raise
+    except BaseException as error:
+        ended = "Failed" if isinstance(error, ShipwayError) else "Interrupted"
+        ledger.close_lease(who, "Stopped" if trials.stop_by else ended, one_line(error))
+        raise
+    ledger.close_lease(who, "Stopped" if trials.stop_by else "Ended", engine.ended_by)
     if engine.ended_by:
         print(f"ended early: {engine.ended_by}", flush=True)
     with tempfile.TemporaryDirectory() as folder:  # for Optuna's own tools
