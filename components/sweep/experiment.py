@@ -11,6 +11,7 @@ from typing import Any
 from shipway.components.sweep import core
 from shipway.components.sweep.algorithms import RUNGS
 from shipway.components.sweep.calls import CALL, FOLDER, WORKER, Call, value_text
+from shipway.components.sweep.nodes import node_variable
 from shipway.components.sweep.spec import Parameter, SweepSpec
 from shipway.components.train import core as train_core
 from shipway.errors import InvalidSpec
@@ -274,9 +275,9 @@ def _single_worker(
         container["command"] = command
         kept = [variable for variable in container["env"] if variable["name"] != TRAINING]
         if threads:
-            for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-                kept.append({"name": variable, "value": str(threads)})
-        container["env"] = [*kept, {"name": CALL, "value": call.to_json()}]
+            names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+            kept += [{"name": variable, "value": str(threads)} for variable in names]
+        container["env"] = [*kept, node_variable(), {"name": CALL, "value": call.to_json()}]
     return manifest
 
 

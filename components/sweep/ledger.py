@@ -70,6 +70,7 @@ class Status:
         reports: [step, metrics] of every report so far.
         metrics: What the function returned.
         is_users: The error is one that the user can mend.
+        node: Where its runner runs.
         held_s: Seconds since the attempt was handed to its runner; the engine's word, not the runner's.
     """
 
@@ -79,6 +80,7 @@ class Status:
     seconds: float = 0.0
     error: str = ""
     is_users: bool = False
+    node: str = ""
     held_s: float = 0.0
 
 
@@ -112,11 +114,8 @@ class Ledger:
             self.store.put("sweep.json", text, create=True)
         except Conflict:
             if self.store.get("sweep.json") != text:
-                raise InvalidSpec(
-                    f"{self.store.uri} holds trials of another spec or dataset",
-                    field="sweep",
-                    fix="run again with --fresh, or under another name",
-                ) from None
+                where, fix = f"{self.store.uri} holds trials", "run again with --fresh, or under another name"
+                raise InvalidSpec(f"{where} of another spec or dataset", field="sweep", fix=fix) from None
 
     def trials(self) -> dict[int, Known]:
         """Every trial that any engine began, in order of numbers."""

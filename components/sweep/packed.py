@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status
+from shipway.components.sweep.nodes import Nodes
 from shipway.components.sweep.runners import Job, Jobs
 from shipway.errors import ShipwayError
 from shipway.executors import Manifest
@@ -55,6 +56,7 @@ class PackedTrials:
     slots: int
     deadline_s: float | None = None
     engine: str = ""
+    nodes: Nodes = field(default_factory=Nodes)
     stop_by: str = ""
     _slots: list[_Slot] = field(default_factory=list)
     _beat: int = 0
@@ -186,7 +188,7 @@ class PackedTrials:
         slot.request, slot.since, slot.is_inherited, slot.has_begun = request, time.monotonic(), False, False
         slot.handed = slot.since
         if slot.job is None:
-            slot.job = self.jobs.start(self.manifest(name))
+            slot.job = self.jobs.start(self.nodes.steered(self.manifest(name)))
 
     def _replace(self, slot: _Slot) -> None:
         if slot.job is not None:
@@ -194,6 +196,8 @@ class PackedTrials:
         slot.job = None
 
     def _crashed(self, slot: _Slot, status: Status, why: str = "") -> Status:
+        if not why:
+            self.nodes.note(status.node, slot.request.number if slot.request else -1)
         error = why or (slot.job.error() if slot.job else "no runner")
         seconds = round(time.monotonic() - slot.since, 3)
         self._replace(slot)

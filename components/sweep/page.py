@@ -88,6 +88,9 @@ def _head(page: Report, record: SweepRecord) -> None:
         if count:
             words, tone = _ENDED[state], "warn" if state in ("Failed", "Killed") else "info"
             page.callout(tone, f"{count} of {len(record.trials)} {words}")  # type: ignore[arg-type]
+    for node, trials in record.avoided.items():
+        names = ", ".join(str(number) for number in trials)
+        page.callout("warn", f"Node {node} was avoided", f"The runners of trials {names} died there.")
     if record.account and record.account.ended_by:
         page.callout("info", "Ended early", f"{_sentence(record.account.ended_by)}. What was finished by then counts.")
     if record.best_params:

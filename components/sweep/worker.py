@@ -25,6 +25,7 @@ heed_sigterm(within_s=1.0)
 from shipway.code.given import use_given
 from shipway.components.sweep.calls import CALL, FOLDER, TRIAL, Call, read_values
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
+from shipway.components.sweep.nodes import NODE
 from shipway.errors import CorruptArtifact, RetryableError, ShipwayError, UserError, one_line
 from shipway.functions.calling import load
 from shipway.functions.reporting import Stopped
@@ -126,6 +127,7 @@ def _run(ledger: Ledger, lease: Lease, request: Request, function: str, document
             seconds=round(time.monotonic() - began, 4),
             error=_one_line(error) if error else "",
             is_users=isinstance(error, UserError),
+            node=os.environ.get(NODE, ""),
         )
         ledger.set_status(request.number, request.attempt, status)
 

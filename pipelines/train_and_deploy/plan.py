@@ -17,7 +17,13 @@ from shipway.components.prep.schema import settled
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
 from shipway.components.sweep.budget import check_budget
-from shipway.components.sweep.core import check_objective, check_parameters, check_together
+from shipway.components.sweep.core import (
+    check_objective,
+    check_parameters,
+    check_together,
+    most_trials,
+    search_in_words,
+)
 from shipway.components.sweep.rungs import check_rungs
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
@@ -241,16 +247,16 @@ class TrainAndDeploy(Plan):
         if task == "dataset":
             return str(specs["dataset"].data)
         if task == "search":
-            if sweep.maxTrialCount in (0, 1):  # the step then runs none: there is nothing to choose from
+            if most_trials(sweep) <= 1:  # the step then runs none: there is nothing to choose from
                 return "no search"
-            return f"{sweep.algorithm.algorithmName} {sweep.maxTrialCount} trials, {sweep.parallelTrialCount} at a time"
+            return search_in_words(sweep)
         if task == "job":
             workers = f"{training.workers} worker{'s' if training.workers != 1 else ''}"
             return f"{training.strategy}, {workers}, {training.epochs:g} epochs"
         return f"endpoint {specs['endpoint'].name}" if task == "release" else ""
 
     def trials(self, specs: Specs) -> int | None:
-        return int(specs["sweep"].maxTrialCount)
+        return most_trials(specs["sweep"])
 
 
 def _check_fractions(dataset: DatasetSpec, evaluated: str) -> None:

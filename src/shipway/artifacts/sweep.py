@@ -52,5 +52,6 @@ class SweepRecord(Artifact):
     trials: list[TrialRecord] = Field(default_factory=list)
     importance: dict[str, float] = Field(default_factory=dict)
     account: SweepAccount | None = None
+    avoided: dict[str, list[int]] = Field(default_factory=dict)  # node -> trials whose runners died there
     dataset_fingerprint: str = ""
     created_at: str = ""

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from shipway.components.sweep.ledger import Ledger, Request
+from shipway.components.sweep.nodes import Nodes
 from shipway.components.sweep.packed import PackedTrials
 from shipway.components.sweep.runners import Jobs
 from shipway.errors import InvalidSpec, RetryableError, Superseded
 from shipway.storage import open_folder
+
+WISHES = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
 def test_a_request_that_was_never_handed_out_is_made_again_not_waited_for(tmp_path: Path) -> None:
@@ -52,3 +55,22 @@ def test_another_spec_under_a_sweeps_name_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec, match=r"holds trials of another spec or dataset; run again with --fresh") as caught:
         ledger.claim({"spec": {"maxTrialCount": 4}})
     assert "\n" not in str(caught.value)
+
+
+def test_a_node_on_which_the_runners_of_two_trials_died_is_avoided_by_the_next() -> None:
+    nodes = Nodes()
+    affinity = {"podAffinity": {}, "nodeAffinity": {WISHES: [{"weight": 1, "preference": {}}]}}
+    pod = {"containers": [], "affinity": affinity}
+    manifest = {"kind": "TFJob", "spec": {"tfReplicaSpecs": {"Chief": {"template": {"spec": pod}}}}}
+    nodes.note("node-a", 3)
+    nodes.note("node-a", 3)  # the same trial, which may be what kills it
+    nodes.note("", 4)
+    assert nodes.steered(manifest) == manifest
+    nodes.note("node-a", 5)
+    assert nodes.avoided == {"node-a": [3, 5]}
+    steered = nodes.steered(manifest)["spec"]["tfReplicaSpecs"]["Chief"]["template"]["spec"]["affinity"]
+    others = {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["node-a"]}]}
+    wishes = steered["nodeAffinity"].pop(WISHES)
+    assert wishes == [{"weight": 1, "preference": {}}, {"weight": 100, "preference": others}]
+    assert steered == {"podAffinity": {}, "nodeAffinity": {}}  # what was there stays
+    assert len(affinity["nodeAffinity"][WISHES]) == 1
