@@ -55,8 +55,7 @@ class Engine:
 
         Raises:
             InvalidSpec: the first trial, which has the defaults, failed by the user's own mistake.
-            JobFailed: more trials failed than `maxFailedTrialCount` allows, or none succeeded; the last one's error is
-                in the message.
+            JobFailed: more trials failed than `maxFailedTrialCount` allows, or none succeeded; it says why.
         """
         under_way = self._restore()
         changed = time.monotonic()
@@ -195,7 +194,8 @@ class Engine:
             return False
         account = self.spending.account
         spent = account.text(self.spending.spent_s)
-        self.ended_by = f"the budget: {spent} spent, and what comes next may cost {account.amount(cost_s)}"
+        more = f", and what comes next may cost {account.amount(cost_s)}" if cost_s else ""
+        self.ended_by = f"the budget: {spent} spent{more}"
         return False
 
     def _kill(self) -> int:

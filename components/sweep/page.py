@@ -138,6 +138,10 @@ def _costs(page: Report, record: SweepRecord) -> None:
         held_s = sum(trial.held_s for trial in trials)
         shares = [account.spent[name] * held_s / max(_held_s(record), 1e-9) for name in names]
         rows.append([state, len(trials), (duration(held_s), held_s), *shares])
+    lost_s = _held_s(record) - sum(trial.held_s for trial in record.trials)
+    if lost_s > 1:  # a stopped sweep's attempts, which have no record, and those of an engine that died
+        shares = [account.spent[name] * lost_s / _held_s(record) for name in names]
+        rows.append(["ended with the sweep", "", (duration(lost_s), lost_s), *shares])
     rows.append(["all", len(record.trials), (duration(_held_s(record)), _held_s(record)), *account.spent.values()])
     has = " and ".join(
         f"{number(amount)} {what}{'s' if amount != 1 else ''}"
@@ -156,7 +160,9 @@ def _costs(page: Report, record: SweepRecord) -> None:
 
 
 def _held_s(record: SweepRecord) -> float:
-    return sum(trial.held_s for trial in record.trials)
+    """Seconds for which runners were held in all."""
+    rate = _rate(record)
+    return record.account.spent.get(_counted(record), 0.0) * HOUR / rate if record.account and rate else 0.0
 
 
 def _trials(page: Report, record: SweepRecord) -> None:

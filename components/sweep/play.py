@@ -101,7 +101,9 @@ def play(
         path = Path(folder) / "study.db"
         search.export(path)
         ledger.store.upload(path, "study.db")
-    record = make_record(spec, records, dataset_fingerprint, first or {}, search.importance(), engine.ended_by)
+    record = make_record(
+        spec, records, dataset_fingerprint, first or {}, search.importance(), engine.ended_by, engine.spending.spent_s
+    )
     record.avoided = trials.nodes.avoided
     return record
 

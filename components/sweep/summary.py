@@ -21,6 +21,7 @@ def make_record(
     first: Mapping[str, Any],
     importance: Mapping[str, float] | None = None,
     ended_by: str = "",
+    held_s: float | None = None,
 ) -> SweepRecord:
     """The record of a sweep that has ended.
 
@@ -31,9 +32,10 @@ def make_record(
         first: The defaults: best where no trial was worth running, or none did clearly better.
         importance: Of each parameter.
         ended_by: How the budget or a person ended it before its own end.
+        held_s: Seconds for which runners were held in all; None: for these trials.
     """
     best = core.best_trial(spec.objective, trials, first)
-    held_s = sum(trial.held_s for trial in trials)
+    held_s = sum(trial.held_s for trial in trials) if held_s is None else held_s
     return SweepRecord(
         name=spec.training.name if spec.training else "",
         objective=spec.objective.objectiveMetricName,
