@@ -90,6 +90,8 @@ class Engine:
                 self.ended_by = self.ended_by or f"the budget: {budgeted} of {budgeted} trials"
             self._give_up(list(self.paused))
             known = self.finished
+            for number in [n for n, each in known.items() if self.rungs and each.state in ("Failed", "Killed")]:
+                self.ledger.forget_checkpoints(number)  # of others they are gone already
         self._check_winner()
         return [known[number] for number in sorted(known)]
 
@@ -134,8 +136,7 @@ class Engine:
         return under_way
 
     def _begin(self, under_way: int) -> int:
-        """Starts as many trials as are wanted and have room."""
-        begun = 0
+        begun = 0  # as many trials as are wanted and have room
         while self.trials.free > 0:
             request = self._backlog.pop(0) if self._backlog else self._next(under_way + begun)
             if request is None:

@@ -128,8 +128,11 @@ def test_the_defaults_train_to_their_end_and_what_is_hopeless_keeps_no_checkpoin
 def test_a_trial_that_fails_makes_room_for_the_next(tmp_path: Path) -> None:
     whole = played(spec_of("asha", 9), tmp_path / "a", TabledTrials(curve, "score"))
     winner = next(record.number for record in whole if record.state == "Succeeded")
+    ledger = ledger_in(tmp_path / "b")
+    ledger.store.put(f"trials/{winner:04}/checkpoints/current", b"1")
     trials = TabledTrials(curve, "score", fails=frozenset({winner}))
     records = played(spec_of("asha", 9), tmp_path / "b", trials)
+    assert not list(ledger.store.list(f"trials/{winner:04}/checkpoints/"))
     assert records[winner].state == "Failed"
     assert [record.state for record in records].count("Succeeded") == 1
 
