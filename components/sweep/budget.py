@@ -128,6 +128,12 @@ def check_budget(spec: SweepSpec) -> None:
         raise InvalidSpec(
             "Katib knows no budget but maxTrialCount", field="sweep.budget", fix="leave it out, or leave engine out"
         )
+    if min(spec.maxTrialCount, budget.trials or spec.maxTrialCount) <= 1:
+        raise InvalidSpec(
+            "nothing to spend it on: a sweep of one trial searches nothing",
+            field="sweep.budget",
+            fix="give sweep.maxTrialCount, how many trials at most (and budget.trials above 1)",
+        )
     account = account_of(spec)
     if budget.gpu_hours is not None and not account.gpus:
         raise InvalidSpec(

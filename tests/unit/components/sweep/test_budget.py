@@ -107,6 +107,8 @@ BAD = [
     ({"budget": {"money": 5, "price_per_gpu_hour": 2}}, r"sweep\.budget\.money: .*give price_per_cpu_hour"),
     ({**GPU, "budget": {"gpu_hours": 1}, "trial_deadline_s": 3600}, r"gpu_hours: below one trial.*at least 2"),
     ({**GPU, "budget": {"money": 1, "price_per_gpu_hour": 3}, "trial_deadline_s": 900}, "one trial.*at least 1.5"),
+    ({"budget": {"cpu_hours": 3}, "maxTrialCount": 1}, "nothing to spend it on: .*give sweep.maxTrialCount"),
+    ({"budget": {"trials": 1}}, "nothing to spend it on"),
     ({"budget": {"trials": 3}, "engine": "katib"}, "Katib knows no budget but maxTrialCount"),
 ]  # fmt: skip
 
