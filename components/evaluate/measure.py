@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from shipway import measuring
+from shipway import measuring, step_progress
 from shipway.artifacts import (
     DatasetManifest,
     EvaluationRecord,
@@ -34,6 +34,7 @@ from shipway.tasks import Task, classes_in
 from shipway.tasks.evaluated import ScoredSplit
 
 PREDICTIONS = "predictions.parquet"
+FRAME_ROWS = 2_048
 _EXAMPLE_CHARACTERS = (8, 60)
 
 
@@ -66,7 +67,7 @@ def measure(
     session = ModelSession.open(model, recipes=spec.recipes)
     task = session.task
     baselines, params = check_evaluation(spec, task)
-    frames = read_rows(dataset, spec.split, session.kind, columns=spec.slices)
+    frames = _counted(session, dataset, spec)
     predicted = predict_rows(session, frames, folder / PREDICTIONS, batch_size=spec.batch_size)
     rows = predicted.rows
     classes = [*session.labels, *sorted(classes_in(task, rows["label"]) - set(session.labels))]
@@ -112,6 +113,16 @@ def measure(
     _check_numbers(record)
     store.put(f"{prefix}/record.json", record.to_json().encode())
     return record
+
+
+def _counted(session: ModelSession, dataset: DatasetManifest, spec: EvaluationSpec) -> Iterator[pl.DataFrame]:
+    """The split's rows in frames of whole batches, few enough that it is seen how far the step is."""
+    chunk_rows = max(FRAME_ROWS // spec.batch_size, 1) * spec.batch_size
+    done = 0
+    for frame in read_rows(dataset, spec.split, session.kind, columns=spec.slices, chunk_rows=chunk_rows):
+        step_progress.tell(done, dataset.splits[spec.split].rows, "rows scored")
+        yield frame
+        done += len(frame)
 
 
 def _found(

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from shipway import step_progress
 from shipway.artifacts import SPLITS
 from shipway.components.prep.checks import as_json
 from shipway.components.prep.heads import Source
@@ -297,6 +298,10 @@ def write_encoder(encoder: Encoder, path: Path) -> None:
 def encode(taken: Taken, tasks: list[ShardTask], target: Target, pool: Pool) -> dict[str, Written]:
     """Pass two: all shards and row files, uploaded, by split."""
     written = {split: Written(split) for split in SPLITS}
+    done, rows = 0, sum(taken.statistics.split_rows().values())
+    step_progress.tell(done, rows, "rows encoded", key="encode")
     for part in pool.run(write_shards, ((task, target) for task in tasks)):
         written[part.split].add(part)
+        done += sum(file.rows for file in part.row_files) + part.unseen.rows
+        step_progress.tell(done, rows, "rows encoded", key="encode")
     return written

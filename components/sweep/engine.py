@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from shipway.artifacts import TrialRecord
 from shipway.components.sweep import core
+from shipway.components.sweep.boards import TrialBoards
 from shipway.components.sweep.budget import Account
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status, pause_s
 from shipway.components.sweep.packed import PackedTrials
@@ -15,7 +16,7 @@ from shipway.components.sweep.rungs import Rungs
 from shipway.components.sweep.search import Search
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.sweep.spending import Spending
-from shipway.components.sweep.summary import describe_params, record_of
+from shipway.components.sweep.summary import describe_params, record_of, tell_progress
 from shipway.errors import CorruptArtifact, InvalidSpec, JobFailed, Superseded
 
 IDLE_S = 20.0  # a runner without work keeps its GPUs so long, where more may come
@@ -50,6 +51,9 @@ class Engine:
     _judged: dict[int, int] = field(default_factory=dict)  # trial -> reports that were judged
     _is_over: bool = False
 
+    def __post_init__(self) -> None:
+        self.boards = TrialBoards(self.ledger.store)
+
     def run(self) -> list[TrialRecord]:
         """Every trial, in order of numbers.
 
@@ -58,6 +62,7 @@ class Engine:
             JobFailed: more trials failed than `maxFailedTrialCount` allows, or none succeeded; it says why.
         """
         under_way = self._restore()
+        tell_progress(self.spec, self.finished, self._judged)
         changed = time.monotonic()
         try:
             while True:
@@ -75,6 +80,7 @@ class Engine:
                     under_way -= self._kill()
                 if begun or ended or news:
                     changed = time.monotonic()
+                    tell_progress(self.spec, self.finished, self._judged)
                 else:
                     self.trials.release(after_s=0.0 if self.rungs is None else IDLE_S)
                     time.sleep(self.spending.patience_s(pause_s(time.monotonic() - changed)))
@@ -237,7 +243,10 @@ class Engine:
             if request.is_judged and status.state not in FINAL:
                 self.trials.decide(request, step, stop)
         self._judged[request.number] = max(seen, len(status.reports))  # an attempt that goes on has not told them yet
-        return len(status.reports) > seen
+        has_news = len(status.reports) > seen
+        if has_news and status.state not in FINAL:
+            self.boards.report(request, status)
+        return has_news
 
     def _finish(self, request: Request, status: Status) -> None:
         if request.number == 0 and status.is_users and self.search.first is not None:
@@ -251,6 +260,7 @@ class Engine:
         self.paused.pop(record.number, None)
         if self.rungs is not None:
             self.rungs.reached(record)
+        self.boards.finish(request, status, record)
         if record.state == "Paused":
             self.paused[record.number] = record
             self.ledger.finish(record, self.search.memory(record.number))

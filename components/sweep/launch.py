@@ -165,10 +165,13 @@ def _by_optuna(
     import yaml
 
     from shipway.components.sweep import experiment
+    from shipway.components.sweep.boards import FOLDER
     from shipway.components.sweep.play import play as play_sweep
     from shipway.executors.passthrough import with_task_config
     from shipway.storage import open_folder
 
+    if current is not None:
+        current.output(tensorboard=f"{uri}/{FOLDER}")
     slots, threads = capacity(spec)
     store_uri = Context.current().store_uri
     record = play_sweep(

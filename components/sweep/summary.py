@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from shipway import step_progress
 from shipway.artifacts import SweepRecord, TrialRecord
 from shipway.components.sweep import core
 from shipway.components.sweep.budget import account_of
 from shipway.components.sweep.ledger import Request, Status
-from shipway.components.sweep.rungs import Rungs
+from shipway.components.sweep.rungs import Rungs, reports_of
 from shipway.components.sweep.spec import SweepSpec
+from shipway.pages import numbers
 
 
 def make_record(
@@ -112,3 +114,22 @@ def why_it_ended(trial: TrialRecord) -> str:
     if trial.state == "EarlyStopped":
         return f"fell behind others after {len(trial.history)} reports"
     return "paused, and may go on" if trial.state == "Paused" else ""
+
+
+def tell_progress(spec: SweepSpec, finished: Mapping[int, TrialRecord], reports: Mapping[int, int]) -> None:
+    """Tells the step: trials that ended, and of the others what they have reported of what a training reports.
+
+    Args:
+        spec: The sweep.
+        finished: Trials that are over.
+        reports: Trial -> how often it has reported.
+    """
+    expected = (reports_of(spec.training) or 1) if spec.training and not spec.function else 1
+    at_work = [seen for number, seen in reports.items() if number not in finished]
+    done = len(finished) + sum(min(seen / expected, 0.99) for seen in at_work)
+    best = core.best_trial(spec.objective, finished.values())
+    note = ""
+    if best is not None:
+        value = numbers.number(core.final_value(spec.objective, best.metrics, best.history))
+        note = f"best {spec.objective.objectiveMetricName} {value}"
+    step_progress.tell(done, max(core.most_trials(spec), 1), "trials", note)

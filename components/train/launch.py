@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,6 @@ def _launch(
         from shipway.code import use
         from shipway.components.train.core import as_chosen
         from shipway.components.train.spec import TrainingSpec
-        from shipway.recipes import FitsItself, load_recipe
         from shipway.specs import parse
 
         training = parse(TrainingSpec, spec, "training")
@@ -77,8 +76,7 @@ def _launch(
         manifest = train(training, DatasetManifest.read(dataset.path), current, task_config)
         manifest.write(model.path)
         write_metrics(metrics, manifest.metrics)
-        has_files = not isinstance(load_recipe(training.recipe), FitsItself)
-        leave_file(ui.path, _viewer(manifest.uri.rsplit("/", 1)[0] if has_files else ""))
+        leave_file(ui.path, _viewer(manifest.uri.rsplit("/", 1)[0]))
 
 
 def function(
@@ -93,6 +91,7 @@ def function(
         from shipway.executors import identity
         from shipway.specs import parse
         from shipway.storage import open_folder
+        from shipway.training.usage import kept as kept_usage
 
         asked = parse(FunctionSpec, spec, "training")
         context = current.context
@@ -109,7 +108,7 @@ def function(
         )  # fmt: skip
         record.write(training.path)
         folder.put("record.json", record.to_json().encode())
-        page = training_report(record)
+        page = training_report(record, kept_usage(folder.uri), context.run)
         page.write(report.path)
         folder.put("report.html", page.render().encode())
         current.report("Training", f"{folder.uri}/report.html")
@@ -120,9 +119,8 @@ def function(
 
 
 def _viewer(job_uri: str) -> str:
-    """What makes Kubeflow's UI offer TensorBoard; nothing for a job that leaves no files for it."""
-    outputs = [{"type": "tensorboard", "source": f"{job_uri}/tensorboard"}] if job_uri else []
-    return json.dumps({"outputs": outputs})
+    """What makes Kubeflow's UI offer TensorBoard."""
+    return json.dumps({"outputs": [{"type": "tensorboard", "source": f"{job_uri}/tensorboard"}]})
 
 
 def with_best(spec: TrainingSpec, best: str) -> TrainingSpec:
@@ -175,7 +173,33 @@ def train(spec: TrainingSpec, dataset: DatasetManifest, current: Any, task_confi
         serving=published.serving,
         **{key: round(value, 5) for key, value in published.metrics.items()},
     )
+    _report(spec, published, f"{context.store_uri}/jobs/{name}", outcome, current)
     return published
+
+
+def _report(spec: TrainingSpec, model: ModelManifest, job_uri: str, outcome: Outcome, current: Any) -> None:
+    """Puts the training's page beside its model; what replicas used, and what to change, among the step's facts."""
+    from shipway.components.train.page import model_report
+    from shipway.storage import open_folder
+    from shipway.training import events, usage
+
+    folder, usages = open_folder(job_uri), usage.kept(job_uri)
+    key = f"tensorboard/{events.NAME}"
+    curves = events.read_scalars(folder.get(key)) if folder.head(key) is not None else {}
+    hint = usage.hint(usages, cpu=spec.resources.cpu, memory_limit_mb=spec.memory_limit_mb)
+    where = {
+        "model": model.uri, "TensorBoard": f"shipway tensorboard {current.context.run}", "restarts": outcome.restarts,
+        "code": model.code or "installed",
+    }  # fmt: skip
+    folder.put("report.html", model_report(model, usages, curves, where, hint).render().encode())
+    current.report("Training", f"{folder.uri}/report.html")
+    current.output(replicas=[usage.in_short(each) for each in usages])
+    waits = [each.waited_for_input for each in usages if each.waited_for_input is not None]
+    if waits:
+        current.output(waited_for_input=max(waits))
+    if hint:
+        print(hint, flush=True)
+        current.output(hint=hint)
 
 
 def _played(
@@ -202,14 +226,17 @@ def _played(
     executor = executors.current()
     store = Store.open(context.store_uri)
 
+    current.output(tensorboard=f"{context.store_uri}/jobs/{name}/tensorboard")  # `shipway tensorboard` goes by it
+
     def started(handle: Handle) -> None:
         current.job(handle.name, on_cancel=lambda: executor.cancel(handle))
         print(f"{handle.kind} {handle.name}: {spec.strategy}, {spec.workers} worker(s)", flush=True)
 
+    chief = "worker-0" if spec.strategy == "horovod" else "chief-0"
     with leased(store, f"jobs/{name}/lease.json", spec.lease_s):
         handle, outcome = executors.play(
-            executor, manifest, backoff_limit=spec.retries, on_event=_tell, on_start=started,
-            deadline_s=spec.deadline_s + OUR_OWN_GRACE_S,
+            executor, manifest, backoff_limit=spec.retries, on_event=lambda event: _tell(event, chief),
+            on_start=started, deadline_s=spec.deadline_s + OUR_OWN_GRACE_S,
         )  # fmt: skip
     raise_for(outcome, handle)
     return handle, outcome
@@ -243,7 +270,24 @@ def leased(store: Store, key: str, lease_s: float) -> Iterator[None]:
         thread.join(timeout=5)
 
 
-def _tell(event: Event) -> None:
-    """Progress for whoever reads the step's log."""
-    if event.kind != "progress" or event.data.get("interval"):
+def _tell(event: Event, chief: str) -> None:
+    """For whoever reads the step's log, or watches the run; of several replicas the chief says how far it is."""
+    if event.kind != "progress":
         print(f"{event.kind}: {event.message}", flush=True)
+    elif event.data.get("replica") == chief:
+        if event.data.get("interval"):
+            print(f"{event.kind}: {event.message}", flush=True)
+        if "step" in event.data:
+            _tell_progress(event.data)
+
+
+def _tell_progress(data: Mapping[str, Any]) -> None:
+    """Steps, examples a second, the first metric of the eval split."""
+    from shipway import step_progress
+    from shipway.pages.numbers import figure
+    from shipway.tasks import is_share
+
+    words = [f"{data['examples_per_s']:,.0f} examples/s"] if data.get("examples_per_s") else []
+    for name in [name for name in data if name.startswith("val_") and name != "val_loss"][:1]:
+        words.append(f"{name.replace('_', ' ')} {figure(data[name], is_share(name.removeprefix('val_')))}")
+    step_progress.tell(data["step"], data.get("total_steps"), "steps", ", ".join(words))

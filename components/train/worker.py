@@ -62,16 +62,20 @@ def _run_own_fit(document: TrainingDocument, work: Path) -> None:
     from shipway.storage import read_artifact
     from shipway.training.own_export import publish
     from shipway.training.own_fit import fit_itself
-    from shipway.training.progress import LeaseWatch, Monitor, ProgressFile, print_metrics
+    from shipway.training.progress import LeaseWatch, Monitor, ProgressFile, TensorBoardLog, print_metrics
     from shipway.training.rank import share_of_this_process
+    from shipway.training.usage import Usage
 
-    monitor, output, share = Monitor(progress=ProgressFile()), document.output_uri, share_of_this_process()
+    output, share = document.output_uri, share_of_this_process()
+    monitor = Monitor(progress=ProgressFile(), usage=Usage(output))
     is_chief = share.rank == 0
     if is_chief:
         monitor.metric_lines = print_metrics
         monitor.lease = LeaseWatch(output, document.lease_s) if output and document.lease_s else None
+        monitor.tensorboard = TensorBoardLog(output) if output else None
     manifest = read_artifact(DatasetManifest, document.dataset_uri)
     trained, model = fit_itself(document.spec, manifest, work, output_uri=output, monitor=monitor, share=share)
+    monitor.close()
     if is_chief and output is not None:
         published = publish(trained, model, work, output, os.environ.get("SHIPWAY_JOB", ""), document.image)
         print_metrics(trained.state.step, published.metrics)
@@ -93,21 +97,23 @@ def _run_keras(document: TrainingDocument, work: Path) -> None:
     from shipway.training.distribution import open_distribution
     from shipway.training.loop import fit
     from shipway.training.progress import LeaseWatch, Monitor, ProgressFile, StallWatch, TensorBoardLog, print_metrics
+    from shipway.training.usage import Usage
 
     monitor = Monitor(
-        progress=ProgressFile(), stall=StallWatch(spec.stall_timeout_s, RetryableError.exit_code)
+        progress=ProgressFile(),
+        stall=StallWatch(spec.stall_timeout_s, RetryableError.exit_code),
+        usage=Usage(document.output_uri),
     )  # before the cluster forms: a peer that never comes is a stall too
     distribution = open_distribution(spec)
     output = document.output_uri
     if distribution.is_chief:
         monitor.metric_lines = print_metrics
         if output is not None:
-            monitor.tensorboard = TensorBoardLog(work, output)
+            monitor.tensorboard = TensorBoardLog(output)
             monitor.lease = LeaseWatch(output, document.lease_s) if document.lease_s else None
     manifest = read_artifact(DatasetManifest, document.dataset_uri)
     fitted = fit(spec, manifest, work, output_uri=output, monitor=monitor, distribution=distribution)
-    if monitor.stall is not None:
-        monitor.stall.close()
+    monitor.close()
     if distribution.is_chief and output is not None:
         from shipway.training.export import publish
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from shipway.components.sweep.budget import check_budget
-from shipway.components.sweep.core import check_function, most_trials, search_in_words, with_objective
+from shipway.components.sweep.core import check_function, search_in_words, with_objective
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
@@ -98,9 +98,6 @@ class SweepFunction(FunctionPlan):
             return ""
         objective = f"{sweep.objective.type} {sweep.objective.objectiveMetricName}"
         return f"{sweep.function}: {objective}, {search_in_words(sweep)}"
-
-    def trials(self, specs: Specs) -> int | None:
-        return most_trials(specs["sweep"])
 
 
 def _place(name: str, order: list[str]) -> tuple[int, str]:

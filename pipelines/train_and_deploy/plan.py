@@ -255,9 +255,6 @@ class TrainAndDeploy(Plan):
             return f"{training.strategy}, {workers}, {training.epochs:g} epochs"
         return f"endpoint {specs['endpoint'].name}" if task == "release" else ""
 
-    def trials(self, specs: Specs) -> int | None:
-        return most_trials(specs["sweep"])
-
 
 def _check_fractions(dataset: DatasetSpec, evaluated: str) -> None:
     """Training stops by the eval split, and evaluation scores one: neither may be empty by its own setting."""

@@ -8,8 +8,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+from shipway import locks
 
 POLL_S = 0.2
+END_GRACE_S = 10.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here: a child between fork and exec must not
 
@@ -41,3 +45,13 @@ def when_gone(act: Callable[[], object]) -> None:
         act()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def end_with_lock(path: Path) -> None:
+    """Stops this process once nobody holds the lock: a host holds it as long as it lives, however it dies."""
+    with path.open() as file:
+        while not locks.try_lock(file.fileno(), shared=True):
+            time.sleep(POLL_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(END_GRACE_S)
+    os._exit(130)

@@ -20,6 +20,7 @@ OURS = (
     "reports",
     "code",
     "functions",
+    "tensorboard",
 )  # what we make under a home
 
 

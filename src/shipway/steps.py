@@ -20,13 +20,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from shipway import deaths, locks, redaction
+from shipway import deaths, parents, redaction
 from shipway.artifacts import StepError, StepRecord
 from shipway.context import TITLE, Context
 from shipway.errors import Cancelled, JobFailed, ShipwayError, UserError, exit_code_of, harmless, one_line
 
-HOST_POLL_S = 0.2
-END_GRACE_S = 10.0
 WATCH = "SHIPWAY_WATCH"  # path of the local host's lock; a pod's end is the kubelet's business
 
 
@@ -49,6 +47,7 @@ class Step:
         self._cancel: list[Callable[[], None]] = []
         self.left: list[str] = []  # what could not be ended with it, and why
         self._began = time.monotonic()
+        self._saving = threading.RLock()  # progress is saved by a thread of its own
 
     def output(self, **facts: object) -> None:
         """Adds small facts worth showing: URIs, counts, metrics."""
@@ -113,9 +112,10 @@ class Step:
         """Writes the record; a store that does not answer must not hide the step's own error."""
         from shipway.storage import Store
 
-        self.record.seconds = self.seconds()
         try:
-            Store.open(self.context.store_uri).put(self.key, self.record.to_json().encode())
+            with self._saving:
+                self.record.seconds = self.seconds()
+                Store.open(self.context.store_uri).put(self.key, self.record.to_json().encode())
         except ShipwayError as error:
             print(f"shipway: record of step {self.name} not written: {error}", file=sys.stderr)
 
@@ -154,7 +154,12 @@ class Part(Step):
         self.whole.save()
 
 
-_running: list[Step] = []
+_running: list[Step] = []  # a step, and behind it the part that it is at
+
+
+def at_work() -> Step | None:
+    """The step, or the part of it, that runs in this process; None where nothing does."""
+    return _running[-1] if _running else None
 
 
 def _skipped(whole: StepRecord, role: str, title: str) -> StepRecord:
@@ -209,7 +214,7 @@ def step(role: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
         raise
     finally:
         _running.clear()
-    current.record.state = "Succeeded"
+    current.record.state, current.record.progress = "Succeeded", None
     current.save()
 
 
@@ -217,12 +222,15 @@ def step(role: str, parts: Mapping[str, str] | None = None) -> Iterator[Step]:
 def _part(part: Part) -> Iterator[Part]:
     """Its error ends the whole, which tells it."""
     part.save()
+    _running.append(part)
     try:
         yield part
     except BaseException as error:
         _describe(part.record, error)
         raise
-    part.record.state = "Succeeded"
+    finally:
+        _running.remove(part)
+    part.record.state, part.record.progress = "Succeeded", None
     part.save()
 
 
@@ -280,17 +288,5 @@ def _install_handlers(current: Step) -> None:
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
     if os.environ.get(WATCH):
-        threading.Thread(target=_watch_host, args=(os.environ[WATCH],), daemon=True).start()
-
-
-def _watch_host(lock: str) -> None:
-    """Stops this process when the run's host goes: kfp.local leaves a step alive when the run is killed.
-
-    The host holds an exclusive lock as long as it lives, and the kernel lets go of it however the host dies.
-    """
-    with open(lock) as file:
-        while not locks.try_lock(file.fileno(), shared=True):
-            time.sleep(HOST_POLL_S)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(END_GRACE_S)
-    os._exit(130)
+        # kfp.local leaves a step alive when the run is killed.
+        threading.Thread(target=parents.end_with_lock, args=(Path(os.environ[WATCH]),), daemon=True).start()

@@ -191,6 +191,7 @@ def _step(step: StepRecord, whole: StepRecord, title: str) -> dict[str, Any]:
         "seconds": step.seconds,
         "outputs": step.outputs,
         "log": whole.log,
+        "progress": {**step.progress.model_dump(mode="json"), "text": step.progress.text} if step.progress else None,
         **({"error": redaction.text(step.error.message)} if step.error else {}),
     }
 

@@ -168,7 +168,8 @@ def test_a_killed_training_goes_on_with_the_folder_that_it_had_left(
     assert record.history == {"loss": [[3, pytest.approx(1 / 3)], [4, 0.25]]}
     page = (place / "survives" / "page").read_text()
     assert "multi_worker, 2 workers" in page
-    assert f"tensorboard --logdir {record.uri}/tensorboard" in page
+    assert "shipway tensorboard " in page
+    assert "What each replica used" in page
     store = open_folder(record.uri)
     assert json.loads(store.get("folder.json"))["state.json"]["size_bytes"] == len('{"epoch": 4}')
     assert store.get("tensorboard/events.out") == b"epoch 4"

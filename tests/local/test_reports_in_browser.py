@@ -17,8 +17,11 @@ from shipway.artifacts import (
     DatasetManifest,
     DecisionRecord,
     EvaluationRecord,
+    GpuUsage,
     ModelManifest,
+    ReplicaUsage,
     RunRecord,
+    Spread,
     StepRecord,
     SweepRecord,
     TrainingRecord,
@@ -79,6 +82,29 @@ def training() -> str:
         history=history, seconds=71.5, uri="s3://shipway/jobs/digits-train-1",
     )  # fmt: skip
     return training_report(record).render()
+
+
+def training_of_a_recipe() -> str:
+    from shipway.components.train.page import model_report
+    from shipway.training.usage import hint
+
+    def usage(replica: str, share: float, gpus: int) -> ReplicaUsage:
+        cores, memory = Spread(mean=3.2, peak=5.75), Spread(mean=2.1e9, peak=3.4e9)
+        gpu = {"use": Spread(mean=0.61, peak=0.98), "memory_bytes": Spread(mean=30e9, peak=71e9)}
+        held = [GpuUsage(index=index, **gpu, memory_limit_bytes=80 << 30) for index in range(gpus)]
+        return ReplicaUsage(
+            replica=replica, seconds=754, cpu_cores=cores, cpu_limit=6, memory_bytes=memory, memory_limit_bytes=8 << 30,
+            gpus=held, waited_for_input=share, input="stream",
+        )  # fmt: skip
+
+    usages = [usage("chief-0", 0.02, 2), usage("worker-0", 0.384, 2), usage("worker-1", 0.01, 0)]
+    curves = {
+        name: [(step, top / step) for step in range(25, 1_000, 25)]
+        for name, top in {"loss": 40.0, "val_loss": 50.0, "val_accuracy": 20.0, "examples_per_s": 9e3}.items()
+    }
+    where = {"model": "s3://shipway/jobs/home-intents-train-1/model", "TensorBoard": "shipway tensorboard run-1"}
+    told = hint(usages, cpu="6", memory_limit_mb=2048)
+    return model_report(ModelManifest.read(FIXTURES / "model.json"), usages, curves, where, told).render()
 
 
 def dataset() -> str:
@@ -161,8 +187,8 @@ CUT = """[...document.querySelectorAll('figure.chart svg text')].filter(label =>
     return place.left < chart.left - 1 || place.top < chart.top - 1;
 }).map(label => label.textContent)"""
 MADE = (
-    gallery, dataset, sweep, training, evaluation, evaluation_by_sureness, decision, model_card, deployment,
-    run_summary,
+    gallery, dataset, sweep, training, training_of_a_recipe, evaluation, evaluation_by_sureness, decision, model_card,
+    deployment, run_summary,
 )  # fmt: skip
 REPORTS: dict[str, Callable[[], str]] = {made.__name__: made for made in MADE}
 

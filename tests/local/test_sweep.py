@@ -23,6 +23,7 @@ from shipway.context import Context
 from shipway.errors import InvalidSpec, JobFailed
 from shipway.specs import parse
 from shipway.storage import open_folder
+from shipway.training import events
 
 HERE = str(Path(__file__).parent)
 LOOPS = int(os.environ.get("SHIPWAY_LOOPS", "20"))
@@ -75,6 +76,18 @@ def test_trials_share_few_processes_and_the_best_is_no_worse_than_the_defaults()
     folder = open_folder(uri_of({**BOWL, "earlyStopping": "medianstop"}))
     assert {"experiment.yaml", "study.db"} <= {info.key for info in folder.list()}
     assert executors.current().running() == []  # type: ignore[attr-defined]
+
+
+def test_each_trial_leaves_its_reports_and_parameters_for_tensorboard() -> None:
+    document = {**BOWL, "maxTrialCount": 3}
+    record = run(document)
+    store = open_folder(uri_of(document))
+    for trial in record.trials:
+        data = store.get(f"tensorboard/trial-{trial.number:04}/{events.NAME}")
+        reported = [int(step) for step, _ in trial.history] or [1]
+        assert events.steps_in(data) == reported
+        assert b"_hparams_/session_start_info" in data
+        assert b"_hparams_/session_end_info" in data
 
 
 def test_a_sweep_without_one_finite_value_fails_however_many_failures_are_allowed() -> None:

@@ -12,6 +12,7 @@ import pytest
 from shipway.artifacts import ModelManifest
 from shipway.scoring import ModelSession
 from shipway.storage import open_folder, open_uri
+from shipway.training import events
 from tests.fixtures.tiny_model import Tiny
 
 pytestmark = pytest.mark.heavy
@@ -59,7 +60,9 @@ def test_a_model_folder_holds_what_its_manifest_says(tiny: Tiny, store_uri: str)
 def test_tensorboard_files_and_checkpoints_lie_beside_the_model(tiny: Tiny, store_uri: str) -> None:
     job = open_folder(tiny.model.uri.rsplit("/", 1)[0])
     keys = [info.key for info in job.list()]
-    assert any(key.startswith("tensorboard/events.out.tfevents") for key in keys)
+    steps_told = events.steps_in(job.get(f"tensorboard/{events.NAME}"))
+    assert steps_told == sorted(set(steps_told))
+    assert steps_told[-1] == tiny.model.steps
     steps = {key.split("/")[1] for key in keys if key.startswith("checkpoints/") and key.count("/") == 2}
     assert len(steps) == 2  # keep_checkpoints: older ones are gone
     pointer = json.loads(job.get("checkpoints/current"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,47 @@ def test_a_pruned_trial_ends_at_the_interval_that_was_judged(tiny: Tiny, store_u
     from shipway.training.trial import run_trial
 
     assert run_trial(document(tiny.dataset, None, **SHORT), lambda step, _metrics: step < 8)["steps"] == 8
+
+
+def test_the_share_of_time_that_steps_wait_for_input_is_measured_and_changes_no_weight(
+    tiny: Tiny, store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    from shipway.training import data as td
+    from shipway.training.loop import fit, start_afresh
+    from shipway.training.progress import Monitor
+    from shipway.training.spec import FitSpec
+    from shipway.training.usage import Usage
+
+    def trained(name: str, usage: Usage | None) -> Any:
+        start_afresh()
+        return fit(FitSpec(**SHORT), tiny.dataset, tmp_path / name, monitor=Monitor(usage=usage))
+
+    plain = trained("plain", None)
+    usage = Usage(None)
+    fitted = trained("watched", usage)
+    usage.close()
+    make = td.memory_batches
+
+    def slow(*arguments: Any) -> Any:
+        def later(*batch: Any) -> Any:
+            waited = tf.numpy_function(lambda: time.sleep(0.3) or np.int64(0), [], tf.int64, stateful=True)
+            with tf.control_dependencies([waited]):
+                return tf.nest.map_structure(tf.identity, batch)
+
+        return make(*arguments).map(later)
+
+    monkeypatch.setattr(td, "memory_batches", slow)
+    late = Usage(None)
+    again = trained("late", late)
+    late.close()
+    for other in (fitted, again):
+        assert all(np.array_equal(a, b) for a, b in zip(plain.weights, other.weights, strict=True))
+    assert late.how == "memory"
+    assert usage.input.share is not None
+    assert late.input.share is not None
+    assert late.input.share > max(usage.input.share, 1 / 3)
 
 
 def test_early_stopping_keeps_the_best_weights(tiny: Tiny, store_uri: str, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from shipway.storage import open_folder
 from shipway.storage.server import ServerInfo
+from shipway.training import events, usage
 from tests.conftest import STORE_HOME
 from tests.fixtures import other_tasks
 from tests.fixtures.jobs import Trained, needs_horovod, play, shared_by_jobs
@@ -108,6 +110,25 @@ def assert_undisturbed(killed: Trained, calm: Trained, kills: int) -> None:
     for step, loss in calm.losses.items():
         assert killed.losses[step] == pytest.approx(loss, rel=1e-4), f"step {step}"
     assert killed.model.metrics["val_accuracy"] == pytest.approx(calm.model.metrics["val_accuracy"], abs=0.01)
+    assert curve_steps(killed) == curve_steps(calm), "no step stands twice in TensorBoard's file"
+
+
+def curve_steps(trained: Trained) -> list[int]:
+    return events.steps_in(open_folder(job_of(trained)).get(f"tensorboard/{events.NAME}"))
+
+
+def job_of(trained: Trained) -> str:
+    return trained.model.uri.rsplit("/", 1)[0]
+
+
+def test_each_replica_tells_what_it_used_and_how_long_its_steps_waited(multi_worker: Trained) -> None:
+    usages = usage.kept(job_of(multi_worker))
+    assert [each.replica for each in usages] == ["chief-0", "worker-0"]
+    for each in usages:
+        assert 0 < each.cpu_cores.mean <= each.cpu_cores.peak
+        assert 100 << 20 < each.memory_bytes.mean <= each.memory_bytes.peak
+        assert each.waited_for_input is not None
+        assert 0 <= each.waited_for_input <= 1
 
 
 @pytest.mark.soak

@@ -14,9 +14,9 @@ from shipway.artifacts.evaluation import (
     SliceMetrics,
 )
 from shipway.artifacts.model import ModelManifest, Parity, Speed, Variant
-from shipway.artifacts.records import RunRecord, StepError, StepRecord
+from shipway.artifacts.records import RunRecord, StepError, StepProgress, StepRecord
 from shipway.artifacts.sweep import SweepAccount, SweepRecord, TrialRecord
-from shipway.artifacts.training import TrainingRecord
+from shipway.artifacts.training import GpuUsage, ReplicaUsage, Spread, TrainingRecord
 
 __all__ = [
     "SPLITS",
@@ -27,12 +27,14 @@ __all__ = [
     "EvaluationRecord",
     "FeatureSpec",
     "FileRef",
+    "GpuUsage",
     "Interval",
     "MetricInfo",
     "ModelManifest",
     "Parity",
     "Record",
     "RelativePath",
+    "ReplicaUsage",
     "RuleResult",
     "RunRecord",
     "Sha256",
@@ -40,7 +42,9 @@ __all__ = [
     "SliceMetrics",
     "Speed",
     "SplitManifest",
+    "Spread",
     "StepError",
+    "StepProgress",
     "StepRecord",
     "SweepAccount",
     "SweepRecord",

@@ -40,6 +40,24 @@ class StepError(Record):
         return made
 
 
+class StepProgress(Record):
+    """How far a step is, in units of its own: steps of a training, trials, rows."""
+
+    done: float
+    total: float | None = None  # None: nobody knows
+    unit: str = ""
+    note: str = ""
+    left_s: float | None = None  # None: it cannot be told yet
+    at: float = 0.0  # seconds since 1970
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+        from shipway.pace import words
+
+        return words(self.done, self.total, self.unit, self.left_s, self.note)
+
+
 class StepRecord(Artifact):
     """One launch of one task; at runs/<run>/steps/<name>.json.
 
@@ -66,6 +84,7 @@ class StepRecord(Artifact):
     made: dict[str, str] = Field(default_factory=dict)  # on Kubeflow: output artifact -> where it writes it
     cached_from: str = ""  # of a cached step: the run that did the work, where that is known
     parts: list[StepRecord] = Field(default_factory=list)
+    progress: StepProgress | None = None  # while it runs, or where it ended before it was done
 
     @property
     def name(self) -> str:

@@ -28,6 +28,7 @@ from shipway.cli import (
     store,
     streams,
     sweeps,
+    tensorboard,
 )
 from shipway.cli.arguments import spread_params
 from shipway.cli.console import print_json
@@ -87,6 +88,7 @@ app.command("retry")(control.retry)
 app.command("clone")(control.clone)
 app.command("logs")(logs.logs)
 app.command("artifacts")(control.artifacts)
+app.command("tensorboard")(tensorboard.tensorboard)
 app.add_typer(models.app, name="models")
 app.add_typer(endpoints.app, name="endpoints")
 app.command("predict")(endpoints.predict)

@@ -24,6 +24,9 @@ def closing_screen(summary: Summary) -> None:
     webhook = next((str(step["outputs"]["webhook"]) for step in summary["steps"] if "webhook" in step["outputs"]), "")
     if webhook and not re.search(r"answered 2\d\d$", webhook):
         say(f"The webhook was not told: {webhook}", style="yellow")
+    for step in summary["steps"]:
+        if step["outputs"].get("hint"):
+            say(f"{step['title']}: {step['outputs']['hint']}", style="yellow")
     if summary["state"] == "Running":
         say(f"Next: shipway watch {summary['run']}", style="dim")
         return
@@ -47,11 +50,14 @@ def closing_screen(summary: Summary) -> None:
 def _steps(summary: Summary) -> None:
     rows, styles = [], []
     for step in summary["steps"]:
-        took = "" if step["state"] in ("Cached", "Skipped") else duration(step["seconds"])
-        rows.append((step["title"], step["state"], took))
+        is_timed = step["state"] not in ("Cached", "Skipped") and (step["seconds"] or step["state"] != "Running")
+        took = duration(step["seconds"]) if is_timed else ""
+        far = step["progress"]["text"] if step.get("progress") else ""
+        rows.append((step["title"], step["state"], took, far))
         styles.append(MARKS.get(step["state"]) if step["state"] not in ("Succeeded",) else None)
+    columns = ["step", "state", "took", "progress"] if any(row[-1] for row in rows) else ["step", "state", "took"]
     say()
-    table(["step", "state", "took"], rows, right=["took"], styles=styles)
+    table(columns, [row[: len(columns)] for row in rows], right=["took"], styles=styles)
     colour = MARKS.get(summary["state"], "")
     say()
     say(f"Run {summary['run']}: {summary['state']} in {duration(summary['seconds'])}", style=f"bold {colour}".strip())

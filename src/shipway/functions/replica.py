@@ -57,6 +57,7 @@ def main() -> int:
 def _run(document: FunctionDocument, work: Path) -> None:
     from shipway.functions.calling import load, seed
     from shipway.functions.data import fetch
+    from shipway.training.usage import Usage
 
     _settle_devices(document)
     context = TrainingContext(
@@ -79,8 +80,9 @@ def _run(document: FunctionDocument, work: Path) -> None:
         if document.lease_s:
             threading.Thread(target=_heed_lease, args=(document, kept), daemon=True).start()
     seed(document.seed)
-    began = time.monotonic()
+    began, usage = time.monotonic(), Usage(document.output_uri)
     metrics, history = _call(load(document.function), document, context)
+    usage.close()
     if context.is_chief:
         kept.close()
         result = {"metrics": finite(metrics), "history": history, "seconds": round(time.monotonic() - began, 3)}
@@ -95,7 +97,8 @@ def _call(function: Any, document: FunctionDocument, context: TrainingContext) -
         LostPeer: another worker went away.
         FunctionFailed: it raised.
     """
-    from shipway.training.progress import EventFile, ProgressFile, print_metrics
+    from shipway.training.events import EventFile
+    from shipway.training.progress import ProgressFile, print_metrics
 
     progress = ProgressFile()
     events: list[EventFile] = []
@@ -104,9 +107,8 @@ def _call(function: Any, document: FunctionDocument, context: TrainingContext) -
         progress.write(step=step, interval=True, **finite(metrics))
         if context.is_chief:
             print_metrics(step, metrics)
-            if "tensorflow" in sys.modules:  # nothing else here can write TensorBoard's files
-                events[:] = events or [EventFile(context.logs)]
-                events[0].write(step, metrics)
+            events[:] = events or [EventFile(context.logs)]
+            events[0].write(step, metrics)
         return True
 
     more = {CONTEXT: context} if CONTEXT in inspect.signature(function).parameters else {}

@@ -12,7 +12,7 @@ from shipway.errors import CorruptArtifact, InvalidData, one_line
 from shipway.language.description import EncoderDescription
 from shipway.language.padded import check_inputs, run_padded
 from shipway.language.tokenizing import open_tokenizer
-from shipway.language.windows import run_windows
+from shipway.language.windows import Windows
 from shipway.scoring.runtimes import open_onnx
 
 _PROBE = ("a", "")
@@ -38,7 +38,8 @@ class OnnxEncoder:
         self._description = description
         self._tokenize = open_tokenizer(folder / description.tokenizer.path, description)
         self._session = open_onnx(folder / description.model.path, threads)
-        if description.feeding == "padded":
+        self._windows = Windows(self._session, self.width) if description.feeding == "windows" else None
+        if self._windows is None:
             check_inputs(self._session, str(folder / description.model.path))
         self.encode(_PROBE)  # a wrong width is said now, and not by the first request
 
@@ -58,8 +59,8 @@ class OnnxEncoder:
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         try:
             rows = self._tokenize(texts)
-            if self._description.feeding == "windows":
-                vectors = run_windows(self._session, rows, self.width)
+            if self._windows is not None:
+                vectors = self._windows.encode(rows)
             else:
                 vectors = run_padded(self._session, rows, self._description)
         except CorruptArtifact:

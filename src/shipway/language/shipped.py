@@ -26,8 +26,8 @@ DESCRIPTION = EncoderDescription(
     width=WIDTH,
     model=FileRef(
         path="encoder.onnx",
-        size_bytes=79097719,
-        sha256="e882c6db652060490d3a9528efc278f71902482e9fd975296806f098e68847d6",
+        size_bytes=79098199,
+        sha256="8ea680395f8ad2136dc106550cb76ff037dcff2a5f287b89f4161fadcbce2822",
     ),
     tokenizer=FileRef(
         path=TOKENIZER,

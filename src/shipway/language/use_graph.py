@@ -3,16 +3,19 @@
 The network is Google's universal-sentence-encoder-multilingual 3: embeddings of tokens, convolutions over 2, 3 and 5 of
 them, their sum over a text, and dense layers. Ours gives what the package's NumPy code gives and computes less of it:
 whatever depends on a token alone, the first convolutions' products included, is computed once for each different token
-of a batch, and gathered. Windows reach four tokens to either side, so that a long text may come in parts.
+of a batch, and gathered; `rows` gives it out, and takes it in as `known` where it was computed for a batch before.
+Windows reach four tokens to either side, so that a long text may come in parts.
 
-inputs  pieces  int64 (u,)       the batch's different tokens
-        around  int64 (n, 5)     for each token, which of `pieces` stand around it, two to either side; u: none
+inputs  known   float (k, 3840)  rows of different tokens of the batch, as they were given out before
+        pieces  int64 (u,)       the other different tokens
+        around  int64 (n, 5)     for each token, which of those k + u stand around it, two to either side; k + u: none
         window  int64 (n, 5)     for each token, which of the n stand around it; n: none
         members float (b, n)     1 where a token is one of a text's
         carried float (b, 1280)  `sums` of the texts' parts before this one
         lengths float (b, 1)     tokens of the texts, all parts together
 outputs vectors float (b, 512)   of length 1
         sums    float (b, 1280)
+        rows    float (u, 3840)  of `pieces`
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 TOKEN, FILTERS, FEATURES, WIDTH = 512, 256, 1280, 512
 CHUNKS = 17  # the table's rows lie in so many blocks, each with a scale of its own
 ORDERS = ((2, 0), (3, 1), (5, 2))  # tokens that a convolution sees, and how many of them stand before
+# Of a token's row: its vector, what each convolution takes of it, and its products as each token of a window.
+PARTS = (TOKEN, *(FILTERS for _ in ORDERS), *(order * FILTERS for order, _ in ORDERS))
+ROW = sum(PARTS)
 REACH = 2  # tokens to either side that a window holds
 _OPSET, _IR = 18, 9
 
@@ -71,7 +77,7 @@ def use_graph(weights: Mapping[str, NDArray[Any]]) -> bytes:
     epsilon = float(weights["eps"])
     _embed(graph, weights, epsilon)
     convolved = [_convolve(graph, weights, order, before) for order, before in ORDERS]
-    graph.add("Concat", ["token", *convolved], "features", axis=1)
+    graph.add("Concat", ["piece/token", *convolved], "features", axis=1)
     scale, shift = graph.constant("scale", weights["ln_g"]), graph.constant("shift", weights["ln_b"])
     graph.add("LayerNormalization", ["features", scale, shift], "levelled", axis=-1, epsilon=epsilon)
     graph.add("Add", [graph.dense("members", "levelled", "members/sums"), "carried"], "sums")
@@ -80,7 +86,8 @@ def use_graph(weights: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def _embed(graph: _Graph, weights: Mapping[str, NDArray[Any]], epsilon: float) -> None:
-    """`piece/vector` and, for each order, `ORDER/piece`: of each different token."""
+    """`piece/token`, the vector of each token; for each order `ORDER/piece` and `ORDER/products`, of each different
+    token, the known ones first."""
     import numpy as np
 
     table = np.empty((CHUNKS * len(weights["q1"]), TOKEN), np.uint8)
@@ -104,11 +111,21 @@ def _embed(graph: _Graph, weights: Mapping[str, NDArray[Any]], epsilon: float) -
     scale, shift = graph.constant("piece/scale", of_all("ln_g", 0)), graph.constant("piece/shift", of_all("ln_b", 0))
     # One normalisation over the three together, as the package computes it.
     graph.add("LayerNormalization", ["piece/projected", scale, shift], "piece/levelled", axis=-1, epsilon=epsilon)
-    parts = graph.constant("parts", np.array([FILTERS] * len(ORDERS), np.int64))
-    graph.add("Split", ["piece/levelled", parts], *(f"{order}/piece" for order, _ in ORDERS), axis=1)
+    thirds = graph.constant("thirds", np.array([FILTERS] * len(ORDERS), np.int64))
+    graph.add("Split", ["piece/levelled", thirds], *(f"{order}/levelled" for order, _ in ORDERS), axis=1)
+    products = []
+    for order, _ in ORDERS:
+        first = weights[f"w1_{order}"].reshape(order, FILTERS, FILTERS).transpose(1, 0, 2)
+        flat = graph.constant(f"{order}/first", first.reshape(FILTERS, order * FILTERS))
+        products.append(graph.dense(f"{order}/levelled", flat, f"{order}/multiplied"))
+    graph.add("Concat", ["piece/vector", "piece/levelled", *products], "rows", axis=1)
+    graph.add("Concat", ["known", "rows"], "piece/rows", axis=0)
+    named = [name for part in ("piece", "products") for name in (f"{order}/{part}" for order, _ in ORDERS)]
+    parts = graph.constant("parts", np.array(PARTS, np.int64))
+    graph.add("Split", ["piece/rows", parts], "piece/vectors", *named, axis=1)
     graph.constant("middle", np.array(REACH, np.int64))
     graph.add("Gather", ["around", "middle"], "place", axis=1)  # of each token among the different ones
-    graph.add("Gather", ["piece/vector", "place"], "token")
+    graph.add("Gather", ["piece/vectors", "place"], "piece/token")
 
 
 def _convolve(graph: _Graph, weights: Mapping[str, NDArray[Any]], order: int, before: int) -> str:
@@ -120,8 +137,6 @@ def _convolve(graph: _Graph, weights: Mapping[str, NDArray[Any]], order: int, be
 
     seen = graph.constant(name("seen"), np.arange(REACH - before, REACH - before + order, dtype=np.int64))
     # Row u * order + k of the products: piece u as a window's k-th token. `zeros` are those of no token.
-    first = weights[f"w1_{order}"].reshape(order, FILTERS, FILTERS).transpose(1, 0, 2).reshape(FILTERS, order * FILTERS)
-    graph.dense(name("piece"), graph.constant(name("first"), first), name("products"))
     graph.add("Reshape", [name("products"), "filters"], name("rows"))
     graph.add("Concat", [name("rows"), "zeros"], name("rows/all"), axis=0)
     graph.add("Gather", ["around", seen], name("around"), axis=1)
@@ -175,6 +190,7 @@ def _model(graph: _Graph) -> bytes:
 
     size = 2 * REACH + 1
     inputs = [
+        value("known", TensorProto.FLOAT, "k", ROW),
         value("pieces", TensorProto.INT64, "u"),
         value("around", TensorProto.INT64, "n", size),
         value("window", TensorProto.INT64, "n", size),
@@ -182,7 +198,11 @@ def _model(graph: _Graph) -> bytes:
         value("carried", TensorProto.FLOAT, "b", FEATURES),
         value("lengths", TensorProto.FLOAT, "b", 1),
     ]
-    outputs = [value("vectors", TensorProto.FLOAT, "b", WIDTH), value("sums", TensorProto.FLOAT, "b", FEATURES)]
+    outputs = [
+        value("vectors", TensorProto.FLOAT, "b", WIDTH),
+        value("sums", TensorProto.FLOAT, "b", FEATURES),
+        value("rows", TensorProto.FLOAT, "u", ROW),
+    ]
     made = helper.make_graph(graph.nodes, "use-multilingual-3", inputs, outputs, list(graph.constants.values()))
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
     model.producer_name = "shipway"

@@ -2,7 +2,7 @@
 
 `.shipway/tmp/<number>/`: temporary files of the host and its steps, as long as the host lives.
 `.shipway/runs/<run>/`: request.json, events.jsonl (one JSON object a line), _host.log (kfp's own words), <task>.log,
-host.lock (held by the host as long as it lives).
+<task>.progress.json (how far it is), host.lock (held by the host as long as it lives).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from shipway import locks, private
 from shipway.errors import ShipwayError
 
+PROGRESS = ".progress.json"
 KILL_S = 10.0  # for the kernel, behind SIGKILL
 
 
@@ -36,8 +37,6 @@ class Request:
     name: str = ""
     pipeline_name: str = ""  # as the user typed it
     fresh: bool = False
-    rooms: dict[str, str] = field(default_factory=dict)  # task -> the component's folder whose launch it runs
-    trials: int | None = None  # how many the sweep is to make
     started_by: str = ""
     idempotency_key: str = ""
     environment: dict[str, str] = field(default_factory=dict)
@@ -74,14 +73,22 @@ class RunFolder:
         private.make_folder(self.path)
         private.write_text(self.path / "request.json", json.dumps(asdict(request), indent=1))
         private.write_text(self._events, "")
+        for told in self.path.glob(f"*{PROGRESS}"):
+            told.unlink(missing_ok=True)
 
     def request(self) -> Request:
         """What was asked."""
-        return Request(**json.loads((self.path / "request.json").read_text(encoding="utf-8")))
+        known = {each.name for each in fields(Request)}
+        asked = json.loads((self.path / "request.json").read_text(encoding="utf-8"))
+        return Request(**{name: value for name, value in asked.items() if name in known})  # another version wrote more
 
     def task_log(self, task: str) -> Path:
         """Where a task's output goes."""
         return self.path / f"{task}.log"
+
+    def progress_file(self, step: str) -> Path:
+        """How far a running step is; written by the step itself."""
+        return self.path / f"{step}{PROGRESS}"
 
     def emit(self, kind: str, **data: Any) -> None:
         """Appends an event; one write, so that a reader never sees half a line from a writer that lives."""

@@ -93,6 +93,7 @@ class Host:
                     "jobs": said.jobs,
                     "error": said.error,
                     "parts": said.parts,
+                    "progress": said.progress,
                 }
             )
         if step.state == "Failed" and step.error is None:

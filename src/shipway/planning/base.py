@@ -143,7 +143,3 @@ class Plan:
     def work(self, task: str, specs: Specs) -> str:
         """How much work a task has, for the plan table; empty where there is nothing to say."""
         return ""
-
-    def trials(self, specs: Specs) -> int | None:
-        """How many trials a sweep makes, for its progress line."""
-        return None

@@ -39,6 +39,7 @@ class KubeflowRun:
         self._noted: str | None = None  # what the run's last step wrote of its end, once it was asked for
         self._record: RunRecord | None = None
         self._seen: dict[str, str] | None = None  # what `changes` gave last: the run's state, and each step's
+        self._far: dict[str, float] = {}  # step -> when it said how far it is
         self.key = str(run.run_id)
         self.is_new = is_new
         self._note = ""
@@ -235,6 +236,10 @@ class KubeflowRun:
             if step.state != "Pending" and self._seen.get(step.name) != step.state:
                 self._seen[step.name] = step.state
                 yield {"kind": "step", "step": step.model_dump(mode="json")}
+            for piece in step.pieces:
+                if piece.state == "Running" and piece.progress and self._far.get(piece.name) != piece.progress.at:
+                    self._far[piece.name] = piece.progress.at
+                    yield {"kind": "progress", "step": piece.name, "progress": piece.progress.model_dump(mode="json")}
         if self.state in ENDED:
             yield {"kind": "run", "record": self.record.model_dump(mode="json")}
 
@@ -296,8 +301,10 @@ class KubeflowRun:
         return self
 
     def detail(self, step: str) -> str:
-        """Not known: Kubeflow's API tells nothing of a step in progress."""
-        return ""
+        """What its record says; Kubeflow's API tells nothing of a step in progress."""
+        pieces = (piece for whole in self.record.steps for piece in whole.pieces)
+        progress = next((piece.progress for piece in pieces if piece.name == step), None)
+        return progress.text if progress is not None else ""
 
     def logs(self, steps: set[str]) -> tuple[dict[str, str], list[str]]:
         """What pods printed, without Kubeflow's own lines; a cached step's are another run's."""

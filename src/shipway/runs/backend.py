@@ -67,7 +67,7 @@ class Backend(Protocol):
         """Looks at it again."""
 
     def changes(self) -> Iterator[Event]:
-        """Looks again, and gives what is new: events of kind `tasks`, `state`, `step` and `run`.
+        """Looks again, and gives what is new: events of kind `tasks`, `state`, `step`, `progress` and `run`.
 
         Raises:
             JobFailed: nobody is left to tell its end.

@@ -93,7 +93,7 @@ class Run(Results):
         return self
 
     def events(self, timeout_s: float | None = None) -> Iterator[Event]:
-        """`tasks`, `state`, `step` and `run` events until the run ends, each change once.
+        """`tasks`, `state`, `step`, `progress` and `run` events until the run ends, each change once.
 
         Raises:
             JobFailed: it did not end within `timeout_s`, and goes on; or nobody is left to tell its end.

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from shipway import locks, redaction, references
 from shipway.artifacts import RunRecord, StepError, StepRecord
 from shipway.context import RUN, Context
-from shipway.dag import tasks_of
 from shipway.ending import ENDED
 from shipway.errors import JobFailed, NotFound
 from shipway.local.folder import Request, RunFolder
 from shipway.local.hosting import HostProcess, host_is_gone, start_host
 from shipway.local.store import has_store, use_store
 from shipway.person import who_types
+from shipway.runs.detail import StepsAtWork
 
 if TYPE_CHECKING:
     from shipway.local.prepared import Prepared
@@ -47,6 +47,7 @@ class Here:
         self.key, self.context = key, context
         self.is_new = True
         self.folder = RunFolder(context.home, key)
+        self._at_work = StepsAtWork(self.folder)
         self._host = host
         self._offset = 0
         self._began = 0.0
@@ -82,7 +83,8 @@ class Here:
         if self.state in ENDED:
             return self._record
         seconds = round(max(time.time() - self._began, 0.0), 1)
-        return self._record.model_copy(update={"steps": list(self._steps.values()), "seconds": seconds})
+        steps = [self._at_work.completed(step) for step in self._steps.values()]
+        return self._record.model_copy(update={"steps": steps, "seconds": seconds})
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -128,6 +130,9 @@ class Here:
                 self._record = RunRecord.model_validate(event["record"])
                 self._steps = {step.name: step for step in self._record.steps}
             yield event
+        if self.state not in ENDED:
+            for name, progress in self._at_work.changes(self._steps.values()):
+                yield {"kind": "progress", "step": name, "progress": progress.model_dump(mode="json")}
 
     def _lives(self) -> bool:
         return (self._host is not None and self._host.process.poll() is None) or self.folder.host_lives()
@@ -192,11 +197,8 @@ class Here:
         return texts, []
 
     def detail(self, step: str) -> str:
-        from shipway.runs.detail import step_detail
-
-        with suppress(OSError, ValueError, TypeError):  # the run's folder is gone, or another Shipway's
-            return redaction.text(step_detail(self.folder, step, self._began))
-        return ""
+        record = self._steps.get(step)
+        return redaction.text(self._at_work.text(record)) if record is not None else ""
 
     def log_files(self) -> dict[str, Path]:
         """Log files by step, in the order in which they were last written to."""
@@ -255,11 +257,8 @@ def _request(prepared: Prepared, run_key: str, environment: dict[str, str], *, f
         prepared.configuration.plan.check_here(prepared.configuration.specs)
     if folders := pipeline_folders():
         environment[PIPELINES] = os.pathsep.join(map(str, folders))
-    tasks, configuration = tasks_of(prepared.pipeline.function.pipeline_spec), prepared.configuration
     return Request(
         run=run_key,
-        rooms={name: task.room for name, task in tasks.items() if task.room},
-        trials=configuration.plan.trials(configuration.specs) if configuration else None,
         pipeline=prepared.pipeline.reference,
         params=prepared.params,
         secrets=prepared.secrets,

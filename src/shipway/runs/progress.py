@@ -35,6 +35,7 @@ SIGNS = {
     "Cancelled": "■",
     "Skipped": "–",
 }
+LINE_S = 10.0  # between two lines of a step, where nothing can be drawn anew
 Titles = dict[str, str]
 
 
@@ -45,6 +46,7 @@ class Progress:
         self.titles = titles
         self.steps: dict[str, StepRecord] = {}
         self.began: dict[str, float] = {}
+        self._said: dict[str, float] = {}  # step -> when a line was printed of it
         self._detail = detail or (lambda step: "")
         self._live: Any = None
         self._console = _console()
@@ -65,6 +67,8 @@ class Progress:
         """One event of `Run.events`."""
         if event["kind"] == "tasks":
             self.titles |= event["titles"]
+        if event["kind"] == "progress":
+            self._progress(event["step"], event["progress"])
         if event["kind"] != "step":
             return
         from shipway.artifacts import StepRecord
@@ -79,6 +83,18 @@ class Progress:
             self.began.setdefault(piece.name, time.monotonic())
             if self._live is None:
                 self._console.print(self._plain(piece), markup=False)
+
+    def _progress(self, name: str, told: dict[str, Any]) -> None:
+        """A line now and then, where no line is drawn anew."""
+        from shipway.artifacts import StepProgress
+
+        now = time.monotonic()
+        since = now - self.began.get(name, now)
+        if self._live is not None or now - self._said.get(name, self.began.get(name, now)) < max(LINE_S, since / 20):
+            return
+        self._said[name] = now
+        progress = StepProgress.model_validate(told)
+        self._console.print(f"{self.titles.get(name, name)}  {progress.text}", markup=False)
 
     def _place(self, step: StepRecord) -> None:
         """A line for each iteration of a task and each part of a step in its place, and for a step of no known task."""

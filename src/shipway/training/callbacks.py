@@ -7,11 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
 from shipway.errors import LeaseLapsed, ShipwayError
 from shipway.training.checkpoint import Arrays, Checkpoints, LoopState
 from shipway.training.judging import Rule, judge
+from shipway.training.measure import WAITED
 from shipway.training.progress import Monitor, Pause, Report
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self._began = self._told = time.monotonic()
         self._batch = spec.batch_size * dist.replicas
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self.monitor.usage is not None:
+            self.monitor.usage.input.pause()
+
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
         self.state.step += 1
@@ -59,6 +65,8 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
         if monitor.stall is not None:
             monitor.stall.alive()
         now = time.monotonic()
+        if monitor.usage is not None and WAITED in logs:
+            monitor.usage.input.step(now, float(logs[WAITED]))
         if monitor.progress is not None and (monitor.audit or now - self._told >= PROGRESS_EVERY_S):
             self._told = now
             record: dict[str, Any] = {"step": self.state.step, "total_steps": self.total, "epoch": self._epoch()}
@@ -101,6 +109,8 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
         self._sums[:] = 0.0
         self._began = time.monotonic()
+        if self.monitor.usage is not None:
+            self.monitor.usage.input.go(self._began)
 
     def _tell(self, metrics: dict[str, float]) -> bool:
         now = time.monotonic()
@@ -113,7 +123,8 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
         if self.monitor.metric_lines is not None:
             self.monitor.metric_lines(self.state.step, metrics)
         if self.monitor.tensorboard is not None:
-            self.monitor.tensorboard.write(self.state.step, {**metrics, "examples_per_s": rate})
+            told = {**metrics, "examples_per_s": rate, **self._learning_rate()}
+            self.monitor.tensorboard.write(self.state.step, told)
         return True if self.report is None else self.report(self.state.step, dict(metrics))
 
     def _save(self) -> None:
@@ -121,6 +132,14 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
             return
         optimizer = [variable.numpy() for variable in self.model.optimizer.variables]
         self.checkpoints.save(self.state, self.model.get_weights(), optimizer, self.best_weights)
+
+    def _learning_rate(self) -> dict[str, float]:
+        """Of the last step; nothing where an optimizer of one's own has none."""
+        rate = getattr(self.model.optimizer, "learning_rate", None)
+        if callable(rate):
+            rate = rate(self.model.optimizer.iterations)
+        # A strategy's variable is no number before it is a tensor.
+        return {} if rate is None else {"learning_rate": float(tf.convert_to_tensor(rate))}
 
     def _epoch(self) -> float:
         return round(self.state.step / self.steps_per_epoch, 4)

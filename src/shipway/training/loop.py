@@ -149,7 +149,7 @@ def _fit(
         start = interval_end.state.step
 
         def batches(start: int = start) -> Any:
-            return _input(spec, manifest, parser, shards, rows, batch, start, work, dist)
+            return _input(spec, manifest, parser, shards, rows, batch, start, work, dist, monitor)
 
         # A checkpoint taken in the middle of an interval (a lapsed lease) is followed by the rest of that interval
         # first, so that evaluations fall on the steps of the undisturbed run.
@@ -232,10 +232,14 @@ def _input(
     start: int,
     work: Path,
     dist: Distribution,
+    monitor: Monitor,
 ) -> Any:
     size = max(sum(shard.size_bytes for shard in shards), 0 if parser.is_late else rows * manifest.unpacked_bytes)
     large = size > spec.memory_limit_mb << 20
-    if spec.input == "stream" or (spec.input == "auto" and large):
+    is_stream = spec.input == "stream" or (spec.input == "auto" and large)
+    if monitor.usage is not None:
+        monitor.usage.how = "stream" if is_stream else "memory"
+    if is_stream:
         own = sh.own_shards(shards, dist.share)
         paths = sh.fetch_shards(manifest, own, work / manifest.fingerprint)
         return td.stream_batches(parser, own, paths, batch // dist.size, spec.seed, start)

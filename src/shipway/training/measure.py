@@ -17,6 +17,7 @@ from shipway.training.order import Share
 from shipway.training.unpacking import DTYPES
 
 EVALUATION_BATCH = 256
+WAITED = "waited_for_input_s"
 
 
 def input_names(model: Any) -> list[str]:
@@ -34,6 +35,7 @@ def make_step(model: Any, head: TrainingHead, dist: Distribution, audit: bool) -
 
     def train_step(self: Any, batch: td.Batch) -> dict[str, Any]:
         features, targets = batch
+        waited = None if self.jit_compile else _waited(batch)
         with tf.GradientTape() as tape:
             outputs = self(features, training=True)
             loss = self.compute_loss(features, _alone(targets), outputs)
@@ -42,6 +44,8 @@ def make_step(model: Any, head: TrainingHead, dist: Distribution, audit: bool) -
         logs = {"loss": tf.cast(loss, tf.float32) * scale / local}
         measured = head.batch(outputs, targets)
         logs |= {name: tf.cast(measured[name], tf.float32) / local for name in head.batch_metrics}
+        if waited is not None:
+            logs[WAITED] = waited / local
         if audit:
             parts = [tf.io.serialize_tensor(side[name]) for side in batch for name in sorted(side)]
             logs["batch_hash"] = tf.strings.to_hash_bucket_fast(tf.strings.join(parts), 1 << 62)
@@ -49,6 +53,18 @@ def make_step(model: Any, head: TrainingHead, dist: Distribution, audit: bool) -
 
     model.train_step = types.MethodType(train_step, model)
     model.distribute_reduction_method = "sum" if dist.size == 1 else "first"
+
+
+def _waited(batch: td.Batch) -> Any:
+    """Seconds from a step's beginning until its batch was there: how long it waited for its input.
+
+    A step is one graph, in which the iterator is asked for the batch. The first clock has no inputs, so that it is
+    read as the graph starts; the second one is read when the batch's tensors are there.
+    """
+    with tf.device("CPU:0"):
+        began = tf.timestamp()
+        with tf.control_dependencies(tf.nest.flatten(batch)):
+            return tf.timestamp() - began
 
 
 def _alone(targets: Mapping[str, Any]) -> Any:

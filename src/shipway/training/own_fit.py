@@ -142,6 +142,8 @@ class OwnFitting:
             monitor.progress.write(step=step, interval=True, **metrics)
         if monitor.metric_lines is not None:
             monitor.metric_lines(step, metrics)
+        if monitor.tensorboard is not None:
+            monitor.tensorboard.write(step, metrics)
         return True if self._report is None else self._report(step, dict(metrics))
 
 

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from shipway.errors import ShipwayError
 from shipway.storage import open_folder
+from shipway.training import events
+from shipway.training.usage import Usage
 
 PROGRESS = "SHIPWAY_PROGRESS"
 AUDIT = "SHIPWAY_AUDIT"
@@ -108,43 +109,33 @@ def print_metrics(step: int | None, metrics: Mapping[str, float]) -> None:
             print(f"{now} {name}={value:.8g}", flush=True)
 
 
-class EventFile:
-    """Scalars for TensorBoard in a folder."""
+class TensorBoardLog:
+    """The scalars of a training as one object for TensorBoard, `tensorboard/events.out.tfevents...` of its job.
 
-    def __init__(self, folder: Path) -> None:
-        import tensorflow as tf
+    It is written whole at every interval, small as it is. One who goes on from a checkpoint first cuts off what was
+    written of steps behind it, so that no step stands there twice; the bytes before them stay as they are.
+    """
 
-        self._tf = tf
-        self._writer = tf.summary.create_file_writer(str(folder))
-        # What tensorboard's own scalar() writes; that package is not needed where a model is trained.
-        self._metadata = tf.compat.v1.SummaryMetadata(data_class=1)
-        self._metadata.plugin_data.plugin_name = "scalars"
-
-    def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Adds scalars."""
-        with self._writer.as_default(step=step):
-            for name, value in metrics.items():
-                self._tf.summary.write(name, self._tf.constant(value, self._tf.float32), metadata=self._metadata)
-        self._writer.flush()
-
-
-class TensorBoardLog(EventFile):
-    """Event files below the work folder, uploaded to `tensorboard/` at every checkpoint."""
-
-    def __init__(self, work: Path, output_uri: str) -> None:
-        self._folder = work / "tensorboard"
+    def __init__(self, output_uri: str) -> None:
         self._output_uri = output_uri
-        super().__init__(self._folder)
+        self._key = f"tensorboard/{events.NAME}"
+        self._written: bytes | None = None  # None: not known yet
+        self._new: list[tuple[int, bytes]] = []
 
-    def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Adds scalars and uploads; a store that fails here must not end a training."""
-        super().write(step, metrics)
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds scalars; a store that fails here must not end a training, and gets them with the next ones."""
+        self._new.append((step, events.scalars(step, metrics)))
         try:
             store = open_folder(self._output_uri)
-            for path in self._folder.iterdir():
-                store.put(f"tensorboard/{path.name}", path.read_bytes())
+            if self._written is None:
+                before = store.get(self._key) if store.head(self._key) is not None else b""
+                self._written = events.before(before, self._new[0][0]) or events.head()
+            data = self._written + b"".join(record for _, record in self._new)
+            store.put(self._key, data)
         except ShipwayError as error:
             print(f"shipway: TensorBoard log not uploaded: {error}", file=sys.stderr, flush=True)
+        else:
+            self._written, self._new = data, []
 
 
 class LeaseWatch:
@@ -214,4 +205,12 @@ class Monitor:
     lease: LeaseWatch | None = None
     stall: StallWatch | None = None
     metric_lines: Callable[[int, dict[str, float]], None] | None = None  # print_metrics, on the chief
+    usage: Usage | None = None
     audit: bool = field(default_factory=audited)
+
+    def close(self) -> None:
+        """The training is over: what follows is no step that could stall, and none of its work."""
+        if self.stall is not None:
+            self.stall.close()
+        if self.usage is not None:
+            self.usage.close()

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 
 from shipway.errors import CorruptArtifact, InvalidData, UserError
-from shipway.language import EncoderIdentity, SentenceEncoder, open_encoder, shipped
+from shipway.language import EncoderIdentity, SentenceEncoder, open_encoder, shipped, windows
+from shipway.language.encoder import OnnxEncoder
 from shipway.language.keeping import kept_folder
 from shipway.language.storing import upload
 from shipway.language.tokenizing import open_tokenizer
@@ -133,6 +135,22 @@ def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: SentenceEncode
     assert alone.dtype == np.float32
     np.testing.assert_allclose(together, alone, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+def test_a_vector_does_not_depend_on_the_texts_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, description = shipped.shipped_folder()
+    texts = [*SENTENCES.values(), LONG[0], *ODD]
+    fresh = [OnnxEncoder(folder, description, threads=1).encode([text]) for text in texts[:6]]
+    warm = OnnxEncoder(folder, description, threads=1)
+    first = warm.encode(texts)
+    np.testing.assert_array_equal(np.concatenate([warm.encode([text]) for text in texts[:6]]), np.concatenate(fresh))
+    np.testing.assert_array_equal(warm.encode(texts), first)
+    monkeypatch.setattr(windows, "KNOWN", 40)  # fewer than one text may hold: begun anew all the time
+    narrow = OnnxEncoder(folder, description, threads=1)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(narrow.encode, [texts] * 8))
+    for each in found:
+        np.testing.assert_array_equal(each, first)
 
 
 @pytest.mark.parametrize("tokens", [BUDGET - 2, BUDGET - 1, BUDGET, BUDGET + 1, 2 * BUDGET - 2, 2 * BUDGET - 1])

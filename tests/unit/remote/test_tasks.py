@@ -218,3 +218,23 @@ def test_the_stand_in_refuses_as_the_real_server_does(kubeflow: Connection, serv
         kubeflow.api.terminate(run.key)
     with pytest.raises(InvalidSpec, match="Workflow must be Failed/Error to retry"):
         kubeflow.api.retry(run.key)
+
+
+def test_a_running_step_is_as_far_as_its_record_says_and_tells_each_change_once(
+    kubeflow: Connection, server: KfpServer, handled: str, store: Store
+) -> None:
+    run = kubeflow.submit(handled)
+    server.state._show(server.state.runs[run.key], "RUNNING", {"add": "SUCCEEDED", "model": "RUNNING"})
+
+    def told(done: int) -> list[str]:
+        far = {"done": done, "total": 200, "unit": "rows", "left_s": 8, "at": float(done)}
+        keep(store, run.key, "model", state="Running", progress=far)
+        return [event["progress"]["done"] for event in run.backend.changes() if event["kind"] == "progress"]
+
+    assert told(50) == [50]
+    assert told(50) == []
+    assert told(100) == [100]
+    assert run.backend.detail("model") == "50 %, 8.0 s left, 100 of 200 rows"
+    assert "50 %, 8.0 s left" in str(run)
+    shown = {step["step"]: step["progress"] for step in run.summary()["steps"]}
+    assert (shown["add"], shown["model"]["text"]) == (None, "50 %, 8.0 s left, 100 of 200 rows")

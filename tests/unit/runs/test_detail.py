@@ -2,52 +2,51 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from pathlib import Path
 from typing import Any
 
-from shipway.artifacts import StepRecord
+import pytest
+
+from shipway.artifacts import StepProgress, StepRecord
 from shipway.local.folder import Request, RunFolder
-from shipway.runs.detail import step_detail, sweep_detail, training_detail
+from shipway.runs.detail import StepsAtWork
 from shipway.runs.progress import Progress, highlights
 
 
-def progress(at: float, step: int, **more: Any) -> dict[str, Any]:
-    return {"kind": "progress", "data": {"at": at, "step": step, "total_steps": 200, **more}}
-
-
-def test_training_says_step_rate_and_time_left() -> None:
-    told = training_detail([progress(100, 20), progress(110, 120, examples_per_s=735.3, val_accuracy=0.957)])
-    assert told == "step 120 of 200, 735 examples/s, 8.0 s left, val accuracy 95.7 %"
-
-
-def test_training_says_what_is_known() -> None:
-    assert training_detail([{"kind": "started", "data": {}}]) == ""
-    assert training_detail([progress(1, 5)]) == "step 5 of 200"
-    assert training_detail([{"kind": "progress", "data": {"step": 7}}]) == "step 7"
-
-
-def test_a_sweep_counts_its_trials() -> None:
-    lines = ["noise", "trial 0 Succeeded val_accuracy=0.96 in 11.5 s (a=1)", "trial 1 Failed in 2.0 s (a=2)"]
-    assert sweep_detail(lines, 4) == "2 of 4 trials, last Failed in 2.0 s"
-    assert sweep_detail([], 4) == "0 of 4 trials"
-
-
-def test_a_job_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> None:
-    job = tmp_path / "jobs" / "old"
-    job.mkdir(parents=True)
-    (job / "events.jsonl").write_text(json.dumps(progress(1, 5)) + "\n")
-    os.utime(job / "events.jsonl", (1, 1))
-    folder, began = RunFolder(tmp_path, "run-1"), time.time()
-    folder.create(Request("run-1", "p", {}, rooms={"job": "train"}))
-    assert step_detail(folder, "job", began) == ""
-    os.utime(job / "events.jsonl", (time.time() + 9, time.time() + 9))
-    assert step_detail(folder, "job", began) == "step 5 of 200"
+def test_a_running_step_says_how_far_it_is_or_what_it_printed_last(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "run-1")
+    folder.create(Request("run-1", "p", {}))
+    at_work, step = StepsAtWork(folder), StepRecord(run="run-1", task="dataset", state="Running")
+    assert at_work.text(step) == ""
     folder.task_log("dataset").write_text('[KFP Executor] x\n{\n "a": 1\n}\nreading rows\n[KFP Executor] y\n')
-    assert step_detail(folder, "dataset", began) == "reading rows"
-    assert step_detail(folder, "gone", began) == ""
+    assert at_work.text(step) == "reading rows"
+    told = StepProgress(done=5, total=20, unit="rows", left_s=8)
+    folder.progress_file("dataset").write_text(told.model_dump_json())
+    assert at_work.text(step) == "25 %, 8.0 s left, 5 of 20 rows"
+    assert at_work.completed(step).progress == told
+    assert list(at_work.changes([step])) == []  # nothing is new
+
+
+def test_half_a_file_of_progress_is_no_progress(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "run-1")
+    folder.create(Request("run-1", "p", {}))
+    folder.progress_file("dataset").write_text('{"done": ')
+    assert StepsAtWork(folder).text(StepRecord(run="run-1", task="dataset", state="Running")) == ""
+
+
+def test_where_nothing_is_drawn_anew_a_line_is_printed_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shipway.runs.progress.LINE_S", 0.0)
+    with Progress({"dataset": "Make a dataset"}) as shown:
+        step = StepRecord(run="r", task="dataset", title="Make a dataset", state="Running")
+        shown({"kind": "step", "step": step.model_dump(mode="json")})
+        shown.began["dataset"] -= 60
+        progress = StepProgress(done=5, total=20, unit="rows", left_s=8).model_dump(mode="json")
+        shown({"kind": "progress", "step": "dataset", "progress": progress})
+        shown({"kind": "progress", "step": "dataset", "progress": progress})  # within three seconds
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["Make a dataset ...", "Make a dataset  25 %, 8.0 s left, 5 of 20 rows"]
 
 
 def test_the_parts_of_a_step_are_followed_in_its_place() -> None:

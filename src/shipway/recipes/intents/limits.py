@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from shipway.language.reference import USE_MULTILINGUAL
 
-# Rows times classes, of which the solver's time is made: half a million took 2.2 s of a core, 4.2 s more with vectors. A
-# limit in minutes would meet the one on steps that do not come (`stall_timeout_s`) where many processes share a core.
+# Rows times classes, of which the solver's time is made: half a million took 2.2 s of a core, and 4.2 s more with
+# vectors. A limit in minutes would meet the one on steps that do not come (`stall_timeout_s`) where many processes
+# share a core.
 MAX_WORK = 3_000_000
 MAX_ROWS = 100_000  # that `auto` encodes: half a minute of one core
 
