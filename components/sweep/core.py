@@ -188,6 +188,8 @@ def trial_training(spec: SweepSpec, values: Mapping[str, Any]) -> TrainingSpec:
             "workers": 1,
             "batch_size": training.batch_size * training.workers,
             "gradient_compression": "none",
+            "parameter_servers": 1,
+            "resources": training.resources.of_one(),
         }
     )
 

@@ -54,7 +54,7 @@ def tfjob(
     best: str = "",
     code_fingerprint: str = "",
 ):
-    """Train a model as a TFJob: strategy single, mirrored or multi_worker.
+    """Train a model as a TFJob: strategy single, mirrored, multi_worker or parameter_server.
 
     Args:
         dataset: A `DatasetManifest`.

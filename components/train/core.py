@@ -11,7 +11,7 @@ from typing import Any
 from shipway import images, labels, podsecurity
 from shipway.canonical import canonical_json
 from shipway.code.given import GIVEN
-from shipway.components.train.spec import FunctionSpec, TrainingSpec
+from shipway.components.train.spec import FunctionSpec, Group, PodResources, TrainingSpec, check_resources
 from shipway.context import Context
 from shipway.errors import InvalidSpec
 from shipway.executors.process.environments import environments
@@ -56,10 +56,18 @@ def document(spec: TrainingSpec, dataset_uri: str, output_uri: str | None) -> Tr
 
 
 def as_chosen(spec: TrainingSpec, among: Sequence[str] = ()) -> tuple[TrainingSpec, str]:
-    """The training with a strategy, one of `among`, and workers where `auto` left them open, and what to say of it."""
+    """The training with a strategy, one of `among`, and workers where `auto` left them open, and what to say of it.
+
+    Raises:
+        InvalidSpec: it has no such workers, or no such groups of replicas.
+    """
     asked = spec.strategy, spec.workers
     is_here = Context.current().executor == "process" and not _foreign_image(spec)
-    strategy, workers, why = chosen(spec, spec.resources.gpu, is_here=is_here, among=among)
+    strategy, workers, why = chosen(spec, spec.resources.of("chief").gpu, is_here=is_here, among=among)
+    try:
+        check_resources(strategy, spec.resources)
+    except ValueError as error:
+        raise InvalidSpec(str(error), field="training") from error
     if (strategy, workers) == asked:
         return spec, ""
     several = f"{workers} worker{'s' if workers != 1 else ''}"
@@ -106,7 +114,8 @@ def render(
         output_uri: Where checkpoints, records and the model go; None: `jobs/<job_name>` in the store.
 
     Returns:
-        A TFJob with a chief and `workers - 1` workers, or an MPIJob with a launcher and `workers` workers.
+        A TFJob with a chief, `workers - 1` workers and, with strategy parameter_server, the ps; or an MPIJob with a
+        launcher and `workers` workers.
     """
     spec, _ = as_chosen(spec)
     target = output_uri or f"{store_uri}/jobs/{job_name}"
@@ -144,17 +153,19 @@ def _job(spec: Spec, job_name: str, command: list[str], given: dict[str, str], s
 def _tfjob(spec: Spec, job_name: str, command: list[str], environment: dict[str, str]) -> Any:
     kf = _kf()
 
-    def replicas(count: int) -> Any:
+    def replicas(count: int, group: Group) -> Any:
         return kf.KubeflowOrgV1ReplicaSpec(
             replicas=count,
             # 128-255 are tried again (a lost peer, a killed pod), everything else is final.
             restart_policy="ExitCode",
-            template=_pod(spec, "tensorflow", command, environment, spec.resources.model_dump()),
+            template=_pod(spec, "tensorflow", command, environment, spec.resources.of(group)),
         )
 
-    roles = {"Chief": replicas(1)}
+    roles = {"Chief": replicas(1, "chief")}
     if spec.workers > 1:
-        roles["Worker"] = replicas(spec.workers - 1)
+        roles["Worker"] = replicas(spec.workers - 1, "worker")
+    if servers := _servers(spec):
+        roles["PS"] = replicas(servers, "ps")
     return kf.KubeflowOrgV1TFJob(
         api_version=API_VERSION,
         kind="TFJob",
@@ -169,8 +180,7 @@ def _mpijob(spec: Spec, job_name: str, command: list[str], environment: dict[str
     environment = environment | {"OMPI_MCA_mpi_yield_when_idle": "1"}  # ranks that wait leave the core to who computes
     forwarded = [word for key in environment for word in ("-x", key)]
     mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", str(spec.workers), "-bind-to", "none"]
-    launcher_resources = {"cpu": "500m", "memory": "512Mi", "gpu": 0}
-    launcher = _pod(spec, "mpi", [*mpirun, *forwarded, *command], environment, launcher_resources)
+    launcher = _pod(spec, "mpi", [*mpirun, *forwarded, *command], environment, spec.resources.of("launcher"))
     podsecurity.leave_to_containers(launcher["spec"])
     # The training operator makes the launcher's account: another could not start the ranks.
     launcher["spec"].pop("serviceAccountName", None)
@@ -194,11 +204,15 @@ def _mpijob(spec: Spec, job_name: str, command: list[str], environment: dict[str
                 "Worker": kf.KubeflowOrgV1ReplicaSpec(
                     replicas=spec.workers,
                     restart_policy="OnFailure",
-                    template=_pod(spec, "mpi", None, environment, spec.resources.model_dump()),
+                    template=_pod(spec, "mpi", None, environment, spec.resources.of("worker")),
                 ),
             },
         ),
     )
+
+
+def _servers(spec: Spec) -> int:
+    return spec.parameter_servers if isinstance(spec, TrainingSpec) and spec.strategy == "parameter_server" else 0
 
 
 def _run_policy(spec: Spec) -> Any:
@@ -206,7 +220,7 @@ def _run_policy(spec: Spec) -> Any:
     scheduling = None
     if spec.queue or spec.priority:
         scheduling = kf.KubeflowOrgV1SchedulingPolicy(
-            min_available=spec.workers + (spec.strategy == "horovod"),
+            min_available=spec.workers + (spec.strategy == "horovod") + _servers(spec),
             queue=spec.queue or None,
             priority_class=spec.priority or None,
         )
@@ -220,11 +234,11 @@ def _run_policy(spec: Spec) -> Any:
 
 
 def _pod(
-    spec: Spec, container: str, command: list[str] | None, environment: dict[str, str], asked: dict[str, Any]
+    spec: Spec, container: str, command: list[str] | None, environment: dict[str, str], asked: PodResources
 ) -> dict[str, Any]:
-    quantities = {"cpu": asked["cpu"], "memory": asked["memory"]}
-    if asked["gpu"]:
-        quantities["nvidia.com/gpu"] = str(asked["gpu"])
+    quantities = {"cpu": asked.cpu, "memory": asked.memory}
+    if asked.gpu:
+        quantities["nvidia.com/gpu"] = str(asked.gpu)
     described: dict[str, Any] = {
         "name": container,
         "image": image_of(spec),
@@ -237,8 +251,8 @@ def _pod(
         described["envFrom"] = [{"secretRef": {"name": spec.store_secret}}]
     pod: dict[str, Any] = {"containers": [described]}
     podsecurity.secure(pod, spec.pod_security, is_our_image=not _foreign_image(spec))
-    if spec.node_selector:
-        pod["nodeSelector"] = dict(spec.node_selector)
+    if selector := {**spec.node_selector, **asked.node_selector}:
+        pod["nodeSelector"] = selector
     if spec.priority:
         pod["priorityClassName"] = spec.priority
     if spec.service_account:

@@ -33,7 +33,7 @@ def tfjob(
     dataset: Any, spec: str, best: str, model: Any, metrics: Any, mlpipeline_ui_metadata: Any, task_config: Any = None
 ) -> None:
     """`job`, refusing strategies that are no TFJob."""
-    allowed = ("single", "mirrored", "multi_worker")
+    allowed = ("single", "mirrored", "multi_worker", "parameter_server")
     _launch(dataset, spec, best, model, metrics, mlpipeline_ui_metadata, task_config, allowed)
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from shipway.termination import heed_sigterm
 
@@ -21,8 +22,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from shipway.code.given import use_given
 from shipway.errors import InvalidSpec, RetryableError, ShipwayError
 from shipway.specs import parse
-from shipway.training.rank import adopt_container_environment
-from shipway.training.spec import DISTRIBUTED, TrainingDocument
+from shipway.training.rank import adopt_container_environment, place_in_cluster
+from shipway.training.spec import DISTRIBUTED, FitSpec, TrainingDocument
+
+if TYPE_CHECKING:
+    from shipway.training.progress import Monitor
 
 DOCUMENT = "SHIPWAY_TRAINING"
 WORK = "SHIPWAY_WORK"
@@ -52,6 +56,8 @@ def _document() -> TrainingDocument:
 def _run(document: TrainingDocument, work: Path) -> None:
     from shipway.recipes import FitsItself, load_recipe
 
+    if document.spec.strategy == "parameter_server" and (place := place_in_cluster())[1] != "chief":
+        _serve(document, *place)
     run = _run_own_fit if isinstance(load_recipe(document.spec.recipe), FitsItself) else _run_keras
     run(document, work)
 
@@ -81,21 +87,50 @@ def _run_own_fit(document: TrainingDocument, work: Path) -> None:
         print_metrics(trained.state.step, published.metrics)
 
 
-def _run_keras(document: TrainingDocument, work: Path) -> None:
-    import numpy as np
+def _serve(document: TrainingDocument, cluster: dict[str, list[str]], role: str, index: int) -> NoReturn:
+    """A worker or ps of strategy parameter_server: it knows neither the recipe nor the rows."""
+    if role == "ps":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # variables live in its memory
+    _settle_threads(document.spec)
+    from shipway.training.cluster_server import serve
+    from shipway.training.usage import Usage
+
+    Usage(document.output_uri)  # samples by itself, as long as this process lives
+    try:
+        serve(cluster, role, index, document.output_uri, document.spec.stall_timeout_s)
+    except RetryableError as error:
+        _leave(error)
+    os._exit(0)
+
+
+def _leave(error: RetryableError, monitor: Monitor | None = None) -> NoReturn:
+    """Ends this process at once: TensorFlow's own end would call peers that are gone."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    if monitor is not None and monitor.progress is not None:
+        monitor.progress.close()
+    os._exit(error.exit_code)
+
+
+def _settle_threads(spec: FitSpec) -> None:
+    """Replicas that share a machine's cores would otherwise each start a pool for all of them."""
     import tensorflow as tf
 
-    spec = document.spec
     if spec.strategy in DISTRIBUTED and not tf.config.list_physical_devices("GPU"):
-        # Replicas that share a machine's cores would otherwise each start a pool for all of them.
         threads = max(1, (os.cpu_count() or 1) // spec.workers)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
 
+
+def _run_keras(document: TrainingDocument, work: Path) -> None:
+    import numpy as np
+
+    spec = document.spec
+    _settle_threads(spec)
     from shipway.artifacts import DatasetManifest
     from shipway.storage import read_artifact
     from shipway.training.distribution import open_distribution
     from shipway.training.loop import fit
+    from shipway.training.peers import LostPeer
     from shipway.training.progress import LeaseWatch, Monitor, ProgressFile, StallWatch, TensorBoardLog, print_metrics
     from shipway.training.usage import Usage
 
@@ -112,7 +147,12 @@ def _run_keras(document: TrainingDocument, work: Path) -> None:
             monitor.tensorboard = TensorBoardLog(output)
             monitor.lease = LeaseWatch(output, document.lease_s) if document.lease_s else None
     manifest = read_artifact(DatasetManifest, document.dataset_uri)
-    fitted = fit(spec, manifest, work, output_uri=output, monitor=monitor, distribution=distribution)
+    try:
+        fitted = fit(spec, manifest, work, output_uri=output, monitor=monitor, distribution=distribution)
+    except LostPeer as error:
+        if spec.strategy == "parameter_server":
+            _leave(error, monitor)
+        raise
     monitor.close()
     if distribution.is_chief and output is not None:
         from shipway.training.export import publish

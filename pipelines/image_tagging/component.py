@@ -46,7 +46,7 @@ def plan(
         size: Height and width that the model sees; 0 for the preset's.
         network: `small`, `inception_v1` or `vgg19`; empty for the preset's.
         preset: File of `params/` beside this one to start from.
-        strategy: `single`, `multi_worker` or `horovod`; empty for the preset's.
+        strategy: `single`, `multi_worker`, `parameter_server` or `horovod`; empty for the preset's.
         workers: Training replicas; 0 for the preset's.
         epochs: Passes over the training split; 0 for the preset's.
         webhook: Address that `notify` will call: only looked at, so that one that is none is refused now.

@@ -36,7 +36,7 @@ def image_tagging(
         size: Height and width in pixels that the model sees; 0 for the preset's.
         network: What reads the images: `small`, `inception_v1` or `vgg19`.
         preset: `default`, `quick` or `thorough`: where the configuration starts from.
-        strategy: `single`, `multi_worker` or `horovod`.
+        strategy: `single`, `multi_worker`, `parameter_server` or `horovod`.
         workers: Training replicas; 0 for the preset's.
         epochs: Passes over the training split; 0 for the preset's.
         webhook: HTTP address told of the run's end; empty for the Secret's SHIPWAY_WEBHOOK, else none.

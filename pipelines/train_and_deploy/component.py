@@ -48,7 +48,7 @@ def plan(
         preset: File of `params/` beside this one to start from.
         recipe: Model code: `intents`, `entities`, `images`, `image_tags`, or `module:name`; empty for the preset's.
         code: `s3://` address of a wheel, or of a folder of modules or of wheels, that the recipe is in; empty for none.
-        strategy: `single`, `multi_worker` or `horovod`; empty for the preset's.
+        strategy: `single`, `multi_worker`, `parameter_server` or `horovod`; empty for the preset's.
         workers: Training replicas; 0 for the preset's.
         epochs: Passes over the training split; 0 for the preset's.
         webhook: Address that `notify` will call: only looked at, so that one that is none is refused now.

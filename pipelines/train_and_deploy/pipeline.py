@@ -39,7 +39,7 @@ def train_and_deploy(
         recipe: Model code: `intents`, `entities`, `images`, `image_tags`, or your own `package.module:name`.
         code: The recipe's package, where no image has it: a wheel, or a folder of modules or of wheels; on Kubeflow its
             `s3://` address. Every step that needs it installs it.
-        strategy: `single`, `multi_worker` or `horovod`.
+        strategy: `single`, `multi_worker`, `parameter_server` or `horovod`.
         workers: Training replicas; 0 for the preset's.
         epochs: Passes over the training split; 0 for the preset's.
         webhook: HTTP address told of the run's end; empty for the Secret's SHIPWAY_WEBHOOK, else none.

@@ -33,8 +33,8 @@ def test_marks_on_tests_and_on_params_become_cells(tmp_path: Path, monkeypatch: 
     lines = strategy_table.strategy_table(found).splitlines()
     process, kubernetes = (line for line in lines if line.startswith("| `intents`"))
     cell = "[it works](../test_one.py)"
-    assert process == f"| `intents` | `process` | {cell} | {EMPTY} | {EMPTY} | refused: {cell} |"
-    assert kubernetes.count(EMPTY) == 3
+    assert process == f"| `intents` | `process` | {cell} | {EMPTY} | {EMPTY} | {EMPTY} | refused: {cell} |"
+    assert kubernetes.count(EMPTY) == 4
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ Train = Callable[[str, str], Trained]
 
 
 def shared_with_soak(recipes: list[str], quick: str) -> list[Any]:
-    """Each recipe, all but one in `make soak` alone: a training is an import of TensorFlow for each worker."""
+    """Each recipe, all but `quick` in `make soak` alone: a training is an import of TensorFlow for each worker."""
     return [pytest.param(each, marks=[] if each == quick else LONG_ONLY) for each in recipes]
 
 
@@ -68,6 +68,17 @@ def test_two_workers_train_as_one_does(trained: Train, recipe: str) -> None:
 @pytest.mark.proves(recipe="a recipe of your own", strategy="horovod", executor="process")
 def test_two_ranks_train_as_one_worker_does(trained: Train, recipe: str) -> None:
     assert_same_training(trained(recipe, "single"), trained(recipe, "horovod"))
+
+
+@pytest.mark.parametrize("recipe", shared_with_soak([*BY_WORKERS, OWN], ""))
+@pytest.mark.proves(recipe="entities", strategy="parameter_server", executor="process")
+@pytest.mark.proves(recipe="images", strategy="parameter_server", executor="process")
+@pytest.mark.proves(recipe="image_tags", strategy="parameter_server", executor="process")
+@pytest.mark.proves(recipe="a recipe of your own", strategy="parameter_server", executor="process")
+def test_a_worker_a_chief_and_a_ps_train_as_one_worker_does(trained: Train, recipe: str) -> None:
+    single, shared = trained(recipe, "single"), trained(recipe, "parameter_server")
+    assert_same_training(single, shared)
+    assert shared.batches == single.batches
 
 
 def assert_same_training(one: Trained, other: Trained) -> None:

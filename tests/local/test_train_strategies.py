@@ -57,6 +57,11 @@ def horovod(environment: None, tiny: Tiny) -> Trained:
     return play("horovod", tiny.dataset, spec("horovod"))
 
 
+@pytest.fixture(scope="module")
+def parameter_server(environment: None, tiny: Tiny) -> Trained:
+    return play("ps", tiny.dataset, spec("parameter_server", parameter_servers=2))
+
+
 def assert_same_training(one: Trained, other: Trained) -> None:
     assert sorted(one.losses) == sorted(other.losses) == list(range(1, STEPS + 1))
     for step in range(1, 21):
@@ -78,6 +83,15 @@ def test_multi_worker_trains_as_a_single_worker_does(single: Trained, multi_work
 @pytest.mark.proves(recipe="intents", strategy="horovod", executor="process")
 def test_horovod_trains_as_a_single_worker_does(single: Trained, horovod: Trained) -> None:
     assert_same_training(single, horovod)
+
+
+@pytest.mark.proves(recipe="intents", strategy="parameter_server", executor="process")
+def test_parameter_servers_train_as_a_single_worker_does_and_on_its_very_batches(
+    single: Trained, parameter_server: Trained
+) -> None:
+    assert_same_training(single, parameter_server)
+    assert parameter_server.batches == single.batches, "the chief cuts what a single worker would take whole"
+    assert parameter_server.model.workers == 2
 
 
 @needs_horovod
@@ -103,8 +117,8 @@ def test_a_task_of_ones_own_is_one_training_too_and_a_worker_may_have_no_row_to_
         assert shared.model.metrics[name] == pytest.approx(alone.model.metrics[name], rel=1e-4), name
 
 
-def assert_undisturbed(killed: Trained, calm: Trained, kills: int) -> None:
-    assert killed.restarts == 2 * kills, "both replicas begin anew after each kill"
+def assert_undisturbed(killed: Trained, calm: Trained, restarts: int) -> None:
+    assert killed.restarts == restarts
     assert killed.batches == calm.batches
     assert killed.model.steps == calm.model.steps == STEPS
     for step, loss in calm.losses.items():
@@ -137,11 +151,25 @@ def test_a_killed_worker_and_then_a_killed_chief_change_neither_batches_nor_step
 ) -> None:
     fault = "kill worker-0 when progress.step>=13 with KILL; kill chief-0 when progress.step>=22 with KILL"
     killed = play("killed", tiny.dataset, spec("multi_worker"), fault=fault)
-    assert_undisturbed(killed, multi_worker, kills=2)
+    assert_undisturbed(killed, multi_worker, restarts=4)  # both replicas begin anew after each kill
 
 
 @pytest.mark.soak
 @needs_horovod
 def test_a_killed_rank_changes_neither_batches_nor_steps(environment: None, tiny: Tiny, horovod: Trained) -> None:
     killed = play("killed-rank", tiny.dataset, spec("horovod"), fault="kill worker-1 when progress.step>=13 with KILL")
-    assert_undisturbed(killed, horovod, kills=1)
+    assert_undisturbed(killed, horovod, restarts=2)
+
+
+@pytest.mark.soak
+def test_a_killed_worker_ps_and_chief_change_neither_batches_nor_steps(
+    environment: None, tiny: Tiny, parameter_server: Trained
+) -> None:
+    faults = [
+        "kill worker-0 when progress.step>=13 of chief-0 with KILL",
+        "kill ps-1 when progress.step>=22 of chief-0 with KILL",
+        "kill chief-0 when progress.step>=31 with KILL",
+    ]
+    changes = spec("parameter_server", parameter_servers=2)
+    killed = play("killed-ps", tiny.dataset, changes, fault="; ".join(faults), deadline_s=800)
+    assert_undisturbed(killed, parameter_server, restarts=3)  # the chief tells of steps, and begins anew each time

@@ -15,6 +15,8 @@ from shipway.executors.base import Manifest
 # TaskConfig's field -> the pod's.
 _PLACES = {"node_selector": "nodeSelector", "tolerations": "tolerations", "affinity": "affinity"}
 
+_PLAIN = ("cpu", "memory", "ephemeral-storage")
+
 
 def with_task_config(manifest: Manifest, config: Any) -> Manifest:
     """A copy of a TFJob or MPIJob with a task's settings on its replicas.
@@ -25,7 +27,8 @@ def with_task_config(manifest: Manifest, config: Any) -> Manifest:
 
     Returns:
         What the task sets wins over the spec, quantity by quantity and label by label; what it leaves open stays.
-        Nodes and tolerations reach every replica; resources all but an MPIJob's launcher, which computes nothing.
+        Nodes and tolerations reach every replica; resources all but an MPIJob's launcher, which computes nothing, and
+        a ps cores and memory alone.
     """
     changed = copy.deepcopy(manifest)
     for role, pod in _pods(changed):
@@ -41,7 +44,11 @@ def with_task_config(manifest: Manifest, config: Any) -> Manifest:
                 pod[place] = copy.deepcopy(value)
         if role != "Launcher" and _get(config, "resources"):
             container = pod["containers"][0]
-            container["resources"] = _resources(container.get("resources") or {}, _get(config, "resources"))
+            given = _get(config, "resources")
+            if role == "PS":  # it holds variables, and an accelerator would stand idle
+                given = {side: {name: value for name, value in (given.get(side) or {}).items() if name in _PLAIN}
+                         for side in ("limits", "requests")}  # fmt: skip
+            container["resources"] = _resources(container.get("resources") or {}, given)
     return changed
 
 

@@ -6,10 +6,30 @@ draws what the undisturbed one would have drawn, without any generator state to 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import tensorflow as tf
 import tf_keras
+
+_part: ContextVar[int] = ContextVar("number of the part of a batch that is traced", default=0)
+
+
+@contextmanager
+def drawing_for(part: int) -> Iterator[None]:
+    """Within it `StepRandom` draws as the replica of that number does: for a graph that holds the work of several."""
+    token = _part.set(part)
+    try:
+        yield
+    finally:
+        _part.reset(token)
+
+
+def traced_part() -> int:
+    """The part of `drawing_for`; 0 outside of it."""
+    return _part.get()
 
 
 class StepRandom(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -31,7 +51,9 @@ class StepRandom(tf_keras.layers.Layer):  # type: ignore[misc]
     def uniform(self, shape: Any) -> Any:
         """Numbers in [0, 1), float32; the same at each call within one step."""
         context = tf.distribute.get_replica_context()
-        replica = self._seed[1] + (tf.cast(context.replica_id_in_sync_group, tf.int32) if context else 0)
+        replica = (
+            self._seed[1] + traced_part() + (tf.cast(context.replica_id_in_sync_group, tf.int32) if context else 0)
+        )
         step = tf.cast(self._step(), tf.int32)
         seed = tf.stack([tf.constant(self._seed[0], tf.int32), step * 65536 + replica])
         return tf.random.stateless_uniform(shape, seed, dtype=tf.float32, alg="philox")

@@ -19,6 +19,7 @@ from shipway.recipes.arrays import Encoded
 if TYPE_CHECKING:
     from shipway.recipes.base import Encoder, Recipe
 
+OF_ONE_GRAPH = ("parameter_server",)  # strategies that share out a TensorFlow graph, not rows
 Arrays = dict[str, "NDArray[Any]"]
 Rows = tuple[Encoded, Encoded]  # encoded features of some rows, and their targets
 
@@ -129,6 +130,8 @@ def strategies_of(recipe: Recipe, known: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InvalidSpec: it names one that there is not.
     """
+    if isinstance(recipe, FitsItself):
+        known = [name for name in known if name not in OF_ONE_GRAPH]
     named = _names(recipe, "strategies") or (("single",) if isinstance(recipe, FitsItself) else tuple(known))
     if unknown := [name for name in named if name not in known]:
         raise InvalidSpec(field=f"recipe {recipe.name}: strategies", given=unknown[0], allowed=known)

@@ -20,6 +20,8 @@ from shipway.training.order import Share
 from shipway.training.spec import FitSpec
 
 COLLECTIVE_TIMEOUT_S = 600
+WAIT_SHARE = 0.9  # of the time without a step: who did not come is named before the watch ends a chief that waits
+Measured = Callable[[Any], tuple[Any, Any]]
 
 
 class Distribution:
@@ -27,12 +29,17 @@ class Distribution:
 
     Attributes:
         rank: 0 is the chief.
-        size: Workers, each with its own input.
+        size: Processes with an input of their own.
+        workers: Replicas of the job that train.
         replicas: Model copies that a step's batch is divided among.
     """
 
     def __init__(self) -> None:
         self.rank, self.size, self.replicas = 0, 1, 1
+
+    @property
+    def workers(self) -> int:
+        return self.size
 
     @property
     def is_chief(self) -> bool:
@@ -57,9 +64,26 @@ class Distribution:
         """The worker's own dataset in the form that `fit` takes under this strategy."""
         return make()
 
+    def scoring(self) -> AbstractContextManager[Any]:
+        """Within it the model is asked, and not trained."""
+        return nullcontext()
+
     def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum over workers, the same on each; every worker must call it, so it is a barrier too."""
         return values
+
+    def step(self, model: Any, batch: Any, measured: Measured) -> Any:
+        """One optimiser step: takes the batch's gradients, applies them, and gives the batch's numbers.
+
+        Args:
+            model: Compiled.
+            batch: Features and targets, this worker's.
+            measured: Gives a batch's loss and its numbers, shape (k,) float32.
+        """
+        with tf.GradientTape() as tape:
+            loss, numbers = measured(batch)
+        model.optimizer.minimize(loss, model.trainable_variables, tape=tape)
+        return numbers
 
     def optimizer_wrapper(self) -> Callable[[Any], Any] | None:
         """What makes an optimizer exchange gradients, where the strategy itself does not."""
@@ -175,12 +199,16 @@ def open_distribution(spec: FitSpec) -> Distribution:
         made = MultiWorker()
     elif spec.strategy == "horovod":
         made = Horovod(spec.gradient_compression)
+    elif spec.strategy == "parameter_server":
+        from shipway.training.parameter_server import ParameterServer  # which is one of this module's
+
+        made = ParameterServer(WAIT_SHARE * spec.stall_timeout_s)
     elif spec.strategy == "mirrored":
         made = Mirrored()
     else:
         made = Distribution()
-    if made.size != spec.workers:
-        raise InvalidSpec(f"the spec says {spec.workers}, this job has {made.size}", field="training.workers")
+    if made.workers != spec.workers:
+        raise InvalidSpec(f"the spec says {spec.workers}, this job has {made.workers}", field="training.workers")
     if isinstance(made, Mirrored):
         made.cut(spec.batch_size)
     return made

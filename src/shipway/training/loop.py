@@ -88,7 +88,7 @@ def fit(
     except (tf.errors.OpError, UnreadableRecord) as error:
         if reason := unreadable(error):
             raise sh.unreadable_record(manifest, reason) from error
-        if (lost := lost_peer(error, dist.size)) is not None:
+        if (lost := lost_peer(error, dist.workers)) is not None:
             raise lost from error
         raise
 
@@ -134,7 +134,7 @@ def _fit(
         encoder=encoder,
         state=state,
         epochs=state.step * batch / rows,
-        workers=dist.size,
+        workers=dist.workers,
         parameter_count=int(sum(np.prod(v.shape) for v in model.trainable_variables)),
         weights=best or model.get_weights(),
         total_steps=total,
@@ -194,7 +194,7 @@ def _resume(
     latest = checkpoints.latest() if checkpoints is not None else None
     told = dist.sum(np.array([float(-1 if latest is None else latest) if dist.is_chief else 0.0]))
     step = round(float(told[0]))
-    state = LoopState(seed=spec.seed, workers=dist.size)
+    state = LoopState(seed=spec.seed, workers=dist.workers)
     best: Arrays = []
     if checkpoints is not None and step >= 0:
         state, weights, optimizer, best = checkpoints.load(step)

@@ -30,20 +30,22 @@ def make_step(model: Any, head: TrainingHead, dist: Distribution, audit: bool) -
 
     Keras' metrics would be reduced over all workers at every step; ours are added up once an interval.
     """
-    local = dist.local_replicas
+    local, names = dist.local_replicas, head.batch_metrics
     scale = float(dist.replicas) if isinstance(getattr(dist, "strategy", None), tf.distribute.Strategy) else 1.0
 
-    def train_step(self: Any, batch: td.Batch) -> dict[str, Any]:
+    def measured(batch: td.Batch) -> tuple[Any, Any]:
         features, targets = batch
-        waited = None if self.jit_compile else _waited(batch)
-        with tf.GradientTape() as tape:
-            outputs = self(features, training=True)
-            loss = self.compute_loss(features, _alone(targets), outputs)
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        outputs = model(features, training=True)
+        loss = model.compute_loss(features, _alone(targets), outputs)
+        of_batch = head.batch(outputs, targets)
         # A strategy divides the loss by the number of replicas, so that their gradients add up to the mean's.
-        logs = {"loss": tf.cast(loss, tf.float32) * scale / local}
-        measured = head.batch(outputs, targets)
-        logs |= {name: tf.cast(measured[name], tf.float32) / local for name in head.batch_metrics}
+        numbers = [tf.cast(loss, tf.float32) * scale, *(tf.cast(of_batch[name], tf.float32) for name in names)]
+        return loss, tf.stack(numbers) / local
+
+    def train_step(_self: Any, batch: td.Batch) -> dict[str, Any]:
+        waited = None if model.jit_compile else _waited(batch)
+        numbers = tf.unstack(dist.step(model, batch, measured), 1 + len(names))
+        logs = dict(zip(("loss", *names), numbers, strict=True))
         if waited is not None:
             logs[WAITED] = waited / local
         if audit:
@@ -97,9 +99,10 @@ class Evaluation:
 
     def sums(self) -> NDArray[np.float64]:
         """Of this worker's part."""
-        parts = self._parts(self._dist.share)
-        if not parts:  # there are more workers than rows
-            return np.zeros_like(self._parts(Share(0, td.rows_in(self._split)))[0])
+        with self._dist.scoring():
+            parts = self._parts(self._dist.share)
+            if not parts:  # there are more workers than rows
+                return np.zeros_like(self._parts(Share(0, td.rows_in(self._split)))[0])
         return sum(parts[1:], start=parts[0])
 
     def metrics(self, sums: NDArray[np.float64]) -> dict[str, float]:

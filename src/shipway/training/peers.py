@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import tensorflow as tf
 
 from shipway.errors import RetryableError
@@ -12,6 +14,9 @@ _GONE = (
     tf.errors.DeadlineExceededError,
     tf.errors.CancelledError,
 )
+# How TensorFlow names the replica that a call went to.
+_TARGET = re.compile(r"remote target /job:(\w+)/replica:\d+/task:(\d+)")
+_PLACE = re.compile(r"Graph execution error:|Detected at node|<stack traces|File \"|\d+ root error")
 
 
 class LostPeer(RetryableError):
@@ -28,7 +33,11 @@ def lost_peer(error: BaseException, workers: int) -> LostPeer | None:
     is_gone = isinstance(error, _GONE) or (
         workers > 1 and isinstance(error, tf.errors.OpError) and _is_collective(error)
     )
-    return LostPeer(f"another worker went away: {_first_line(error)}") if is_gone else None
+    if not is_gone:
+        return None
+    target = _TARGET.search(str(error))
+    who = f"{target[1]}-{target[2]}" if target else "another worker"
+    return LostPeer(f"{who} went away: {_first_line(error)}")
 
 
 def _is_collective(error: BaseException) -> bool:
@@ -38,4 +47,6 @@ def _is_collective(error: BaseException) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+    """What happened, behind the places in the graph that TensorFlow names first."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line and not _PLACE.match(line)), type(error).__name__)[:300]

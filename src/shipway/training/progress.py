@@ -63,6 +63,11 @@ class ProgressFile:
         if self._object is not None:
             self._object.add(record)
 
+    def close(self) -> None:
+        """Writes what is still to be written, for a process that ends without Python's own end."""
+        if self._object is not None:
+            self._object.write()
+
 
 class ProgressObject:
     """The newest lines of progress, kept in an object by a thread of its own."""
@@ -74,7 +79,7 @@ class ProgressObject:
         self._lock = threading.Lock()
         self._is_new = threading.Event()
         threading.Thread(target=self._keep, daemon=True).start()
-        atexit.register(self._write)
+        atexit.register(self.write)
 
     def add(self, record: dict[str, Any]) -> None:
         """A line more."""
@@ -86,10 +91,11 @@ class ProgressObject:
     def _keep(self) -> None:
         while True:
             self._is_new.wait()
-            self._write()
+            self.write()
             time.sleep(WRITE_EVERY_S)
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Writes the lines, where some are new."""
         if not self._is_new.is_set():
             return
         self._is_new.clear()

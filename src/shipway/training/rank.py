@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shipway import images
+from shipway.errors import InvalidSpec
 from shipway.training.order import ALONE, Share
 
 RANK = "OMPI_COMM_WORLD_RANK"
@@ -49,6 +50,18 @@ def threads_of_this_process() -> int:
         quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split())
         cores = min(cores, max(1, quota // period))
     return cores
+
+
+def place_in_cluster() -> tuple[dict[str, list[str]], str, int]:
+    """What TF_CONFIG says: addresses by role, this process' role, its number there.
+
+    Raises:
+        InvalidSpec: it names no cluster.
+    """
+    config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    if not config.get("cluster"):
+        raise InvalidSpec("names no cluster; the job needs at least 2 workers", field="TF_CONFIG")
+    return config["cluster"], config["task"]["type"], int(config["task"]["index"])
 
 
 def share_of_this_process() -> Share:

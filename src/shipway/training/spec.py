@@ -10,7 +10,7 @@ from shipway.artifacts import Uri
 from shipway.code.reference import Code
 from shipway.errors import InvalidSpec
 from shipway.recipes import FitsItself, load_recipe
-from shipway.recipes.own_fit import strategies_of
+from shipway.recipes.own_fit import OF_ONE_GRAPH, strategies_of
 from shipway.specs import Spec, parse
 from shipway.tasks import task_of
 from shipway.tasks.base import MeasuresServed
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from shipway.recipes import Recipe
     from shipway.tasks import Task
 
-Strategy = Literal["single", "mirrored", "multi_worker", "horovod"]
+Strategy = Literal["single", "mirrored", "multi_worker", "parameter_server", "horovod"]
 Asked = Literal[Strategy, "auto"]
-DISTRIBUTED = ("multi_worker", "horovod")
+DISTRIBUTED = ("multi_worker", "parameter_server", "horovod")
 AUTO: Final = "auto"
 Workers = Annotated[
     int,
@@ -69,7 +69,7 @@ def check_workers(strategy: str, workers: int) -> None:
     if strategy not in DISTRIBUTED and workers != 1:
         raise ValueError(
             f"workers {workers} with strategy {strategy!r}: it runs in one replica; set workers to 1, or "
-            "strategy to multi_worker or horovod"
+            f"strategy to {', '.join(DISTRIBUTED[:-1])} or {DISTRIBUTED[-1]}"
         )
     if strategy in DISTRIBUTED and workers < 2:
         raise ValueError(
@@ -89,6 +89,9 @@ class FitSpec(Spec):
     params: Annotated[dict[str, Any], Field(description="the recipe's Params")] = Field(default_factory=dict)
     strategy: Annotated[Asked, Field(description="how replicas work together; auto: what is fastest")] = "single"
     workers: Workers = 1
+    parameter_servers: Annotated[
+        int, Field(ge=1, le=64, description="replicas that hold the variables, spread over them; parameter_server only")
+    ] = 1
     epochs: Annotated[float, Field(gt=0, description="passes over the training split")] = 10
     steps: Annotated[int | None, Field(ge=1, description="optimiser steps, in place of epochs")] = None
     batch_size: Annotated[int, Field(ge=1, description="examples a step and replica")] = 64
@@ -112,6 +115,11 @@ class FitSpec(Spec):
     @model_validator(mode="after")
     def _honoured(self) -> Self:
         check_workers(self.strategy, self.workers)
+        if self.parameter_servers != 1 and self.strategy != "parameter_server":
+            raise ValueError(
+                f"parameter_servers {self.parameter_servers} with strategy {self.strategy!r}: only "
+                "parameter_server has some; leave it out, or set strategy to parameter_server"
+            )
         if self.gradient_compression != "none" and self.strategy not in ("horovod", AUTO):
             raise ValueError(
                 f"gradient_compression {self.gradient_compression!r} with strategy {self.strategy!r}: only horovod "
@@ -186,7 +194,9 @@ def check_training(spec: FitSpec) -> None:
             needs,
             field="training.strategy",
             allowed=(
-                f"{' or '.join(allowed)}. A recipe names what else it can do: strategies = "
+                " or ".join(allowed)
+                if fits_itself and spec.strategy in OF_ONE_GRAPH
+                else f"{' or '.join(allowed)}. A recipe names what else it can do: strategies = "
                 f"{(*allowed, spec.strategy)!r}"
             ),
         )

@@ -146,7 +146,8 @@ def test_a_command_beginning_with_python_is_played_with_the_environments_interpr
 @pytest.mark.parametrize(
     "text",
     ["kill worker-1", "kill worker-1 when after with KILL", "kill worker-1 when started >= 2 with KILL",
-     "kill worker when started with KILL", "kill worker-1 when started with NOPE", "drown worker-1 when started"],
+     "kill worker when started with KILL", "kill worker-1 when started with NOPE", "drown worker-1 when started",
+     "kill ps-0 when after>=1 of chief-0 with KILL"],
 )  # fmt: skip
 def test_a_fault_that_cannot_be_read_shows_what_one_looks_like(text: str) -> None:
     with pytest.raises(

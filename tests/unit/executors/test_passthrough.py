@@ -36,7 +36,7 @@ def pods(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {role: replica["template"]["spec"] for role, replica in replicas.items()}
 
 
-@pytest.mark.parametrize("strategy", ["single", "multi_worker", "horovod"])
+@pytest.mark.parametrize("strategy", ["single", "multi_worker", "parameter_server", "horovod"])
 def test_resources_accelerators_and_nodes_of_the_task_are_those_of_the_replicas(strategy: str) -> None:
     workers = 1 if strategy == "single" else 3
     found = with_task_config(manifest(strategy=strategy, workers=workers, node_selector={"pool": "train"}), CONFIG)
@@ -47,6 +47,9 @@ def test_resources_accelerators_and_nodes_of_the_task_are_those_of_the_replicas(
         resources = pod["containers"][0]["resources"]
         if role == "Launcher":  # it starts the others and computes nothing
             assert "nvidia.com/gpu" not in resources["limits"]
+        elif role == "PS":  # it holds variables
+            assert resources["limits"] == {"cpu": "8", "memory": "32Gi"}
+            assert resources["requests"] == {"cpu": "4", "memory": "32Gi"}
         else:
             assert resources["limits"] == {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "2"}
             assert resources["requests"] == {"cpu": "4", "memory": "32Gi", "nvidia.com/gpu": "2"}

@@ -67,6 +67,10 @@ def test_a_recipe_has_a_keras_model_or_a_fit_of_its_own(
         ),
         ({"strategy": "horovod", "workers": 2}, r"training\.strategy: 'horovod' needs a tf_keras model"),
         (
+            {"strategy": "parameter_server", "workers": 2},
+            r"training\.strategy: 'parameter_server' needs a tf_keras model .* fits by itself; expected single$",
+        ),
+        (
             {"mixed_precision": True},
             r"training\.mixed_precision: recipe .* fits by itself, and only trainings of a tf_k",
         ),
@@ -86,6 +90,9 @@ def test_a_recipe_may_name_the_strategies_that_it_can_do(monkeypatch: pytest.Mon
     check_training(FitSpec(recipe=houses.REFERENCE, strategy="mirrored"))
     with pytest.raises(InvalidSpec, match=r"houses:recipe' cannot do 'horovod'; expected single or mirrored\."):
         check_training(FitSpec(recipe=houses.REFERENCE, strategy="horovod", workers=2))
+    monkeypatch.setattr(fitted.recipe, "strategies", ("single", "parameter_server"), raising=False)
+    with pytest.raises(InvalidSpec, match=r"strategies: expected one of single, .* got 'parameter_server'"):
+        check_training(FitSpec(recipe=fitted.REFERENCE))
     monkeypatch.setattr(houses.HouseRecipe, "strategies", "mirored")
     with pytest.raises(
         InvalidSpec, match=r"strategies: expected one of single.*got 'mirored' .did you mean 'mirrored'"

@@ -12,7 +12,7 @@ from shipway.context import Context
 from shipway.errors import InvalidSpec, NotFound, UserError
 from shipway.executors import identity
 from shipway.executors.base import DELETED, Handle, LogLine, Manifest, OnEvent, Outcome, ReplicaFailure
-from shipway.executors.kubernetes import attempts, logs, mpi, services, troubles
+from shipway.executors.kubernetes import attempts, logs, mpi, nodes, services, troubles
 from shipway.executors.kubernetes.api import Api, ApiError, explain
 from shipway.executors.kubernetes.attempts import Attempts
 from shipway.executors.kubernetes.kinds import PODS, SERVICE, Kind, kind_named, kind_of
@@ -83,9 +83,14 @@ class KubernetesExecutor:
         return handle
 
     def check(self, manifest: Manifest) -> None:
-        """Has the cluster judge a manifest without creating anything; raises as `ensure` does."""
+        """Has the cluster judge a manifest without creating anything; raises as `ensure` does.
+
+        Raises:
+            InvalidSpec: no node has what a replica asks for, too.
+        """
         kind_of(manifest)
         identity.base_name(manifest)
+        nodes.check(self.api, manifest)
         served = mpi.as_served(self.api, manifest)
         attempts.check(self.api, self.context, kind_of(served), served)
 

@@ -2,10 +2,11 @@
 
     kill worker-1 when progress.step>=20 with KILL
     kill chief-0 when started with TERM times 3; kill worker-0 when after>=1.5 with SEGV
+    kill ps-0 when progress.step>=20 of chief-0 with KILL
 
-Clauses stand apart by `;`. `progress.<field>` is compared with the replica's own progress objects, `after` with the
-seconds since its start. A clause strikes one start of the replica in an attempt, or as many as `times` says. Only
-processes of this machine listen to it.
+Clauses stand apart by `;`. `progress.<field>` is compared with the replica's own progress objects, or with those of the
+one behind `of`; `after` with the seconds since its start. A clause strikes one start of the replica in an attempt, or
+as many as `times` says. Only processes of this machine listen to it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shipway.errors import InvalidSpec
 
 _CLAUSE = re.compile(
     r"kill\s+(?P<replica>[a-z]+-\d+)\s+when\s+(?P<what>started|after|progress\.(?P<field>\w+))"
-    r"(?:\s*(?P<op>>=|<=|==|>|<)\s*(?P<value>-?\d+(?:\.\d+)?))?"
+    r"(?:\s*(?P<op>>=|<=|==|>|<)\s*(?P<value>-?\d+(?:\.\d+)?))?(?:\s+of\s+(?P<of>[a-z]+-\d+))?"
     r"\s+with\s+(?:SIG)?(?P<signal>[A-Z]+)(?:\s+times\s+(?P<times>\d+))?"
 )
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -45,11 +46,13 @@ class Fault:
     value: float
     signal: signal.Signals
     times: int
+    watched: str  # whose progress it waits for
     struck: set[int] = field(default_factory=set)
 
-    def strikes(self, replica: str, start: int, running_s: float, progress: dict[str, Any] | None) -> bool:
-        """Whether it strikes now; `progress` is a new object of that replica, None between them."""
-        if replica != self.replica or start in self.struck or len(self.struck) >= self.times:
+    def strikes(self, watched: str, start: int, running_s: float, progress: dict[str, Any] | None) -> bool:
+        """Whether it strikes this start of its replica now; `progress` is a new object of `watched`, None between
+        them."""
+        if watched != self.watched or start in self.struck or len(self.struck) >= self.times:
             return False
         if self.what == "started":
             return True
@@ -71,7 +74,8 @@ def parse_fault(text: str) -> Fault:
     """
     clause = _CLAUSE.fullmatch(text)
     name = f"SIG{clause['signal']}" if clause else ""
-    if not clause or name not in signal.Signals.__members__ or (clause["what"] != "started") != bool(clause["op"]):
+    is_sound = clause and name in signal.Signals.__members__ and (clause["what"] != "started") == bool(clause["op"])
+    if not clause or not is_sound or (clause["of"] and not clause["field"]):
         raise InvalidSpec(
             f"cannot read {text!r}; expected, for example, 'kill worker-1 when progress.step>=20 with "
             "KILL', 'kill worker-0 when after>=1.5 with TERM times 2' or 'kill worker-0 when started "
@@ -88,4 +92,5 @@ def parse_fault(text: str) -> Fault:
         value=float(clause["value"] or 0),
         signal=signal.Signals[name],
         times=int(clause["times"] or 1),
+        watched=clause["of"] or clause["replica"],
     )

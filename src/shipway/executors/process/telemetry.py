@@ -39,15 +39,19 @@ class Telemetry:
                 self._strike(replica.name, replica, None)
 
     def _strike(self, name: str, replica: Replica, document: dict[str, Any] | None) -> None:
-        running_s = time.monotonic() - replica.started_at
+        others = {other.name: other for other in self.replicas}
         for fault in self.faults:
-            if not fault.strikes(name, replica.start, running_s, document):
+            struck = replica if fault.replica == name else others.get(fault.replica)
+            if struck is None or not struck.is_alive:
                 continue
-            pid = self._process_of(name, replica)
+            running_s = time.monotonic() - struck.started_at
+            if not fault.strikes(name, struck.start, running_s, document):
+                continue
+            pid = self._process_of(fault.replica, struck)
             if pid is None:
                 continue
-            fault.strike(replica.start)
-            self.tell("fault", f"fault injected: {fault.text}", replica=name, restart=replica.start)
+            fault.strike(struck.start)
+            self.tell("fault", f"fault injected: {fault.text}", replica=fault.replica, restart=struck.start)
             with suppress(ProcessLookupError):
                 os.kill(pid, fault.signal)
 

@@ -50,8 +50,10 @@ def refusal(manifest: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "training", [{}, {"strategy": "multi_worker", "workers": 3}, {"strategy": "horovod", "workers": 2}]
-)
+    "training",
+    [{}, {"strategy": "multi_worker", "workers": 3}, {"strategy": "horovod", "workers": 2},
+     {"strategy": "parameter_server", "workers": 2, "parameter_servers": 2}],
+)  # fmt: skip
 def test_every_field_that_we_write_is_one_of_katibs(training: dict[str, Any]) -> None:
     assert refusal(rendered(**training)) == []
 

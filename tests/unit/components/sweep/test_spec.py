@@ -13,6 +13,7 @@ from pydantic import Field
 from shipway.canonical import canonical_json
 from shipway.components.sweep import core
 from shipway.components.sweep.spec import SweepSpec, choice, lograndint, loguniform, quniform, randint, uniform
+from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.specs import Spec, parse
 from tests.fixtures import other_tasks
@@ -183,6 +184,15 @@ def test_trials_of_a_distributed_training_see_its_global_batch() -> None:
     trial = core.trial_training(spec, {"dropout": 0.1})
     assert (trial.strategy, trial.workers, trial.batch_size) == ("single", 1, 64)
     assert trial.params == {"dim": 8, "dropout": 0.1}
+
+
+def test_a_trial_asks_for_what_the_chief_of_the_training_does() -> None:
+    resources = {"cpu": "2", "chief": {"gpu": 1}, "worker": {"cpu": "8"}, "ps": {"memory": "64Gi"}}
+    training = {"strategy": "parameter_server", "workers": 3, "parameter_servers": 2, "resources": resources}
+    trial = core.trial_training(sweep(training={"name": "bot", **training}), {})
+    assert trial.model_dump() == TrainingSpec.model_validate(trial.model_dump()).model_dump(), "it may be read again"
+    assert trial.resources.of("chief").gpu == 1
+    assert trial.batch_size == 3 * 64
 
 
 @pytest.mark.parametrize("value", [None, [1], {"a": 1}])

@@ -11,6 +11,7 @@ from kubeflow.training import models
 from shipway import images
 from shipway.components.train.core import render, training_of
 from shipway.components.train.spec import TrainingSpec
+from shipway.errors import InvalidSpec
 from shipway.specs import parse
 
 JOB = "bot-train-0123456789"
@@ -46,6 +47,50 @@ def test_many_workers_are_a_chief_and_the_rest() -> None:
     assert container(manifest, "Worker")["name"] == "tensorflow"  # the operator finds it by this name
 
 
+def test_parameter_servers_are_a_chief_workers_and_ps_each_with_what_its_group_asks_for() -> None:
+    manifest = rendered(
+        strategy="parameter_server", workers=4, parameter_servers=2, queue="team", node_selector={"pool": "train"},
+        resources={
+            "cpu": "4", "memory": "16Gi", "gpu": 1,
+            "worker": {"gpu": 2, "node_selector": {"gpu.kind": "a100"}}, "ps": {"memory": "64Gi"},
+        },
+    )  # fmt: skip
+    replicas = manifest["spec"]["tfReplicaSpecs"]
+    assert {role: spec["replicas"] for role, spec in replicas.items()} == {"Chief": 1, "Worker": 3, "PS": 2}
+    assert {spec["restartPolicy"] for spec in replicas.values()} == {"ExitCode"}
+    assert manifest["spec"]["runPolicy"]["schedulingPolicy"]["minAvailable"] == 6
+    limits = {role: container(manifest, role)["resources"]["limits"] for role in replicas}
+    assert limits == {
+        "Chief": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
+        "Worker": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "2"},
+        "PS": {"cpu": "4", "memory": "64Gi"},
+    }
+    assert {role: spec["template"]["spec"]["nodeSelector"] for role, spec in replicas.items()} == {
+        "Chief": {"pool": "train"}, "Worker": {"pool": "train", "gpu.kind": "a100"}, "PS": {"pool": "train"},
+    }  # fmt: skip
+    commands = [container(manifest, role)["command"] for role in replicas]
+    assert commands[0] == commands[1] == commands[2]
+
+
+def test_a_launcher_and_ranks_have_resources_of_their_own() -> None:
+    manifest = rendered(
+        strategy="horovod", workers=2, resources={"gpu": 1, "launcher": {"memory": "1Gi"}, "worker": {"cpu": "8"}}
+    )
+    assert container(manifest, "Launcher")["resources"]["limits"] == {"cpu": "500m", "memory": "1Gi"}
+    assert container(manifest, "Worker")["resources"]["requests"] == {
+        "cpu": "8", "memory": "4Gi", "nvidia.com/gpu": "1",
+    }  # fmt: skip
+
+
+def test_groups_that_the_chosen_strategy_does_not_have_are_refused_when_it_is_chosen() -> None:
+    with pytest.raises(InvalidSpec, match=r"training: resources\.worker with strategy 'single': its job has chief"):
+        rendered(resources={"worker": {"gpu": 1}})
+    manifest = rendered(strategy="parameter_server", resources={"worker": {"gpu": 1}})
+    assert {role: spec["replicas"] for role, spec in manifest["spec"]["tfReplicaSpecs"].items()} == {
+        "Chief": 1, "Worker": 1, "PS": 1,
+    }  # fmt: skip
+
+
 def test_horovod_is_an_mpijob_whose_launcher_hands_the_document_on() -> None:
     manifest = rendered(strategy="horovod", workers=3, gradient_compression="fp16")
     assert manifest["kind"] == "MPIJob"
@@ -76,7 +121,7 @@ def test_queue_priority_nodes_and_secrets_reach_the_manifest() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [{}, {"strategy": "horovod", "workers": 2}, {"strategy": "multi_worker", "workers": 2}]
+    "spec", [{}, *({"strategy": name, "workers": 2} for name in ("horovod", "multi_worker", "parameter_server"))]
 )
 def test_rendering_is_pure_and_the_document_comes_back(spec: dict[str, Any]) -> None:
     one, two = rendered(**spec), rendered(**spec)
@@ -87,11 +132,11 @@ def test_rendering_is_pure_and_the_document_comes_back(spec: dict[str, Any]) -> 
     assert found.spec.strategy == spec.get("strategy", "single")
 
 
-@pytest.mark.parametrize("strategy", ["multi_worker", "horovod"])
+@pytest.mark.parametrize("strategy", ["multi_worker", "parameter_server", "horovod"])
 def test_every_replica_asks_for_no_more_than_pod_securitys_restricted_level(strategy: str) -> None:
     manifest = rendered(strategy=strategy, workers=2)
     specs = manifest["spec"].get("tfReplicaSpecs") or manifest["spec"]["mpiReplicaSpecs"]
-    assert len(specs) == 2
+    assert len(specs) == (3 if strategy == "parameter_server" else 2)
     for role, replica in specs.items():
         pod, one = replica["template"]["spec"], container(manifest, role)
         # The training operator's init container in a launcher's pod runs as root.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 import yaml
@@ -8,7 +9,7 @@ import yaml
 from shipway.canonical import fingerprint
 from shipway.components.train.core import document
 from shipway.components.train.launch import with_best
-from shipway.components.train.spec import TrainingSpec
+from shipway.components.train.spec import FunctionSpec, Group, Resources, TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.specs import parse
 from tests.fixtures import other_tasks
@@ -20,9 +21,24 @@ URI = "s3://shipway/datasets/a"
     ("given", "says"),
     [
         (
-            {"strategy": "parameter_server"},
-            "training.strategy: expected one of single, mirrored, multi_worker,",
+            {"strategy": "parameter_servers"},
+            "training.strategy: expected one of single, mirrored, multi_worker, parameter_server, horovod",
         ),
+        ({"strategy": "parameter_server", "workers": 1}, "needs at least 2; raise workers"),
+        ({"strategy": "multi_worker", "workers": 2, "parameter_servers": 2}, "only parameter_server has some"),
+        (
+            {"strategy": "parameter_server", "workers": 2, "parameter_servers": 0},
+            "training.parameter_servers: expected at least 1",
+        ),
+        (
+            {"strategy": "single", "resources": {"worker": {"gpu": 1}}},
+            "resources.worker with strategy 'single': its job has chief; leave",
+        ),
+        ({"strategy": "multi_worker", "workers": 2, "resources": {"ps": {"cpu": "2"}}}, "its job has chief and worker"),
+        ({"strategy": "horovod", "workers": 2, "resources": {"chief": {}}}, "its job has launcher and worker"),
+        ({"strategy": "parameter_server", "workers": 2, "resources": {"ps": {"gpu": 1}}}, "resources.ps.gpu"),
+        ({"resources": {"cheif": {"gpu": 1}}}, "training.resources.cheif: unknown field"),
+        ({"resources": {"chief": {"memory": "4 GB"}}}, "training.resources.chief.memory"),
         ({"strategy": "single", "workers": 3}, "it runs in one replica; set workers to 1"),
         ({"strategy": "horovod", "workers": 1}, "needs at least 2; raise workers"),
         ({"strategy": "multi_worker", "workers": 2, "gradient_compression": "fp16"}, "only horovod"),
@@ -39,6 +55,20 @@ def test_what_a_strategy_cannot_honour_is_refused_in_one_line(given: dict[str, o
         parse(TrainingSpec, given, "training")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_function_has_no_graph_that_parameter_servers_could_share_out() -> None:
+    asked = {"function": "a:b", "strategy": "parameter_server", "workers": 2}
+    with pytest.raises(InvalidSpec, match="set strategy to multi_worker or horovod"):
+        parse(FunctionSpec, asked, "training")
+
+
+def test_what_a_group_leaves_out_is_as_for_all() -> None:
+    resources = parse(Resources, {"cpu": "4", "gpu": 1, "ps": {"memory": "32Gi"}, "worker": {"gpu": 2, "cpu": "8"}})
+    asked = {group: (one.cpu, one.memory, one.gpu) for group in get_args(Group) if (one := resources.of(group))}
+    assert asked == {
+        "chief": ("4", "4Gi", 1), "worker": ("8", "4Gi", 2), "ps": ("4", "32Gi", 0), "launcher": ("500m", "512Mi", 0),
+    }  # fmt: skip
 
 
 def test_a_recipes_parameter_is_checked_by_the_recipe() -> None:
