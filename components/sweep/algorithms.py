@@ -10,6 +10,22 @@ Reader = Callable[[Any], Any]
 _SEED: dict[str, Reader] = {"random_state": int}
 _TPE: dict[str, Reader] = {**_SEED, "n_EI_candidates": int, "gamma": float, "prior_weight": float, "n_startup": int}
 
+
+def _eta(value: Any) -> int:
+    return _at_least(value, 2)
+
+
+def _resource(value: Any) -> int:
+    return _at_least(value, 1)
+
+
+def _at_least(value: Any, least: int) -> int:
+    number = int(value)
+    if number < least:
+        raise ValueError(f"below {least}")
+    return number
+
+
 # Algorithm -> its settings and how their text is read; our engine runs these.
 LOCAL: dict[str, dict[str, Reader]] = {
     "random": _SEED,
@@ -18,8 +34,11 @@ LOCAL: dict[str, dict[str, Reader]] = {
     "multivariate-tpe": _TPE,
     "cmaes": {**_SEED, "sigma": float, "restart_strategy": str},
     "sobol": _SEED,
-    "hyperband": {**_SEED, "eta": int, "r_l": int, "resource_name": str},
+    "hyperband": {**_SEED, "eta": _eta, "r_l": _resource, "resource_name": str},
+    "asha": {**_SEED, "eta": _eta, "r_l": _resource, "r_min": _resource},
 }
+RUNGS = ("hyperband", "asha")  # their trials pause, and the better ones go on
+HERE_ONLY = ("asha",)  # Katib has none
 TPE = ("tpe", "multivariate-tpe")
 # Katib has these; here they need libraries (torch) or machinery that a sweep of ours does without.
 KATIB_ONLY: dict[str, dict[str, Reader]] = {

@@ -42,11 +42,10 @@ class TrialBoards:
             self._write(request, status, board, end=b"")
 
     def finish(self, request: Request, status: Status, record: TrialRecord) -> None:
-        """A trial has ended."""
+        """A trial has ended, or paused: its next attempt writes all of it anew."""
         board = self._board(request, status)
-        self._write(
-            request, status, board, end=events.ended(has_succeeded=record.state in ("Succeeded", "EarlyStopped"))
-        )
+        end = events.ended(has_succeeded=record.state in ("Succeeded", "EarlyStopped"))
+        self._write(request, status, board, end=b"" if record.state == "Paused" else end)
         del self._boards[request.number, request.attempt]
 
     def _board(self, request: Request, status: Status) -> _Board:

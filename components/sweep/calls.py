@@ -12,6 +12,7 @@ from typing import Any
 
 WORKER = ["python", "-m", "shipway.components.sweep.worker"]
 CALL = "SHIPWAY_TRIAL"  # the environment variable that holds the call
+FOLDER = "$folder"  # filled in by the runner: where the trial keeps its checkpoints
 TRIAL = "$trial"  # filled in like a parameter: number and attempt, for what a trial names after itself
 
 

@@ -71,8 +71,9 @@ def play(manifest: Manifest) -> None:
     Raises:
         JobFailed: more trials failed than `maxFailedTrialCount` allows, or none gave the objective.
     """
-    from shipway.components.sweep import engine, experiment
+    from shipway.components.sweep import experiment
     from shipway.components.sweep.page import publish
+    from shipway.components.sweep.play import play as play_sweep
     from shipway.components.sweep.summary import describe_trial
     from shipway.context import Context
 
@@ -90,7 +91,7 @@ def play(manifest: Manifest) -> None:
         "objective": spec.objective.objectiveMetricName,
     }
     call = Call(f"{MODULE}:run_trial", document, dict.fromkeys(names))
-    record = engine.play(
+    record = play_sweep(
         spec,
         read.name,
         uri,

@@ -194,6 +194,21 @@ def trial_training(spec: SweepSpec, values: Mapping[str, Any]) -> TrainingSpec:
     )
 
 
+def most_trials(spec: SweepSpec) -> int:
+    """How many trials the sweep makes at most."""
+    budgeted = spec.budget.trials if spec.budget else None
+    return spec.maxTrialCount if budgeted is None else min(spec.maxTrialCount, budgeted)
+
+
+def search_in_words(spec: SweepSpec) -> str:
+    """`asha 30 trials, 2 at a time, at most 12 GPU hours`, for the plan."""
+    budget = spec.budget
+    named = (("gpu_hours", "GPU hours"), ("cpu_hours", "CPU hours"), ("money", "in money")) if budget else ()
+    limits = [f", at most {limit:g} {words}" for name, words in named if (limit := getattr(budget, name)) is not None]
+    most = f"{spec.algorithm.algorithmName} {most_trials(spec)} trials, {spec.parallelTrialCount} at a time"
+    return most + "".join(limits)
+
+
 def trial_limit_s(spec: SweepSpec) -> float | None:
     """Seconds that one trial may take; None: as long as it likes."""
     return spec.trial_deadline_s or (spec.training.deadline_s if spec.training else None)

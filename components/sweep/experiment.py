@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from shipway.components.sweep import core
-from shipway.components.sweep.calls import CALL, WORKER, Call, value_text
+from shipway.components.sweep.algorithms import RUNGS
+from shipway.components.sweep.calls import CALL, FOLDER, WORKER, Call, value_text
+from shipway.components.sweep.nodes import node_variable
 from shipway.components.sweep.spec import Parameter, SweepSpec
 from shipway.components.train import core as train_core
 from shipway.errors import InvalidSpec
@@ -38,7 +40,8 @@ def runner_manifest(
     """The job of one runner: the trial's image and resources, and what a trial calls; parameters come through the
     sweep's folder, which names no code."""
     command = [*WORKER, "packed", sweep_uri, name]
-    return _single_worker(spec, name, store_uri, command, make_call(spec, dataset_uri), threads)
+    keeps = spec.algorithm.algorithmName in RUNGS
+    return _single_worker(spec, name, store_uri, command, make_call(spec, dataset_uri, keeps), threads)
 
 
 def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifest:
@@ -61,8 +64,13 @@ def trial_template(spec: SweepSpec, dataset_uri: str, store_uri: str) -> Manifes
     return manifest
 
 
-def make_call(spec: SweepSpec, dataset_uri: str) -> Call:
-    """What a trial is to do: train the recipe, or call the sweep's own function."""
+def make_call(spec: SweepSpec, dataset_uri: str, keeps: bool = False) -> Call:
+    """What a trial is to do: train the recipe, or call the sweep's own function.
+
+    Args:
+        spec, dataset_uri: The sweep, and what it trains on.
+        keeps: Whether a training keeps checkpoints, to go on from.
+    """
     training = core.trial_training(spec, {})
     names = [parameter.name for parameter in spec.parameters]
     holes = {name: {"$param": name} for name in names}
@@ -77,6 +85,8 @@ def make_call(spec: SweepSpec, dataset_uri: str) -> Call:
         plain = train_core.document(training, dataset_uri or "file:///none", None)
         document = plain.model_dump(mode="json") | {"lease_s": 0}
         document["spec"]["params"] |= holes
+        if keeps:
+            document["output_uri"] = {"$param": FOLDER}
     function = CALL_FUNCTION if spec.function else TRAIN
     return Call(function, document, {name: f"${{trialParameters.{name}}}" for name in names})
 
@@ -265,9 +275,9 @@ def _single_worker(
         container["command"] = command
         kept = [variable for variable in container["env"] if variable["name"] != TRAINING]
         if threads:
-            for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-                kept.append({"name": variable, "value": str(threads)})
-        container["env"] = [*kept, {"name": CALL, "value": call.to_json()}]
+            names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+            kept += [{"name": variable, "value": str(threads)} for variable in names]
+        container["env"] = [*kept, node_variable(), {"name": CALL, "value": call.to_json()}]
     return manifest
 
 

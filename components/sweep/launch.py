@@ -85,25 +85,55 @@ def play(
         InvalidSpec: a parameter or value that the recipe refuses, or an objective that no training reports.
         JobFailed: more trials failed than allowed, or none ended with a value of the objective.
     """
+    from shipway.components.sweep.budget import check_budget
+    from shipway.components.sweep.rungs import check_rungs
     from shipway.recipes import load_recipe
     from shipway.training.spec import check_training
 
     core.check_objective(spec)
+    check_budget(spec)
     spec = core.with_objective(spec)
     training = spec.training
     params_model = None
     if training is not None and not spec.function:
         params_model = load_recipe(training.recipe).Params
         check_training(training)
+        check_rungs(spec)
         core.check_parameters(spec, params_model, training.recipe)
     name, uri, origin = identify(spec, dataset_fingerprint)
     first = core.defaults(spec, params_model)
-    if spec.maxTrialCount <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
+    if core.most_trials(spec) <= 1 or not spec.parameters:  # nothing to choose from: no trial is worth its time
         return make_record(spec, [], dataset_fingerprint, first), uri
     if spec.engine == "katib":
         trials = _by_katib(spec, name, dataset_uri, current, task_config)
         return make_record(spec, trials, dataset_fingerprint, first), uri
     return _by_optuna(spec, name, uri, dataset_uri, origin, first, current, task_config), uri
+
+
+def resume(name: str, uri: str, spec: SweepSpec, dataset_fingerprint: str) -> SweepRecord:
+    """Plays a sweep of the store on from where it is, in this process; trials run through the executor in force.
+
+    Args:
+        name, uri: The sweep's, and its folder.
+        spec, dataset_fingerprint: As its records have them.
+
+    Raises:
+        NotFound: its dataset is gone.
+        JobFailed: as of `play`.
+    """
+    from shipway.components.sweep.ledger import Ledger
+    from shipway.components.sweep.page import publish
+    from shipway.storage import open_folder, read_artifact
+
+    use(spec.training.code if spec.training else "", "sweep.training.code")
+    origin = Ledger(open_folder(uri)).origin()
+    dataset_uri = ""
+    if dataset_fingerprint:
+        dataset_uri = read_artifact(DatasetManifest, Context.current().uri("datasets", dataset_fingerprint)).uri
+    params_model = None if spec.function else core.recipe_of_trials(spec).Params
+    record = _by_optuna(spec, name, uri, dataset_uri, origin, core.defaults(spec, params_model), None, None)
+    publish(record, uri)
+    return record
 
 
 def identify(spec: SweepSpec, dataset_fingerprint: str) -> tuple[str, str, dict[str, Any]]:
@@ -134,8 +164,9 @@ def _by_optuna(
 ) -> SweepRecord:
     import yaml
 
-    from shipway.components.sweep import engine, experiment
+    from shipway.components.sweep import experiment
     from shipway.components.sweep.boards import FOLDER
+    from shipway.components.sweep.play import play as play_sweep
     from shipway.executors.passthrough import with_task_config
     from shipway.storage import open_folder
 
@@ -143,7 +174,7 @@ def _by_optuna(
         current.output(tensorboard=f"{uri}/{FOLDER}")
     slots, threads = capacity(spec)
     store_uri = Context.current().store_uri
-    record = engine.play(
+    record = play_sweep(
         spec,
         name,
         uri,
@@ -201,7 +232,7 @@ def _experiment(spec: SweepSpec, name: str, dataset_uri: str, task_config: Any) 
 def capacity(spec: SweepSpec) -> tuple[int, int]:
     """How many trials run at once, and the threads of each: as many as their CPU requests leave room for here; a
     cluster's scheduler decides by itself."""
-    wanted = max(1, min(spec.parallelTrialCount, spec.maxTrialCount))
+    wanted = max(1, min(spec.parallelTrialCount, core.most_trials(spec)))
     if Context.current().executor != "process":
         return wanted, 0
     cores = len(os.sched_getaffinity(0))

@@ -1,8 +1,12 @@
 """What a sweep keeps in object storage, below `sweeps/<job>/`: enough to go on from after a crash at any point.
 
     sweep.json                        the spec and what it is searched on; another spec under this name is refused
-    lease.json                        rewritten by the engine while it lives; a runner that sees no change ends
-    trials/0003/record.json           a finished trial; never run again unless the whole sweep failed
+    lease.json                        rewritten by the engine while it lives, and with how it ended at its end; a
+                                      runner that sees no change ends, an engine that sees another's name, too
+    stop.json                         somebody wants it to end with what it has; the engine looks
+    trials/0003/record.json           a finished trial; never run again unless the whole sweep failed. Or one that
+                                      paused at a rung, and may go on as its next attempt
+    trials/0003/checkpoints/...       where it goes on from; deleted once it will not
     trials/0003/1/request.json        what attempt 1 is to do; written before any runner hears of it
     trials/0003/1/status.json         how far it is; written by its runner alone
     trials/0003/1/verdict.json        whether it goes on behind a step; written by the engine alone
@@ -22,13 +26,13 @@ from typing import Any
 
 from shipway.artifacts import TrialRecord
 from shipway.canonical import canonical_json
-from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound
+from shipway.errors import Conflict, CorruptArtifact, InvalidSpec, NotFound, RetryableError, Superseded
 from shipway.storage import Store
 
 _TRIAL_KEY = re.compile(r"trials/(\d+)/(?:(\d+)/)?(\w+)\.json")
 _RUNNER_KEY = re.compile(r"runners/([^/]+)/(\d+)\.json")
 Metrics = dict[str, float | None]  # None: it was not finite
-FINAL = ("Succeeded", "Failed", "EarlyStopped", "Killed")
+FINAL = ("Succeeded", "Failed", "EarlyStopped", "Killed", "Paused")  # of an attempt
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,14 @@ class Request:
 
     Attributes:
         number: The trial's, from 0.
-        attempt: From 1; above 1 only where the engine died during an earlier one.
+        attempt: From 1; above 1 where the engine died during an earlier one, or the trial goes on from a rung.
         params: Parameter values.
         is_judged: Every report waits for the engine's verdict.
         runner: Who is to run it.
+        until: It pauses after so many reports, of all its attempts together, and goes on from its checkpoint; 0: it
+            trains to its end, from its checkpoint where there is one. None: it keeps no checkpoint.
+        used_s: Seconds that earlier attempts took of the trial's time.
+        held_s: Seconds for which runners were held for these; lost attempts are among them.
     """
 
     number: int
@@ -48,6 +56,9 @@ class Request:
     params: dict[str, Any]
     is_judged: bool = False
     runner: str = ""
+    until: int | None = None
+    used_s: float = 0.0
+    held_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,8 @@ class Status:
         reports: [step, metrics] of every report so far.
         metrics: What the function returned.
         is_users: The error is one that the user can mend.
+        node: Where its runner runs.
+        held_s: Seconds since the attempt was handed to its runner; the engine's word, not the runner's.
     """
 
     state: str
@@ -67,6 +80,8 @@ class Status:
     seconds: float = 0.0
     error: str = ""
     is_users: bool = False
+    node: str = ""
+    held_s: float = 0.0
 
 
 @dataclass
@@ -99,11 +114,8 @@ class Ledger:
             self.store.put("sweep.json", text, create=True)
         except Conflict:
             if self.store.get("sweep.json") != text:
-                raise InvalidSpec(
-                    f"{self.store.uri} holds trials of another spec or dataset",
-                    field="sweep",
-                    fix="run again with --fresh, or under another name",
-                ) from None
+                where, fix = f"{self.store.uri} holds trials", "run again with --fresh, or under another name"
+                raise InvalidSpec(f"{where} of another spec or dataset", field="sweep", fix=fix) from None
 
     def trials(self) -> dict[int, Known]:
         """Every trial that any engine began, in order of numbers."""
@@ -125,17 +137,48 @@ class Ledger:
                 raw = self._read(f"trials/{number:04}/record.json") or {}
                 known.memory = raw.pop("memory", {})
                 known.record = TrialRecord.model_validate(raw)
-            if number in attempts and (known.record is None or known.record.state == "Failed"):
-                known.request = self.read_request(number, attempts[number])
+            record, attempt = known.record, attempts.get(number, 0)
+            if attempt and (record is None or record.state == "Failed" or record.attempts < attempt):
+                known.request = self.read_request(number, attempt)
         return dict(sorted((n, k) for n, k in by_number.items() if k.record or k.request))
 
     def finish(self, record: TrialRecord, memory: dict[str, Any]) -> None:
         """Writes a finished trial down; from here on a restarted sweep does not run it again."""
         self._write(f"trials/{record.number:04}/record.json", {**record.model_dump(mode="json"), "memory": memory})
 
+    def checkpoints(self, number: int) -> str:
+        """The folder in which a trial's training keeps its checkpoints, as any job's does."""
+        return f"{self.store.uri}/trials/{number:04}"
+
+    def forget_checkpoints(self, number: int) -> None:
+        """Deletes what a trial would have gone on from."""
+        keys = [info.key for info in self.store.list(f"trials/{number:04}/checkpoints/")]
+        if keys:
+            self.store.delete(*sorted(keys, reverse=True))  # the pointer, `current`, before what it points to
+
+    def earlier_reports(self, request: Request) -> list[tuple[int, Metrics]]:
+        """What the attempts before this one reported."""
+        for attempt in range(request.attempt - 1, 0, -1):
+            status = self.status(request.number, attempt)
+            if status is not None:
+                return status.reports
+        return []
+
     def request(self, request: Request) -> None:
-        """Writes down what an attempt is to do."""
-        self._write(_key(request.number, request.attempt, "request"), asdict(request))
+        """Writes down what an attempt is to do, once: no two engines begin it.
+
+        Raises:
+            RetryableError: another engine began it at the same moment.
+        """
+        key = _key(request.number, request.attempt, "request")
+        try:
+            self.store.put(key, json.dumps(asdict(request), ensure_ascii=False).encode(), create=True)
+        except Conflict:
+            known = self.read_request(request.number, request.attempt)
+            if known.runner != request.runner or known.params != request.params:
+                raise RetryableError(
+                    f"{self.store.uri}: another driver began trial {request.number} at the same moment; run again"
+                ) from None
 
     def read_request(self, number: int, attempt: int) -> Request:
         """The request of an attempt.
@@ -188,9 +231,49 @@ class Ledger:
                 starts[match[1]] = max(starts.get(match[1], 0), int(match[2]) + 1)
         return starts
 
+    def take_lease(self, engine: str) -> None:
+        """Makes an engine the one that plays: an earlier one that still lives will see that, and end."""
+        self._write("lease.json", {"beat": 0, "engine": engine})
+
+    def check_lease(self, engine: str) -> None:
+        """Looks whether the engine is still the one that plays.
+
+        Raises:
+            Superseded: another has taken over.
+        """
+        other = (self.lease() or {}).get("engine", engine)
+        if other != engine:
+            raise Superseded(f"{self.store.uri}: another driver, {other}, has taken this sweep over; this one ends")
+
     def renew_lease(self, beat: int, engine: str) -> None:
-        """Says that the engine lives."""
+        """Says that the engine lives.
+
+        Raises:
+            Superseded: another has taken over.
+        """
+        self.check_lease(engine)
         self._write("lease.json", {"beat": beat, "engine": engine})
+
+    def close_lease(self, engine: str, ended: str, why: str) -> None:
+        """Says how the engine ended, unless another plays by now."""
+        if (self.lease() or {}).get("engine", engine) == engine:
+            self._write("lease.json", {"engine": engine, "ended": ended, "why": why})
+
+    def ask_to_stop(self, who: str) -> None:
+        """Has the engine end with what it has."""
+        self._write("stop.json", {"by": who})
+
+    def stop_asked(self) -> str:
+        """Who wants it to end; empty: nobody."""
+        return str((self._read("stop.json") or {}).get("by", ""))
+
+    def forget_stop(self) -> None:
+        """Called before it is played again."""
+        self.store.delete("stop.json")
+
+    def origin(self) -> dict[str, Any]:
+        """What `claim` was given."""
+        return self._read("sweep.json") or {}
 
     def lease(self) -> dict[str, Any] | None:
         """What `renew_lease` last wrote."""
@@ -212,8 +295,5 @@ def _key(number: int, attempt: int, kind: str) -> str:
 
 
 def pause_s(idle_s: float) -> float:
-    """How long to wait before looking again, after nothing has changed for `idle_s`.
-
-    A twentieth of the wait so far: never more than 5 % late, and quiet where trials take long.
-    """
+    """Seconds until the next look, after nothing has changed for `idle_s`: never more than 5 % late, and quiet."""
     return min(max(idle_s / 20, 0.005), 2.0)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from shipway.components.sweep.ledger import FINAL, Ledger, Request, Status
+from shipway.components.sweep.nodes import Nodes
 from shipway.components.sweep.runners import Job, Jobs
 from shipway.errors import ShipwayError
 from shipway.executors import Manifest
@@ -27,6 +28,8 @@ class _Slot:
     job: Job | None = None
     request: Request | None = None  # what it is at
     since: float = 0.0
+    handed: float = 0.0  # when it was given that
+    idle_since: float = 0.0  # when it had last something to do
     has_begun: bool = False  # its runner is at it; its time counts from here
     is_inherited: bool = False  # the trial was begun under an earlier engine
 
@@ -40,6 +43,10 @@ class PackedTrials:
         manifest: Gives the manifest of a runner of a given name.
         slots: How many trials run at once.
         deadline_s: A trial that takes longer is failed and its runner replaced.
+        engine: Who this is: no other engine has that name.
+
+    Attributes:
+        stop_by: Who wants the sweep to end with what it has; empty: nobody does.
     """
 
     sweep: str
@@ -49,6 +56,8 @@ class PackedTrials:
     slots: int
     deadline_s: float | None = None
     engine: str = ""
+    nodes: Nodes = field(default_factory=Nodes)
+    stop_by: str = ""
     _slots: list[_Slot] = field(default_factory=list)
     _beat: int = 0
     _beaten: float = 0.0
@@ -93,6 +102,7 @@ class PackedTrials:
                 return False  # ended with the engine that had started it
             slot.incarnation, slot.given = int(match[3]), given[request.runner]
         slot.request, slot.since, slot.is_inherited, slot.has_begun = request, time.monotonic(), True, False
+        slot.handed = slot.since - (status.seconds if status else 0.0)
         return True
 
     def poll(self) -> list[tuple[Request, Status]]:
@@ -109,11 +119,12 @@ class PackedTrials:
             if seen is not None and not slot.has_begun:
                 slot.has_begun, slot.since = True, time.monotonic()
             if status.state in FINAL:
-                slot.request = None
+                slot.request, slot.idle_since = None, time.monotonic()
             elif outcome is not None:
                 if slot.is_inherited:
                     self._replace(slot)
-                    self._hand(slot, replace(request, attempt=request.attempt + 1))
+                    held = request.held_s + time.monotonic() - slot.handed
+                    self._hand(slot, replace(request, attempt=request.attempt + 1, held_s=held))
                     continue
                 status = self._crashed(slot, status)
             elif self._is_late(slot):
@@ -122,8 +133,34 @@ class PackedTrials:
                     f"took longer than {self.deadline_s:g} s" if slot.has_begun else f"did not begin in {START_S:g} s"
                 )
                 status = self._crashed(slot, status, what)
-            statuses.append((request, status))
+            statuses.append((request, replace(status, held_s=round(time.monotonic() - slot.handed, 4))))
         return statuses
+
+    def kill(self, why: str) -> list[tuple[Request, Status]]:
+        """Ends every attempt under way, and its runner."""
+        ended = []
+        for slot in self._slots:
+            if (request := slot.request) is None:
+                continue
+            if slot.job is not None and slot.job.outcome is None:
+                self.jobs.cancel(slot.job)
+            seen = self.ledger.status(request.number, request.attempt) or Status("Running")
+            if seen.state in FINAL:  # just in time
+                status = seen
+            else:
+                status = self._crashed(slot, replace(seen, state="Running"), why)
+                status = replace(status, state="Killed")
+            slot.request = None
+            ended.append((request, replace(status, held_s=round(time.monotonic() - slot.handed, 4))))
+        return ended
+
+    def release(self, after_s: float) -> None:
+        """Lets runners go that had nothing to do for so long: whoever waits for their GPUs may have them."""
+        for slot in self._slots:
+            is_idle = slot.request is None and slot.job is not None and slot.job.outcome is None
+            if is_idle and slot.job is not None and time.monotonic() - slot.idle_since >= after_s:
+                self.ledger.assign(slot.job.name, slot.given, {"end": True})
+                slot.job = None  # `jobs` waits for its end
 
     def decide(self, request: Request, step: int, stop: bool) -> None:
         """Tells a trial whether to go on behind a step that it reported."""
@@ -144,12 +181,14 @@ class PackedTrials:
             slot.given = 0
         name = f"{self.sweep}-w{slot.index}-{slot.incarnation}"
         request = replace(request, runner=name)
+        self.ledger.check_lease(self.engine)
         self.ledger.request(request)
         self.ledger.assign(name, slot.given, {"number": request.number, "attempt": request.attempt})
         slot.given += 1
         slot.request, slot.since, slot.is_inherited, slot.has_begun = request, time.monotonic(), False, False
+        slot.handed = slot.since
         if slot.job is None:
-            slot.job = self.jobs.start(self.manifest(name))
+            slot.job = self.jobs.start(self.nodes.steered(self.manifest(name)))
 
     def _replace(self, slot: _Slot) -> None:
         if slot.job is not None:
@@ -157,6 +196,8 @@ class PackedTrials:
         slot.job = None
 
     def _crashed(self, slot: _Slot, status: Status, why: str = "") -> Status:
+        if not why:
+            self.nodes.note(status.node, slot.request.number if slot.request else -1)
         error = why or (slot.job.error() if slot.job else "no runner")
         seconds = round(time.monotonic() - slot.since, 3)
         self._replace(slot)
@@ -165,10 +206,16 @@ class PackedTrials:
 
     def _is_late(self, slot: _Slot) -> bool:
         limit = self.deadline_s if slot.has_begun else START_S
-        return limit is not None and time.monotonic() - slot.since > limit
+        used = slot.request.used_s if slot.request and slot.has_begun else 0.0
+        return limit is not None and used + time.monotonic() - slot.since > limit
 
     def _renew(self) -> None:
         now = time.monotonic()
-        if self._beat == 0 or now - self._beaten > LEASE_BEAT_S:
-            self._beat, self._beaten = self._beat + 1, now
+        if self._beat == 0:
+            self.ledger.take_lease(self.engine)
+        elif now - self._beaten <= LEASE_BEAT_S:
+            return
+        else:
             self.ledger.renew_lease(self._beat, self.engine)
+            self.stop_by = self.ledger.stop_asked()
+        self._beat, self._beaten = self._beat + 1, now

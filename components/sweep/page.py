@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from shipway.artifacts import SweepRecord, TrialRecord
+from shipway.components.sweep.budget import HOUR
 from shipway.components.sweep.core import is_same_choice
+from shipway.components.sweep.summary import why_it_ended
 from shipway.pages import Report, bars, duration, lines, number, parallel_coordinates, percent
 from shipway.storage import open_folder
 
+_ENDED = {
+    "EarlyStopped": "were given up early",
+    "Failed": "failed",
+    "Killed": "were ended",
+    "Paused": "are paused and may go on",
+}
+_COSTS = {"gpu_hours": "GPU hours", "cpu_hours": "CPU hours", "money": "money"}
 MOST_TRIALS = 400  # drawn and listed; a report stays below 1 MB
 
 
@@ -38,6 +47,7 @@ def sweep_report(record: SweepRecord) -> Report:
         )
     )
     _best_so_far(page, record)
+    _costs(page, record)
     _trials(page, record)
     return page
 
@@ -52,7 +62,7 @@ def publish(record: SweepRecord, uri: str) -> Report:
 
 def _head(page: Report, record: SweepRecord) -> None:
     finished = [trial for trial in record.trials if trial.state == "Succeeded"]
-    states = {state: sum(t.state == state for t in record.trials) for state in ("EarlyStopped", "Failed", "Killed")}
+    states = {state: sum(t.state == state for t in record.trials) for state in _ENDED}
     top = _ahead(record) if record.defaults else None
     taken = f"Best {record.objective}" if top is None else f"{record.objective} of the defaults"
     figures: dict[str, object] = {
@@ -76,10 +86,19 @@ def _head(page: Report, record: SweepRecord) -> None:
         )
     for state, count in states.items():
         if count:
-            words = {"EarlyStopped": "were given up early", "Failed": "failed", "Killed": "were ended"}[state]
-            page.callout("info" if state == "EarlyStopped" else "warn", f"{count} of {len(record.trials)} {words}")
+            words, tone = _ENDED[state], "warn" if state in ("Failed", "Killed") else "info"
+            page.callout(tone, f"{count} of {len(record.trials)} {words}")  # type: ignore[arg-type]
+    for node, trials in record.avoided.items():
+        names = ", ".join(str(number) for number in trials)
+        page.callout("warn", f"Node {node} was avoided", f"The runners of trials {names} died there.")
+    if record.account and record.account.ended_by:
+        page.callout("info", "Ended early", f"{_sentence(record.account.ended_by)}. What was finished by then counts.")
     if record.best_params:
         page.facts(record.best_params, caption="Best parameters" if top is None else "Parameters")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _history(record: SweepRecord) -> Any:
@@ -107,6 +126,45 @@ def _best_so_far(page: Report, record: SweepRecord) -> None:
     page.section("Best so far").table(["trial", record.objective, "time in trials by then", "parameters"], rows)
 
 
+def _costs(page: Report, record: SweepRecord) -> None:
+    """What all trials cost, by how they ended, and in sum."""
+    account = record.account
+    if account is None:
+        return
+    names = [name for name in _COSTS if name in account.spent]
+    rows: list[list[Any]] = []
+    for state in dict.fromkeys(trial.state for trial in record.trials):
+        trials = [trial for trial in record.trials if trial.state == state]
+        held_s = sum(trial.held_s for trial in trials)
+        shares = [account.spent[name] * held_s / max(_held_s(record), 1e-9) for name in names]
+        rows.append([state, len(trials), (duration(held_s), held_s), *shares])
+    lost_s = _held_s(record) - sum(trial.held_s for trial in record.trials)
+    if lost_s > 1:  # a stopped sweep's attempts, which have no record, and those of an engine that died
+        shares = [account.spent[name] * lost_s / _held_s(record) for name in names]
+        rows.append(["ended with the sweep", "", (duration(lost_s), lost_s), *shares])
+    rows.append(["all", len(record.trials), (duration(_held_s(record)), _held_s(record)), *account.spent.values()])
+    has = " and ".join(
+        f"{number(amount)} {what}{'s' if amount != 1 else ''}"
+        for amount, what in ((account.gpus, "GPU"), (account.cores, "core")) if amount
+    )  # fmt: skip
+    limits = ", ".join(
+        f"{number(limit)} {_COSTS.get(name, name)}" for name, limit in account.budget.items() if name[:5] != "price"
+    )
+    price = f", a trial's hour at {number(account.price_per_hour)}" if account.price_per_hour else ""
+    columns = ["state", "trials", "held", *[_COSTS[name] for name in names]]
+    page.section(
+        "What it cost",
+        f"A trial has {has}. Held is the time for which a runner was there for it, its start included."
+        + (f" Budget: {limits}{price}." if limits else ""),
+    ).table(columns, rows, sortable=False)
+
+
+def _held_s(record: SweepRecord) -> float:
+    """Seconds for which runners were held in all."""
+    rate = _rate(record)
+    return record.account.spent.get(_counted(record), 0.0) * HOUR / rate if record.account and rate else 0.0
+
+
 def _trials(page: Report, record: SweepRecord) -> None:
     names = list(record.best_params) or sorted({name for trial in record.trials for name in trial.params})
     others = sorted({m for t in record.trials for m in t.metrics if m != record.objective})[:4]
@@ -118,15 +176,27 @@ def _trials(page: Report, record: SweepRecord) -> None:
             *[trial.metrics.get(name) for name in others],
             *[trial.params.get(name) for name in names],
             trial.seconds,
-            trial.error,
+            *([trial.held_s / HOUR * rate] if (rate := _rate(record)) else []),
+            why_it_ended(trial),
         ]
         for trial in _shown(record)
     ]
     tones: list[Any] = [
         "good" if t.number == record.best_trial else "bad" if t.state == "Failed" else None for t in _shown(record)
     ]
-    columns = ["trial", "state", record.objective, *others, *names, "seconds", "error"]
+    cost = [_COSTS[_counted(record)]] if _rate(record) else []
+    columns = ["trial", "state", record.objective, *others, *names, "seconds", *cost, "why"]
     page.section("Every trial").table(columns, rows, tones=tones, max_rows=MOST_TRIALS)
+
+
+def _counted(record: SweepRecord) -> str:
+    """GPU hours where trials had GPUs, else CPU hours."""
+    return "gpu_hours" if record.account and record.account.gpus else "cpu_hours"
+
+
+def _rate(record: SweepRecord) -> float:
+    """Of what `_counted` names, an hour of a trial; 0 where there is no account."""
+    return (record.account.gpus or record.account.cores) if record.account else 0.0
 
 
 def _shown(record: SweepRecord) -> list[TrialRecord]:

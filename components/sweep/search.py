@@ -39,9 +39,10 @@ class Search:
         spec: The sweep; its algorithm must run here.
         first: Parameters of the first trial, the defaults; None: the algorithm chooses that one too.
         reports: How often a trial reports at most; what hyperband divides. 0: not known.
+        pauses: Trials pause at rungs (`rungs`), and none is given up here.
     """
 
-    def __init__(self, spec: SweepSpec, first: Values | None, reports: int = 0) -> None:
+    def __init__(self, spec: SweepSpec, first: Values | None, reports: int = 0, pauses: bool = False) -> None:
         name = spec.algorithm.algorithmName
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.spec, self.name = spec, name
@@ -57,7 +58,7 @@ class Search:
                 study_name="sweep",
                 direction=spec.objective.type,
                 sampler=self._sampler(0),
-                pruner=_pruner(spec, self.settings, reports),
+                pruner=optuna.pruners.NopPruner() if pauses else _pruner(spec, self.settings, reports),
             )
         self._running: dict[int, optuna.trial.Trial] = {}
         self._tried: set[tuple[tuple[str, float], ...]] = set()
@@ -80,13 +81,15 @@ class Search:
         """Adds a trial that an earlier engine knew, in the order of numbers.
 
         Args:
-            record: A finished trial, or one that was `Running` and will be told later.
+            record: A finished trial, or one that was `Running` or `Paused` and will be told later.
             memory: What `memory` gave for it.
         """
         internal = self.space.encode(record.params)
-        if record.state == "Running":
+        if record.state in ("Running", "Paused"):
             self.study.enqueue_trial(internal)
             self._began(self.study.ask(self.distributions))
+            for index, (_, value) in enumerate(record.history, start=1):
+                self._running[record.number].report(value, index)
             return
         self._tried.add(_key(internal))
         self.study.add_trial(
@@ -265,6 +268,10 @@ def _spread_point(dimensions: int, seed: int, number: int) -> list[float]:
 
 
 def _pruner(spec: SweepSpec, settings: Mapping[str, Any], reports: int) -> optuna.pruners.BasePruner:
+    if spec.algorithm.algorithmName == "asha":  # of trials without checkpoints: one that falls behind never goes on
+        return optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=int(settings.get("r_min", 1)), reduction_factor=int(settings.get("eta", 3))
+        )
     if spec.algorithm.algorithmName == "hyperband":
         most = int(settings.get("r_l") or reports) or "auto"
         return optuna.pruners.HyperbandPruner(

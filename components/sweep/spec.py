@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from shipway.components.sweep import algorithms
+from shipway.components.sweep.budget import Budget
 from shipway.components.sweep.expressions import (
     LARGEST,
     categories,
@@ -147,7 +148,8 @@ class _Configured(Spec):
             try:
                 allowed[setting.name](setting.value)
             except ValueError as error:
-                raise ValueError(f"setting {setting.name}={setting.value!r} is not a number") from error
+                why = str(error) if str(error).startswith("below") else "not a number"
+                raise ValueError(f"setting {setting.name}={setting.value!r} is {why}") from error
 
     def settings(self) -> dict[str, Any]:
         """The settings, read."""
@@ -257,6 +259,7 @@ class SweepSpec(Spec):
     maxTrialCount: Annotated[int, Field(ge=0)] = 12
     maxFailedTrialCount: Annotated[int, Field(ge=0)] = 3
     earlyStopping: EarlyStopping | None = None
+    budget: Budget | None = None
     engine: Literal["optuna", "katib"] = "optuna"  # who searches: our step, or the cluster's Katib
     seed: int = 1  # of the search; trials train with the training's own seed
     trial_deadline_s: Annotated[float, Field(gt=0)] | None = None  # one trial; None: the training's
@@ -300,6 +303,8 @@ class SweepSpec(Spec):
                 f"algorithm: {name!r} runs on a cluster's Katib only (engine: katib); here choose one of "
                 f"{', '.join(algorithms.LOCAL)}"
             )
+        if self.engine == "katib" and name in algorithms.HERE_ONLY:
+            raise ValueError(f"algorithm: Katib has no {name!r}; leave engine out, or choose hyperband")
         if name == "grid":
             for parameter in self.parameters:
                 if parameter.parameterType == "double" and parameter.feasibleSpace.step is None:

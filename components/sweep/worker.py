@@ -23,14 +23,15 @@ from shipway.termination import heed_sigterm
 heed_sigterm(within_s=1.0)
 
 from shipway.code.given import use_given
-from shipway.components.sweep.calls import CALL, TRIAL, Call, read_values
+from shipway.components.sweep.calls import CALL, FOLDER, TRIAL, Call, read_values
 from shipway.components.sweep.ledger import Ledger, Request, Status, pause_s
+from shipway.components.sweep.nodes import NODE
 from shipway.errors import CorruptArtifact, RetryableError, ShipwayError, UserError, one_line
 from shipway.functions.calling import load
 from shipway.functions.reporting import Stopped
 from shipway.objects import raised_at
 from shipway.storage import open_folder
-from shipway.training.progress import LAPSED, LOOKS, print_metrics
+from shipway.training.progress import LAPSED, LOOKS, Pause, print_metrics
 
 LEASE_S = "SHIPWAY_SWEEP_LEASE_S"  # an engine that shows no sign of life for so long is gone
 TELL_S = 1.0  # a status holds every report before it: written at each, thousands of reports would take hours
@@ -105,12 +106,14 @@ def fill(call: Call, request: Request, uri: str) -> dict[str, Any]:
             f"searches {', '.join(sorted(call.params))}: it was edited; run again with --fresh"
         )
     again = f"-{request.attempt}" if request.attempt > 1 else ""
-    return call.filled({**params, TRIAL: f"{request.number:04}{again}"})
+    folder = Ledger(open_folder(uri)).checkpoints(request.number)
+    return call.filled({**params, TRIAL: f"{request.number:04}{again}", FOLDER: folder})
 
 
 def _run(ledger: Ledger, lease: Lease, request: Request, function: str, document: dict[str, Any]) -> None:
     """One trial; whatever its function raises is the trial's failure, and the next one runs all the same."""
-    reports: list[tuple[int, dict[str, float | None]]] = []
+    goes_on = request.until is not None
+    reports = ledger.earlier_reports(request) if goes_on else []
     stopped = False
     told = -math.inf
 
@@ -124,6 +127,7 @@ def _run(ledger: Ledger, lease: Lease, request: Request, function: str, document
             seconds=round(time.monotonic() - began, 4),
             error=_one_line(error) if error else "",
             is_users=isinstance(error, UserError),
+            node=os.environ.get(NODE, ""),
         )
         ledger.set_status(request.number, request.attempt, status)
 
@@ -131,11 +135,16 @@ def _run(ledger: Ledger, lease: Lease, request: Request, function: str, document
         nonlocal stopped, told
         if stopped:
             raise Stopped
+        while goes_on and reports and reports[-1][0] >= step:
+            reports.pop()  # an earlier attempt told more than its checkpoint has
         reports.append((int(step), _plain(metrics)))
         print(f"trial {request.number} step {step} {_text(reports[-1][1])}", flush=True)
-        if request.is_judged or time.monotonic() - told > TELL_S:
+        # Before the training saves: what a checkpoint has was told.
+        if request.is_judged or goes_on or time.monotonic() - told > TELL_S:
             tell("Running")
         lease.check()
+        if request.until and len(reports) >= request.until:
+            raise Pause
         stopped = request.is_judged and _wait_for_verdict(ledger, lease, request, int(step))
         return not stopped
 
@@ -148,6 +157,9 @@ def _run(ledger: Ledger, lease: Lease, request: Request, function: str, document
         metrics = _plain(called(document, report))
     except Stopped:
         metrics = {}
+    except Pause:
+        tell("Paused", reports[-1][1])
+        return
     except EngineGone:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial may fail in any way without ending the sweep

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from shipway.components.sweep.core import check_function, with_objective
+from shipway.components.sweep.budget import check_budget
+from shipway.components.sweep.core import check_function, search_in_words, with_objective
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
@@ -72,6 +73,7 @@ class SweepFunction(FunctionPlan):
         if function is not None:
             check_function(sweep, function)
             sweep = sweep.model_copy(update={"training": _with_defaults(sweep, training, function)})
+        check_budget(sweep)
         return {"sweep": with_objective(sweep, function), "training": training}
 
     def check_here(self, specs: Specs) -> None:
@@ -95,8 +97,7 @@ class SweepFunction(FunctionPlan):
         if task != "function":
             return ""
         objective = f"{sweep.objective.type} {sweep.objective.objectiveMetricName}"
-        how = f"{sweep.algorithm.algorithmName} {sweep.maxTrialCount} trials, {sweep.parallelTrialCount} at a time"
-        return f"{sweep.function}: {objective}, {how}"
+        return f"{sweep.function}: {objective}, {search_in_words(sweep)}"
 
 
 def _place(name: str, order: list[str]) -> tuple[int, str]:

@@ -16,7 +16,15 @@ from shipway.components.prep.schema import check as check_dataset
 from shipway.components.prep.schema import settled
 from shipway.components.prep.spec import DatasetSpec
 from shipway.components.promote.spec import PromotionPolicy, check_policy
-from shipway.components.sweep.core import check_objective, check_parameters, check_together
+from shipway.components.sweep.budget import check_budget
+from shipway.components.sweep.core import (
+    check_objective,
+    check_parameters,
+    check_together,
+    most_trials,
+    search_in_words,
+)
+from shipway.components.sweep.rungs import check_rungs
 from shipway.components.sweep.spec import SweepSpec
 from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
@@ -152,7 +160,9 @@ class TrainAndDeploy(Plan):
             sweep = {"parameters": recipe.search, **sweep}
         searched = parse(SweepSpec, sweep, "sweep")
         check_objective(searched)
+        check_budget(searched)
         if not searched.function:
+            check_rungs(searched)
             check_parameters(searched, recipe.Params, recipe.name)
             check_together(searched, recipe, encoder_params)
         specs["sweep"] = searched
@@ -237,9 +247,9 @@ class TrainAndDeploy(Plan):
         if task == "dataset":
             return str(specs["dataset"].data)
         if task == "search":
-            if sweep.maxTrialCount in (0, 1):  # the step then runs none: there is nothing to choose from
+            if most_trials(sweep) <= 1:  # the step then runs none: there is nothing to choose from
                 return "no search"
-            return f"{sweep.algorithm.algorithmName} {sweep.maxTrialCount} trials, {sweep.parallelTrialCount} at a time"
+            return search_in_words(sweep)
         if task == "job":
             workers = f"{training.workers} worker{'s' if training.workers != 1 else ''}"
             return f"{training.strategy}, {workers}, {training.epochs:g} epochs"

@@ -208,6 +208,7 @@ def _sweep(sweep: SweepRecord | None, step: StepRecord) -> dict[str, Any] | None
         "trials": len(states),
         "failed": states.count("Failed"),
         "stopped_early": states.count("EarlyStopped"),
+        "ended_by": sweep.account.ended_by if sweep.account else "",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from shipway.components.sweep import launch
 from shipway.components.sweep.spec import SweepSpec, loguniform
 from shipway.errors import InvalidSpec
 from shipway.specs import parse
+from shipway.storage import open_folder
 
 WORDS = {"light": ("lamp", "light", "bulb"), "music": ("song", "music", "tune"), "time": ("clock", "time", "hour")}
 
@@ -30,7 +32,7 @@ def test_trials_train_the_recipe_on_the_eval_split_and_never_on_test(tmp_path: P
     (tmp_path / "rows.csv").write_text("\n".join(lines), encoding="utf-8")
     spec = {"name": "bot", "data": str(tmp_path / "rows.csv"), "split_column": "split"}
     dataset, _ = make_dataset(parse(DatasetSpec, spec, "dataset"), Store.open())
-    document = {
+    document: dict[str, Any] = {
         "parameters": {"learning_rate": loguniform(0.0005, 0.02), "dropout": [0.1, 0.5]},
         "maxTrialCount": 3,
         "parallelTrialCount": 1,
@@ -46,3 +48,12 @@ def test_trials_train_the_recipe_on_the_eval_split_and_never_on_test(tmp_path: P
     assert record.best_value == max(trial.metrics["val_accuracy"] for trial in record.trials)
     assert not any("test" in name for trial in record.trials for name in trial.metrics)
     assert record.dataset_fingerprint == dataset.fingerprint
+    asha = {"algorithmName": "asha", "algorithmSettings": {"eta": 2}}
+    climbing = {**document, "objective": "minimize loss", "algorithm": asha, "maxTrialCount": 4}
+    record, uri = launch.play(parse(SweepSpec, climbing), dataset.uri, dataset.fingerprint)
+    defaults, *others = [(len(trial.history), trial.state, trial.attempts) for trial in record.trials]
+    assert defaults == (2, "Succeeded", 1)
+    assert set(others) == {(1, "EarlyStopped", 1), (2, "Succeeded", 2)}
+    for trial in record.trials:
+        assert len({step for step, _ in trial.history}) == len(trial.history)
+    assert not [info.key for info in open_folder(uri).list("trials/") if "checkpoints" in info.key]

@@ -134,6 +134,36 @@ def test_a_lapsed_lease_saves_a_checkpoint_from_which_the_run_goes_on(
     assert resumed.state.metrics["val_loss"] == pytest.approx(calm.state.metrics["val_loss"], rel=1e-5)
 
 
+def test_a_trial_that_paused_goes_on_to_the_weights_of_one_that_was_never_stopped(
+    tiny: Tiny, store_uri: str, tmp_path: Path
+) -> None:
+    from shipway.training.loop import fit, start_afresh
+    from shipway.training.progress import Pause
+    from shipway.training.spec import FitSpec
+    from shipway.training.trial import run_trial
+
+    def pausing_at(step: int) -> Any:
+        def report(at: int, _metrics: dict[str, float]) -> bool:
+            if at == step:
+                raise Pause
+            return True
+
+        return report
+
+    output = f"{store_uri}/sweeps/s/trials/0003"
+    for step in (4, 8):  # each leg as a runner would play it
+        with pytest.raises(Pause):
+            run_trial(document(tiny.dataset, output, **SHORT), pausing_at(step))
+    spec = FitSpec.model_validate(document(tiny.dataset, None, **SHORT)["spec"])
+    start_afresh()
+    resumed = fit(spec, tiny.dataset, tmp_path, output_uri=output, report=pausing_at(12))  # its end: no pause
+    start_afresh()
+    whole = fit(spec, tiny.dataset, tmp_path)
+    assert resumed.state == whole.state
+    for mine, theirs in zip(resumed.weights, whole.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_what_was_solved_comes_back_from_the_checkpoint(
     tiny: Tiny, store_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from shipway.artifacts.evaluation import (
 )
 from shipway.artifacts.model import ModelManifest, Parity, Speed, Variant
 from shipway.artifacts.records import RunRecord, StepError, StepProgress, StepRecord
-from shipway.artifacts.sweep import SweepRecord, TrialRecord
+from shipway.artifacts.sweep import SweepAccount, SweepRecord, TrialRecord
 from shipway.artifacts.training import GpuUsage, ReplicaUsage, Spread, TrainingRecord
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "StepError",
     "StepProgress",
     "StepRecord",
+    "SweepAccount",
     "SweepRecord",
     "TrainingRecord",
     "TrialRecord",

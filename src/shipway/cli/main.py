@@ -27,6 +27,7 @@ from shipway.cli import (
     schedule,
     store,
     streams,
+    sweeps,
     tensorboard,
 )
 from shipway.cli.arguments import spread_params
@@ -91,6 +92,7 @@ app.command("tensorboard")(tensorboard.tensorboard)
 app.add_typer(models.app, name="models")
 app.add_typer(endpoints.app, name="endpoints")
 app.command("predict")(endpoints.predict)
+app.add_typer(sweeps.app, name="sweeps")
 app.add_typer(reports.app, name="reports")
 app.add_typer(store.app, name="store")
 app.add_typer(jobs.app, name="job")

@@ -142,6 +142,8 @@ def _parameters(summary: Summary) -> None:
             f"of {sweep['trials']} trials{early}{failed}; {sweep['objective']} {number(sweep['best_value'])}",
             style="dim",
         )
+        if sweep.get("ended_by"):
+            say(f"The search ended early: {sweep['ended_by']}", style="yellow")
 
 
 def _decision(summary: Summary) -> None:

@@ -14,7 +14,7 @@ from shipway.errors import LeaseLapsed, ShipwayError
 from shipway.training.checkpoint import Arrays, Checkpoints, LoopState
 from shipway.training.judging import Rule, judge
 from shipway.training.measure import WAITED
-from shipway.training.progress import Monitor, Report
+from shipway.training.progress import Monitor, Pause, Report
 
 if TYPE_CHECKING:
     from shipway.training.distribution import Distribution
@@ -46,6 +46,7 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
         self.spec, self.rule, self.state, self.best_weights, self.dist = spec, rule, state.model_copy(), best, dist
         self.checkpoints, self.evaluation, self.monitor, self.report = checkpoints, evaluation, monitor, report
         self.total, self.interval, self.steps_per_epoch = total, interval, steps_per_epoch
+        self.is_paused = False  # its report asked for it: a checkpoint was saved, and more is to be trained
         self._supports_tf_logs = False
         self._names = ("loss", *evaluation.head.batch_metrics)
         self._sums = np.zeros(1 + len(self._names))  # steps of this worker since the last interval, and those numbers
@@ -97,10 +98,14 @@ class IntervalCallback(tf_keras.callbacks.Callback):  # type: ignore[misc]
                 raise ShipwayError(f"the task's {name} is {value} at step {self.state.step}, though its loss is finite")
         if judge(self.rule, self.state, metrics, sums):
             self.best_weights = self.model.get_weights()
-        going = self._tell(metrics)
-        self.state.finished = self.state.finished or not going or self.state.step >= self.total
+        over = self.state.finished or self.state.step >= self.total
+        try:
+            going = self._tell(metrics)
+        except Pause:
+            going, self.is_paused = True, not over
+        self.state.finished = over or not going
         self._save()
-        if self.state.finished:
+        if self.state.finished or self.is_paused:
             self.model.stop_training = True
         self._sums[:] = 0.0
         self._began = time.monotonic()

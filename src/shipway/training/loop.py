@@ -30,7 +30,7 @@ from shipway.training.distribution import Distribution, open_distribution
 from shipway.training.judging import Rule
 from shipway.training.measure import Evaluation, input_names, make_step
 from shipway.training.peers import lost_peer
-from shipway.training.progress import Monitor, Report
+from shipway.training.progress import Monitor, Pause, Report
 from shipway.training.publishing import Trained
 from shipway.training.solving import solve_weights
 from shipway.training.spec import FitSpec
@@ -77,6 +77,7 @@ def fit(
         distribution: The opened strategy; None opens the spec's.
 
     Raises:
+        Pause: the report asked for it, and a checkpoint was saved.
         LostPeer: another worker went away; the same command may succeed again.
         InvalidSpec, InvalidData, CorruptArtifact: as they say.
     """
@@ -164,6 +165,8 @@ def _fit(
             callbacks=[interval_end],
             verbose=0,
         )
+        if interval_end.is_paused:
+            raise Pause
     fitted.weights, fitted.state = interval_end.best_weights or model.get_weights(), interval_end.state
     fitted.epochs = fitted.state.step * batch / rows
     return fitted

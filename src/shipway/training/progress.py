@@ -30,7 +30,11 @@ LOOKS = 24  # in a lease's length; each reads one small object
 LINES_KEPT = 200
 WRITE_EVERY_S = 2.0
 
-Report = Callable[[int, dict[str, float]], bool]  # (step, metrics) -> go on?
+Report = Callable[[int, dict[str, float]], bool]  # (step, metrics) -> go on? It may raise `Pause`
+
+
+class Pause(Exception):
+    """Raised by a report: the training saves a checkpoint and ends, for another process to go on from it."""
 
 
 def audited() -> bool:

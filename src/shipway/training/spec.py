@@ -224,6 +224,8 @@ class TrainingDocument(Spec):
 
     spec: FitSpec
     dataset_uri: Annotated[Uri, Field(description="folder of the dataset, which holds manifest.json")]
-    output_uri: Annotated[Uri | None, Field(description="jobs/<job>; none: nothing is published (a trial)")] = None
+    output_uri: Annotated[
+        Uri | None, Field(description="jobs/<job>, of a trial where its checkpoints are; none: nothing is kept")
+    ] = None
     lease_s: Annotated[float, Field(ge=0, description="0: no lease is asked for")] = 0
     image: str = ""

@@ -20,7 +20,10 @@ from shipway.training.spec import TrainingDocument, end_metrics
 
 
 def run_trial(document: Mapping[str, Any], report: Report) -> dict[str, float]:
-    """One short training, for a sweep: strategy `single`, nothing published, no checkpoints.
+    """One short training, for a sweep: strategy `single`, nothing published.
+
+    With an `output_uri` it keeps checkpoints there and goes on from the last, as a job's training does: with the
+    weights and batches of one that was never stopped.
 
     Several trials may follow each other in one process: the parsed dataset of a tf_keras model is kept between them,
     and every trial starts from the same state of the random generators, so that its result does not depend on what ran
@@ -29,12 +32,13 @@ def run_trial(document: Mapping[str, Any], report: Report) -> dict[str, float]:
     Args:
         document: A `TrainingDocument` as a mapping: `{"spec": {...FitSpec...}, "dataset_uri": "s3://..."}`.
         report: Called after every interval with the step and the metrics so far (`spec.reported_metrics`); returning
-            False ends the trial there (pruned).
+            False ends the trial there (pruned), raising `Pause` saves a checkpoint first.
 
     Returns:
         Metrics of the best evaluation, the standard error of the task's first (`val_<metric>_stderr`), and `steps`.
 
     Raises:
+        Pause: the report raised it, and the training was not over.
         ShipwayError: the document, the dataset or a parameter cannot be used; any other exception is the model's.
     """
     parsed = parse(TrainingDocument, dict(document), "training")
@@ -50,7 +54,7 @@ def run_trial(document: Mapping[str, Any], report: Report) -> dict[str, float]:
         from shipway.training.loop import fit, start_afresh
 
         start_afresh()
-        trained = fit(spec, manifest, _trial_folder(), report=report)
+        trained = fit(spec, manifest, _trial_folder(), output_uri=parsed.output_uri, report=report)
     task, state = task_of(recipe), trained.state
     ended = (task.head.stderr(np.array(state.best_sums)), float(state.step))
     return {**state.best_metrics, **dict(zip(end_metrics(task), ended, strict=True))}

@@ -63,7 +63,7 @@ def run(folder: Path, stored: Request, monkeypatch: pytest.MonkeyPatch, function
     [replica] = manifest["spec"]["tfReplicaSpecs"].values()
     [container] = replica["template"]["spec"]["containers"]
     for variable in container["env"]:
-        monkeypatch.setenv(variable["name"], variable["value"])
+        monkeypatch.setenv(variable["name"], variable.get("value", "node-a"))
     seen.clear()
     return main(container["command"][3:])
 
@@ -130,6 +130,7 @@ def test_thousands_of_reports_are_few_writes_and_none_is_lost(tmp_path: Path, mo
     status = Ledger(open_folder(tmp_path.as_uri())).status(3, request.attempt)
     assert status is not None
     assert [step for step, _ in status.reports] == list(range(5000))
+    assert status.node == "node-a"
 
 
 def test_a_trial_that_raises_says_in_which_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
