@@ -1,4 +1,4 @@
-"""A dataset of generated sentences in the embedded store, for the `input` and `train` benchmarks."""
+"""A dataset of generated sentences in the embedded store, for the `input`, `train` and `scaling` benchmarks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,33 +27,41 @@ CLASSES = 50
 
 
 @contextmanager
-def dataset(rows: int, shards: int, eval_rows: int = 500) -> Iterator[tuple[DatasetManifest, Path]]:
-    """The dataset, and a work folder; the store ends with the block."""
+def dataset(
+    rows: int, shards: int, eval_rows: int = 500, *, classes: int = CLASSES, recipes: Sequence[str] = ("intents",)
+) -> Iterator[tuple[DatasetManifest, Path]]:
+    """The dataset of the last recipe, and a work folder; the store ends with the block.
+
+    Those of the others lie beside it: `s3://shipway/bench/<n>`, in their order.
+    """
     with tempfile.TemporaryDirectory(prefix="shipway-bench-") as name:
         folder = Path(name)
         os.environ.update(embedded.environment(embedded.start(folder / "home")))
         try:
-            yield _make(folder, rows, shards, eval_rows), folder
+            made = [_make(folder, each, rows, shards, eval_rows, classes, n) for n, each in enumerate(recipes)]
+            yield made[-1], folder
         finally:
             embedded.stop(folder / "home", grace_s=0)
 
 
-def _make(folder: Path, rows: int, shards: int, eval_rows: int) -> DatasetManifest:
+def _make(
+    folder: Path, recipe_name: str, rows: int, shards: int, eval_rows: int, classes: int, number: int
+) -> DatasetManifest:
     dice = random.Random(0)
     words = ["".join(dice.choices("abcdefghijklmnopqrstuvwxyz", k=dice.randint(2, 9))) for _ in range(5000)]
     weights = [1 / (rank + 2) for rank in range(len(words))]
 
     def sentences(count: int) -> tuple[list[str], list[int]]:
-        labels = [dice.randrange(CLASSES) for _ in range(count)]
+        labels = [dice.randrange(classes) for _ in range(count)]
         texts = [" ".join([*dice.choices(words, weights, k=dice.randint(4, 12)), words[label]]) for label in labels]
         return texts, labels
 
     texts, labels = sentences(min(rows, 20_000))  # distinct ones; more rows repeat them
-    recipe = load_recipe("intents")
+    recipe = load_recipe(recipe_name)
     frame = pl.DataFrame({"text": texts, "label": [f"c{label:02d}" for label in labels]})
     encoder = recipe.fit_encoder([frame], recipe.EncoderParams())
     assert isinstance(encoder, Packs)
-    uri = "s3://shipway/bench/dataset"
+    uri = f"s3://shipway/bench/{number}"
     store = open_folder(uri)
 
     def shard(path: str, some: list[str], ids: list[int]) -> Shard:
@@ -76,7 +84,7 @@ def _make(folder: Path, rows: int, shards: int, eval_rows: int) -> DatasetManife
         "eval": SplitManifest(rows=eval_rows, groups=eval_rows, shards=[judged]),
     }
     manifest = DatasetManifest(
-        name="bench", uri=uri, fingerprint="0" * 16, recipe="intents", labels=encoder.labels,
+        name="bench", uri=uri, fingerprint="0" * 16, recipe=recipe_name, labels=encoder.labels,
         features=encoder.features, packed=encoder.packed, splits=splits, encoder=reference,
         encoder_sha256=reference.sha256,
     )  # fmt: skip
