@@ -8,7 +8,7 @@ export UV_SYSTEM_CERTS := 1
 # Every step and replica is a Python process of its own: without compiled bytecode each spends seconds compiling imports.
 unexport PYTHONDONTWRITEBYTECODE
 RECIPE ?= intents
-LOOPS ?= 20
+LOOPS ?= 10
 # Tests at a time: three for two cores, since some of them wait for processes that start or end.
 JOBS ?= $(shell expr $$(nproc) + $$(nproc) / 2)
 FUZZ_S ?= 60

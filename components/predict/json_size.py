@@ -29,8 +29,9 @@ def is_within(data: bytes, max_tokens: int) -> bool:
         if count > max_tokens or depth > MAX_DEPTH:
             return False
         if mark == _QUOTE:
-            position, quotes = _after_string(data, position, (max_tokens - count) << 5)
-            count += quotes >> 5  # an escaped quote is cheap to parse, but not to find
+            # An escaped quote is cheap to parse, but not to find: 32 of them count, and so does no smaller rest.
+            position, quotes = _after_string(data, position, ((max_tokens - count + 1) << 5) - 1)
+            count += quotes >> 5
     return True
 
 

@@ -68,7 +68,7 @@ PARAMETERS = [
          {"p.yaml": "epochs: 2.7\n"}),
     Case("a number for a name", "run train_and_deploy --local -f p.yaml", ("name: got 17, expected text", "quotes"),
          {"p.yaml": "name: 17\ndata: rows.csv\n"}),
-    Case("negative workers", f"{PLAN} workers=-1", ("training.workers", "at least 1", "got -1")),
+    Case("negative workers", f"{PLAN} workers=-1", ("training.workers", "at least 0", "got -1")),
     Case("one worker of multi_worker", f"{PLAN} strategy=multi_worker workers=1", ("at least 2", "raise workers")),
     Case("strategy misspelt", f"{PLAN} strategy=horovdo", ("training.strategy", "'horovod'", "got 'horovdo'")),
     Case("preset misspelt", f"{PLAN} preset=quik", ("'quik'", "expected one of default, demo", "did you mean 'quick'")),

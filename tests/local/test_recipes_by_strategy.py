@@ -50,7 +50,7 @@ def test_the_devices_of_one_machine_train_as_one_does(trained: Train, recipe: st
     assert_same_training(trained(recipe, "single"), trained(recipe, "mirrored"))
 
 
-@pytest.mark.parametrize("recipe", shared_with_soak(BY_WORKERS, "entities"))
+@pytest.mark.parametrize("recipe", shared_with_soak(BY_WORKERS, ""))
 @pytest.mark.proves(recipe="images", strategy="single", executor="process")
 @pytest.mark.proves(recipe="image_tags", strategy="single", executor="process")
 @pytest.mark.proves(recipe="entities", strategy="multi_worker", executor="process")
@@ -61,7 +61,7 @@ def test_two_workers_train_as_one_does(trained: Train, recipe: str) -> None:
 
 
 @needs_horovod
-@pytest.mark.parametrize("recipe", shared_with_soak([*BY_WORKERS, OWN], "image_tags"))
+@pytest.mark.parametrize("recipe", shared_with_soak([*BY_WORKERS, OWN], ""))
 @pytest.mark.proves(recipe="entities", strategy="horovod", executor="process")
 @pytest.mark.proves(recipe="images", strategy="horovod", executor="process")
 @pytest.mark.proves(recipe="image_tags", strategy="horovod", executor="process")

@@ -15,6 +15,7 @@ from shipway.training import events, usage
 from tests.conftest import STORE_HOME
 from tests.fixtures import other_tasks
 from tests.fixtures.jobs import Trained, needs_horovod, play, shared_by_jobs
+from tests.fixtures.long_only import LONG_ONLY
 from tests.fixtures.tiny_model import Tiny
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900), pytest.mark.xdist_group("train-strategies")]
@@ -161,7 +162,8 @@ def test_a_killed_rank_changes_neither_batches_nor_steps(environment: None, tiny
     assert_undisturbed(killed, horovod, restarts=2)
 
 
-@pytest.mark.soak
+@LONG_ONLY[0]
+@LONG_ONLY[1]
 def test_a_killed_worker_ps_and_chief_change_neither_batches_nor_steps(
     environment: None, tiny: Tiny, parameter_server: Trained
 ) -> None:

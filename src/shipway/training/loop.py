@@ -26,7 +26,7 @@ from shipway.training import data as td
 from shipway.training import shards as sh
 from shipway.training.callbacks import IntervalCallback
 from shipway.training.checkpoint import Arrays, Checkpoints, LoopState, shapes_match
-from shipway.training.distribution import Distribution, open_distribution
+from shipway.training.distribution import Distribution
 from shipway.training.judging import Rule
 from shipway.training.measure import Evaluation, input_names, make_step
 from shipway.training.peers import lost_peer
@@ -34,6 +34,7 @@ from shipway.training.progress import Monitor, Pause, Report
 from shipway.training.publishing import Trained
 from shipway.training.solving import solve_weights
 from shipway.training.spec import FitSpec
+from shipway.training.strategies import open_distribution
 from shipway.training.unpacking import UnreadableRecord, unreadable
 
 

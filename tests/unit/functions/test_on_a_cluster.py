@@ -98,7 +98,7 @@ def containers(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
-    return {variable["name"]: variable["value"] for variable in container["env"]}
+    return {variable["name"]: variable.get("value", "") for variable in container["env"]}
 
 
 def test_a_trials_pod_runs_the_shipped_image_and_is_told_code_and_function() -> None:

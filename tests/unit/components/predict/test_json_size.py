@@ -19,6 +19,12 @@ def test_tokens_are_counted_whatever_the_strings_hold(value: Any, is_spread: boo
     assert tokens == 0 or not is_within(text.encode(), tokens - 1)
 
 
+def test_a_few_escaped_quotes_count_for_nothing_also_in_the_last_string() -> None:
+    assert is_within(json.dumps('"' * 31).encode(), 1)
+    assert not is_within(json.dumps('"' * 32).encode(), 1)
+    assert is_within(json.dumps('"' * 32).encode(), 2)
+
+
 def test_depth_is_counted() -> None:
     assert is_within(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, 10_000)
     assert not is_within(b"[" * (MAX_DEPTH + 1), 10_000)
