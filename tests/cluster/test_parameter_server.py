@@ -34,6 +34,7 @@ def home(cluster: Bed, installed: Installed, tmp_path: Path, monkeypatch: pytest
     return tmp_path
 
 
+@pytest.mark.proves(recipe="intents", strategy="parameter_server", executor="kubernetes")
 def test_a_training_goes_on_although_its_ps_was_deleted(
     shipped: Any, home: Path, installed: Installed, kubectl: Kubectl
 ) -> None:
