@@ -128,10 +128,10 @@ def _run_keras(document: TrainingDocument, work: Path) -> None:
     _settle_threads(spec)
     from shipway.artifacts import DatasetManifest
     from shipway.storage import read_artifact
-    from shipway.training.strategies import open_distribution
     from shipway.training.loop import fit
     from shipway.training.peers import LostPeer
     from shipway.training.progress import LeaseWatch, Monitor, ProgressFile, StallWatch, TensorBoardLog, print_metrics
+    from shipway.training.strategies import open_distribution
     from shipway.training.usage import Usage
 
     monitor = Monitor(
