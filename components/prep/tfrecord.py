@@ -1,13 +1,11 @@
 """TFRecord files of tf.train.Example, written without TensorFlow.
 
-Framing: tensorflow/core/lib/io/record_writer.h; messages: tensorflow/core/example/{example,feature}.proto. The wire
-format is assembled by columns: filling a protobuf object with the ~150 ids of a row costs more than encoding its text
-did.
+Messages: tensorflow/core/example/{example,feature}.proto. The wire format is assembled by columns: filling a protobuf
+object with the ~150 ids of a row costs more than encoding its text did.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain, pairwise
@@ -15,37 +13,22 @@ from operator import add
 from typing import BinaryIO
 
 import numpy as np
-from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
+from shipway.framing import SIZES, field, field_head, frame_head, masked_crcs
 from shipway.recipes.arrays import Ragged
 
 Column = NDArray[np.generic] | Ragged
 Bytes = NDArray[np.uint8]
 Entries = tuple[list[Iterable[bytes]], NDArray[np.int64]]
 
-MASK_DELTA = np.uint32(0xA282EAD8)
-SIZES = 4_096  # of records and fields whose heads are kept
 _INT64_LIST, _FLOAT_LIST, _BYTES_LIST = 3, 2, 1  # field numbers of Feature.kind
-
-
-def masked_crcs(records: Iterable[bytes]) -> bytes:
-    """CRC-32C of each, rotated and offset as TFRecord stores it: four bytes a record."""
-    crcs = np.fromiter(map(crc32c, records), dtype=np.uint32)
-    return ((crcs >> np.uint32(15) | crcs << np.uint32(17)) + MASK_DELTA).astype("<u4").tobytes()
 
 
 def write_records(file: BinaryIO, records: Sequence[bytes]) -> int:
     """Appends framed records; gives back the bytes written."""
-    heads = _by_size(_frame_head, list(map(len, records)))
+    heads = _by_size(frame_head, list(map(len, records)))
     return file.write(b"".join(chain.from_iterable(zip(heads, records, _fours(masked_crcs(records)), strict=True))))
-
-
-@lru_cache(SIZES)
-def _frame_head(size: int) -> bytes:
-    """A record's length and the checksum of that."""
-    length = struct.pack("<Q", size)
-    return length + masked_crcs([length])
 
 
 def _fours(data: bytes) -> list[bytes]:
@@ -75,23 +58,8 @@ def serialise(columns: Mapping[str, Column]) -> list[bytes]:
         entries, taken = _feature_entries(name, columns[name])
         parts += entries
         sizes = sizes + taken
-    heads = _by_size(partial(_head, 1), np.asarray(sizes).tolist())
+    heads = _by_size(partial(field_head, 1), np.asarray(sizes).tolist())
     return list(map(b"".join, zip(heads, *parts, strict=True)))
-
-
-def varint(number: int) -> bytes:
-    """Base-128 varint of a number >= 0."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """A length-delimited field."""
-    return _head(number, len(payload)) + payload
 
 
 def _feature_entries(name: str, column: Column) -> Entries:
@@ -100,7 +68,7 @@ def _feature_entries(name: str, column: Column) -> Entries:
     Returns:
         What stands behind each other in an entry, each for all rows, and the bytes of each row's entry, shape (n,).
     """
-    key = _field(1, name.encode())
+    key = field(1, name.encode())
     values, offsets = _flatten(column)
     if values.dtype == np.object_ and set(map(type, values)) <= {bytes}:
         return _bytes_entries(key, values.tolist(), offsets)
@@ -120,7 +88,7 @@ def _bytes_entries(key: bytes, values: list[bytes], offsets: NDArray[np.int64]) 
     if len(values) == len(offsets) - 1 and np.all(np.diff(offsets) == 1):  # one a row, as it stands
         heads = list(_by_size(partial(_bytes_head, key), lengths))
         return [heads, values], _lengths(heads) + np.array(lengths, dtype=np.int64)
-    fields = list(map(add, _by_size(partial(_head, 1), lengths), values))
+    fields = list(map(add, _by_size(partial(field_head, 1), lengths), values))
     ends = np.concatenate([[0], np.cumsum(_lengths(fields))])[offsets]
     return _packed_entries(key, _BYTES_LIST, b"".join(fields), ends)
 
@@ -151,7 +119,7 @@ def _lengths(parts: list[bytes]) -> NDArray[np.int64]:
 @lru_cache(SIZES)
 def _bytes_head(key: bytes, size: int) -> bytes:
     """Everything of a map entry in front of its one value of `size` bytes."""
-    field = _head(1, size)
+    field = field_head(1, size)
     return _entry_head(key, _BYTES_LIST, len(field) + size) + field
 
 
@@ -159,16 +127,10 @@ def _bytes_head(key: bytes, size: int) -> bytes:
 def _entry_head(key: bytes, kind: int, size: int) -> bytes:
     """Everything of a map entry in front of `size` bytes of values: numbers are packed, bytes are fields already."""
     is_packed = size and kind != _BYTES_LIST  # an empty list is left out, as protobuf does
-    packed = _head(1, size) if is_packed else b""
-    kind_field = _head(kind, len(packed) + size) + packed
-    value = _head(2, len(kind_field) + size) + kind_field
-    return _head(1, len(key) + len(value) + size) + key + value
-
-
-@lru_cache(SIZES)
-def _head(number: int, size: int) -> bytes:
-    """What stands in front of a length-delimited field's `size` bytes."""
-    return varint(number << 3 | 2) + varint(size)
+    packed = field_head(1, size) if is_packed else b""
+    kind_field = field_head(kind, len(packed) + size) + packed
+    value = field_head(2, len(kind_field) + size) + kind_field
+    return field_head(1, len(key) + len(value) + size) + key + value
 
 
 def _flatten(column: Column) -> tuple[NDArray[np.generic], NDArray[np.int64]]:

@@ -6,12 +6,11 @@ the gate, the predictor and the export of a model that was trained a moment ago 
 
 from __future__ import annotations
 
-import os
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from shipway import machine
 from shipway.errors import CorruptArtifact, UserError
 from shipway.scoring.onnx_models import check_onnx
 from shipway.scoring.saved_models import check_saved_model
@@ -60,10 +59,7 @@ def _bound_memory(ort: Any) -> None:
 
 def inference_bytes() -> int:
     """Half of the memory that this machine or this container has."""
-    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    with suppress(OSError, ValueError):  # no container, or no limit: "max"
-        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return min(sizes) // 2
+    return machine.memory_limit() // 2
 
 
 def open_saved_model(folder: Path) -> Any:

@@ -11,20 +11,21 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import google_crc32c
 import numpy as np
+
+from shipway.framing import field, frame_head, masked_crcs, varint
+from shipway.scoring.wire import FIXED32, FIXED64, VARINT, fields, messages, text
 
 NAME = "events.out.tfevents.0.shipway"  # TensorBoard takes what has `tfevents` in its name
 _VERSION = b"brain.Event:2"
-_MASK = 0xA282EAD8  # of checksums, so that one over data that holds checksums is none of them
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
+_UINT64 = (1 << 64) - 1  # a negative number is written in two's complement
 _SUCCESS, _FAILURE = 1, 2  # hparams' Status
 _EMPTY_TENSOR = b"\x08\x01\x12\x04\x12\x02\x08\x00"  # float32, shape (0,): what a value without a number must hold
 
 
 def head(at: float | None = None) -> bytes:
     """What every file begins with."""
-    return _record(_event(at) + _field(3, _VERSION))
+    return _record(_event(at) + field(3, _VERSION))
 
 
 def scalars(step: int, values: Mapping[str, float], at: float | None = None) -> bytes:
@@ -37,10 +38,10 @@ def scalars(step: int, values: Mapping[str, float], at: float | None = None) -> 
     """
     with np.errstate(over="ignore"):  # float32 holds no more: infinite
         summary = b"".join(
-            _field(1, _field(1, name.encode()) + _key(2, _FIXED32) + np.array(value, "<f4").tobytes())
+            field(1, field(1, name.encode()) + _key(2, FIXED32) + np.array(value, "<f4").tobytes())
             for name, value in values.items()
         )
-    return _record(_event(at, step) + _field(5, summary))
+    return _record(_event(at, step) + field(5, summary))
 
 
 def parameters(values: Mapping[str, object], name: str, at: float | None = None) -> bytes:
@@ -52,17 +53,17 @@ def parameters(values: Mapping[str, object], name: str, at: float | None = None)
         at: When it began, in seconds since 1970.
     """
     entries = b"".join(
-        _field(1, _field(1, key.encode()) + _field(2, _value(value))) for key, value in sorted(values.items())
+        field(1, field(1, key.encode()) + field(2, _value(value))) for key, value in sorted(values.items())
     )
-    start = entries + _field(4, name.encode()) + _double(5, time.time() if at is None else at)
-    return _record(_event(at) + _field(5, _plugin("_hparams_/session_start_info", _field(3, start))))
+    start = entries + field(4, name.encode()) + _double(5, time.time() if at is None else at)
+    return _record(_event(at) + field(5, _plugin("_hparams_/session_start_info", field(3, start))))
 
 
 def ended(*, has_succeeded: bool, at: float | None = None) -> bytes:
     """Of a trial: how it ended."""
-    end = _key(1, _VARINT) + _varint(_SUCCESS if has_succeeded else _FAILURE)
+    end = _key(1, VARINT) + varint(_SUCCESS if has_succeeded else _FAILURE)
     end += _double(2, time.time() if at is None else at)
-    return _record(_event(at) + _field(5, _plugin("_hparams_/session_end_info", _field(4, end))))
+    return _record(_event(at) + field(5, _plugin("_hparams_/session_end_info", field(4, end))))
 
 
 def before(data: bytes, step: int) -> bytes:
@@ -88,12 +89,11 @@ def read_scalars(data: bytes) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {}
     for start, stop in _records(data):
         event = data[start + 12 : stop - 4]
-        summaries = [value for number, value in _fields(event) if number == 5 and isinstance(value, bytes)]
-        for value in (value for summary in summaries for _, value in _fields(summary)):
-            parts = dict(_fields(value)) if isinstance(value, bytes) else {}
+        for value in (value for summary in messages(memoryview(event), 5) for value in messages(summary, 1)):
+            parts = {number: part for number, _, part in fields(value)}
             tag, number = parts.get(1), parts.get(2)
-            if isinstance(tag, bytes) and isinstance(number, bytes):
-                found.setdefault(tag.decode(), []).append((_step(event), struct.unpack("<f", number)[0]))
+            if isinstance(tag, memoryview) and isinstance(number, memoryview):
+                found.setdefault(text(tag), []).append((_step(event), struct.unpack("<f", number)[0]))
     return found
 
 
@@ -121,7 +121,7 @@ def _records(data: bytes) -> Iterator[tuple[int, int]]:
     while start + 16 <= len(data):
         (size,) = struct.unpack_from("<Q", data, start)
         stop = start + 16 + size
-        if stop > len(data) or struct.unpack_from("<I", data, stop - 4)[0] != _checksum(data[start + 12 : stop - 4]):
+        if stop > len(data) or data[stop - 4 : stop] != masked_crcs([data[start + 12 : stop - 4]]):
             return
         yield start, stop
         start = stop
@@ -129,83 +129,37 @@ def _records(data: bytes) -> Iterator[tuple[int, int]]:
 
 def _step(event: bytes) -> int:
     """-1 where it has none: the head, a trial's parameters."""
-    return next((value for number, value in _fields(event) if number == 2 and isinstance(value, int)), -1)
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field of a message; numbers of a fixed size as their bytes."""
-    at = 0
-    while at < len(message):
-        key, at = _read_varint(message, at)
-        kind = key & 7
-        if kind == _VARINT:
-            value, at = _read_varint(message, at)
-            yield key >> 3, value
-            continue
-        size = 8 if kind == _FIXED64 else 4
-        if kind == _BYTES:
-            size, at = _read_varint(message, at)
-        yield key >> 3, message[at : at + size]
-        at += size
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that begins at a byte, and where the next thing begins."""
-    value = shift = 0
-    while True:
-        value |= (data[at] & 0x7F) << shift
-        shift, at = shift + 7, at + 1
-        if data[at - 1] < 0x80:
-            return value, at
+    found = (value for number, _, value in fields(memoryview(event)) if number == 2 and isinstance(value, int))
+    return next(found, -1)
 
 
 def _event(at: float | None, step: int | None = None) -> bytes:
     told = _double(1, time.time() if at is None else at)
-    return told if step is None else told + _key(2, _VARINT) + _varint(step)
+    return told if step is None else told + _key(2, VARINT) + varint(step & _UINT64)
 
 
 def _plugin(tag: str, content: bytes) -> bytes:
     """A summary of one value that only a plugin reads."""
-    metadata = _field(1, _field(1, b"hparams") + _field(2, content))
-    return _field(1, _field(1, tag.encode()) + _field(8, _EMPTY_TENSOR) + _field(9, metadata))
+    metadata = field(1, field(1, b"hparams") + field(2, content))
+    return field(1, field(1, tag.encode()) + field(8, _EMPTY_TENSOR) + field(9, metadata))
 
 
 def _value(value: object) -> bytes:
     """google.protobuf.Value."""
     if isinstance(value, bool):
-        return _key(4, _VARINT) + _varint(int(value))
+        return _key(4, VARINT) + varint(int(value))
     if isinstance(value, int | float):
         return _double(2, float(value))
-    return _field(3, str(value).encode())
+    return field(3, str(value).encode())
 
 
 def _record(message: bytes) -> bytes:
-    size = struct.pack("<Q", len(message))
-    return b"".join((size, struct.pack("<I", _checksum(size)), message, struct.pack("<I", _checksum(message))))
-
-
-def _checksum(data: bytes) -> int:
-    crc = int(google_crc32c.value(data))
-    return (((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF
+    return frame_head(len(message)) + message + masked_crcs([message])
 
 
 def _key(number: int, kind: int) -> bytes:
-    return _varint(number << 3 | kind)
-
-
-def _field(number: int, data: bytes) -> bytes:
-    return _key(number, _BYTES) + _varint(len(data)) + data
+    return varint(number << 3 | kind)
 
 
 def _double(number: int, value: float) -> bytes:
-    return _key(number, _FIXED64) + struct.pack("<d", value)
-
-
-def _varint(value: int) -> bytes:
-    value &= (1 << 64) - 1  # a negative one in two's complement
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return _key(number, FIXED64) + struct.pack("<d", value)

@@ -1,4 +1,4 @@
-"""What a process and its children use, read from /proc; what its container may use, from its cgroup. Linux alone."""
+"""What a process and its children use, read from /proc. Linux alone."""
 
 from __future__ import annotations
 
@@ -34,20 +34,3 @@ def used(pids: list[int]) -> tuple[float, int]:
             seconds += sum(map(int, fields[11:15])) * TICK_S
             resident += int(fields[21]) * PAGE_BYTES
     return seconds, resident
-
-
-def cpu_limit() -> float:
-    """Cores that this process may use at once."""
-    cores = float(len(os.sched_getaffinity(0)))
-    with suppress(OSError, ValueError):  # no container, or no limit: "max"
-        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split())
-        cores = min(cores, quota / period)
-    return cores
-
-
-def memory_limit() -> int:
-    """Bytes that this container, or else this machine, has."""
-    whole = os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES
-    with suppress(OSError, ValueError):
-        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return whole

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import MutableMapping
-from contextlib import suppress
 from pathlib import Path
 
-from shipway import images
+from shipway import images, machine
 from shipway.errors import InvalidSpec
 from shipway.training.order import ALONE, Share
 
@@ -45,11 +44,7 @@ def threads_of_this_process() -> int:
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdecimal() and int(given):
         return int(given)
-    cores = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):  # no container, or no limit: "max"
-        quota, period = map(int, Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split())
-        cores = min(cores, max(1, quota // period))
-    return cores
+    return max(1, int(machine.cpu_limit()))
 
 
 def place_in_cluster() -> tuple[dict[str, list[str]], str, int]:

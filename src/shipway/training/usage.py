@@ -9,6 +9,7 @@ import threading
 import time
 from collections import defaultdict
 
+from shipway import machine
 from shipway.artifacts.training import GpuUsage, ReplicaUsage, Spread
 from shipway.errors import ShipwayError
 from shipway.storage import open_folder
@@ -96,9 +97,9 @@ class Usage:
                 replica=self.replica,
                 seconds=round(self._at - self._began, 1),
                 cpu_cores=Spread(mean=cores, peak=max(values.get("cpu", nothing).peak, cores)),
-                cpu_limit=processes.cpu_limit(),
+                cpu_limit=machine.cpu_limit(),
                 memory_bytes=values.get("memory", nothing),
-                memory_limit_bytes=processes.memory_limit(),
+                memory_limit_bytes=machine.memory_limit(),
                 gpus=[
                     GpuUsage(index=index, use=values[f"gpu{index}"], memory_bytes=values[f"gpu{index} bytes"],
                              memory_limit_bytes=total)

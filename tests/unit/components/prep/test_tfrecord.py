@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from shipway.components.prep.tfrecord import masked_crcs, pack_varints, serialise, varint, write_records
+from shipway.components.prep.tfrecord import pack_varints, serialise, write_records
+from shipway.framing import masked_crcs, varint
 from shipway.recipes.arrays import Ragged
 from tests.fixtures.records import Example
 
