@@ -108,11 +108,11 @@ class Account:
 
 
 def account_of(spec: SweepSpec) -> Account:
-    """The account of a sweep's trials: each is one replica with the training's resources."""
-    resources = spec.training.resources if spec.training else None
-    cpu = resources.cpu if resources else "1"
-    cores = float(cpu[:-1]) / 1000 if cpu.endswith("m") else float(cpu)
-    return Account(float(resources.gpu) if resources else 0.0, cores, spec.budget)
+    """The account of a sweep's trials: each is one replica, which asks for what the training's chief does."""
+    if spec.training is None:
+        return Account(0.0, 1.0, spec.budget)
+    asked = spec.training.resources.of("chief")
+    return Account(float(asked.gpu), asked.cores, spec.budget)
 
 
 def check_budget(spec: SweepSpec) -> None:

@@ -236,7 +236,6 @@ def capacity(spec: SweepSpec) -> tuple[int, int]:
     if Context.current().executor != "process":
         return wanted, 0
     cores = len(os.sched_getaffinity(0))
-    text = spec.training.resources.of("chief").cpu if spec.training else "1"
-    asked = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    asked = spec.training.resources.of("chief").cores if spec.training else 1.0
     slots = max(1, min(wanted, int(cores / max(asked, 0.001))))
     return slots, max(1, cores // slots)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from shipway.code.reference import Code
 from shipway.podsecurity import DESCRIPTION, PodSecurity
+from shipway.quantities import amount
 from shipway.specs import Spec
 from shipway.training.spec import AUTO, DISTRIBUTED, Asked, FitSpec, Strategy, Workers, check_workers
 
@@ -68,6 +69,11 @@ class PodResources:
     memory: str
     gpu: int
     node_selector: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def cores(self) -> float:
+        """`500m` is 0.5."""
+        return amount(self.cpu)
 
 
 _LAUNCHER = PodResources("500m", "512Mi", 0)  # it computes nothing

@@ -11,6 +11,7 @@ from shipway.components.train.spec import TrainingSpec
 from shipway.errors import InvalidSpec
 from shipway.executors.kubernetes import nodes
 from shipway.executors.kubernetes.api import ApiError
+from shipway.quantities import amount
 from shipway.specs import parse
 
 BIG = {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "4"}
@@ -84,4 +85,4 @@ def test_what_cannot_be_known_is_not_refused(there: Nodes) -> None:
     ("500m", 0.5), ("2", 2), ("4Gi", 4 * 2**30), ("16265636Ki", 16265636 * 1024), ("1k", 1000), ("1.5G", 1.5e9),
 ])  # fmt: skip
 def test_quantities_as_kubernetes_writes_them(text: str, number: float) -> None:
-    assert nodes.amount(text) == pytest.approx(number)
+    assert amount(text) == pytest.approx(number)

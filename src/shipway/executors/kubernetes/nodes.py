@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shipway.errors import InvalidSpec
 from shipway.executors.base import Manifest
 from shipway.executors.kubernetes.api import Api, ApiError
+from shipway.quantities import amount
 
 # Of nodes that are made when a pod needs them: what is not there yet may still come.
 _MADE_ON_DEMAND = (
@@ -16,10 +16,6 @@ _MADE_ON_DEMAND = (
     "kubernetes.azure.com/agentpool",
 )  # fmt: skip
 _AUTOSCALER = "/api/v1/namespaces/kube-system/configmaps/cluster-autoscaler-status"
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([a-zA-Z]*)")
-_UNITS = {"m": 1e-3, "": 1.0}
-for _power, _prefix in enumerate("KMGTPE", start=1):
-    _UNITS |= {_prefix if _power > 1 else "k": 1000.0**_power, f"{_prefix}i": 1024.0**_power}
 
 
 def check(api: Api, manifest: Manifest) -> None:
@@ -49,18 +45,6 @@ def check(api: Api, manifest: Manifest) -> None:
             field=f"training.resources.{role.lower()}",
             fix="ask for less, or look at `kubectl describe nodes`",
         )
-
-
-def amount(quantity: str) -> float:
-    """A Kubernetes quantity as a number: `500m` is 0.5.
-
-    Raises:
-        ValueError: it is none.
-    """
-    match = _QUANTITY.fullmatch(str(quantity))
-    if match is None or match[2] not in _UNITS:
-        raise ValueError(f"{quantity!r} is no quantity")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _nodes(api: Api) -> list[dict[str, Any]]:

@@ -126,3 +126,9 @@ def test_the_limit_that_is_reached_first_counts() -> None:
     assert account.limits_s == {"gpu_hours": 2 * HOUR, "money": pytest.approx(6 / 3.5 * HOUR)}
     assert account.text(HOUR) == "3.5 of 6"
     assert account_of(spec_of(**GPU)).text(HOUR) == "2 GPU hours"
+
+
+def test_a_trial_costs_what_the_chief_asks_for() -> None:
+    training = {"resources": {"cpu": "2", "gpu": 1, "chief": {"cpu": "500m", "gpu": 4}, "worker": {"gpu": 8}}}
+    account = account_of(spec_of(training=training))
+    assert (account.gpus, account.cores) == (4.0, 0.5)
